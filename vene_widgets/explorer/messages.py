@@ -1,0 +1,282 @@
+"""What crosses the wire between the explorer's two halves: the only description of it.
+
+`python -m vene_widgets.explorer.messages` prints the JSON schema from which the TypeScript types are
+generated. The browser sends a `Request`; the kernel answers it with a `Reply` and then writes the
+traits `scene`, `map`, `answer`, `figure` and `status`, each holding one of the models below.
+Numbers cross unrounded. `revision` counts experiments: an answer belongs to the scene of the same
+revision, and anything older is stale.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from vene_widgets.experiment import Experiment
+
+FigureKind = Literal["token_heatmap", "difference_panel", "sweep_map", "distribution_dots"]
+
+
+class Wire(BaseModel):
+    """Base of everything on the wire: unknown fields are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="null")
+
+
+# browser -> kernel -------------------------------------------------------------------------------
+
+
+class SetExperiment(Wire):
+    """This is the experiment now: run it."""
+
+    id: str
+    kind: Literal["experiment"] = "experiment"
+    experiment: Experiment
+
+
+class SetSweep(Wire):
+    """Sweep this component (and head), copying from this source."""
+
+    id: str
+    kind: Literal["sweep"] = "sweep"
+    component: str
+    head: int | None = None
+    source: str | None = None
+
+
+class SetFigure(Wire):
+    """Draw this figure of the current state, and go on drawing this kind."""
+
+    id: str
+    kind: Literal["figure"] = "figure"
+    figure: FigureKind
+
+
+class Cancel(Wire):
+    """Stop the sweep or run that is under way; the last good state stays."""
+
+    id: str
+    kind: Literal["cancel"] = "cancel"
+
+
+Request = Annotated[SetExperiment | SetSweep | SetFigure | Cancel, Field(discriminator="kind")]
+
+
+class Reply(Wire):
+    """Answer to one request: accepted, or refused with the reason that the screen shows."""
+
+    id: str
+    ok: bool
+    error: str | None = None
+
+
+# kernel -> browser -------------------------------------------------------------------------------
+
+
+class TokenInfo(Wire):
+    """One token of a prompt. `label` is the text made visible (␣ for a space, ↵ for a newline)."""
+
+    index: int
+    id: int
+    text: str
+    label: str
+
+
+class ModelInfo(Wire):
+    """What the screen says about the model, and the choices it offers."""
+
+    name: str
+    layers: int
+    heads: dict[str, int]  # per-head component -> its number of heads
+    components: list[str]
+    interventions: list[str]
+    device: str
+    dtype: str
+
+
+class SlotInfo(Wire):
+    """A slot with its positions as ints, beside `Experiment.slots` at the same index."""
+
+    index: int
+    layer: int
+    component: str
+    head: int | None
+    source: str | None
+    base_positions: list[int]
+    source_positions: list[int]
+    group: str | None
+    skip: bool
+
+
+class Scene(Wire):
+    """The experiment on the screen. Written whenever it changes, before its answer is known.
+
+    `request` is the id of the browser's request that led to it, or None when Python set it.
+    """
+
+    revision: int
+    request: str | None
+    model: ModelInfo
+    base: list[TokenInfo]
+    sources: dict[str, list[TokenInfo]]
+    experiment: Experiment
+    slots: list[SlotInfo]
+
+
+class Candidate(Wire):
+    """One next token in one distribution. `probability` in 0..1, `rank` from 1."""
+
+    token_id: int
+    label: str
+    probability: float
+    logit: float
+    rank: int
+
+
+class Cell(Wire):
+    """The preview of one tile: the answer if this single slot were the experiment.
+
+    `top` are the most likely next tokens; `probabilities` those of `Map.targets`, in their order;
+    `kl` is KL(cell || base) in nats. `sentence` says it in words.
+    """
+
+    layer: int
+    position: int
+    source_position: int
+    top: list[Candidate]
+    probabilities: list[float]
+    kl: float
+    sentence: str
+
+
+class Target(Wire):
+    """A token whose probability the map can show, with its probability in base and source."""
+
+    token_id: int
+    label: str
+    base: float
+    source: float
+
+
+class Map(Wire):
+    """The sweep: cells arrive layer by layer, `done` of `total`. Numbers are previews (batched)."""
+
+    revision: int
+    source: str | None
+    component: str
+    head: int | None
+    layers: list[int]
+    positions: list[int]
+    source_positions: list[int]
+    first_difference: int  # base and source agree before this position: nothing can change there
+    targets: list[Target]
+    cells: list[Cell]
+    done: int
+    total: int
+
+
+class RunInfo(Wire):
+    """One column of the tokens panel. `role` is base, source, intervened, ungrouped or grouped."""
+
+    role: Literal["base", "source", "intervened", "ungrouped", "grouped"]
+    name: str
+    top: list[Candidate]
+    source_runs: int  # forward passes over source prompts that this run needed
+
+
+class TokenRow(Wire):
+    """One token in every run: the union of the runs' top tokens, aligned with `Answer.runs`."""
+
+    token_id: int
+    label: str
+    probabilities: list[float]
+
+
+class Difference(Wire):
+    """One token's change from base to the (grouped or only) intervened run.
+
+    `kl` is its contribution p_after * log(p_after / p_before) in nats; rows come ordered by it.
+    """
+
+    token_id: int
+    label: str
+    before: float
+    after: float
+    kl: float
+    rank_before: int
+    rank_after: int
+
+
+class Verdict(Wire):
+    """How two exact runs compare. `first_divergence` is a layer, or None when they never part."""
+
+    left: str
+    right: str
+    verdict: Literal["bit-equal", "allclose", "different"]
+    max_abs: float  # largest difference of a logit
+    tolerance: float
+    first_divergence: int | None
+    words: str
+
+
+class ReceiptInfo(Wire):
+    """What one slot did: `size` is the norm of the change at its site."""
+
+    index: int
+    fired: bool
+    skipped: bool
+    rows: int
+    size: float
+    words: str
+
+
+class Answer(Wire):
+    """The exact result of one experiment: full runs at batch 1."""
+
+    revision: int
+    label: Literal["exact"]
+    milliseconds: float
+    runs: list[RunInfo]
+    tokens: list[TokenRow]
+    differences: list[Difference]
+    verdicts: list[Verdict]
+    receipts: list[ReceiptInfo]
+    sentence: str
+
+
+class Figure(Wire):
+    """A plotnine figure of one revision; `png` is the picture, bytes on the wire."""
+
+    revision: int
+    kind: FigureKind
+    alt: str
+    width: int
+    height: int
+    png: Any  # bytes; a DataView in the browser
+
+
+class Status(Wire):
+    """What the kernel is doing. `error` stays until the next request that is accepted."""
+
+    busy: str | None
+    progress: float | None
+    error: str | None
+
+
+class Protocol(Wire):
+    """Everything at once, so that one schema names it all."""
+
+    request: Request
+    reply: Reply
+    scene: Scene
+    map: Map
+    answer: Answer
+    figure: Figure
+    status: Status
+
+
+if __name__ == "__main__":
+    import json
+
+    print(json.dumps(Protocol.model_json_schema(mode="serialization"), indent=1))

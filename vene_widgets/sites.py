@@ -1,0 +1,355 @@
+"""Component names -> modules and shapes, one table per architecture.
+
+This is the only place that knows a model's module names. To teach the package a new family, add one
+`Architecture` to `ARCHITECTURES`; nothing else has to change.
+
+The component names are pyvene's (Wu et al. 2024, "pyvene: A Library for Understanding and Improving
+PyTorch Models via Interventions").
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+from vene_widgets.errors import RequestError, choose
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from torch import nn
+
+Side = Literal["input", "output"]
+
+COMPONENTS: tuple[str, ...] = (
+    "block_input",
+    "block_output",
+    "mlp_input",
+    "mlp_activation",
+    "mlp_output",
+    "attention_input",
+    "attention_output",
+    "attention_value_output",
+    "attention_weight",
+    "query_output",
+    "key_output",
+    "value_output",
+    "head_attention_value_output",
+    "head_query_output",
+    "head_key_output",
+    "head_value_output",
+)
+
+
+@dataclass(frozen=True)
+class Component:
+    """Where one component's tensor is found inside a block.
+
+    Attributes:
+        module: path below the block (`""` is the block itself).
+        side: whether the tensor is the module's input or its output.
+        width: name of the last dimension: `"d_model"`, `"d_mlp"`, `"d_heads"` or `"d_key_values"`.
+        part: `(index, count)` when the tensor is one of `count` equal parts of the last dimension.
+        heads: `""` for a whole vector per position, else which head count splits it:
+            `"heads"` or `"key_value_heads"`.
+        norm: how the tensor stands to the block's layer norms, in words.
+    """
+
+    module: str
+    side: Side
+    width: str = "d_model"
+    part: tuple[int, int] | None = None
+    heads: str = ""
+    norm: str = ""
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """One model family: its module names and its sizes.
+
+    Attributes:
+        name: the `model_type` of the Hugging Face config.
+        blocks: path from the model to its list of blocks.
+        final: path to the output head; its input is the last hidden state.
+        components: component name -> where it is.
+        config: our size names -> attribute paths in the config, first present wins.
+    """
+
+    name: str
+    blocks: str
+    final: str
+    components: Mapping[str, Component]
+    config: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+def _heads(components: dict[str, Component], key_values: str) -> dict[str, Component]:
+    """Add the per-head components that are the same tensors, seen one head at a time."""
+    split = {
+        "head_attention_value_output": ("attention_value_output", "heads"),
+        "head_query_output": ("query_output", "heads"),
+        "head_key_output": ("key_output", key_values),
+        "head_value_output": ("value_output", key_values),
+    }
+    for name, (whole, count) in split.items():
+        c = components[whole]
+        components[name] = Component(c.module, c.side, c.width, c.part, count, c.norm)
+    return components
+
+
+_BEFORE_1, _BETWEEN, _AFTER = "before the first norm", "between the norms", "after both"
+
+GPT2 = Architecture(
+    name="gpt2",
+    blocks="transformer.h",
+    final="lm_head",
+    components=_heads(
+        {
+            "block_input": Component("", "input", norm=_BEFORE_1),
+            "block_output": Component("", "output", norm=_AFTER),
+            "attention_input": Component("attn", "input", norm="after ln_1"),
+            "query_output": Component("attn.c_attn", "output", "d_heads", (0, 3), norm="after ln_1"),
+            "key_output": Component("attn.c_attn", "output", "d_heads", (1, 3), norm="after ln_1"),
+            "value_output": Component("attn.c_attn", "output", "d_heads", (2, 3), norm="after ln_1"),
+            "attention_value_output": Component("attn.c_proj", "input", "d_heads", norm=_BETWEEN),
+            "attention_output": Component("attn", "output", norm=_BETWEEN),
+            "mlp_input": Component("mlp", "input", norm="after ln_2"),
+            "mlp_activation": Component("mlp.act", "output", "d_mlp", norm="after ln_2"),
+            "mlp_output": Component("mlp", "output", norm="after ln_2"),
+        },
+        key_values="heads",
+    ),
+    config={
+        "layers": ("n_layer",),
+        "heads": ("n_head",),
+        "key_value_heads": ("n_head",),
+        "d_model": ("n_embd",),
+        "d_mlp": ("n_inner",),
+        "positions": ("n_positions",),
+    },
+)
+
+LLAMA = Architecture(
+    name="llama",
+    blocks="model.layers",
+    final="lm_head",
+    components=_heads(
+        {
+            "block_input": Component("", "input", norm=_BEFORE_1),
+            "block_output": Component("", "output", norm=_AFTER),
+            "attention_input": Component("self_attn", "input", norm="after input_layernorm"),
+            "query_output": Component(
+                "self_attn.q_proj", "output", "d_heads", norm="after input_layernorm, before rotary"
+            ),
+            "key_output": Component(
+                "self_attn.k_proj",
+                "output",
+                "d_key_values",
+                norm="after input_layernorm, before rotary",
+            ),
+            "value_output": Component(
+                "self_attn.v_proj", "output", "d_key_values", norm="after input_layernorm"
+            ),
+            "attention_value_output": Component(
+                "self_attn.o_proj", "input", "d_heads", norm=_BETWEEN
+            ),
+            "attention_output": Component("self_attn", "output", norm=_BETWEEN),
+            "mlp_input": Component("mlp", "input", norm="after post_attention_layernorm"),
+            "mlp_activation": Component(
+                "mlp.act_fn", "output", "d_mlp", norm="after post_attention_layernorm, before gating"
+            ),
+            "mlp_output": Component("mlp", "output", norm="after post_attention_layernorm"),
+        },
+        key_values="key_value_heads",
+    ),
+    config={
+        "layers": ("num_hidden_layers",),
+        "heads": ("num_attention_heads",),
+        "key_value_heads": ("num_key_value_heads", "num_attention_heads"),
+        "d_model": ("hidden_size",),
+        "d_mlp": ("intermediate_size",),
+        "positions": ("max_position_embeddings",),
+    },
+)
+
+ARCHITECTURES: dict[str, Architecture] = {a.name: a for a in (GPT2, LLAMA)}
+
+
+@dataclass(frozen=True)
+class Site:
+    """One tensor in one block, ready to be hooked.
+
+    Attributes:
+        layer: index of the block, from 0.
+        component: its name, one of `COMPONENTS`.
+        head: index of the head for per-head components, else None.
+        path: module path from the model's root.
+        side: the module's input or output.
+        start, stop: half-open range of the hooked tensor's last dimension that the site covers.
+        order: place in network order within the block, for sorting sites as they are computed.
+    """
+
+    layer: int
+    component: str
+    head: int | None
+    path: str
+    side: Side
+    start: int
+    stop: int
+    order: int
+
+    @property
+    def width(self) -> int:
+        """Length of the vector that the site carries at each position."""
+        return self.stop - self.start
+
+    @property
+    def place(self) -> tuple[str, Side]:
+        """What a hook is registered on: sites with equal places share one hook."""
+        return self.path, self.side
+
+    def __str__(self) -> str:
+        head = "" if self.head is None else f", head {self.head}"
+        return f"{self.component} of layer {self.layer}{head}"
+
+
+class Sites:
+    """The sites of one model: sizes, lookup and a table that a person can read.
+
+    Args:
+        model: a Hugging Face causal language model of a known family.
+
+    Raises:
+        RequestError: when the model's family is not in `ARCHITECTURES`.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        config: Any = getattr(model, "config", None)
+        kind = getattr(config, "model_type", type(model).__name__)
+        choose(
+            kind,
+            ARCHITECTURES,
+            "architecture",
+            "To add one, write its table in vene_widgets/sites.py and put it in ARCHITECTURES.",
+        )
+        self.architecture = ARCHITECTURES[kind]
+        if not _has_path(model, self.architecture.blocks) or not _has_path(
+            model, self.architecture.final
+        ):
+            raise RequestError(
+                f"model {type(model).__name__} has no {self.architecture.blocks!r} or no "
+                f"{self.architecture.final!r}. A model with a language-model head is needed, "
+                "for instance GPT2LMHeadModel or LlamaForCausalLM."
+            )
+        size = {name: _first(config, paths) for name, paths in self.architecture.config.items()}
+        self.layers: int = size["layers"]
+        self.heads: int = size["heads"]
+        self.key_value_heads: int = size["key_value_heads"]
+        self.d_model: int = size["d_model"]
+        self.d_mlp: int = size["d_mlp"] or 4 * self.d_model
+        self.d_head: int = getattr(config, "head_dim", None) or self.d_model // self.heads
+        self.positions: int = size["positions"]
+        self.vocabulary: int = config.vocab_size
+
+    @property
+    def components(self) -> tuple[str, ...]:
+        """Component names of this family, in the order of `COMPONENTS`."""
+        return tuple(name for name in COMPONENTS if name in self.architecture.components)
+
+    def width(self, component: str) -> int:
+        """Length of the whole vector of a component at one position, all heads together."""
+        widths = {
+            "d_model": self.d_model,
+            "d_mlp": self.d_mlp,
+            "d_heads": self.heads * self.d_head,
+            "d_key_values": self.key_value_heads * self.d_head,
+        }
+        return widths[self.architecture.components[component].width]
+
+    def head_count(self, component: str) -> int | None:
+        """How many heads a per-head component has; None for a whole vector per position."""
+        heads = self.architecture.components[component].heads
+        return None if not heads else int(getattr(self, heads))
+
+    def site(self, layer: int, component: str, head: int | None = None) -> Site:
+        """Look a site up.
+
+        Raises:
+            RequestError: unknown component, layer or head out of range, or a head given where
+                the component has none (or missing where it has).
+        """
+        choose(component, self.components, f"component (on {self.architecture.name})")
+        if not -self.layers <= layer < self.layers:
+            raise RequestError(
+                f"layer {layer} is out of range: the model has {self.layers} layers, "
+                f"0 to {self.layers - 1} (or -{self.layers} to -1 from the end)."
+            )
+        spec = self.architecture.components[component]
+        count, width = self.head_count(component), self.width(component)
+        start = 0 if spec.part is None else spec.part[0] * width
+        stop = start + width
+        if count is None and head is not None:
+            raise RequestError(
+                f"head {head} does not fit component {component!r}, which has one vector per "
+                f"position. Per-head components: "
+                f"{', '.join(c for c in self.components if c.startswith('head_'))}."
+            )
+        if count is not None:
+            if head is None or not -count <= head < count:
+                raise RequestError(
+                    f"component {component!r} needs a head: 0 to {count - 1}, not {head!r}."
+                )
+            head %= count
+            each = width // count
+            start, stop = start + head * each, start + (head + 1) * each
+        layer %= self.layers
+        block = f"{self.architecture.blocks}.{layer}"
+        path = f"{block}.{spec.module}" if spec.module else block
+        order = list(self.architecture.components).index(component)
+        if component == "block_output":
+            order = len(self.architecture.components)
+        return Site(layer, component, head, path, spec.side, start, stop, order)
+
+    def table(self) -> pd.DataFrame:
+        """One row per component: where it sits, its shape at one layer, and its module path."""
+        import pandas as pd
+
+        rows = []
+        for name in self.components:
+            spec, count = self.architecture.components[name], self.head_count(name)
+            width = self.width(name)
+            unit = "pos" if count is None else "h.pos"
+            shape = "(positions, %d)" % width if count is None else (
+                f"({count} heads, positions, {width // count})"
+            )
+            path = f"{self.architecture.blocks}.{{layer}}" + (f".{spec.module}" if spec.module else "")
+            rows.append((name, unit, shape, spec.norm, path, spec.side))
+        return pd.DataFrame(rows, columns=["component", "unit", "shape", "place", "module", "side"])
+
+    def __repr__(self) -> str:
+        head = f"{self.architecture.name}: {self.layers} layers, d_model {self.d_model}"
+        return f"{head}\n{self.table().to_string(index=False)}"
+
+    def _repr_html_(self) -> str:
+        return self.table().to_html(index=False)
+
+
+def module_at(model: nn.Module, path: str) -> nn.Module:
+    """The submodule at a dotted path."""
+    return model.get_submodule(path)
+
+
+def _has_path(model: nn.Module, path: str) -> bool:
+    try:
+        model.get_submodule(path)
+    except AttributeError:
+        return False
+    return True
+
+
+def _first(config: Any, names: tuple[str, ...]) -> Any:
+    """The first of the named config attributes that is set."""
+    for name in names:
+        value = getattr(config, name, None)
+        if value is not None:
+            return value
+    return None
