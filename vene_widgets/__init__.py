@@ -1,0 +1,81 @@
+"""Point at a layer and a token, copy another run's state there, see what the model now predicts.
+
+    import vene_widgets as vw
+
+    model = vw.load()
+    vw.explore("The capital of Spain is", "The capital of Italy is", model=model)
+
+The public names are loaded on first use, so that importing the package costs nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from vene_widgets import figures, frames
+    from vene_widgets.comparing import Comparison, compare
+    from vene_widgets.errors import RequestError
+    from vene_widgets.experiment import Experiment, Slot
+    from vene_widgets.explorer import Explorer, explore
+    from vene_widgets.models import LanguageModel, available, load, wrap
+    from vene_widgets.running import Run, run
+    from vene_widgets.sweeping import Sweep, sweep
+
+__version__ = "0.1.0"
+
+# Public name -> the module that defines it; a submodule is its own definition.
+_HOMES = {
+    "load": "models",
+    "wrap": "models",
+    "available": "models",
+    "LanguageModel": "models",
+    "Experiment": "experiment",
+    "Slot": "experiment",
+    "RequestError": "errors",
+    "run": "running",
+    "Run": "running",
+    "sweep": "sweeping",
+    "Sweep": "sweeping",
+    "compare": "comparing",
+    "Comparison": "comparing",
+    "explore": "explorer",
+    "Explorer": "explorer",
+    "frames": "frames",
+    "figures": "figures",
+}
+
+__all__ = [
+    "Comparison",
+    "Experiment",
+    "Explorer",
+    "LanguageModel",
+    "RequestError",
+    "Run",
+    "Slot",
+    "Sweep",
+    "__version__",
+    "available",
+    "compare",
+    "explore",
+    "figures",
+    "frames",
+    "load",
+    "run",
+    "sweep",
+    "wrap",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module = importlib.import_module(f"{__name__}.{_HOMES[name]}")
+    value = module if name == _HOMES[name] else getattr(module, name)
+    globals()[name] = value  # the next use does not come here
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
