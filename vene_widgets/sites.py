@@ -70,6 +70,7 @@ class Architecture:
     Attributes:
         name: the `model_type` of the Hugging Face config.
         blocks: path from the model to its list of blocks.
+        backbone: path to the model without its output head.
         final: path to the output head; its input is the last hidden state.
         components: component name -> where it is.
         config: our size names -> attribute paths in the config, first present wins.
@@ -77,6 +78,7 @@ class Architecture:
 
     name: str
     blocks: str
+    backbone: str
     final: str
     components: Mapping[str, Component]
     config: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -101,6 +103,7 @@ _BEFORE_1, _BETWEEN, _AFTER = "before the first norm", "between the norms", "aft
 GPT2 = Architecture(
     name="gpt2",
     blocks="transformer.h",
+    backbone="transformer",
     final="lm_head",
     components=_heads(
         {
@@ -131,6 +134,7 @@ GPT2 = Architecture(
 LLAMA = Architecture(
     name="llama",
     blocks="model.layers",
+    backbone="model",
     final="lm_head",
     components=_heads(
         {

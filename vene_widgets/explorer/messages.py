@@ -2,7 +2,7 @@
 
 `python -m vene_widgets.explorer.messages` prints the JSON schema from which the TypeScript types are
 generated. The browser sends a `Request`; the kernel answers it with a `Reply` and then writes the
-traits `scene`, `map`, `answer`, `figure` and `status`, each holding one of the models below.
+traits `scene`, `map`, `answer`, `picture` (a `Figure`) and `status`, each holding one of the models below.
 Numbers cross unrounded. `revision` counts experiments: an answer belongs to the scene of the same
 revision, and anything older is stale.
 """
@@ -15,7 +15,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from vene_widgets.experiment import Experiment
 
-FigureKind = Literal["token_heatmap", "difference_panel", "sweep_map", "distribution_dots"]
+FigureKind = Literal[
+    "result", "token_heatmap", "difference_panel", "sweep_map", "distribution_dots"
+]
+"""`result` is the token heatmap beside the difference panel, in one picture: the first one shown."""
 
 
 class Wire(BaseModel):

@@ -1,0 +1,125 @@
+"""compare(): how two exact runs differ, in one verdict and one table."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+import torch
+
+from vene_widgets import frames
+from vene_widgets.errors import RequestError
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from torch import Tensor
+
+    from vene_widgets.running import Run
+
+VerdictName = Literal["bit-equal", "allclose", "different"]
+
+TOLERANCE = 1e-5
+"""Default absolute and relative tolerance of `allclose`, the one that pyvene's tutorial uses."""
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """How two runs compare.
+
+    Attributes:
+        left, right: the runs.
+        verdict: `bit-equal` (every logit and every block's output is the same number), `allclose`
+            (logits within the tolerance), else `different`.
+        max_abs: largest absolute difference of a logit.
+        tolerance: what `allclose` allows, absolute and relative.
+        first_divergence: first layer whose output differs; None when no layer's does.
+        scope: `all positions`, or `last position` when the prompts differ in length.
+    """
+
+    left: Run = field(repr=False)
+    right: Run = field(repr=False)
+    verdict: VerdictName
+    max_abs: float
+    tolerance: float
+    first_divergence: int | None
+    scope: str
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """Per token at the last position, ordered by KL contribution (`frames.difference_frame`)."""
+        return frames.difference_frame(
+            self.left.logits[-1], self.right.logits[-1], self.left.model.token_text, k=None
+        )
+
+    @property
+    def kl(self) -> float:
+        """KL(right || left) of the next-token distributions, in nats."""
+        return frames.kl_divergence(self.left.logits[-1], self.right.logits[-1])
+
+    @property
+    def words(self) -> str:
+        """The verdict as one sentence."""
+        if self.verdict == "bit-equal":
+            return f"Bit-equal: the same number in every logit ({self.scope})."
+        where = (
+            "only after the last block"
+            if self.first_divergence is None
+            else f"first at the output of layer {self.first_divergence}"
+        )
+        if self.verdict == "allclose":
+            return (
+                f"Equal within {self.tolerance:g}: largest difference of a logit "
+                f"{self.max_abs:.3g}, {where} ({self.scope})."
+            )
+        return (
+            f"Different: largest difference of a logit {self.max_abs:.3g}, {where} ({self.scope})."
+        )
+
+    def __repr__(self) -> str:
+        return f"<Comparison {self.words}>"
+
+
+def compare(left: Run, right: Run, *, tolerance: float = TOLERANCE) -> Comparison:
+    """Compare two exact runs of the same model.
+
+    Args:
+        left, right: runs from `run`. Prompts of unequal length are compared at the last position.
+        tolerance: absolute and relative tolerance of `allclose`, in logits.
+
+    Raises:
+        RequestError: runs over different vocabularies, or a tolerance below 0.
+    """
+    if tolerance < 0:
+        raise RequestError(f"tolerance {tolerance} is negative; 0 or more is needed.")
+    sizes = left.logits.shape[-1], right.logits.shape[-1]
+    if sizes[0] != sizes[1] or left.states.shape[::2] != right.states.shape[::2]:
+        raise RequestError(
+            f"runs of {left.model.name} ({sizes[0]} tokens) and {right.model.name} ({sizes[1]} "
+            "tokens) cannot be compared: both must come from models of one shape and vocabulary."
+        )
+    same_length = left.logits.shape[0] == right.logits.shape[0]
+    part = slice(None) if same_length else slice(-1, None)
+    a, b = left.logits[part], right.logits[part].to(left.logits.device)
+    diverged = _first_divergence(left.states[:, part], right.states[:, part].to(a.device))
+    verdict: VerdictName = "different"
+    if torch.equal(a, b) and diverged is None:
+        verdict = "bit-equal"
+    elif torch.allclose(a.double(), b.double(), rtol=tolerance, atol=tolerance):
+        verdict = "allclose"
+    return Comparison(
+        left=left,
+        right=right,
+        verdict=verdict,
+        max_abs=(a.double() - b.double()).abs().max().item(),
+        tolerance=tolerance,
+        first_divergence=diverged,
+        scope="all positions" if same_length else "last position",
+    )
+
+
+def _first_divergence(a: Tensor, b: Tensor) -> int | None:
+    """First layer at which two stacks of states `(layers, positions, d_model)` are not bit-equal."""
+    for layer in range(a.shape[0]):
+        if not torch.equal(a[layer], b[layer]):
+            return layer
+    return None

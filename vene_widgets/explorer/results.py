@@ -1,0 +1,86 @@
+"""Exact results of an experiment: the runs that the screen shows side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from vene_widgets.comparing import Comparison, compare
+from vene_widgets.experiment import Experiment
+from vene_widgets.running import Run, run
+
+if TYPE_CHECKING:
+    from vene_widgets.models import LanguageModel
+
+PlainRun = Callable[[str], Run]
+"""Prompt -> its plain run."""
+
+
+@dataclass(frozen=True, eq=False)
+class Column:
+    """One run on the screen. `role` is base, source, intervened, ungrouped or grouped."""
+
+    role: str
+    name: str
+    run: Run
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """Everything exact about one experiment.
+
+    Attributes:
+        experiment: what was run.
+        columns: the runs in the order of the screen; the last one is the result.
+        comparison: grouped against ungrouped, when the experiment has groups.
+        milliseconds: forward passes of all columns together.
+    """
+
+    experiment: Experiment
+    columns: tuple[Column, ...]
+    comparison: Comparison | None
+
+    @property
+    def final(self) -> Run:
+        """The run that the sentence is about; the base's own run when no slot is live."""
+        return self.columns[-1].run if self.experiment.live else self.columns[0].run
+
+    @property
+    def source(self) -> Run | None:
+        """The plain run of the first live slot's source, or of the first source there is."""
+        named = [self.experiment.slots[i].source for i in self.experiment.live]
+        names = [name for name in named if name] or list(self.experiment.sources)
+        for column in self.columns:
+            if column.role == "source" and column.name in names[:1]:
+                return column.run
+        return None
+
+    @property
+    def milliseconds(self) -> float:
+        return sum(c.run.milliseconds for c in self.columns if c.role not in ("base", "source"))
+
+
+def results(
+    model: LanguageModel, experiment: Experiment, plain: PlainRun
+) -> Iterator[Result | None]:
+    """Run an experiment as the screen shows it; yields None between its runs, the result last.
+
+    Grouped and ungrouped are separate runs: in the ungrouped one every slot's source prompt runs
+    anew, in the grouped one once per group.
+    """
+    columns = [Column("base", "base", plain(experiment.base))]
+    for name, prompt in experiment.sources.items():
+        columns.append(Column("source", name, plain(prompt)))
+    yield None
+    comparison = None
+    if experiment.live and not experiment.has_groups:
+        columns.append(Column("intervened", "intervened", run(model, experiment)))
+    elif experiment.live:
+        apart = run(model, experiment.ungrouped(), share_sources=False)
+        columns.append(Column("ungrouped", "ungrouped", apart))
+        yield None
+        together = run(model, experiment, share_sources=False)
+        columns.append(Column("grouped", "grouped", together))
+        comparison = compare(together, apart)
+    yield Result(experiment, tuple(columns), comparison)

@@ -1,0 +1,276 @@
+"""The engine's objects -> what the browser shows: pure functions that fill `messages`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import torch
+
+from vene_widgets import frames
+from vene_widgets.explorer import messages as wire
+from vene_widgets.explorer import words
+from vene_widgets.experiment import Plan
+from vene_widgets.interventions import INTERVENTIONS
+from vene_widgets.sweeping import LayerOfCells, SweepPlan
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from vene_widgets.explorer.results import Result
+    from vene_widgets.models import LanguageModel, Token
+
+TOP = 10
+"""Most likely next tokens kept per run and per cell on the wire."""
+
+
+def scene(
+    model: LanguageModel, checked: Plan, revision: int, request: str | None
+) -> wire.Scene:
+    """The experiment on the screen, its prompts split into tokens."""
+    return wire.Scene(
+        revision=revision,
+        request=request,
+        model=model_info(model),
+        base=[_token(token) for token in checked.base],
+        sources={name: [_token(t) for t in tokens] for name, tokens in checked.sources.items()},
+        experiment=checked.experiment,
+        slots=[
+            wire.SlotInfo(
+                index=p.index,
+                layer=p.site.layer,
+                component=p.site.component,
+                head=p.site.head,
+                source=p.source,
+                base_positions=list(p.base_positions),
+                source_positions=list(p.source_positions),
+                group=p.slot.group,
+                skip=p.slot.skip,
+            )
+            for p in checked.slots
+        ],
+    )
+
+
+def model_info(model: LanguageModel) -> wire.ModelInfo:
+    """What the screen says about the model."""
+    counts = {name: model.sites.head_count(name) for name in model.sites.components}
+    return wire.ModelInfo(
+        name=model.name,
+        layers=model.sites.layers,
+        heads={name: count for name, count in counts.items() if count},
+        components=list(model.sites.components),
+        interventions=list(INTERVENTIONS),
+        device=str(model.device),
+        dtype=str(model.dtype).removeprefix("torch."),
+    )
+
+
+def empty_map(checked: SweepPlan, base: Tensor, source: Tensor, name: str, revision: int) -> wire.Map:
+    """The map before its first layer has arrived. Logits are `(vocabulary,)`."""
+    p_base, p_source = (logits.double().softmax(-1) for logits in (base, source))
+    targets = dict.fromkeys([int(base.argmax()), int(source.argmax())])
+    return wire.Map(
+        revision=revision,
+        source=name,
+        component=checked.component,
+        head=checked.head,
+        layers=list(checked.layers),
+        positions=list(checked.positions),
+        source_positions=list(checked.source_positions),
+        first_difference=checked.first_difference,
+        targets=[
+            wire.Target(
+                token_id=target,
+                label=_label(checked.model, target),
+                base=p_base[target].item(),
+                source=p_source[target].item(),
+            )
+            for target in targets
+        ],
+        cells=[],
+        done=0,
+        total=len(checked.layers) * len(checked.positions),
+    )
+
+
+def cells(
+    checked: SweepPlan, row: LayerOfCells, base: Tensor, source: Tensor, targets: Sequence[int]
+) -> list[wire.Cell]:
+    """The previews of one layer's tiles."""
+    model = checked.model
+    p_base, p_source = (logits.double().softmax(-1) for logits in (base, source))
+    log_p = row.logits.double().log_softmax(-1)
+    probabilities = log_p.exp()
+    kl = (probabilities * (log_p - base.double().log_softmax(-1))).nan_to_num(0.0).sum(-1)
+    found = []
+    for n, (position, partner) in enumerate(
+        zip(checked.positions, checked.source_positions, strict=True)
+    ):
+        p = probabilities[n]
+        if position < checked.first_difference and position == partner:
+            said = words.nothing_can_change(checked.base[checked.first_difference - 1].text)
+        else:
+            token, other = checked.base[position].text, checked.source[partner].text
+            deed = words.copied(token, other, checked.component, row.layer, checked.head)
+            said = words.sentence(deed, _change(model, p_base, p_source, p))
+        found.append(
+            wire.Cell(
+                layer=row.layer,
+                position=position,
+                source_position=partner,
+                top=candidates(model, row.logits[n], p),
+                probabilities=[p[target].item() for target in targets],
+                kl=max(0.0, kl[n].item()),
+                sentence=said,
+            )
+        )
+    return found
+
+
+def answer(model: LanguageModel, result: Result, checked: Plan, revision: int) -> wire.Answer:
+    """The exact result, ready for the screen."""
+    columns = result.columns
+    log_p = torch.stack([c.run.logits[-1].double().log_softmax(-1) for c in columns]).cpu()
+    p = log_p.exp()
+    runs = [
+        wire.RunInfo(
+            role=column.role,  # pyright: ignore[reportArgumentType]
+            name=column.name,
+            top=candidates(model, column.run.logits[-1].cpu(), p[n]),
+            source_runs=column.run.source_runs,
+        )
+        for n, column in enumerate(columns)
+    ]
+    shown = list(dict.fromkeys(c.token_id for run in runs for c in run.top))
+    shown.sort(key=lambda token: -p[:, token].max().item())
+    return wire.Answer(
+        revision=revision,
+        label="exact",
+        milliseconds=result.milliseconds,
+        runs=runs,
+        tokens=[
+            wire.TokenRow(
+                token_id=token, label=_label(model, token), probabilities=p[:, token].tolist()
+            )
+            for token in shown
+        ],
+        differences=differences(result),
+        verdicts=verdicts(result),
+        receipts=[
+            wire.ReceiptInfo(
+                index=receipt.planned.index,
+                fired=receipt.fired,
+                skipped=receipt.planned.slot.skip,
+                rows=receipt.touch.rows if receipt.touch else 0,
+                size=receipt.touch.size if receipt.touch else 0.0,
+                words=receipt.words,
+            )
+            for receipt in result.final.record
+        ],
+        sentence=sentence(model, result, checked),
+    )
+
+
+def differences(result: Result) -> list[wire.Difference]:
+    """Rows of the difference panel: base against the result, ordered by KL contribution."""
+    if not result.experiment.live:
+        return []
+    run = result.final
+    frame = frames.difference_frame(
+        result.columns[0].run.logits[-1], run.logits[-1], run.model.token_text, k=TOP
+    )
+    return [
+        wire.Difference(
+            token_id=int(row.token_id),
+            label=row.label,
+            before=float(row.before),
+            after=float(row.after),
+            kl=float(row.kl),
+            rank_before=int(row.rank_before),
+            rank_after=int(row.rank_after),
+        )
+        for row in frame.itertuples()
+    ]
+
+
+def verdicts(result: Result) -> list[wire.Verdict]:
+    """Grouped against ungrouped, as one line; nothing when there is no group."""
+    comparison = result.comparison
+    if comparison is None:
+        return []
+    return [
+        wire.Verdict(
+            left="grouped",
+            right="ungrouped",
+            verdict=comparison.verdict,
+            max_abs=comparison.max_abs,
+            tolerance=comparison.tolerance,
+            first_divergence=comparison.first_divergence,
+            words=comparison.words,
+        )
+    ]
+
+
+def sentence(model: LanguageModel, result: Result, checked: Plan) -> str:
+    """The exact result in words."""
+    base = result.columns[0].run.logits[-1].double().softmax(-1)
+    slots = result.experiment.slots
+    if not result.experiment.live:
+        best = int(base.argmax())
+        return words.nothing_live(len(slots), model.token_text(best), base[best].item())
+    live = checked.live
+    first = live[0]
+    skipped = len(slots) - len(live)
+    if len(live) == 1 and len(first.base_positions) == 1 and first.source and not skipped:
+        token = checked.base[first.base_positions[0]].text
+        other = checked.sources[first.source][first.source_positions[0]].text
+        site = first.site
+        deed = words.copied(token, other, site.component, site.layer, site.head)
+    else:
+        deed = words.several(len(live), skipped)
+    source = result.source or result.columns[0].run
+    after = result.final.logits[-1].double().softmax(-1)
+    return words.sentence(
+        deed, _change(model, base, source.logits[-1].double().softmax(-1), after)
+    )
+
+
+def candidates(model: LanguageModel, logits: Tensor, probabilities: Tensor) -> list[wire.Candidate]:
+    """The most likely next tokens of one distribution; both tensors are `(vocabulary,)`."""
+    order = torch.sort(logits, descending=True, stable=True).indices[:TOP].tolist()
+    return [
+        wire.Candidate(
+            token_id=token,
+            label=_label(model, token),
+            probability=probabilities[token].item(),
+            logit=float(logits[token]),
+            rank=rank,
+        )
+        for rank, token in enumerate(order, start=1)
+    ]
+
+
+def _change(model: LanguageModel, base: Tensor, source: Tensor, after: Tensor) -> words.Change:
+    """The numbers of a sentence, from three distributions `(vocabulary,)`."""
+    was, other, best = (int(p.argmax()) for p in (base, source, after))
+    return words.Change(
+        base_token=model.token_text(was),
+        base_before=base[was].item(),
+        base_after=after[was].item(),
+        source_token=model.token_text(other),
+        source_before=base[other].item(),
+        source_after=after[other].item(),
+        best_token=model.token_text(best),
+        best_after=after[best].item(),
+    )
+
+
+def _token(token: Token) -> wire.TokenInfo:
+    return wire.TokenInfo(
+        index=token.index, id=token.id, text=token.text, label=frames.visible(token.text)
+    )
+
+
+def _label(model: LanguageModel, token_id: int) -> str:
+    return frames.visible(model.token_text(token_id))

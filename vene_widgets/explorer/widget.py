@@ -1,0 +1,434 @@
+"""Explorer: the kernel half of the screen. Messages come in, traits go out, nothing blocks."""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Generator, Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import anywidget
+import pydantic
+import traitlets
+
+from vene_widgets import frames
+from vene_widgets.errors import RequestError, choose
+from vene_widgets.experiment import Experiment, Plan, Slot, plan
+from vene_widgets.explorer import messages as wire
+from vene_widgets.explorer import render, still, views
+from vene_widgets.explorer.results import Result, results
+from vene_widgets.explorer.worker import Worker
+from vene_widgets.models import LanguageModel, load
+from vene_widgets.running import Run, run
+from vene_widgets.sweeping import SweepPlan, last_logits, plan_sweep, row_frame, sweep_layers
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+STATIC = Path(__file__).parent.parent / "static"
+
+FIRST_WAIT = 1.5
+"""Seconds for which `explore` waits for its map, so that it appears filled and is saved filled."""
+
+KEPT_RUNS = 16
+"""Plain runs of prompts kept per explorer."""
+
+FIGURES: tuple[str, ...] = wire.FigureKind.__args__
+
+_requests: pydantic.TypeAdapter[wire.Request] = pydantic.TypeAdapter(wire.Request)
+
+
+def _bundle(name: str) -> str:
+    """Text of a built file; read rather than passed as a path, which would keep widgets alive."""
+    path = STATIC / name
+    if not path.exists():
+        raise RequestError(
+            f"{path} is missing: the browser half is not built. In a checkout, run `make js`; "
+            "an installed package carries it."
+        )
+    return path.read_text(encoding="utf-8")
+
+
+class Explorer(anywidget.AnyWidget):
+    """A live screen for one experiment: prompts, slots, map, distributions, verdict, figure.
+
+    Made by `explore`. What is shown can be taken: `.experiment`, `.run`, `.runs`, `.frame`,
+    `.figure()`. Assigning `.experiment` changes the screen; `observe(handler, "experiment")` tells
+    of every change, also of those made by a click. `close()` frees everything.
+
+    Each synchronised trait has one writer, this class, and holds one model of
+    `explorer.messages`; the browser only sends requests.
+    """
+
+    scene = traitlets.Dict().tag(sync=True)  # written by _begin
+    map = traitlets.Dict().tag(sync=True)  # written by the sweep job
+    answer = traitlets.Dict().tag(sync=True)  # written by the answer job
+    picture = traitlets.Dict().tag(sync=True)  # written when the painter is done
+    status = traitlets.Dict().tag(sync=True)  # written by _say
+    experiment = traitlets.Instance(Experiment, help="what is on the screen; a new one changes it")
+
+    def __init__(
+        self,
+        model: LanguageModel,
+        experiment: Experiment,
+        component: str = "block_output",
+        **traits: Any,
+    ) -> None:
+        self._ready = False
+        self._model = model
+        self._lock = threading.RLock()
+        self._request: str | None = None
+        self._revision = 0
+        self._plan: Plan | None = None
+        self._result: Result | None = None
+        self._answered = 0
+        self._error: Exception | None = None
+        self._plain: OrderedDict[str, Run] = OrderedDict()
+        self._swept: dict[str, Any] = {"component": component, "head": None, "source": None}
+        self._map_frames: list[pd.DataFrame] = []
+        self._kind = FIGURES[0]
+        super().__init__(
+            _esm=_bundle("explorer.js"), _css=_bundle("explorer.css"), experiment=experiment, **traits
+        )
+        self._worker = Worker(("answer", "sweep"), self._failed)
+        self._painter = render.hire(self)
+        self._ready = True
+        self.on_msg(self._receive)
+        self._begin()
+
+    # what the user takes away ------------------------------------------------------------------
+
+    @property
+    def model(self) -> LanguageModel:
+        """The model that is explored."""
+        return self._model
+
+    @property
+    def run(self) -> Run:
+        """The exact run on the screen: grouped or intervened, or the base's when no slot is live."""
+        return self.result.final
+
+    @property
+    def runs(self) -> Mapping[str, Run]:
+        """Every run on the screen by its column's name."""
+        return {column.name: column.run for column in self.result.columns}
+
+    @property
+    def result(self) -> Result:
+        """All exact runs of the current experiment; waits until they are there."""
+        self._worker.wait("answer")
+        if self._result is None or self._answered != self._revision:
+            raise self._error or RequestError("the explorer is closed; make a new one")
+        return self._result
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """Token distributions of all runs on the screen (`frames.token_frame`)."""
+        return frames.token_frame(
+            {name: run.logits[-1] for name, run in self.runs.items()}, self._model.token_text
+        )
+
+    @property
+    def map_frame(self) -> pd.DataFrame:
+        """The map on the screen (`frames.sweep_frame`); waits until it is filled."""
+        import pandas as pd
+
+        self._worker.wait("sweep")
+        return pd.concat(self._map_frames, ignore_index=True) if self._map_frames else pd.DataFrame()
+
+    def figure(self, kind: str | None = None) -> Any:
+        """The plotnine figure of what is shown, made in this process: change it, save it.
+
+        Args:
+            kind: one of `FIGURES`; None for the kind on the screen.
+        """
+        order = self._order(choose(kind or self._kind, FIGURES, "figure"), self.result)
+        return render.compose(order)
+
+    def wait(self, timeout: float | None = None) -> Explorer:
+        """Block until answer and map are there; then returns the explorer itself."""
+        self._worker.wait("answer", timeout)
+        self._worker.wait("sweep", timeout)
+        return self
+
+    def close(self) -> None:
+        """End the worker, give the figure process back, drop all runs, remove the widget."""
+        if self._ready:
+            self._ready = False
+            self._worker.close()
+            render.dismiss(self)
+            self._plain.clear()
+            self._map_frames.clear()
+            self._result = None
+        super().close()
+
+    def __repr__(self) -> str:
+        return f"<Explorer of {self._model.name!r}: {self._sentence()}>"
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
+        """The widget, and beside it a picture and a sentence for viewers that run no script."""
+        bundle = super()._repr_mimebundle_(**kwargs)
+        data = bundle[0] if isinstance(bundle, tuple) else bundle
+        if data is not None:
+            data["text/plain"] = self._sentence()
+            if self.map.get("cells"):
+                data["image/png"] = still.png(self.map, self.scene, self._sentence())
+        return bundle
+
+    def _sentence(self) -> str:
+        if not self._ready:
+            return "closed"
+        self._worker.wait("answer", FIRST_WAIT)
+        return self.answer.get("sentence", "the first answer is being computed")
+
+    # from the browser ----------------------------------------------------------------------------
+
+    def _receive(self, _widget: object, content: dict[str, Any], _buffers: object) -> None:
+        """Validate, queue, return: the only handler, on whichever thread the front end uses."""
+        name = str(content.get("id", ""))
+        try:
+            request = _requests.validate_python(content)
+            self._obey(request)
+        except (RequestError, pydantic.ValidationError) as error:
+            reply = wire.Reply(id=name, ok=False, error=explain(error))
+        else:
+            reply = wire.Reply(id=name, ok=True)
+        self.send(reply.model_dump())
+
+    def _obey(self, request: wire.Request) -> None:
+        if isinstance(request, wire.SetExperiment):
+            with self._lock:
+                self._request = request.id
+                try:
+                    if request.experiment == self.experiment:
+                        self._begin()
+                    else:
+                        self.experiment = request.experiment
+                finally:
+                    self._request = None
+        elif isinstance(request, wire.SetSweep):
+            swept = {"component": request.component, "head": request.head, "source": request.source}
+            self._begin_sweep(swept)
+        elif isinstance(request, wire.SetFigure):
+            self._kind = request.figure
+            if self._result is not None:
+                self._paint(self._result, self._answered)
+        else:
+            self._worker.cancel("sweep")
+            self._worker.cancel("answer")
+            self._say(busy=None, progress=None)
+
+    # experiment -> answer ------------------------------------------------------------------------
+
+    @traitlets.validate("experiment")
+    def _check_experiment(self, proposal: dict[str, Any]) -> Experiment:
+        """Refuse what does not fit the model before anything on the screen changes."""
+        plan(self._model, proposal["value"])
+        return proposal["value"]
+
+    @traitlets.observe("experiment")
+    def _experiment_changed(self, _change: object) -> None:
+        if self._ready:
+            self._begin()
+
+    def _begin(self) -> None:
+        """Put the current experiment on the screen and queue its answer."""
+        with self._lock:
+            before, self._plan = self._plan, plan(self._model, self.experiment)
+            self._revision += 1
+            revision, checked = self._revision, self._plan
+            self.scene = views.scene(
+                self._model, checked, revision, self._request
+            ).model_dump()
+            self._say(busy="run", progress=None, error=None)
+            self._worker.submit("answer", lambda: self._answer(checked, revision))
+            if before is None or _prompts(before) != _prompts(checked):
+                if self._swept["source"] not in checked.sources:
+                    self._swept["source"] = next(iter(checked.sources), None)
+                self._begin_sweep(self._swept)
+
+    def _answer(self, checked: Plan, revision: int) -> Generator[None, None, None]:
+        """Job: the exact result of one experiment."""
+        for result in results(self._model, checked.experiment, self._plain_run):
+            if result is None:
+                yield
+                continue
+            answer = views.answer(self._model, result, checked, revision).model_dump()
+            if revision != self._revision:
+                return
+            self._result, self._answered, self._error = result, revision, None
+            self.answer = answer
+            self._say(busy=None, progress=None)
+            self._paint(result, revision)
+
+    def _plain_run(self, prompt: str) -> Run:
+        """The run of a prompt without slots, kept while it is among the last few."""
+        if prompt not in self._plain:
+            self._plain[prompt] = run(self._model, Experiment(base=prompt))
+            while len(self._plain) > KEPT_RUNS:
+                self._plain.popitem(last=False)
+        self._plain.move_to_end(prompt)
+        return self._plain[prompt]
+
+    # map -----------------------------------------------------------------------------------------
+
+    def _begin_sweep(self, swept: Mapping[str, Any]) -> None:
+        """Queue a sweep of the current prompts; refuses what does not fit before dropping the old."""
+        with self._lock:
+            experiment = self.experiment
+            if not experiment.sources:
+                self._worker.cancel("sweep")
+                self._map_frames, self.map = [], {}
+                return
+            name = swept["source"] or next(iter(experiment.sources))
+            choose(name, experiment.sources, "source")
+            checked = plan_sweep(
+                self._model,
+                experiment.base,
+                experiment.sources[name],
+                swept["component"],
+                head=swept["head"],
+            )
+            self._swept = {**swept, "source": name}
+            revision = self._revision
+            self._worker.submit("sweep", lambda: self._sweep(checked, name, revision))
+
+    def _sweep(
+        self, checked: SweepPlan, name: str, revision: int
+    ) -> Generator[None, None, None]:
+        """Job: fill the map layer by layer; the screen hears of it ten times a second at most."""
+        base = last_logits(self._model, checked.base_prompt)
+        source = last_logits(self._model, checked.source_prompt)
+        shown = views.empty_map(checked, base, source, name, revision)
+        targets = [target.token_id for target in shown.targets]
+        found: list[wire.Cell] = []
+        tables: list[pd.DataFrame] = []
+        told = 0.0
+        for row in sweep_layers(checked, base):
+            found += views.cells(checked, row, base, source, targets)
+            tables.append(row_frame(checked, row, base, targets))
+            if len(found) < shown.total and time.monotonic() - told < 0.1:
+                yield
+                continue
+            told = time.monotonic()
+            shown = shown.model_copy(update={"cells": list(found), "done": len(found)})
+            self.map = shown.model_dump()
+            self._say(progress=None if len(found) == shown.total else len(found) / shown.total)
+            yield
+        self._map_frames = tables
+        if self._kind == "sweep_map" and self._result is not None:
+            self._paint(self._result, self._answered)
+
+    # figure --------------------------------------------------------------------------------------
+
+    def _order(self, kind: str, result: Result) -> render.Order:
+        """What to draw for a kind of figure, with a key that changes with its content."""
+        columns = {c.name: c.run.logits[-1] for c in result.columns}
+        text = self._model.token_text
+        drawn: dict[str, pd.DataFrame] = {}
+        options: dict[str, Any] = {}
+        if kind in ("result", "token_heatmap", "distribution_dots"):
+            name = "token_heatmap" if kind == "result" else kind
+            drawn[name] = frames.token_frame(columns, text)
+        if kind in ("result", "difference_panel"):
+            last = result.columns[-1]
+            after = last.run if result.experiment.live else (result.source or last.run)
+            options = {"before": "base", "after": last.name}
+            drawn["difference_panel"] = frames.difference_frame(
+                result.columns[0].run.logits[-1], after.logits[-1], text, k=views.TOP
+            )
+        if kind == "sweep_map":
+            drawn["sweep_map"] = self.map_frame
+        content = pickle.dumps((kind, options, [frame.to_csv() for frame in drawn.values()]))
+        return render.Order(hashlib.sha256(content).hexdigest(), kind, drawn, options)
+
+    def _paint(self, result: Result, revision: int) -> None:
+        """Have the current kind of figure drawn; the answer does not wait for it."""
+        kind = self._kind
+        if kind == "sweep_map" and not self._map_frames:
+            return
+
+        def done(picture: render.Picture | None, error: str | None) -> None:
+            if not self._ready or revision != self._revision or kind != self._kind:
+                return
+            if picture is None:
+                self._say(error=f"The figure could not be drawn: {error}. Numbers are unaffected.")
+                return
+            self.picture = {
+                **wire.Figure(
+                    revision=revision,
+                    kind=kind,  # pyright: ignore[reportArgumentType]
+                    alt=picture.alt,
+                    width=picture.width,
+                    height=picture.height,
+                    png=None,
+                ).model_dump(),
+                "png": picture.png,
+            }
+
+        self._painter.draw(id(self), self._order(kind, result), done)
+
+    # status --------------------------------------------------------------------------------------
+
+    def _say(self, **changes: Any) -> None:
+        """Change some fields of the status line."""
+        with self._lock:
+            self.status = {"busy": None, "progress": None, "error": None, **self.status, **changes}
+
+    def _failed(self, kind: str, error: Exception) -> None:
+        """A job raised: say so on the screen, keep the last good state."""
+        self._error = error
+        what = {"answer": "The run failed", "sweep": "The map could not be filled"}[kind]
+        self._say(busy=None, progress=None, error=f"{what}: {explain(error)}")
+
+
+def explore(
+    base: str,
+    source: str | Mapping[str, str] = (),  # pyright: ignore[reportArgumentType]
+    model: LanguageModel | str | None = None,
+    slots: Iterable[Slot] = (),
+    *,
+    component: str = "block_output",
+) -> Explorer:
+    """Open the explorer: point at a place in the model and see the next-token distribution change.
+
+    Args:
+        base: the prompt whose run is changed.
+        source: the prompt whose run is copied from, or several by name.
+        model: from `load` or `wrap`, or a name for `load`; None for the built-in model.
+        slots: what the experiment begins with.
+        component: what the map sweeps at first.
+
+    Raises:
+        RequestError: a prompt or slot that does not fit the model.
+    """
+    if model is None or isinstance(model, str):
+        model = load(model) if model else load()
+    sources = {"source": source} if isinstance(source, str) else dict(source)
+    explorer = Explorer(
+        model, Experiment(base=base, sources=sources, slots=tuple(slots)), component=component
+    )
+    explorer._worker.wait("sweep", FIRST_WAIT)
+    return explorer
+
+
+def explain(error: Exception) -> str:
+    """An error in the words that the screen shows: no class names, no links."""
+    if isinstance(error, pydantic.ValidationError):
+        said = []
+        for problem in error.errors():
+            where = ".".join(str(part) for part in problem["loc"] if part != "experiment")
+            text = problem["msg"].removeprefix("Value error, ")
+            said.append(f"{where}: {text}" if where else text)
+        return "; ".join(said)
+    if isinstance(error, RequestError):
+        return str(error)
+    return f"{type(error).__name__}: {error}"
+
+
+def _prompts(checked: Plan) -> tuple[str, dict[str, str]]:
+    return checked.experiment.base, dict(checked.experiment.sources)

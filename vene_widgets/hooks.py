@@ -1,0 +1,184 @@
+"""record() and intervene(): context managers, and the only place that registers hooks.
+
+Both leave the model exactly as it was, also when a registration, a hook or the forward pass fails:
+our handles are removed, the user's hooks stay, and every module's train/eval flag is put back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from vene_widgets.sites import Side, Site, module_at
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from vene_widgets.models import LanguageModel
+
+
+@dataclass(frozen=True)
+class Touch:
+    """What one edit did when its hook fired.
+
+    Attributes:
+        shape: of the component's tensor at the site, `(batch, positions, width)`.
+        rows: how many vectors were replaced.
+        size: Euclidean norm of the change over all of them, in the site's own units.
+        others_equal: whether everything else in the hooked tensor is bit-equal to before.
+    """
+
+    shape: tuple[int, ...]
+    rows: int
+    size: float
+    others_equal: bool
+
+
+@dataclass(frozen=True)
+class Edit:
+    """One change at one site.
+
+    Attributes:
+        site: where.
+        rows, positions: equally long; vector n is the one of batch row `rows[n]` at `positions[n]`.
+        change: the site's vectors `(n, width)` -> the new ones, same shape.
+        report: told what happened, when wanted; measuring costs a copy of the tensor.
+    """
+
+    site: Site
+    rows: Tensor
+    positions: Tensor
+    change: Callable[[Tensor], Tensor]
+    report: Callable[[Touch], None] | None = None
+
+
+@contextmanager
+def undisturbed(model: LanguageModel) -> Iterator[None]:
+    """Hold the model's lock, in eval mode and without gradients; put every flag back afterwards."""
+    with model.lock, torch.no_grad():
+        training = [module for module in model.model.modules() if module.training]
+        try:
+            for module in training:
+                module.training = False
+            yield
+        finally:
+            for module in training:
+                module.training = True
+
+
+@contextmanager
+def record(model: LanguageModel, sites: Iterable[Site]) -> Iterator[dict[Site, Tensor]]:
+    """Collect the tensors at some sites while the model runs.
+
+    Yields:
+        A dict that fills as the model runs: site -> tensor `(batch, positions, width)`. The tensors
+        are the model's own; nothing is copied.
+    """
+    found: dict[Site, Tensor] = {}
+    places: dict[tuple[str, Side], list[Site]] = {}
+    for site in sites:
+        places.setdefault(site.place, []).append(site)
+
+    def reader(here: Sequence[Site]) -> Callable[[Tensor], None]:
+        def read(tensor: Tensor) -> None:
+            for site in here:
+                found[site] = tensor[..., site.start : site.stop]
+
+        return read
+
+    with _hooked(model.model, {place: reader(here) for place, here in places.items()}):
+        yield found
+
+
+@contextmanager
+def record_head_input(model: LanguageModel) -> Iterator[list[Tensor]]:
+    """Collect the last hidden states, `(batch, positions, d_model)`, one entry per forward pass."""
+    found: list[Tensor] = []
+    place: tuple[str, Side] = (model.sites.architecture.final, "input")
+    with _hooked(model.model, {place: found.append}):
+        yield found
+
+
+@contextmanager
+def intervene(model: LanguageModel, edits: Sequence[Edit]) -> Iterator[None]:
+    """Change tensors at some sites while the model runs.
+
+    Different sites act in network order, as the forward pass reaches them; edits at one site act in
+    list order, each seeing what the one before left.
+    """
+    places: dict[tuple[str, Side], list[Edit]] = {}
+    for edit in edits:
+        places.setdefault(edit.site.place, []).append(edit)
+
+    def writer(here: Sequence[Edit]) -> Callable[[Tensor], Tensor]:
+        def write(tensor: Tensor) -> Tensor:
+            new = tensor.clone()
+            for edit in here:
+                _apply(new, edit)
+            return new
+
+        return write
+
+    with _hooked(model.model, {place: writer(here) for place, here in places.items()}):
+        yield
+
+
+def _apply(tensor: Tensor, edit: Edit) -> None:
+    """Carry out one edit in place on our own copy of the tensor, and report it."""
+    site = edit.site
+    before = tensor.clone() if edit.report else None
+    vectors = tensor[edit.rows, edit.positions, site.start : site.stop]
+    new = edit.change(vectors)
+    tensor[edit.rows, edit.positions, site.start : site.stop] = new
+    if edit.report and before is not None:
+        size = (new.double() - vectors.double()).norm().item()
+        # Undo the edit on a copy: if anything else had changed, the copy would differ from before.
+        undone = tensor.clone()
+        undone[edit.rows, edit.positions, site.start : site.stop] = vectors
+        shape = (*tensor.shape[:-1], site.width)
+        edit.report(Touch(shape, len(edit.rows), size, torch.equal(undone, before)))
+
+
+@contextmanager
+def _hooked(
+    root: nn.Module, functions: Mapping[tuple[str, Side], Callable[[Tensor], Tensor | None]]
+) -> Iterator[None]:
+    """Register one hook per place; the function may return a tensor that replaces the old one."""
+    with ExitStack() as stack:
+        for (path, side), function in functions.items():
+            module = module_at(root, path)
+            if side == "input":
+                handle = module.register_forward_pre_hook(_on_input(function), with_kwargs=True)
+            else:
+                handle = module.register_forward_hook(_on_output(function))
+            stack.callback(handle.remove)
+        yield
+
+
+def _on_input(function: Callable[[Tensor], Tensor | None]) -> Callable[..., Any]:
+    """A pre-hook around `function`: hidden states arrive as first argument or by their name."""
+
+    def hook(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if args:
+            new = function(args[0])
+            return None if new is None else ((new, *args[1:]), kwargs)
+        new = function(kwargs["hidden_states"])
+        return None if new is None else (args, {**kwargs, "hidden_states": new})
+
+    return hook
+
+
+def _on_output(function: Callable[[Tensor], Tensor | None]) -> Callable[..., Any]:
+    """A forward hook around `function`: some modules return a tensor, some a tuple with it first."""
+
+    def hook(_module: nn.Module, _args: tuple[Any, ...], output: Any) -> Any:
+        if isinstance(output, tuple):
+            new = function(output[0])
+            return None if new is None else (new, *output[1:])
+        return function(output)
+
+    return hook
