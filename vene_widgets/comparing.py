@@ -46,7 +46,7 @@ class Comparison:
 
     @property
     def frame(self) -> pd.DataFrame:
-        """Per token at the last position, ordered by KL contribution (`frames.difference_frame`)."""
+        """Tokens at the last position by KL contribution (`frames.difference_frame`)."""
         return frames.difference_frame(
             self.left.logits[-1], self.right.logits[-1], self.left.model.token_text, k=None
         )
@@ -118,7 +118,7 @@ def compare(left: Run, right: Run, *, tolerance: float = TOLERANCE) -> Compariso
 
 
 def _first_divergence(a: Tensor, b: Tensor) -> int | None:
-    """First layer at which two stacks of states `(layers, positions, d_model)` are not bit-equal."""
+    """First layer where two stacks of states `(layers, positions, d_model)` are not bit-equal."""
     for layer in range(a.shape[0]):
         if not torch.equal(a[layer], b[layer]):
             return layer

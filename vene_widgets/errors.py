@@ -10,7 +10,8 @@ class RequestError(ValueError):
     """A request that cannot be carried out: names the value, the rule and the valid choices.
 
     It derives from `ValueError`, so pydantic validators may raise it and callers may catch either.
-    Nothing is changed when it is raised: models, experiments and screens keep their last good state.
+    Nothing is changed when it is raised: models, experiments and screens keep their last good
+    state.
     """
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 def _plain_ints(value: Any) -> Any:
     """Turn numpy and torch integers, arrays and ranges into plain ints and tuples."""
     if isinstance(value, bool):
-        raise ValueError(f"position {value!r} is a bool; an int, a list of ints or a token's text is needed")
+        raise ValueError(
+            f"position {value!r} is a bool; an int, a list of ints or a token's text is needed"
+        )
     if isinstance(value, (str, int)) or value is None:
         return value
     if hasattr(value, "tolist"):
@@ -89,8 +91,8 @@ class Slot(BaseModel):
 class Experiment(BaseModel):
     """A base prompt, named source prompts, and the ordered slots that change the base's run.
 
-    Frozen: every change makes a new experiment, `experiment.replace(slots=...)`. `model_dump_json()`
-    and `Experiment.model_validate_json(text)` are inverse to each other.
+    Frozen: every change makes a new experiment, `experiment.replace(slots=...)`.
+    `model_dump_json()` and `Experiment.model_validate_json(text)` are inverse to each other.
 
     Attributes:
         base: the prompt whose run is changed.
@@ -123,7 +125,9 @@ class Experiment(BaseModel):
     def _sources_are_not_empty(cls, value: dict[str, str]) -> dict[str, str]:
         for name, prompt in value.items():
             if not prompt:
-                raise ValueError(f"source {name!r} is empty; a prompt of at least one token is needed")
+                raise ValueError(
+                    f"source {name!r} is empty; a prompt of at least one token is needed"
+                )
         return value
 
     @model_validator(mode="after")

@@ -173,7 +173,7 @@ def _on_input(function: Callable[[Tensor], Tensor | None]) -> Callable[..., Any]
 
 
 def _on_output(function: Callable[[Tensor], Tensor | None]) -> Callable[..., Any]:
-    """A forward hook around `function`: some modules return a tensor, some a tuple with it first."""
+    """A forward hook around `function`: modules return a tensor, or a tuple that begins with it."""
 
     def hook(_module: nn.Module, _args: tuple[Any, ...], output: Any) -> Any:
         if isinstance(output, tuple):

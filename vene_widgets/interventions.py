@@ -35,7 +35,7 @@ class Intervention:
 
 
 def interchange(base: Tensor, source: Tensor | None) -> Tensor:
-    """Replace the base's vectors by the source's, the interchange intervention of Geiger et al. 2021.
+    """Replace the base's vectors by the source's: the interchange of Geiger et al. 2021.
 
     Args:
         base: the vectors to be replaced, `(..., width)`.

@@ -171,9 +171,11 @@ def run(model: LanguageModel, experiment: Experiment, *, share_sources: bool = T
         ]
         blocks = [model.sites.site(i, "block_output") for i in range(model.sites.layers)]
         ids = _ids(model, checked.base)
-        with intervene(model, edits), record(model, blocks) as states, record_head_input(
-            model
-        ) as last:
+        with (
+            intervene(model, edits),
+            record(model, blocks) as states,
+            record_head_input(model) as last,
+        ):
             logits = model.model(input_ids=ids, use_cache=False).logits
     return Run(
         model=model,
@@ -203,9 +205,7 @@ def record_states(
     return found
 
 
-def _source_run(
-    experiment: Experiment, slot: PlannedSlot, share_sources: bool
-) -> tuple[str, str]:
+def _source_run(experiment: Experiment, slot: PlannedSlot, share_sources: bool) -> tuple[str, str]:
     """Key of the source run that a slot reads: slots with equal keys share one forward pass."""
     prompt = experiment.sources[slot.source or ""]
     if share_sources:

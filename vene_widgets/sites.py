@@ -110,9 +110,13 @@ GPT2 = Architecture(
             "block_input": Component("", "input", norm=_BEFORE_1),
             "block_output": Component("", "output", norm=_AFTER),
             "attention_input": Component("attn", "input", norm="after ln_1"),
-            "query_output": Component("attn.c_attn", "output", "d_heads", (0, 3), norm="after ln_1"),
+            "query_output": Component(
+                "attn.c_attn", "output", "d_heads", (0, 3), norm="after ln_1"
+            ),
             "key_output": Component("attn.c_attn", "output", "d_heads", (1, 3), norm="after ln_1"),
-            "value_output": Component("attn.c_attn", "output", "d_heads", (2, 3), norm="after ln_1"),
+            "value_output": Component(
+                "attn.c_attn", "output", "d_heads", (2, 3), norm="after ln_1"
+            ),
             "attention_value_output": Component("attn.c_proj", "input", "d_heads", norm=_BETWEEN),
             "attention_output": Component("attn", "output", norm=_BETWEEN),
             "mlp_input": Component("mlp", "input", norm="after ln_2"),
@@ -159,7 +163,10 @@ LLAMA = Architecture(
             "attention_output": Component("self_attn", "output", norm=_BETWEEN),
             "mlp_input": Component("mlp", "input", norm="after post_attention_layernorm"),
             "mlp_activation": Component(
-                "mlp.act_fn", "output", "d_mlp", norm="after post_attention_layernorm, before gating"
+                "mlp.act_fn",
+                "output",
+                "d_mlp",
+                norm="after post_attention_layernorm, before gating",
             ),
             "mlp_output": Component("mlp", "output", norm="after post_attention_layernorm"),
         },
@@ -322,10 +329,14 @@ class Sites:
             spec, count = self.architecture.components[name], self.head_count(name)
             width = self.width(name)
             unit = "pos" if count is None else "h.pos"
-            shape = "(positions, %d)" % width if count is None else (
-                f"({count} heads, positions, {width // count})"
+            shape = (
+                f"(positions, {width})"
+                if count is None
+                else (f"({count} heads, positions, {width // count})")
             )
-            path = f"{self.architecture.blocks}.{{layer}}" + (f".{spec.module}" if spec.module else "")
+            path = f"{self.architecture.blocks}.{{layer}}" + (
+                f".{spec.module}" if spec.module else ""
+            )
             rows.append((name, unit, shape, spec.norm, path, spec.side))
         return pd.DataFrame(rows, columns=["component", "unit", "shape", "place", "module", "side"])
 

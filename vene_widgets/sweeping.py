@@ -17,7 +17,7 @@ from vene_widgets.errors import RequestError, choose
 from vene_widgets.experiment import align, resolve_positions
 from vene_widgets.hooks import Edit, intervene, undisturbed
 from vene_widgets.interventions import INTERVENTIONS
-from vene_widgets.running import Run, record_states
+from vene_widgets.running import record_states
 from vene_widgets.sites import Site, module_at
 
 if TYPE_CHECKING:

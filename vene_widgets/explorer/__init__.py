@@ -1,4 +1,4 @@
-"""The explorer: a widget to click in, with one thread that owns the model and one figure process."""
+"""The explorer: a widget to click in, one thread that owns the model, one figure process."""
 
 from vene_widgets.explorer.widget import Explorer, explore
 

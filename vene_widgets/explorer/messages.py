@@ -1,9 +1,9 @@
 """What crosses the wire between the explorer's two halves: the only description of it.
 
-`python -m vene_widgets.explorer.messages` prints the JSON schema from which the TypeScript types are
-generated. The browser sends a `Request`; the kernel answers it with a `Reply` and then writes the
-traits `scene`, `map`, `answer`, `picture` (a `Figure`) and `status`, each holding one of the models below.
-Numbers cross unrounded. `revision` counts experiments: an answer belongs to the scene of the same
+`python -m vene_widgets.explorer.messages` prints the JSON schema from which the TypeScript types
+are generated. The browser sends a `Request`; the kernel answers it with a `Reply` and then writes
+the traits `scene`, `map`, `answer`, `picture` (a `Figure`) and `status`, each holding one of the
+models below. Numbers cross unrounded. `revision` counts experiments: an answer belongs to the scene of the same
 revision, and anything older is stale.
 """
 
@@ -18,7 +18,7 @@ from vene_widgets.experiment import Experiment
 FigureKind = Literal[
     "result", "token_heatmap", "difference_panel", "sweep_map", "distribution_dots"
 ]
-"""`result` is the token heatmap beside the difference panel, in one picture: the first one shown."""
+"""`result`, the first one shown, is the token heatmap beside the difference panel."""
 
 
 class Wire(BaseModel):

@@ -1,7 +1,7 @@
 """Figures are drawn by plotnine in one child process, never in the notebook's own.
 
-plotnine draws through pyplot's global state, which the user's cells may be using at the same moment,
-and a figure takes longer than an answer may. `Painter` is this process's half; running the module
+plotnine draws through pyplot's global state, which the user's cells may be using at the same
+moment, and a figure takes longer than an answer may. `Painter` is this process's half; running the module
 is the child's. They speak over the child's standard streams, one pickled message after its length.
 """
 
@@ -205,7 +205,7 @@ def receive(stream: IO[bytes] | None) -> Any:
     data = stream.read(length)
     if len(data) < length:
         raise EOFError("stream ended")
-    return pickle.loads(data)
+    return pickle.loads(data)  # noqa: S301  # from our own child, through a private pipe
 
 
 def compose(order: Order) -> Any:

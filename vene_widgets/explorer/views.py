@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import torch
 
 from vene_widgets import frames
+from vene_widgets.experiment import Plan
 from vene_widgets.explorer import messages as wire
 from vene_widgets.explorer import words
-from vene_widgets.experiment import Plan
 from vene_widgets.interventions import INTERVENTIONS
 from vene_widgets.sweeping import LayerOfCells, SweepPlan
 
@@ -24,9 +24,7 @@ TOP = 10
 """Most likely next tokens kept per run and per cell on the wire."""
 
 
-def scene(
-    model: LanguageModel, checked: Plan, revision: int, request: str | None
-) -> wire.Scene:
+def scene(model: LanguageModel, checked: Plan, revision: int, request: str | None) -> wire.Scene:
     """The experiment on the screen, its prompts split into tokens."""
     return wire.Scene(
         revision=revision,
@@ -66,7 +64,9 @@ def model_info(model: LanguageModel) -> wire.ModelInfo:
     )
 
 
-def empty_map(checked: SweepPlan, base: Tensor, source: Tensor, name: str, revision: int) -> wire.Map:
+def empty_map(
+    checked: SweepPlan, base: Tensor, source: Tensor, name: str, revision: int
+) -> wire.Map:
     """The map before its first layer has arrived. Logits are `(vocabulary,)`."""
     p_base, p_source = (logits.double().softmax(-1) for logits in (base, source))
     targets = dict.fromkeys([int(base.argmax()), int(source.argmax())])
@@ -231,9 +231,7 @@ def sentence(model: LanguageModel, result: Result, checked: Plan) -> str:
         deed = words.several(len(live), skipped)
     source = result.source or result.columns[0].run
     after = result.final.logits[-1].double().softmax(-1)
-    return words.sentence(
-        deed, _change(model, base, source.logits[-1].double().softmax(-1), after)
-    )
+    return words.sentence(deed, _change(model, base, source.logits[-1].double().softmax(-1), after))
 
 
 def candidates(model: LanguageModel, logits: Tensor, probabilities: Tensor) -> list[wire.Candidate]:

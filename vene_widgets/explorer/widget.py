@@ -92,7 +92,10 @@ class Explorer(anywidget.AnyWidget):
         self._map_frames: list[pd.DataFrame] = []
         self._kind = FIGURES[0]
         super().__init__(
-            _esm=_bundle("explorer.js"), _css=_bundle("explorer.css"), experiment=experiment, **traits
+            _esm=_bundle("explorer.js"),
+            _css=_bundle("explorer.css"),
+            experiment=experiment,
+            **traits,
         )
         self._worker = Worker(("answer", "sweep"), self._failed)
         self._painter = render.hire(self)
@@ -109,7 +112,7 @@ class Explorer(anywidget.AnyWidget):
 
     @property
     def run(self) -> Run:
-        """The exact run on the screen: grouped or intervened, or the base's when no slot is live."""
+        """The exact run on the screen: grouped or intervened; the base's when no slot is live."""
         return self.result.final
 
     @property
@@ -138,7 +141,9 @@ class Explorer(anywidget.AnyWidget):
         import pandas as pd
 
         self._worker.wait("sweep")
-        return pd.concat(self._map_frames, ignore_index=True) if self._map_frames else pd.DataFrame()
+        return (
+            pd.concat(self._map_frames, ignore_index=True) if self._map_frames else pd.DataFrame()
+        )
 
     def figure(self, kind: str | None = None) -> Any:
         """The plotnine figure of what is shown, made in this process: change it, save it.
@@ -241,9 +246,7 @@ class Explorer(anywidget.AnyWidget):
             before, self._plan = self._plan, plan(self._model, self.experiment)
             self._revision += 1
             revision, checked = self._revision, self._plan
-            self.scene = views.scene(
-                self._model, checked, revision, self._request
-            ).model_dump()
+            self.scene = views.scene(self._model, checked, revision, self._request).model_dump()
             self._say(busy="run", progress=None, error=None)
             self._worker.submit("answer", lambda: self._answer(checked, revision))
             if before is None or _prompts(before) != _prompts(checked):
@@ -277,7 +280,7 @@ class Explorer(anywidget.AnyWidget):
     # map -----------------------------------------------------------------------------------------
 
     def _begin_sweep(self, swept: Mapping[str, Any]) -> None:
-        """Queue a sweep of the current prompts; refuses what does not fit before dropping the old."""
+        """Queue a sweep of the prompts; refuses what does not fit before dropping the old."""
         with self._lock:
             experiment = self.experiment
             if not experiment.sources:
@@ -297,9 +300,7 @@ class Explorer(anywidget.AnyWidget):
             revision = self._revision
             self._worker.submit("sweep", lambda: self._sweep(checked, name, revision))
 
-    def _sweep(
-        self, checked: SweepPlan, name: str, revision: int
-    ) -> Generator[None, None, None]:
+    def _sweep(self, checked: SweepPlan, name: str, revision: int) -> Generator[None, None, None]:
         """Job: fill the map layer by layer; the screen hears of it ten times a second at most."""
         base = last_logits(self._model, checked.base_prompt)
         source = last_logits(self._model, checked.source_prompt)
