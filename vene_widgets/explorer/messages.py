@@ -3,8 +3,8 @@
 `python -m vene_widgets.explorer.messages` prints the JSON schema from which the TypeScript types
 are generated. The browser sends a `Request`; the kernel answers it with a `Reply` and then writes
 the traits `scene`, `map`, `answer`, `picture` (a `Figure`) and `status`, each holding one of the
-models below. Numbers cross unrounded. `revision` counts experiments: an answer belongs to the scene of the same
-revision, and anything older is stale.
+models below. Numbers cross unrounded. `revision` counts experiments: an answer belongs to the scene
+of the same revision, and anything older is stale.
 """
 
 from __future__ import annotations

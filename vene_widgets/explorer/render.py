@@ -1,8 +1,9 @@
 """Figures are drawn by plotnine in one child process, never in the notebook's own.
 
 plotnine draws through pyplot's global state, which the user's cells may be using at the same
-moment, and a figure takes longer than an answer may. `Painter` is this process's half; running the module
-is the child's. They speak over the child's standard streams, one pickled message after its length.
+moment, and a figure takes longer than an answer may. `Painter` is this process's half; running the
+module is the child's. They speak over the child's standard streams, one pickled message after its
+length.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""One thread that owns the model: jobs in steps, the latest of a kind wins, all can be cancelled."""
+"""One thread that owns the model: jobs in steps, the latest of a kind wins, all can stop."""
 
 from __future__ import annotations
 
