@@ -1,5 +1,7 @@
-"""Models: load one, wrap your own."""
+"""Models: load one, wrap your own, see which are at hand."""
 
+from vene_widgets.models.catalogue import available
 from vene_widgets.models.language_model import LanguageModel, Token
+from vene_widgets.models.loading import load, wrap
 
-__all__ = ["LanguageModel", "Token"]
+__all__ = ["LanguageModel", "Token", "available", "load", "wrap"]
