@@ -1,0 +1,377 @@
+"""Experiments are frozen, JSON gives them back, and every bad request says what to do instead."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from vene_widgets.errors import RequestError
+from vene_widgets.experiment import Experiment, Slot, align, plan, resolve_positions
+from vene_widgets.models import Token
+from vene_widgets.sites import COMPONENTS
+
+if TYPE_CHECKING:
+    from vene_widgets.models import LanguageModel
+
+SPAIN, ITALY, FRANCE = (f"The capital of {c} is" for c in ("Spain", "Italy", "France"))
+
+names = st.text(min_size=1, max_size=12)
+prompts = st.text(min_size=1, max_size=20)
+ints = st.integers(-20, 20)
+positions = st.one_of(ints, st.lists(ints, min_size=1, max_size=4), st.text(max_size=6))
+
+
+@st.composite
+def experiments(draw: st.DrawFn) -> Experiment:
+    sources = draw(st.dictionaries(names, prompts, min_size=1, max_size=3))
+    group_sources = {group: draw(st.sampled_from(sorted(sources))) for group in ("a", "b")}
+    slots = []
+    for _ in range(draw(st.integers(0, 4))):
+        group = draw(st.sampled_from([None, "a", "b"]))
+        own = draw(st.sampled_from(sorted(sources)))
+        slots.append(
+            Slot(
+                layer=draw(ints),
+                position=draw(positions),
+                component=draw(st.sampled_from(COMPONENTS)),
+                head=draw(st.none() | ints),
+                source=own if group is None else group_sources[group],
+                source_position=draw(st.none() | positions),
+                group=group,
+                skip=draw(st.booleans()),
+            )
+        )
+    return Experiment(base=draw(prompts), sources=sources, slots=tuple(slots))
+
+
+def swap(layer: int = 0, position: Any = 3, **more: Any) -> Slot:
+    return Slot(layer=layer, position=position, **more)
+
+
+def tokens(*texts: str) -> tuple[Token, ...]:
+    """Tokens whose ids follow their texts."""
+    return tuple(Token(i, sum(map(ord, text)), text) for i, text in enumerate(texts))
+
+
+# ---- plain data ---------------------------------------------------------------------------------
+
+
+@given(experiments())
+@settings(deadline=None, max_examples=60)
+def test_json_gives_the_same_experiment_back(experiment: Experiment):
+    text = experiment.model_dump_json()
+    again = Experiment.model_validate_json(text)
+    assert again == experiment
+    assert again.model_dump_json() == text
+    assert Experiment.model_validate(json.loads(text)) == experiment
+    assert Experiment.model_validate(experiment.model_dump()) == experiment
+
+
+def test_experiments_and_slots_are_frozen():
+    experiment = Experiment(base=SPAIN, sources={"italy": ITALY}, slots=(swap(),))
+    with pytest.raises(ValidationError, match="frozen"):
+        experiment.base = ITALY  # pyright: ignore[reportAttributeAccessIssue]
+    with pytest.raises(ValidationError, match="frozen"):
+        experiment.slots[0].layer = 2  # pyright: ignore[reportAttributeAccessIssue]
+    assert isinstance(experiment.slots, tuple)
+
+
+def test_the_callers_dict_and_list_are_copied():
+    sources, slots = {"italy": ITALY}, [swap()]
+    experiment = Experiment(base=SPAIN, sources=sources, slots=slots)  # pyright: ignore[reportArgumentType]
+    sources["italy"], slots[0] = FRANCE, swap(2)
+    assert experiment.sources == {"italy": ITALY} and experiment.slots == (swap(),)
+
+
+def test_unknown_fields_are_refused():
+    with pytest.raises(ValidationError, match="positions"):
+        Slot(layer=0, position=3, positions=[3])  # pyright: ignore[reportCallIssue]
+    with pytest.raises(ValidationError, match="sourcs"):
+        Experiment(base=SPAIN, sourcs={"italy": ITALY})  # pyright: ignore[reportCallIssue]
+    with pytest.raises(ValidationError, match="colour"):
+        Experiment.model_validate({"base": SPAIN, "colour": "red"})
+
+
+def test_unknown_component_and_intervention_name_the_closest():
+    with pytest.raises(ValidationError, match=r"'block_ouput'.*Did you mean 'block_output'"):
+        swap(component="block_ouput")
+    with pytest.raises(ValidationError, match=r"'vanila'.*Did you mean 'vanilla'.*Valid: "):
+        swap(intervention="vanila")
+
+
+def test_a_bare_prompt_is_the_one_source():
+    experiment = Experiment.model_validate({"base": SPAIN, "sources": ITALY, "slots": [swap()]})
+    assert experiment.sources == {"source": ITALY}
+    assert experiment.source_of(experiment.slots[0]) == "source"
+
+
+@pytest.mark.parametrize(
+    "fields", [{"base": ""}, {"base": SPAIN, "sources": {"italy": ""}}, {"base": 3}, {}]
+)
+def test_empty_prompts_are_refused(fields: dict[str, Any]):
+    with pytest.raises(ValidationError):
+        Experiment.model_validate(fields)
+
+
+# ---- positions ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("written", "stored"),
+    [
+        (3, 3),
+        (-2, -2),
+        (np.int64(3), 3),
+        (np.uint8(3), 3),
+        ([1, 3], (1, 3)),
+        ((np.int32(1), -1), (1, -1)),
+        (range(1, 4), (1, 2, 3)),
+        (np.arange(2), (0, 1)),
+        (" Spain", " Spain"),
+        ("3", "3"),
+    ],
+)
+def test_positions_become_plain_ints_tuples_or_text(written: Any, stored: Any):
+    for slot in (swap(position=written), swap(position=0, source_position=written)):
+        value = slot.position if slot.source_position is None else slot.source_position
+        assert value == stored and type(value) is type(stored)
+        if isinstance(value, tuple):
+            assert {type(item) for item in value} == {int}
+
+
+def test_torch_integers_are_positions_too():
+    import torch
+
+    assert swap(position=torch.tensor(3)).position == 3
+    assert swap(position=torch.tensor([1, 2])).position == (1, 2)
+    assert swap(layer=torch.tensor(2)).layer == 2  # pyright: ignore[reportArgumentType]
+
+
+@pytest.mark.parametrize("value", [True, [True, 1], np.bool_(True), np.array([True, False])])
+@pytest.mark.parametrize("field", ["position", "source_position"])
+def test_bools_are_no_positions(field: str, value: Any):
+    with pytest.raises(ValidationError, match="bool"):
+        Slot.model_validate({"layer": 0, "position": 0, field: value})
+
+
+@pytest.mark.parametrize("value", [True, np.bool_(False)])
+@pytest.mark.parametrize("field", ["layer", "head"])
+def test_bools_are_no_layers_and_no_heads(field: str, value: Any):
+    with pytest.raises(ValidationError, match="bool"):
+        Slot.model_validate({"layer": 0, "position": 0, field: value})
+
+
+@pytest.mark.parametrize("value", [[], (), 1.5, None, [1.5], [[1]], {"a": 1}])
+def test_other_positions_are_refused(value: Any):
+    with pytest.raises(ValidationError):
+        swap(position=value)
+
+
+def test_positions_are_resolved_against_the_prompts_tokens(tiny_gpt2: LanguageModel):
+    base = tuple(tiny_gpt2.tokens(SPAIN))
+    assert resolve_positions(3, base, "slots[0].position", "base") == (3,)
+    assert resolve_positions(-1, base, "slots[0].position", "base") == (4,)
+    assert resolve_positions((0, -5 + 1), base, "slots[0].position", "base") == (0, 1)
+    assert resolve_positions(" Spain", base, "slots[0].position", "base") == (3,)
+
+
+@given(st.integers(1, 9), st.integers(-12, 12))
+def test_negative_positions_count_from_the_end(count: int, position: int):
+    prompt = tokens(*(f"t{i}" for i in range(count)))
+    if -count <= position < count:
+        expected = list(range(count))[position]
+        assert resolve_positions(position, prompt, "slots[0].position", "base") == (expected,)
+    else:
+        with pytest.raises(RequestError) as caught:
+            resolve_positions(position, prompt, "slots[0].position", "base")
+        message = str(caught.value)
+        assert f"slots[0].position {position} " in message
+        assert f"{count} tokens, 0 to {count - 1}" in message
+        assert all(f"{token.index} {token.text!r}" in message for token in prompt)
+
+
+def test_a_text_that_does_not_occur_names_the_tokens():
+    prompt = tokens("The", " capital")
+    with pytest.raises(RequestError, match=r"' Spain' does not occur in the base.*1 ' capital'"):
+        resolve_positions(" Spain", prompt, "slots[2].position", "base")
+
+
+def test_a_text_that_occurs_twice_says_where():
+    prompt = tokens(" a", " b", " a")
+    with pytest.raises(RequestError, match=r"slots\[2\].position ' a' occurs 2 times, at \[0, 2\]"):
+        resolve_positions(" a", prompt, "slots[2].position", "base")
+
+
+def test_a_base_position_is_named_once_a_source_position_as_often_as_wanted():
+    prompt = tokens("a", "b", "c")
+    with pytest.raises(RequestError, match="names a position twice"):
+        resolve_positions((1, -2), prompt, "slots[0].position", "base")
+    assert resolve_positions((1, 1), prompt, "slots[0].source_position", "source 's'") == (1, 1)
+
+
+# ---- sources and groups -------------------------------------------------------------------------
+
+
+def test_an_interchange_without_any_source_is_refused():
+    with pytest.raises(ValidationError, match=r"slots\[0\] \(vanilla at layer 2\) names no source"):
+        Experiment(base=SPAIN, slots=(swap(2),))
+
+
+def test_several_sources_need_a_name():
+    sources = {"italy": ITALY, "france": FRANCE}
+    with pytest.raises(ValidationError, match=r"slots\[1\].*has 2. Sources: 'italy', 'france'"):
+        Experiment(base=SPAIN, sources=sources, slots=(swap(source="italy"), swap()))
+
+
+def test_an_unknown_source_names_the_closest():
+    with pytest.raises(ValidationError, match=r"slots\[0\].source 'itly'.*Did you mean 'italy'"):
+        Experiment(base=SPAIN, sources={"italy": ITALY}, slots=(swap(source="itly"),))
+
+
+def test_a_group_reads_one_source():
+    sources = {"italy": ITALY, "france": FRANCE}
+    slots = (swap(source="italy", group="g"), swap(1, source="france", group="g"))
+    with pytest.raises(ValidationError, match=r"slots\[1\].*'france'.*group 'g'.*slots\[0\]"):
+        Experiment(base=SPAIN, sources=sources, slots=slots)
+    apart = Experiment(
+        base=SPAIN,
+        sources=sources,
+        slots=(slots[0], slots[1].model_copy(update={"group": "h"}), swap(source="france")),
+    )
+    assert apart.has_groups
+
+
+def test_a_group_may_leave_its_one_source_unnamed():
+    slots = (swap(group="g"), swap(1, source="italy", group="g"))
+    assert Experiment(base=SPAIN, sources={"italy": ITALY}, slots=slots).has_groups
+
+
+# ---- derived experiments ------------------------------------------------------------------------
+
+
+def test_replace_makes_a_new_validated_experiment():
+    experiment = Experiment(base=SPAIN, sources={"italy": ITALY}, slots=(swap(),))
+    changed = experiment.replace(base=FRANCE)
+    assert (changed.base, changed.slots) == (FRANCE, experiment.slots)
+    assert experiment.base == SPAIN
+    with pytest.raises(RequestError, match=r"field of Experiment 'slot'.*Did you mean 'slots'"):
+        experiment.replace(slot=())
+    with pytest.raises(ValidationError, match="names no source"):
+        experiment.replace(sources={})
+
+
+def test_skipped_slots_keep_their_index():
+    slots = (swap(), swap(1, skip=True), swap(2))
+    experiment = Experiment(base=SPAIN, sources={"italy": ITALY}, slots=slots)
+    assert experiment.live == (0, 2)
+
+
+def test_ungrouped_changes_nothing_but_the_groups():
+    slots = (swap(group="g", source="italy", skip=True), swap(1))
+    experiment = Experiment(base=SPAIN, sources={"italy": ITALY}, slots=slots)
+    assert experiment.has_groups and not experiment.ungrouped().has_groups
+    assert experiment.ungrouped().slots == (swap(source="italy", skip=True), swap(1))
+    assert experiment.slots[0].group == "g"
+
+
+# ---- plan ---------------------------------------------------------------------------------------
+
+
+def test_a_plan_holds_integers_only(tiny_gpt2: LanguageModel):
+    slots = (
+        swap(-1, " Spain", source_position=" Italy"),
+        swap(0, [-1, 0], source_position=[0, -1], skip=True),
+        swap(1, -1),
+    )
+    planned = plan(tiny_gpt2, Experiment(base=SPAIN, sources={"italy": ITALY}, slots=slots))
+    assert [p.site.layer for p in planned.slots] == [2, 0, 1]
+    assert [p.base_positions for p in planned.slots] == [(3,), (4, 0), (4,)]
+    assert [p.source_positions for p in planned.slots] == [(3,), (0, 4), (4,)]
+    assert [p.index for p in planned.live] == [0, 2]
+    assert [t.text for t in planned.base] == ["The", " capital", " of", " Spain", " is"]
+
+
+def test_a_text_position_stands_for_the_same_index_in_the_source(tiny_gpt2: LanguageModel):
+    experiment = Experiment(base=SPAIN, sources={"italy": ITALY}, slots=(swap(0, " Spain"),))
+    (planned,) = plan(tiny_gpt2, experiment).slots
+    assert (planned.base_positions, planned.source_positions) == ((3,), (3,))
+
+
+@pytest.mark.parametrize(
+    ("slot", "message"),
+    [
+        (swap(3), r"slots\[1\]: layer 3 is out of range.*3 layers, 0 to 2"),
+        (swap(0, 5), r"slots\[1\].position 5 .* base has 5 tokens.*3 ' Spain'"),
+        (swap(0, -6), r"slots\[1\].position -6 .* base has 5 tokens"),
+        (swap(0, " Rome"), r"slots\[1\].position ' Rome' does not occur in the base"),
+        (
+            swap(0, 0, source_position=9),
+            r"slots\[1\].source_position 9 .* source 'italy' has 5 tokens.*3 ' Italy'",
+        ),
+        (
+            swap(0, [1, 2], source_position=[1]),
+            r"slots\[1\] pairs 1 source positions \[1\] with 2 base positions \[1, 2\]",
+        ),
+        (swap(component="head_value_output"), r"slots\[1\]: .* needs a head: 0 to 2, not None"),
+        (swap(head=1), r"slots\[1\]: head 1 does not fit component 'block_output'"),
+        (swap(component="attention_weight"), r"slots\[1\]: component \(on gpt2\)"),
+    ],
+)
+@pytest.mark.parametrize("skip", [False, True])
+def test_a_plan_error_names_the_slot(
+    tiny_gpt2: LanguageModel, slot: Slot, message: str, skip: bool
+):
+    slots = (swap(), slot.model_copy(update={"skip": skip}))
+    with pytest.raises(RequestError, match=message):
+        plan(tiny_gpt2, Experiment(base=SPAIN, sources={"italy": ITALY}, slots=slots))
+
+
+def test_a_prompt_longer_than_the_model_is_refused(tiny_gpt2: LanguageModel):
+    with pytest.raises(RequestError, match="33 tokens; tiny-gpt2 takes at most 32"):
+        plan(tiny_gpt2, Experiment(base="The" + " capital" * 32))
+
+
+# ---- align --------------------------------------------------------------------------------------
+
+words = st.lists(st.sampled_from("abc"), min_size=1, max_size=7)
+
+
+@given(words, words)
+def test_align_pairs_every_base_position_in_order(base: list[str], source: list[str]):
+    b, s = tokens(*base), tokens(*source)
+    paired = align(b, s)
+    assert len(paired) == len(b)
+    assert all(0 <= partner < len(s) for partner in paired)
+    assert list(paired) == sorted(paired)
+    if len(b) == len(s):
+        assert paired == tuple(range(len(b)))
+
+
+@given(words, words, st.lists(st.sampled_from("xy"), min_size=1, max_size=4), words)
+def test_align_keeps_a_common_beginning_and_a_common_end(
+    begin: list[str], end: list[str], inner: list[str], other: list[str]
+):
+    # Capitals keep the two middles apart, so that beginning and end are exactly what is common.
+    b = tokens(*begin, *inner, *end)
+    s = tokens(*begin, *(word.upper() for word in other), *end)
+    paired = align(b, s)
+    assert paired[: len(begin)] == tuple(range(len(begin)))
+    if len(b) == len(s):
+        return
+    assert paired[len(begin) + len(inner) :] == tuple(range(len(s) - len(end), len(s)))
+    last = len(begin) + len(other) - 1
+    middle = [min(i, last) for i in range(len(begin), len(begin) + len(inner))]
+    assert list(paired[len(begin) : len(begin) + len(inner)]) == middle
+
+
+def test_align_pairs_what_lies_between_in_order_and_the_rest_with_the_last():
+    base = tokens("The", " a", " b", " c", " is")
+    source = tokens("The", " x", " y", " is")
+    assert align(base, source) == (0, 1, 2, 2, 3)
+    assert align(source, base) == (0, 1, 2, 4)
