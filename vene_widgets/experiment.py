@@ -24,12 +24,12 @@ def _plain_ints(value: Any) -> Any:
     """Turn numpy and torch integers, arrays and ranges into plain ints and tuples."""
     if isinstance(value, bool):
         raise ValueError(
-            f"position {value!r} is a bool; an int, a list of ints or a token's text is needed"
+            f"{value!r} is a bool; an int is needed (a position may be a list or a token's text)"
         )
     if isinstance(value, (str, int)) or value is None:
         return value
     if hasattr(value, "tolist"):
-        value = value.tolist()
+        return _plain_ints(value.tolist())
     if isinstance(value, (list, tuple, range)):
         return tuple(_plain_ints(item) for item in value)
     return value
