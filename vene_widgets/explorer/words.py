@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from vene_widgets import frames
+
 
 @dataclass(frozen=True)
 class Change:
@@ -43,7 +45,7 @@ def percent(probability: float) -> str:
 
 def quoted(token: str) -> str:
     """A token in quotes without the space that most words begin with."""
-    return f"“{token.strip() or token!r}”"
+    return f"“{token.strip() or frames.visible(token)}”"
 
 
 def copied(

@@ -97,7 +97,7 @@ class Worker:
             if kind in self._running:
                 return kind
             if kind in self._waiting:
-                self._running[kind] = self._waiting.pop(kind)()
+                self._running[kind] = _started(self._waiting.pop(kind))
                 return kind
         return None
 
@@ -121,3 +121,8 @@ class Worker:
                     self._running.pop(kind, None)
                     self._dropped.discard(kind)
                     self._changed.notify_all()
+
+
+def _started(job: Job) -> Generator[None, None, None]:
+    """The job's generator, made within its first step: what fails there is an error of the job."""
+    yield from job()

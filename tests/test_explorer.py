@@ -1,0 +1,317 @@
+"""The explorer's kernel half: requests in, traits out, the last good state stays."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import torch
+
+import vene_widgets as vw
+from vene_widgets.explorer import render, widget
+
+BASE, SOURCE = "The capital of Spain is", "The capital of Italy is"
+
+
+class Silent:
+    """Stands for the painter where a test is not about figures."""
+
+    def __init__(self) -> None:
+        self.orders: list[tuple[render.Order, render.Done]] = []
+
+    def draw(self, _client: object, order: render.Order, done: render.Done) -> None:
+        self.orders.append((order, done))
+
+
+@pytest.fixture
+def painter(monkeypatch: pytest.MonkeyPatch) -> Silent:
+    silent = Silent()
+    monkeypatch.setattr(render, "hire", lambda client: silent)
+    monkeypatch.setattr(render, "dismiss", lambda client: None)
+    return silent
+
+
+Make = Callable[..., vw.Explorer]
+
+
+@pytest.fixture
+def make(
+    tiny_gpt2: vw.LanguageModel, painter: Silent, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Make]:
+    monkeypatch.setattr(widget, "_bundle", lambda name: f"/* {name} */")
+    made: list[vw.Explorer] = []
+
+    def make(base: str = BASE, source: Any = SOURCE, **options: Any) -> vw.Explorer:
+        options.setdefault("model", tiny_gpt2)
+        made.append(vw.explore(base, source, **options))
+        return made[-1].wait(30)
+
+    yield make
+    for explorer in made:
+        explorer.close()
+
+
+def ask(explorer: vw.Explorer, **request: Any) -> dict[str, Any]:
+    """Send a request as the browser does; returns the reply."""
+    replies: list[dict[str, Any]] = []
+    explorer.send = lambda content, buffers=None: replies.append(content)
+    explorer._receive(explorer, {"id": "r1", **request}, [])
+    explorer.wait(30)
+    assert len(replies) == 1
+    return replies[0]
+
+
+def slot(layer: int = 0, position: int = 3, **more: Any) -> dict[str, Any]:
+    return {"layer": layer, "position": position, **more}
+
+
+def setting(*slots: dict[str, Any], base: str = BASE, source: str = SOURCE) -> dict[str, Any]:
+    experiment = {"base": base, "sources": {"source": source}, "slots": list(slots)}
+    return {"kind": "experiment", "experiment": experiment}
+
+
+def test_it_opens_with_the_map_filled(make: Make, tiny_gpt2: vw.LanguageModel) -> None:
+    explorer = make()
+    assert explorer.map["done"] == explorer.map["total"] == 3 * 5
+    assert len(explorer.map["cells"]) == 15
+    assert [run["role"] for run in explorer.answer["runs"]] == ["base", "source"]
+    assert explorer.scene["base"][3]["label"] == "␣Spain"
+    assert explorer.map["first_difference"] == 3
+    assert "Nothing is swapped yet" in explorer.answer["sentence"]
+
+
+def test_a_click_is_answered_exactly(make: Make, tiny_gpt2: vw.LanguageModel) -> None:
+    explorer = make()
+    reply = ask(explorer, **setting(slot(layer=1)))
+    assert reply == {"id": "r1", "ok": True, "error": None}
+    assert explorer.scene["request"] == "r1"
+    assert explorer.answer["revision"] == explorer.scene["revision"]
+    expected = vw.run(tiny_gpt2, explorer.experiment)
+    assert torch.equal(explorer.run.logits, expected.logits)
+    top = explorer.answer["runs"][-1]["top"][0]
+    assert top["token_id"] == expected.top(1).token_id.iloc[0]
+    assert top["probability"] == expected.top(1).probability.iloc[0]
+
+
+def test_the_map_previews_what_a_click_answers(make: Make) -> None:
+    explorer = make()
+    for cell in explorer.map["cells"]:
+        ask(explorer, **setting(slot(cell["layer"], cell["position"])))
+        exact = explorer.answer["runs"][-1]["top"][0]
+        assert cell["top"][0]["token_id"] == exact["token_id"]
+        assert cell["top"][0]["probability"] == pytest.approx(exact["probability"], abs=1e-5)
+
+
+def test_grouped_and_ungrouped_are_separate_runs_and_bit_equal(make: Make) -> None:
+    explorer = make()
+    ask(explorer, **setting(slot(0, 3, group="A"), slot(2, 4, group="A")))
+    roles = [run["role"] for run in explorer.answer["runs"]]
+    assert roles == ["base", "source", "ungrouped", "grouped"]
+    runs = {run["role"]: run["source_runs"] for run in explorer.answer["runs"]}
+    assert runs["ungrouped"] == 2 and runs["grouped"] == 1
+    assert [v["verdict"] for v in explorer.answer["verdicts"]] == ["bit-equal"]
+
+
+def test_a_skipped_slot_keeps_its_index(make: Make) -> None:
+    explorer = make()
+    ask(explorer, **setting(slot(0, 3, skip=True), slot(1, 3)))
+    assert [s["skip"] for s in explorer.scene["slots"]] == [True, False]
+    assert [(r["index"], r["skipped"], r["fired"]) for r in explorer.answer["receipts"]] == [
+        (0, True, False),
+        (1, False, True),
+    ]
+    alone = vw.run(
+        explorer.model,
+        vw.Experiment(base=BASE, sources=SOURCE, slots=[vw.Slot(layer=1, position=3)]),
+    )
+    assert torch.equal(explorer.run.logits, alone.logits)
+
+
+@pytest.mark.parametrize(
+    ("request_", "said"),
+    [
+        (setting(slot(layer=9)), "layer 9 is out of range"),
+        (setting(slot(position=17)), "17 is out of range"),
+        (setting(slot(component="block_outputt")), "Did you mean 'block_output'"),
+        (setting(slot(colour="red")), "colour"),
+        (setting(base=""), "base '' is empty"),
+        ({"kind": "sweep", "component": "nowhere"}, "nowhere"),
+        ({"kind": "sweep", "component": "head_query_output"}, "needs a head"),
+        ({"kind": "sweep", "component": "mlp_output", "source": "x"}, "source 'x'"),
+        ({"kind": "figure", "figure": "pie"}, "pie"),
+        ({"kind": "dance"}, "dance"),
+    ],
+)
+def test_a_bad_request_is_refused_and_nothing_changes(
+    make: Make, request_: dict[str, Any], said: str
+) -> None:
+    explorer = make(slots=[vw.Slot(layer=1, position=3)])
+    before = explorer.scene, explorer.answer, explorer.map, explorer.experiment
+    reply = ask(explorer, **request_)
+    assert not reply["ok"] and said in reply["error"]
+    assert "https://" not in reply["error"]
+    after = explorer.scene, explorer.answer, explorer.map, explorer.experiment
+    assert all(a is b for a, b in zip(before, after, strict=True))
+
+
+def test_python_changes_the_screen_and_hears_of_clicks(make: Make) -> None:
+    explorer = make()
+    seen: list[vw.Experiment] = []
+    explorer.observe(lambda change: seen.append(change["new"]), "experiment")
+    mine = explorer.experiment.replace(slots=(vw.Slot(layer=2, position=" Spain"),))
+    explorer.experiment = mine
+    assert torch.equal(explorer.run.logits, vw.run(explorer.model, mine).logits)
+    assert explorer.scene["slots"][0]["base_positions"] == [3]
+    assert explorer.scene["request"] is None
+    ask(explorer, **setting(slot(0)))
+    assert [len(e.slots) for e in seen] == [1, 1] and seen[1].slots[0].layer == 0
+
+
+def test_python_is_refused_as_the_browser_is(make: Make) -> None:
+    explorer = make()
+    before = explorer.experiment
+    with pytest.raises(vw.RequestError, match="layer 7 is out of range"):
+        explorer.experiment = before.replace(slots=(vw.Slot(layer=7, position=0),))
+    assert explorer.experiment is before
+
+
+def test_new_prompts_fill_a_new_map(make: Make) -> None:
+    explorer = make()
+    ask(
+        explorer,
+        **setting(base="The capital of France is", source="Madrid is the capital of Spain"),
+    )
+    assert [t["label"] for t in explorer.scene["base"]][3] == "␣France"
+    assert explorer.map["done"] == explorer.map["total"]
+    assert explorer.map["revision"] == explorer.scene["revision"]
+
+
+def test_another_component_can_be_swept(make: Make) -> None:
+    explorer = make()
+    assert ask(explorer, kind="sweep", component="head_value_output", head=1)["ok"]
+    assert (explorer.map["component"], explorer.map["head"]) == ("head_value_output", 1)
+    assert explorer.map["done"] == 15
+
+
+def test_no_source_means_no_map(make: Make) -> None:
+    explorer = make(source={})
+    assert explorer.map == {}
+    assert [run["role"] for run in explorer.answer["runs"]] == ["base"]
+
+
+def test_a_failing_run_keeps_the_last_good_answer(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from vene_widgets.explorer import results
+
+    explorer = make()
+    good = explorer.answer
+
+    def broken(*_args: object, **_more: object) -> None:
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr(results, "run", broken)
+    assert ask(explorer, **setting(slot()))["ok"]
+    assert explorer.status["error"] == "The run failed: RuntimeError: out of memory"
+    assert explorer.status["busy"] is None
+    assert explorer.answer is good
+    with pytest.raises(RuntimeError, match="out of memory"):
+        _ = explorer.run
+    monkeypatch.undo()
+
+
+def test_a_stale_answer_never_shows(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    from vene_widgets.explorer import results
+
+    explorer = make()
+    gate, begun, plain = threading.Event(), threading.Event(), results.run
+
+    def slow(*args: Any, **more: Any) -> Any:
+        begun.set()
+        assert gate.wait(10)
+        return plain(*args, **more)
+
+    shown: list[int] = []
+    explorer.observe(lambda change: shown.append(change["new"]["revision"]), "answer")
+    monkeypatch.setattr(results, "run", slow)
+    first = explorer.experiment.replace(slots=(vw.Slot(layer=0, position=3),))
+    explorer.experiment = first
+    assert begun.wait(10)
+    explorer.experiment = first.replace(slots=(vw.Slot(layer=1, position=3),))
+    gate.set()
+    explorer.wait(30)
+    assert shown == [explorer.scene["revision"]]
+    assert explorer.run.experiment.slots[0].layer == 1
+
+
+def test_a_late_figure_never_shows(make: Make, painter: Silent) -> None:
+    explorer = make()
+    order, done = painter.orders[-1]
+    assert set(order.frames) == {"token_heatmap", "difference_panel"}
+    ask(explorer, **setting(slot()))
+    done(render.Picture(b"old", 1, 1, "old"), None)
+    assert explorer.picture == {}
+    painter.orders[-1][1](render.Picture(b"new", 3, 2, "the result"), None)
+    assert explorer.picture["png"] == b"new" and explorer.picture["alt"] == "the result"
+    assert explorer.picture["revision"] == explorer.scene["revision"]
+
+
+def test_a_figure_that_fails_says_so(make: Make, painter: Silent) -> None:
+    explorer = make()
+    painter.orders[-1][1](None, "the figure process ended")
+    assert "the figure process ended" in explorer.status["error"]
+    ask(explorer, **setting(slot()))
+    assert explorer.status["error"] is None
+
+
+@pytest.mark.parametrize("kind", widget.FIGURES)
+def test_every_figure_can_be_taken(make: Make, kind: str) -> None:
+    explorer = make(slots=[vw.Slot(layer=0, position=3)])
+    assert type(explorer.figure(kind)).__module__.startswith("plotnine")
+
+
+def test_what_is_shown_can_be_taken(make: Make) -> None:
+    explorer = make(slots=[vw.Slot(layer=0, position=3)])
+    assert list(explorer.runs) == ["base", "source", "intervened"]
+    assert set(explorer.frame["run"]) == {"base", "source", "intervened"}
+    assert len(explorer.map_frame) == 15 * len(explorer.map["targets"])
+    assert "<Explorer of 'tiny" in repr(explorer)
+
+
+def test_viewers_without_scripts_get_a_picture_and_a_sentence(make: Make) -> None:
+    explorer = make(slots=[vw.Slot(layer=0, position=3)])
+    bundle = explorer._repr_mimebundle_()
+    data = bundle[0] if isinstance(bundle, tuple) else bundle
+    assert data["image/png"].startswith(b"\x89PNG")
+    assert data["text/plain"].startswith("Copying “Italy” into “Spain” after block 0")
+    assert "application/vnd.jupyter.widget-view+json" in data
+
+
+def test_close_frees_thread_and_runs(make: Make) -> None:
+    explorer = make()
+    thread = explorer._worker._thread
+    explorer.close()
+    explorer.close()
+    assert not thread.is_alive()
+    with pytest.raises(vw.RequestError, match="closed"):
+        _ = explorer.run
+
+
+def test_two_explorers_share_a_model(make: Make) -> None:
+    one, two = make(), make(base="The capital of France is")
+    for layer in range(3):
+        one.experiment = one.experiment.replace(slots=(vw.Slot(layer=layer, position=3),))
+        two.experiment = two.experiment.replace(slots=(vw.Slot(layer=layer, position=3),))
+        for explorer in (one, two):
+            expected = vw.run(explorer.model, explorer.experiment)
+            assert torch.equal(explorer.run.logits, expected.logits)
+
+
+def test_a_missing_bundle_says_how_to_build_it(
+    tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(widget, "STATIC", tmp_path)
+    with pytest.raises(vw.RequestError, match="make js"):
+        widget._bundle("explorer.js")

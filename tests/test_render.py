@@ -1,0 +1,142 @@
+"""The painter: pictures from a child process that may die without anybody noticing."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pandas as pd
+import pytest
+import torch
+
+from vene_widgets import frames
+from vene_widgets.explorer.render import Order, Painter, Picture, dismiss, hire, paint
+
+TEXTS = [" Madrid", " Rome", " $x$", "<b>", "\n", " Paris"]
+
+
+def token_frame(shift: float = 0.0) -> pd.DataFrame:
+    logits = torch.tensor([3.0, 1.0, 0.5, 0.2, 0.1, shift])
+    return frames.token_frame({"base": logits, "source": logits.flip(0)}, TEXTS.__getitem__, k=4)
+
+
+def order(key: str, shift: float = 0.0, kind: str = "token_heatmap") -> Order:
+    return Order(key, kind, {kind: token_frame(shift)}, {})
+
+
+class Desk:
+    """Collects what the painter delivers."""
+
+    def __init__(self) -> None:
+        self.delivered: list[tuple[Picture | None, str | None]] = []
+        self.arrived = threading.Condition()
+
+    def done(self, picture: Picture | None, error: str | None) -> None:
+        with self.arrived:
+            self.delivered.append((picture, error))
+            self.arrived.notify_all()
+
+    def wait(self, count: int = 1) -> tuple[Picture | None, str | None]:
+        with self.arrived:
+            assert self.arrived.wait_for(lambda: len(self.delivered) >= count, 60)
+            return self.delivered[count - 1]
+
+
+@pytest.fixture(scope="module")
+def painter() -> Iterator[Painter]:
+    made = Painter()
+    yield made
+    made.close()
+    assert made.child is None
+
+
+def test_a_picture_is_a_png_of_the_said_size(painter: Painter) -> None:
+    desk = Desk()
+    painter.draw("a", order("first"), desk.done)
+    picture, error = desk.wait()
+    assert error is None and picture is not None
+    assert picture.png.startswith(b"\x89PNG")
+    assert 100 < picture.width < 2000 and 100 < picture.height < 2000
+    assert "Madrid" in picture.alt
+
+
+def test_the_same_order_is_not_drawn_again(painter: Painter) -> None:
+    desk = Desk()
+    painter.draw("a", order("same", 0.3), desk.done)
+    first, _ = desk.wait()
+    again = Desk()
+    painter.draw("a", order("same", 0.3), again.done)
+    assert again.delivered == [(first, None)]  # at once, the very same picture
+
+
+def test_a_dead_child_is_replaced_and_the_order_drawn(painter: Painter) -> None:
+    desk = Desk()
+    painter.draw("a", order("before"), desk.done)
+    desk.wait()
+    old = painter.child
+    assert old is not None
+    os.kill(old, signal.SIGKILL)
+    painter.draw("a", order("after", 0.7), desk.done)
+    picture, error = desk.wait(2)
+    assert error is None and picture is not None
+    assert painter.child not in (None, old)
+
+
+def test_a_figure_that_cannot_be_drawn_gives_its_reason(painter: Painter) -> None:
+    desk = Desk()
+    painter.draw(
+        "a", Order("bad", "token_heatmap", {"token_heatmap": pd.DataFrame()}, {}), desk.done
+    )
+    picture, error = desk.wait()
+    assert picture is None and error and "RequestError" in error
+    painter.draw("a", order("fine again", 0.9), desk.done)
+    assert desk.wait(2)[1] is None
+
+
+def test_a_superseded_order_is_dropped(painter: Painter) -> None:
+    desk, dropped = Desk(), Desk()
+    painter.draw("other", order("busy", 0.11), desk.done)
+    painter.draw("a", order("superseded", 0.12), dropped.done)
+    painter.draw("a", order("latest", 0.13), desk.done)
+    desk.wait(2)
+    assert dropped.delivered == []
+
+
+def test_paint_closes_its_figures() -> None:
+    import matplotlib.pyplot as plt
+
+    before = plt.get_fignums()
+    paint(order("here"))
+    assert plt.get_fignums() == before
+
+
+def test_the_last_client_ends_the_shared_painter() -> None:
+    one: Any = object()
+    two: Any = object()
+    painter = hire(one)
+    assert hire(two) is painter
+    desk = Desk()
+    painter.draw(id(one), order("shared"), desk.done)
+    desk.wait()
+    child = painter.child
+    dismiss(one)
+    assert painter.child == child
+    dismiss(two)
+    assert painter.child is None
+    for _ in range(50):
+        if not _alive(child):
+            break
+        time.sleep(0.1)
+    assert not _alive(child)
+
+
+def _alive(pid: int | None) -> bool:
+    try:
+        os.kill(pid or 0, 0)
+    except ProcessLookupError:
+        return False
+    return True
