@@ -1,0 +1,334 @@
+"""A real JupyterLab and a real Chromium, in a home of their own.
+
+`lab` gives a test one page of the browser and what a person does with it: open a notebook made of
+some cells, run it, read what a cell printed, take a picture. Pictures go to the folder that the
+environment variable VENE_SHOTS names, else to the test's temporary folder.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+from playwright.sync_api import Browser, Locator, Page, sync_playwright
+
+CHROMIUM = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+)
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--no-first-run",
+    "--disable-component-update",
+    "--disable-sync",
+]
+START_SECONDS = 90  # a cold JupyterLab on a busy machine
+CELL_SECONDS = 120
+
+
+class Server:
+    """A JupyterLab server of its own: port, token, home and notebooks folder belong to it alone."""
+
+    def __init__(self, folder: Path) -> None:
+        self.notebooks = folder / "notebooks"
+        self.log = folder / "server.log"
+        self.token = secrets.token_hex(16)
+        self.port = _free_port()
+        self.notebooks.mkdir(parents=True)
+        self._process = self._start(folder)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def _start(self, folder: Path) -> subprocess.Popen[bytes]:
+        homes = {
+            name: str(folder / name.lower())
+            for name in (
+                "HOME",
+                "JUPYTER_CONFIG_DIR",
+                "JUPYTER_DATA_DIR",
+                "JUPYTER_RUNTIME_DIR",
+                "JUPYTERLAB_SETTINGS_DIR",
+                "JUPYTERLAB_WORKSPACES_DIR",
+                "IPYTHONDIR",
+            )
+        }
+        for home in homes.values():
+            Path(home).mkdir()
+        # The question about news from the project would cover the page.
+        labconfig = Path(homes["JUPYTER_CONFIG_DIR"]) / "labconfig"
+        labconfig.mkdir()
+        (labconfig / "page_config.json").write_text(
+            '{"disabledExtensions": {"@jupyterlab/apputils-extension:announcements": true}}'
+        )
+        command = [
+            sys.executable,
+            "-m",
+            "jupyterlab",
+            "--no-browser",
+            "--allow-root",
+            "--ServerApp.ip=127.0.0.1",
+            f"--ServerApp.port={self.port}",
+            "--ServerApp.port_retries=0",
+            f"--ServerApp.root_dir={self.notebooks}",
+            "--ServerApp.disable_check_xsrf=True",
+            f"--IdentityProvider.token={self.token}",
+            "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
+        ]
+        with self.log.open("wb") as log:
+            return subprocess.Popen(
+                command,
+                env={
+                    **os.environ,
+                    **homes,
+                    # A cell sees the models that were fetched for the person who runs the tests.
+                    "XDG_CACHE_HOME": os.environ.get("XDG_CACHE_HOME", str(Path.home() / ".cache")),
+                    "JUPYTER_PREFER_ENV_PATH": "1",
+                    "PYTHONUNBUFFERED": "1",
+                },
+                cwd=self.notebooks,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+
+    def wait(self) -> None:
+        """Return when the server answers; fail with its log when it ends or never does."""
+        end = time.monotonic() + START_SECONDS
+        while time.monotonic() < end:
+            if self._process.poll() is not None:
+                pytest.fail(f"JupyterLab ended before it answered:\n{self.tail()}")
+            try:
+                urllib.request.urlopen(f"{self.url}/api?token={self.token}", timeout=5)  # noqa: S310
+                return
+            except (urllib.error.URLError, OSError):
+                time.sleep(0.2)
+        pytest.fail(f"JupyterLab did not answer within {START_SECONDS} s:\n{self.tail()}")
+
+    def tail(self, lines: int = 60) -> str:
+        """The end of the server's log, the kernels' standard error included."""
+        text = self.log.read_text(errors="replace") if self.log.exists() else ""
+        return "\n".join(text.splitlines()[-lines:])
+
+    def stop(self) -> None:
+        """End the server; it ends its kernels."""
+        self._process.terminate()
+        try:
+            self._process.wait(15)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait(15)
+
+
+class Lab:
+    """One browser page on the server, and what a person does with it.
+
+    Attributes:
+        page: Playwright's page, for everything that stands in no method here.
+        server: the server behind it.
+        problems: errors of the page's console and uncaught exceptions, in order.
+    """
+
+    def __init__(self, page: Page, server: Server, shots: Path) -> None:
+        self.page = page
+        self.server = server
+        self.problems: list[str] = []
+        self._shots = shots
+        page.on("console", self._keep)
+        page.on("pageerror", lambda error: self.problems.append(f"uncaught: {error}"))
+
+    def _keep(self, message: Any) -> None:
+        if message.type == "error":
+            self.problems.append(f"{message.text} ({message.location.get('url', '')})")
+
+    def open(self, cells: Sequence[str], name: str = "test.ipynb") -> Path:
+        """Write a notebook of code cells and open it, its kernel started; the file's path."""
+        notebook: Any = nbformat.v4.new_notebook(
+            cells=[nbformat.v4.new_code_cell(source) for source in cells],
+            metadata={
+                # Without a kernelspec the page asks which kernel to start.
+                "kernelspec": {
+                    "name": "python3",
+                    "display_name": "Python 3 (ipykernel)",
+                    "language": "python",
+                },
+                "language_info": {"name": "python"},
+            },
+        )
+        path = self.server.notebooks / name
+        nbformat.write(notebook, path)
+        self.open_file(path)
+        return path
+
+    def open_file(self, path: Path) -> None:
+        """Open a notebook below the server's folder in a clean workspace, its kernel started."""
+        where = path.relative_to(self.server.notebooks).as_posix()
+        self.page.goto(f"{self.server.url}/lab/tree/{where}?token={self.server.token}&reset")
+        self.page.locator(".jp-Notebook .jp-Cell").first.wait_for(timeout=START_SECONDS * 1000)
+        self.wait_idle()
+
+    @property
+    def cells(self) -> Locator:
+        """The notebook's cells, in order."""
+        return self.page.locator(".jp-Notebook .jp-Cell")
+
+    def output(self, cell: int) -> Locator:
+        """The output area of a cell, from 0."""
+        return self.cells.nth(cell).locator(".jp-Cell-outputArea")
+
+    def run_all(self, timeout: float = CELL_SECONDS) -> None:
+        """Run every cell, and wait until the last has run. `timeout` in seconds."""
+        self.page.get_by_role("menuitem", name="Run", exact=True).click()
+        self.page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
+        self.wait_run(timeout)
+
+    def run_cell(self, cell: int, timeout: float = CELL_SECONDS) -> None:
+        """Run one cell, from 0, and wait until it has run. `timeout` in seconds."""
+        self.cells.nth(cell).locator(".cm-content").click()
+        self.page.keyboard.press("Control+Enter")
+        self.wait_run(timeout)
+
+    def wait_run(self, timeout: float = CELL_SECONDS) -> None:
+        """Wait until no cell is running or waiting its turn and the kernel is idle."""
+        # The prompt [*] appears in the moment of the request, so its absence means that all ran.
+        self.page.wait_for_function(
+            """() => {
+                const prompts = [...document.querySelectorAll(
+                    ".jp-Notebook .jp-CodeCell .jp-InputPrompt")];
+                return document.querySelector(".jp-Dialog")
+                    || prompts.some((prompt) => /\\[\\d+\\]/.test(prompt.textContent))
+                    && !prompts.some((prompt) => prompt.textContent.includes("*"));
+            }""",
+            timeout=timeout * 1000,
+        )
+        dialogs = self.page.locator(".jp-Dialog").all_inner_texts()
+        assert not dialogs, f"JupyterLab asks instead of running the cells: {dialogs}"
+        self.wait_idle(timeout)
+
+    def wait_idle(self, timeout: float = CELL_SECONDS) -> None:
+        """Wait until the kernel has started, the page is connected, and there is nothing to do.
+
+        The indicator in the notebook's toolbar says idle before there is any kernel; the status bar
+        names the kernel first.
+        """
+        self.page.wait_for_function(
+            """() => [...document.querySelectorAll("#jp-main-statusbar .jp-StatusBar-Item")].some(
+                (item) => /Python 3.*\\| Idle/.test(item.textContent))""",
+            timeout=timeout * 1000,
+        )
+
+    def text(self, cell: int) -> str:
+        """What a cell printed or returned, as the page shows it, without surrounding space."""
+        return self.output(cell).locator(".jp-OutputArea-output").first.inner_text().strip()
+
+    def texts(self, cell: int) -> list[str]:
+        """All outputs of a cell, each as the page shows it."""
+        return [
+            t.strip() for t in self.output(cell).locator(".jp-OutputArea-output").all_inner_texts()
+        ]
+
+    def save(self) -> None:
+        """Save the notebook, and wait until the page says that nothing is unsaved."""
+        self.page.keyboard.press("Control+s")
+        self.page.wait_for_function(
+            """() => !document.querySelector(
+                ".lm-DockPanel-tabBar .lm-TabBar-tab.lm-mod-current.jp-mod-dirty")""",
+            timeout=30_000,
+        )
+
+    def shot(self, name: str, of: Locator | None = None) -> Path:
+        """Take a picture of the page, or of one element of it; the file's path."""
+        path = self._shots / f"{name}.png"
+        if of is None:
+            self.page.screenshot(path=path)
+        else:
+            of.screenshot(path=path)
+        return path
+
+
+@pytest.fixture(scope="session")
+def lab_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """One JupyterLab for the session."""
+    server = Server(tmp_path_factory.mktemp("lab"))
+    try:
+        server.wait()
+        yield server
+    finally:
+        server.stop()
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    """One headless browser for the session."""
+    if CHROMIUM is None:
+        pytest.fail("Chromium is not installed: run 'make browser', which says how to get it")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        try:
+            yield browser
+        finally:
+            browser.close()
+
+
+@pytest.fixture
+def lab(
+    request: pytest.FixtureRequest, lab_server: Server, chromium: Browser, tmp_path: Path
+) -> Iterator[Lab]:
+    """A fresh page, with no cookies and no open notebooks; pictures and logs when a test fails."""
+    shots = Path(os.environ.get("VENE_SHOTS") or tmp_path)
+    shots.mkdir(parents=True, exist_ok=True)
+    context = chromium.new_context(viewport={"width": 1400, "height": 1000})
+    context.set_default_timeout(30_000)
+    try:
+        opened = Lab(context.new_page(), lab_server, shots)
+        yield opened
+        if getattr(request.node, "failed_call", False):
+            picture = opened.shot(re.sub(r"\W+", "-", request.node.name) + "-failed")
+            print(f"the page when it failed: {picture}")
+            print("\n".join(["errors on the page:", *opened.problems]))
+            print(f"the end of the server's log:\n{lab_server.tail()}")
+    finally:
+        context.close()
+        _shut_down_kernels(lab_server)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """Tell the fixture of a failed test that it failed, so that it shows the page and the log."""
+    report: Any = yield
+    if report.when == "call" and report.failed:
+        item.failed_call = True  # pyright: ignore[reportAttributeAccessIssue]
+    return report
+
+
+def _shut_down_kernels(server: Server) -> None:
+    """End every session of the server, so that no test pays for the kernels of another."""
+    import json
+
+    token = f"token={server.token}"
+    with urllib.request.urlopen(f"{server.url}/api/sessions?{token}", timeout=10) as answer:  # noqa: S310
+        sessions = json.load(answer)
+    for session in sessions:
+        where = f"{server.url}/api/sessions/{session['id']}?{token}"
+        urllib.request.urlopen(urllib.request.Request(where, method="DELETE"), timeout=30)  # noqa: S310
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]

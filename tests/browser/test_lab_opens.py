@@ -1,0 +1,30 @@
+"""The browser tests stand on firm ground: a page opens, a kernel runs, its answer is read."""
+
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.browser
+
+
+def test_a_cell_runs_and_its_output_is_read(lab: Any):
+    lab.open(["answer = 6 * 7", "print(answer)"])
+    lab.run_all()
+    assert lab.text(1) == "42"
+    assert lab.texts(0) == []
+
+
+def test_a_cell_can_be_run_again(lab: Any):
+    lab.open(["import itertools\ncount = itertools.count()", "next(count)"])
+    lab.run_all()
+    assert lab.text(1) == "0"
+    lab.run_cell(1)
+    assert lab.text(1) == "1"
+
+
+def test_the_kernel_is_the_python_that_runs_the_tests(lab: Any):
+    import sys
+
+    lab.open(["import sys\nprint(sys.prefix)"])
+    lab.run_all()
+    assert lab.text(0) == sys.prefix

@@ -1,0 +1,142 @@
+"""Models for the tests: two tiny ones with random weights, and the real ones where they are."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from vene_widgets.models.language_model import LanguageModel
+
+TINY = 200_000  # parameters; more is not tiny
+# What the tiny tokenizer has seen: every word here, with its space, is one token.
+PROMPTS = [
+    "The capital of Spain is Madrid",
+    "The capital of Italy is Rome",
+    "The capital of France is Paris",
+]
+
+
+@pytest.fixture(scope="session")
+def tiny_tokenizer() -> Any:
+    """A byte-level BPE of 300 tokens in which `The`, ` capital`, ` Spain`, ... are one each."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    core = Tokenizer(models.BPE())
+    core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    core.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=320,
+        min_frequency=1,
+        show_progress=False,
+        special_tokens=["<|endoftext|>"],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+    )
+    core.train_from_iterator(PROMPTS, trainer)
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=core, bos_token="<|endoftext|>", eos_token="<|endoftext|>"
+    )
+    for prompt in PROMPTS:
+        assert len(tokenizer(prompt)["input_ids"]) == len(prompt.split())
+    return tokenizer
+
+
+@pytest.fixture(scope="session")
+def tiny_gpt2(tiny_tokenizer: Any) -> LanguageModel:
+    """GPT-2 with 3 layers, 3 heads and d_model 24: random weights, large enough to differ."""
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    config = GPT2Config(
+        vocab_size=len(tiny_tokenizer),
+        n_positions=32,
+        n_embd=24,
+        n_layer=3,
+        n_head=3,
+        initializer_range=0.3,
+        bos_token_id=0,
+        eos_token_id=0,
+    )
+    return _wrap("tiny-gpt2", lambda: GPT2LMHeadModel(config), tiny_tokenizer)
+
+
+@pytest.fixture(scope="session")
+def tiny_llama(tiny_tokenizer: Any) -> LanguageModel:
+    """Llama with 3 layers, d_model 32, 4 heads and 2 key-value heads (grouped-query attention)."""
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    config = LlamaConfig(
+        vocab_size=len(tiny_tokenizer),
+        max_position_embeddings=32,
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=3,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        initializer_range=0.3,
+        bos_token_id=0,
+        eos_token_id=0,
+    )
+    return _wrap("tiny-llama", lambda: LlamaForCausalLM(config), tiny_tokenizer)
+
+
+@pytest.fixture(scope="session")
+def capitals() -> LanguageModel:
+    """The built-in GPT-2 that knows the capitals."""
+    import vene_widgets
+
+    return vene_widgets.load()
+
+
+@pytest.fixture(scope="session")
+def smollm2() -> LanguageModel:
+    """SmolLM2, where it has been fetched."""
+    import vene_widgets
+
+    try:
+        return vene_widgets.load("smollm2")
+    except vene_widgets.RequestError as error:
+        pytest.skip(f"SmolLM2 is not on this machine: run 'vene-widgets fetch smollm2' ({error})")
+
+
+@pytest.fixture(scope="session")
+def gpt2_hub() -> LanguageModel:
+    """GPT-2 small from the hub, where it is in the hub's cache."""
+    from huggingface_hub import try_to_load_from_cache
+
+    import vene_widgets
+
+    if not any(
+        isinstance(try_to_load_from_cache(repo, "config.json"), str)
+        for repo in ("gpt2", "openai-community/gpt2")
+    ):
+        pytest.skip("GPT-2 is not in the hub's cache on this machine: load it once while online")
+    return vene_widgets.load("gpt2", device="cpu")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip what needs a device that is not there; torch is only asked when such a test is run."""
+    marked = [item for item in items if item.get_closest_marker("cuda")]
+    if not marked:
+        return
+    import torch
+
+    if not torch.cuda.is_available():
+        for item in marked:
+            item.add_marker(pytest.mark.skip(reason="no CUDA device on this machine"))
+
+
+def _wrap(name: str, build: Any, tokenizer: Any) -> LanguageModel:
+    """Build a model with seeded weights, leave torch's own random state alone, and wrap it."""
+    import torch
+
+    from vene_widgets.models.language_model import LanguageModel
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(20)
+        model: nn.Module = build().eval()
+    assert sum(weight.numel() for weight in model.parameters()) < TINY
+    return LanguageModel(name, model, tokenizer)
