@@ -72,6 +72,9 @@ class Architecture:
         blocks: path from the model to its list of blocks.
         backbone: path to the model without its output head.
         final: path to the output head; its input is the last hidden state.
+        norms: the block's two norms (paths below the block) and the final one (from the root).
+        attention, mlp: paths below the block.
+        rotary: path to the rotary embedding, empty where positions are added to the tokens.
         components: component name -> where it is.
         config: our size names -> attribute paths in the config, first present wins.
     """
@@ -80,6 +83,10 @@ class Architecture:
     blocks: str
     backbone: str
     final: str
+    norms: tuple[str, str, str]
+    attention: str
+    mlp: str
+    rotary: str
     components: Mapping[str, Component]
     config: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
@@ -105,6 +112,10 @@ GPT2 = Architecture(
     blocks="transformer.h",
     backbone="transformer",
     final="lm_head",
+    norms=("ln_1", "ln_2", "transformer.ln_f"),
+    attention="attn",
+    mlp="mlp",
+    rotary="",
     components=_heads(
         {
             "block_input": Component("", "input", norm=_BEFORE_1),
@@ -140,6 +151,10 @@ LLAMA = Architecture(
     blocks="model.layers",
     backbone="model",
     final="lm_head",
+    norms=("input_layernorm", "post_attention_layernorm", "model.norm"),
+    attention="self_attn",
+    mlp="mlp",
+    rotary="model.rotary_emb",
     components=_heads(
         {
             "block_input": Component("", "input", norm=_BEFORE_1),
@@ -315,7 +330,8 @@ class Sites:
         layer %= self.layers
         block = f"{self.architecture.blocks}.{layer}"
         path = f"{block}.{spec.module}" if spec.module else block
-        order = list(self.architecture.components).index(component)
+        # A head's tensor is computed with the whole one that it is a part of.
+        order = list(self.architecture.components).index(component.removeprefix("head_"))
         if component == "block_output":
             order = len(self.architecture.components)
         return Site(layer, component, head, path, spec.side, start, stop, order)
