@@ -6,6 +6,7 @@ our handles are removed, the user's hooks stay, and every module's train/eval fl
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -135,7 +136,8 @@ def _apply(tensor: Tensor, edit: Edit) -> None:
     new = edit.change(vectors)
     tensor[edit.rows, edit.positions, site.start : site.stop] = new
     if edit.report and before is not None:
-        size = (new.double() - vectors.double()).norm().item()
+        # In float64, which not every device has.
+        size = (new.cpu().double() - vectors.cpu().double()).norm().item()
         # Undo the edit on a copy: if anything else had changed, the copy would differ from before.
         undone = tensor.clone()
         undone[edit.rows, edit.positions, site.start : site.stop] = vectors
@@ -147,14 +149,24 @@ def _apply(tensor: Tensor, edit: Edit) -> None:
 def _hooked(
     root: nn.Module, functions: Mapping[tuple[str, Side], Callable[[Tensor], Tensor | None]]
 ) -> Iterator[None]:
-    """Register one hook per place; the function may return a tensor that replaces the old one."""
+    """Register one hook per place; the function may return a tensor that replaces the old one.
+
+    Hooks belong to the thread that registered them: when the user's own code calls the model from
+    another thread meanwhile, it gets the plain model and leaves no trace in what we record.
+    """
+    owner = threading.get_ident()
+
+    def ours(function: Callable[[Tensor], Tensor | None]) -> Callable[[Tensor], Tensor | None]:
+        return lambda tensor: function(tensor) if threading.get_ident() == owner else None
+
     with ExitStack() as stack:
         for (path, side), function in functions.items():
             module = module_at(root, path)
             if side == "input":
-                handle = module.register_forward_pre_hook(_on_input(function), with_kwargs=True)
+                hook = _on_input(ours(function))
+                handle = module.register_forward_pre_hook(hook, with_kwargs=True)
             else:
-                handle = module.register_forward_hook(_on_output(function))
+                handle = module.register_forward_hook(_on_output(ours(function)))
             stack.callback(handle.remove)
         yield
 
