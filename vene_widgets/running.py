@@ -55,6 +55,13 @@ class Receipt:
         return f"{what} replaced {self.touch.rows} vectors, a change of norm {self.touch.size:.4g}."
 
 
+# A run without slots has them too.
+RECEIPT_COLUMNS = (
+    *("slot", "layer", "component", "head", "source", "base_positions", "source_positions"),
+    *("skipped", "fired", "shape", "rows", "size", "others_equal"),
+)
+
+
 @dataclass(frozen=True, eq=False)
 class Run:
     """What one forward pass with an experiment gave.
@@ -119,8 +126,7 @@ class Run:
                     "others_equal": touch.others_equal if touch else True,
                 }
             )
-        columns = list(rows[0]) if rows else ["slot", "layer", "component", "skipped", "fired"]
-        return pd.DataFrame(rows, columns=columns)
+        return pd.DataFrame(rows, columns=list(RECEIPT_COLUMNS))
 
     def __repr__(self) -> str:
         best = self.top(1).iloc[0]
@@ -176,7 +182,7 @@ def run(model: LanguageModel, experiment: Experiment, *, share_sources: bool = T
             record(model, blocks) as states,
             record_head_input(model) as last,
         ):
-            logits = model.model(input_ids=ids, use_cache=False).logits
+            logits = model.model(input_ids=ids, use_cache=False, return_dict=True).logits
     return Run(
         model=model,
         experiment=experiment,
