@@ -20,22 +20,26 @@ if TYPE_CHECKING:
     from vene_widgets.models import LanguageModel, Token
 
 
-def _plain_ints(value: Any) -> Any:
-    """Turn numpy and torch integers, arrays and ranges into plain ints and tuples."""
+def plain_ints(value: Any) -> Any:
+    """Turn numpy and torch integers, arrays and ranges into plain ints and tuples.
+
+    Raises:
+        RequestError: a bool, which is an int to Python but never meant as one here.
+    """
     if isinstance(value, bool):
-        raise ValueError(
+        raise RequestError(
             f"{value!r} is a bool; an int is needed (a position may be a list or a token's text)"
         )
     if isinstance(value, (str, int)) or value is None:
         return value
     if hasattr(value, "tolist"):
-        return _plain_ints(value.tolist())
+        return plain_ints(value.tolist())
     if isinstance(value, (list, tuple, range)):
-        return tuple(_plain_ints(item) for item in value)
+        return tuple(plain_ints(item) for item in value)
     return value
 
 
-Positions = Annotated[int | tuple[int, ...] | str, BeforeValidator(_plain_ints)]
+Positions = Annotated[int | tuple[int, ...] | str, BeforeValidator(plain_ints)]
 """An int (negative counts from the end), several ints, or a token's text that occurs once."""
 
 Name = Annotated[str, Field(min_length=1, max_length=80)]
@@ -60,10 +64,10 @@ class Slot(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    layer: Annotated[int, BeforeValidator(_plain_ints)]
+    layer: Annotated[int, BeforeValidator(plain_ints)]
     position: Positions
     component: str = "block_output"
-    head: Annotated[int | None, BeforeValidator(_plain_ints)] = None
+    head: Annotated[int | None, BeforeValidator(plain_ints)] = None
     source: Name | None = None
     source_position: Positions | None = None
     intervention: str = "vanilla"
@@ -296,6 +300,11 @@ def resolve_positions(
     given = (positions,) if isinstance(positions, int) else positions
     count = len(tokens)
     for position in given:
+        if not isinstance(position, int):
+            raise RequestError(
+                f"{what} {position!r} is not an int. Valid: an int, a list of ints, or one token's "
+                f"text. Tokens: {listed}."
+            )
         if not -count <= position < count:
             raise RequestError(
                 f"{what} {position} is out of range: the {prompt} has {count} tokens, "

@@ -14,7 +14,7 @@ import torch
 
 from vene_widgets import frames
 from vene_widgets.errors import RequestError, choose
-from vene_widgets.experiment import align, resolve_positions
+from vene_widgets.experiment import align, plain_ints, resolve_positions
 from vene_widgets.hooks import Edit, intervene, undisturbed
 from vene_widgets.interventions import INTERVENTIONS
 from vene_widgets.running import record_states
@@ -90,6 +90,7 @@ class Sweep:
         plan: what was run: layers, positions, tokens.
         base_logits, source_logits: `(vocabulary,)` at the last position of the plain runs.
         targets: ids of the tokens that `.frame` and `.plot()` follow.
+        keep_bytes: up to which size `.logits` were kept.
     """
 
     plan: SweepPlan
@@ -98,6 +99,7 @@ class Sweep:
     targets: tuple[int, ...]
     frame: pd.DataFrame = field(repr=False)
     kept: Tensor | None = field(repr=False)
+    keep_bytes: int = KEEP_BYTES
 
     @property
     def logits(self) -> Tensor:
@@ -114,9 +116,9 @@ class Sweep:
                 * self.base_logits.element_size()
             )
             raise RequestError(
-                f"logits of this sweep take {need / 2**20:.0f} MB and were not kept (limit "
-                f"{KEEP_BYTES / 2**20:.0f} MB). Ask with sweep(..., keep_bytes={need}), or use "
-                ".frame, which follows the targets."
+                f"logits of this sweep take {need / 2**20:.3g} MB and were not kept (limit "
+                f"{self.keep_bytes / 2**20:.3g} MB). Ask with sweep(..., keep_bytes={need}), or "
+                "use .frame, which follows the targets."
             )
         return self.kept
 
@@ -141,24 +143,27 @@ def plan_sweep(
     component: str = "block_output",
     *,
     head: int | None = None,
-    layers: Sequence[int] | None = None,
-    positions: Sequence[int] | None = None,
-    source_positions: Sequence[int] | None = None,
+    layers: Sequence[int] | int | None = None,
+    positions: Sequence[int] | int | str | None = None,
+    source_positions: Sequence[int] | int | str | None = None,
     intervention: str = "vanilla",
 ) -> SweepPlan:
     """Check a sweep against a model; arguments as in `sweep`."""
     choose(intervention, INTERVENTIONS, "intervention")
     base_tokens, source_tokens = tuple(model.tokens(base)), tuple(model.tokens(source))
-    wanted = range(model.sites.layers) if layers is None else layers
-    sites = [model.sites.site(layer, component, head) for layer in wanted]
-    chosen = tuple(range(len(base_tokens))) if positions is None else tuple(positions)
+    wanted = plain_ints(range(model.sites.layers) if layers is None else layers)
+    sites = [
+        model.sites.site(layer, component, head)
+        for layer in ((wanted,) if isinstance(wanted, int) else wanted)
+    ]
+    chosen = plain_ints(range(len(base_tokens)) if positions is None else positions)
     where = resolve_positions(chosen, base_tokens, "sweep.position", "base")
     if source_positions is None:
         paired = align(base_tokens, source_tokens)
         partners = tuple(paired[position] for position in where)
     else:
         partners = resolve_positions(
-            tuple(source_positions), source_tokens, "sweep.source_position", "source"
+            plain_ints(source_positions), source_tokens, "sweep.source_position", "source"
         )
     if len(partners) != len(where) or not sites or not where:
         raise RequestError(
@@ -189,9 +194,9 @@ def sweep(
     component: str = "block_output",
     *,
     head: int | None = None,
-    layers: Sequence[int] | None = None,
-    positions: Sequence[int] | None = None,
-    source_positions: Sequence[int] | None = None,
+    layers: Sequence[int] | int | None = None,
+    positions: Sequence[int] | int | str | None = None,
+    source_positions: Sequence[int] | int | str | None = None,
     intervention: str = "vanilla",
     targets: Sequence[str | int] | None = None,
     keep_bytes: int = KEEP_BYTES,
@@ -205,7 +210,7 @@ def sweep(
         base, source: prompts. With unequal lengths, positions are paired by `experiment.align`
             unless `source_positions` says otherwise.
         component, head: the tensor that is swapped, as in `Slot`.
-        layers, positions: which cells; None for all.
+        layers, positions: which cells, written as in `Slot`; None for all.
         source_positions: one per position.
         targets: tokens to follow in the frame, by text or id; None for the most likely next token
             of the base and of the source.
@@ -236,14 +241,16 @@ def sweep(
     size = base_logits.numel() * base_logits.element_size()
     keep = size * len(checked.layers) * len(checked.positions) <= keep_bytes
     kept, parts = [], []
-    for row in sweep_layers(checked, base_logits):
+    rows = sweep_layers(checked, base_logits)
+    for layer in checked.layers:
+        if cancel and cancel.is_set():
+            raise Cancelled(f"sweep stopped before layer {layer}")
+        row = next(rows)
         parts.append(row_frame(checked, row, base_logits, followed))
         if keep:
             kept.append(row.logits.cpu())
         if progress:
             progress(len(parts) * len(checked.positions), _count(checked))
-        if cancel and cancel.is_set() and len(parts) < len(checked.layers):
-            raise Cancelled(f"sweep stopped after {len(parts)} of {len(checked.layers)} layers")
     import pandas as pd
 
     return Sweep(
@@ -253,6 +260,7 @@ def sweep(
         targets=followed,
         frame=pd.concat(parts, ignore_index=True),
         kept=torch.stack(kept) if keep else None,
+        keep_bytes=keep_bytes,
     )
 
 
@@ -316,8 +324,9 @@ def last_logits(model: LanguageModel, prompt: str) -> Tensor:
 def _forward_last(model: LanguageModel, ids: Tensor) -> Tensor:
     """Forward pass with the output head on the last position only: `(batch, vocabulary)`."""
     backbone = module_at(model.model, model.sites.architecture.backbone)
-    hidden = backbone(input_ids=ids, use_cache=False).last_hidden_state
-    return model.head(hidden[:, -1])
+    hidden = backbone(input_ids=ids, use_cache=False, return_dict=True).last_hidden_state
+    # Still three dimensions, as a hook of the user's on the head expects them.
+    return model.head(hidden[:, -1:])[:, 0]
 
 
 def row_frame(
