@@ -87,10 +87,10 @@ def compare(left: Run, right: Run, *, tolerance: float = TOLERANCE) -> Compariso
         tolerance: absolute and relative tolerance of `allclose`, in logits.
 
     Raises:
-        RequestError: runs over different vocabularies, or a tolerance below 0.
+        RequestError: runs over different vocabularies, or a tolerance that is not 0 or more.
     """
-    if tolerance < 0:
-        raise RequestError(f"tolerance {tolerance} is negative; 0 or more is needed.")
+    if not 0 <= tolerance < float("inf"):  # refuses NaN too
+        raise RequestError(f"tolerance {tolerance} does not fit; a number of 0 or more is needed.")
     sizes = left.logits.shape[-1], right.logits.shape[-1]
     if sizes[0] != sizes[1] or left.states.shape[::2] != right.states.shape[::2]:
         raise RequestError(
