@@ -13,6 +13,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from vene_widgets import __version__
 from vene_widgets.errors import RequestError
@@ -93,7 +94,7 @@ def _demo(arguments: argparse.Namespace) -> int:
 def _models(arguments: argparse.Namespace) -> int:
     from vene_widgets.models import available
 
-    models = available()
+    models: Any = available()
     models["ready"] = models["ready"].map({True: "yes", False: "no"})
     print(models.to_string(index=False))
     return 0
@@ -187,3 +188,7 @@ def _start(command: list[str]) -> int:
         # Becoming the server, instead of waiting for it, leaves every signal to it.
         os.execve(command[0], command, environment)  # noqa: S606
     return subprocess.call(command, env=environment)  # noqa: S603
+
+
+if __name__ == "__main__":
+    sys.exit(main())
