@@ -22,6 +22,7 @@ ORDER = [
     "theme",
     "figures",
     "running",
+    "resuming",
     "sweeping",
     "comparing",
     "intervenable",
