@@ -182,3 +182,12 @@ def test_a_refused_fetch_is_a_sentence_and_exit_code_2(
     assert capsys.readouterr().err == (
         "vene-widgets: wheel other.whl is not the one that is known.\n"
     )
+
+
+def test_the_users_own_jupyter_settings_come_first(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("JUPYTER_CONFIG_PATH", "/mine")
+    first, ours = cli.lab_environment()["JUPYTER_CONFIG_PATH"].split(os.pathsep)
+    assert first == "/mine"
+    assert (Path(ours) / "labconfig" / "page_config.json").is_file()
+    monkeypatch.delenv("JUPYTER_CONFIG_PATH")
+    assert cli.lab_environment()["JUPYTER_CONFIG_PATH"] == ours

@@ -179,10 +179,24 @@ def _new_folder(wanted: Path) -> Path:
             folder = wanted.with_name(f"{wanted.name}-{number}")
 
 
+def lab_environment() -> dict[str, str]:
+    """The environment that JupyterLab is started in: the user's, with two wishes added.
+
+    The kernel is to be this Python's, also where the user's home names another one `python3`. And
+    no question about news covers the page in a lecture: `labconfig/` beside this file, read as one
+    more folder of settings after the user's own, switches that extension off.
+    """
+    config = [os.environ.get("JUPYTER_CONFIG_PATH", ""), str(Path(__file__).parent)]
+    return {
+        **os.environ,
+        "JUPYTER_PREFER_ENV_PATH": "1",
+        "JUPYTER_CONFIG_PATH": os.pathsep.join(filter(None, config)),
+    }
+
+
 def _start(command: list[str]) -> int:
     """Run a command in the foreground until it ends; its exit code."""
-    # The kernel has to be this Python's, also where the user's home names another one `python3`.
-    environment = {**os.environ, "JUPYTER_PREFER_ENV_PATH": "1"}
+    environment = lab_environment()
     if os.name == "posix":
         sys.stdout.flush()
         # Becoming the server, instead of waiting for it, leaves every signal to it.

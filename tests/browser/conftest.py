@@ -25,6 +25,8 @@ import nbformat
 import pytest
 from playwright.sync_api import Browser, Locator, Page, sync_playwright
 
+from vene_widgets.cli import lab_environment
+
 CHROMIUM = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
 )
@@ -70,12 +72,6 @@ class Server:
         }
         for home in homes.values():
             Path(home).mkdir()
-        # The question about news from the project would cover the page.
-        labconfig = Path(homes["JUPYTER_CONFIG_DIR"]) / "labconfig"
-        labconfig.mkdir()
-        (labconfig / "page_config.json").write_text(
-            '{"disabledExtensions": {"@jupyterlab/apputils-extension:announcements": true}}'
-        )
         command = [
             sys.executable,
             "-m",
@@ -94,11 +90,10 @@ class Server:
             return subprocess.Popen(
                 command,
                 env={
-                    **os.environ,
+                    **lab_environment(),
                     **homes,
                     # A cell sees the models that were fetched for the person who runs the tests.
                     "XDG_CACHE_HOME": os.environ.get("XDG_CACHE_HOME", str(Path.home() / ".cache")),
-                    "JUPYTER_PREFER_ENV_PATH": "1",
                     "PYTHONUNBUFFERED": "1",
                 },
                 cwd=self.notebooks,
