@@ -1,0 +1,66 @@
+// Where things stand on the map and on the axes, as pure functions.
+
+/** The least probability on the dots' axis: a fixed floor, so that lengths mean the same everywhere. */
+export const FLOOR = 1e-5;
+
+/** Place of a probability on the log axis: 0 at the floor, 1 at certainty. */
+export function onLogAxis(p: number): number {
+  if (p <= FLOOR) return 0;
+  return Math.min(1, 1 - Math.log10(p) / Math.log10(FLOOR));
+}
+
+/** A bar from zero on a symmetric axis: its start and length in 0..1 of the whole width. */
+export function divergingBar(value: number, limit: number): { start: number; length: number } {
+  const half = (Math.min(1, Math.abs(value) / (limit || 1)) || 0) / 2;
+  return { start: value < 0 ? 0.5 - half : 0.5, length: half };
+}
+
+/** Sizes of the map's tiles in pixels, and whether a number fits into one. */
+export interface TileSize {
+  minWidth: number;
+  height: number;
+  hasNumbers: boolean;
+  /** Labels that would overlap when written across are turned. */
+  turned: boolean;
+}
+
+export function tileSize(width: number, columns: number, rows: number, labels: string[]): TileSize {
+  const gutter = 34;
+  const minWidth = columns > 24 ? 14 : columns > 12 ? 20 : 30;
+  const each = Math.max(minWidth, (width - gutter) / Math.max(columns, 1));
+  const height = Math.round(Math.min(34, Math.max(13, 300 / Math.max(rows, 1))));
+  const longest = labels.reduce((most, label) => Math.max(most, label.length), 0);
+  return {
+    minWidth,
+    height,
+    hasNumbers: each >= 30 && height >= 17,
+    turned: longest * 7.5 + 4 > each,
+  };
+}
+
+/** A step of the keyboard on the grid. Layers grow upwards, so Up is one layer more. */
+export function move(
+  key: string,
+  at: { layer: number; position: number },
+  layers: number[],
+  positions: number[],
+): { layer: number; position: number } | null {
+  const row = layers.indexOf(at.layer);
+  const column = positions.indexOf(at.position);
+  const next = {
+    ArrowUp: [row + 1, column],
+    ArrowDown: [row - 1, column],
+    ArrowRight: [row, column + 1],
+    ArrowLeft: [row, column - 1],
+    Home: [row, 0],
+    End: [row, positions.length - 1],
+    PageUp: [layers.length - 1, column],
+    PageDown: [0, column],
+  }[key];
+  if (!next) return null;
+  const bound = (value: number, size: number) => Math.min(size - 1, Math.max(0, value));
+  return {
+    layer: layers[bound(next[0] as number, layers.length)] ?? at.layer,
+    position: positions[bound(next[1] as number, positions.length)] ?? at.position,
+  };
+}

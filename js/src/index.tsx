@@ -1,0 +1,30 @@
+// The anywidget module: one screen per view, gone without a trace when the view goes.
+import type { RenderProps } from "@anywidget/types";
+import { render as paint } from "preact";
+import { connect } from "./kernel";
+import { createState } from "./state";
+import { App } from "./views/App";
+
+function render({ model, el, signal }: RenderProps): () => void {
+  const root = document.createElement("div");
+  root.className = "vene-host";
+  el.append(root);
+  const kernel = connect(model);
+  const state = createState(kernel);
+  paint(<App state={state} />, root);
+
+  let isOpen = true;
+  const close = () => {
+    if (!isOpen) return;
+    isOpen = false;
+    paint(null, root);
+    state.dispose();
+    kernel.dispose();
+    root.remove();
+  };
+  // Older front ends give no signal; all of them call what render returns.
+  signal?.addEventListener("abort", close, { once: true });
+  return close;
+}
+
+export default { render };

@@ -1,0 +1,147 @@
+// The answer that the map already holds for a single slot, painted while the kernel computes its own.
+import { type Plain, positionsOf, sourcePositionsOf } from "./experiments";
+import type { Answer, Candidate, Cell, RunInfo, Map as Sweep, Verdict } from "./wire";
+
+/** What the result panels draw. A null number is one that a preview does not know. */
+export interface Shown {
+  runs: { role: RunInfo["role"]; name: string; sourceRuns: number | null }[];
+  tokens: { id: number; label: string; probabilities: (number | null)[] }[];
+  differences: Change[];
+  verdicts: Verdict[];
+  sentence: string;
+}
+
+export interface Change {
+  id: number;
+  label: string;
+  before: number;
+  after: number;
+  kl: number;
+  rankBefore: number | null;
+  rankAfter: number | null;
+}
+
+export function fromAnswer(answer: Answer): Shown {
+  return {
+    runs: answer.runs.map(({ role, name, source_runs }) => ({
+      role,
+      name,
+      sourceRuns: source_runs,
+    })),
+    tokens: answer.tokens.map(({ token_id, label, probabilities }) => ({
+      id: token_id,
+      label,
+      probabilities,
+    })),
+    differences: answer.differences.map((row) => ({
+      id: row.token_id,
+      label: row.label,
+      before: row.before,
+      after: row.after,
+      kl: row.kl,
+      rankBefore: row.rank_before,
+      rankAfter: row.rank_after,
+    })),
+    verdicts: answer.verdicts,
+    sentence: answer.sentence,
+  };
+}
+
+/** The tile that holds this experiment's answer: one live slot, at one position, of the map's sweep. */
+export function cellOf(experiment: Plain, map: Sweep | null): Cell | null {
+  const live = experiment.slots.filter((slot) => !slot.skip);
+  const [slot] = live;
+  if (!map || live.length !== 1 || !slot || slot.intervention !== "vanilla") return null;
+  if (slot.component !== map.component || slot.head !== map.head || slot.source !== map.source) {
+    return null;
+  }
+  const [position, ...more] = positionsOf(slot);
+  if (more.length > 0) return null;
+  const [from] = sourcePositionsOf(slot);
+  const found = map.cells.find((cell) => cell.layer === slot.layer && cell.position === position);
+  return found && found.source_position === from ? found : null;
+}
+
+/** Base and source from the last exact answer of the same prompts (else from the map's targets). */
+export function fromCell(cell: Cell, map: Sweep, last: Answer | null): Shown {
+  const base = known(map, last, "base");
+  const source = known(map, last, "source");
+  const swapped = probabilities(cell.top);
+  map.targets.forEach((target, i) => {
+    const p = cell.probabilities[i];
+    if (p !== undefined) swapped.set(target.token_id, p);
+  });
+  const columns = [base, source, { ps: swapped, ranks: ranks(cell.top) }];
+
+  const labels = new Map<number, string>();
+  for (const { token_id, label } of map.targets) labels.set(token_id, label);
+  for (const { token_id, label } of last?.tokens ?? []) labels.set(token_id, label);
+  for (const { token_id, label } of cell.top) labels.set(token_id, label);
+  const tokens = [...labels].map(([id, label]) => ({
+    id,
+    label,
+    probabilities: columns.map(({ ps }) => ps.get(id) ?? null),
+  }));
+  const most = (row: { probabilities: (number | null)[] }) =>
+    Math.max(...row.probabilities.map((p) => p ?? 0));
+
+  const differences: Change[] = [];
+  for (const [id, label] of labels) {
+    const [before, after] = [base.ps.get(id), swapped.get(id)];
+    if (before === undefined || after === undefined) continue;
+    differences.push({
+      id,
+      label,
+      before,
+      after,
+      kl: after > 0 && before > 0 ? after * Math.log(after / before) : 0,
+      rankBefore: base.ranks.get(id) ?? null,
+      rankAfter: columns[2]?.ranks.get(id) ?? null,
+    });
+  }
+  return {
+    runs: [
+      { role: "base", name: "base", sourceRuns: null },
+      { role: "source", name: map.source ?? "source", sourceRuns: null },
+      { role: "intervened", name: "intervened", sourceRuns: null },
+    ],
+    tokens: tokens.sort((a, b) => most(b) - most(a)),
+    differences: differences.sort((a, b) => Math.abs(b.kl) - Math.abs(a.kl)),
+    verdicts: [],
+    sentence: cell.sentence,
+  };
+}
+
+interface Known {
+  ps: Map<number, number>;
+  ranks: Map<number, number>;
+}
+
+/** What is known of the base or source run. */
+function known(map: Sweep, last: Answer | null, role: "base" | "source"): Known {
+  const ps = new Map(map.targets.map((target) => [target.token_id, target[role]]));
+  const column = (last?.runs ?? []).findIndex(
+    (run) => run.role === role && (role === "base" || fits(run, map)),
+  );
+  if (!last || column < 0) return { ps, ranks: new Map() };
+  for (const row of last.tokens) {
+    const p = row.probabilities[column];
+    if (p !== undefined) ps.set(row.token_id, p);
+  }
+  return { ps, ranks: ranks(last.runs[column]?.top ?? []) };
+}
+
+/** Whether a source column is of the map's source: its most likely token has the same probability. */
+function fits(run: RunInfo, map: Sweep): boolean {
+  const [first] = run.top;
+  const target = map.targets.find(({ token_id }) => token_id === first?.token_id);
+  return !!first && !!target && Math.abs(target.source - first.probability) < 1e-3;
+}
+
+function probabilities(top: Candidate[]): Map<number, number> {
+  return new Map(top.map((candidate) => [candidate.token_id, candidate.probability]));
+}
+
+function ranks(top: Candidate[]): Map<number, number> {
+  return new Map(top.map((candidate) => [candidate.token_id, candidate.rank]));
+}

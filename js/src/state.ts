@@ -1,0 +1,301 @@
+// One view's state: what the kernel said, what this view asked for, and what is to be shown.
+import { batch, computed, effect, type Signal, signal } from "@preact/signals";
+import {
+  addSlot,
+  applyTile,
+  fromScene,
+  type Gesture,
+  group,
+  hasSamePrompts,
+  isAt,
+  isSame,
+  type Place,
+  type Plain,
+  setSkip,
+  ungroup,
+} from "./experiments";
+import { empty, type History, redo, step, undo } from "./history";
+import type { Kernel } from "./kernel";
+import type { MetricName } from "./metrics";
+import { cellOf, fromAnswer, fromCell, type Shown } from "./preview";
+import type { Answer, Figure, Reply, Map as Sweep } from "./wire";
+
+/** `exact` and `preview` name the numbers on the screen; `busy`: none for this experiment yet. */
+export type Label = "exact" | "preview" | "busy" | "none";
+
+/** A request for an experiment that the kernel has not put on its scene yet. */
+interface Pending {
+  id: string;
+  experiment: Plain;
+  /** History to go back to when the kernel refuses. */
+  before: History<Plain>;
+  isAccepted: boolean;
+}
+
+export type SweepChoice = Pick<Sweep, "component" | "head" | "source">;
+
+/** A tile's place on the map's axes. */
+export interface Tile {
+  layer: number;
+  position: number;
+}
+
+export type State = ReturnType<typeof createState>;
+
+export function createState(kernel: Kernel) {
+  const { scene, answer, picture, status } = kernel;
+  const pending = signal<Pending | null>(null);
+  const history = signal<History<Plain>>(empty());
+  const refused = signal<string | null>(null);
+  const dismissed = signal<string | null>(null);
+  const hover = signal<Tile | null>(null);
+  const metric = signal<MetricName>("p");
+  const target = signal<number | null>(null);
+  const wantedSweep: Signal<{ id: string; choice: SweepChoice } | null> = signal(null);
+  const wantedFigure: Signal<{ id: string; kind: Figure["kind"] } | null> = signal(null);
+  /** First revision known to have the present prompts: maps and answers from before are of others. */
+  const promptsSince = signal(0);
+
+  const own = new Set<string>();
+  const prefix = Math.random().toString(36).slice(2, 10);
+  let count = 0;
+  function newId(): string {
+    const id = `${prefix}-${++count}`;
+    own.add(id);
+    return id;
+  }
+
+  const settled = computed(() => (scene.value ? fromScene(scene.value) : null));
+  const experiment = computed(() => pending.value?.experiment ?? settled.value);
+
+  /** The map, when it is of the prompts on the screen. */
+  const map = computed(() => {
+    const value = kernel.map.value;
+    const [asked, got] = [experiment.value, settled.value];
+    if (!value || !asked || !got || !hasSamePrompts(asked, got)) return null;
+    return value.revision >= promptsSince.value ? value : null;
+  });
+  const sweep = computed<SweepChoice>(() => {
+    const sources = Object.keys(experiment.value?.sources ?? {});
+    const chosen = wantedSweep.value?.choice ?? map.value ?? kernel.map.value;
+    const source = chosen?.source ?? null;
+    return {
+      component: chosen?.component ?? "block_output",
+      head: chosen?.head ?? null,
+      source: source !== null && sources.includes(source) ? source : (sources[0] ?? null),
+    };
+  });
+
+  const isCurrent = computed(
+    () =>
+      pending.value === null &&
+      answer.value !== null &&
+      answer.value.revision === scene.value?.revision,
+  );
+  const cell = computed(() => (experiment.value ? cellOf(experiment.value, map.value) : null));
+  const isWorking = computed(
+    () =>
+      pending.value !== null ||
+      (status.value?.busy ?? null) !== null ||
+      status.value?.progress != null,
+  );
+  const label = computed<Label>(() => {
+    if (isCurrent.value) return "exact";
+    if (cell.value) return "preview";
+    return status.value?.error && !pending.value ? "none" : isWorking.value ? "busy" : "none";
+  });
+  /** The newest exact answer of the present prompts: a preview takes base and source from it. */
+  const lastAnswer = computed<Answer | null>(() => {
+    const value = answer.value;
+    const [asked, got] = [experiment.value, settled.value];
+    if (!value || !asked || !got || !hasSamePrompts(asked, got)) return null;
+    return value.revision >= promptsSince.value ? value : null;
+  });
+  const shown = computed<Shown | null>(() => {
+    if (isCurrent.value && answer.value) return fromAnswer(answer.value);
+    if (cell.value && map.value) return fromCell(cell.value, map.value, lastAnswer.value);
+    return answer.value ? fromAnswer(answer.value) : null;
+  });
+  const receipts = computed(() => (isCurrent.value ? (answer.value?.receipts ?? []) : []));
+
+  const error = computed(() => {
+    const text = refused.value ?? status.value?.error ?? null;
+    return text !== null && text === dismissed.value ? null : text;
+  });
+
+  /** Ask for another experiment: shown at once, undone when the kernel refuses it. */
+  function commit(next: Plain): void {
+    const now = experiment.value;
+    if (now && !isSame(now, next)) begin(next, step(history.value, now));
+  }
+
+  function begin(next: Plain, after: History<Plain>): void {
+    const id = newId();
+    batch(() => {
+      const before = pending.value?.before ?? history.value;
+      refused.value = null;
+      dismissed.value = status.value?.error ?? null;
+      history.value = after;
+      // Painted first, sent second: the screen never waits for the wire.
+      pending.value = { id, experiment: next, before, isAccepted: false };
+    });
+    kernel.send({ id, kind: "experiment", experiment: next });
+  }
+
+  function restore(to: typeof undo): boolean {
+    const now = experiment.value;
+    const found = now && to(history.value, now);
+    if (!found) return false;
+    begin(found[1], found[0]);
+    return true;
+  }
+
+  kernel.onReply((reply: Reply) => {
+    if (!own.delete(reply.id)) return;
+    const asked = pending.peek();
+    batch(() => {
+      if (!reply.ok) {
+        refused.value = reply.error ?? "The kernel refused the request without saying why.";
+        dismissed.value = null;
+        if (wantedSweep.peek()?.id === reply.id) wantedSweep.value = null;
+        if (wantedFigure.peek()?.id === reply.id) wantedFigure.value = null;
+      }
+      if (asked?.id !== reply.id) return;
+      if (reply.ok) {
+        pending.value = scene.peek()?.request === reply.id ? null : { ...asked, isAccepted: true };
+      } else {
+        pending.value = null;
+        history.value = asked.before;
+      }
+    });
+  });
+
+  let previous: { revision: number; experiment: Plain } | null = null;
+  const stopScene = effect(() => {
+    const value = scene.value;
+    const now = settled.value;
+    if (!value || !now) return;
+    const asked = pending.peek();
+    batch(() => {
+      if (previous && !hasSamePrompts(previous.experiment, now))
+        promptsSince.value = value.revision;
+      const isOurs = value.request?.startsWith(`${prefix}-`);
+      if (previous && !isOurs && previous.revision !== value.revision) {
+        // Python or another view changed the experiment: that too can be undone here.
+        if (!isSame(previous.experiment, now))
+          history.value = step(history.peek(), previous.experiment);
+      }
+      if (asked && (asked.id === value.request || asked.isAccepted)) pending.value = null;
+      previous = { revision: value.revision, experiment: now };
+    });
+  });
+
+  const stopSweep = effect(() => {
+    const got = kernel.map.value;
+    const wanted = wantedSweep.peek()?.choice;
+    if (!got || !wanted) return;
+    if (
+      got.component === wanted.component &&
+      got.head === wanted.head &&
+      got.source === wanted.source
+    ) {
+      wantedSweep.value = null;
+    }
+  });
+
+  // An error that the kernel has taken back may come again, and must then be shown again.
+  const stopStatus = effect(() => {
+    if (!status.value?.error) dismissed.value = null;
+  });
+
+  const stopFigure = effect(() => {
+    if (picture.value && picture.value.kind === wantedFigure.peek()?.kind)
+      wantedFigure.value = null;
+  });
+
+  /** What the tile at a layer and position stands for, with the source position that the map pairs. */
+  function place({ layer, position }: Tile): Place {
+    const choice = sweep.value;
+    const index = map.value?.source === choice.source ? map.value.positions.indexOf(position) : -1;
+    const tokens = choice.source === null ? undefined : scene.value?.sources[choice.source];
+    const partner = map.value?.source_positions[index];
+    return {
+      ...choice,
+      layer,
+      position,
+      source_position: partner ?? Math.min(position, (tokens?.length ?? position + 1) - 1),
+    };
+  }
+
+  return {
+    scene,
+    status,
+    picture,
+    answer,
+    experiment,
+    map,
+    sweep,
+    cell,
+    label,
+    isCurrent,
+    isWorking,
+    shown,
+    receipts,
+    error,
+    hover,
+    metric,
+    target,
+    history,
+    pending,
+    wantedFigure,
+    place,
+    commit,
+
+    applyTile(tile: Tile, gesture: Gesture): void {
+      if (experiment.value) commit(applyTile(experiment.value, place(tile), gesture));
+    },
+    addSlot(tile: Tile): void {
+      if (experiment.value) commit(addSlot(experiment.value, place(tile)));
+    },
+    /** Slots at a tile, by index. */
+    slotsAt(tile: Tile): number[] {
+      const here = place(tile);
+      return (experiment.value?.slots ?? []).flatMap((slot, i) => (isAt(slot, here) ? [i] : []));
+    },
+    /** Skips the slots at a tile, or wakes them when all of them are skipped. */
+    toggleSkip(indices: number[]): void {
+      const now = experiment.value;
+      if (!now || indices.length === 0) return;
+      commit(setSkip(now, indices, !indices.every((index) => now.slots[index]?.skip)));
+    },
+    group(): void {
+      if (experiment.value) commit(group(experiment.value));
+    },
+    ungroup(): void {
+      if (experiment.value) commit(ungroup(experiment.value));
+    },
+    undo: () => restore(undo),
+    redo: () => restore(redo),
+
+    chooseSweep(choice: SweepChoice): void {
+      const id = newId();
+      wantedSweep.value = { id, choice };
+      kernel.send({ id, kind: "sweep", ...choice });
+    },
+    chooseFigure(kind: Figure["kind"]): void {
+      const id = newId();
+      wantedFigure.value = { id, kind };
+      kernel.send({ id, kind: "figure", figure: kind });
+    },
+    cancel(): void {
+      kernel.send({ id: newId(), kind: "cancel" });
+    },
+    dismiss(): void {
+      dismissed.value = status.value?.error ?? null;
+      refused.value = null;
+    },
+    dispose(): void {
+      for (const stop of [stopScene, stopSweep, stopStatus, stopFigure]) stop();
+    },
+  };
+}

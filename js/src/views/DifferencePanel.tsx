@@ -1,0 +1,80 @@
+// D: what changed from base to the intervened run, token by token, and the verdict on two runs.
+import { full, percent, points, rankMove } from "../format";
+import { divergingBar } from "../geometry";
+import { roundUp } from "../metrics";
+import type { Change } from "../preview";
+import type { State } from "../state";
+import { Panel } from "./controls";
+import { VerdictStrip } from "./VerdictStrip";
+
+const SHORT = 8;
+
+export function DifferencePanel({ state }: { state: State }) {
+  const shown = state.shown.value;
+  const rows = (shown?.differences ?? []).slice(0, SHORT);
+  const largest = Math.max(0, ...rows.map((row) => Math.abs(row.after - row.before)));
+  const limit = largest > 0 ? Math.min(1, roundUp(largest)) : 1;
+  const after = shown?.runs.at(-1)?.name ?? "intervened";
+  const isOld = state.label.value === "busy" || state.label.value === "none";
+  return (
+    <Panel
+      name="Difference"
+      area="difference"
+      tools={rows.length > 0 && <span class="vene-note">{after} − base, in percentage points</span>}
+    >
+      {rows.length === 0 ? (
+        <p class="vene-hint">No live slot: the base’s run is unchanged.</p>
+      ) : (
+        <div class="vene-scroll">
+          <table class={`vene-table vene-differences${isOld ? " vene-old" : ""}`}>
+            <thead>
+              <tr>
+                <th scope="col">token</th>
+                <th scope="col" class="vene-bar-head">
+                  <span>−{percent(limit)}</span>
+                  <span>+{percent(limit)}</span>
+                </th>
+                <th scope="col">before → after</th>
+                <th scope="col">rank</th>
+              </tr>
+            </thead>
+            <tbody>
+              {rows.map((row) => (
+                <Row key={row.id} row={row} limit={limit} />
+              ))}
+            </tbody>
+          </table>
+        </div>
+      )}
+      <VerdictStrip verdicts={shown?.verdicts ?? []} isOld={isOld} />
+    </Panel>
+  );
+}
+
+function Row({ row, limit }: { row: Change; limit: number }) {
+  const change = row.after - row.before;
+  const bar = divergingBar(change, limit);
+  const { rankBefore, rankAfter } = row;
+  return (
+    <tr data-sign={change < 0 ? "less" : "more"}>
+      <th scope="row" title={`id ${row.id} · KL contribution ${full(row.kl)} nats`}>
+        <span class="vene-token">{row.label}</span>
+      </th>
+      <td title={`${full(change)} (${full(row.before)} → ${full(row.after)})`}>
+        <span class="vene-bars">
+          <i
+            class="vene-bar"
+            style={{ insetInlineStart: `${100 * bar.start}%`, inlineSize: `${100 * bar.length}%` }}
+          />
+          <span class="vene-bar-value vene-number">{points(change)}</span>
+        </span>
+      </td>
+      <td class="vene-number vene-route">
+        {percent(row.before)} <span class="vene-dim">→</span> {percent(row.after)}
+      </td>
+      <td class="vene-number vene-rank">
+        {rankBefore !== null && rankAfter !== null ? rankMove(rankBefore, rankAfter) : "…"}
+      </td>
+    </tr>
+  );
+}

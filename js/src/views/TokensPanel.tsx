@@ -1,0 +1,126 @@
+// C: the most likely next tokens in every run, as dots on one log axis with a fixed floor.
+import { useSignal } from "@preact/signals";
+import { full, percent } from "../format";
+import { FLOOR, onLogAxis } from "../geometry";
+import type { State } from "../state";
+import { Panel } from "./controls";
+
+const SHORT = 10;
+
+export function TokensPanel({ state }: { state: State }) {
+  const isLong = useSignal(false);
+  const shown = state.shown.value;
+  if (!shown)
+    return (
+      <Panel name="Next token" area="tokens">
+        {<p class="vene-hint">No run yet.</p>}
+      </Panel>
+    );
+  const rows = isLong.value ? shown.tokens : shown.tokens.slice(0, SHORT);
+  const more = shown.tokens.length - SHORT;
+  const base = shown.runs.findIndex((run) => run.role === "base");
+  const isOld = state.label.value === "busy" || state.label.value === "none";
+  return (
+    <Panel
+      name="Next token"
+      area="tokens"
+      tools={<span class="vene-note">probability, log scale from 0.001 % to 100 %</span>}
+    >
+      <div class="vene-scroll">
+        <table class={`vene-table vene-tokens${isOld ? " vene-old" : ""}`}>
+          <thead>
+            <tr>
+              <th scope="col">token</th>
+              {shown.runs.map((run) => (
+                <th
+                  scope="col"
+                  key={run.name}
+                  class="vene-run"
+                  data-role={run.role}
+                  title={
+                    run.sourceRuns === null
+                      ? run.name
+                      : `${run.name}: ${run.sourceRuns} source run${run.sourceRuns === 1 ? "" : "s"}`
+                  }
+                >
+                  <i class="vene-dot vene-dot-key" aria-hidden="true" />
+                  {run.name}
+                </th>
+              ))}
+            </tr>
+          </thead>
+          <tbody>
+            {rows.map((row) => (
+              <tr key={row.id}>
+                <th scope="row" title={`id ${row.id}`}>
+                  <span class="vene-token">{row.label}</span>
+                </th>
+                {shown.runs.map((run, column) => (
+                  <DotCell
+                    key={run.name}
+                    role={run.role}
+                    p={row.probabilities[column] ?? null}
+                    reference={column === base ? null : (row.probabilities[base] ?? null)}
+                  />
+                ))}
+              </tr>
+            ))}
+          </tbody>
+        </table>
+      </div>
+      {more > 0 && (
+        <button
+          type="button"
+          class="vene-button vene-more"
+          aria-expanded={isLong.value}
+          onClick={() => {
+            isLong.value = !isLong.value;
+          }}
+        >
+          {isLong.value ? "Show fewer" : `Show ${more} more`}
+        </button>
+      )}
+    </Panel>
+  );
+}
+
+interface DotProps {
+  role: string;
+  /** Null when a preview does not know it: outside the map's top tokens. */
+  p: number | null;
+  /** The base's probability, marked by a tick for comparison. */
+  reference: number | null;
+}
+
+function DotCell({ role, p, reference }: DotProps) {
+  if (p === null) {
+    return (
+      <td
+        class="vene-run"
+        data-role={role}
+        title="not among the preview’s top tokens; the exact answer has it"
+      >
+        <span class="vene-cell">
+          <span class="vene-axis" />
+          <span class="vene-number vene-dim">…</span>
+        </span>
+      </td>
+    );
+  }
+  return (
+    <td class="vene-run" data-role={role} title={full(p)}>
+      <span class="vene-cell">
+        <span class="vene-axis" aria-hidden="true">
+          {reference !== null && (
+            <i class="vene-tick" style={{ insetInlineStart: `${100 * onLogAxis(reference)}%` }} />
+          )}
+          <i
+            class={`vene-dot${p < FLOOR ? " vene-dot-below" : ""}`}
+            style={{ insetInlineStart: `${100 * onLogAxis(p)}%` }}
+          />
+        </span>
+        <span class="vene-number">{percent(p)}</span>
+      </span>
+    </td>
+  );
+}
