@@ -1,21 +1,22 @@
 // Numbers and names as the screen writes them. Nothing is rounded before it gets here.
 
-/** A probability as a percentage with enough digits to be told from 0 and from 100. */
+/** A probability in percent, with enough digits to be told from 0 and from 100. */
 export function percent(p: number): string {
   const value = 100 * p;
-  if (value === 0) return "0 %";
-  if (value < 0.001) return "<0.001 %";
-  if (value < 1) return `${Number(value.toPrecision(2))} %`;
-  if (value >= 99.95 && value < 100) return ">99.9 %";
-  return `${value.toFixed(1)} %`;
+  if (value === 0) return "0";
+  if (value < 0.001) return "<0.001";
+  if (value < 1) return String(Number(value.toPrecision(2)));
+  if (value >= 99.95 && value < 100) return ">99.9";
+  return value.toFixed(1);
 }
 
 /** A signed change of probability, in percentage points. */
 export function points(change: number): string {
   const value = 100 * change;
   const size = Math.abs(value);
-  if (size < 0.05) return value === 0 ? "0" : `${sign(value)}<0.1`;
-  return `${sign(value)}${size.toFixed(1)}`;
+  if (value === 0) return "0";
+  if (size < 0.01) return `${sign(value)}<0.01`;
+  return sign(value) + (size < 1 ? size.toFixed(2) : size.toFixed(1));
 }
 
 /** A short number for a tile: two or three digits, a sign for differences, no leading zero. */
@@ -36,7 +37,7 @@ export function precise(value: number): string {
   if (value === 0) return "0";
   const text =
     Math.abs(value) < 1e-4 ? value.toExponential(3) : String(Number(value.toPrecision(6)));
-  return text.replace("-", "−").replace("e−", "e−").replace("e+", "e");
+  return text.replaceAll("-", "−").replace("e+", "e");
 }
 
 export function milliseconds(ms: number): string {

@@ -1,5 +1,5 @@
 // D: what changed from base to the intervened run, token by token, and the verdict on two runs.
-import { full, percent, points, rankMove } from "../format";
+import { full, percent, points, precise, rankMove } from "../format";
 import { divergingBar } from "../geometry";
 import { roundUp } from "../metrics";
 import type { Change } from "../preview";
@@ -20,7 +20,7 @@ export function DifferencePanel({ state }: { state: State }) {
     <Panel
       name="Difference"
       area="difference"
-      tools={rows.length > 0 && <span class="vene-note">{after} − base, in percentage points</span>}
+      tools={rows.length > 0 && <span class="vene-note">{after} − base, in % points</span>}
     >
       {rows.length === 0 ? (
         <p class="vene-hint">No live slot: the base’s run is unchanged.</p>
@@ -31,10 +31,10 @@ export function DifferencePanel({ state }: { state: State }) {
               <tr>
                 <th scope="col">token</th>
                 <th scope="col" class="vene-bar-head">
-                  <span>−{percent(limit)}</span>
-                  <span>+{percent(limit)}</span>
+                  <span>−{precise(100 * limit)}</span>
+                  <span>+{precise(100 * limit)}</span>
                 </th>
-                <th scope="col">before → after</th>
+                <th scope="col">% before → after</th>
                 <th scope="col">rank</th>
               </tr>
             </thead>

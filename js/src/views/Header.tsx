@@ -1,17 +1,31 @@
-// The prompts, undo and redo, and what the numbers on the screen are: exact, preview or on their way.
+// The prompts, undo and redo, and the status line.
+import { useSignal } from "@preact/signals";
 import { freshSource, setBase, setPrompt } from "../experiments";
-import { milliseconds } from "../format";
 import type { State } from "../state";
 import { IconButton } from "./controls";
-import { RedoIcon, UndoIcon } from "./icons";
-import { AddPrompt, Prompt } from "./Prompt";
+import { PlusIcon, RedoIcon, UndoIcon } from "./icons";
+import { NewPrompt, Prompt } from "./Prompt";
+import { Cancel, Status } from "./Status";
 
 export function Header({ state }: { state: State }) {
   const scene = state.scene.value;
   const experiment = state.experiment.value;
+  const isAdding = useSignal(false);
   if (!scene || !experiment) return null;
   const names = Object.keys(experiment.sources);
   const base = experiment.base === scene.experiment.base ? scene.base : null;
+  const add = (
+    <button
+      type="button"
+      class="vene-button vene-add-source"
+      title="Add a source prompt"
+      onClick={() => {
+        isAdding.value = true;
+      }}
+    >
+      <PlusIcon /> {names.length === 0 ? "Add a source prompt" : "source"}
+    </button>
+  );
   return (
     <header class="vene-header">
       <div class="vene-prompts">
@@ -21,7 +35,7 @@ export function Header({ state }: { state: State }) {
           tokens={base}
           onCommit={(text) => state.commit(setBase(experiment, text))}
         />
-        {names.map((name) => (
+        {names.map((name, n) => (
           <Prompt
             key={name}
             name={name}
@@ -34,14 +48,22 @@ export function Header({ state }: { state: State }) {
             }
             against={base}
             onCommit={(text) => state.commit(setPrompt(experiment, name, text))}
-          />
+          >
+            {n === names.length - 1 && !isAdding.value && add}
+          </Prompt>
         ))}
-        <AddPrompt
-          isFirst={names.length === 0}
-          onCommit={(text) => state.commit(setPrompt(experiment, freshSource(experiment), text))}
-        />
+        {names.length === 0 && !isAdding.value && add}
+        {isAdding.value && (
+          <NewPrompt
+            onDone={(text) => {
+              isAdding.value = false;
+              if (text) state.commit(setPrompt(experiment, freshSource(experiment), text));
+            }}
+          />
+        )}
       </div>
       <div class="vene-header-tools">
+        <Cancel state={state} />
         <IconButton
           name="Undo"
           title="Undo (Ctrl-Z)"
@@ -61,48 +83,5 @@ export function Header({ state }: { state: State }) {
         <Status state={state} />
       </div>
     </header>
-  );
-}
-
-const NAMES = { exact: "exact", preview: "preview", busy: "running", none: "no result" };
-
-const ABOUT = {
-  exact: "Computed for exactly this experiment, alone, at batch size 1.",
-  preview: "Taken from the map, which is computed in batches: equal up to float rounding.",
-  busy: "The kernel is computing; what is shown belongs to the experiment before.",
-  none: "There is no answer to this experiment; what is shown belongs to the one before.",
-};
-
-function Status({ state }: { state: State }) {
-  const label = state.label.value;
-  const status = state.status.value;
-  const model = state.scene.value?.model;
-  const parts: string[] = [NAMES[label]];
-  if (label === "exact" && state.answer.value) {
-    parts.push(milliseconds(state.answer.value.milliseconds));
-  }
-  if (model) parts.push(model.device);
-  const progress = status?.progress ?? null;
-  if (progress !== null) parts.push(`map ${Math.floor(100 * progress)} %`);
-  const canCancel = progress !== null || (status?.busy ?? null) !== null;
-  return (
-    <div class="vene-status-line">
-      <span
-        class="vene-status"
-        data-label={label}
-        title={`${ABOUT[label]}${model ? `\n${model.name}, ${model.layers} layers, ${model.dtype}` : ""}`}
-      >
-        <i class="vene-status-mark" aria-hidden="true" />
-        {parts.join(" · ")}
-      </span>
-      <button
-        type="button"
-        class="vene-button"
-        style={{ visibility: canCancel ? "visible" : "hidden" }}
-        onClick={state.cancel}
-      >
-        Cancel
-      </button>
-    </div>
   );
 }

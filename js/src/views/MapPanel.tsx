@@ -188,8 +188,8 @@ function Grid({ state, scene, width }: GridProps) {
                 title={`position ${position}: ${labels[column]}${differs ? ` ⟵ ${from.label}` : ""}`}
               >
                 <span class="vene-map-label">{labels[column]}</span>
-                {differs && !size.turned && <span class="vene-map-from">⟵ {from.label}</span>}
                 <span class="vene-map-position">{position}</span>
+                {differs && !size.turned && <span class="vene-map-from">⟵ {from.label}</span>}
               </span>
             );
           })}
@@ -200,7 +200,7 @@ function Grid({ state, scene, width }: GridProps) {
         limit={limit}
         target={map?.targets[target]}
         hasSame={(map?.first_difference ?? 0) > 0}
-        done={map ? map.done / Math.max(1, map.total) : 0}
+        done={map ? map.done / Math.max(1, map.total) : sourceTokens ? 0 : 1}
       />
     </>
   );

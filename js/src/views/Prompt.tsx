@@ -1,8 +1,9 @@
 // One prompt as its tokens; double-click or the pencil makes it a text field.
 import { useSignal } from "@preact/signals";
+import type { ComponentChildren } from "preact";
 import type { TokenInfo } from "../wire";
 import { IconButton } from "./controls";
-import { PencilIcon, PlusIcon } from "./icons";
+import { PencilIcon } from "./icons";
 
 interface PromptProps {
   name: string;
@@ -13,9 +14,11 @@ interface PromptProps {
   isSource?: boolean;
   /** The base's tokens: those that differ are marked. */
   against?: TokenInfo[] | null;
+  /** What stands behind the pencil. */
+  children?: ComponentChildren;
 }
 
-export function Prompt({ name, text, tokens, onCommit, isSource, against }: PromptProps) {
+export function Prompt({ name, text, tokens, onCommit, isSource, against, children }: PromptProps) {
   const isEditing = useSignal(false);
   const label = isSource ? (name === "source" ? "source" : name) : "base";
   return (
@@ -68,44 +71,19 @@ export function Prompt({ name, text, tokens, onCommit, isSource, against }: Prom
           >
             <PencilIcon />
           </IconButton>
+          {children}
         </>
       )}
     </div>
   );
 }
 
-export function AddPrompt({
-  isFirst,
-  onCommit,
-}: {
-  isFirst: boolean;
-  onCommit(text: string): void;
-}) {
-  const isEditing = useSignal(false);
-  if (!isEditing.value) {
-    return (
-      <button
-        type="button"
-        class="vene-button vene-add-source"
-        onClick={() => {
-          isEditing.value = true;
-        }}
-      >
-        <PlusIcon /> {isFirst ? "Add a source prompt" : "source"}
-      </button>
-    );
-  }
+/** The field for one more source prompt. */
+export function NewPrompt({ onDone }: { onDone(text: string | null): void }) {
   return (
     <div class="vene-prompt">
       <span class="vene-prompt-name">new source</span>
-      <PromptField
-        name="New source"
-        text=""
-        onDone={(wanted) => {
-          isEditing.value = false;
-          if (wanted) onCommit(wanted);
-        }}
-      />
+      <PromptField name="New source" text="" onDone={onDone} />
     </div>
   );
 }

@@ -24,7 +24,9 @@ export function TokensPanel({ state }: { state: State }) {
     <Panel
       name="Next token"
       area="tokens"
-      tools={<span class="vene-note">probability, log scale from 0.001 % to 100 %</span>}
+      tools={
+        <span class="vene-note">probability in %, log scale from 0.001 to 100; line: base</span>
+      }
     >
       <div class="vene-scroll">
         <table class={`vene-table vene-tokens${isOld ? " vene-old" : ""}`}>

@@ -1,0 +1,52 @@
+// What the numbers on the screen are: exact, a preview, or on their way.
+import { milliseconds } from "../format";
+import type { Label, State } from "../state";
+
+const NAMES: Record<Label, string> = {
+  exact: "exact",
+  preview: "preview",
+  busy: "running",
+  none: "no result",
+};
+
+const ABOUT: Record<Label, string> = {
+  exact: "Computed for exactly this experiment, alone, at batch size 1.",
+  preview: "Taken from the map, which is computed in batches: equal up to float rounding.",
+  busy: "The kernel is computing; what is shown belongs to the experiment before.",
+  none: "There is no answer to this experiment; what is shown belongs to the one before.",
+};
+
+export function Status({ state }: { state: State }) {
+  const label = state.label.value;
+  const model = state.scene.value?.model;
+  const parts: string[] = [NAMES[label]];
+  if (label === "exact" && state.answer.value) {
+    parts.push(milliseconds(state.answer.value.milliseconds));
+  }
+  if (model) parts.push(model.device);
+  const progress = state.status.value?.progress ?? null;
+  if (progress !== null) parts.push(`map ${Math.floor(100 * progress)} %`);
+  const about = model ? `\n${model.name}: ${model.layers} layers, ${model.dtype}` : "";
+  return (
+    <span class="vene-status" data-label={label} title={ABOUT[label] + about}>
+      <i class="vene-status-mark" aria-hidden="true" />
+      {parts.join(" · ")}
+    </span>
+  );
+}
+
+/** Keeps its place when there is nothing to cancel, so that nothing jumps under the pointer. */
+export function Cancel({ state }: { state: State }) {
+  const status = state.status.value;
+  const canCancel = (status?.progress ?? null) !== null || (status?.busy ?? null) !== null;
+  return (
+    <button
+      type="button"
+      class="vene-button"
+      style={{ visibility: canCancel ? "visible" : "hidden" }}
+      onClick={state.cancel}
+    >
+      Cancel
+    </button>
+  );
+}
