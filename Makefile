@@ -14,7 +14,8 @@ DEMO_ARGS ?=
 PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types js unit browser notebooks bench build clean gates chromium FORCE
+.PHONY: help demo test lint types js unit browser notebooks bench build clean \
+  lint-python lint-js types-python types-js types-wire chromium
 
 help: ## list the commands
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-10s %s\n", $$1, $$2}'
@@ -28,21 +29,31 @@ test: $(VENV)/.dev $(BUNDLE) chromium ## every gate: lint, types, js, then all o
 	@failed=""; \
 	for gate in lint types js; do \
 	  echo "== $$gate"; \
-	  $(MAKE) --no-print-directory $$gate || failed="$$failed $$gate"; \
+	  $(MAKE) --no-print-directory --keep-going $$gate || failed="$$failed $$gate"; \
 	done; \
 	[ -z "$$failed" ] || echo "== FAILED:$$failed (see above); pytest runs all the same"; \
 	echo "== pytest: units, notebooks, browser"; \
 	$(PY) -m pytest $(PYTEST_ARGS) || failed="$$failed pytest"; \
 	[ -z "$$failed" ] || { echo "== FAILED:$$failed" >&2; exit 1; }
 
-lint: $(VENV)/.dev js/node_modules/.installed ## ruff and biome: style and likely mistakes
+lint: lint-python lint-js ## ruff and biome: style and likely mistakes
+
+types: types-python types-js types-wire ## pyright, tsc, and whether the wire's types are fresh
+
+lint-python: $(VENV)/.dev
 	$(PY) -m ruff check
 	$(PY) -m ruff format --check
+
+types-python: $(VENV)/.dev
+	$(VENV)/bin/pyright
+
+lint-js: js/node_modules/.installed
 	$(NPM) run --silent lint
 
-types: $(VENV)/.dev js/node_modules/.installed ## pyright, tsc, and whether the wire's types are fresh
-	$(VENV)/bin/pyright
+types-js: js/node_modules/.installed
 	$(NPM) run --silent check
+
+types-wire: $(VENV)/.dev js/node_modules/.installed
 	PYTHON="$(CURDIR)/$(PY)" $(NPM) run --silent types:check
 
 js: $(BUNDLE) ## build the widget's bundle and run its tests
@@ -60,7 +71,7 @@ notebooks: $(VENV)/.dev $(BUNDLE) ## run every notebook from top to bottom
 bench: $(VENV)/.dev $(BUNDLE) ## time sweeps and clicks; prints a table, judges nothing
 	$(PY) -m tests.bench
 
-build: $(VENV)/.dev js/node_modules/.installed ## sdist and wheel in dist/
+build: $(VENV)/.dev js/node_modules/.installed ## sdist and wheel, in dist/
 	$(NPM) run --silent build
 	rm -rf dist
 	$(PY) -m build
