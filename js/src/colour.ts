@@ -25,9 +25,9 @@ export function colourOf(value: number, limit: number, scale: Scale, theme: Them
   return along(part < 0 ? ramp.less : ramp.more, Math.abs(part));
 }
 
-/** Near-black or near-white, whichever stands out more. */
+/** Black or white, whichever stands out more: one of them always does by 4.5 to 1. */
 export function textOn(background: Rgb): string {
-  const dark: Rgb = [13, 17, 22];
+  const dark: Rgb = [0, 0, 0];
   const light: Rgb = [255, 255, 255];
   return contrast(dark, background) >= contrast(light, background) ? css(dark) : css(light);
 }

@@ -15,7 +15,7 @@ export function points(change: number): string {
   const value = 100 * change;
   const size = Math.abs(value);
   if (value === 0) return "0";
-  if (size < 0.01) return `${sign(value)}<0.01`;
+  if (size < 0.005) return "≈ 0";
   return sign(value) + (size < 1 ? size.toFixed(2) : size.toFixed(1));
 }
 

@@ -25,7 +25,7 @@ export interface TileSize {
 }
 
 export function tileSize(width: number, columns: number, rows: number, labels: string[]): TileSize {
-  const gutter = 34;
+  const gutter = 42;
   const minWidth = columns > 24 ? 14 : columns > 12 ? 20 : 30;
   const each = Math.max(minWidth, (width - gutter) / Math.max(columns, 1));
   const height = Math.round(Math.min(34, Math.max(13, 300 / Math.max(rows, 1))));

@@ -43,7 +43,9 @@ export interface Tile {
 export type State = ReturnType<typeof createState>;
 
 export function createState(kernel: Kernel) {
-  const { scene, answer, picture, status } = kernel;
+  const { scene, picture, status } = kernel;
+  /** The newest answer: one that comes late never replaces it. */
+  const answer = signal(kernel.answer.peek());
   const pending = signal<Pending | null>(null);
   const history = signal<History<Plain>>(empty());
   const refused = signal<string | null>(null);
@@ -190,6 +192,11 @@ export function createState(kernel: Kernel) {
     });
   });
 
+  const stopAnswer = effect(() => {
+    const got = kernel.answer.value;
+    if ((got?.revision ?? 0) >= (answer.peek()?.revision ?? 0)) answer.value = got;
+  });
+
   const stopSweep = effect(() => {
     const got = kernel.map.value;
     const wanted = wantedSweep.peek()?.choice;
@@ -295,7 +302,7 @@ export function createState(kernel: Kernel) {
       refused.value = null;
     },
     dispose(): void {
-      for (const stop of [stopScene, stopSweep, stopStatus, stopFigure]) stop();
+      for (const stop of [stopScene, stopAnswer, stopSweep, stopStatus, stopFigure]) stop();
     },
   };
 }

@@ -28,7 +28,7 @@ export function FigurePanel({ state }: { state: State }) {
     <span class="vene-tools-end">
       {isOld && <span class="vene-note">drawing…</span>}
       <Select
-        name="Figure"
+        name="Kind of figure"
         value={kind}
         options={Object.entries(KINDS).map(([value, text]) => ({ value, text }))}
         onChoose={(value) => state.chooseFigure(value as Figure["kind"])}

@@ -1,0 +1,65 @@
+// A view on a fake kernel, and the events that a person would cause.
+
+import { FakeModel } from "../dev/fake_model";
+import { makeAnswer, makeMap, sceneOf, spainAndItaly, type Traits } from "../dev/fixtures";
+import widget from "../src/index";
+import { connect } from "../src/kernel";
+import { createState } from "../src/state";
+import type { Experiment, Scene } from "../src/wire";
+
+export function start(traits: Partial<Traits> | Record<string, unknown> = {}) {
+  const model = new FakeModel({ ...spainAndItaly(), ...traits });
+  const kernel = connect(model.model);
+  return { model, kernel, state: createState(kernel) };
+}
+
+export function mount(traits: Record<string, unknown> = {}) {
+  const model = new FakeModel({ ...spainAndItaly(), ...traits });
+  const el = document.createElement("div");
+  document.body.append(el);
+  const controller = new AbortController();
+  const close = widget.render({ model: model.model, el, signal: controller.signal } as never);
+  return { model, el, controller, close };
+}
+
+/** What the kernel does with the last request: its scene first, its answer when asked to. */
+export function accept(model: FakeModel, revision: number): Scene {
+  const request = model.sent.at(-1);
+  if (request?.kind !== "experiment") throw new Error("the last request is no experiment");
+  const scene = sceneOf(request.experiment as Experiment, 6, revision, request.id);
+  model.write({ scene });
+  model.reply({ id: request.id, ok: true, error: null });
+  return scene;
+}
+
+export function answer(model: FakeModel, scene: Scene): void {
+  model.write({ answer: makeAnswer(scene) });
+}
+
+export function refuse(model: FakeModel, error: string): void {
+  model.reply({ id: model.sent.at(-1)?.id ?? "", ok: false, error });
+}
+
+export function remap(model: FakeModel, scene: Scene): void {
+  model.write({ map: makeMap(scene) });
+}
+
+export const drawn = () => new Promise((done) => setTimeout(done, 5));
+
+export function tile(el: Element, layer: number, position: number): HTMLElement {
+  const found = el.querySelector<HTMLElement>(
+    `[role=gridcell][data-layer="${layer}"][data-position="${position}"]`,
+  );
+  if (!found) throw new Error(`no tile at layer ${layer}, position ${position}`);
+  return found;
+}
+
+export function press(target: Element, key: string, more: KeyboardEventInit = {}): KeyboardEvent {
+  const event = new KeyboardEvent("keydown", { key, bubbles: true, cancelable: true, ...more });
+  target.dispatchEvent(event);
+  return event;
+}
+
+export function click(target: Element, more: MouseEventInit = {}): void {
+  target.dispatchEvent(new MouseEvent("click", { bubbles: true, cancelable: true, ...more }));
+}

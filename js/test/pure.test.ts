@@ -1,0 +1,155 @@
+import { describe, expect, it } from "vitest";
+import { colourOf, contrast, css, type Rgb, textOn, tileColours } from "../src/colour";
+import { milliseconds, percent, points, precise, rankMove, short, site } from "../src/format";
+import { divergingBar, FLOOR, move, onLogAxis, tileSize } from "../src/geometry";
+import { limitOf, METRICS, roundUp } from "../src/metrics";
+
+describe("the log axis", () => {
+  it("runs from its fixed floor to 1 in equal steps per power of ten", () => {
+    expect(
+      [1, 0.1, 0.01, 0.001, 1e-4, FLOOR].map(onLogAxis).map((x) => Number(x.toFixed(12))),
+    ).toEqual([1, 0.8, 0.6, 0.4, 0.2, 0]);
+    expect(onLogAxis(0)).toBe(0);
+    expect(onLogAxis(1e-12)).toBe(0);
+  });
+});
+
+describe("a diverging bar", () => {
+  it("starts or ends at zero and never leaves its axis", () => {
+    expect(divergingBar(0.5, 1)).toEqual({ start: 0.5, length: 0.25 });
+    expect(divergingBar(-0.5, 1)).toEqual({ start: 0.25, length: 0.25 });
+    expect(divergingBar(-9, 1)).toEqual({ start: 0, length: 0.5 });
+    expect(divergingBar(0, 0)).toEqual({ start: 0.5, length: 0 });
+  });
+});
+
+describe("steps on the grid", () => {
+  const layers = [0, 1, 2];
+  const positions = [0, 1];
+  it("go up with the layers and stop at the edges", () => {
+    const at = { layer: 2, position: 1 };
+    expect(move("ArrowUp", at, layers, positions)).toEqual(at);
+    expect(move("ArrowDown", at, layers, positions)).toEqual({ layer: 1, position: 1 });
+    expect(move("ArrowLeft", at, layers, positions)).toEqual({ layer: 2, position: 0 });
+    expect(move("ArrowRight", at, layers, positions)).toEqual(at);
+    expect(move("PageDown", at, layers, positions)).toEqual({ layer: 0, position: 1 });
+    expect(move("x", at, layers, positions)).toBeNull();
+  });
+});
+
+describe("tiles", () => {
+  it("carry numbers only where they fit, and turn labels that would overlap", () => {
+    expect(tileSize(600, 5, 6, ["␣capital"])).toMatchObject({ hasNumbers: true, turned: false });
+    expect(tileSize(600, 40, 30, ["␣capital"])).toMatchObject({ hasNumbers: false, turned: true });
+  });
+});
+
+describe("colours", () => {
+  const steps = Array.from({ length: 201 }, (_, i) => i / 100 - 1);
+  it("leave every number readable: 4.5 to 1 at every value, scale and theme", () => {
+    for (const theme of ["light", "dark"] as const) {
+      for (const scale of ["sequential", "diverging"] as const) {
+        for (const value of steps) {
+          const back = colourOf(value, 1, scale, theme);
+          const text = textOn(back).match(/\d+/g) ?? [];
+          expect(contrast(text.map(Number) as unknown as Rgb, back)).toBeGreaterThanOrEqual(4.5);
+        }
+      }
+    }
+  });
+
+  it("grow steadily away from zero, so that brightness alone tells size", () => {
+    for (const [theme, far] of [
+      ["light", [0, 0, 0]],
+      ["dark", [255, 255, 255]],
+    ] as const) {
+      for (const sign of [1, -1]) {
+        const distance = [0, 0.2, 0.4, 0.6, 0.8, 1].map((part) =>
+          contrast(colourOf(sign * part, 1, "diverging", theme), far),
+        );
+        expect(distance).toEqual([...distance].sort((a, b) => b - a));
+      }
+    }
+  });
+
+  it("are the same at zero on both scales, and bounded by the limit", () => {
+    expect(css(colourOf(0, 1, "diverging", "light"))).toBe(
+      css(colourOf(0, 1, "sequential", "light")),
+    );
+    expect(colourOf(7, 1, "sequential", "dark")).toEqual(colourOf(1, 1, "sequential", "dark"));
+    expect(colourOf(1, 1, "diverging", "light")).not.toEqual(colourOf(-1, 1, "diverging", "light"));
+    expect(Object.keys(tileColours(0.3, 1, "sequential"))).toHaveLength(4);
+  });
+});
+
+describe("metrics", () => {
+  const cell = {
+    layer: 0,
+    position: 3,
+    source_position: 3,
+    top: [],
+    probabilities: [0.1, 0.8],
+    kl: 2.5,
+    sentence: "",
+  };
+  const targets = [
+    { token_id: 1, label: "a", base: 0.9, source: 0.1 },
+    { token_id: 2, label: "b", base: 0.05, source: 0.9 },
+  ];
+  it("are what their formulas say", () => {
+    expect(METRICS.p.value(cell, 1, targets)).toBe(0.8);
+    expect(METRICS.dp.value(cell, 1, targets)).toBe(0.75);
+    expect(METRICS.dlogp.value(cell, 1, targets)).toBeCloseTo(Math.log(16), 12);
+    expect(METRICS.kl.value(cell, 1, targets)).toBe(2.5);
+    expect(METRICS.dlogp.value({ ...cell, probabilities: [0, 0] }, 0, targets)).toBeGreaterThan(
+      -100,
+    );
+  });
+
+  it("have limits that hold every value", () => {
+    expect(limitOf(METRICS.p, [0.2])).toBe(1);
+    expect(limitOf(METRICS.kl, [])).toBe(1);
+    for (const value of [0.0123, 0.4, 0.99, 1, 7.3, 8.1, 123]) {
+      expect(roundUp(value)).toBeGreaterThanOrEqual(value);
+      expect(roundUp(value)).toBeLessThanOrEqual(value * 1.34);
+      expect(limitOf(METRICS.dp, [-value])).toBe(roundUp(value));
+    }
+  });
+});
+
+describe("numbers", () => {
+  it("are told from nothing and from everything", () => {
+    expect([0, 1e-9, 0.000071, 0.983, 0.99999, 1].map(percent)).toEqual([
+      "0",
+      "<0.001",
+      "0.0071",
+      "98.3",
+      ">99.9",
+      "100.0",
+    ]);
+    expect([0, 1e-6, 0.0003, -0.0003, 0.973, -1].map(points)).toEqual([
+      "0",
+      "≈ 0",
+      "+0.03",
+      "−0.03",
+      "+97.3",
+      "−100.0",
+    ]);
+    expect([0, 0.001, 0.974, 0.999, 1, 12.3].map((x) => short(x, false))).toEqual([
+      "0",
+      "0",
+      ".97",
+      "1.0",
+      "1.0",
+      "12",
+    ]);
+    expect([-0.5, 0.5].map((x) => short(x, true))).toEqual(["−.50", "+.50"]);
+    expect([0, 0.00001, -1234.5678].map(precise)).toEqual(["0", "1.000e−5", "−1234.57"]);
+    expect([3.21, 38.2, 1234].map(milliseconds)).toEqual(["3.2 ms", "38 ms", "1.23 s"]);
+  });
+
+  it("and names are written as words", () => {
+    expect([rankMove(4, 1), rankMove(1, 4), rankMove(2, 2)]).toEqual(["▲ 4 → 1", "▼ 1 → 4", "= 2"]);
+    expect(site(3, "head_value_output", 2)).toBe("head value output of layer 3, head 2");
+  });
+});

@@ -1,0 +1,305 @@
+import { afterEach, describe, expect, it, vi } from "vitest";
+import { makeAnswer, makeMap, sceneOf, spainAndItaly } from "../dev/fixtures";
+import { accept, answer, click, drawn, mount, press, refuse, tile } from "./helpers";
+
+let screen: ReturnType<typeof mount>;
+afterEach(() => {
+  screen?.close();
+  document.body.innerHTML = "";
+});
+
+const $ = (selector: string) => screen.el.querySelector<HTMLElement>(selector);
+const named = (name: string) => $(`[aria-label="${name}"]`) as HTMLElement;
+const last = () => {
+  const request = screen.model.sent.at(-1);
+  if (request?.kind !== "experiment") throw new Error(`last request: ${request?.kind}`);
+  return request.experiment;
+};
+const places = () => last().slots?.map((slot) => [slot.layer, slot.position, slot.group ?? null]);
+
+describe("the map", () => {
+  it("is a grid of layers × tokens with one tab stop", () => {
+    screen = mount();
+    expect(screen.el.querySelectorAll("[role=grid] [role=gridcell]")).toHaveLength(30);
+    expect(screen.el.querySelectorAll('[role=gridcell][tabindex="0"]')).toHaveLength(1);
+    expect(tile(screen.el, 1, 3).getAttribute("aria-label")).toMatch(
+      /^layer 1, position 3 ␣Spain, P\(␣Rome\) 0\.9\d+/,
+    );
+    expect(tile(screen.el, 1, 0).title).toContain("agree");
+  });
+
+  it("obeys the keyboard: arrows move, Enter applies, Shift-Enter adds, Space skips", async () => {
+    screen = mount();
+    tile(screen.el, 5, 4).focus();
+    for (const key of ["ArrowDown", "ArrowLeft", "ArrowDown"]) {
+      press(document.activeElement as Element, key);
+      await drawn();
+    }
+    const at = document.activeElement as HTMLElement;
+    expect([at.dataset.layer, at.dataset.position, at.tabIndex]).toEqual(["3", "3", 0]);
+    press(at, "Enter");
+    expect(places()).toEqual([[3, 3, null]]);
+    answer(screen.model, accept(screen.model, 2));
+    await drawn();
+    expect(tile(screen.el, 3, 3).getAttribute("aria-selected")).toBe("true");
+    press(tile(screen.el, 3, 4), "Enter", { shiftKey: true });
+    expect(places()).toEqual([
+      [3, 3, "A"],
+      [3, 4, "A"],
+    ]);
+    press(tile(screen.el, 3, 4), " ");
+    expect(last().slots?.map((slot) => slot.skip)).toEqual([false, true]);
+    press(tile(screen.el, 3, 4), " ");
+    expect(last().slots?.map((slot) => slot.skip)).toEqual([false, false]);
+    press(tile(screen.el, 3, 4), "u");
+    expect(places()).toEqual([
+      [3, 3, null],
+      [3, 4, null],
+    ]);
+    press(tile(screen.el, 3, 4), "g");
+    expect(places()).toEqual([
+      [3, 3, "A"],
+      [3, 4, "A"],
+    ]);
+    press(tile(screen.el, 3, 4), "z", { ctrlKey: true });
+    expect(places()).toEqual([
+      [3, 3, null],
+      [3, 4, null],
+    ]);
+    press(tile(screen.el, 3, 4), "y", { ctrlKey: true });
+    expect(places()).toEqual([
+      [3, 3, "A"],
+      [3, 4, "A"],
+    ]);
+  });
+
+  it("keeps only the keys that it handles from the page", () => {
+    screen = mount();
+    const heard: string[] = [];
+    document.body.addEventListener("keydown", (event) => heard.push(event.key));
+    for (const key of ["ArrowUp", "Enter", "g", "b", "Tab"]) press(tile(screen.el, 2, 3), key);
+    expect(heard).toEqual(["b", "Tab"]);
+    expect($(".vene-root")?.dataset.lmSuppressShortcuts).toBe("true");
+  });
+
+  it("takes clicks: alone, with shift, with alt", async () => {
+    screen = mount();
+    click(tile(screen.el, 0, 3));
+    await drawn();
+    expect($(".vene-status")?.dataset.label).toBe("preview");
+    expect($(".vene-sentence")?.textContent).toContain("block 0");
+    answer(screen.model, accept(screen.model, 2));
+    await drawn();
+    expect($(".vene-status")?.dataset.label).toBe("exact");
+    click(tile(screen.el, 2, 4), { shiftKey: true });
+    expect(places()).toEqual([
+      [0, 3, "A"],
+      [2, 4, "A"],
+    ]);
+    await drawn();
+    expect($(".vene-status")?.dataset.label).toBe("busy");
+    const scene = accept(screen.model, 3);
+    answer(screen.model, scene);
+    await drawn();
+    expect($(".vene-verdict")?.dataset.verdict).toBe("different");
+    click(tile(screen.el, 1, 4), { altKey: true });
+    expect(places()?.at(-1)).toEqual([1, 4, "B"]);
+  });
+
+  it("reads a tile out under the pointer, and Escape clears it", async () => {
+    screen = mount();
+    tile(screen.el, 0, 3).dispatchEvent(new Event("pointerover", { bubbles: true }));
+    await drawn();
+    const cell = spainAndItaly().map.cells.find((c) => c.layer === 0 && c.position === 3);
+    expect($(".vene-readout")?.textContent).toContain(String(cell?.probabilities[1]));
+    expect($(".vene-readout")?.textContent).toContain(cell?.sentence);
+    expect(screen.model.sent).toHaveLength(0);
+    press(tile(screen.el, 0, 3), "Escape");
+    await drawn();
+    expect($(".vene-readout")?.textContent).not.toContain(cell?.sentence);
+  });
+
+  it("fills as cells arrive and changes its metric without the kernel", async () => {
+    screen = mount({ map: makeMap(spainAndItaly().scene, 0.5) });
+    expect(tile(screen.el, 5, 4).getAttribute("aria-label")).toContain("not computed yet");
+    screen.model.write({ map: spainAndItaly().map });
+    await drawn();
+    expect(tile(screen.el, 5, 4).getAttribute("aria-label")).toContain("P(␣Rome)");
+    const metric = named("Metric") as HTMLSelectElement;
+    metric.value = "kl";
+    metric.dispatchEvent(new Event("change", { bubbles: true }));
+    await drawn();
+    expect(tile(screen.el, 5, 4).getAttribute("aria-label")).toContain("KL(swap ‖ base)");
+    expect(screen.model.sent).toHaveLength(0);
+  });
+});
+
+describe("the slots", () => {
+  const grouped = () => {
+    const slot = { layer: 0, position: 3, source: "italy", group: "A" };
+    const experiment = {
+      ...spainAndItaly().scene.experiment,
+      slots: [slot, { ...slot, layer: 2, position: 4 }],
+    };
+    const scene = sceneOf(experiment, 6, 2, null);
+    return { scene, answer: makeAnswer(scene) };
+  };
+
+  it("skip, unskip and remove by name, and keep their index", async () => {
+    screen = mount(grouped());
+    click(named("Skip slot 0"));
+    answer(screen.model, accept(screen.model, 3));
+    await drawn();
+    expect($('[data-slot="0"]')?.textContent).toContain("skipped");
+    expect($('[data-slot="1"]')).not.toBeNull();
+    click(named("Unskip slot 0"));
+    expect(last().slots?.map((slot) => slot.skip)).toEqual([false, false]);
+    await drawn();
+    click(named("Remove slot 0"));
+    expect(places()).toEqual([[2, 4, "A"]]);
+  });
+
+  it("group and ungroup by button", async () => {
+    screen = mount(grouped());
+    const button = (text: string) =>
+      [...screen.el.querySelectorAll("button")].find((b) => b.textContent === text) as HTMLElement;
+    click(button("Ungroup"));
+    expect(places()).toEqual([
+      [0, 3, null],
+      [2, 4, null],
+    ]);
+    await drawn();
+    click(button("Group"));
+    expect(places()).toEqual([
+      [0, 3, "A"],
+      [2, 4, "A"],
+    ]);
+  });
+
+  it("say when they did not fire", () => {
+    const traits = grouped();
+    traits.answer.receipts = traits.answer.receipts.map((receipt) => ({
+      ...receipt,
+      fired: receipt.index !== 1,
+      words: `words ${receipt.index}`,
+    }));
+    screen = mount(traits);
+    expect($('[data-slot="1"]')?.textContent).toContain("words 1");
+    expect($('[data-slot="0"]')?.textContent).not.toContain("words 0");
+  });
+
+  it("change layer and component, with a head just where there are heads", async () => {
+    screen = mount(grouped());
+    expect($('[aria-label="Head of slot 0"]')).toBeNull();
+    const component = named("Component of slot 0") as HTMLSelectElement;
+    component.value = "head_value_output";
+    component.dispatchEvent(new Event("change", { bubbles: true }));
+    expect(last().slots?.[0]).toMatchObject({ component: "head_value_output", head: 0 });
+    await drawn();
+    expect($('[aria-label="Head of slot 0"]')).not.toBeNull();
+  });
+});
+
+describe("a prompt", () => {
+  const edit = async (text: string, key: string) => {
+    click(named("Edit base"));
+    await drawn();
+    const field = $("input.vene-prompt-field") as HTMLInputElement;
+    field.value = text;
+    press(field, key);
+    await drawn();
+  };
+
+  it("is edited in place: Enter commits, Escape leaves it", async () => {
+    screen = mount();
+    await edit("The capital of France is", "Escape");
+    expect(screen.model.sent).toHaveLength(0);
+    await edit("The capital of France is", "Enter");
+    expect(last().base).toBe("The capital of France is");
+    expect($("input.vene-prompt-field")).toBeNull();
+  });
+
+  it("that the kernel refuses leaves the good one, with the reason as an alert", async () => {
+    screen = mount();
+    await edit("bad", "Enter");
+    refuse(screen.model, "prompt 'bad' has no tokens");
+    await drawn();
+    expect($("[role=alert]")?.textContent).toContain("prompt 'bad' has no tokens");
+    expect($('[data-prompt="base"]')?.textContent).toContain("␣Spain");
+    click(named("Dismiss"));
+    await drawn();
+    expect($("[role=alert]")).toBeNull();
+  });
+});
+
+describe("the page", () => {
+  const evil = "<img src=x onerror=alert(1)>";
+
+  it("gets labels, sentences, names and errors as text, never as markup", () => {
+    const traits = spainAndItaly();
+    const dirty = JSON.parse(
+      JSON.stringify(traits, (key, value) =>
+        ["label", "sentence", "words", "name", "text"].includes(key) && value !== "exact"
+          ? evil
+          : value,
+      ),
+    );
+    dirty.scene.sources = { [evil]: dirty.scene.sources.italy };
+    dirty.scene.experiment = { ...traits.scene.experiment, base: evil, sources: { [evil]: evil } };
+    dirty.status.error = evil;
+    screen = mount(dirty);
+    expect(screen.el.querySelectorAll("img, [onerror]")).toHaveLength(0);
+    expect(screen.el.textContent).toContain(evil);
+    expect($(".vene-chip")?.textContent).toBe(evil);
+  });
+
+  it("shows the figure from its bytes and frees them", async () => {
+    const made = vi.spyOn(URL, "createObjectURL").mockReturnValue("blob:one");
+    const freed = vi.spyOn(URL, "revokeObjectURL").mockImplementation(() => {});
+    const picture = {
+      revision: 1,
+      kind: "result",
+      alt: "What changed",
+      width: 8,
+      height: 4,
+      png: new DataView(new ArrayBuffer(4)),
+    };
+    screen = mount({ picture });
+    await drawn();
+    await drawn();
+    expect($("img.vene-figure")?.getAttribute("alt")).toBe("What changed");
+    expect($("a[download]")?.getAttribute("href")).toBe("blob:one");
+    const kind = named("Kind of figure") as HTMLSelectElement;
+    kind.value = "sweep_map";
+    kind.dispatchEvent(new Event("change", { bubbles: true }));
+    expect(screen.model.sent.at(-1)).toMatchObject({ kind: "figure", figure: "sweep_map" });
+    screen.close();
+    await drawn();
+    expect(freed).toHaveBeenCalledTimes(made.mock.calls.length);
+    vi.restoreAllMocks();
+  });
+
+  it("waits for a kernel that has written nothing", async () => {
+    screen = mount({ scene: {}, map: {}, answer: {}, picture: {}, status: {} });
+    expect(screen.el.textContent).toContain("Waiting for the kernel");
+    screen.model.write(spainAndItaly());
+    await drawn();
+    expect($("[role=grid]")).not.toBeNull();
+  });
+
+  it("is as before when the view goes: no element, no listener, also for one of two views", () => {
+    screen = mount();
+    const other = mount();
+    const { model } = screen;
+    const before = model.listening;
+    expect(before).toBeGreaterThan(0);
+    screen.close();
+    expect(model.listening).toBe(0);
+    expect(screen.el.childElementCount).toBe(0);
+    expect(other.el.querySelector("[role=grid]")).not.toBeNull();
+    other.controller.abort();
+    expect(other.model.listening).toBe(0);
+    expect(other.el.childElementCount).toBe(0);
+    other.close();
+  });
+});
