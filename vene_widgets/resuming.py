@@ -9,7 +9,7 @@ base and changed keys is put together here.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -57,11 +57,11 @@ class Trace:
 def why_not(model: LanguageModel) -> str | None:
     """Why this model's runs cannot be resumed, or None when they can.
 
-    A resumed run calls norms, projections and MLPs, but neither blocks nor attention modules as a
-    whole: the user's own hooks there would not fire, and unusual attention would be missed.
+    A resumed run calls norms, projections and MLPs, with rows of many cells side by side, but
+    neither blocks nor attention modules as a whole: the user's own hooks would not see what they
+    expect, and unusual attention would be missed.
     """
     config: Any = model.model.config
-    architecture = model.sites.architecture
     if getattr(config, "add_cross_attention", False):
         return "the model has cross-attention"
     if getattr(config, "reorder_and_upcast_attn", False):
@@ -70,16 +70,12 @@ def why_not(model: LanguageModel) -> str | None:
         return "the model attends through a sliding window"
     if getattr(config, "_attn_implementation", "eager") not in ("eager", "sdpa"):
         return f"attention is {config._attn_implementation!r}, not 'eager' or 'sdpa'"
-    whole = {module_at(model.model, architecture.backbone), model.model}
-    for layer in range(model.sites.layers):
-        block = _block(model, layer)
-        whole |= {block, module_at(block, architecture.attention)}
-    if any(_has_hooks(module) for module in whole):
-        return "the model carries hooks of its own on blocks or attention"
+    if any(module._forward_hooks or module._forward_pre_hooks for module in model.model.modules()):
+        return "the model carries hooks of its own"
     return None
 
 
-def trace(model: LanguageModel, prompt: str, extra: tuple[Site, ...] = ()) -> Trace:
+def trace(model: LanguageModel, prompt: str, extra: Sequence[Site] = ()) -> Trace:
     """Run a prompt as it is, keeping what resumed runs need, and the states at `extra` sites."""
     sites = model.sites
     layers = range(sites.layers)
@@ -87,7 +83,7 @@ def trace(model: LanguageModel, prompt: str, extra: tuple[Site, ...] = ()) -> Tr
     ids = torch.tensor([[token.id for token in model.tokens(prompt)]], device=model.device)
     with undisturbed(model), record(model, [*wanted, *extra]) as found:
         backbone = module_at(model.model, sites.architecture.backbone)
-        hidden = backbone(input_ids=ids, use_cache=False).last_hidden_state
+        hidden = backbone(input_ids=ids, use_cache=False, return_dict=True).last_hidden_state
         logits = model.head(hidden[:, -1])[0]
         states = {site: tensor[0] for site, tensor in found.items()}
         turn = _rotation(model, states[wanted[0]], torch.arange(ids.shape[1], device=ids.device))
@@ -110,11 +106,13 @@ class Front:
         base: the plain run that everything else is taken from.
         rows: first changed position p -> `(cells, positions - p, d_model)`, the residual stream of
             its cells in the order in which they entered.
+        passed_all: whether the last block is passed; only the last position is left then.
     """
 
     model: LanguageModel
     base: Trace
     rows: dict[int, Tensor] = field(default_factory=dict)
+    passed_all: bool = False
 
     @property
     def length(self) -> int:
@@ -141,11 +139,12 @@ class Front:
 
     def advance(self, layer: int) -> None:
         """Pass one block; in the last one only the last position is carried on."""
+        self.passed_all = layer == self.model.sites.layers - 1
         if not self.rows:
             return
         model, names = self.model, self.model.sites.architecture
         block = _block(model, layer)
-        last = layer == model.sites.layers - 1
+        last = self.passed_all
         starts = list(self.rows)
         flat = torch.cat([self.rows[p].flatten(0, 1) for p in starts])
         normed = module_at(block, names.norms[0])(flat)
@@ -264,6 +263,8 @@ class Front:
         return out[0] if isinstance(out, tuple) else out
 
     def _join(self, p: int, tail: Tensor) -> None:
+        if self.passed_all:
+            tail = tail[-1:]
         there = self.rows.get(p)
         self.rows[p] = tail[None] if there is None else torch.cat([there, tail[None]])
 
@@ -321,7 +322,3 @@ def _scale(model: LanguageModel, layer: int) -> float:
     attention = module_at(_block(model, layer), model.sites.architecture.attention)
     scaling = getattr(attention, "scaling", None)
     return float(scaling) if scaling is not None else model.sites.d_head**-0.5
-
-
-def _has_hooks(module: nn.Module) -> bool:
-    return bool(module._forward_hooks or module._forward_pre_hooks)

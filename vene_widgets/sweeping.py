@@ -6,7 +6,8 @@ rounding (about 4e-6 in a logit of GPT-2 small). They are previews: `run` gives 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
@@ -15,9 +16,9 @@ import torch
 from vene_widgets import frames
 from vene_widgets.errors import RequestError, choose
 from vene_widgets.experiment import align, plain_ints, resolve_positions
-from vene_widgets.hooks import Edit, intervene, undisturbed
+from vene_widgets.hooks import Edit, intervene, record, undisturbed
 from vene_widgets.interventions import INTERVENTIONS
-from vene_widgets.running import record_states
+from vene_widgets.resuming import Front, Trace, trace, why_not
 from vene_widgets.sites import Site, module_at
 
 if TYPE_CHECKING:
@@ -30,8 +31,11 @@ if TYPE_CHECKING:
 KEEP_BYTES = 256 * 2**20
 """Logits of a whole sweep are kept up to this size."""
 
-BATCH_TOKENS = 2048
-"""Rows × positions of one batch: enough to keep the matrix products busy, little enough to hold."""
+CPU_ROWS, GPU_ROWS = 256, 8192
+"""Token rows of one chunk: enough to keep the matrix products busy, few enough to show progress."""
+
+BEFORE_KEYS = ("block_input", "attention_input", "key_output", "value_output")
+"""Components whose change at an earlier position still reaches the last one within their block."""
 
 
 class Cancelled(RuntimeError):
@@ -233,7 +237,8 @@ def sweep(
         source_positions=source_positions,
         intervention=intervention,
     )
-    base_logits, source_logits = (last_logits(model, prompt) for prompt in (base, source))
+    prepared = prepare(checked)
+    base_logits, source_logits = prepared.base_logits, prepared.source_logits
     if targets is None:
         followed = tuple(dict.fromkeys(int(x.argmax()) for x in (base_logits, source_logits)))
     else:
@@ -241,7 +246,7 @@ def sweep(
     size = base_logits.numel() * base_logits.element_size()
     keep = size * len(checked.layers) * len(checked.positions) <= keep_bytes
     kept, parts = [], []
-    rows = sweep_layers(checked, base_logits)
+    rows = sweep_layers(prepared)
     for layer in checked.layers:
         if cancel and cancel.is_set():
             raise Cancelled(f"sweep stopped before layer {layer}")
@@ -264,61 +269,206 @@ def sweep(
     )
 
 
-def sweep_layers(checked: SweepPlan, base_logits: Tensor) -> Iterator[LayerOfCells]:
-    """Run a planned sweep, layer by layer; the model is free between two steps.
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """A planned sweep with the plain runs that its cells need.
 
-    Args:
-        checked: from `plan_sweep`.
-        base_logits: `(vocabulary,)`, the plain base run at its last position: the answer of every
-            cell that cannot change anything.
+    Attributes:
+        plan: what is to be run.
+        base_logits, source_logits: `(vocabulary,)`, the plain runs at their last position. The
+            base's is the answer of every cell that cannot change anything.
+        base_states, source_states: swept site -> vectors of the plain runs, `(positions, width)`.
+        trace: what resumed runs need of the base run; None when this model cannot resume.
+        slow: why it cannot, or None.
     """
+
+    plan: SweepPlan
+    base_logits: Tensor
+    source_logits: Tensor
+    base_states: Mapping[Site, Tensor]
+    source_states: Mapping[Site, Tensor]
+    trace: Trace | None
+    slow: str | None
+
+
+@dataclass(frozen=True)
+class _Cell:
+    """One tile: index into `SweepPlan.layers` and into `SweepPlan.positions`."""
+
+    row: int
+    column: int
+
+
+def prepare(checked: SweepPlan) -> Prepared:
+    """Run base and source once each, and keep what the cells need of them."""
     model = checked.model
-    sites = {layer: checked.site(layer) for layer in checked.layers}
-    source = record_states(model, checked.source_prompt, list(sites.values()))
-    ids = torch.tensor([[token.id for token in checked.base]], device=model.device)
-    moving = [
-        i
-        for i, (position, partner) in enumerate(
-            zip(checked.positions, checked.source_positions, strict=True)
-        )
-        if position != partner or position >= checked.first_difference
+    sites = [checked.site(layer) for layer in dict.fromkeys(checked.layers)]
+    source_states, source_logits = _plain(model, checked.source, sites)
+    slow = why_not(model)
+    if slow is None:
+        base = trace(model, checked.base_prompt, sites)
+        return Prepared(checked, base.logits, source_logits, base.states, source_states, base, None)
+    base_states, base_logits = _plain(model, checked.base, sites)
+    return Prepared(checked, base_logits, source_logits, base_states, source_states, None, slow)
+
+
+def sweep_layers(prepared: Prepared) -> Iterator[LayerOfCells]:
+    """Run a prepared sweep; finished layers come in order, and the model is free between two steps.
+
+    Where the model can resume, cells run from their changed layer and position on, many at a time;
+    otherwise each is a full forward pass with a hook, many in a batch.
+    """
+    checked = prepared.plan
+    done = {
+        row: prepared.base_logits.repeat(len(checked.positions), 1)
+        for row in range(len(checked.layers))
+    }
+    cells = [
+        _Cell(row, column)
+        for row in range(len(checked.layers))
+        for column in range(len(checked.positions))
+        if can_matter(checked, checked.layers[row], column)
     ]
-    step = max(1, BATCH_TOKENS // len(checked.base))
-    for layer in checked.layers:
-        logits = base_logits.repeat(len(checked.positions), 1)
-        for start in range(0, len(moving), step):
-            some = moving[start : start + step]
-            states = source[sites[layer]][0, [checked.source_positions[i] for i in some]]
-            where = [checked.positions[i] for i in some]
-            logits[some] = _batch(checked, sites[layer], ids, where, states)
-        yield LayerOfCells(layer, logits)
+    answered = 0
+    for chunk in _chunks(prepared, cells):
+        while answered < chunk[0].row:
+            yield LayerOfCells(checked.layers[answered], done.pop(answered))
+            answered += 1
+        run = _resumed if prepared.trace else _batched
+        for cell, logits in zip(chunk, run(prepared, chunk), strict=True):
+            done[cell.row][cell.column] = logits
+    for row in sorted(done):
+        yield LayerOfCells(checked.layers[row], done.pop(row))
 
 
-def _batch(
-    checked: SweepPlan, site: Site, ids: Tensor, positions: list[int], states: Tensor
-) -> Tensor:
-    """One batch of cells of a layer: row n swaps `states[n]` in at `positions[n]`.
+def can_matter(checked: SweepPlan, layer: int, column: int) -> bool:
+    """Whether a cell's swap can change the answer at the last position at all.
 
-    Returns:
-        `(rows, vocabulary)`, logits at the last position.
+    It cannot where base and source agree up to there, nor in the last block after its keys and
+    values are made, unless at the last position.
     """
-    model = checked.model
-    apply = INTERVENTIONS[checked.intervention].apply
-    edit = Edit(
-        site=site,
-        rows=torch.arange(len(positions), device=model.device),
-        positions=torch.tensor(positions, device=model.device),
-        change=lambda vectors: apply(vectors, states),
-    )
-    with undisturbed(model), intervene(model, [edit]):
-        return _forward_last(model, ids.expand(len(positions), -1))
+    position, partner = checked.positions[column], checked.source_positions[column]
+    if position == partner and position < checked.first_difference:
+        return False
+    early = checked.component.removeprefix("head_") in BEFORE_KEYS
+    ends_here = layer == checked.model.sites.layers - 1 and not early
+    return not ends_here or position == len(checked.base) - 1
 
 
-def last_logits(model: LanguageModel, prompt: str) -> Tensor:
-    """Logits `(vocabulary,)` of a plain run at the prompt's last position."""
-    ids = torch.tensor([[token.id for token in model.tokens(prompt)]], device=model.device)
+def _chunks(prepared: Prepared, cells: list[_Cell]) -> Iterator[list[_Cell]]:
+    """Cut the cells into chunks of about as many rows as run well at once and fit into memory."""
+    checked = prepared.plan
+    length = len(checked.base)
+    limit = _rows_at_once(checked.model, length)
+    chunk: list[_Cell] = []
+    rows = 0
+    for cell in cells:
+        need = length - checked.positions[cell.column] if prepared.trace else length
+        new_layer = bool(chunk) and cell.row != chunk[-1].row
+        if chunk and (rows + need > limit or (new_layer and rows >= limit // 2)):
+            yield chunk
+            chunk, rows = [], 0
+        chunk.append(cell)
+        rows += need
+    if chunk:
+        yield chunk
+
+
+def _rows_at_once(model: LanguageModel, length: int) -> int:
+    """Token rows per chunk: enough for the matrix products, at most a quarter of free memory."""
+    sites = model.sites
+    wide = 12 * sites.d_model + 3 * sites.d_mlp + 4 * sites.heads * sites.d_head
+    each = (wide + 2 * length * sites.heads) * model.dtype.itemsize
+    wanted = CPU_ROWS if model.device.type == "cpu" else GPU_ROWS
+    return max(length, min(wanted, _free_bytes(model.device) // (4 * each)))
+
+
+def _free_bytes(device: torch.device) -> int:
+    """Memory that a chunk may count on, in bytes; a cautious guess where nobody tells."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    try:
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):
+        return 2**31
+
+
+def _resumed(prepared: Prepared, chunk: list[_Cell]) -> Iterator[Tensor]:
+    """Answers `(vocabulary,)` of a chunk's cells, each resumed from its own change."""
+    checked, base = prepared.plan, prepared.trace
+    if base is None:
+        raise AssertionError("a sweep without a trace was to be resumed")
+    model, before = checked.model, checked.component == "block_input"
+    entering: dict[int, list[_Cell]] = {}
+    for cell in chunk:
+        entering.setdefault(checked.layers[cell.row], []).append(cell)
+    front = Front(model, base)
+    seats: dict[_Cell, tuple[int, int]] = {}
+
+    def enter(layer: int) -> None:
+        cells = entering.get(layer, [])
+        if not cells:
+            return
+        positions = [checked.positions[cell.column] for cell in cells]
+        for cell, p in zip(cells, positions, strict=True):
+            seats[cell] = p, sum(1 for q, _ in seats.values() if q == p)
+        front.enter(checked.site(layer), positions, _changed(prepared, layer, cells))
+
     with undisturbed(model):
-        return _forward_last(model, ids)[0]
+        for layer in range(min(entering), model.sites.layers):
+            if before:
+                enter(layer)
+            front.advance(layer)
+            if not before:
+                enter(layer)
+        logits = front.logits()
+    return (logits[p][n] for p, n in (seats[cell] for cell in chunk))
+
+
+def _batched(prepared: Prepared, chunk: list[_Cell]) -> Iterator[Tensor]:
+    """Answers `(vocabulary,)` of a chunk's cells: full forward passes, one batch row per cell."""
+    checked = prepared.plan
+    model = checked.model
+    edits = []
+    for layer in dict.fromkeys(checked.layers[cell.row] for cell in chunk):
+        rows = [n for n, cell in enumerate(chunk) if checked.layers[cell.row] == layer]
+        cells = [chunk[n] for n in rows]
+        states = _changed(prepared, layer, cells)
+        edits.append(
+            Edit(
+                site=checked.site(layer),
+                rows=torch.tensor(rows, device=model.device),
+                positions=torch.tensor(
+                    [checked.positions[cell.column] for cell in cells], device=model.device
+                ),
+                change=lambda _vectors, states=states: states,
+            )
+        )
+    with undisturbed(model), intervene(model, edits):
+        return iter(_forward_last(model, _ids(model, checked.base).expand(len(chunk), -1)))
+
+
+def _changed(prepared: Prepared, layer: int, cells: list[_Cell]) -> Tensor:
+    """What the cells' site takes, `(cells, width)`."""
+    checked = prepared.plan
+    site = checked.site(layer)
+    positions = [checked.positions[cell.column] for cell in cells]
+    partners = [checked.source_positions[cell.column] for cell in cells]
+    apply = INTERVENTIONS[checked.intervention].apply
+    return apply(prepared.base_states[site][positions], prepared.source_states[site][partners])
+
+
+def _plain(
+    model: LanguageModel, tokens: Sequence[Token], sites: Sequence[Site]
+) -> tuple[Mapping[Site, Tensor], Tensor]:
+    """A plain run: the states at some sites `(positions, width)`, and the last logits."""
+    with undisturbed(model), record(model, sites) as found:
+        logits = _forward_last(model, _ids(model, tokens))[0]
+    return {site: tensor[0] for site, tensor in found.items()}, logits
+
+
+def _ids(model: LanguageModel, tokens: Sequence[Token]) -> Tensor:
+    return torch.tensor([[token.id for token in tokens]], device=model.device)
 
 
 def _forward_last(model: LanguageModel, ids: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import textwrap
+import warnings
 from typing import Any
 
 
@@ -41,5 +42,8 @@ def png(map_: dict[str, Any], scene: dict[str, Any], sentence: str) -> bytes:
     axes.set_xlabel("\n".join(textwrap.wrap(sentence.replace("$", r"\$"), columns)), loc="left")
     figure.colorbar(image, ax=axes, fraction=0.05)
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=100)
+    with warnings.catch_warnings():
+        # A token in a script that the font lacks is drawn as a box; that is no news to the user.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        figure.savefig(buffer, format="png", dpi=100)
     return buffer.getvalue()

@@ -24,10 +24,11 @@ from vene_widgets.explorer.results import Result, results
 from vene_widgets.explorer.worker import Worker
 from vene_widgets.models import LanguageModel, load
 from vene_widgets.running import Run, run
-from vene_widgets.sweeping import SweepPlan, last_logits, plan_sweep, row_frame, sweep_layers
+from vene_widgets.sweeping import SweepPlan, plan_sweep, prepare, row_frame, sweep_layers
 
 if TYPE_CHECKING:
     import pandas as pd
+    from pydantic_core import ErrorDetails
 
 STATIC = Path(__file__).parent.parent / "static"
 
@@ -64,6 +65,9 @@ class Explorer(anywidget.AnyWidget):
     `explorer.messages`; the browser only sends requests.
     """
 
+    # Declared here, since anywidget takes only class attributes otherwise: nothing is read at import.
+    _esm = traitlets.Unicode().tag(sync=True)
+    _css = traitlets.Unicode().tag(sync=True)
     scene = traitlets.Dict().tag(sync=True)  # written by _begin
     map = traitlets.Dict().tag(sync=True)  # written by the sweep job
     answer = traitlets.Dict().tag(sync=True)  # written by the answer job
@@ -302,14 +306,14 @@ class Explorer(anywidget.AnyWidget):
 
     def _sweep(self, checked: SweepPlan, name: str, revision: int) -> Generator[None, None, None]:
         """Job: fill the map layer by layer; the screen hears of it ten times a second at most."""
-        base = last_logits(self._model, checked.base_prompt)
-        source = last_logits(self._model, checked.source_prompt)
+        prepared = prepare(checked)
+        base, source = prepared.base_logits, prepared.source_logits
         shown = views.empty_map(checked, base, source, name, revision)
         targets = [target.token_id for target in shown.targets]
         found: list[wire.Cell] = []
         tables: list[pd.DataFrame] = []
         told = 0.0
-        for row in sweep_layers(checked, base):
+        for row in sweep_layers(prepared):
             found += views.cells(checked, row, base, source, targets)
             tables.append(row_frame(checked, row, base, targets))
             if len(found) < shown.total and time.monotonic() - told < 0.1:
@@ -420,15 +424,21 @@ def explore(
 def explain(error: Exception) -> str:
     """An error in the words that the screen shows: no class names, no links."""
     if isinstance(error, pydantic.ValidationError):
-        said = []
-        for problem in error.errors():
-            where = ".".join(str(part) for part in problem["loc"] if part != "experiment")
-            text = problem["msg"].removeprefix("Value error, ")
-            said.append(f"{where}: {text}" if where else text)
-        return "; ".join(said)
+        return "; ".join(_explain_one(problem) for problem in error.errors())
     if isinstance(error, RequestError):
         return str(error)
     return f"{type(error).__name__}: {error}"
+
+
+def _explain_one(problem: ErrorDetails) -> str:
+    """One problem of a validation: where, the rule, and the value where it is short enough."""
+    tags = ("experiment", "sweep", "figure", "cancel")  # pydantic begins with the request's kind
+    place = problem["loc"][1:] if problem["loc"][:1] in [(tag,) for tag in tags] else problem["loc"]
+    where = ".".join(str(part) for part in place if part != "experiment")
+    text = problem["msg"].removeprefix("Value error, ")
+    value = problem["input"]
+    given = "" if isinstance(value, dict) or repr(value) in text else f" (given: {value!r})"
+    return f"{where}: {text}{given}" if where else f"{text}{given}"
 
 
 def _prompts(checked: Plan) -> tuple[str, dict[str, str]]:

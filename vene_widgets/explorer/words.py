@@ -45,7 +45,7 @@ def percent(probability: float) -> str:
 
 def quoted(token: str) -> str:
     """A token in quotes without the space that most words begin with."""
-    return f"“{token.strip() or frames.visible(token)}”"
+    return f"“{frames.visible(token.strip() or token)}”"
 
 
 def copied(

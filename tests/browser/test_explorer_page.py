@@ -1,0 +1,167 @@
+"""The main job in a real JupyterLab: click a place, read what changed, take it back to Python."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.browser
+
+OPEN = """
+import vene_widgets as vw
+explorer = vw.explore("The capital of Spain is", "The capital of Italy is")
+explorer
+"""
+READ = """
+import json
+print(json.dumps({
+    "experiment": explorer.experiment.model_dump(),
+    "top": explorer.run.top(1).iloc[0].to_dict(),
+    "runs": list(explorer.runs),
+}, default=str))
+"""
+
+
+def tile(lab: Any, layer: int, position: int) -> Any:
+    return lab.page.locator(f'[role="gridcell"][data-layer="{layer}"][data-position="{position}"]')
+
+
+def exact(lab: Any) -> None:
+    """Wait until the exact answer is on the screen."""
+    lab.page.locator('.vene-status[data-label="exact"]').wait_for()
+
+
+def sentence(lab: Any) -> str:
+    return lab.page.locator('.vene-root [role="status"].vene-sentence').inner_text()
+
+
+def figure_says(lab: Any, words: str) -> Any:
+    """Wait for the figure whose alternative text contains some words, drawn and decoded."""
+    image = lab.page.locator(f'img.vene-figure[alt*="{words}"]')
+    image.wait_for(timeout=60_000)
+    lab.page.wait_for_function(
+        "image => image.complete && image.naturalWidth > 100", arg=image.element_handle()
+    )
+    return image
+
+
+def read(lab: Any, cell: int) -> dict[str, Any]:
+    lab.run_cell(cell)
+    return json.loads(lab.text(cell))
+
+
+def test_click_shift_click_skip_and_read_back(lab: Any) -> None:
+    lab.open([OPEN, READ, READ])
+    lab.run_cell(0)
+    page = lab.page
+    page.locator(".vene-root").wait_for()
+
+    # The map is there and filled before anything is clicked.
+    assert page.locator('[role="grid"] [role="gridcell"]').count() == 6 * 5
+    exact(lab)
+    assert "Madrid" in sentence(lab)
+    lab.shot("explorer-opened")
+
+    # A click at layer 0, " Spain", moves the answer from Madrid to Rome.
+    tile(lab, 0, 3).click()
+    exact(lab)
+    said = sentence(lab)
+    assert re.search(r"moved the answer from “Madrid” to “Rome”", said), said
+    assert len(re.findall(r"[\d.]+ % → >?[\d.]+ %", said)) == 2, said
+    figure_says(lab, "Rome")
+    lab.shot("explorer-clicked")
+    answer = read(lab, 1)
+    assert answer["experiment"]["slots"][0]["layer"] == 0
+    assert answer["experiment"]["slots"][0]["position"] == 3
+    assert answer["top"]["token"] == " Rome"
+
+    # Shift-click adds a slot to the same group; grouped and ungrouped are bit-equal.
+    tile(lab, 2, 4).click(modifiers=["Shift"])
+    verdict = page.locator(".vene-verdict")
+    verdict.wait_for()
+    assert verdict.get_attribute("data-verdict") == "bit-equal"
+    exact(lab)
+    assert page.locator("[data-slot]").count() == 2
+    figure_says(lab, "grouped")
+    lab.shot("explorer-grouped")
+
+    # A skipped slot keeps its row and its index; the other one alone changes nothing here.
+    page.get_by_role("button", name="Skip slot 0").click()
+    page.get_by_role("button", name="Unskip slot 0").wait_for()
+    exact(lab)
+    assert "left the answer at “Madrid”" in sentence(lab)
+    lab.shot("explorer-skipped")
+    answer = read(lab, 2)
+    slots = answer["experiment"]["slots"]
+    assert [slot["skip"] for slot in slots] == [True, False]
+    assert slots[0]["group"] == slots[1]["group"] is not None
+    assert answer["runs"] == ["base", "source", "ungrouped", "grouped"]
+    assert answer["top"]["token"] == " Madrid"
+    assert not [p for p in lab.problems if "vene" in p or "uncaught" in p]
+
+
+def test_python_changes_the_screen(lab: Any) -> None:
+    change = """
+explorer.experiment = explorer.experiment.replace(
+    slots=[vw.Slot(layer=5, position=-1, source="source")]
+)
+"""
+    lab.open([OPEN, change])
+    lab.run_cell(0)
+    exact(lab)
+    lab.run_cell(1)
+    lab.page.locator("[data-slot]").wait_for()
+    lab.page.locator(".vene-sentence", has_text="after block 5").wait_for()
+    assert "to “Rome”" in sentence(lab)
+    assert tile(lab, 5, 4).get_attribute("aria-selected") == "true"
+
+
+def test_a_click_is_answered_while_a_cell_runs(lab: Any) -> None:
+    """JupyterLab's subshells: the screen answers although the kernel's main thread is busy."""
+    lab.open([OPEN, "import time\nfor _ in range(60):\n    time.sleep(0.5)"])
+    lab.run_cell(0)
+    exact(lab)
+    lab.cells.nth(1).locator(".cm-content").click()
+    lab.page.keyboard.press("Control+Enter")
+    lab.page.locator(".jp-InputPrompt", has_text="[*]").wait_for()
+    tile(lab, 1, 3).click()
+    lab.page.locator(".vene-sentence", has_text="after block 1").wait_for(timeout=10_000)
+    exact(lab)
+    assert lab.page.locator(".jp-InputPrompt", has_text="[*]").count() == 1
+    lab.page.keyboard.press("Escape")
+    lab.page.get_by_role("menuitem", name="Kernel", exact=True).click()
+    lab.page.get_by_role("menuitem", name="Interrupt Kernel", exact=True).click()
+
+
+def test_tokens_are_text_and_errors_stand_on_the_screen(lab: Any) -> None:
+    evil = """
+import vene_widgets as vw
+explorer = vw.explore("<img src=x onerror=alert(1)> $x$", "<b>The capital</b> of Italy is")
+explorer
+"""
+    lab.open([evil])
+    dialogs: list[str] = []
+    lab.page.on("dialog", lambda dialog: (dialogs.append(dialog.message), dialog.dismiss()))
+    lab.run_cell(0)
+    lab.page.locator('[role="gridcell"]').first.wait_for()
+    root = lab.page.locator(".vene-root")
+    assert root.locator("img:not(.vene-figure)").count() == 0 and root.locator("b").count() == 0
+    lab.page.wait_for_timeout(300)
+    assert dialogs == []
+    lab.shot("explorer-markup")
+
+
+def test_dark_theme(lab: Any) -> None:
+    lab.open([OPEN])
+    lab.page.get_by_role("menuitem", name="Settings", exact=True).click()
+    lab.page.get_by_role("menuitem", name="Theme", exact=True).hover()
+    lab.page.get_by_role("menuitem", name="JupyterLab Dark", exact=True).click()
+    lab.run_cell(0)
+    exact(lab)
+    tile(lab, 1, 3).click()
+    exact(lab)
+    figure_says(lab, "Rome")
+    lab.shot("explorer-dark")
