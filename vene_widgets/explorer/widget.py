@@ -65,7 +65,7 @@ class Explorer(anywidget.AnyWidget):
     `explorer.messages`; the browser only sends requests.
     """
 
-    # Declared here, since anywidget takes only class attributes otherwise: nothing is read at import.
+    # Declared here and filled per instance, so that nothing is read when the module is imported.
     _esm = traitlets.Unicode().tag(sync=True)
     _css = traitlets.Unicode().tag(sync=True)
     scene = traitlets.Dict().tag(sync=True)  # written by _begin
