@@ -245,7 +245,7 @@ export function makeAnswer(scene: Scene): Answer {
     milliseconds: 38.2,
     runs: columns.map((column, i) => ({
       role: column.role,
-      name: column.role,
+      name: column.role === "source" ? (map.source ?? "source") : column.role,
       top: (full[i] as Candidate[]).slice(0, 10),
       source_runs: column.runs,
     })),

@@ -5,8 +5,10 @@ export type MetricName = "p" | "dp" | "dlogp" | "kl";
 
 export interface Metric {
   name: MetricName;
-  /** What the menu says; `t` stands for the chosen token. */
+  /** What the menu says. */
   title: string;
+  /** What a value is called: the title with the token's label in it. */
+  of(label: string): string;
   formula: string;
   unit: string;
   /** Differences are coloured symmetrically about 0, amounts from 0 upwards. */
@@ -24,6 +26,7 @@ export const METRICS: Record<MetricName, Metric> = {
   p: {
     name: "p",
     title: "P(token)",
+    of: (label) => `P(${label})`,
     formula: "P(t) after the swap",
     unit: "",
     scale: "sequential",
@@ -34,6 +37,7 @@ export const METRICS: Record<MetricName, Metric> = {
   dp: {
     name: "dp",
     title: "ΔP vs base",
+    of: (label) => `ΔP(${label}) vs base`,
     formula: "P(t) after − P(t) in the base run",
     unit: "",
     scale: "diverging",
@@ -45,6 +49,7 @@ export const METRICS: Record<MetricName, Metric> = {
   dlogp: {
     name: "dlogp",
     title: "Δ log P vs base",
+    of: (label) => `Δ log P(${label}) vs base`,
     formula: "ln P(t) after − ln P(t) in the base run",
     unit: "nats",
     scale: "diverging",
@@ -57,6 +62,7 @@ export const METRICS: Record<MetricName, Metric> = {
   kl: {
     name: "kl",
     title: "KL(swap ‖ base)",
+    of: () => "KL(swap ‖ base)",
     formula: "Σ P after · ln(P after / P base), over the vocabulary",
     unit: "nats",
     scale: "sequential",

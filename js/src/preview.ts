@@ -62,16 +62,17 @@ export function cellOf(experiment: Plain, map: Sweep | null): Cell | null {
   return found && found.source_position === from ? found : null;
 }
 
-/** Base and source from the last exact answer of the same prompts (else from the map's targets). */
+/** Base and sources from the last exact answer of the same prompts (else from the map's targets). */
 export function fromCell(cell: Cell, map: Sweep, last: Answer | null): Shown {
-  const base = known(map, last, "base");
-  const source = known(map, last, "source");
-  const swapped = probabilities(cell.top);
+  const swapped: Known = { ps: probabilities(cell.top), ranks: ranks(cell.top) };
   map.targets.forEach((target, i) => {
     const p = cell.probabilities[i];
-    if (p !== undefined) swapped.set(target.token_id, p);
+    if (p !== undefined) swapped.ps.set(target.token_id, p);
   });
-  const columns = [base, source, { ps: swapped, ranks: ranks(cell.top) }];
+  const base = known(map, last, "base", "base");
+  const sources = (last?.runs ?? []).filter((run) => run.role === "source").map((run) => run.name);
+  if (map.source !== null && !sources.includes(map.source)) sources.push(map.source);
+  const columns = [base, ...sources.map((name) => known(map, last, "source", name)), swapped];
 
   const labels = new Map<number, string>();
   for (const { token_id, label } of map.targets) labels.set(token_id, label);
@@ -87,7 +88,7 @@ export function fromCell(cell: Cell, map: Sweep, last: Answer | null): Shown {
 
   const differences: Change[] = [];
   for (const [id, label] of labels) {
-    const [before, after] = [base.ps.get(id), swapped.get(id)];
+    const [before, after] = [base.ps.get(id), swapped.ps.get(id)];
     if (before === undefined || after === undefined) continue;
     differences.push({
       id,
@@ -96,13 +97,13 @@ export function fromCell(cell: Cell, map: Sweep, last: Answer | null): Shown {
       after,
       kl: after > 0 && before > 0 ? after * Math.log(after / before) : 0,
       rankBefore: base.ranks.get(id) ?? null,
-      rankAfter: columns[2]?.ranks.get(id) ?? null,
+      rankAfter: swapped.ranks.get(id) ?? null,
     });
   }
   return {
     runs: [
       { role: "base", name: "base", sourceRuns: null },
-      { role: "source", name: map.source ?? "source", sourceRuns: null },
+      ...sources.map((name) => ({ role: "source" as const, name, sourceRuns: null })),
       { role: "intervened", name: "intervened", sourceRuns: null },
     ],
     tokens: tokens.sort((a, b) => most(b) - most(a)),
@@ -117,25 +118,16 @@ interface Known {
   ranks: Map<number, number>;
 }
 
-/** What is known of the base or source run. */
-function known(map: Sweep, last: Answer | null, role: "base" | "source"): Known {
-  const ps = new Map(map.targets.map((target) => [target.token_id, target[role]]));
-  const column = (last?.runs ?? []).findIndex(
-    (run) => run.role === role && (role === "base" || fits(run, map)),
-  );
-  if (!last || column < 0) return { ps, ranks: new Map() };
-  for (const row of last.tokens) {
+/** What is known of a plain run: all that the last answer showed of it, at least the map's targets. */
+function known(map: Sweep, last: Answer | null, role: "base" | "source", name: string): Known {
+  const isSwept = role === "base" || name === map.source;
+  const ps = new Map(isSwept ? map.targets.map((target) => [target.token_id, target[role]]) : []);
+  const column = last?.runs.findIndex((run) => run.role === role && run.name === name) ?? -1;
+  for (const row of last?.tokens ?? []) {
     const p = row.probabilities[column];
     if (p !== undefined) ps.set(row.token_id, p);
   }
-  return { ps, ranks: ranks(last.runs[column]?.top ?? []) };
-}
-
-/** Whether a source column is of the map's source: its most likely token has the same probability. */
-function fits(run: RunInfo, map: Sweep): boolean {
-  const [first] = run.top;
-  const target = map.targets.find(({ token_id }) => token_id === first?.token_id);
-  return !!first && !!target && Math.abs(target.source - first.probability) < 1e-3;
+  return { ps, ranks: ranks(last?.runs[column]?.top ?? []) };
 }
 
 function probabilities(top: Candidate[]): Map<number, number> {

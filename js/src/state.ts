@@ -40,6 +40,9 @@ export interface Tile {
   position: number;
 }
 
+/** Milliseconds without a word from the kernel after which the screen says that it waits. */
+const PATIENCE = 2500;
+
 export type State = ReturnType<typeof createState>;
 
 export function createState(kernel: Kernel) {
@@ -50,6 +53,9 @@ export function createState(kernel: Kernel) {
   const history = signal<History<Plain>>(empty());
   const refused = signal<string | null>(null);
   const dismissed = signal<string | null>(null);
+  /** A request has waited for so long that the screen says so: a busy kernel, or none. */
+  const isWaiting = signal(false);
+  const isHelpOpen = signal(false);
   const hover = signal<Tile | null>(null);
   const metric = signal<MetricName>("p");
   const target = signal<number | null>(null);
@@ -215,6 +221,15 @@ export function createState(kernel: Kernel) {
     if (!status.value?.error) dismissed.value = null;
   });
 
+  const stopWaiting = effect(() => {
+    isWaiting.value = false;
+    if (pending.value === null || pending.value.isAccepted) return;
+    const timer = setTimeout(() => {
+      isWaiting.value = true;
+    }, PATIENCE);
+    return () => clearTimeout(timer);
+  });
+
   const stopFigure = effect(() => {
     if (picture.value && picture.value.kind === wantedFigure.peek()?.kind)
       wantedFigure.value = null;
@@ -246,9 +261,11 @@ export function createState(kernel: Kernel) {
     label,
     isCurrent,
     isWorking,
+    isWaiting,
     shown,
     receipts,
     error,
+    isHelpOpen,
     hover,
     metric,
     target,
@@ -302,7 +319,8 @@ export function createState(kernel: Kernel) {
       refused.value = null;
     },
     dispose(): void {
-      for (const stop of [stopScene, stopAnswer, stopSweep, stopStatus, stopFigure]) stop();
+      for (const stop of [stopScene, stopAnswer, stopSweep, stopStatus, stopWaiting, stopFigure])
+        stop();
     },
   };
 }

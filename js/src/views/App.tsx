@@ -4,6 +4,7 @@ import { Alert } from "./Alert";
 import { DifferencePanel } from "./DifferencePanel";
 import { FigurePanel } from "./FigurePanel";
 import { Header } from "./Header";
+import { Help } from "./Help";
 import { MapPanel } from "./MapPanel";
 import { Sentence } from "./Sentence";
 import { SlotsPanel } from "./SlotsPanel";
@@ -26,6 +27,7 @@ export function App({ state }: { state: State }) {
         <>
           <Header state={state} />
           <Alert state={state} />
+          {state.isHelpOpen.value && <Help />}
           <div class="vene-grid">
             <SlotsPanel state={state} />
             <MapPanel state={state} />
@@ -58,6 +60,7 @@ function handleKey(state: State, event: KeyboardEvent): boolean {
   if (event.ctrlKey || event.metaKey || event.altKey) return false;
   if (key === "g") state.group();
   else if (key === "u") state.ungroup();
+  else if (key === "?") state.isHelpOpen.value = !state.isHelpOpen.value;
   else if (key === "escape" && state.hover.value) state.hover.value = null;
   else return false;
   return true;

@@ -16,6 +16,8 @@ export function DifferencePanel({ state }: { state: State }) {
   const limit = largest > 0 ? Math.min(1, roundUp(largest)) : 1;
   const after = shown?.runs.at(-1)?.name ?? "intervened";
   const isOld = state.label.value === "busy" || state.label.value === "none";
+  const live = state.experiment.value?.slots.filter((slot) => !slot.skip) ?? [];
+  const isUnjudged = live.length > 1 && live.every((slot) => slot.group === null);
   return (
     <Panel
       name="Difference"
@@ -45,6 +47,11 @@ export function DifferencePanel({ state }: { state: State }) {
             </tbody>
           </table>
         </div>
+      )}
+      {isUnjudged && (
+        <p class="vene-hint">
+          Group the slots to compare one shared source run with separate ones.
+        </p>
       )}
       <VerdictStrip verdicts={shown?.verdicts ?? []} isOld={isOld} />
     </Panel>

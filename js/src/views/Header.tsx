@@ -81,6 +81,16 @@ export function Header({ state }: { state: State }) {
           <RedoIcon />
         </IconButton>
         <Status state={state} />
+        <IconButton
+          name="Clicks and keys"
+          title="Clicks and keys (?)"
+          isPressed={state.isHelpOpen.value}
+          onPress={() => {
+            state.isHelpOpen.value = !state.isHelpOpen.value;
+          }}
+        >
+          ?
+        </IconButton>
       </div>
     </header>
   );

@@ -1,17 +1,16 @@
 // B: layer × token, one tile = one intervention. A WAI-ARIA grid: one tab stop, arrows move.
 import { useSignal } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
-import { tileColours } from "../colour";
-import { groupsOf } from "../experiments";
-import { precise, short } from "../format";
+import { groupsOf, isAt, type Plain, positionsOf } from "../experiments";
 import { move, tileSize } from "../geometry";
-import { limitOf, METRICS, type Metric } from "../metrics";
-import type { State, Tile } from "../state";
-import type { Cell, Scene, Map as Sweep, Target } from "../wire";
+import { limitOf, METRICS } from "../metrics";
+import type { State, SweepChoice, Tile } from "../state";
+import type { Cell, Scene, Map as Sweep } from "../wire";
 import { Panel } from "./controls";
 import { Legend } from "./Legend";
 import { MapTools } from "./MapTools";
 import { Readout } from "./Readout";
+import { TileView } from "./TileView";
 
 export function MapPanel({ state }: { state: State }) {
   const scene = state.scene.value;
@@ -65,6 +64,7 @@ function Grid({ state, scene, width }: GridProps) {
   const limit = limitOf(metric, values);
   const experiment = state.experiment.value;
   const groups = experiment ? groupsOf(experiment) : [];
+  const slots = slotsByPlace(experiment, state.sweep.value);
   const stop = reachable(focus.value, layers, positions, state);
   const sourceTokens = scene.sources[state.sweep.value.source ?? ""];
 
@@ -94,9 +94,7 @@ function Grid({ state, scene, width }: GridProps) {
         ref={grid}
         class={`vene-map${map ? "" : " vene-map-empty"}`}
         role="grid"
-        aria-label={`Map of ${metric.title.replace("token", map?.targets[target]?.label ?? "token")}: layers from bottom to top, base tokens from left to right`}
-        aria-rowcount={layers.length}
-        aria-colcount={positions.length}
+        aria-label={`Map of ${metric.of(map?.targets[target]?.label ?? "token")}: layers from bottom to top, base tokens from left to right`}
         aria-busy={map === null || map.done < map.total}
         style={{
           "--vene-columns": positions.length,
@@ -141,7 +139,7 @@ function Grid({ state, scene, width }: GridProps) {
             {positions.map((position, column) => {
               const cell = cells.get(key(layer, position));
               const isSame = map !== null && position < map.first_difference;
-              const chosen = state.slotsAt({ layer, position });
+              const chosen = slots.get(key(layer, position)) ?? [];
               const first = experiment?.slots[chosen[0] ?? -1];
               return (
                 <TileView
@@ -206,59 +204,6 @@ function Grid({ state, scene, width }: GridProps) {
   );
 }
 
-interface TileProps extends Tile {
-  label: string;
-  cell: Cell | undefined;
-  isSame: boolean;
-  value: number | null;
-  metric: Metric;
-  target: Target | undefined;
-  limit: number;
-  hasNumber: boolean;
-  isStop: boolean;
-  isChosen: boolean;
-  isSkipped: boolean;
-  mark: string | null;
-  colour: number;
-}
-
-function TileView(props: TileProps) {
-  const { layer, position, label, cell, isSame, value, metric, target, limit } = props;
-  const what = metric.needsTarget
-    ? metric.title.replace("token", target?.label ?? "token")
-    : metric.title;
-  const reading = isSame
-    ? "nothing can change here"
-    : value === null
-      ? "not computed yet"
-      : `${what} ${precise(value)}`;
-  const chosen = props.isChosen ? `, in the experiment${props.isSkipped ? ", skipped" : ""}` : "";
-  const group = props.mark === null ? "" : `, group ${props.mark}`;
-  const reason = cell?.sentence ?? "Base and source agree up to here, so copying changes nothing.";
-  return (
-    // biome-ignore lint/a11y/useSemanticElements: see the grid
-    <div
-      class={`vene-tile${isSame ? " vene-tile-same" : ""}${value === null ? " vene-tile-open" : ""}${
-        props.isChosen ? " vene-tile-chosen" : ""
-      }${props.isSkipped ? " vene-tile-skipped" : ""}`}
-      role="gridcell"
-      tabIndex={props.isStop ? 0 : -1}
-      data-layer={layer}
-      data-position={position}
-      data-colour={props.colour < 0 ? undefined : props.colour}
-      aria-selected={props.isChosen}
-      aria-label={`layer ${layer}, position ${position} ${label}, ${reading}${chosen}${group}`}
-      title={isSame ? reason : undefined}
-      style={value === null || isSame ? undefined : tileColours(value, limit, metric.scale)}
-    >
-      {props.hasNumber && value !== null && !isSame && (
-        <span class="vene-tile-number">{short(value, metric.scale === "diverging")}</span>
-      )}
-      {props.mark !== null && <span class="vene-tile-mark">{props.mark}</span>}
-    </div>
-  );
-}
-
 /** The one tile that Tab reaches: the focused, else the experiment's first, else the top right. */
 function reachable(focus: Tile | null, layers: number[], positions: number[], state: State): Tile {
   const fits = (tile: Tile | null | undefined): tile is Tile =>
@@ -275,6 +220,19 @@ function reachable(focus: Tile | null, layers: number[], positions: number[], st
 
 function byPlace(map: Sweep | null): Map<string, Cell> {
   return new Map((map?.cells ?? []).map((cell) => [key(cell.layer, cell.position), cell]));
+}
+
+/** Indices of the slots that act at each tile of the sweep. */
+function slotsByPlace(experiment: Plain | null, sweep: SweepChoice): Map<string, number[]> {
+  const found = new Map<string, number[]>();
+  experiment?.slots.forEach((slot, index) => {
+    for (const position of positionsOf(slot)) {
+      if (!isAt(slot, { ...sweep, layer: slot.layer, position })) continue;
+      const at = key(slot.layer, position);
+      found.set(at, [...(found.get(at) ?? []), index]);
+    }
+  });
+  return found;
 }
 
 function key(layer: number, position: number): string {

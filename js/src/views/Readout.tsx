@@ -26,9 +26,7 @@ export function Readout({ state }: { state: State }) {
   const from = scene.sources[place.source ?? ""]?.[place.source_position];
   const metric = METRICS[state.metric.value];
   const target = map?.targets[targetOf(state)];
-  const name = metric.needsTarget
-    ? metric.title.replace("token", target?.label ?? "token")
-    : metric.title;
+  const name = metric.of(target?.label ?? "token");
   return (
     <div class="vene-readout">
       <p class="vene-readout-value">

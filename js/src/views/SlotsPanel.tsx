@@ -2,7 +2,9 @@
 import {
   changeSlot,
   freshGroup,
+  group,
   groupsOf,
+  isSame,
   type Plain,
   positionsOf,
   removeSlot,
@@ -37,7 +39,7 @@ export function SlotsPanel({ state }: { state: State }) {
           type="button"
           class="vene-button"
           title="All slots read one shared source run (G)"
-          disabled={slots.length === 0}
+          disabled={isSame(group(experiment), experiment)}
           onClick={state.group}
         >
           Group
@@ -148,7 +150,6 @@ function SlotRow({ state, scene, experiment, slot, index, colour, receipt }: Row
       <span class="vene-slot-buttons">
         <IconButton
           name={`${slot.skip ? "Unskip" : "Skip"} slot ${index}`}
-          isPressed={slot.skip}
           onPress={() => state.toggleSkip([index])}
         >
           {slot.skip ? <EyeOffIcon /> : <EyeIcon />}
@@ -195,7 +196,7 @@ function SlotRow({ state, scene, experiment, slot, index, colour, receipt }: Row
           index={index}
           slot={slot}
           experiment={experiment}
-          onChoose={(group) => change({ group })}
+          onChoose={(name) => change({ group: name })}
         />
       </span>
       {slot.skip ? (
@@ -241,7 +242,7 @@ interface GroupProps {
   index: number;
   slot: Slot;
   experiment: Plain;
-  onChoose(group: string | null): void;
+  onChoose(name: string | null): void;
 }
 
 function GroupSelect({ index, slot, experiment, onChoose }: GroupProps) {

@@ -24,6 +24,7 @@ export function Status({ state }: { state: State }) {
     parts.push(milliseconds(state.answer.value.milliseconds));
   }
   if (model) parts.push(model.device);
+  if (state.isWaiting.value) parts.push("waiting for the kernel");
   const progress = state.status.value?.progress ?? null;
   if (progress !== null) parts.push(`map ${Math.floor(100 * progress)} %`);
   const about = model ? `\n${model.name}: ${model.layers} layers, ${model.dtype}` : "";

@@ -33,10 +33,10 @@ export function TokensPanel({ state }: { state: State }) {
           <thead>
             <tr>
               <th scope="col">token</th>
-              {shown.runs.map((run) => (
+              {shown.runs.map((run, column) => (
                 <th
                   scope="col"
-                  key={run.name}
+                  key={column}
                   class="vene-run"
                   data-role={run.role}
                   title={
@@ -59,7 +59,7 @@ export function TokensPanel({ state }: { state: State }) {
                 </th>
                 {shown.runs.map((run, column) => (
                   <DotCell
-                    key={run.name}
+                    key={column}
                     role={run.role}
                     p={row.probabilities[column] ?? null}
                     reference={column === base ? null : (row.probabilities[base] ?? null)}
