@@ -115,6 +115,7 @@ class LanguageModel:
     def __repr__(self) -> str:
         s, count = self.sites, sum(p.numel() for p in self.model.parameters())
         return (
-            f"<LanguageModel {self.name!r}: {s.architecture.name}, {s.layers} layers x {s.d_model}, "
+            f"<LanguageModel {self.name!r}: {s.architecture.name}, "
+            f"{s.layers} layers x {s.d_model}, "
             f"{count / 1e6:.1f} M parameters, {s.vocabulary} tokens, {self.device}, {self.dtype}>"
         )
