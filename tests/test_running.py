@@ -1,0 +1,558 @@
+"""What an intervention means, as identities that hold on every model."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from vene_widgets.errors import RequestError
+from vene_widgets.experiment import Experiment, Slot
+from vene_widgets.models import LanguageModel
+from vene_widgets.running import Run, record_states, run
+
+SPAIN, ITALY, FRANCE = (f"The capital of {c} is" for c in ("Spain", "Italy", "France"))
+MODELS = ["tiny_gpt2", "tiny_llama", "capitals"]
+EVERYWHERE = (0, 1, 2, 3, 4)
+
+
+@pytest.fixture(params=MODELS)
+def model(request: pytest.FixtureRequest) -> LanguageModel:
+    return request.getfixturevalue(request.param)
+
+
+@pytest.fixture(params=MODELS[:2])
+def tiny(request: pytest.FixtureRequest) -> LanguageModel:
+    return request.getfixturevalue(request.param)
+
+
+def swap(layer: int, position: Any, component: str = "block_output", **more: Any) -> Slot:
+    return Slot(layer=layer, position=position, component=component, **more)
+
+
+def swapped(*slots: Slot, base: str = SPAIN, **sources: str) -> Experiment:
+    """An experiment on `base`, with Italy as its source unless others are named."""
+    return Experiment(base=base, sources=sources or {"italy": ITALY}, slots=slots)
+
+
+def everywhere(model: LanguageModel, layer: int) -> list[Slot]:
+    """A slot at every component, every head, every position of one layer."""
+    slots = []
+    for component in model.sites.components:
+        count = model.sites.head_count(component)
+        heads = [None] if count is None else range(count)
+        slots += [swap(layer, EVERYWHERE, component, head=head) for head in heads]
+    return slots
+
+
+def ids_of(model: LanguageModel, prompt: str) -> Tensor:
+    return torch.tensor([[token.id for token in model.tokens(prompt)]])
+
+
+def plain(model: LanguageModel, prompt: str) -> Tensor:
+    """The model as Hugging Face runs it, nothing of ours involved: logits `(positions, vocab)`."""
+    with torch.no_grad():
+        return model.model(input_ids=ids_of(model, prompt)).logits[0]
+
+
+def differ(one: Run, other: Run) -> bool:
+    return not torch.equal(one.logits, other.logits)
+
+
+# ---- nothing to do -------------------------------------------------------------------------------
+
+
+def test_an_empty_experiment_is_the_plain_forward_pass(model: LanguageModel):
+    result = run(model, Experiment(base=SPAIN))
+    with torch.no_grad():
+        output = model.model(input_ids=ids_of(model, SPAIN), output_hidden_states=True)
+    assert torch.equal(result.logits, output.logits[0])
+    assert torch.equal(result.last_hidden_state, output.hidden_states[-1][0])
+    # Hugging Face gives the last block's output only after the final norm.
+    for layer in range(model.sites.layers - 1):
+        assert torch.equal(result.states[layer], output.hidden_states[layer + 1][0])
+    assert result.states.shape == (model.sites.layers, 5, model.sites.d_model)
+    assert result.source_runs == 0 and result.record == ()
+
+
+def test_swapping_a_run_into_itself_changes_nothing(model: LanguageModel):
+    base = run(model, Experiment(base=SPAIN))
+    layers = sorted({0, 1, model.sites.layers - 1})
+    for layer in layers:
+        for slot in everywhere(model, layer):
+            result = run(model, swapped(slot, source=SPAIN))
+            assert torch.equal(result.logits, base.logits), slot
+            assert torch.equal(result.states, base.states), slot
+            assert result.record[0].fired
+    at_once = [slot for layer in layers for slot in everywhere(model, layer)]
+    assert torch.equal(run(model, swapped(*at_once, source=SPAIN)).logits, base.logits)
+
+
+def test_every_single_slot_changes_something(tiny: LanguageModel):
+    """The other side of the self-swap: from another run, each site at position 3 matters."""
+    base = run(tiny, Experiment(base=SPAIN))
+    for layer in range(3):
+        for slot in everywhere(tiny, layer):
+            result = run(tiny, swapped(slot.model_copy(update={"position": 3})))
+            assert differ(result, base), slot
+
+
+def test_skipped_slots_change_nothing(model: LanguageModel):
+    base = run(model, Experiment(base=SPAIN))
+    slots = tuple(swap(layer, 3, skip=True) for layer in range(3))
+    result = run(model, swapped(*slots))
+    assert torch.equal(result.logits, base.logits) and result.source_runs == 0
+    assert not result.receipts.fired.any()
+
+
+# ---- what a swap brings --------------------------------------------------------------------------
+
+
+def test_all_positions_of_the_first_input_give_the_sources_logits(model: LanguageModel):
+    result = run(model, swapped(swap(0, EVERYWHERE, "block_input")))
+    assert torch.equal(result.logits, plain(model, ITALY))
+
+
+def test_all_positions_of_any_block_give_the_sources_logits(tiny: LanguageModel):
+    for layer, component in itertools.product(range(3), ("block_input", "block_output")):
+        result = run(tiny, swapped(swap(layer, EVERYWHERE, component)))
+        assert torch.equal(result.logits, plain(tiny, ITALY))
+
+
+def test_positions_before_the_swap_cannot_see_it(model: LanguageModel):
+    base = run(model, Experiment(base=SPAIN))
+    for position in (3, 4):
+        result = run(model, swapped(swap(0, position, source_position=3)))
+        assert torch.equal(result.logits[:position], base.logits[:position])
+        assert torch.equal(result.states[:, :position], base.states[:, :position])
+        assert not torch.equal(result.logits[position], base.logits[position])
+
+
+def test_the_last_blocks_output_reaches_its_own_position_only(model: LanguageModel):
+    base = run(model, Experiment(base=SPAIN))
+    result = run(model, swapped(swap(-1, 3)))
+    assert result.record[0].fired
+    others = [0, 1, 2, 4]
+    assert torch.equal(result.logits[others], base.logits[others])
+    assert not torch.equal(result.logits[3], base.logits[3])
+
+
+def test_source_position_i_goes_to_base_position_j(tiny: LanguageModel):
+    source = "The capital of France is Paris"
+    states = run(tiny, Experiment(base=source)).states
+    slot = swap(1, [4, 1, 2], source_position=[2, -1, 2])
+    result = run(tiny, swapped(slot, source=source))
+    assert torch.equal(result.states[1, [4, 1, 2]], states[1, [2, 5, 2]])
+    base = run(tiny, Experiment(base=SPAIN))
+    assert torch.equal(result.states[1, [0, 3]], base.states[1, [0, 3]])
+    assert result.receipts.base_positions[0] == (4, 1, 2)
+    assert result.receipts.source_positions[0] == (2, 5, 2)
+
+
+def test_negative_and_text_positions_are_the_same_places(tiny: LanguageModel):
+    results = [
+        run(tiny, swapped(swap(layer, position)))
+        for layer, position in ((1, 3), (-2, -2), (1, " Spain"), (1, [3]))
+    ]
+    assert all(torch.equal(result.logits, results[0].logits) for result in results)
+
+
+def test_a_list_of_positions_is_as_good_as_one_slot_each(tiny: LanguageModel):
+    for component in tiny.sites.components:
+        head = None if tiny.sites.head_count(component) is None else 0
+        together = run(tiny, swapped(swap(1, [3, 4], component, head=head)))
+        apart = run(tiny, swapped(*(swap(1, p, component, head=head) for p in (4, 3))))
+        assert torch.equal(together.logits, apart.logits)
+
+
+def test_all_heads_of_a_component_are_the_whole_component(tiny: LanguageModel):
+    for component in tiny.sites.components:
+        count = tiny.sites.head_count(component)
+        if count is None:
+            continue
+        slots = [swap(1, 3, component, head=head) for head in range(count)]
+        whole = run(tiny, swapped(swap(1, 3, component.removeprefix("head_"))))
+        assert torch.equal(run(tiny, swapped(*slots)).logits, whole.logits)
+        single = [run(tiny, swapped(slot)) for slot in slots]
+        assert all(differ(one, whole) for one in single)
+        assert all(differ(one, other) for one, other in itertools.pairwise(single))
+
+
+def test_a_head_slot_touches_its_head_only(tiny_gpt2: LanguageModel):
+    """Position 4 attends anew, so each head's mixed values show whether that head was touched."""
+    slot = swap(1, 3, "head_value_output", head=1)
+    sites = [tiny_gpt2.sites.site(1, "head_attention_value_output", head) for head in range(3)]
+    before = record_states(tiny_gpt2, SPAIN, sites)
+    model = LanguageModel("copy", copy.deepcopy(tiny_gpt2.model), tiny_gpt2.tokenizer)
+    seen: list[Tensor] = []
+    module = model.model.get_submodule("transformer.h.1.attn.c_proj")
+    module.register_forward_pre_hook(lambda _m, args: seen.append(args[0]))
+    run(model, swapped(slot))
+    for head, site in enumerate(sites):
+        after = seen[-1][..., site.start : site.stop]
+        assert torch.equal(after, before[site]) == (head != 1)
+
+
+# ---- several slots -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def three(model: LanguageModel) -> tuple[Slot, ...]:
+    """Three slots at different places of one network, reading one source."""
+    last = model.sites.layers - 1
+    return (
+        swap(0, 3),
+        swap(last, 4, "attention_output"),
+        swap(1, 3, "head_value_output", head=0),
+    )
+
+
+def test_grouped_is_ungrouped(model: LanguageModel, three: tuple[Slot, ...]):
+    groups = (("g", "g", "g"), ("g", None, "g"), ("a", "b", "a"), (None, None, None))
+    results = [
+        run(
+            model,
+            swapped(
+                *(s.model_copy(update={"group": g}) for s, g in zip(three, names, strict=True))
+            ),
+            share_sources=share,
+        )
+        for names in groups
+        for share in (True, False)
+    ]
+    assert all(torch.equal(result.logits, results[0].logits) for result in results)
+    assert [result.source_runs for result in results] == [1, 1, 1, 2, 1, 2, 1, 3]
+
+
+def test_any_one_of_three_equal_slots_gives_the_same(model: LanguageModel):
+    one = run(model, swapped(swap(0, 3)))
+    for live in range(3):
+        slots = [swap(0, 3, skip=index != live) for index in range(3)]
+        result = run(model, swapped(*slots))
+        assert torch.equal(result.logits, one.logits)
+        assert result.receipts.fired.tolist() == [index == live for index in range(3)]
+        assert result.receipts.slot.tolist() == [0, 1, 2]
+        assert result.receipts.skipped.tolist() == [index != live for index in range(3)]
+
+
+def test_a_skipped_slot_is_as_if_it_were_not_there(model: LanguageModel, three: tuple[Slot, ...]):
+    for skipped in range(3):
+        slots = [s.model_copy(update={"skip": i == skipped}) for i, s in enumerate(three)]
+        without = [s for i, s in enumerate(three) if i != skipped]
+        result = run(model, swapped(*slots))
+        assert torch.equal(result.logits, run(model, swapped(*without)).logits)
+        fired = result.receipts.set_index("slot").fired
+        assert fired.to_dict() == {i: i != skipped for i in range(3)}
+
+
+def test_different_sites_act_in_network_order(model: LanguageModel):
+    slots = (
+        swap(0, 3),
+        swap(1, 3, "block_input", source_position=4),  # right after the first: it has the last word
+        swap(1, 4, "query_output"),
+        swap(1, 4, "mlp_output"),
+    )
+    results = [run(model, swapped(*order)) for order in itertools.permutations(slots)]
+    assert all(torch.equal(result.logits, results[0].logits) for result in results)
+    later = run(model, swapped(*slots[1:]))
+    assert torch.equal(results[0].states[1:], later.states[1:])
+    assert differ(results[0], run(model, swapped(slots[0], *slots[2:])))
+
+
+def test_slots_at_one_site_act_in_list_order(model: LanguageModel):
+    two = {"italy": ITALY, "france": FRANCE}
+    italy, france = (swap(0, 3, source=name) for name in two)
+    single = [run(model, swapped(slot, base=SPAIN, **two)) for slot in (italy, france)]
+    assert differ(*single)
+    assert torch.equal(run(model, swapped(france, italy, **two)).logits, single[0].logits)
+    assert torch.equal(run(model, swapped(italy, france, **two)).logits, single[1].logits)
+
+
+def test_each_slot_sees_what_the_one_before_left(tiny: LanguageModel):
+    """The second swap of one site finds the source's vectors there already: no change is left."""
+    result = run(tiny, swapped(swap(0, [2, 3]), swap(0, 3)))
+    sizes = result.receipts["size"].tolist()
+    assert sizes[0] > 0 and sizes[1] == 0
+    assert result.record[1].fired and "changed nothing" in result.record[1].words
+
+
+def test_a_slot_downstream_reads_the_sources_own_run_not_the_changed_base(tiny: LanguageModel):
+    states = run(tiny, Experiment(base=ITALY)).states
+    result = run(tiny, swapped(swap(0, 3), swap(2, 4)))
+    assert torch.equal(result.states[2, 4], states[2, 4])
+
+
+# ---- source runs ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def counted(tiny: LanguageModel) -> tuple[LanguageModel, list[str]]:
+    """A model that notes the prompt of each of its forward passes."""
+    model = LanguageModel("counted", copy.deepcopy(tiny.model), tiny.tokenizer)
+    passes: list[str] = []
+
+    def note(_module: nn.Module, _args: Any, kwargs: dict[str, Any]) -> None:
+        passes.append(model.tokenizer.decode(kwargs["input_ids"][0]))
+
+    model.model.register_forward_pre_hook(note, with_kwargs=True)
+    return model, passes
+
+
+def test_each_distinct_source_runs_once_then_the_base(counted: tuple[LanguageModel, list[str]]):
+    model, passes = counted
+    sources = {"italy": ITALY, "same": ITALY, "france": FRANCE, "unused": SPAIN}
+    slots = [
+        *(swap(layer, 3, source="italy") for layer in range(3)),
+        swap(0, 4, source="same"),
+        swap(1, 4, source="france"),
+        swap(2, 4, source="unused", skip=True),
+    ]
+    result = run(model, swapped(*slots, **sources))
+    assert passes == [ITALY, FRANCE, SPAIN] and result.source_runs == 2
+
+
+def test_unshared_sources_run_once_per_group_and_once_per_lone_slot(
+    counted: tuple[LanguageModel, list[str]],
+):
+    model, passes = counted
+    slots = [
+        swap(0, 3, group="g"),
+        swap(1, 3),
+        swap(2, 3, group="g"),
+        swap(2, 4),
+        swap(1, 4, group="h"),
+        swap(0, 4, skip=True),
+    ]
+    result = run(model, swapped(*slots), share_sources=False)
+    assert passes == [ITALY] * 4 + [SPAIN] and result.source_runs == 4
+    passes.clear()
+    assert torch.equal(run(model, swapped(*slots)).logits, result.logits)
+    assert passes == [ITALY, SPAIN]
+
+
+def test_a_refused_experiment_runs_nothing(counted: tuple[LanguageModel, list[str]]):
+    model, passes = counted
+    with pytest.raises(RequestError, match=r"slots\[1\]: layer 7"):
+        run(model, swapped(swap(0, 3), swap(7, 3)))
+    assert passes == []
+
+
+def test_there_is_no_state_between_runs(model: LanguageModel, three: tuple[Slot, ...]):
+    experiment = swapped(*three)
+    first = run(model, experiment)
+    run(model, swapped(swap(0, 4, source_position=1), base=FRANCE))
+    assert torch.equal(run(model, experiment).logits, first.logits)
+    assert torch.equal(run(model, Experiment(base=SPAIN)).logits, plain(model, SPAIN))
+
+
+def test_arguments_are_never_changed(tiny: LanguageModel):
+    sources, slots = (
+        {"b": ITALY, "a": FRANCE},
+        [swap(0, [3, -1], source="a"), swap(1, 3, source="b")],
+    )
+    experiment = Experiment.model_validate({"base": SPAIN, "sources": sources, "slots": slots})
+    text, kept = experiment.model_dump_json(), copy.deepcopy((sources, slots))
+    run(tiny, experiment)
+    run(tiny, experiment, share_sources=False)
+    assert experiment.model_dump_json() == text and (sources, slots) == kept
+
+
+# ---- receipts ------------------------------------------------------------------------------------
+
+
+def test_receipts_measure_the_change_at_the_site(tiny: LanguageModel):
+    for component in tiny.sites.components:
+        head = None if tiny.sites.head_count(component) is None else 1
+        site = tiny.sites.site(1, component, head)
+        slot = swap(1, [4, 3], component, head=head, source_position=[3, 1])
+        result = run(tiny, swapped(slot))
+        base, source = (record_states(tiny, p, [site])[site][0] for p in (SPAIN, ITALY))
+        size = sum(((base[j] - source[i]) ** 2).sum() for j, i in ((4, 3), (3, 1))) ** 0.5
+        (row,) = result.receipts.itertuples()
+        assert row.size == pytest.approx(float(size), rel=1e-4) and row.size > 0
+        assert (row.slot, row.layer, row.component, row.head) == (0, 1, component, head)
+        assert (row.source, row.skipped, row.fired) == ("italy", False, True)
+        assert row.shape == (1, 5, site.width) and row.rows == 2 and row.others_equal
+        assert f"replaced 2 vectors, a change of norm {row.size:.4g}" in result.record[0].words
+
+
+def test_receipts_have_the_same_columns_without_slots(tiny: LanguageModel):
+    empty, one = run(tiny, Experiment(base=SPAIN)).receipts, run(tiny, swapped(swap(0, 3))).receipts
+    assert list(empty.columns) == list(one.columns) and len(empty) == 0
+    assert one.notna().drop(columns="head").all(axis=None)
+
+
+def test_a_site_that_is_never_reached_is_an_error_or_a_receipt(
+    tiny_gpt2: LanguageModel, monkeypatch: pytest.MonkeyPatch
+):
+    model = LanguageModel("bypassed", copy.deepcopy(tiny_gpt2.model), tiny_gpt2.tokenizer)
+    mlp = model.model.get_submodule("transformer.h.1.mlp")
+    experiment = swapped(swap(1, 3, "mlp_activation"))
+    forward = mlp.forward
+
+    def bypass(hidden_states: Tensor, first: int) -> Tensor:
+        passes.append(hidden_states)
+        return forward(hidden_states) if len(passes) <= first else hidden_states
+
+    for first in (0, 1):
+        passes: list[Tensor] = []
+        monkeypatch.setattr(mlp, "forward", lambda x, first=first: bypass(x, first))
+        if first == 0:
+            with pytest.raises(RequestError, match="mlp_activation of layer 1 was never reached"):
+                run(model, experiment)
+        else:
+            result = run(model, experiment)
+            assert not result.record[0].fired and "did not fire" in result.record[0].words
+            assert result.receipts.fired.tolist() == [False]
+
+
+def test_a_skipped_slots_receipt_says_so(tiny: LanguageModel):
+    assert "slot 0" in (words := run(tiny, swapped(swap(1, 3, skip=True))).record[0].words)
+    assert words.endswith("is skipped.")
+
+
+# ---- the user's own model ------------------------------------------------------------------------
+
+
+def test_runs_see_what_the_users_own_hooks_do(tiny: LanguageModel):
+    """The user steers block 1; our slot there acts on the steered model, base and source alike."""
+    model = LanguageModel("steered", copy.deepcopy(tiny.model), tiny.tokenizer)
+    block = model.model.get_submodule(f"{model.sites.architecture.blocks}.1")
+
+    def doubled(_module: nn.Module, _args: Any, output: Any) -> Any:
+        return (2 * output[0], *output[1:]) if isinstance(output, tuple) else 2 * output
+
+    block.register_forward_hook(doubled)
+    assert torch.equal(run(model, Experiment(base=SPAIN)).logits, plain(model, SPAIN))
+    result = run(model, swapped(swap(1, 3)))
+    source = run(tiny, Experiment(base=ITALY)).states[1]
+    base = run(tiny, Experiment(base=SPAIN)).states[1]
+    expected = 2 * base
+    expected[3] = 2 * source[3]
+    assert torch.equal(result.states[1], expected)
+    everything = run(model, swapped(swap(0, EVERYWHERE, "block_input")))
+    assert torch.equal(everything.logits, plain(model, ITALY))
+
+
+def test_a_run_agrees_with_hooks_written_by_hand(tiny: LanguageModel):
+    """The interchange once more, with nothing of the package in it but the module's name."""
+    path = f"{tiny.sites.architecture.blocks}.1.mlp"
+    model: Any = copy.deepcopy(tiny.model)
+    mlp, kept = model.get_submodule(path), {}
+    handle = mlp.register_forward_hook(lambda _m, _a, output: kept.update(source=output.clone()))
+    with torch.no_grad():
+        model(input_ids=ids_of(tiny, ITALY))
+    handle.remove()
+
+    def put(_module: nn.Module, _args: Any, output: Tensor) -> Tensor:
+        output[0, 4] = kept["source"][0, 3]
+        return output
+
+    mlp.register_forward_hook(put)
+    with torch.no_grad():
+        expected = model(input_ids=ids_of(tiny, SPAIN)).logits[0]
+    result = run(tiny, swapped(swap(1, 4, "mlp_output", source_position=3)))
+    assert torch.equal(result.logits, expected)
+
+
+def test_a_model_set_to_keep_everything_runs_all_the_same(tiny: LanguageModel):
+    model = LanguageModel("keeper", copy.deepcopy(tiny.model), tiny.tokenizer)
+    config: Any = model.model.config
+    config.use_cache, config.output_hidden_states = True, True
+    experiment = swapped(swap(1, 3))
+    assert torch.equal(run(model, experiment).logits, run(tiny, experiment).logits)
+
+
+def test_half_precision_models_obey_the_same_identities(tiny: LanguageModel):
+    model = LanguageModel("half", copy.deepcopy(tiny.model).bfloat16(), tiny.tokenizer)
+    result = run(model, swapped(swap(0, EVERYWHERE, "block_input")))
+    assert result.logits.dtype == torch.bfloat16
+    assert torch.equal(result.logits, plain(model, ITALY))
+    itself = run(model, swapped(*everywhere(model, 1), source=SPAIN))
+    assert torch.equal(itself.logits, plain(model, SPAIN))
+
+
+# ---- Run -----------------------------------------------------------------------------------------
+
+
+def test_top_is_the_softmax_of_the_last_position(model: LanguageModel):
+    result = run(model, swapped(swap(0, 3)))
+    probabilities = result.logits[-1].double().softmax(-1)
+    top = result.top(5)
+    assert list(top.columns) == ["rank", "token", "token_id", "probability", "logit"]
+    assert top["rank"].tolist() == [1, 2, 3, 4, 5]
+    assert top.token_id.tolist() == probabilities.argsort(descending=True)[:5].tolist()
+    for row in top.itertuples():
+        assert row.token == model.token_text(row.token_id)
+        assert row.probability == pytest.approx(probabilities[row.token_id].item(), rel=1e-5)
+        assert row.logit == pytest.approx(result.logits[-1, row.token_id].item(), rel=1e-6)
+    assert len(result.frame) == model.sites.vocabulary
+    assert result.frame.probability.sum() == pytest.approx(1, abs=1e-5)
+
+
+def test_a_run_describes_itself(tiny: LanguageModel):
+    result = run(
+        tiny, swapped(swap(0, 3), swap(1, 3, skip=True), base="The capital of Spain is <b>")
+    )
+    assert "2 slots, 1 live" in repr(result)
+    assert "<b>" not in result._repr_html_() and "<table" in result._repr_html_()
+    assert result.milliseconds > 0 and result.tokens[3].text == " Spain"
+
+
+# ---- published figures ---------------------------------------------------------------------------
+
+
+def probability(result: Run, text: str) -> float:
+    return result.logits[-1].softmax(-1)[result.model.token_id(text)].item()
+
+
+def test_smollm2_hands_the_answer_over_after_layer_22(smollm2: LanguageModel):
+    assert probability(run(smollm2, Experiment(base=SPAIN)), " Madrid") == pytest.approx(
+        0.377, abs=2e-3
+    )
+    assert probability(run(smollm2, Experiment(base=ITALY)), " Rome") == pytest.approx(
+        0.380, abs=2e-3
+    )
+    rome = {
+        (layer, position): probability(run(smollm2, swapped(swap(layer, position))), " Rome")
+        for layer in (22, 23)
+        for position in (3, 4)
+    }
+    assert rome[22, 3] == pytest.approx(0.335, abs=2e-3)
+    assert rome[23, 4] == pytest.approx(0.315, abs=2e-3)
+    assert rome[22, 4] < rome[22, 3] and rome[23, 3] < rome[23, 4]
+
+
+def test_smollm2_obeys_the_identities(smollm2: LanguageModel):
+    """A real model of another family and size: few runs, each many slots at once."""
+    base = run(smollm2, Experiment(base=SPAIN))
+    assert torch.equal(base.logits, plain(smollm2, SPAIN))
+    itself = run(smollm2, swapped(*everywhere(smollm2, 0), *everywhere(smollm2, 17), source=SPAIN))
+    assert torch.equal(itself.logits, base.logits)
+    source = run(smollm2, swapped(swap(0, EVERYWHERE, "block_input")))
+    assert torch.equal(source.logits, plain(smollm2, ITALY))
+    slots = swap(12, 3, group="g"), swap(3, 4, "head_key_output", head=2, group="g")
+    grouped = run(smollm2, swapped(*slots))
+    ungrouped = run(smollm2, swapped(*slots[::-1]).ungrouped(), share_sources=False)
+    assert torch.equal(grouped.logits, ungrouped.logits) and differ(grouped, base)
+    assert torch.equal(grouped.logits[:3], base.logits[:3])
+
+
+def test_gpt2_gives_the_published_figures(gpt2_hub: LanguageModel):
+    spain, italy = (run(gpt2_hub, Experiment(base=prompt)) for prompt in (SPAIN, ITALY))
+    for result, expected in (
+        (spain, {" Madrid": 0.105012, " the": 0.094970, " Barcelona": 0.070279}),
+        (italy, {" Rome": 0.157349, " the": 0.073164, " Milan": 0.046879}),
+    ):
+        assert result.top(3).token.tolist() == list(expected)
+        for token, value in expected.items():
+            assert probability(result, token) == pytest.approx(value, abs=1e-5)
+    early = run(gpt2_hub, swapped(swap(0, 3)))
+    assert probability(early, " Madrid") == pytest.approx(0.006, abs=1e-3)
+    assert probability(early, " Rome") == pytest.approx(0.118, abs=1e-3)
+    late = run(gpt2_hub, swapped(swap(11, 4, "attention_output")))
+    assert probability(late, " Madrid") == pytest.approx(0.155, abs=1e-3)
