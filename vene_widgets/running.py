@@ -201,7 +201,7 @@ def record_states(
 ) -> Mapping[Site, Tensor]:
     """Run a prompt as it is and return what stands at some sites, `(1, positions, width)` each."""
     with undisturbed(model), record(model, sites) as found:
-        model.model(input_ids=_ids(model, model.tokens(prompt)), use_cache=False)
+        model.model(input_ids=_ids(model, model.tokens(prompt)), use_cache=False, return_dict=True)
     missing = [site for site in sites if site not in found]
     if missing:
         raise RequestError(
