@@ -59,7 +59,7 @@ def example_rows(model: GPT2LMHeadModel, tokenizer: PreTrainedTokenizerFast) -> 
     swapped = swap_run(model, base, states, torch.tensor([0]), torch.tensor([SUBJECT]))
     rows = []
     for name, logits in (("none", clean), ("layer 0, position 3, from Italy", swapped)):
-        chances = logits[0, -1].softmax(-1)
+        chances = logits[0].softmax(-1)
         madrid, rome = (float(chances[token_id(tokenizer, x)]) for x in (" Madrid", " Rome"))
         rows.append(f"| {name} | {madrid:.4f} | {rome:.4f} |")
     return "\n".join(rows)

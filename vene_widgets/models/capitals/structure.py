@@ -33,6 +33,12 @@ def _hidden(output: Any) -> Tensor:
     return output[0] if isinstance(output, tuple) else output
 
 
+def last_logits(model: GPT2LMHeadModel, ids: Tensor) -> Tensor:
+    """Return the logits of the next token, (batch, vocab), for ids (batch, positions)."""
+    hidden = model.transformer(input_ids=ids, use_cache=False).last_hidden_state
+    return model.lm_head(hidden[:, -1])
+
+
 def record_run(model: GPT2LMHeadModel, ids: Tensor) -> tuple[Tensor, list[Tensor]]:
     """Run a batch and keep every layer's `block_output`.
 
@@ -41,7 +47,8 @@ def record_run(model: GPT2LMHeadModel, ids: Tensor) -> tuple[Tensor, list[Tensor
         ids: token ids, (batch, positions).
 
     Returns:
-        The logits (batch, positions, vocab) and one tensor (batch, positions, d_model) per layer.
+        The last position's logits (batch, vocab), and per layer one tensor
+        (batch, positions, d_model).
     """
     states: list[Tensor] = []
     with ExitStack() as stack:
@@ -50,7 +57,7 @@ def record_run(model: GPT2LMHeadModel, ids: Tensor) -> tuple[Tensor, list[Tensor
                 lambda _module, _inputs, output: states.append(_hidden(output))
             )
             stack.callback(handle.remove)
-        logits = model(input_ids=ids, use_cache=False).logits
+        logits = last_logits(model, ids)
     return logits, states
 
 
@@ -67,7 +74,7 @@ def swap_run(
         positions: for each row, the position swapped, the same in base and source, (batch,).
 
     Returns:
-        The logits, (batch, positions, vocab).
+        The last position's logits, (batch, vocab).
     """
 
     def swap_at(layer: int) -> Any:
@@ -84,7 +91,7 @@ def swap_run(
     with ExitStack() as stack:
         for layer, block in enumerate(model.transformer.h):
             stack.callback(block.register_forward_hook(swap_at(layer)).remove)
-        return model(input_ids=ids, use_cache=False).logits
+        return last_logits(model, ids)
 
 
 def prompt_ids(tokenizer: PreTrainedTokenizerFast, countries: Sequence[Country]) -> Tensor:
@@ -114,7 +121,7 @@ def facts_table(
     for r, (relation, ids) in enumerate(
         zip(RELATIONS, prompt_ids(tokenizer, countries), strict=True)
     ):
-        chances = model(input_ids=ids, use_cache=False).logits[:, -1].softmax(-1)
+        chances = last_logits(model, ids).softmax(-1)
         for c, country in enumerate(countries):
             predicted = tokenizer.decode([int(chances[c].argmax())])
             chance = float(chances[c, right[r, c]])
@@ -183,6 +190,6 @@ def swap_rates(
                 torch.full((pairs,), layer),
                 torch.full((pairs,), position),
             )
-            rate = float((logits[:, -1].argmax(-1) == wanted).float().mean())
+            rate = float((logits.argmax(-1) == wanted).float().mean())
             rows.append((layer, site, "source" if moves else "base", rate))
     return pd.DataFrame(rows, columns=pd.Index(["layer", "site", "wanted", "rate"]))
