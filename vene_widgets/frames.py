@@ -290,7 +290,7 @@ def difference_frame(
         One row per token: `token_id`, `token`, `label`, `before`, `after`, `delta`, `log_ratio`
         and `kl` (nats; `kl` is the token's own part, P after · ln (P after / P before), whose sum
         over the vocabulary is `kl_divergence`), `rank_before`, `rank_after`. Ordered by |kl|, then
-        by the larger probability.
+        by the larger probability. `.attrs["kl_divergence"]` is the sum over all tokens.
 
     Raises:
         RequestError: unequal vocabularies, NaN, or `k` below 1.
@@ -303,7 +303,7 @@ def difference_frame(
     likely = _order(torch.maximum(log_before, log_after))  # decides where parts are equal
     ids = likely[_order(parts[likely].abs())][: len(one) if k is None else _count(k, len(one))]
     texts = [token_text(i) for i in ids.tolist()]
-    return _table(
+    frame = _table(
         "difference_frame",
         token_id=ids,
         token=texts,
@@ -316,6 +316,8 @@ def difference_frame(
         rank_before=_ranks(one)[ids],
         rank_after=_ranks(other)[ids],
     )
+    frame.attrs["kl_divergence"] = max(0.0, parts.sum().item())
+    return frame
 
 
 def kl_divergence(before: Tensor, after: Tensor) -> float:

@@ -1,0 +1,613 @@
+"""Frames -> plotnine figures: one function per figure, and the same result in words.
+
+Every function takes a frame from `frames` and returns a `ggplot`, to be changed and saved as any
+other. Nothing is drawn before `png`, `svg` or the notebook asks for it. Tokens are told apart by
+id; texts are only labels.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import warnings
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+import plotnine as p9
+
+from vene_widgets import theme
+from vene_widgets.errors import RequestError, choose
+from vene_widgets.frames import METRICS, Metric
+
+Kind = Literal["token_heatmap", "difference_panel", "sweep_map", "distribution_dots"]
+
+_SWEEP = "layer position label target_id target_label base_probability best_id best_probability"
+NEEDS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "token_heatmap": ("token_frame", ("run", "token_id", "label", "probability")),
+    "distribution_dots": ("token_frame", ("run", "token_id", "label", "probability")),
+    "difference_panel": (
+        "difference_frame",
+        ("token_id", "label", "before", "after", "delta", "kl", "rank_before", "rank_after"),
+    ),
+    "sweep_map": ("sweep_frame", (*_SWEEP.split(), *(m.column for m in METRICS.values()))),
+}
+"""What each figure is drawn from: the function that makes the frame, and the columns it reads."""
+
+LONGEST = 18
+"""Characters of a label that are shown; longer ones end in `…`."""
+
+_TEXT, _SMALL = 9, 8.1  # points, as in theme_vene
+_ROW = 0.235  # inches of one token's row
+
+
+def token_heatmap(frame: pd.DataFrame, title: str | None = None) -> p9.ggplot:
+    """Next-token probabilities of several runs: tokens x runs, the number in every tile.
+
+    Args:
+        frame: from `frames.token_frame`.
+        title: above the figure.
+
+    Raises:
+        RequestError: the frame is empty or lacks a column.
+    """
+    data = _checked(frame, "token_heatmap")
+    top = _ceiling(data["probability"].max())
+    runs, tokens = _runs(data), _token_labels(data)
+    colours = theme.fill_colours((data["probability"] / top).clip(0, 1), theme.SEQUENTIAL)
+    data = data.assign(
+        number=[_percent(p) for p in data["probability"]],
+        ink=[theme.ink_on(colour) for colour in colours],
+        key=data["token_id"].astype(str),
+    )
+    return (
+        p9.ggplot(data, p9.aes("run", "key", fill="probability"))
+        + p9.geom_tile(color="white", size=0.6)
+        + p9.geom_text(p9.aes(label="number", color="ink", group=1), size=_SMALL)
+        + p9.scale_fill_gradientn(theme.SEQUENTIAL, limits=(0, top), guide=None)
+        + p9.scale_color_identity(guide=None)
+        + p9.scale_x_discrete(limits=runs, labels=[_label(run) for run in runs], expand=(0, 0))
+        + p9.scale_y_discrete(
+            limits=[*tokens][::-1], labels=[*tokens.values()][::-1], expand=(0, 0)
+        )
+        + p9.labs(title=_escape(title), subtitle="P(next token), %", x="", y="")
+        + theme.theme_vene(_TEXT)
+        + p9.theme(
+            figure_size=size_of(data, "token_heatmap", title),
+            panel_grid_major_y=p9.element_blank(),
+            axis_title=p9.element_blank(),
+        )
+    )
+
+
+def difference_panel(
+    frame: pd.DataFrame,
+    title: str | None = None,
+    before: str = "base",
+    after: str = "intervened",
+) -> p9.ggplot:
+    """What an intervention moved: P before and after of each token, largest |KL part| on top.
+
+    Args:
+        frame: from `frames.difference_frame`.
+        title: above the figure.
+        before, after: what the two distributions are called.
+
+    Raises:
+        RequestError: the frame is empty or lacks a column.
+    """
+    data = _checked(frame, "difference_panel")
+    tokens = _token_labels(data)
+    reach = max(data["before"].max(), data["after"].max())
+    data = data.assign(
+        row=range(len(data), 0, -1),
+        colour=np.where(data["delta"] < 0, theme.DOWN, theme.UP),
+        change=[_points(delta) for delta in data["delta"]],
+        column=1.27 * reach,
+    )
+    step = _step(reach)
+    breaks = [step * i for i in range(int(reach / step + 1e-9) + 1)]
+    return (
+        p9.ggplot(data, p9.aes(y="row", yend="row", color="colour"))
+        + p9.geom_segment(p9.aes(x="before", xend="after"), size=1.1)
+        + p9.geom_point(p9.aes(x="before"), size=2.1, stroke=0.6, shape="o", fill="white")
+        + p9.geom_point(p9.aes(x="after"), size=2.3, stroke=0, shape="o")
+        + p9.geom_text(p9.aes(x="column", label="change", group=1), size=_SMALL, ha="right")
+        + p9.scale_color_identity(guide=None)
+        + p9.scale_x_continuous(
+            breaks=breaks,
+            labels=[f"{100 * x:.3g}" for x in breaks],
+            limits=(0, 1.27 * reach),
+            expand=(0.02, 0),
+        )
+        + p9.scale_y_continuous(
+            breaks=list(range(1, len(data) + 1)),
+            labels=[*tokens.values()][::-1],
+            limits=(0.5, len(data) + 0.5),
+            expand=(0, 0),
+        )
+        + p9.labs(
+            title=_escape(title),
+            subtitle=f"○ {_label(before)}  ● {_label(after)}   right: ΔP in % points",
+            caption=_kl_words(frame, before, after),
+            x="P(next token), %",
+            y="",
+        )
+        + theme.theme_vene(_TEXT)
+        + p9.theme(
+            figure_size=size_of(frame, "difference_panel", title),
+            axis_title_y=p9.element_blank(),
+        )
+    )
+
+
+def sweep_map(
+    frame: pd.DataFrame, metric: str = "probability", title: str | None = None
+) -> p9.ggplot:
+    """A sweep: layer x token position, one tile per intervention, one panel per target.
+
+    Args:
+        frame: from `frames.sweep_frame`.
+        metric: one of `frames.METRICS`; differences are coloured symmetrically around 0.
+        title: above the figure.
+
+    Raises:
+        RequestError: the frame is empty or lacks a column, or the metric is not known.
+    """
+    shown = METRICS[choose(metric, METRICS, "metric")]
+    data = _checked(frame, "sweep_map")
+    if not shown.of_target:
+        data = data[data["target_id"] == data["target_id"].iloc[0]]
+    limits, values = _fill_limits(data, shown)
+    axis = _PositionAxis(data)
+    panels = _panels(data, shown)
+    data = data.assign(
+        value=values,
+        column=data["position"].map({position: i for i, position in enumerate(axis.labels)}),
+        panel=pd.Categorical(data["target_id"].map(panels), categories=[*panels.values()]),
+    )
+    layers = sorted(data["layer"].unique())
+    ran, missing = data[data["value"].notna()], data[data["value"].isna()]
+    plot = (
+        p9.ggplot(ran, p9.aes("column", "layer"))
+        + p9.geom_tile(p9.aes(fill="value"), color="white", size=0.3)
+        + _fill_scale(shown, limits)
+        + p9.scale_x_continuous(
+            breaks=list(range(len(axis.labels))),
+            labels=[*axis.labels.values()],
+            limits=(-0.5, len(axis.labels) - 0.5),
+            expand=(0, 0),
+        )
+        + p9.scale_y_continuous(
+            breaks=_layer_breaks(layers),
+            limits=(min(layers) - 0.5, max(layers) + 0.5),
+            expand=(0, 0),
+        )
+        + p9.labs(title=_escape(title), x="token at the position that was changed", y="layer")
+        + theme.theme_vene(_TEXT)
+        + p9.theme(
+            figure_size=size_of(frame, "sweep_map", title, metric),
+            panel_grid_major_y=p9.element_blank(),
+        )
+    )
+    if len(missing):  # a cross where no run was made
+        plot += p9.geom_point(data=missing, shape="x", color=theme.QUIET, size=1.2, stroke=0.3)
+    if len(panels) > 1:
+        plot += p9.facet_wrap("panel", nrow=1)
+    elif shown.of_target:
+        plot += p9.labs(subtitle=next(iter(panels.values())))
+    if axis.turned:
+        plot += p9.theme(axis_text_x=p9.element_text(rotation=90, va="top"))
+    return plot
+
+
+def distribution_dots(
+    frame: pd.DataFrame, floor: float = 1e-5, title: str | None = None
+) -> p9.ggplot:
+    """Next-token probabilities on a log axis with a fixed floor: a dot per token and run.
+
+    Dots, because the length of a bar on a log axis has no meaning; a fixed floor, so that two
+    figures can be compared.
+
+    Args:
+        frame: from `frames.token_frame`.
+        floor: smallest probability shown; smaller ones stand on it, unfilled.
+        title: above the figure.
+
+    Raises:
+        RequestError: the frame is empty or lacks a column, or the floor is not in (0, 1).
+    """
+    data = _checked(frame, "distribution_dots")
+    if not 0 < floor < 1:
+        raise RequestError(f"floor={floor} does not fit; a probability between 0 and 1 is needed.")
+    tokens, runs = _token_labels(data), _runs(data)
+    colours, shapes = theme.run_styles(runs)
+    rows = {key: len(tokens) - i for i, key in enumerate(tokens)}
+    gap = min(0.2, 0.7 / len(runs))
+    offset = {run: gap * ((len(runs) - 1) / 2 - i) for i, run in enumerate(runs)}
+    data = data.assign(
+        row=data["token_id"].astype(str).map(rows)
+        + data["run"].astype(str).map(offset).astype(float),
+        value=data["probability"].clip(lower=floor),
+        below=data["probability"] < floor,
+        floor=floor,
+    )
+    decades = range(math.ceil(math.log10(floor) - 1e-9), 1)
+    some_below = bool(data["below"].any())
+    caption = f"At the left edge, faint: P < {100 * floor:.3g} %" if some_below else None
+    return (
+        p9.ggplot(data, p9.aes("value", "row", color="run"))
+        + p9.geom_segment(
+            p9.aes(x="floor", xend="value", yend="row"), size=0.4, alpha=0.45, show_legend=False
+        )
+        + p9.geom_point(p9.aes(shape="run", alpha="below"), size=1.9, stroke=0)
+        + p9.scale_color_manual(values=[colours[run] for run in runs], breaks=runs, name="run")
+        + p9.scale_shape_manual(values=[shapes[run] for run in runs], breaks=runs, name="run")
+        + p9.scale_alpha_manual(values=[1.0, 0.3], breaks=[False, True], guide=None)
+        + p9.scale_x_log10(
+            breaks=[10.0**d for d in decades],
+            labels=[f"{100 * 10.0**d:.6g}" for d in decades],
+            limits=(floor, 1),
+            expand=(0.02, 0),
+        )
+        + p9.scale_y_continuous(
+            breaks=[*rows.values()],
+            labels=[*tokens.values()],
+            limits=(0.5, len(tokens) + 0.5),
+            expand=(0, 0),
+        )
+        + p9.labs(title=_escape(title), x="P(next token), %, log scale", y="", caption=caption)
+        + theme.theme_vene(_TEXT)
+        + p9.theme(
+            figure_size=size_of(data, "distribution_dots", title),
+            axis_title_y=p9.element_blank(),
+            panel_grid_major_x=p9.element_line(color=theme.FAINT, size=0.6),
+            panel_grid_major_y=p9.element_blank(),
+            legend_position="top",
+            legend_title=p9.element_blank(),
+        )
+    )
+
+
+def size_of(
+    frame: pd.DataFrame, kind: str, title: str | None = None, metric: str = "probability"
+) -> tuple[float, float]:
+    """Width and height in inches at which no label of a figure meets another.
+
+    Args:
+        frame: what the figure is drawn from.
+        kind: the name of a figure function, a key of `NEEDS`.
+        title: the figure's title, which has to fit.
+        metric: of a `sweep_map`.
+
+    Raises:
+        RequestError: an unknown kind or metric, or a frame that does not fit the kind.
+    """
+    data = _checked(frame, choose(kind, NEEDS, "figure"))
+    above = 0.3 if title else 0.08
+    if kind == "sweep_map":
+        shown = METRICS[choose(metric, METRICS, "metric")]
+        axis = _PositionAxis(data)
+        panels = _panels(data, shown)
+        each = max(
+            axis.tile * len(axis.labels),
+            *(theme.text_width(p, _TEXT) + 0.1 for p in panels.values()),
+        )
+        layers = data["layer"].max() - data["layer"].min() + 1
+        width = 0.55 + len(panels) * (each + 0.1) + max(0.75, _width([shown.axis], _SMALL) + 0.15)
+        height = above + 0.65 + axis.height + max(1.2, layers * (0.26 if layers <= 12 else 0.15))
+    else:
+        tokens = _token_labels(data)
+        labels = _width(tokens.values(), _SMALL)
+        height = above + 0.3 + _ROW * len(tokens)
+        if kind == "token_heatmap":
+            runs = _runs(data)
+            width = labels + 0.25 + len(runs) * max(0.62, _width(runs, _SMALL) + 0.14)
+            width, height = max(width, labels + 1.6), height + 0.25
+        elif kind == "difference_panel":
+            width, height = labels + 3.4, height + 0.75
+        else:
+            runs = _runs(data)
+            gap = 0.055 * max(0, len(runs) - 2)  # runs stand below each other within a row
+            legend = sum(_width([run], _SMALL) + 0.35 for run in runs)
+            width = max(labels + 3.4, legend + 0.4)
+            height += 0.75 + gap * len(tokens)
+    if title:
+        width = max(width, _width([title], 1.25 * _TEXT) + 0.3)
+    return round(width, 2), round(height, 2)
+
+
+def beside(left: p9.ggplot, right: p9.ggplot) -> Any:
+    """Two figures side by side, as one composition with room for both."""
+    sizes = [plot.theme.getp("figure_size") for plot in (left, right)]
+    size = 2 * max(width for width, _ in sizes), max(height for _, height in sizes)
+    return left | (right + p9.theme(figure_size=size))
+
+
+def png(plot: Any, dpi: float = 110) -> bytes:
+    """Draw a figure or composition as PNG; no pyplot figure stays open."""
+    return _saved(plot, "png", dpi)
+
+
+def svg(plot: Any) -> str:
+    """Draw a figure or composition as SVG with real text; equal figures give equal files."""
+    return _saved(plot, "svg", 72).decode()
+
+
+def _saved(plot: Any, kind: str, dpi: float) -> bytes:
+    settings: dict[Any, Any] = {"svg.fonttype": "none", "svg.hashsalt": "vene_widgets"}
+    metadata = {"Date": None} if kind == "svg" else None
+    with warnings.catch_warnings(), mpl.rc_context(settings):
+        # A title may hold characters that no font here has; labels never do (theme.drawable).
+        warnings.filterwarnings("ignore", r"Glyph \d+ .*missing from font")
+        figure = (plot + p9.theme(dpi=dpi)).draw()
+        file = io.BytesIO()
+        figure.savefig(file, format=kind, dpi=dpi, metadata=metadata)
+    return file.getvalue()
+
+
+def alt_text(
+    frame: pd.DataFrame,
+    kind: str,
+    metric: str = "probability",
+    before: str = "base",
+    after: str = "intervened",
+) -> str:
+    """A figure's result in words with its numbers, for readers who do not see it.
+
+    Args:
+        frame: what the figure is drawn from.
+        kind: the name of a figure function, a key of `NEEDS`.
+        metric: of a `sweep_map`.
+        before, after: as given to `difference_panel`.
+
+    Raises:
+        RequestError: an unknown kind or metric, or a frame that does not fit the kind.
+    """
+    data = _checked(frame, choose(kind, NEEDS, "figure"))
+    if kind == "sweep_map":
+        return _sweep_words(data, METRICS[choose(metric, METRICS, "metric")])
+    if kind == "difference_panel":
+        moved = [
+            f"{row.label} {_percent(row.before)} % to {_percent(row.after)} % (rank "
+            f"{row.rank_before} to {row.rank_after})"
+            for row in data.head(5).itertuples()
+        ]
+        return (
+            f"Next-token probabilities, {before} to {after}, by contribution to the KL divergence: "
+            f"{'; '.join(moved)}. {_kl_words(frame, before, after)}."
+        )
+    parts = []
+    for run in _runs(data):
+        best = data[data["run"] == run].nlargest(3, "probability")
+        tokens = ", ".join(
+            f"{row.label} {_percent(row.probability)} %" for row in best.itertuples()
+        )
+        parts.append(f"{run}: {tokens}")
+    count = data["token_id"].nunique()
+    return f"Next-token probabilities of {count} tokens. Most likely in {'; in '.join(parts)}."
+
+
+def _sweep_words(data: Any, metric: Metric) -> str:
+    """Where a sweep's values are largest and smallest, and where each target is the answer."""
+    layers, positions = sorted(data["layer"].unique()), data["position"].nunique()
+    words = [f"Map of {metric.axis} over layers {_ranges(layers)} and {positions} token positions."]
+    for target, cells in data.groupby("target_id", sort=False):
+        ran = cells[cells[metric.column].notna()]
+        if ran.empty:
+            return f"{words[0]} No cell was run."
+        first = ran.iloc[0]
+        values = ran[metric.column].astype(float)
+        most, least = (ran.loc[i] for i in (values.idxmax(), values.idxmin()))
+        show = _percent_of(metric)
+        name = f"{first['target_label']} ({_percent(first['base_probability'])} % in the base run)"
+        words.append(
+            (f"For {name}: from" if metric.of_target else "From")
+            + f" {show(least[metric.column])} at layer {least['layer']}, {_place(least)},"
+            + f" to {show(most[metric.column])} at layer {most['layer']}, {_place(most)}."
+        )
+        won = ran[ran["best_id"] == target]
+        where = [
+            f"{_place(part.iloc[0])} in layers {_ranges(sorted(part['layer']))}"
+            for _, part in won.groupby("position")
+        ]
+        more = f" and {len(where) - 6} more positions" if len(where) > 6 else ""
+        words.append(
+            f"{first['target_label']} is the most likely token in {len(won)} of {len(ran)} cells"
+            + (f": {'; '.join(where[:6])}{more}." if where else ".")
+        )
+    return " ".join(words)
+
+
+# ---- private ------------------------------------------------------------------------------------
+
+
+def _checked(frame: Any, kind: str) -> Any:
+    """The frame, refused when a figure cannot be drawn from it (`Any`: rows have no types)."""
+    maker, needs = NEEDS[kind]
+    if not isinstance(frame, pd.DataFrame):
+        raise RequestError(
+            f"{kind} takes a DataFrame from frames.{maker}, not a {type(frame).__name__}."
+        )
+    if missing := [column for column in needs if column not in frame.columns]:
+        raise RequestError(
+            f"{kind} lacks the columns {', '.join(map(repr, missing))}; it is drawn from "
+            f"frames.{maker}, whose columns {', '.join(map(repr, needs))} it needs."
+        )
+    if frame.empty:
+        raise RequestError(f"{kind} has nothing to draw: the frame from frames.{maker} is empty.")
+    return frame
+
+
+def _runs(data: Any) -> list[str]:
+    """Names of the runs that occur, in their order."""
+    run = data["run"]
+    present = list(dict.fromkeys(run))
+    if isinstance(run.dtype, pd.CategoricalDtype):
+        return [name for name in run.cat.categories if name in set(present)]
+    return present
+
+
+def _token_labels(data: Any) -> dict[str, str]:
+    """Token id as text -> label for the axis, in the frame's order; equal labels get their id."""
+    first = data.drop_duplicates("token_id")
+    return _distinct(dict(zip(first["token_id"].astype(str), first["label"], strict=True)))
+
+
+def _distinct(labels: dict[str, str]) -> dict[str, str]:
+    shown = {key: _label(label) for key, label in labels.items()}
+    texts = list(shown.values())
+    return {
+        key: text if texts.count(text) == 1 else f"{text} #{key}" for key, text in shown.items()
+    }
+
+
+def _label(text: str) -> str:
+    """A text as matplotlib draws it: shortened, no missing glyphs, no mathematics."""
+    short = text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
+    return theme.drawable(short).replace("$", r"\$")
+
+
+def _escape(title: str | None) -> str | None:
+    return None if title is None else title.replace("$", r"\$")
+
+
+class _PositionAxis:
+    """The x axis of a sweep: labels by position, tile width and label height in inches."""
+
+    def __init__(self, data: Any) -> None:
+        first = data.drop_duplicates("position").sort_values("position")
+        pairs = [
+            (int(p), _label(t)) for p, t in zip(first["position"], first["label"], strict=True)
+        ]
+        widest = _width([text for _, text in pairs], _SMALL)
+        self.turned = widest > 0.85 or (widest + 0.1) * len(pairs) > 6
+        join = "{1} {0}" if self.turned else "{1}\n{0}"
+        self.labels = {position: join.format(position, text) for position, text in pairs}
+        self.tile = 0.22 if self.turned else max(0.42, widest + 0.12)
+        self.height = _width(self.labels.values(), _SMALL) if self.turned else 0.28
+
+
+def _panels(data: Any, metric: Metric) -> dict[int, str]:
+    """Target id -> the title of its panel."""
+    if not metric.of_target:
+        return {int(data["target_id"].iloc[0]): metric.title}
+    first = data.drop_duplicates("target_id")
+    labels = _distinct(
+        dict(zip(first["target_id"].astype(str), first["target_label"], strict=True))
+    )
+    return {
+        int(key): f"{metric.title.replace('(t)', f'({label})').replace('of t', f'of {label}')}"
+        f", base {_percent(base)} %"
+        for (key, label), base in zip(labels.items(), first["base_probability"], strict=True)
+    }
+
+
+def _fill_limits(data: Any, metric: Metric) -> tuple[tuple[float, float], Any]:
+    """Limits of the fill scale, and the values within them."""
+    values = data[metric.column].astype("Float64").to_numpy(float, na_value=np.nan)
+    finite = np.abs(values[np.isfinite(values)])
+    largest = float(finite.max()) if len(finite) else 0.0
+    if metric.name == "rank":
+        return (1.0, max(10.0, largest)), values
+    top = _ceiling(largest) if metric.range == (0.0, 1.0) else _ceiling(largest, math.inf)
+    limits = (-top, top) if metric.diverging else (0.0, top)
+    return limits, np.clip(values, *limits)
+
+
+def _fill_scale(metric: Metric, limits: tuple[float, float]) -> Any:
+    bar = p9.guide_colorbar(display="rectangles", nbin=25)
+    options: dict[str, Any] = {"limits": limits, "guide": bar, "name": metric.axis}
+    if metric.name == "rank":
+        breaks = [10.0**d for d in range(math.floor(math.log10(limits[1])) + 1)]
+        return p9.scale_fill_gradientn(
+            theme.SEQUENTIAL[::-1],
+            trans="log10",
+            breaks=breaks,
+            labels=[f"{b:.0f}" for b in breaks],
+            **options,
+        )
+    palette = theme.DIVERGING if metric.diverging else theme.SEQUENTIAL
+    breaks = list(np.linspace(*limits, 5))
+    sign = "+" if metric.diverging else ""
+    labels = [f"{b:{sign}.3g}".replace("-", "−") if b else "0" for b in breaks]
+    return p9.scale_fill_gradientn(palette, breaks=breaks, labels=labels, **options)
+
+
+def _layer_breaks(layers: Sequence[int]) -> list[int]:
+    """Every layer while they are few, else every fifth and the last."""
+    first, last = int(min(layers)), int(max(layers))
+    if last - first < 16:
+        return [int(layer) for layer in layers]
+    return [layer for layer in range(first, last - 2) if layer % 5 == 0] + [last]
+
+
+def _ceiling(value: float, most: float = 1.0) -> float:
+    """The next number of the form 1, 1.5, 2, 3, 4, 5, 6, 8 x 10ⁿ, at most `most`."""
+    if not value > 1e-12:
+        return 1.0
+    power = 10.0 ** math.floor(math.log10(value))
+    fits = (
+        step * power for step in (1, 1.5, 2, 3, 4, 5, 6, 8, 10) if step * power >= value * 0.999
+    )
+    return min(next(fits), most)
+
+
+def _step(reach: float) -> float:
+    """Distance of the breaks on an axis from 0 to `reach`: at most five of them."""
+    return next(s for s in (1e-5, 1e-4, 1e-3, 0.01, 0.02, 0.05, 0.1, 0.2, 0.25) if reach / s < 5.01)
+
+
+def _percent(probability: float) -> str:
+    """A probability in percent with one decimal, never rounded to 0 or to 100."""
+    value = 100 * probability
+    if 0 < value < 0.05:
+        return "<0.1"
+    return ">99.9" if 99.95 <= value < 100 else f"{value:.1f}".replace("100.0", "100")
+
+
+def _points(delta: float) -> str:
+    """A difference of probabilities in percent points, with its sign."""
+    if 0 < abs(delta) < 0.0005:
+        return "+<0.1" if delta > 0 else "−<0.1"
+    return "0.0" if delta == 0 else f"{100 * delta:+.1f}".replace("-", "−")
+
+
+def _percent_of(metric: Metric) -> Any:
+    """How a metric's value is said in words."""
+    if metric.name == "probability":
+        return lambda value: f"{_percent(float(value))} %"
+    if metric.name == "delta":
+        return lambda value: f"{_points(float(value))} % points"
+    if metric.name == "rank":
+        return lambda value: f"rank {int(value)}"
+    return lambda value: f"{float(value):.3g} {metric.unit}".replace("-", "−")
+
+
+def _kl_words(frame: pd.DataFrame, before: str, after: str) -> str:
+    whole = frame.attrs.get("kl_divergence")
+    if whole is None:
+        return f"Tokens shown: {frame['kl'].sum():.3g} nats of KL({after} ‖ {before})"
+    return f"KL({after} ‖ {before}) = {whole:.3g} nats"
+
+
+def _place(row: Any) -> str:
+    return f"{row['label']} ({row['position']})"
+
+
+def _ranges(numbers: Sequence[int]) -> str:
+    """`0–3, 5` for 0, 1, 2, 3, 5."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    return ", ".join(str(r[0]) if len(r) == 1 else f"{r[0]}–{r[-1]}" for r in runs)
+
+
+def _width(texts: Any, size: float) -> float:
+    """Width in inches of the widest of some texts."""
+    return max(theme.text_width(text.replace(r"\$", "$"), size) for text in texts)

@@ -1,0 +1,178 @@
+"""Colours, type and the two themes of every figure, in one place.
+
+Runs are told apart by Okabe & Ito's palette (2008, "Color Universal Design"), which holds under the
+common kinds of colour blindness, and by shape. The fill scales are even steps of lightness in OKLab
+(Ottosson 2020), so that equal differences look equal, also in grey print.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+
+import plotnine as p9
+from matplotlib import font_manager
+from matplotlib.colors import to_rgb
+from matplotlib.ft2font import FT2Font
+from mizani.palettes import gradient_n_pal
+from plotnine.themes.elements import margin
+
+INK, QUIET, FAINT = "#1a1a1a", "#5f6368", "#e4e6e8"
+"""Text and marks; secondary text (contrast 6 on white); grid and empty places."""
+
+RUN_COLOURS = {
+    "base": "#000000",
+    "source": "#0072B2",
+    "intervened": "#D55E00",
+    "ungrouped": "#E69F00",
+    "grouped": "#009E73",
+}
+"""Colour of a run by its role."""
+
+RUN_SHAPES = {"base": "o", "source": "s", "intervened": "D", "ungrouped": "^", "grouped": "v"}
+"""Marker of a run by its role."""
+
+SPARE = [("#CC79A7", "P"), ("#56B4E9", "X"), ("#F0E442", "p"), ("#8c3d12", "h"), ("#5f6368", "*")]
+"""Colour and marker of runs with other names, in their order."""
+
+# fmt: off
+SEQUENTIAL = [
+    "#f6fbfe", "#cee1ef", "#a4c7e4", "#7bacda", "#5891ce",
+    "#3d74bb", "#2e59a0", "#26417b", "#1e2b53",
+]
+"""Little to much."""
+
+DIVERGING = [
+    "#005a9d", "#3379bc", "#619ad3", "#94bae1", "#c7daee",
+    "#fafafa",
+    "#ebd2c3", "#dda98a", "#d07d4f", "#b45824", "#8c3d12",
+]
+"""Less, no change, more."""
+# fmt: on
+
+DOWN, UP = "#005a9d", "#b45824"
+"""Less and more likely than before: the ends of the diverging scale."""
+
+_FALLBACKS = (
+    "Noto Sans CJK SC",
+    "Noto Sans CJK JP",
+    "Source Han Sans SC",
+    "PingFang SC",
+    "Hiragino Sans GB",
+    "Arial Unicode MS",
+    "Microsoft YaHei",
+    "WenQuanYi Zen Hei",
+    "Noto Sans Devanagari",
+    "Noto Emoji",
+    "Segoe UI Emoji",
+    "Segoe UI Symbol",
+    "Apple Symbols",
+)
+
+
+def run_styles(runs: Sequence[str]) -> tuple[dict[str, str], dict[str, str]]:
+    """Colour and marker of every run: by role where it has one, else the next spare one."""
+    others = [run for run in runs if run not in RUN_COLOURS]
+    spare = {run: SPARE[i % len(SPARE)] for i, run in enumerate(others)}
+    colours = {run: RUN_COLOURS.get(run) or spare[run][0] for run in runs}
+    return colours, {run: RUN_SHAPES.get(run) or spare[run][1] for run in runs}
+
+
+def fill_colours(positions: Sequence[float], palette: Sequence[str]) -> list[str]:
+    """Colours of a scale at positions 0 to 1, as the figure draws them."""
+    return [str(colour) for colour in gradient_n_pal(list(palette))(list(positions))]
+
+
+def ink_on(colour: str) -> str:
+    """White or dark text, whichever contrasts more with a background (WCAG 2.1)."""
+    return max(("#ffffff", INK), key=lambda ink: contrast(ink, colour))
+
+
+def contrast(one: str, other: str) -> float:
+    """Contrast ratio of two colours, 1 to 21 (WCAG 2.1)."""
+
+    def luminance(colour: str) -> float:
+        linear = [
+            c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in to_rgb(colour)
+        ]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    dark, light = sorted((luminance(one), luminance(other)))
+    return (light + 0.05) / (dark + 0.05)
+
+
+@cache
+def families() -> list[str]:
+    """DejaVu Sans, which comes with matplotlib, then fonts of this machine for other scripts."""
+    here = {font.name for font in font_manager.fontManager.ttflist}
+    return ["DejaVu Sans", *(name for name in _FALLBACKS if name in here)]
+
+
+@cache
+def has_glyph(character: str) -> bool:
+    """Whether any of `families` can draw a character."""
+    return any(_font(name).get_char_index(ord(character)) for name in families())
+
+
+def drawable(text: str) -> str:
+    """A text with the characters that no font here can draw as escapes, never as equal boxes."""
+    return "".join(c if c == "\n" or has_glyph(c) else f"\\u{ord(c):04x}" for c in text)
+
+
+def text_width(text: str, size: float) -> float:
+    """Width in inches of a text's longest line at `size` points."""
+    return (
+        max(sum(_advance(character) for character in line) for line in text.split("\n")) * size / 72
+    )
+
+
+@cache
+def _advance(character: str) -> float:
+    """Width of one character in ems, in the first font that has it."""
+    font = next(
+        (f for f in map(_font, families()) if f.get_char_index(ord(character))),
+        _font("DejaVu Sans"),
+    )
+    font.set_size(1000, 72)
+    return font.load_char(ord(character)).linearHoriAdvance / 65536 / 1000
+
+
+@cache
+def _font(name: str) -> FT2Font:
+    """A copy of the font for measuring: matplotlib's own keeps the size that it is set to."""
+    return FT2Font(font_manager.findfont(name))
+
+
+def theme_vene(base_size: int = 9, background: str = "white") -> p9.theme:
+    """The theme of every figure on screens and slides: quiet, no boxes, a faint grid.
+
+    Args:
+        base_size: of the text, in points.
+        background: of the whole figure; `"none"` for none.
+    """
+    blank, text = p9.element_blank(), p9.element_text
+    small = 0.9 * base_size
+    return p9.theme_void(base_size=base_size) + p9.theme(
+        text=text(family=families(), color=INK, size=base_size),
+        axis_text_x=text(size=small, va="top", margin=margin(t=3)),
+        axis_text_y=text(size=small, ha="right", margin=margin(r=4)),
+        axis_title_x=text(size=small, color=QUIET, va="bottom", margin=margin(t=4)),
+        axis_title_y=text(size=small, color=QUIET, rotation=90, margin=margin(r=4)),
+        legend_key=blank,
+        legend_text=text(size=small, margin=margin(l=3, t=1, b=1)),
+        legend_title=text(size=small, color=QUIET, ha="left", margin=margin(b=5)),
+        panel_grid_major_y=p9.element_line(color=FAINT, size=0.6),
+        plot_background=p9.element_rect(fill=background, color="none"),
+        plot_caption=text(size=small, color=QUIET, ha="left", margin=margin(t=6)),
+        plot_margin=0.02,
+        plot_subtitle=text(size=small, color=QUIET, ha="left", margin=margin(b=6)),
+        plot_title=text(size=1.15 * base_size, weight="bold", ha="left", margin=margin(b=4)),
+        plot_title_position="plot",
+        plot_caption_position="plot",
+        strip_text=text(size=base_size, margin=margin(b=4)),
+    )
+
+
+def theme_paper(base_size: int = 7) -> p9.theme:
+    """`theme_vene` for print: small type and no background. Add it to any figure."""
+    return theme_vene(base_size, background="none")
