@@ -31,7 +31,7 @@ def available(cache_dir: str | os.PathLike[str] | None = None) -> pd.DataFrame:
             "capitals",
             (CAPITALS / "model.safetensors").is_file(),
             _size(CAPITALS),
-            "built in: knows 40 capitals",
+            "built in: knows countries and their capitals",
         ),
         (
             "smollm2",
