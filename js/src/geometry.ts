@@ -64,3 +64,13 @@ export function move(
     position: positions[bound(next[1] as number, positions.length)] ?? at.position,
   };
 }
+
+/** How many items two lists share at their beginning and, beyond that, at their end. */
+export function sharedEnds<T>(a: T[], b: T[]): { start: number; end: number } {
+  const shorter = Math.min(a.length, b.length);
+  let start = 0;
+  while (start < shorter && a[start] === b[start]) start++;
+  let end = 0;
+  while (end < shorter - start && a.at(-1 - end) === b.at(-1 - end)) end++;
+  return { start, end };
+}

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { colourOf, contrast, css, type Rgb, textOn, tileColours } from "../src/colour";
 import { milliseconds, percent, points, precise, rankMove, short, site } from "../src/format";
-import { divergingBar, FLOOR, move, onLogAxis, tileSize } from "../src/geometry";
+import { divergingBar, FLOOR, move, onLogAxis, sharedEnds, tileSize } from "../src/geometry";
 import { limitOf, METRICS, roundUp } from "../src/metrics";
 
 describe("the log axis", () => {
@@ -41,6 +41,15 @@ describe("tiles", () => {
   it("carry numbers only where they fit, and turn labels that would overlap", () => {
     expect(tileSize(600, 5, 6, ["␣capital"])).toMatchObject({ hasNumbers: true, turned: false });
     expect(tileSize(600, 40, 30, ["␣capital"])).toMatchObject({ hasNumbers: false, turned: true });
+  });
+});
+
+describe("two prompts", () => {
+  it("share their beginning and end, whatever their lengths", () => {
+    expect(sharedEnds([1, 2, 3, 4], [1, 2, 9, 4])).toEqual({ start: 2, end: 1 });
+    expect(sharedEnds([1, 2, 4], [1, 2, 9, 9, 4])).toEqual({ start: 2, end: 1 });
+    expect(sharedEnds([1, 1], [1, 1, 1])).toEqual({ start: 2, end: 0 });
+    expect(sharedEnds([], [1])).toEqual({ start: 0, end: 0 });
   });
 });
 

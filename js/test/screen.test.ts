@@ -104,6 +104,7 @@ describe("the map", () => {
     expect($(".vene-verdict")?.dataset.verdict).toBe("different");
     click(tile(screen.el, 1, 4), { altKey: true });
     expect(places()?.at(-1)).toEqual([1, 4, "B"]);
+    expect(document.activeElement).toBe(tile(screen.el, 1, 4));
   });
 
   it("reads a tile out under the pointer, and Escape clears it", async () => {

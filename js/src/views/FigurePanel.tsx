@@ -26,7 +26,11 @@ export function FigurePanel({ state }: { state: State }) {
       picture.kind !== kind);
   const tools = (
     <span class="vene-tools-end">
-      {isOld && <span class="vene-note">drawing…</span>}
+      {isOld && (
+        <span class="vene-note">
+          {state.error.value === null ? "drawing…" : "of the experiment before"}
+        </span>
+      )}
       <Select
         name="Kind of figure"
         value={kind}
@@ -66,7 +70,7 @@ function useObjectUrl(picture: Picture | null): string | null {
   const url = useSignal<string | null>(null);
   const bytes = picture?.png ?? null;
   useEffect(() => {
-    if (!(bytes instanceof DataView)) return;
+    if (!ArrayBuffer.isView(bytes)) return;
     const made = URL.createObjectURL(
       new Blob([bytes as DataView<ArrayBuffer>], { type: "image/png" }),
     );

@@ -105,6 +105,7 @@ function Grid({ state, scene, width }: GridProps) {
           const at = tileUnder(event);
           if (!at) return;
           focus.value = at;
+          grid.current?.querySelector<HTMLElement>(selector(at))?.focus({ preventScroll: true });
           state.applyTile(at, event.altKey ? "new group" : event.shiftKey ? "add" : "replace");
         }}
         onMouseDown={(event) => {

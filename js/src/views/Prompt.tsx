@@ -1,6 +1,7 @@
 // One prompt as its tokens; double-click or the pencil makes it a text field.
 import { useSignal } from "@preact/signals";
 import type { ComponentChildren } from "preact";
+import { sharedEnds } from "../geometry";
 import type { TokenInfo } from "../wire";
 import { IconButton } from "./controls";
 import { PencilIcon } from "./icons";
@@ -20,6 +21,10 @@ interface PromptProps {
 
 export function Prompt({ name, text, tokens, onCommit, isSource, against, children }: PromptProps) {
   const isEditing = useSignal(false);
+  const ids = (list: TokenInfo[]) => list.map((token) => token.id);
+  const same = tokens && against ? sharedEnds(ids(tokens), ids(against)) : null;
+  const differs = (index: number) =>
+    same !== null && index >= same.start && index < (tokens?.length ?? 0) - same.end;
   const label = isSource ? (name === "source" ? "source" : name) : "base";
   return (
     <div class="vene-prompt" data-prompt={name}>
@@ -53,7 +58,7 @@ export function Prompt({ name, text, tokens, onCommit, isSource, against, childr
               tokens.map((token) => (
                 <span
                   key={token.index}
-                  class={`vene-chip${against && against[token.index]?.id !== token.id ? " vene-chip-differs" : ""}`}
+                  class={`vene-chip${differs(token.index) ? " vene-chip-differs" : ""}`}
                   title={`position ${token.index} · id ${token.id}`}
                 >
                   {token.label}

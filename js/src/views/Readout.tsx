@@ -31,12 +31,12 @@ export function Readout({ state }: { state: State }) {
     <div class="vene-readout">
       <p class="vene-readout-value">
         <span>
-          layer {layer} · {position} <b class="vene-token">{base?.label}</b>
+          layer {layer} · {position} <span class="vene-token">{base?.label}</span>
           <span class="vene-dim"> id {base?.id}</span>
           {from && (
             <>
               {" "}
-              ⟵ {place.source_position} <b class="vene-token">{from.label}</b>
+              ⟵ {place.source_position} <span class="vene-token">{from.label}</span>
               <span class="vene-dim"> id {from.id}</span>
             </>
           )}

@@ -21,9 +21,9 @@ export function VerdictStrip({ verdicts, isOld }: { verdicts: Verdict[]; isOld: 
             {SIGNS[verdict.verdict]}
           </span>
           <span class="vene-verdict-body">
-            <b>
+            <span class="vene-strong">
               {verdict.left} vs {verdict.right}: {verdict.verdict}
-            </b>
+            </span>
             <span>{verdict.words}</span>
             <span class="vene-dim vene-number">
               max |Δ logit| {precise(verdict.max_abs)} · tolerance {precise(verdict.tolerance)} ·{" "}
