@@ -99,18 +99,18 @@ def compare(left: Run, right: Run, *, tolerance: float = TOLERANCE) -> Compariso
         )
     same_length = left.logits.shape[0] == right.logits.shape[0]
     part = slice(None) if same_length else slice(-1, None)
-    a, b = left.logits[part], right.logits[part].to(left.logits.device)
-    diverged = _first_divergence(left.states[:, part], right.states[:, part].to(a.device))
+    a, b = _numbers(left.logits[part]), _numbers(right.logits[part])
+    diverged = _first_divergence(left.states[:, part], right.states[:, part])
     verdict: VerdictName = "different"
     if torch.equal(a, b) and diverged is None:
         verdict = "bit-equal"
-    elif torch.allclose(a.double(), b.double(), rtol=tolerance, atol=tolerance):
+    elif torch.allclose(a, b, rtol=tolerance, atol=tolerance):
         verdict = "allclose"
     return Comparison(
         left=left,
         right=right,
         verdict=verdict,
-        max_abs=(a.double() - b.double()).abs().max().item(),
+        max_abs=(a - b).abs().max().item(),
         tolerance=tolerance,
         first_divergence=diverged,
         scope="all positions" if same_length else "last position",
@@ -120,6 +120,11 @@ def compare(left: Run, right: Run, *, tolerance: float = TOLERANCE) -> Compariso
 def _first_divergence(a: Tensor, b: Tensor) -> int | None:
     """First layer where two stacks of states `(layers, positions, d_model)` are not bit-equal."""
     for layer in range(a.shape[0]):
-        if not torch.equal(a[layer], b[layer]):
+        if not torch.equal(_numbers(a[layer]), _numbers(b[layer])):
             return layer
     return None
+
+
+def _numbers(tensor: Tensor) -> Tensor:
+    """The same numbers, exactly, where runs of any device and number type can meet."""
+    return tensor.cpu().double()

@@ -1,0 +1,186 @@
+"""Verdicts are computed from exact runs: bit-equal, allclose, different, and where they part."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from vene_widgets.comparing import compare
+from vene_widgets.errors import RequestError
+from vene_widgets.experiment import Experiment, Slot
+from vene_widgets.models import LanguageModel
+from vene_widgets.running import Run, run
+
+SPAIN, ITALY = "The capital of Spain is", "The capital of Italy is"
+
+
+@pytest.fixture(params=["tiny_gpt2", "tiny_llama", "capitals"])
+def model(request: pytest.FixtureRequest) -> LanguageModel:
+    return request.getfixturevalue(request.param)
+
+
+@pytest.fixture
+def plain(tiny_gpt2: LanguageModel) -> Run:
+    return run(tiny_gpt2, Experiment(base=SPAIN))
+
+
+def swapped(model: LanguageModel, *slots: Slot, base: str = SPAIN) -> Run:
+    return run(model, Experiment(base=base, sources={"italy": ITALY}, slots=slots))
+
+
+def shifted(result: Run, by: float, states: float = 0.0, layer: int = 0) -> Run:
+    """A run whose last logit, and one state of a layer, are other numbers."""
+    logits, kept = result.logits.clone(), result.states.clone()
+    logits[-1, -1] += by
+    kept[layer, -1, 0] += states
+    return dataclasses.replace(result, logits=logits, states=kept)
+
+
+# ---- verdicts ------------------------------------------------------------------------------------
+
+
+def test_equal_experiments_are_bit_equal(model: LanguageModel):
+    slot = Slot(layer=1, position=3)
+    found = compare(swapped(model, slot), swapped(model, slot))
+    assert (found.verdict, found.max_abs, found.first_divergence) == ("bit-equal", 0.0, None)
+    assert found.kl == 0 and found.scope == "all positions"
+    assert found.words.startswith("Bit-equal")
+
+
+def test_grouped_and_ungrouped_are_bit_equal(model: LanguageModel):
+    slots = Slot(layer=0, position=3, group="g"), Slot(layer=1, position=4, group="g")
+    experiment = Experiment(base=SPAIN, sources={"italy": ITALY}, slots=slots)
+    ungrouped = run(model, experiment.ungrouped(), share_sources=False)
+    assert compare(run(model, experiment), ungrouped).verdict == "bit-equal"
+
+
+def test_a_small_difference_is_allclose_and_its_size_is_told(plain: Run):
+    found = compare(plain, shifted(plain, 2**-20))
+    assert found.verdict == "allclose" and 0 < found.max_abs < 2e-6
+    assert found.first_divergence is None and "only after the last block" in found.words
+    assert f"{found.max_abs:.3g}" in found.words and "1e-05" in found.words
+
+
+def test_a_larger_difference_is_different(plain: Run):
+    found = compare(plain, shifted(plain, 0.5))
+    assert found.verdict == "different" and found.max_abs == pytest.approx(0.5)
+    assert found.words.startswith("Different: largest difference of a logit 0.5")
+
+
+def test_the_tolerance_decides(plain: Run):
+    other = shifted(plain, 0.01)
+    size = compare(plain, other).max_abs
+    scale = 1 + other.logits[-1, -1].abs().item()  # absolute and relative at once
+    assert compare(plain, other, tolerance=1.01 * size / scale).verdict == "allclose"
+    assert compare(plain, other, tolerance=0.99 * size / scale).verdict == "different"
+    assert compare(plain, other, tolerance=0).verdict == "different"
+    assert compare(plain, plain, tolerance=0).verdict == "bit-equal"
+
+
+def test_equal_logits_with_other_states_are_not_bit_equal(plain: Run):
+    found = compare(plain, shifted(plain, 0, states=1.0, layer=1))
+    assert (found.verdict, found.max_abs, found.first_divergence) == ("allclose", 0.0, 1)
+    assert "first at the output of layer 1" in found.words
+
+
+@pytest.mark.parametrize("tolerance", [-1e-9, -math.inf, math.inf, math.nan])
+def test_tolerances_that_mean_nothing_are_refused(plain: Run, tolerance: float):
+    with pytest.raises(RequestError, match=f"tolerance {tolerance} .*0 or more"):
+        compare(plain, plain, tolerance=tolerance)
+
+
+# ---- where runs part -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("layer", [0, 1, 2])
+def test_a_swap_at_a_layer_is_where_the_runs_part(model: LanguageModel, layer: int):
+    base = run(model, Experiment(base=SPAIN))
+    for component in ("block_output", "block_input", "mlp_output"):
+        found = compare(base, swapped(model, Slot(layer=layer, position=4, component=component)))
+        # The last token is the same in both prompts, so that the very first input does not differ.
+        if (layer, component) == (0, "block_input"):
+            assert found.verdict == "bit-equal"
+            continue
+        assert (found.verdict, found.first_divergence) == ("different", layer), component
+        assert f"first at the output of layer {layer}" in found.words
+        assert found.max_abs > 0 and found.kl >= 0
+
+
+def test_a_difference_at_a_position_that_the_answer_cannot_see_still_counts(
+    tiny_gpt2: LanguageModel, plain: Run
+):
+    other = swapped(tiny_gpt2, Slot(layer=2, position=1, source_position=2))
+    assert torch.equal(plain.logits[-1], other.logits[-1])
+    assert compare(plain, other).verdict == "different"
+    assert compare(plain, other).first_divergence == 2
+
+
+def test_prompts_of_unequal_length_are_compared_at_the_last_position(model: LanguageModel):
+    short, long = (run(model, Experiment(base=p)) for p in (SPAIN, "of The capital of Spain is"))
+    found = compare(short, long)
+    assert found.scope == "last position" and found.scope in found.words
+    assert found.verdict == "different" and found.first_divergence == 0
+    expected = (short.logits[-1].double() - long.logits[-1].double()).abs().max().item()
+    assert found.max_abs == expected
+
+
+def test_unequal_lengths_can_be_bit_equal_at_the_last_position(plain: Run):
+    cut = dataclasses.replace(plain, logits=plain.logits[1:], states=plain.states[:, 1:])
+    found = compare(plain, cut)
+    assert (found.verdict, found.scope) == ("bit-equal", "last position")
+    assert "last position" in found.words
+
+
+def test_a_comparison_has_no_direction_but_for_kl(tiny_gpt2: LanguageModel, plain: Run):
+    other = swapped(tiny_gpt2, Slot(layer=1, position=3))
+    one, two = compare(plain, other), compare(other, plain)
+    assert (one.verdict, one.max_abs, one.first_divergence) == (
+        *(two.verdict, two.max_abs, two.first_divergence),
+    )
+    assert one.kl != two.kl
+
+
+def test_models_of_different_shape_cannot_be_compared(
+    tiny_gpt2: LanguageModel, tiny_llama: LanguageModel, plain: Run
+):
+    with pytest.raises(RequestError, match=r"runs of tiny-gpt2 .* and tiny-llama .* one shape"):
+        compare(plain, run(tiny_llama, Experiment(base=SPAIN)))
+
+
+def test_number_types_are_compared_by_value(plain: Run):
+    wide = dataclasses.replace(plain, logits=plain.logits.double(), states=plain.states.double())
+    assert compare(plain, wide).verdict == compare(wide, plain).verdict == "bit-equal"
+    half = dataclasses.replace(plain, logits=plain.logits.half(), states=plain.states.half())
+    found = compare(plain, half)
+    assert found.verdict == compare(half, plain).verdict == "different"
+    assert found.first_divergence == 0 and 0 < found.max_abs < 0.1
+
+
+# ---- numbers -------------------------------------------------------------------------------------
+
+
+def kl(before: Tensor, after: Tensor) -> float:
+    """KL(after || before) in nats, by torch's own distributions."""
+    p, q = (torch.distributions.Categorical(logits=x.double()) for x in (after, before))
+    return torch.distributions.kl_divergence(p, q).item()
+
+
+def test_kl_and_frame_speak_of_the_last_position(model: LanguageModel):
+    left, right = run(model, Experiment(base=SPAIN)), swapped(model, Slot(layer=1, position=3))
+    found = compare(left, right)
+    assert found.kl == pytest.approx(kl(left.logits[-1], right.logits[-1]), rel=1e-6)
+    frame = found.frame
+    assert len(frame) == model.sites.vocabulary
+    assert frame.kl.sum() == pytest.approx(found.kl, rel=1e-6, abs=1e-12)
+    before, after = (x.logits[-1].double().softmax(-1) for x in (left, right))
+    for row in frame.head(5).itertuples():
+        assert row.before == pytest.approx(before[row.token_id].item(), rel=1e-6)
+        assert row.after == pytest.approx(after[row.token_id].item(), rel=1e-6)
+
+
+def test_repr_is_the_verdict(plain: Run):
+    assert repr(compare(plain, plain)) == f"<Comparison {compare(plain, plain).words}>"
