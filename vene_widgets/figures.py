@@ -10,13 +10,16 @@ from __future__ import annotations
 import io
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Literal
 
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import plotnine as p9
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 
 from vene_widgets import theme
 from vene_widgets.errors import RequestError, choose
@@ -62,23 +65,20 @@ def token_heatmap(frame: pd.DataFrame, title: str | None = None) -> p9.ggplot:
         ink=[theme.ink_on(colour) for colour in colours],
         key=data["token_id"].astype(str),
     )
-    return (
-        p9.ggplot(data, p9.aes("run", "key", fill="probability"))
-        + p9.geom_tile(color="white", size=0.6)
-        + p9.geom_text(p9.aes(label="number", color="ink", group=1), size=_SMALL)
-        + p9.scale_fill_gradientn(theme.SEQUENTIAL, limits=(0, top), guide=None)
-        + p9.scale_color_identity(guide=None)
-        + p9.scale_x_discrete(limits=runs, labels=[_label(run) for run in runs], expand=(0, 0))
-        + p9.scale_y_discrete(
-            limits=[*tokens][::-1], labels=[*tokens.values()][::-1], expand=(0, 0)
-        )
-        + p9.labs(title=_escape(title), subtitle="P(next token), %", x="", y="")
-        + theme.theme_vene(_TEXT)
-        + p9.theme(
-            figure_size=size_of(data, "token_heatmap", title),
-            panel_grid_major_y=p9.element_blank(),
-            axis_title=p9.element_blank(),
-        )
+    return _plot(
+        data,
+        p9.aes("run", "key", fill="probability"),
+        p9.geom_tile(color="white", size=0.6),
+        p9.geom_text(p9.aes(label="number", color="ink", group=1), size=_SMALL),
+        p9.scale_fill_gradientn(theme.SEQUENTIAL, limits=(0, top), guide=None),
+        p9.scale_color_identity(guide=None),
+        p9.scale_x_discrete(limits=runs, labels=[_label(run) for run in runs], expand=(0, 0)),
+        p9.scale_y_discrete(limits=[*tokens][::-1], labels=[*tokens.values()][::-1], expand=(0, 0)),
+        # Every tile says its number, so a colour bar would only repeat them.
+        p9.labs(title=_escape(title), subtitle="P(next token), %", x="", y=""),
+        theme.theme_vene(_TEXT),
+        theme.sized(*size_of(data, "token_heatmap", title)),
+        p9.theme(panel_grid_major_y=p9.element_blank(), axis_title=p9.element_blank()),
     )
 
 
@@ -109,37 +109,36 @@ def difference_panel(
     )
     step = _step(reach)
     breaks = [step * i for i in range(int(reach / step + 1e-9) + 1)]
-    return (
-        p9.ggplot(data, p9.aes(y="row", yend="row", color="colour"))
-        + p9.geom_segment(p9.aes(x="before", xend="after"), size=1.1)
-        + p9.geom_point(p9.aes(x="before"), size=2.1, stroke=0.6, shape="o", fill="white")
-        + p9.geom_point(p9.aes(x="after"), size=2.3, stroke=0, shape="o")
-        + p9.geom_text(p9.aes(x="column", label="change", group=1), size=_SMALL, ha="right")
-        + p9.scale_color_identity(guide=None)
-        + p9.scale_x_continuous(
+    return _plot(
+        data,
+        p9.aes(y="row", yend="row", color="colour"),
+        p9.geom_segment(p9.aes(x="before", xend="after"), size=1.1),
+        p9.geom_point(p9.aes(x="after"), size=2.6, stroke=0.3, shape="o"),
+        p9.geom_point(p9.aes(x="before"), size=2.2, stroke=0.6, shape="o", fill="white"),
+        p9.geom_text(p9.aes(x="column", label="change", group=1), size=_SMALL, ha="right"),
+        p9.scale_color_identity(guide=None),
+        p9.scale_x_continuous(
             breaks=breaks,
             labels=[f"{100 * x:.3g}" for x in breaks],
             limits=(0, 1.27 * reach),
             expand=(0.02, 0),
-        )
-        + p9.scale_y_continuous(
+        ),
+        p9.scale_y_continuous(
             breaks=list(range(1, len(data) + 1)),
             labels=[*tokens.values()][::-1],
             limits=(0.5, len(data) + 0.5),
             expand=(0, 0),
-        )
-        + p9.labs(
+        ),
+        p9.labs(
             title=_escape(title),
-            subtitle=f"○ {_label(before)}  ● {_label(after)}   right: ΔP in % points",
-            caption=_kl_words(frame, before, after),
+            subtitle=f"○ {_label(before)}   ● {_label(after)}   at the right: ΔP in % points",
+            caption=_escape(_kl_words(frame, before, after)),
             x="P(next token), %",
             y="",
-        )
-        + theme.theme_vene(_TEXT)
-        + p9.theme(
-            figure_size=size_of(frame, "difference_panel", title),
-            axis_title_y=p9.element_blank(),
-        )
+        ),
+        theme.theme_vene(_TEXT),
+        theme.sized(*size_of(frame, "difference_panel", title)),
+        p9.theme(axis_title_y=p9.element_blank()),
     )
 
 
@@ -161,46 +160,45 @@ def sweep_map(
     if not shown.of_target:
         data = data[data["target_id"] == data["target_id"].iloc[0]]
     limits, values = _fill_limits(data, shown)
-    axis = _PositionAxis(data)
-    panels = _panels(data, shown)
+    plan = _MapPlan(data, shown)
+    columns = {position: i for i, position in enumerate(plan.labels)}
     data = data.assign(
         value=values,
-        column=data["position"].map({position: i for i, position in enumerate(axis.labels)}),
-        panel=pd.Categorical(data["target_id"].map(panels), categories=[*panels.values()]),
+        column=data["position"].map(columns),
+        panel=pd.Categorical(data["target_id"].map(plan.panels), [*plan.panels.values()]),
     )
-    layers = sorted(data["layer"].unique())
     ran, missing = data[data["value"].notna()], data[data["value"].isna()]
-    plot = (
-        p9.ggplot(ran, p9.aes("column", "layer"))
-        + p9.geom_tile(p9.aes(fill="value"), color="white", size=0.3)
-        + _fill_scale(shown, limits)
-        + p9.scale_x_continuous(
-            breaks=list(range(len(axis.labels))),
-            labels=[*axis.labels.values()],
-            limits=(-0.5, len(axis.labels) - 0.5),
+    parts: list[Any] = [
+        p9.geom_tile(p9.aes(fill="value"), color="white", size=0.3 if plan.wide_rows else 0.12),
+        _fill_scale(shown, limits),
+        p9.scale_x_continuous(
+            breaks=[*columns.values()],
+            labels=[*plan.labels.values()],
+            limits=(-0.5, len(columns) - 0.5),
             expand=(0, 0),
-        )
-        + p9.scale_y_continuous(
-            breaks=_layer_breaks(layers),
-            limits=(min(layers) - 0.5, max(layers) + 0.5),
+        ),
+        p9.scale_y_continuous(
+            breaks=_layer_breaks(plan.layers),
+            limits=(plan.layers[0] - 0.5, plan.layers[-1] + 0.5),
             expand=(0, 0),
-        )
-        + p9.labs(title=_escape(title), x="token at the position that was changed", y="layer")
-        + theme.theme_vene(_TEXT)
-        + p9.theme(
-            figure_size=size_of(frame, "sweep_map", title, metric),
-            panel_grid_major_y=p9.element_blank(),
-        )
-    )
-    if len(missing):  # a cross where no run was made
-        plot += p9.geom_point(data=missing, shape="x", color=theme.QUIET, size=1.2, stroke=0.3)
-    if len(panels) > 1:
-        plot += p9.facet_wrap("panel", nrow=1)
+        ),
+        p9.labs(title=_escape(title), x="token at the position that was changed", y="layer"),
+        theme.theme_vene(_TEXT),
+        theme.sized(*size_of(frame, "sweep_map", title, metric)),
+        p9.theme(panel_grid_major_y=p9.element_blank()),
+    ]
+    if len(missing):
+        parts += [
+            p9.geom_point(data=missing, shape="x", color="#a9adb1", size=0.8, stroke=0.3),
+            p9.labs(caption="×  not run"),
+        ]
+    if len(plan.panels) > 1:
+        parts.append(p9.facet_wrap("panel", ncol=plan.across))
     elif shown.of_target:
-        plot += p9.labs(subtitle=next(iter(panels.values())))
-    if axis.turned:
-        plot += p9.theme(axis_text_x=p9.element_text(rotation=90, va="top"))
-    return plot
+        parts.append(p9.labs(subtitle=next(iter(plan.panels.values()))))
+    if plan.turned:
+        parts.append(p9.theme(axis_text_x=p9.element_text(rotation=90)))
+    return _plot(ran, p9.aes("column", "layer"), *parts)
 
 
 def distribution_dots(
@@ -231,43 +229,48 @@ def distribution_dots(
         row=data["token_id"].astype(str).map(rows)
         + data["run"].astype(str).map(offset).astype(float),
         value=data["probability"].clip(lower=floor),
-        below=data["probability"] < floor,
+        strength=np.where(data["probability"] < floor, 0.3, 1.0),
         floor=floor,
     )
-    decades = range(math.ceil(math.log10(floor) - 1e-9), 1)
-    some_below = bool(data["below"].any())
-    caption = f"At the left edge, faint: P < {100 * floor:.3g} %" if some_below else None
-    return (
-        p9.ggplot(data, p9.aes("value", "row", color="run"))
-        + p9.geom_segment(
-            p9.aes(x="floor", xend="value", yend="row"), size=0.4, alpha=0.45, show_legend=False
-        )
-        + p9.geom_point(p9.aes(shape="run", alpha="below"), size=1.9, stroke=0)
-        + p9.scale_color_manual(values=[colours[run] for run in runs], breaks=runs, name="run")
-        + p9.scale_shape_manual(values=[shapes[run] for run in runs], breaks=runs, name="run")
-        + p9.scale_alpha_manual(values=[1.0, 0.3], breaks=[False, True], guide=None)
-        + p9.scale_x_log10(
-            breaks=[10.0**d for d in decades],
-            labels=[f"{100 * 10.0**d:.6g}" for d in decades],
+    decades = [10.0**d for d in range(math.ceil(math.log10(floor) - 1e-9), 1)]
+    below = bool((data["probability"] < floor).any())
+    return _plot(
+        data,
+        p9.aes("value", "row", color="run"),
+        p9.geom_segment(
+            p9.aes(x="floor", xend="value", yend="row"), size=0.4, alpha=0.35, show_legend=False
+        ),
+        p9.geom_point(p9.aes(shape="run", alpha="strength"), size=2.1, stroke=0),
+        p9.scale_color_manual(values=[colours[run] for run in runs], breaks=runs, name="run"),
+        p9.scale_shape_manual(values=[shapes[run] for run in runs], breaks=runs, name="run"),
+        p9.scale_alpha_identity(guide=None),
+        p9.scale_x_log10(
+            breaks=decades,
+            labels=[f"{100 * decade:.6g}" for decade in decades],
             limits=(floor, 1),
             expand=(0.02, 0),
-        )
-        + p9.scale_y_continuous(
+        ),
+        p9.scale_y_continuous(
             breaks=[*rows.values()],
             labels=[*tokens.values()],
-            limits=(0.5, len(tokens) + 0.5),
+            limits=(0.4, len(tokens) + 0.6),
             expand=(0, 0),
-        )
-        + p9.labs(title=_escape(title), x="P(next token), %, log scale", y="", caption=caption)
-        + theme.theme_vene(_TEXT)
-        + p9.theme(
-            figure_size=size_of(data, "distribution_dots", title),
+        ),
+        p9.labs(
+            title=_escape(title),
+            x="P(next token), %, log scale",
+            y="",
+            caption=f"Pale, at the left edge: less than {100 * floor:.3g} %" if below else None,
+        ),
+        theme.theme_vene(_TEXT),
+        theme.sized(*size_of(data, "distribution_dots", title)),
+        p9.theme(
             axis_title_y=p9.element_blank(),
             panel_grid_major_x=p9.element_line(color=theme.FAINT, size=0.6),
             panel_grid_major_y=p9.element_blank(),
             legend_position="top",
             legend_title=p9.element_blank(),
-        )
+        ),
     )
 
 
@@ -288,16 +291,8 @@ def size_of(
     data = _checked(frame, choose(kind, NEEDS, "figure"))
     above = 0.3 if title else 0.08
     if kind == "sweep_map":
-        shown = METRICS[choose(metric, METRICS, "metric")]
-        axis = _PositionAxis(data)
-        panels = _panels(data, shown)
-        each = max(
-            axis.tile * len(axis.labels),
-            *(theme.text_width(p, _TEXT) + 0.1 for p in panels.values()),
-        )
-        layers = data["layer"].max() - data["layer"].min() + 1
-        width = 0.55 + len(panels) * (each + 0.1) + max(0.75, _width([shown.axis], _SMALL) + 0.15)
-        height = above + 0.65 + axis.height + max(1.2, layers * (0.26 if layers <= 12 else 0.15))
+        width, height = _MapPlan(data, METRICS[choose(metric, METRICS, "metric")]).size
+        height += above
     else:
         tokens = _token_labels(data)
         labels = _width(tokens.values(), _SMALL)
@@ -322,30 +317,35 @@ def size_of(
 def beside(left: p9.ggplot, right: p9.ggplot) -> Any:
     """Two figures side by side, as one composition with room for both."""
     sizes = [plot.theme.getp("figure_size") for plot in (left, right)]
-    size = 2 * max(width for width, _ in sizes), max(height for _, height in sizes)
-    return left | (right + p9.theme(figure_size=size))
+    size = theme.sized(2 * max(width for width, _ in sizes), max(height for _, height in sizes))
+    return (left + size) | (right + size)
 
 
 def png(plot: Any, dpi: float = 110) -> bytes:
     """Draw a figure or composition as PNG; no pyplot figure stays open."""
-    return _saved(plot, "png", dpi)
+    file = io.BytesIO()
+    with _drawn(plot, dpi) as figure:
+        # Straight to the canvas: `savefig` lays the figure out and draws it twice.
+        FigureCanvasAgg(figure).print_png(file)
+    return file.getvalue()
 
 
 def svg(plot: Any) -> str:
     """Draw a figure or composition as SVG with real text; equal figures give equal files."""
-    return _saved(plot, "svg", 72).decode()
+    file = io.BytesIO()
+    with _drawn(plot, 72) as figure:
+        figure.savefig(file, format="svg", metadata={"Date": None})
+    return file.getvalue().decode()
 
 
-def _saved(plot: Any, kind: str, dpi: float) -> bytes:
+@contextmanager
+def _drawn(plot: Any, dpi: float) -> Iterator[Figure]:
+    """The matplotlib figure of a plot; plotnine has closed it for pyplot already."""
     settings: dict[Any, Any] = {"svg.fonttype": "none", "svg.hashsalt": "vene_widgets"}
-    metadata = {"Date": None} if kind == "svg" else None
     with warnings.catch_warnings(), mpl.rc_context(settings):
         # A title may hold characters that no font here has; labels never do (theme.drawable).
         warnings.filterwarnings("ignore", r"Glyph \d+ .*missing from font")
-        figure = (plot + p9.theme(dpi=dpi)).draw()
-        file = io.BytesIO()
-        figure.savefig(file, format=kind, dpi=dpi, metadata=metadata)
-    return file.getvalue()
+        yield (plot + p9.theme(dpi=dpi)).draw()
 
 
 def alt_text(
@@ -391,31 +391,32 @@ def alt_text(
 
 
 def _sweep_words(data: Any, metric: Metric) -> str:
-    """Where a sweep's values are largest and smallest, and where each target is the answer."""
+    """Where a sweep's values are smallest and largest, and where each target is the answer."""
     layers, positions = sorted(data["layer"].unique()), data["position"].nunique()
-    words = [f"Map of {metric.axis} over layers {_ranges(layers)} and {positions} token positions."]
-    for target, cells in data.groupby("target_id", sort=False):
+    words = [f"Map of {metric.title} over {_layers(layers)} and {positions} token positions."]
+    say = _saying(metric)
+    for n, (target, cells) in enumerate(data.groupby("target_id", sort=False)):
         ran = cells[cells[metric.column].notna()]
         if ran.empty:
             return f"{words[0]} No cell was run."
-        first = ran.iloc[0]
         values = ran[metric.column].astype(float)
-        most, least = (ran.loc[i] for i in (values.idxmax(), values.idxmin()))
-        show = _percent_of(metric)
-        name = f"{first['target_label']} ({_percent(first['base_probability'])} % in the base run)"
-        words.append(
-            (f"For {name}: from" if metric.of_target else "From")
-            + f" {show(least[metric.column])} at layer {least['layer']}, {_place(least)},"
-            + f" to {show(most[metric.column])} at layer {most['layer']}, {_place(most)}."
-        )
+        least, most = (ran.loc[i] for i in (values.idxmin(), values.idxmax()))
+        name = ran["target_label"].iloc[0]
+        base = f"{name} ({_percent(ran['base_probability'].iloc[0])} % in the base run)"
+        if n == 0 or metric.of_target:
+            words.append(
+                (f"For {base}: from" if metric.of_target else "From")
+                + f" {say(least[metric.column])} at {_place(least)}, layer {least['layer']},"
+                + f" to {say(most[metric.column])} at {_place(most)}, layer {most['layer']}."
+            )
         won = ran[ran["best_id"] == target]
         where = [
-            f"{_place(part.iloc[0])} in layers {_ranges(sorted(part['layer']))}"
+            f"{_place(part.iloc[0])} in {_layers(sorted(part['layer']))}"
             for _, part in won.groupby("position")
         ]
         more = f" and {len(where) - 6} more positions" if len(where) > 6 else ""
         words.append(
-            f"{first['target_label']} is the most likely token in {len(won)} of {len(ran)} cells"
+            f"{name} is the most likely token in {len(won)} of {len(ran)} cells"
             + (f": {'; '.join(where[:6])}{more}." if where else ".")
         )
     return " ".join(words)
@@ -474,20 +475,49 @@ def _escape(title: str | None) -> str | None:
     return None if title is None else title.replace("$", r"\$")
 
 
-class _PositionAxis:
-    """The x axis of a sweep: labels by position, tile width and label height in inches."""
+def _plot(data: Any, mapping: Any, *parts: Any) -> p9.ggplot:
+    """A plot with all its parts added in one step: every single `+` copies the whole plot."""
+    return p9.ggplot(data, mapping) + list(parts)
 
-    def __init__(self, data: Any) -> None:
+
+class _MapPlan:
+    """How a sweep's map is laid out: everything that both its parts and its size depend on.
+
+    Attributes:
+        layers: those of the frame, sorted.
+        panels: target id -> title of its panel.
+        labels: position -> label on the x axis.
+        turned: whether these stand upright.
+        wide_rows: whether the layers are few.
+        across: panels next to each other.
+        size: width and height in inches, without a title.
+    """
+
+    def __init__(self, data: Any, metric: Metric) -> None:
+        self.layers = sorted(int(layer) for layer in data["layer"].unique())
+        self.panels = _panels(data, metric)
         first = data.drop_duplicates("position").sort_values("position")
         pairs = [
             (int(p), _label(t)) for p, t in zip(first["position"], first["label"], strict=True)
         ]
         widest = _width([text for _, text in pairs], _SMALL)
-        self.turned = widest > 0.85 or (widest + 0.1) * len(pairs) > 6
-        join = "{1} {0}" if self.turned else "{1}\n{0}"
+        self.turned = widest > 0.85 or (widest + 0.12) * len(pairs) > 6
+        join = "{1}  {0}" if self.turned else "{1}\n{0}"
         self.labels = {position: join.format(position, text) for position, text in pairs}
-        self.tile = 0.22 if self.turned else max(0.42, widest + 0.12)
-        self.height = _width(self.labels.values(), _SMALL) if self.turned else 0.28
+        tile = 0.18 if self.turned else max(0.42, widest + 0.12)
+        below = _width(self.labels.values(), _SMALL) if self.turned else 0.28
+
+        count = self.layers[-1] - self.layers[0] + 1
+        self.wide_rows = count <= 16
+        rows = max(1.2, count * (0.25 if self.wide_rows else 0.13))
+        each = max(tile * len(pairs), *(_width([p], _TEXT) + 0.1 for p in self.panels.values()))
+        self.across = max(1, min(len(self.panels), int(9 / each)))
+        down = math.ceil(len(self.panels) / self.across)
+        bar = max(0.6, _width([metric.axis], _SMALL)) + 0.3
+        self.size = (
+            0.6 + self.across * (each + 0.14) + bar,
+            0.65 + below + down * (rows + 0.35),
+        )
 
 
 def _panels(data: Any, metric: Metric) -> dict[int, str]:
@@ -530,7 +560,9 @@ def _fill_scale(metric: Metric, limits: tuple[float, float]) -> Any:
             **options,
         )
     palette = theme.DIVERGING if metric.diverging else theme.SEQUENTIAL
-    breaks = list(np.linspace(*limits, 5))
+    step = _step(limits[1])
+    counts = range(-int(limits[1] / step + 1e-9), int(limits[1] / step + 1e-9) + 1)
+    breaks = [step * n for n in counts if n >= 0 or metric.diverging]
     sign = "+" if metric.diverging else ""
     labels = [f"{b:{sign}.3g}".replace("-", "−") if b else "0" for b in breaks]
     return p9.scale_fill_gradientn(palette, breaks=breaks, labels=labels, **options)
@@ -545,19 +577,17 @@ def _layer_breaks(layers: Sequence[int]) -> list[int]:
 
 
 def _ceiling(value: float, most: float = 1.0) -> float:
-    """The next number of the form 1, 1.5, 2, 3, 4, 5, 6, 8 x 10ⁿ, at most `most`."""
+    """The next multiple of half the leading digit's unit, at most `most`: the end of a scale."""
     if not value > 1e-12:
         return 1.0
-    power = 10.0 ** math.floor(math.log10(value))
-    fits = (
-        step * power for step in (1, 1.5, 2, 3, 4, 5, 6, 8, 10) if step * power >= value * 0.999
-    )
-    return min(next(fits), most)
+    power = 10.0 ** math.floor(math.log10(value) - 1e-9)
+    return min(math.ceil(2 * value / power - 1e-9) / 2 * power, most)
 
 
 def _step(reach: float) -> float:
-    """Distance of the breaks on an axis from 0 to `reach`: at most five of them."""
-    return next(s for s in (1e-5, 1e-4, 1e-3, 0.01, 0.02, 0.05, 0.1, 0.2, 0.25) if reach / s < 5.01)
+    """Distance of the breaks on a scale from 0 to `reach`: two to five of them."""
+    power = 10.0 ** math.floor(math.log10(reach))
+    return next(s * power for s in (0.2, 0.25, 0.5, 1, 2, 2.5) if reach / (s * power) < 4.6)
 
 
 def _percent(probability: float) -> str:
@@ -575,7 +605,7 @@ def _points(delta: float) -> str:
     return "0.0" if delta == 0 else f"{100 * delta:+.1f}".replace("-", "−")
 
 
-def _percent_of(metric: Metric) -> Any:
+def _saying(metric: Metric) -> Callable[[Any], str]:
     """How a metric's value is said in words."""
     if metric.name == "probability":
         return lambda value: f"{_percent(float(value))} %"
@@ -597,15 +627,16 @@ def _place(row: Any) -> str:
     return f"{row['label']} ({row['position']})"
 
 
-def _ranges(numbers: Sequence[int]) -> str:
-    """`0–3, 5` for 0, 1, 2, 3, 5."""
+def _layers(numbers: Sequence[int]) -> str:
+    """`layers 0–3, 5` for 0, 1, 2, 3, 5."""
     runs: list[list[int]] = []
     for number in numbers:
         if runs and number == runs[-1][-1] + 1:
             runs[-1].append(number)
         else:
             runs.append([number])
-    return ", ".join(str(r[0]) if len(r) == 1 else f"{r[0]}–{r[-1]}" for r in runs)
+    listed = ", ".join(str(r[0]) if len(r) == 1 else f"{r[0]}–{r[-1]}" for r in runs)
+    return f"layer{'s' if len(numbers) > 1 else ''} {listed}"
 
 
 def _width(texts: Any, size: float) -> float:

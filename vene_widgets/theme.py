@@ -143,36 +143,64 @@ def _font(name: str) -> FT2Font:
     return FT2Font(font_manager.findfont(name))
 
 
-def theme_vene(base_size: int = 9, background: str = "white") -> p9.theme:
-    """The theme of every figure on screens and slides: quiet, no boxes, a faint grid.
-
-    Args:
-        base_size: of the text, in points.
-        background: of the whole figure; `"none"` for none.
-    """
-    blank, text = p9.element_blank(), p9.element_text
-    small = 0.9 * base_size
+def theme_vene(base_size: int = 9) -> p9.theme:
+    """The theme of every figure: quiet, no boxes, a faint grid. `base_size` is in points."""
+    blank, text, small = p9.element_blank(), p9.element_text, 0.9 * base_size
     return p9.theme_void(base_size=base_size) + p9.theme(
         text=text(family=families(), color=INK, size=base_size),
         axis_text_x=text(size=small, va="top", margin=margin(t=3)),
         axis_text_y=text(size=small, ha="right", margin=margin(r=4)),
-        axis_title_x=text(size=small, color=QUIET, va="bottom", margin=margin(t=4)),
-        axis_title_y=text(size=small, color=QUIET, rotation=90, margin=margin(r=4)),
+        axis_title_x=text(size=small, color=QUIET, va="bottom"),
+        axis_title_y=text(size=small, color=QUIET, rotation=90),
         legend_key=blank,
         legend_text=text(size=small, margin=margin(l=3, t=1, b=1)),
+        legend_ticks=blank,
         legend_title=text(size=small, color=QUIET, ha="left", margin=margin(b=5)),
         panel_grid_major_y=p9.element_line(color=FAINT, size=0.6),
-        plot_background=p9.element_rect(fill=background, color="none"),
-        plot_caption=text(size=small, color=QUIET, ha="left", margin=margin(t=6)),
-        plot_margin=0.02,
-        plot_subtitle=text(size=small, color=QUIET, ha="left", margin=margin(b=6)),
-        plot_title=text(size=1.15 * base_size, weight="bold", ha="left", margin=margin(b=4)),
+        plot_background=p9.element_rect(fill="white", color="none"),
+        plot_caption=text(size=small, color=QUIET, ha="left"),
+        plot_subtitle=text(size=small, color=QUIET, ha="left"),
+        plot_title=text(size=1.15 * base_size, weight="bold", ha="left"),
         plot_title_position="plot",
         plot_caption_position="plot",
         strip_text=text(size=base_size, margin=margin(b=4)),
     )
 
 
+def sized(width: float, height: float) -> p9.theme:
+    """Figure size in inches, with the outer margins that look the same at every size.
+
+    plotnine counts these margins in parts of the figure's width, so they depend on it.
+    """
+
+    def gap(t: float = 0, r: float = 0, b: float = 0) -> margin:
+        return margin(t=t / width, r=r / width, b=b / width, unit="fig")
+
+    return p9.theme(
+        figure_size=(width, height),
+        plot_margin=0.09 / width,
+        legend_box_spacing=0.14 / width,
+        panel_spacing=0.14 / width,
+        axis_title_x=p9.element_text(margin=gap(t=0.06)),
+        axis_title_y=p9.element_text(margin=gap(r=0.06)),
+        plot_caption=p9.element_text(margin=gap(t=0.1)),
+        plot_subtitle=p9.element_text(margin=gap(b=0.1)),
+        plot_title=p9.element_text(margin=gap(b=0.08)),
+    )
+
+
 def theme_paper(base_size: int = 7) -> p9.theme:
-    """`theme_vene` for print: small type and no background. Add it to any figure."""
-    return theme_vene(base_size, background="none")
+    """What print changes: smaller type and no background. Add it to any figure."""
+    text = p9.element_text
+    small = text(size=0.9 * base_size)
+    return p9.theme(
+        axis_text=small,
+        axis_title=small,
+        legend_text=small,
+        legend_title=small,
+        plot_background=p9.element_rect(fill="none", color="none"),
+        plot_caption=small,
+        plot_subtitle=small,
+        plot_title=text(size=1.15 * base_size),
+        strip_text=text(size=base_size),
+    )
