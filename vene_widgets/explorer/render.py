@@ -8,6 +8,7 @@ length.
 
 from __future__ import annotations
 
+import contextlib
 import pickle
 import struct
 import subprocess
@@ -123,13 +124,7 @@ class Painter:
                     while len(self._pictures) > KEPT_PICTURES:
                         self._pictures.popitem(last=False)
             done(picture, error)
-        child, self._child = self._child, None
-        if child:
-            child.kill()
-            child.wait()
-            for stream in (child.stdin, child.stdout):
-                if stream:
-                    stream.close()
+        self._end_child()
 
     def _paint(self, order: Order) -> tuple[Picture | None, str | None]:
         """Have the child draw; when it died over it, once more in a new one."""
@@ -140,8 +135,7 @@ class Painter:
                 send(child.stdin, order)
                 answer = receive(child.stdout)
             except (OSError, EOFError, ValueError) as error:
-                child.kill()
-                code = child.wait()
+                code = self._end_child()
                 reason = f"the figure process ended with code {code} ({error or 'no answer'})"
                 if self._closed:
                     break
@@ -151,6 +145,7 @@ class Painter:
 
     def _ensure_child(self) -> subprocess.Popen[bytes]:
         if self._child is None or self._child.poll() is not None:
+            self._end_child()
             self._child = subprocess.Popen(
                 [sys.executable, "-m", "vene_widgets.explorer.render"],
                 stdin=subprocess.PIPE,
@@ -158,6 +153,18 @@ class Painter:
                 stderr=subprocess.DEVNULL,
             )
         return self._child
+
+    def _end_child(self) -> int | None:
+        """End the child if there is one, and close its streams; its exit code."""
+        child, self._child = self._child, None
+        if child is None:
+            return None
+        child.kill()
+        for stream in (child.stdin, child.stdout):
+            if stream:
+                with contextlib.suppress(OSError):  # what was not yet written is of no use now
+                    stream.close()
+        return child.wait()
 
 
 _shared: dict[str, Any] = {"painter": None, "clients": set()}
