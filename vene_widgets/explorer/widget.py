@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 STATIC = Path(__file__).parent.parent / "static"
 
-FIRST_WAIT = 1.5
+FIRST_WAIT = 3.0
 """Seconds for which `explore` waits for its map, so that it appears filled and is saved filled."""
 
 KEPT_RUNS = 16

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import threading
+import weakref
 from collections.abc import Callable, Generator
 
 Job = Callable[[], Generator[None, None, None]]
@@ -31,6 +33,7 @@ class Worker:
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._work, name="vene-worker", daemon=True)
         self._thread.start()
+        _workers.add(self)
 
     def submit(self, kind: str, job: Job) -> None:
         """Queue a job in place of any other of its kind; returns at once."""
@@ -121,6 +124,16 @@ class Worker:
                     self._running.pop(kind, None)
                     self._dropped.discard(kind)
                     self._changed.notify_all()
+
+
+_workers: weakref.WeakSet[Worker] = weakref.WeakSet()
+
+
+@atexit.register
+def _close_all() -> None:
+    """A thread that is inside torch when the interpreter ends would abort the process."""
+    for worker in list(_workers):
+        worker.close()
 
 
 def _started(job: Job) -> Generator[None, None, None]:
