@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import math
+import re
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -222,6 +223,7 @@ def distribution_dots(
         raise RequestError(f"floor={floor} does not fit; a probability between 0 and 1 is needed.")
     tokens, runs = _token_labels(data), _runs(data)
     colours, shapes = theme.run_styles(runs)
+    names = [_label(run) for run in runs]
     rows = {key: len(tokens) - i for i, key in enumerate(tokens)}
     gap = min(0.2, 0.7 / len(runs))
     offset = {run: gap * ((len(runs) - 1) / 2 - i) for i, run in enumerate(runs)}
@@ -241,8 +243,9 @@ def distribution_dots(
             p9.aes(x="floor", xend="value", yend="row"), size=0.4, alpha=0.35, show_legend=False
         ),
         p9.geom_point(p9.aes(shape="run", alpha="strength"), size=2.1, stroke=0),
-        p9.scale_color_manual(values=[colours[run] for run in runs], breaks=runs, name="run"),
-        p9.scale_shape_manual(values=[shapes[run] for run in runs], breaks=runs, name="run"),
+        # Equal names and labels make one legend of the two scales.
+        p9.scale_color_manual([colours[run] for run in runs], breaks=runs, labels=names),
+        p9.scale_shape_manual([shapes[run] for run in runs], breaks=runs, labels=names),
         p9.scale_alpha_identity(guide=None),
         p9.scale_x_log10(
             breaks=decades,
@@ -335,7 +338,21 @@ def svg(plot: Any) -> str:
     file = io.BytesIO()
     with _drawn(plot, 72) as figure:
         figure.savefig(file, format="svg", metadata={"Date": None})
-    return file.getvalue().decode()
+    return _shorter(file.getvalue().decode())
+
+
+def _shorter(text: str) -> str:
+    """The same SVG in fewer bytes: coordinates to 0.01 points, the font named once.
+
+    Verdana has DejaVu's widths, for screens that lack it.
+    """
+    fonts = ", ".join([*theme.families(), "Verdana", "sans-serif"])
+    text = re.sub(r"(<text [^>]*)font-family: [^;]*; ", r"\1", text)
+    text = re.sub(r' transform="rotate\(-?0 [^"]*"', "", text)
+    text = text.replace("<svg ", f'<svg font-family="{fonts}" ', 1)
+    number = re.compile(r"(\d+\.\d\d)\d+")
+    places = re.compile(r' (?:d|x|y|width|height|transform)="[^"]*"')
+    return places.sub(lambda place: number.sub(r"\1", place[0]), text)
 
 
 @contextmanager
@@ -528,9 +545,10 @@ def _panels(data: Any, metric: Metric) -> dict[int, str]:
     labels = _distinct(
         dict(zip(first["target_id"].astype(str), first["target_label"], strict=True))
     )
+    was = "base" if metric.name == "probability" else "base P"
     return {
-        int(key): f"{metric.title.replace('(t)', f'({label})').replace('of t', f'of {label}')}"
-        f", base {_percent(base)} %"
+        int(key): f"{metric.title.replace('(t)', f'({label})').replace('of t', f'of {label}')}, "
+        f"{was} {_percent(base)} %"
         for (key, label), base in zip(labels.items(), first["base_probability"], strict=True)
     }
 
@@ -551,7 +569,8 @@ def _fill_scale(metric: Metric, limits: tuple[float, float]) -> Any:
     bar = p9.guide_colorbar(display="rectangles", nbin=25)
     options: dict[str, Any] = {"limits": limits, "guide": bar, "name": metric.axis}
     if metric.name == "rank":
-        breaks = [10.0**d for d in range(math.floor(math.log10(limits[1])) + 1)]
+        steps = (1, 2, 5) if limits[1] < 100 else (1,)
+        breaks = [s * 10.0**d for d in range(5) for s in steps if s * 10.0**d <= limits[1]]
         return p9.scale_fill_gradientn(
             theme.SEQUENTIAL[::-1],
             trans="log10",

@@ -84,8 +84,8 @@ def fill_colours(positions: Sequence[float], palette: Sequence[str]) -> list[str
 
 
 def ink_on(colour: str) -> str:
-    """White or dark text, whichever contrasts more with a background (WCAG 2.1)."""
-    return max(("#ffffff", INK), key=lambda ink: contrast(ink, colour))
+    """White or black text, whichever contrasts more with a background: always 4.5 at least."""
+    return max(("#ffffff", "#000000"), key=lambda ink: contrast(ink, colour))
 
 
 def contrast(one: str, other: str) -> float:
@@ -128,13 +128,12 @@ def text_width(text: str, size: float) -> float:
 
 @cache
 def _advance(character: str) -> float:
-    """Width of one character in ems, in the first font that has it."""
-    font = next(
-        (f for f in map(_font, families()) if f.get_char_index(ord(character))),
-        _font("DejaVu Sans"),
-    )
-    font.set_size(1000, 72)
-    return font.load_char(ord(character)).linearHoriAdvance / 65536 / 1000
+    """Width of one character in ems, in the first font that has it; 1 where none has."""
+    for font in map(_font, families()):
+        if font.get_char_index(ord(character)):
+            font.set_size(1000, 72)
+            return font.load_char(ord(character)).linearHoriAdvance / 65536 / 1000
+    return 1.0
 
 
 @cache
