@@ -7,6 +7,7 @@ environment variable VENE_SHOTS names, else to the test's temporary folder.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import secrets
@@ -38,6 +39,7 @@ FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
+THEME = "lab/api/settings/@jupyterlab/apputils-extension:themes"
 START_SECONDS = 90  # a cold JupyterLab on a busy machine
 CELL_SECONDS = 120
 
@@ -109,7 +111,7 @@ class Server:
             if self._process.poll() is not None:
                 pytest.fail(f"JupyterLab ended before it answered:\n{self.tail()}")
             try:
-                urllib.request.urlopen(f"{self.url}/api?token={self.token}", timeout=5)  # noqa: S310
+                self.ask("GET", "api")
                 return
             except (urllib.error.URLError, OSError):
                 time.sleep(0.2)
@@ -119,6 +121,16 @@ class Server:
         """The end of the server's log, the kernels' standard error included."""
         text = self.log.read_text(errors="replace") if self.log.exists() else ""
         return "\n".join(text.splitlines()[-lines:])
+
+    def ask(self, method: str, path: str, body: str | None = None) -> str:
+        """Ask the server's REST interface; the text of its answer."""
+        request = urllib.request.Request(  # noqa: S310
+            f"{self.url}/{path}?token={self.token}",
+            method=method,
+            data=None if body is None else body.encode(),
+        )
+        with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
+            return answer.read().decode()
 
     def stop(self) -> None:
         """End the server; it ends its kernels."""
@@ -150,6 +162,11 @@ class Lab:
     def _keep(self, message: Any) -> None:
         if message.type == "error":
             self.problems.append(f"{message.text} ({message.location.get('url', '')})")
+
+    def use_theme(self, name: str) -> None:
+        """Choose a theme by name, such as `JupyterLab Dark`, for pages opened after this."""
+        settings = json.dumps({"raw": json.dumps({"theme": name})})
+        self.server.ask("PUT", THEME, settings)
 
     def open(self, cells: Sequence[str], name: str = "test.ipynb") -> Path:
         """Write a notebook of code cells and open it, its kernel started; the file's path."""
@@ -299,6 +316,7 @@ def lab(
             print(f"the end of the server's log:\n{lab_server.tail()}")
     finally:
         context.close()
+        lab_server.ask("PUT", THEME, '{"raw": "{}"}')
         _shut_down_kernels(lab_server)
 
 
@@ -313,14 +331,8 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
 
 def _shut_down_kernels(server: Server) -> None:
     """End every session of the server, so that no test pays for the kernels of another."""
-    import json
-
-    token = f"token={server.token}"
-    with urllib.request.urlopen(f"{server.url}/api/sessions?{token}", timeout=10) as answer:  # noqa: S310
-        sessions = json.load(answer)
-    for session in sessions:
-        where = f"{server.url}/api/sessions/{session['id']}?{token}"
-        urllib.request.urlopen(urllib.request.Request(where, method="DELETE"), timeout=30)  # noqa: S310
+    for session in json.loads(server.ask("GET", "api/sessions")):
+        server.ask("DELETE", f"api/sessions/{session['id']}")
 
 
 def _free_port() -> int:

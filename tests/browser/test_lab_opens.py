@@ -28,3 +28,12 @@ def test_the_kernel_is_the_python_that_runs_the_tests(lab: Any):
     lab.open(["import sys\nprint(sys.prefix)"])
     lab.run_all()
     assert lab.text(0) == sys.prefix
+
+
+@pytest.mark.parametrize(("theme", "light"), [("JupyterLab Dark", "false"), (None, "true")])
+def test_a_theme_lasts_for_one_test(lab: Any, theme: str | None, light: str):
+    if theme:
+        lab.use_theme(theme)
+    lab.open(["1"])
+    where = lab.page.locator(f'body[data-jp-theme-light="{light}"]')
+    where.wait_for(state="attached")  # the body itself has no height
