@@ -223,7 +223,7 @@ def compose(order: Order) -> Any:
     if order.kind == "result":
         heatmap = figures.token_heatmap(order.frames["token_heatmap"])
         panel = figures.difference_panel(order.frames["difference_panel"], **order.options)
-        return heatmap | panel
+        return figures.beside(heatmap, panel)
     options = order.options if order.kind in ("difference_panel", "sweep_map") else {}
     return getattr(figures, order.kind)(order.frames[order.kind], **options)
 
