@@ -304,7 +304,8 @@ def prepare(checked: SweepPlan) -> Prepared:
     model = checked.model
     sites = [checked.site(layer) for layer in dict.fromkeys(checked.layers)]
     source_states, source_logits = _plain(model, checked.source, sites)
-    slow = why_not(model)
+    with model.lock:  # another thread's run would have our own hooks on the model just now
+        slow = why_not(model)
     if slow is None:
         base = trace(model, checked.base_prompt, sites)
         return Prepared(checked, base.logits, source_logits, base.states, source_states, base, None)
