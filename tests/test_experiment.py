@@ -24,7 +24,8 @@ SPAIN, ITALY, FRANCE = (f"The capital of {c} is" for c in ("Spain", "Italy", "Fr
 names = st.text(min_size=1, max_size=12)
 prompts = st.text(min_size=1, max_size=20)
 ints = st.integers(-20, 20)
-positions = st.one_of(ints, st.lists(ints, min_size=1, max_size=4), st.text(max_size=6))
+several = st.lists(ints, min_size=1, max_size=4).map(tuple)
+positions = st.one_of(ints, several, st.text(max_size=6))
 
 
 @st.composite

@@ -178,6 +178,7 @@ def test_heads_are_consecutive_parts_of_the_whole(
         if component in ("head_key_output", "head_value_output")
         else model.sites.heads
     )
+    assert count
     sites = [model.sites.site(1, component, head) for head in range(count)]
     found = recorded(model, sites)
     assert torch.equal(torch.cat([found[site] for site in sites], -1), states[1, HEADS[component]])
