@@ -68,8 +68,8 @@ browser: $(VENV)/.dev $(BUNDLE) chromium ## pytest in a real JupyterLab with a r
 notebooks: $(VENV)/.dev $(BUNDLE) ## run every notebook from top to bottom
 	$(PY) -m pytest -m notebook $(PYTEST_ARGS)
 
-bench: $(VENV)/.dev $(BUNDLE) ## time sweeps and clicks; prints a table, judges nothing
-	$(PY) -m tests.bench
+bench: $(VENV)/.dev $(BUNDLE) ## run tests/bench/bench_*.py, each prints a table and judges nothing
+	@set -e; for file in tests/bench/bench_*.py; do echo "== $$file"; $(PY) $$file; done
 
 build: $(VENV)/.dev js/node_modules/.installed ## sdist and wheel, in dist/
 	$(NPM) run --silent build
