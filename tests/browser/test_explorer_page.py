@@ -131,9 +131,6 @@ def test_a_click_is_answered_while_a_cell_runs(lab: Any) -> None:
     lab.page.locator(".vene-sentence", has_text="after block 1").wait_for(timeout=10_000)
     exact(lab)
     assert lab.page.locator(".jp-InputPrompt", has_text="[*]").count() == 1
-    lab.page.keyboard.press("Escape")
-    lab.page.get_by_role("menuitem", name="Kernel", exact=True).click()
-    lab.page.get_by_role("menuitem", name="Interrupt Kernel", exact=True).click()
 
 
 def test_tokens_are_text_and_errors_stand_on_the_screen(lab: Any) -> None:
@@ -155,10 +152,8 @@ explorer
 
 
 def test_dark_theme(lab: Any) -> None:
+    lab.use_theme("JupyterLab Dark")
     lab.open([OPEN])
-    lab.page.get_by_role("menuitem", name="Settings", exact=True).click()
-    lab.page.get_by_role("menuitem", name="Theme", exact=True).hover()
-    lab.page.get_by_role("menuitem", name="JupyterLab Dark", exact=True).click()
     lab.run_cell(0)
     exact(lab)
     tile(lab, 1, 3).click()

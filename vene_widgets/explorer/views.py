@@ -182,15 +182,15 @@ def differences(result: Result) -> list[wire.Difference]:
     )
     return [
         wire.Difference(
-            token_id=int(row.token_id),
-            label=row.label,
-            before=float(row.before),
-            after=float(row.after),
-            kl=float(row.kl),
-            rank_before=int(row.rank_before),
-            rank_after=int(row.rank_after),
+            token_id=int(row["token_id"]),
+            label=row["label"],
+            before=row["before"],
+            after=row["after"],
+            kl=row["kl"],
+            rank_before=int(row["rank_before"]),
+            rank_after=int(row["rank_after"]),
         )
-        for row in frame.itertuples()
+        for row in frame.to_dict("records")
     ]
 
 

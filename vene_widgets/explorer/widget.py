@@ -104,6 +104,7 @@ class Explorer(anywidget.AnyWidget):
         self._worker = Worker(("answer", "sweep"), self._failed)
         self._painter = render.hire(self)
         self._ready = True
+        self._be_heard_while_a_cell_runs()
         self.on_msg(self._receive)
         self._begin()
 
@@ -207,6 +208,16 @@ class Explorer(anywidget.AnyWidget):
         else:
             reply = wire.Reply(id=name, ok=True)
         self.send(reply.model_dump())
+
+    def _be_heard_while_a_cell_runs(self) -> None:
+        """Let the front end's own choice of subshell stand.
+
+        JupyterLab sends widget messages on a subshell, which answers while a cell runs. ipykernel
+        7.4 sends them back to the shell that last published on the comm, which is the main one, and
+        there they wait for the cell. Our handler only queues, so any shell may run it.
+        """
+        if hasattr(self.comm, "_reply_subshell_for"):
+            self.comm._reply_subshell_for = lambda _data, default: default  # type: ignore[union-attr]
 
     def _obey(self, request: wire.Request) -> None:
         if isinstance(request, wire.SetExperiment):
