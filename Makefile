@@ -13,6 +13,9 @@ DEMO_ARGS ?=
 # Arguments of pytest in `make test` and its parts, for instance PYTEST_ARGS="-x -k sweep".
 PYTEST_ARGS ?=
 
+# Threads of torch that wait sleep: the gates share their cores with a browser and several kernels.
+export OMP_WAIT_POLICY ?= PASSIVE
+
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint types js unit browser notebooks bench build clean \
   lint-python lint-js types-python types-js types-wire chromium
