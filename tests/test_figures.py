@@ -370,11 +370,17 @@ def test_repeated_words_keep_their_positions():
 def test_heatmap_says_every_probability_and_puts_the_likeliest_on_top():
     frame = token_frame(5, 2)
     figure = drawn(plot("token_heatmap", frame))
-    rows = [t.get_text() for t in tick_labels(figure, "y")[0]]
-    first = frame["token_id"].iloc[0]
-    assert rows[-1] == figures._label(frames.visible(text(first)))  # ticks go upwards
-    numbers = [t.get_text() for ax in figure.axes for t in ax.texts]
-    assert sorted(numbers) == sorted(figures._percent(p) for p in frame["probability"])
+    names = {round(t.get_position()[1]): t.get_text() for t in tick_labels(figure, "y")[0]}
+    runs = {round(t.get_position()[0]): t.get_text() for t in tick_labels(figure, "x")[0]}
+    said = {
+        (names[round(t.get_position()[1])], runs[round(t.get_position()[0])]): t.get_text()
+        for t in figure.axes[0].texts
+    }
+    assert said == {
+        (figures._label(row.label), row.run): figures._percent(row.probability)
+        for row in frame.itertuples()
+    }
+    assert names[max(names)] == figures._label(frame["label"].iloc[0])  # most likely on top
     assert [t.get_text() for t in tick_labels(figure, "x")[0]] == ["base", "source"]
 
 
