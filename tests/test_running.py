@@ -440,6 +440,23 @@ def test_runs_see_what_the_users_own_hooks_do(tiny: LanguageModel):
     assert torch.equal(everything.logits, plain(model, ITALY))
 
 
+def test_a_slot_writes_on_a_copy_of_what_others_hold(tiny: LanguageModel):
+    """One tensor is block 0's output and block 1's input: only the latter is swapped."""
+    model = LanguageModel("watched", copy.deepcopy(tiny.model), tiny.tokenizer)
+    kept: list[Tensor] = []
+
+    def keep(_module: nn.Module, _args: Any, output: Any) -> None:
+        kept.append(output[0] if isinstance(output, tuple) else output)
+
+    block = model.model.get_submodule(f"{model.sites.architecture.blocks}.0")
+    block.register_forward_hook(keep)
+    result = run(model, swapped(swap(1, 3, "block_input")))
+    base = run(tiny, Experiment(base=SPAIN))
+    assert torch.equal(kept[-1][0], base.states[0])
+    assert torch.equal(result.states[0], base.states[0])
+    assert not torch.equal(result.states[1], base.states[1])
+
+
 def test_a_run_agrees_with_hooks_written_by_hand(tiny: LanguageModel):
     """The interchange once more, with nothing of the package in it but the module's name."""
     path = f"{tiny.sites.architecture.blocks}.1.mlp"
