@@ -6,7 +6,7 @@ the rest against a model and returns integers only, so that nothing downstream h
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -42,6 +42,9 @@ def plain_ints(value: Any) -> Any:
 Positions = Annotated[int | tuple[int, ...] | str, BeforeValidator(plain_ints)]
 """An int (negative counts from the end), several ints, or a token's text that occurs once."""
 
+Where = int | Sequence[int] | str
+"""Positions as a user may write them."""
+
 Name = Annotated[str, Field(min_length=1, max_length=80)]
 
 
@@ -73,6 +76,22 @@ class Slot(BaseModel):
     intervention: str = "vanilla"
     group: Name | None = None
     skip: bool = False
+
+    if TYPE_CHECKING:  # what validation accepts, which is more than what the fields hold
+
+        def __init__(
+            self,
+            *,
+            layer: int,
+            position: Where,
+            component: str = ...,
+            head: int | None = ...,
+            source: str | None = ...,
+            source_position: Where | None = ...,
+            intervention: str = ...,
+            group: str | None = ...,
+            skip: bool = ...,
+        ) -> None: ...
 
     @field_validator("component")
     @classmethod
@@ -110,6 +129,16 @@ class Experiment(BaseModel):
     base: str
     sources: dict[Name, str] = Field(default_factory=dict)
     slots: tuple[Slot, ...] = ()
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            *,
+            base: str,
+            sources: str | Mapping[str, str] = ...,
+            slots: Iterable[Slot] = ...,
+        ) -> None: ...
 
     @field_validator("base")
     @classmethod
