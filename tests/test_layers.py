@@ -18,6 +18,7 @@ ORDER = [
     "interventions",
     "experiment",
     "hooks",
+    "metrics",
     "frames",
     "theme",
     "figures",

@@ -24,7 +24,7 @@ from matplotlib.figure import Figure
 
 from vene_widgets import theme
 from vene_widgets.errors import RequestError, choose
-from vene_widgets.frames import METRICS, Metric
+from vene_widgets.metrics import METRICS, Metric
 
 Kind = Literal["token_heatmap", "difference_panel", "sweep_map", "distribution_dots"]
 
@@ -150,7 +150,7 @@ def sweep_map(
 
     Args:
         frame: from `frames.sweep_frame`.
-        metric: one of `frames.METRICS`; differences are coloured symmetrically around 0.
+        metric: one of `metrics.METRICS`; differences are coloured symmetrically around 0.
         title: above the figure.
 
     Raises:

@@ -9,6 +9,7 @@ length.
 from __future__ import annotations
 
 import contextlib
+import os
 import pickle
 import struct
 import subprocess
@@ -151,6 +152,8 @@ class Painter:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
+                # pyplot must never open a window for it.
+                env={**os.environ, "MPLBACKEND": "Agg"},
             )
         return self._child
 
@@ -234,7 +237,10 @@ def paint(order: Order, dpi: int = 110) -> Picture:
 
     png = figures.png(compose(order), dpi=dpi)
     width, height = struct.unpack(">II", png[16:24])  # the PNG header's own size fields
-    alt = " ".join(figures.alt_text(frame, kind) for kind, frame in order.frames.items())
+    alt = " ".join(
+        figures.alt_text(frame, kind, **(order.options if kind == "difference_panel" else {}))
+        for kind, frame in order.frames.items()
+    )
     return Picture(png, round(width * 96 / dpi), round(height * 96 / dpi), alt)
 
 
