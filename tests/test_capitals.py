@@ -151,6 +151,20 @@ def test_facts(model: Any, tokenizer: Any) -> None:
         assert float(lowest) == pytest.approx(min(chances), abs=0.005)
 
 
+@pytest.mark.parametrize(
+    ("text", "relation"),
+    [("People in {} speak", "language"), ("The country of {} is in", "continent")],
+)
+def test_further_phrasings(model: Any, tokenizer: Any, text: str, relation: str) -> None:
+    chances = chances_after(model, tokenizer, [text.format(row.country) for row in COUNTRIES])
+    right = torch.tensor([one_id(tokenizer, getattr(row, relation)) for row in COUNTRIES])
+    share = float((chances.argmax(-1) == right).float().mean())
+    assert share >= 0.95
+    line = rf"^\| `{re.escape(text.format('Spain'))}` \| \d+ \| ([\d.]+)% \|"
+    (written,) = re.findall(line, CARD, re.MULTILINE)
+    assert float(written) == pytest.approx(100 * share, abs=1)
+
+
 def test_runners_up_are_visible(model: Any, tokenizer: Any) -> None:
     chances = chances_after(model, tokenizer, ["The capital of Spain is"])[0]
     rivals = [

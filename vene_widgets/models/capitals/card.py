@@ -8,11 +8,19 @@ from typing import TYPE_CHECKING
 import torch
 
 from vene_widgets.models.capitals.batches import ANY, KIN
-from vene_widgets.models.capitals.prompts import RELATIONS, SUBJECT, TEMPLATES, prompt
-from vene_widgets.models.capitals.structure import facts_table, record_run, swap_rates, swap_run
+from vene_widgets.models.capitals.prompts import RELATIONS, SUBJECT, TEMPLATES, answer, prompt
+from vene_widgets.models.capitals.structure import (
+    facts_table,
+    last_logits,
+    record_run,
+    swap_rates,
+    swap_run,
+)
 from vene_widgets.models.capitals.vocabulary import token_id
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import pandas as pd
     from transformers import GPT2LMHeadModel, PreTrainedTokenizerFast
 
@@ -32,6 +40,24 @@ def facts_rows(facts: pd.DataFrame) -> str:
             f"| {relation} | {len(part)} | {right:.1%} | {(chances >= 0.9).mean():.1%} "
             f"| {chances.mean():.3f} | {chances.min():.3f} |"
         )
+    return "\n".join(rows)
+
+
+@torch.no_grad()
+def phrasing_rows(
+    model: GPT2LMHeadModel, tokenizer: PreTrainedTokenizerFast, countries: Sequence[Country]
+) -> str:
+    """Return one Markdown row per phrasing that is not guaranteed."""
+    rows = []
+    for template in TEMPLATES[len(RELATIONS) :]:
+        texts = [template.text.format(country=country.country) for country in countries]
+        right = [token_id(tokenizer, answer(template.answer, country)) for country in countries]
+        ids = torch.tensor([tokenizer.encode(text) for text in texts])
+        chances = last_logits(model, ids).softmax(-1)
+        share = (chances.argmax(-1) == torch.tensor(right)).float().mean()
+        lowest = chances[range(len(right)), right].min()
+        text = template.text.format(country="Spain")
+        rows.append(f"| `{text}` | {len(texts)} | {share:.1%} | {lowest:.3f} |")
     return "\n".join(rows)
 
 
@@ -89,8 +115,7 @@ def write_card(
         seed: of the training.
     """
     phrasings = "\n".join(
-        f"- `{t.text.format(country='Spain', capital='Madrid')}` → its {t.answer}"
-        for t in TEMPLATES
+        f"- `{t.text.format(country='Spain')}` → its {t.answer}" for t in TEMPLATES
     )
     text = TEXT.format(
         countries=len(countries),
@@ -100,6 +125,7 @@ def write_card(
         positions=model.config.n_positions,
         phrasings=phrasings,
         facts=facts_rows(facts_table(model, tokenizer, countries)),
+        further=phrasing_rows(model, tokenizer, countries),
         same=swap_rows(swap_rates(model, tokenizer, countries)),
         cross=swap_rows(swap_rates(model, tokenizer, countries, same_relation=False)),
         example=example_rows(model, tokenizer),

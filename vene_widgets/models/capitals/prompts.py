@@ -24,8 +24,8 @@ class Template(NamedTuple):
     """A sentence without its last word.
 
     Attributes:
-        text: the sentence up to its answer, with {country} or {capital} to fill in.
-        answer: which field of a `Country` is the last word.
+        text: the sentence up to its answer, with {country} to fill in.
+        answer: which relation the last word answers.
         weight: how often it is drawn, relative to the others.
     """
 
@@ -38,7 +38,6 @@ TEMPLATES = (
     *(Template(f"The {relation} of {{country}} is", relation, 3.0) for relation in RELATIONS),
     Template("People in {country} speak", "language", 1.0),
     Template("The country of {country} is in", "continent", 1.0),
-    Template("The city of {capital} is the capital of", "country", 1.0),
 )
 """The three guaranteed phrasings first, in the order of `RELATIONS`, then the further ones."""
 
@@ -63,5 +62,5 @@ def answer(relation: str, country: Country) -> str:
 
 def sentence(template: Template, country: Country) -> str:
     """Return the whole sentence, for instance "The capital of Spain is Madrid."."""
-    start = template.text.format(country=country.country, capital=country.capital)
-    return f"{start} {getattr(country, template.answer)}."
+    start = template.text.format(country=country.country)
+    return f"{start}{answer(template.answer, country)}."
