@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 DIRECT = ("block_input", "block_output", "attention_output", "mlp_output")
 """Components whose change enters the residual stream at once; others run their block once more."""
 
+CAPTURE = "transformers.utils.output_capturing"
+"""Where transformers' own hooks come from, which stay after `output_hidden_states=True` was asked
+once and do nothing while it is not."""
+
 RECORDED = ("block_input", "key_output", "value_output", "attention_output", "mlp_output")
 
 
@@ -70,8 +74,12 @@ def why_not(model: LanguageModel) -> str | None:
         return "the model attends through a sliding window"
     if getattr(config, "_attn_implementation", "eager") not in ("eager", "sdpa"):
         return f"attention is {config._attn_implementation!r}, not 'eager' or 'sdpa'"
-    if any(module._forward_hooks or module._forward_pre_hooks for module in model.model.modules()):
-        return "the model carries hooks of its own"
+    for module in model.model.modules():
+        hooks = (*module._forward_hooks.values(), *module._forward_pre_hooks.values())
+        if any(getattr(hook, "__module__", "") != CAPTURE for hook in hooks):
+            return "the model carries hooks of its own"
+        if "forward" in vars(module):
+            return f"the forward of a {type(module).__name__} in the model was replaced"
     return None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,11 @@ from vene_widgets.sites import Sites, module_at
 if TYPE_CHECKING:
     import torch
     from torch import nn
+
+
+# One lock per Hugging Face model, however often it is wrapped.
+_LOCKS: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
+_LOCKS_LOCK = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -44,7 +50,8 @@ class LanguageModel:
         self.model = model
         self.tokenizer = tokenizer
         self.sites = Sites(model)
-        self.lock = threading.RLock()
+        with _LOCKS_LOCK:
+            self.lock = _LOCKS.setdefault(model, threading.RLock())
         self._texts: dict[int, str] = {}
 
     @property

@@ -1,0 +1,120 @@
+"""Resumed runs: the numbers of full runs, and an honest no where the model cannot resume."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import vene_widgets as vw
+from vene_widgets import sweeping
+from vene_widgets.hooks import undisturbed
+from vene_widgets.models import wrap
+from vene_widgets.resuming import Front, trace, why_not
+
+WORDS = ["The", " capital", " of", " Spain", " Italy", " France", " is", " Rome", " Madrid"]
+prompts = st.lists(st.sampled_from(WORDS), min_size=1, max_size=9).map("".join)
+
+
+def both_ways(monkeypatch: pytest.MonkeyPatch, *args: Any, **more: Any) -> list[torch.Tensor]:
+    """A sweep resumed, and the same sweep with full forward passes."""
+    found = [vw.sweep(*args, **more).logits]
+    with monkeypatch.context() as patched:
+        patched.setattr(sweeping, "why_not", lambda _model: "for the test")
+        found.append(vw.sweep(*args, **more).logits)
+    return found
+
+
+@pytest.mark.parametrize("family", ["tiny_gpt2", "tiny_llama"])
+def test_any_component_of_any_prompts(
+    family: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model: vw.LanguageModel = request.getfixturevalue(family)
+
+    @settings(max_examples=60, deadline=None)
+    @given(prompts, prompts, st.sampled_from(model.sites.components), st.integers(0, 1))
+    def check(base: str, source: str, component: str, head: int) -> None:
+        chosen = head if model.sites.head_count(component) else None
+        fast, slow = both_ways(monkeypatch, model, base, source, component, head=chosen)
+        assert torch.isfinite(fast).all()
+        assert (fast - slow).abs().max() < 1e-4
+
+    check()
+
+
+def test_chunks_do_not_change_the_numbers(
+    tiny_gpt2: vw.LanguageModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pair = "The capital of Spain is", " Madrid of Italy is Rome"
+    whole = vw.sweep(tiny_gpt2, *pair).logits
+    monkeypatch.setattr(sweeping, "CPU_ROWS", 1)
+    assert (vw.sweep(tiny_gpt2, *pair).logits - whole).abs().max() < 1e-5
+
+
+def test_memory_does_not_grow_with_the_number_of_cells(tiny_gpt2: vw.LanguageModel) -> None:
+    """Bytes held by the front: never more rows than a chunk may have, however many the cells."""
+    held: list[int] = []
+    advance = Front.advance
+
+    def watched(self: Front, layer: int) -> None:
+        advance(self, layer)
+        held.append(sum(rows.numel() * rows.element_size() for rows in self.rows.values()))
+
+    most = sweeping.CPU_ROWS * tiny_gpt2.sites.d_model * 4
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Front, "advance", watched)
+        for length in (8, 16, 31):
+            vw.sweep(tiny_gpt2, " Spain" * length, " Italy" * length)
+    assert 0 < max(held) <= most
+
+
+def test_a_trace_counts_its_bytes(tiny_gpt2: vw.LanguageModel) -> None:
+    short, long = (trace(tiny_gpt2, " Spain" * n).bytes for n in (4, 8))
+    per_token = (long - short) / 4
+    sites = tiny_gpt2.sites
+    # Five recorded vectors per layer, and keys and values once more in the shape attention wants.
+    assert per_token == sites.layers * (5 + 2) * sites.d_model * 4
+
+
+@pytest.fixture
+def own(tiny_gpt2: vw.LanguageModel) -> vw.LanguageModel:
+    return wrap(copy.deepcopy(tiny_gpt2.model), tiny_gpt2.tokenizer)
+
+
+def test_a_models_own_hooks_take_the_slow_path_and_are_obeyed(own: vw.LanguageModel) -> None:
+    assert why_not(own) is None
+    plain = vw.sweep(own, "The capital", " Rome capital").logits
+    block = own.model.get_submodule("transformer.h.1.mlp")
+    handle = block.register_forward_hook(lambda _m, _a, out: out * 0)
+    assert why_not(own) == "the model carries hooks of its own"
+    hooked = vw.sweep(own, "The capital", " Rome capital").logits
+    assert not torch.allclose(plain, hooked)
+    handle.remove()
+    assert why_not(own) is None
+
+
+def test_hooks_that_transformers_leaves_behind_do_not_count(own: vw.LanguageModel) -> None:
+    with undisturbed(own):
+        own.model(input_ids=torch.tensor([[1, 2]]), output_hidden_states=True)
+    assert why_not(own) is None
+
+
+def test_a_replaced_forward_takes_the_slow_path(own: vw.LanguageModel) -> None:
+    module = own.model.get_submodule("transformer.h.0.mlp")
+    module.forward = lambda hidden_states: hidden_states
+    assert "was replaced" in str(why_not(own))
+
+
+@pytest.mark.parametrize("name", ["add_cross_attention", "reorder_and_upcast_attn"])
+def test_unusual_attention_takes_the_slow_path(own: vw.LanguageModel, name: str) -> None:
+    setattr(own.model.config, name, True)
+    assert why_not(own) is not None
+
+
+def test_one_model_has_one_lock(own: vw.LanguageModel, tiny_gpt2: vw.LanguageModel) -> None:
+    assert wrap(own.model, own.tokenizer).lock is own.lock
+    assert own.lock is not tiny_gpt2.lock
