@@ -40,6 +40,7 @@ FLAGS = [
     "--disable-sync",
 ]
 THEME = "lab/api/settings/@jupyterlab/apputils-extension:themes"
+KERNELS = "lab/api/settings/@jupyterlab/apputils-extension:kernels-settings"
 START_SECONDS = 90  # a cold JupyterLab on a busy machine
 CELL_SECONDS = 120
 
@@ -167,6 +168,11 @@ class Lab:
         """Choose a theme by name, such as `JupyterLab Dark`, for pages opened after this."""
         settings = json.dumps({"raw": json.dumps({"theme": name})})
         self.server.ask("PUT", THEME, settings)
+
+    def without_subshells(self) -> None:
+        """Let widget messages wait for the running cell, as older kernels and front ends do."""
+        settings = json.dumps({"raw": json.dumps({"commsOverSubshells": "disabled"})})
+        self.server.ask("PUT", KERNELS, settings)
 
     def open(self, cells: Sequence[str], name: str = "test.ipynb") -> Path:
         """Write a notebook of code cells and open it, its kernel started; the file's path."""
@@ -316,7 +322,8 @@ def lab(
             print(f"the end of the server's log:\n{lab_server.tail()}")
     finally:
         context.close()
-        lab_server.ask("PUT", THEME, '{"raw": "{}"}')
+        for settings in (THEME, KERNELS):
+            lab_server.ask("PUT", settings, '{"raw": "{}"}')
         _shut_down_kernels(lab_server)
 
 

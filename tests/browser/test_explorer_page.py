@@ -135,6 +135,23 @@ def test_a_click_is_answered_while_a_cell_runs(lab: Any) -> None:
     assert lab.page.locator(".jp-InputPrompt", has_text="[*]").count() == 1
 
 
+def test_a_click_without_subshells_is_painted_at_once_and_exact_after_the_cell(lab: Any) -> None:
+    lab.without_subshells()
+    lab.open([OPEN, "import time\nfor _ in range(12):\n    time.sleep(0.5)\nprint('over')"])
+    lab.run_cell(0)
+    exact(lab)
+    lab.cells.nth(1).locator(".cm-content").click()
+    lab.page.keyboard.press("Control+Enter")
+    lab.page.locator(".jp-InputPrompt", has_text="[*]").wait_for()
+    tile(lab, 1, 3).click()
+    lab.page.locator(".vene-sentence", has_text="after block 1").wait_for(timeout=2_000)
+    assert lab.page.locator('.vene-status[data-label="exact"]').count() == 0
+    assert lab.page.locator(".jp-InputPrompt", has_text="[*]").count() == 1
+    exact(lab)
+    assert lab.text(1) == "over"
+    assert "moved the answer from “Madrid” to “Rome”" in sentence(lab)
+
+
 def test_tokens_are_text_and_errors_stand_on_the_screen(lab: Any) -> None:
     evil = """
 import vene_widgets as vw
