@@ -193,9 +193,7 @@ def test_an_exception_inside_an_intervention_leaves_no_trace(
 ):
     from vene_widgets import interventions
 
-    vanilla = interventions.INTERVENTIONS["vanilla"]
-    faulty = interventions.Intervention("vanilla", broken, True, vanilla.formula, vanilla.about)
-    monkeypatch.setitem(interventions.INTERVENTIONS, "vanilla", faulty)
+    monkeypatch.setattr(interventions.Vanilla, "forward", broken)
     for use in (lambda: run(untouched, EXPERIMENT), lambda: sweep(untouched, SPAIN, ITALY)):
         with pytest.raises(Fault):
             use()

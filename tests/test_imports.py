@@ -27,8 +27,7 @@ def test_the_probe_sees_what_is_loaded():
     assert "numpy" in loaded_by("import numpy")
 
 
-def test_requests_can_be_written_without_torch():
-    """A request is plain data: no tensor library is needed to make, read or check one."""
+def test_what_requests_are_written_with_loads_no_torch():
     assert loaded_by("from vene_widgets import Experiment, Slot, RequestError") <= {"pydantic"}
 
 

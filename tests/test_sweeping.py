@@ -216,7 +216,7 @@ def test_positions_are_written_as_in_a_slot(tiny: LanguageModel, written: Any, p
             {"component": "block_outptu"},
             r"'block_outptu' is not known. Did you mean 'block_output'",
         ),
-        ({"component": "attention_weight"}, r"component \(on gpt2\) 'attention_weight'"),
+        ({"component": "attention_weight"}, r"component 'attention_weight' cannot be reached"),
         ({"component": "head_key_output"}, r"needs a head: 0 to 2, not None"),
         ({"head": 1}, r"head 1 does not fit component 'block_output'"),
         ({"layers": [0, 3]}, r"layer 3 is out of range: the model has 3 layers"),

@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from vene_widgets import figures, frames
-    from vene_widgets.comparing import Comparison, compare
+    from vene_widgets.comparing import Comparison, commute, compare
     from vene_widgets.errors import RequestError
     from vene_widgets.experiment import Experiment, Slot
     from vene_widgets.explorer import Explorer, explore
+    from vene_widgets.interventions import register
     from vene_widgets.models import LanguageModel, available, load, wrap
-    from vene_widgets.running import Run, run
+    from vene_widgets.running import Run, make_weights, run
     from vene_widgets.sweeping import Sweep, sweep
 
 __version__ = "0.1.0"
@@ -34,10 +35,13 @@ _HOMES = {
     "Experiment": "experiment",
     "Slot": "experiment",
     "RequestError": "errors",
+    "make_weights": "running",
+    "register": "interventions",
     "run": "running",
     "Run": "running",
     "sweep": "sweeping",
     "Sweep": "sweeping",
+    "commute": "comparing",
     "compare": "comparing",
     "Comparison": "comparing",
     "explore": "explorer",
@@ -57,11 +61,14 @@ __all__ = [
     "Sweep",
     "__version__",
     "available",
+    "commute",
     "compare",
     "explore",
     "figures",
     "frames",
     "load",
+    "make_weights",
+    "register",
     "run",
     "sweep",
     "wrap",

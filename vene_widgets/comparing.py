@@ -9,12 +9,14 @@ import torch
 
 from vene_widgets import frames
 from vene_widgets.errors import RequestError
+from vene_widgets.running import Run, make_weights, run
 
 if TYPE_CHECKING:
     import pandas as pd
     from torch import Tensor
 
-    from vene_widgets.running import Run
+    from vene_widgets.experiment import Experiment
+    from vene_widgets.models import LanguageModel
 
 VerdictName = Literal["bit-equal", "allclose", "different"]
 
@@ -115,6 +117,34 @@ def compare(left: Run, right: Run, *, tolerance: float = TOLERANCE) -> Compariso
         first_divergence=diverged,
         scope="all positions" if same_length else "last position",
     )
+
+
+def commute(model: LanguageModel, experiment: Experiment, i: int, j: int) -> Comparison:
+    """Whether two slots commute: the experiment as it is, against the two in each other's place.
+
+    Slots at different sites act in network order whatever the list says, so only slots at one site
+    can fail to commute. The verdict says whether they do, `max_abs` by how much they do not.
+
+    Args:
+        model: from `load` or `wrap`.
+        experiment: what the slots are part of.
+        i, j: their indices, skipped slots counted.
+
+    Raises:
+        RequestError: an index that no slot has.
+    """
+    slots = list(experiment.slots)
+    for index in (i, j):
+        if not 0 <= index < len(slots):
+            raise RequestError(
+                f"slot {index} is out of range: the experiment has {len(slots)} slots, from 0."
+            )
+    weights = make_weights(model, experiment)
+    moved = {f"slot {i}": f"slot {j}", f"slot {j}": f"slot {i}"}
+    swapped = {moved.get(key, key): module for key, module in weights.items()}
+    slots[i], slots[j] = slots[j], slots[i]
+    other = run(model, experiment.replace(slots=tuple(slots)), weights=swapped)
+    return compare(run(model, experiment, weights=weights), other)
 
 
 def _first_divergence(a: Tensor, b: Tensor) -> int | None:

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from vene_widgets.errors import RequestError, choose
-from vene_widgets.interventions import INTERVENTIONS
 from vene_widgets.sites import COMPONENTS, Site
 
 if TYPE_CHECKING:
+    from vene_widgets.interventions import Intervention, Options
     from vene_widgets.models import LanguageModel, Token
 
 
@@ -48,6 +48,13 @@ Where = int | Sequence[int] | str
 Name = Annotated[str, Field(min_length=1, max_length=80)]
 
 
+def _kinds() -> dict[str, type[Intervention]]:
+    """The operators by name; imported late, so that writing a request does not load torch."""
+    from vene_widgets.interventions import INTERVENTIONS
+
+    return INTERVENTIONS
+
+
 class Slot(BaseModel):
     """One line of an experiment: a site, positions, what is done there, and from which source.
 
@@ -61,6 +68,16 @@ class Slot(BaseModel):
         source_position: where in the source prompt, position i into base position i of `position`;
             None means the same positions as in the base.
         intervention: the operator (`vene_widgets.interventions.INTERVENTIONS`).
+        strength: from 0, the base's own state, to 1, the intervention in full.
+        subspace: which coordinates may change, of the site or, for rotated interventions, of their
+            own basis: a list of dims, a half-open range `"0:2"`, or a name in `partition`; None is
+            all of them.
+        partition: names for half-open ranges, `{"left": (0, 1), "right": (1, 2)}`.
+        rank: columns of a low-rank rotation, or principal components.
+        scale: standard deviation of noise, in the site's own units.
+        seed: of noise, and of the weights that an intervention begins with.
+        prompts: for `mean`, the prompts over whose states at `source_position` it is taken.
+        link: slots with one link share one set of weights, and nothing else.
         group: slots of one group read one shared source run.
         skip: a skipped slot does nothing and keeps its index.
     """
@@ -74,6 +91,14 @@ class Slot(BaseModel):
     source: Name | None = None
     source_position: Positions | None = None
     intervention: str = "vanilla"
+    strength: Annotated[float, Field(allow_inf_nan=False)] = 1.0
+    subspace: Annotated[tuple[int, ...] | str | None, BeforeValidator(plain_ints)] = None
+    partition: dict[Name, tuple[int, int]] | None = None
+    rank: int | None = None
+    scale: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1.0
+    seed: Annotated[int, Field(ge=0)] = 0
+    prompts: tuple[str, ...] = ()
+    link: Name | None = None
     group: Name | None = None
     skip: bool = False
 
@@ -89,6 +114,14 @@ class Slot(BaseModel):
             source: str | None = ...,
             source_position: Where | None = ...,
             intervention: str = ...,
+            strength: float = ...,
+            subspace: Sequence[int] | str | None = ...,
+            partition: Mapping[str, tuple[int, int]] | None = ...,
+            rank: int | None = ...,
+            scale: float = ...,
+            seed: int = ...,
+            prompts: Sequence[str] = ...,
+            link: str | None = ...,
             group: str | None = ...,
             skip: bool = ...,
         ) -> None: ...
@@ -101,7 +134,7 @@ class Slot(BaseModel):
     @field_validator("intervention")
     @classmethod
     def _intervention_exists(cls, value: str) -> str:
-        return choose(value, INTERVENTIONS, "intervention")
+        return choose(value, _kinds(), "intervention")
 
     @field_validator("position", "source_position")
     @classmethod
@@ -109,6 +142,52 @@ class Slot(BaseModel):
         if isinstance(value, tuple) and not value:
             raise ValueError("position [] is empty; to do nothing, set skip=True")
         return value
+
+    @model_validator(mode="after")
+    def _fields_fit_together(self) -> Slot:
+        if self.intervention == "mean" and not self.prompts:
+            raise RequestError("intervention 'mean' needs prompts to take the mean of; none given")
+        if isinstance(self.subspace, str):
+            self.subspace_range()
+        return self
+
+    def subspace_range(self) -> tuple[int, int]:
+        """The half-open range that a textual subspace means.
+
+        Raises:
+            RequestError: neither a range nor a name in the partition.
+        """
+        text = str(self.subspace)
+        if self.partition and text in self.partition:
+            return self.partition[text]
+        start, colon, stop = text.partition(":")
+        if colon and start.strip().isdigit() and stop.strip().isdigit():
+            return int(start), int(stop)
+        names = ", ".join(map(repr, self.partition or ())) or "none"
+        raise RequestError(
+            f"subspace {text!r} is neither a half-open range such as '0:2' nor a name in the "
+            f"partition. Names: {names}."
+        )
+
+    def dims(self, size: int, what: str = "subspace") -> tuple[int, ...] | None:
+        """The coordinates that may change, out of `size`; None for all.
+
+        Raises:
+            RequestError: empty, named twice or out of range; `what` says whose it is.
+        """
+        if self.subspace is None:
+            return None
+        if isinstance(self.subspace, str):
+            start, stop = self.subspace_range()
+            found = tuple(range(start, stop))
+        else:
+            found = self.subspace
+        if not found or len(set(found)) != len(found) or min(found) < 0 or max(found) >= size:
+            raise RequestError(
+                f"{what} {self.subspace!r} does not fit: one or more different dims from 0 to "
+                f"{size - 1} are needed."
+            )
+        return found
 
 
 class Experiment(BaseModel):
@@ -120,6 +199,9 @@ class Experiment(BaseModel):
     Attributes:
         base: the prompt whose run is changed.
         sources: name -> prompt whose run is copied from.
+        mode: `parallel`, every source runs as it is; or `serial`, the sources form a chain in their
+            order, in which slots that read one source act on the run of the next, and those that
+            read the last one on the base.
         slots: in list order; slots at different sites act in network order, slots at one site in
             list order, each seeing what the one before left.
     """
@@ -129,6 +211,7 @@ class Experiment(BaseModel):
     base: str
     sources: dict[Name, str] = Field(default_factory=dict)
     slots: tuple[Slot, ...] = ()
+    mode: Literal["parallel", "serial"] = "parallel"
 
     if TYPE_CHECKING:
 
@@ -138,6 +221,7 @@ class Experiment(BaseModel):
             base: str,
             sources: str | Mapping[str, str] = ...,
             slots: Iterable[Slot] = ...,
+            mode: Literal["parallel", "serial"] = ...,
         ) -> None: ...
 
     @field_validator("base")
@@ -165,9 +249,10 @@ class Experiment(BaseModel):
 
     @model_validator(mode="after")
     def _slots_name_known_sources(self) -> Experiment:
+        self._links_fit()
         groups: dict[str, tuple[int, str | None]] = {}
         for index, slot in enumerate(self.slots):
-            if INTERVENTIONS[slot.intervention].needs_source:
+            if _kinds()[slot.intervention].needs_source:
                 self.source_of(slot, index)
             elif slot.source is not None:
                 choose(slot.source, self.sources, f"slots[{index}].source")
@@ -182,6 +267,28 @@ class Experiment(BaseModel):
                     "Give the slot another group, or the same source."
                 )
         return self
+
+    def _links_fit(self) -> None:
+        """Slots that share weights must have weights of one kind and shape."""
+        links: dict[str, tuple[int, tuple[object, ...]]] = {}
+        for index, slot in enumerate(self.slots):
+            if slot.link is None:
+                continue
+            kind = slot.intervention, slot.rank, slot.seed
+            first, expected = links.setdefault(slot.link, (index, kind))
+            if kind != expected:
+                raise RequestError(
+                    f"slots[{index}] and slots[{first}] share link {slot.link!r} but not their "
+                    f"intervention, rank and seed: {kind} and {expected}."
+                )
+
+    def target_of(self, source: str | None) -> str | None:
+        """Name of the source on whose run the slots that read `source` act; None for the base."""
+        if self.mode == "parallel" or source is None:
+            return None
+        names = list(self.sources)
+        after = names.index(source) + 1
+        return names[after] if after < len(names) else None
 
     def source_of(self, slot: Slot, index: int = 0) -> str:
         """Name of the source that a slot reads.
@@ -232,6 +339,9 @@ class PlannedSlot:
         site: where it acts.
         source: name of its source, None for interventions that need none.
         base_positions, source_positions: equally long; source position i goes to base position i.
+        target: name of the source on whose run it acts (serial mode); None for the base.
+        dims: coordinates that may change; None for all.
+        means: for `mean`, the positions in each prompt of `slot.prompts`.
     """
 
     index: int
@@ -240,6 +350,21 @@ class PlannedSlot:
     source: str | None
     base_positions: tuple[int, ...]
     source_positions: tuple[int, ...]
+    target: str | None = None
+    dims: tuple[int, ...] | None = None
+    means: tuple[tuple[int, ...], ...] = ()
+
+    @property
+    def options(self) -> Options:
+        """What its intervention is made from."""
+        from vene_widgets.interventions import Options
+
+        return Options(self.site.width, self.slot.rank, self.slot.scale, self.slot.seed)
+
+    @property
+    def weights(self) -> str:
+        """Key of its weights: slots with equal keys share them."""
+        return f"link {self.slot.link}" if self.slot.link else f"slot {self.index}"
 
 
 @dataclass(frozen=True)
@@ -274,33 +399,75 @@ def plan(model: LanguageModel, experiment: Experiment) -> Plan:
     """
     base = tuple(model.tokens(experiment.base))
     sources = {name: tuple(model.tokens(text)) for name, text in experiment.sources.items()}
-    slots = []
-    for index, slot in enumerate(experiment.slots):
-        what = f"slots[{index}]"
-        try:
-            site = model.sites.site(slot.layer, slot.component, slot.head)
-        except RequestError as error:
-            raise RequestError(f"{what}: {error}") from None
-        positions = resolve_positions(slot.position, base, f"{what}.position", "base")
-        name = None
-        source_positions: tuple[int, ...] = ()
-        if INTERVENTIONS[slot.intervention].needs_source:
-            name = experiment.source_of(slot, index)
-            wanted = slot.source_position
-            if wanted is None:
-                wanted = positions if isinstance(slot.position, str) else slot.position
-            source_positions = resolve_positions(
-                wanted, sources[name], f"{what}.source_position", f"source {name!r}"
-            )
-            if len(source_positions) != len(positions):
-                raise RequestError(
-                    f"{what} pairs {len(source_positions)} source positions "
-                    f"{list(source_positions)} with {len(positions)} base positions "
-                    f"{list(positions)}: source position i goes to base position i, so both need "
-                    "the same number."
-                )
-        slots.append(PlannedSlot(index, slot, site, name, positions, source_positions))
+    slots = [
+        _plan_slot(model, experiment, base, sources, index)
+        for index in range(len(experiment.slots))
+    ]
+    _links_have_one_width(slots)
     return Plan(experiment, base, sources, tuple(slots))
+
+
+def _plan_slot(
+    model: LanguageModel,
+    experiment: Experiment,
+    base: tuple[Token, ...],
+    sources: Mapping[str, tuple[Token, ...]],
+    index: int,
+) -> PlannedSlot:
+    """One slot checked against the model and the prompts' tokens."""
+    from vene_widgets.interventions import Options
+
+    slot, what = experiment.slots[index], f"slots[{index}]"
+    kind = _kinds()[slot.intervention]
+    name = experiment.source_of(slot, index) if kind.needs_source else None
+    target = experiment.target_of(name)
+    try:
+        site = model.sites.site(slot.layer, slot.component, slot.head)
+        options = Options(site.width, slot.rank, slot.scale, slot.seed)
+        dims = slot.dims(kind.size(options))
+    except RequestError as error:
+        raise RequestError(f"{what}: {error}") from None
+    acts_on = (base, "base") if target is None else (sources[target], f"source {target!r}")
+    positions = resolve_positions(slot.position, acts_on[0], f"{what}.position", acts_on[1])
+    wanted = slot.source_position
+    if wanted is None:
+        wanted = positions if isinstance(slot.position, str) else slot.position
+
+    def paired(tokens: tuple[Token, ...], prompt: str) -> tuple[int, ...]:
+        found = resolve_positions(wanted, tokens, f"{what}.source_position", prompt)
+        if len(found) != len(positions):
+            raise RequestError(
+                f"{what} pairs {len(found)} source positions {list(found)} with {len(positions)} "
+                f"base positions {list(positions)}: source position i goes to base position i, so "
+                "both need the same number."
+            )
+        return found
+
+    return PlannedSlot(
+        index=index,
+        slot=slot,
+        site=site,
+        source=name,
+        base_positions=positions,
+        source_positions=() if name is None else paired(sources[name], f"source {name!r}"),
+        target=target,
+        dims=dims,
+        means=tuple(
+            paired(tuple(model.tokens(prompt)), f"prompt {prompt!r}") for prompt in slot.prompts
+        ),
+    )
+
+
+def _links_have_one_width(slots: Sequence[PlannedSlot]) -> None:
+    widths: dict[str, PlannedSlot] = {}
+    for planned in slots:
+        first = widths.setdefault(planned.weights, planned)
+        if first.site.width != planned.site.width:
+            raise RequestError(
+                f"slots[{planned.index}] and slots[{first.index}] share {planned.weights!r}, but "
+                f"their sites are {planned.site.width} and {first.site.width} wide; shared weights "
+                "need one width."
+            )
 
 
 def resolve_positions(

@@ -31,12 +31,15 @@ class Touch:
         rows: how many vectors were replaced.
         size: Euclidean norm of the change over all of them, in the site's own units.
         others_equal: whether everything else in the hooked tensor is bit-equal to before.
+        before, after: the vectors `(n, width)`, with their gradients where the run has any.
     """
 
     shape: tuple[int, ...]
     rows: int
     size: float
     others_equal: bool
+    before: Tensor
+    after: Tensor
 
 
 @dataclass(frozen=True)
@@ -58,9 +61,13 @@ class Edit:
 
 
 @contextmanager
-def undisturbed(model: LanguageModel) -> Iterator[None]:
-    """Hold the model's lock, in eval mode and without gradients; put every flag back afterwards."""
-    with model.lock, torch.no_grad():
+def undisturbed(model: LanguageModel, *, gradients: bool = False) -> Iterator[None]:
+    """Hold the model's lock, in eval mode; put every flag back afterwards.
+
+    With `gradients`, they flow through the run to whatever the hooks bring in; the model's own
+    weights are constants in it, so that nothing is ever added to their `.grad`.
+    """
+    with model.lock, torch.set_grad_enabled(gradients), _constant(model.model, gradients):
         training = [module for module in model.model.modules() if module.training]
         try:
             for module in training:
@@ -69,6 +76,19 @@ def undisturbed(model: LanguageModel) -> Iterator[None]:
         finally:
             for module in training:
                 module.training = True
+
+
+@contextmanager
+def _constant(root: nn.Module, gradients: bool) -> Iterator[None]:
+    """Within a run with gradients, the model's weights ask for none."""
+    asking = [p for p in root.parameters() if p.requires_grad] if gradients else []
+    try:
+        for parameter in asking:
+            parameter.requires_grad = False
+        yield
+    finally:
+        for parameter in asking:
+            parameter.requires_grad = True
 
 
 @contextmanager
@@ -137,12 +157,14 @@ def _apply(tensor: Tensor, edit: Edit) -> None:
     tensor[edit.rows, edit.positions, site.start : site.stop] = new
     if edit.report and before is not None:
         # In float64, which not every device has.
-        size = (new.cpu().double() - vectors.cpu().double()).norm().item()
-        # Undo the edit on a copy: if anything else had changed, the copy would differ from before.
-        undone = tensor.clone()
-        undone[edit.rows, edit.positions, site.start : site.stop] = vectors
+        with torch.no_grad():
+            size = (new.cpu().double() - vectors.cpu().double()).norm().item()
+            # Undo the edit on a copy: had anything else changed, the copy would not be as before.
+            undone = tensor.clone()
+            undone[edit.rows, edit.positions, site.start : site.stop] = vectors
+            others = torch.equal(undone, before)
         shape = (*tensor.shape[:-1], site.width)
-        edit.report(Touch(shape, len(edit.rows), size, torch.equal(undone, before)))
+        edit.report(Touch(shape, len(edit.rows), size, others, vectors, new))
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 import torch
 
 from vene_widgets import frames
-from vene_widgets.errors import RequestError
-from vene_widgets.experiment import Experiment, PlannedSlot, plan
+from vene_widgets.errors import RequestError, choose
+from vene_widgets.experiment import Experiment, Plan, PlannedSlot, plan
 from vene_widgets.hooks import Edit, Touch, intervene, record, record_head_input, undisturbed
-from vene_widgets.interventions import INTERVENTIONS
+from vene_widgets.interventions import INTERVENTIONS, Intervention, blend
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,6 +42,13 @@ class Receipt:
         return self.touch is not None
 
     @property
+    def idle(self) -> bool:
+        """Whether the slot was meant to change something and did not."""
+        slot = self.planned.slot
+        quiet = slot.skip or slot.intervention == "collect" or slot.strength == 0
+        return not quiet and (self.touch is None or self.touch.size == 0)
+
+    @property
     def words(self) -> str:
         """One sentence for the screen."""
         slot, site = self.planned.slot, self.planned.site
@@ -50,8 +57,10 @@ class Receipt:
             return f"{what} is skipped."
         if self.touch is None:
             return f"{what} did not fire: the forward pass never reached it."
+        if slot.intervention == "collect":
+            return f"{what} collected {self.touch.rows} vectors and changed nothing."
         if self.touch.size == 0:
-            return f"{what} changed nothing: base and source hold the same vectors there."
+            return f"{what} changed nothing: what it would put there is there already."
         return f"{what} replaced {self.touch.rows} vectors, a change of norm {self.touch.size:.4g}."
 
 
@@ -142,7 +151,14 @@ class Run:
         return f"<p>{html.escape(repr(self))}</p>{self.top(5).to_html(index=False)}"
 
 
-def run(model: LanguageModel, experiment: Experiment, *, share_sources: bool = True) -> Run:
+def run(
+    model: LanguageModel,
+    experiment: Experiment,
+    *,
+    share_sources: bool = True,
+    weights: Mapping[str, Intervention] | None = None,
+    gradients: bool = False,
+) -> Run:
     """Run an experiment: every source it needs, then the base with its slots in place.
 
     Each forward pass has batch size 1 and goes over the whole prompt, so equal experiments give
@@ -154,54 +170,115 @@ def run(model: LanguageModel, experiment: Experiment, *, share_sources: bool = T
         share_sources: True runs each distinct source prompt once and lets all slots read it. False
             runs the source prompt anew for every slot outside a group, as an honest counterpart to
             grouping: slots of one group still share a run.
+        weights: interventions to use, by the slot's key (`"link NAME"`, or `"slot INDEX"` where
+            there is no link); what is not given is made from the slot's own seed.
+        gradients: let gradients flow from the run's tensors to those weights. The model's own
+            weights are constants in it.
 
     Raises:
         RequestError: the experiment does not fit the model; the message names the slot.
     """
     checked = plan(model, experiment)
-    readers: dict[tuple[str, str], list[PlannedSlot]] = {}
-    for slot in checked.live:
-        if slot.source is not None:
-            readers.setdefault(_source_run(experiment, slot, share_sources), []).append(slot)
+    modules = make_weights(model, experiment, given=weights)
     start = time.perf_counter()
-    with undisturbed(model):
-        values: dict[int, Tensor] = {}
-        for (prompt, _), slots in readers.items():
-            states = record_states(model, prompt, [slot.site for slot in slots])
+    touched: dict[int, Touch] = {}
+    values: dict[int, Tensor] = {}
+
+    def edits(target: str | None) -> list[Edit]:
+        """The changes to the run of one source, or of the base."""
+        return [
+            _edit(model, slot, modules, values.get(slot.index), touched)
+            for slot in checked.live
+            if slot.target == target
+        ]
+
+    with undisturbed(model, gradients=gradients):
+        means: dict[tuple[str, Site], Tensor] = {}
+        for slot in checked.live:
+            if slot.means:
+                values[slot.index] = _mean(model, slot, means)
+        source_runs = 0
+        for name, slots in _source_runs(checked, share_sources):
+            source_runs += 1
+            with intervene(model, edits(name) if experiment.mode == "serial" else []):
+                states = _states(model, checked.sources[name], [slot.site for slot in slots])
             for slot in slots:
                 values[slot.index] = states[slot.site][0, list(slot.source_positions)]
-        touched: dict[int, Touch] = {}
-        edits = [
-            _edit(model, slot, values.get(slot.index), partial(touched.__setitem__, slot.index))
-            for slot in checked.live
-        ]
         blocks = [model.sites.site(i, "block_output") for i in range(model.sites.layers)]
         ids = _ids(model, checked.base)
         with (
-            intervene(model, edits),
+            intervene(model, edits(None)),
             record(model, blocks) as states,
             record_head_input(model) as last,
         ):
             logits = model.model(input_ids=ids, use_cache=False, return_dict=True).logits
+        stacked = torch.stack([states[block][0] for block in blocks])
     return Run(
         model=model,
         experiment=experiment,
         tokens=checked.base,
         logits=logits[0],
         last_hidden_state=last[-1][0],
-        states=torch.stack([states[block][0] for block in blocks]),
+        states=stacked,
         record=tuple(Receipt(slot, touched.get(slot.index)) for slot in checked.slots),
-        source_runs=len(readers),
+        source_runs=source_runs,
         milliseconds=1000 * (time.perf_counter() - start),
     )
+
+
+def make_weights(
+    model: LanguageModel,
+    experiment: Experiment,
+    *,
+    given: Mapping[str, Intervention] | None = None,
+) -> dict[str, Intervention]:
+    """The interventions of an experiment's slots, by key; linked slots share one.
+
+    Equal experiments give equal weights: they begin from the slot's seed. Train them with any
+    optimiser over their parameters, and hand them to `run(..., weights=...)`.
+
+    Args:
+        model: whose sites and device they are for.
+        experiment: whose slots they are for.
+        given: what is there already, by key.
+
+    Raises:
+        RequestError: a given key that no slot has, or an intervention of another kind or width.
+    """
+    checked = plan(model, experiment)
+    keys = {slot.weights: slot for slot in checked.slots}
+    for key in given or {}:
+        choose(key, keys, "key of weights")
+    made: dict[str, Intervention] = {}
+    for key, planned in keys.items():
+        wanted = INTERVENTIONS[planned.slot.intervention]
+        module = (given or {}).get(key)
+        if module is None:
+            made[key] = wanted(planned.options).to(model.device)
+        elif type(module) is not wanted or module.options.width != planned.site.width:
+            raise RequestError(
+                f"weights {key!r} are a {type(module).__name__} of width {module.options.width}; "
+                f"slots[{planned.index}] needs a {wanted.__name__} of width {planned.site.width}."
+            )
+        else:
+            made[key] = module
+    return made
 
 
 def record_states(
     model: LanguageModel, prompt: str, sites: Sequence[Site]
 ) -> Mapping[Site, Tensor]:
     """Run a prompt as it is and return what stands at some sites, `(1, positions, width)` each."""
-    with undisturbed(model), record(model, sites) as found:
-        model.model(input_ids=_ids(model, model.tokens(prompt)), use_cache=False, return_dict=True)
+    with undisturbed(model):
+        return _states(model, model.tokens(prompt), sites)
+
+
+def _states(
+    model: LanguageModel, tokens: Sequence[Token], sites: Sequence[Site]
+) -> Mapping[Site, Tensor]:
+    """`record_states` within a run, whose gradients and hooks it keeps."""
+    with record(model, sites) as found:
+        model.model(input_ids=_ids(model, tokens), use_cache=False, return_dict=True)
     missing = [site for site in sites if site not in found]
     if missing:
         raise RequestError(
@@ -211,30 +288,63 @@ def record_states(
     return found
 
 
-def _source_run(experiment: Experiment, slot: PlannedSlot, share_sources: bool) -> tuple[str, str]:
-    """Key of the source run that a slot reads: slots with equal keys share one forward pass."""
-    prompt = experiment.sources[slot.source or ""]
-    if share_sources:
-        return prompt, ""
-    group = slot.slot.group
-    return prompt, f"slot {slot.index}" if group is None else f"group {group}"
+def _source_runs(checked: Plan, share_sources: bool) -> Iterator[tuple[str, list[PlannedSlot]]]:
+    """The source runs to make, in order: the source's name, and the slots that read the run.
+
+    In serial mode a source is one link of a chain, run once, in the order of the sources.
+    """
+    experiment = checked.experiment
+    readers: dict[tuple[str, str], list[PlannedSlot]] = {}
+    for slot in checked.live:
+        if slot.source is None:
+            continue
+        group = slot.slot.group
+        apart = f"slot {slot.index}" if group is None else f"group {group}"
+        if experiment.mode == "serial":
+            key = slot.source, ""
+        else:
+            key = experiment.sources[slot.source], "" if share_sources else apart
+        readers.setdefault(key, []).append(slot)
+    order = list(experiment.sources)
+    runs = [(slots[0].source or "", slots) for slots in readers.values()]
+    if experiment.mode == "serial":
+        runs.sort(key=lambda run: order.index(run[0]))
+    yield from runs
+
+
+def _mean(
+    model: LanguageModel, planned: PlannedSlot, known: dict[tuple[str, Site], Tensor]
+) -> Tensor:
+    """Mean over a slot's prompts of their states at its positions, `(positions, width)`."""
+    states = []
+    for prompt, positions in zip(planned.slot.prompts, planned.means, strict=True):
+        key = prompt, planned.site
+        if key not in known:
+            known[key] = _states(model, model.tokens(prompt), [planned.site])[planned.site]
+        states.append(known[key][0, list(positions)])
+    return torch.stack(states).mean(0)
 
 
 def _edit(
     model: LanguageModel,
     planned: PlannedSlot,
+    modules: Mapping[str, Intervention],
     source: Tensor | None,
-    report: Callable[[Touch], None],
+    touched: dict[int, Touch],
 ) -> Edit:
     """The hook-level change that one live slot stands for."""
-    apply = INTERVENTIONS[planned.slot.intervention].apply
+    module, slot = modules[planned.weights], planned.slot
     positions = torch.tensor(planned.base_positions, device=model.device)
+    mask = None
+    if planned.dims is not None:
+        mask = torch.zeros(module.size(planned.options), dtype=torch.bool, device=model.device)
+        mask[list(planned.dims)] = True
     return Edit(
         site=planned.site,
         rows=torch.zeros_like(positions),
         positions=positions,
-        change=lambda vectors: apply(vectors, source),
-        report=report,
+        change=lambda vectors: blend(vectors, module(vectors, source, mask), slot.strength),
+        report=partial(touched.__setitem__, planned.index),
     )
 
 

@@ -303,6 +303,13 @@ class Sites:
             RequestError: unknown component, layer or head out of range, or a head given where
                 the component has none (or missing where it has).
         """
+        if component == "attention_weight":
+            raise RequestError(
+                "component 'attention_weight' cannot be reached: transformers computes attention "
+                "in one function, with 'eager' as with 'sdpa', so no module holds its weights and "
+                "a hook would never fire. 'attention_value_output' is what they produce; "
+                "'query_output' and 'key_output' are what they are made of."
+            )
         choose(component, self.components, f"component (on {self.architecture.name})")
         if not -self.layers <= layer < self.layers:
             raise RequestError(

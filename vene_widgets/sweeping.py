@@ -17,7 +17,7 @@ from vene_widgets import frames
 from vene_widgets.errors import RequestError, choose
 from vene_widgets.experiment import align, plain_ints, resolve_positions
 from vene_widgets.hooks import Edit, intervene, record, undisturbed
-from vene_widgets.interventions import INTERVENTIONS
+from vene_widgets.interventions import INTERVENTIONS, Options, make
 from vene_widgets.resuming import Front, Trace, trace, why_not
 from vene_widgets.sites import Site, module_at
 
@@ -455,8 +455,8 @@ def _changed(prepared: Prepared, layer: int, cells: list[_Cell]) -> Tensor:
     site = checked.site(layer)
     positions = [checked.positions[cell.column] for cell in cells]
     partners = [checked.source_positions[cell.column] for cell in cells]
-    apply = INTERVENTIONS[checked.intervention].apply
-    return apply(prepared.base_states[site][positions], prepared.source_states[site][partners])
+    module = make(checked.intervention, Options(site.width))
+    return module(prepared.base_states[site][positions], prepared.source_states[site][partners])
 
 
 def _plain(

@@ -1,8 +1,13 @@
 // Experiment -> experiment: what each gesture and each control means, as pure functions.
 import type { Experiment, Scene, SlotInfo, Slot as WireSlot } from "./wire";
 
-/** One slot with every field filled in and integer positions. */
-export interface Slot extends Required<WireSlot> {
+/** The fields of a slot that every gesture reads; the rest travels along as the kernel sent it. */
+type Filled = "component" | "head" | "source" | "intervention" | "group" | "skip";
+
+/** One slot with those fields filled in and integer positions. */
+export interface Slot
+  extends Omit<WireSlot, Filled | "position" | "source_position">,
+    Required<Pick<WireSlot, Filled>> {
   position: number | number[];
   source_position: number | number[] | null;
 }
@@ -37,6 +42,7 @@ export function fromScene(scene: Scene): Plain {
 
 function fill(slot: WireSlot, info: SlotInfo | undefined): Slot {
   return {
+    ...slot,
     layer: info?.layer ?? slot.layer,
     position: info ? one(info.base_positions) : (slot.position as number),
     component: slot.component ?? "block_output",

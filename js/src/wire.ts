@@ -29,6 +29,9 @@ export interface SetExperiment {
  * Attributes:
  *     base: the prompt whose run is changed.
  *     sources: name -> prompt whose run is copied from.
+ *     mode: `parallel`, every source runs as it is; or `serial`, the sources form a chain in their
+ *         order, in which slots that read one source act on the run of the next, and those that
+ *         read the last one on the base.
  *     slots: in list order; slots at different sites act in network order, slots at one site in
  *         list order, each seeing what the one before left.
  */
@@ -38,6 +41,7 @@ export interface Experiment {
     [k: string]: string;
   };
   slots?: Slot[];
+  mode?: "parallel" | "serial";
 }
 /**
  * One line of an experiment: a site, positions, what is done there, and from which source.
@@ -52,6 +56,16 @@ export interface Experiment {
  *     source_position: where in the source prompt, position i into base position i of `position`;
  *         None means the same positions as in the base.
  *     intervention: the operator (`vene_widgets.interventions.INTERVENTIONS`).
+ *     strength: from 0, the base's own state, to 1, the intervention in full.
+ *     subspace: which coordinates may change, of the site or, for rotated interventions, of their
+ *         own basis: a list of dims, a half-open range `"0:2"`, or a name in `partition`; None is
+ *         all of them.
+ *     partition: names for half-open ranges, `{"left": (0, 1), "right": (1, 2)}`.
+ *     rank: columns of a low-rank rotation, or principal components.
+ *     scale: standard deviation of noise, in the site's own units.
+ *     seed: of noise, and of the weights that an intervention begins with.
+ *     prompts: for `mean`, the prompts over whose states at `source_position` it is taken.
+ *     link: slots with one link share one set of weights, and nothing else.
  *     group: slots of one group read one shared source run.
  *     skip: a skipped slot does nothing and keeps its index.
  */
@@ -63,6 +77,20 @@ export interface Slot {
   source?: string | null;
   source_position?: number | number[] | string | null;
   intervention?: string;
+  strength?: number;
+  subspace?: number[] | string | null;
+  partition?: {
+    /**
+     * @minItems 2
+     * @maxItems 2
+     */
+    [k: string]: [unknown, unknown];
+  } | null;
+  rank?: number | null;
+  scale?: number;
+  seed?: number;
+  prompts?: string[];
+  link?: string | null;
   group?: string | null;
   skip?: boolean;
 }
