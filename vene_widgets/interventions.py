@@ -151,8 +151,9 @@ class Mean(Intervention):
 class Noise(Intervention):
     """Gaussian noise: new = b + scale · ε, ε standard normal from the slot's seed.
 
-    The same seed gives the same noise at any batch size on any device. Meng et al. 2022, "Locating
-    and Editing Factual Associations in GPT".
+    The same seed gives the same noise at any batch size on any device: vectors are drawn one by
+    one, so that fewer positions get the first of those that more positions get, and the batch's
+    examples share them. Meng et al. 2022, "Locating and Editing Factual Associations in GPT".
     """
 
     name = "noise"
@@ -162,7 +163,10 @@ class Noise(Intervention):
 
     def forward(self, base: Tensor, source: Tensor | None, mask: Tensor | None = None) -> Tensor:
         generator = torch.Generator().manual_seed(self.options.seed)
-        noise = torch.randn(base.shape, generator=generator)  # on the CPU: the same everywhere
+        count = base.shape[-2] if base.ndim > 1 else 1
+        # On the CPU: the same everywhere.
+        rows = [torch.randn(base.shape[-1], generator=generator) for _ in range(count)]
+        noise = torch.stack(rows) if base.ndim > 1 else rows[0]
         return _only(mask, base, base + self.options.scale * _like(noise, base))
 
 
@@ -191,6 +195,18 @@ class _Turn(nn.Module):
         return x.to(self.weight.dtype) @ self.weight
 
 
+def _orthogonal(width: int, rank: int, seed: int) -> nn.Module:
+    """A `_Turn` that stays orthogonal as it trains.
+
+    The parametrization completes the columns to a basis from torch's global random numbers: seeded
+    here, so that equal options train equally too, and put back, since they are the user's.
+    """
+    turn = _Turn(width, rank, seed)
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        return parametrizations.orthogonal(turn, use_trivialization=True)
+
+
 def _columns(turn: nn.Module) -> Tensor:
     """The matrix `(width, rank)` of a `_Turn`."""
     weight = turn.weight
@@ -213,9 +229,7 @@ class RotatedSpace(Intervention):
 
     def __init__(self, options: Options) -> None:
         super().__init__(options)
-        self.rotate_layer = parametrizations.orthogonal(
-            _Turn(options.width, options.width, options.seed), use_trivialization=True
-        )
+        self.rotate_layer = _orthogonal(options.width, options.width, options.seed)
 
     def forward(self, base: Tensor, source: Tensor | None, mask: Tensor | None = None) -> Tensor:
         turned = _only(mask, self.rotate_layer(base), self.rotate_layer(_given(source)))
@@ -236,10 +250,7 @@ class LowRankRotatedSpace(Intervention):
 
     def __init__(self, options: Options) -> None:
         super().__init__(options)
-        rank = self.size(options)
-        self.rotate_layer = parametrizations.orthogonal(
-            _Turn(options.width, rank, options.seed), use_trivialization=True
-        )
+        self.rotate_layer = _orthogonal(options.width, self.size(options), options.seed)
 
     @classmethod
     def size(cls, options: Options) -> int:
@@ -291,9 +302,7 @@ class BoundlessRotatedSpace(Intervention):
 
     def __init__(self, options: Options) -> None:
         super().__init__(options)
-        self.rotate_layer = parametrizations.orthogonal(
-            _Turn(options.width, options.width, options.seed), use_trivialization=True
-        )
+        self.rotate_layer = _orthogonal(options.width, options.width, options.seed)
         self.boundary = nn.Parameter(torch.tensor([0.5]))
         self.register_buffer("temperature", torch.tensor(50.0))
 
