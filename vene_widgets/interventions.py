@@ -342,21 +342,22 @@ class PCARotatedSpace(Intervention):
 
     @classmethod
     def size(cls, options: Options) -> int:
-        return _rank(cls.name, options.rank or options.width, options.width)
+        rank = options.width if options.rank is None else options.rank
+        return _rank(cls.name, rank, options.width)
 
     def fit(self, states: Tensor) -> PCARotatedSpace:
         """Take the principal components of states `(n, width)`, each coordinate standardised.
 
         Raises:
-            RequestError: fewer states than components.
+            RequestError: fewer states than components, or just one.
         """
         rank, width = self.components.shape
-        if states.ndim != 2 or states.shape[0] < rank or states.shape[1] != width:
+        if states.ndim != 2 or states.shape[0] < max(rank, 2) or states.shape[1] != width:
             raise RequestError(
                 f"states of shape {tuple(states.shape)} do not fit: (n, {width}) "
-                f"with n of at least {rank} is needed."
+                f"with n of at least {max(rank, 2)} is needed."
             )
-        x = states.detach().float()
+        x = states.detach().float().to(self.mean.device)
         self.mean, self.std = x.mean(0), x.std(0).clamp_min(1e-8)
         self.components = torch.linalg.svd((x - self.mean) / self.std, full_matrices=False).Vh[
             :rank
@@ -381,7 +382,9 @@ class _Custom(Intervention):
     function: ClassVar[Function]
 
     def forward(self, base: Tensor, source: Tensor | None, mask: Tensor | None = None) -> Tensor:
-        new = type(self).function(base, source)
+        # Copies: what a user's function does in place must not reach the run.
+        given = None if source is None else source.clone()
+        new = type(self).function(base.clone(), given)
         if not isinstance(new, Tensor) or new.shape != base.shape:
             got = tuple(new.shape) if isinstance(new, Tensor) else type(new).__name__
             raise RequestError(
