@@ -274,12 +274,12 @@ class Experiment(BaseModel):
         for index, slot in enumerate(self.slots):
             if slot.link is None:
                 continue
-            kind = slot.intervention, slot.rank, slot.seed
+            kind = slot.intervention, slot.rank, slot.seed, slot.scale
             first, expected = links.setdefault(slot.link, (index, kind))
             if kind != expected:
                 raise RequestError(
                     f"slots[{index}] and slots[{first}] share link {slot.link!r} but not their "
-                    f"intervention, rank and seed: {kind} and {expected}."
+                    f"intervention, rank, seed and scale: {kind} and {expected}."
                 )
 
     def target_of(self, source: str | None) -> str | None:
@@ -453,9 +453,18 @@ def _plan_slot(
         target=target,
         dims=dims,
         means=tuple(
-            paired(tuple(model.tokens(prompt)), f"prompt {prompt!r}") for prompt in slot.prompts
+            paired(_mean_tokens(model, prompt, what), f"prompt {prompt!r}")
+            for prompt in slot.prompts
         ),
     )
+
+
+def _mean_tokens(model: LanguageModel, prompt: str, what: str) -> tuple[Token, ...]:
+    """Tokens of one of the prompts that a mean is taken over."""
+    try:
+        return tuple(model.tokens(prompt))
+    except RequestError as error:
+        raise RequestError(f"{what}.prompts: {error}") from None
 
 
 def _links_have_one_width(slots: Sequence[PlannedSlot]) -> None:
