@@ -243,7 +243,8 @@ def make_weights(
         given: what is there already, by key.
 
     Raises:
-        RequestError: a given key that no slot has, or an intervention of another kind or width.
+        RequestError: a given key that no slot has, or an intervention of another kind, width or
+            rank.
     """
     checked = plan(model, experiment)
     keys = {slot.weights: slot for slot in checked.slots}
@@ -255,13 +256,19 @@ def make_weights(
         module = (given or {}).get(key)
         if module is None:
             made[key] = wanted(planned.options).to(model.device)
-        elif type(module) is not wanted or module.options.width != planned.site.width:
+            continue
+        have, need = module.options, planned.options
+        if (
+            type(module) is not wanted
+            or have.width != need.width
+            or wanted.size(have) != wanted.size(need)
+        ):
             raise RequestError(
-                f"weights {key!r} are a {type(module).__name__} of width {module.options.width}; "
-                f"slots[{planned.index}] needs a {wanted.__name__} of width {planned.site.width}."
+                f"weights {key!r} are a {type(module).__name__} of width {have.width} and rank "
+                f"{have.rank}; slots[{planned.index}] needs a {wanted.__name__} of width "
+                f"{need.width} and rank {need.rank}."
             )
-        else:
-            made[key] = module
+        made[key] = module
     return made
 
 
