@@ -3,6 +3,7 @@ import type {
   Answer,
   Candidate,
   Cell,
+  InterventionInfo,
   Protocol,
   Scene,
   Map as Sweep,
@@ -33,6 +34,36 @@ const VOCABULARY = [
   "\n",
   ",",
 ];
+
+/** Operators as the kernel lists them: name, formula, and which of their properties hold. */
+const KINDS: InterventionInfo[] = (
+  [
+    ["vanilla", "new = s", "source"],
+    ["addition", "new = b + s", "source"],
+    ["subtraction", "new = b − s", "source"],
+    ["zero", "new = 0", ""],
+    ["mean", "new = mean over the given prompts", ""],
+    ["noise", "new = b + scale · ε", ""],
+    ["collect", "new = b", ""],
+    ["rotated_space", "new = [b R | s R] Rᵀ", "source rotated weights"],
+    ["low_rank_rotated_space", "new = b + (s R − b R) Rᵀ", "source rotated weights rank needed"],
+    ["sigmoid_mask", "new = (1 − σ(m/T)) b + σ(m/T) s", "source weights"],
+    ["boundless_rotated_space", "new = ((1 − w) b R + w s R) Rᵀ", "source rotated weights"],
+    ["pca_rotated_space", "new = [z(b) | z(s)] C · std + mean", "source rotated weights rank"],
+  ] as const
+).map(([name, formula, has]) => ({
+  name,
+  formula,
+  about: `What ${name} is for.`,
+  needs_source: has.includes("source"),
+  rotated: has.includes("rotated"),
+  needs_rank: has.includes("needed"),
+  takes_rank: has.includes("rank"),
+  has_weights: has.includes("weights"),
+}));
+
+const kindOf = (slot: { intervention?: string }) =>
+  KINDS.find((kind) => kind.name === (slot.intervention ?? "vanilla"));
 
 export const visible = (text: string) => text.replaceAll(" ", "␣").replaceAll("\n", "↵");
 
@@ -123,7 +154,7 @@ export function sceneOf(
         "head_key_output",
         "head_value_output",
       ],
-      interventions: ["vanilla"],
+      interventions: KINDS,
       device: "cpu",
       dtype: "float32",
     },
@@ -137,9 +168,18 @@ export function sceneOf(
       layer: slot.layer,
       component: slot.component ?? "block_output",
       head: slot.head ?? null,
-      source: slot.source ?? names[0] ?? null,
+      source: kindOf(slot)?.needs_source === false ? null : (slot.source ?? names[0] ?? null),
       base_positions: list(slot.position),
       source_positions: list(slot.source_position ?? slot.position),
+      target: null,
+      intervention: slot.intervention ?? "vanilla",
+      strength: slot.strength ?? 1,
+      subspace: slot.subspace ?? null,
+      dims: null,
+      coordinates: kindOf(slot)?.takes_rank ? (slot.rank ?? 96) : 96,
+      partition: (slot.partition ?? null) as { [name: string]: number[] } | null,
+      rank: slot.rank ?? null,
+      link: slot.link ?? null,
       group: slot.group ?? null,
       skip: slot.skip ?? false,
     })),
@@ -289,6 +329,7 @@ export function makeAnswer(scene: Scene): Answer {
       index: slot.index,
       fired: !slot.skip && (slot.base_positions[0] ?? 0) >= map.first_difference,
       skipped: slot.skip,
+      idle: !slot.skip && (slot.base_positions[0] ?? 0) < map.first_difference,
       rows: slot.skip ? 0 : 1,
       size: slot.skip ? 0 : 12.31,
       words: slot.skip

@@ -153,9 +153,25 @@ export interface ModelInfo {
     [k: string]: number;
   };
   components: string[];
-  interventions: string[];
+  interventions: InterventionInfo[];
   device: string;
   dtype: string;
+}
+/**
+ * One operator that a slot may name: what its menu and its row's controls need.
+ *
+ * `rotated`: its coordinates are those of its own basis. `needs_rank`: it is refused without one;
+ * `takes_rank`: it heeds one. `has_weights`: a link between slots shares something.
+ */
+export interface InterventionInfo {
+  name: string;
+  formula: string;
+  about: string;
+  needs_source: boolean;
+  rotated: boolean;
+  needs_rank: boolean;
+  takes_rank: boolean;
+  has_weights: boolean;
 }
 /**
  * One token of a prompt. `label` is the text made visible (␣ for a space, ↵ for a newline).
@@ -168,6 +184,10 @@ export interface TokenInfo {
 }
 /**
  * A slot with its positions as ints, beside `Experiment.slots` at the same index.
+ *
+ * `source` is None for interventions that read none. `target` is the source on whose run the slot
+ * acts (serial mode), None for the base. `coordinates` is how many a subspace may choose from, and
+ * `dims` which of them may change, None for all.
  */
 export interface SlotInfo {
   index: number;
@@ -177,6 +197,17 @@ export interface SlotInfo {
   source: string | null;
   base_positions: number[];
   source_positions: number[];
+  target: string | null;
+  intervention: string;
+  strength: number;
+  subspace: number[] | string | null;
+  dims: number[] | null;
+  coordinates: number;
+  partition: {
+    [k: string]: number[];
+  } | null;
+  rank: number | null;
+  link: string | null;
   group: string | null;
   skip: boolean;
 }
@@ -290,11 +321,14 @@ export interface Verdict {
 }
 /**
  * What one slot did: `size` is the norm of the change at its site.
+ *
+ * `idle`: it was meant to change something and did not, which the screen warns of.
  */
 export interface ReceiptInfo {
   index: number;
   fired: boolean;
   skipped: boolean;
+  idle: boolean;
   rows: number;
   size: number;
   words: string;

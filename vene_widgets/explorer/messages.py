@@ -86,6 +86,23 @@ class TokenInfo(Wire):
     label: str
 
 
+class InterventionInfo(Wire):
+    """One operator that a slot may name: what its menu and its row's controls need.
+
+    `rotated`: its coordinates are those of its own basis. `needs_rank`: it is refused without one;
+    `takes_rank`: it heeds one. `has_weights`: a link between slots shares something.
+    """
+
+    name: str
+    formula: str
+    about: str
+    needs_source: bool
+    rotated: bool
+    needs_rank: bool
+    takes_rank: bool
+    has_weights: bool
+
+
 class ModelInfo(Wire):
     """What the screen says about the model, and the choices it offers."""
 
@@ -93,13 +110,18 @@ class ModelInfo(Wire):
     layers: int
     heads: dict[str, int]  # per-head component -> its number of heads
     components: list[str]
-    interventions: list[str]
+    interventions: list[InterventionInfo]
     device: str
     dtype: str
 
 
 class SlotInfo(Wire):
-    """A slot with its positions as ints, beside `Experiment.slots` at the same index."""
+    """A slot with its positions as ints, beside `Experiment.slots` at the same index.
+
+    `source` is None for interventions that read none. `target` is the source on whose run the slot
+    acts (serial mode), None for the base. `coordinates` is how many a subspace may choose from, and
+    `dims` which of them may change, None for all.
+    """
 
     index: int
     layer: int
@@ -108,6 +130,15 @@ class SlotInfo(Wire):
     source: str | None
     base_positions: list[int]
     source_positions: list[int]
+    target: str | None
+    intervention: str
+    strength: float
+    subspace: list[int] | str | None
+    dims: list[int] | None
+    coordinates: int
+    partition: dict[str, list[int]] | None
+    rank: int | None
+    link: str | None
     group: str | None
     skip: bool
 
@@ -224,11 +255,15 @@ class Verdict(Wire):
 
 
 class ReceiptInfo(Wire):
-    """What one slot did: `size` is the norm of the change at its site."""
+    """What one slot did: `size` is the norm of the change at its site.
+
+    `idle`: it was meant to change something and did not, which the screen warns of.
+    """
 
     index: int
     fired: bool
     skipped: bool
+    idle: bool
     rows: int
     size: float
     words: str

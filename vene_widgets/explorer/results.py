@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from vene_widgets.comparing import Comparison, compare
 from vene_widgets.experiment import Experiment
+from vene_widgets.interventions import INTERVENTIONS
 from vene_widgets.running import Run, run
 
 if TYPE_CHECKING:
@@ -48,9 +49,18 @@ class Result:
 
     @property
     def source(self) -> Run | None:
-        """The plain run of the first live slot's source, or of the first source there is."""
-        named = [self.experiment.slots[i].source for i in self.experiment.live]
-        names = [name for name in named if name] or list(self.experiment.sources)
+        """The plain run of the first source that a live slot reads; None when they read none.
+
+        Without live slots it is the first source there is.
+        """
+        slots = [(i, self.experiment.slots[i]) for i in self.experiment.live]
+        names = [
+            self.experiment.source_of(slot, i)
+            for i, slot in slots
+            if INTERVENTIONS[slot.intervention].needs_source
+        ]
+        if not slots:
+            names = list(self.experiment.sources)
         for column in self.columns:
             if column.role == "source" and column.name in names[:1]:
                 return column.run

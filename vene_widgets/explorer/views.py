@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from typing import TYPE_CHECKING
 
 import torch
 
 from vene_widgets import frames
-from vene_widgets.experiment import Plan
+from vene_widgets.errors import RequestError
+from vene_widgets.experiment import Plan, PlannedSlot
 from vene_widgets.explorer import messages as wire
 from vene_widgets.explorer import words
-from vene_widgets.interventions import INTERVENTIONS
+from vene_widgets.interventions import INTERVENTIONS, Intervention, Options
 from vene_widgets.sweeping import LayerOfCells, SweepPlan
 
 if TYPE_CHECKING:
@@ -33,20 +35,34 @@ def scene(model: LanguageModel, checked: Plan, revision: int, request: str | Non
         base=[_token(token) for token in checked.base],
         sources={name: [_token(t) for t in tokens] for name, tokens in checked.sources.items()},
         experiment=checked.experiment,
-        slots=[
-            wire.SlotInfo(
-                index=p.index,
-                layer=p.site.layer,
-                component=p.site.component,
-                head=p.site.head,
-                source=p.source,
-                base_positions=list(p.base_positions),
-                source_positions=list(p.source_positions),
-                group=p.slot.group,
-                skip=p.slot.skip,
-            )
-            for p in checked.slots
-        ],
+        slots=[_slot(planned) for planned in checked.slots],
+    )
+
+
+def _slot(planned: PlannedSlot) -> wire.SlotInfo:
+    slot = planned.slot
+    subspace, partition = slot.subspace, slot.partition
+    return wire.SlotInfo(
+        index=planned.index,
+        layer=planned.site.layer,
+        component=planned.site.component,
+        head=planned.site.head,
+        source=planned.source,
+        base_positions=list(planned.base_positions),
+        source_positions=list(planned.source_positions),
+        target=planned.target,
+        intervention=slot.intervention,
+        strength=slot.strength,
+        subspace=list(subspace) if isinstance(subspace, tuple) else subspace,
+        dims=None if planned.dims is None else list(planned.dims),
+        coordinates=INTERVENTIONS[slot.intervention].size(planned.options),
+        partition=(
+            None if partition is None else {name: list(ends) for name, ends in partition.items()}
+        ),
+        rank=slot.rank,
+        link=slot.link,
+        group=slot.group,
+        skip=slot.skip,
     )
 
 
@@ -58,9 +74,33 @@ def model_info(model: LanguageModel) -> wire.ModelInfo:
         layers=model.sites.layers,
         heads={name: count for name, count in counts.items() if count},
         components=list(model.sites.components),
-        interventions=list(INTERVENTIONS),
+        interventions=[intervention_info(name, kind) for name, kind in INTERVENTIONS.items()],
         device=str(model.device),
         dtype=str(model.dtype).removeprefix("torch."),
+    )
+
+
+@cache
+def intervention_info(name: str, kind: type[Intervention]) -> wire.InterventionInfo:
+    """What the screen says of one operator; found out by asking the class for a small one."""
+    width, rank = 8, 2
+    try:
+        needs_rank = kind.size(Options(width)) != width
+    except RequestError:
+        needs_rank = True
+    try:
+        has_weights = len(kind(Options(width, rank)).state_dict()) > 0
+    except Exception:  # a user's own class may accept just the widths that it was written for
+        has_weights = True
+    return wire.InterventionInfo(
+        name=name,
+        formula=kind.formula,
+        about=kind.about,
+        needs_source=kind.needs_source,
+        rotated=kind.rotated,
+        needs_rank=needs_rank,
+        takes_rank=kind.size(Options(width, rank)) != width,
+        has_weights=has_weights,
     )
 
 
@@ -162,6 +202,7 @@ def answer(model: LanguageModel, result: Result, checked: Plan, revision: int) -
                 index=receipt.planned.index,
                 fired=receipt.fired,
                 skipped=receipt.planned.slot.skip,
+                idle=receipt.idle,
                 rows=receipt.touch.rows if receipt.touch else 0,
                 size=receipt.touch.size if receipt.touch else 0.0,
                 words=receipt.words,
@@ -220,18 +261,40 @@ def sentence(model: LanguageModel, result: Result, checked: Plan) -> str:
         best = int(base.argmax())
         return words.nothing_live(len(slots), model.token_text(best), base[best].item())
     live = checked.live
-    first = live[0]
     skipped = len(slots) - len(live)
-    if len(live) == 1 and len(first.base_positions) == 1 and first.source and not skipped:
-        token = checked.base[first.base_positions[0]].text
-        other = checked.sources[first.source][first.source_positions[0]].text
-        site = first.site
-        deed = words.copied(token, other, site.component, site.layer, site.head)
+    if len(live) == 1 and len(live[0].base_positions) == 1 and not skipped:
+        deed = words.done(_deed(live[0], checked))
     else:
         deed = words.several(len(live), skipped)
+    receipts = [receipt for receipt in result.final.record if not receipt.planned.slot.skip]
+    if all(receipt.idle for receipt in receipts):
+        best, reached = int(base.argmax()), any(receipt.fired for receipt in receipts)
+        return words.all_idle(deed, reached, model.token_text(best), base[best].item())
     source = result.source or result.columns[0].run
     after = result.final.logits[-1].double().softmax(-1)
     return words.sentence(deed, _change(model, base, source.logits[-1].double().softmax(-1), after))
+
+
+def _deed(planned: PlannedSlot, checked: Plan) -> words.Deed:
+    """What a slot with one position does."""
+    slot, site = planned.slot, planned.site
+    acts_on = checked.base if planned.target is None else checked.sources[planned.target]
+    return words.Deed(
+        token=acts_on[planned.base_positions[0]].text,
+        component=site.component,
+        layer=site.layer,
+        head=site.head,
+        source_token=(
+            checked.sources[planned.source][planned.source_positions[0]].text
+            if planned.source
+            else None
+        ),
+        intervention=slot.intervention,
+        strength=slot.strength,
+        subspace=slot.subspace,
+        prompts=len(slot.prompts),
+        target=planned.target,
+    )
 
 
 def candidates(model: LanguageModel, logits: Tensor, probabilities: Tensor) -> list[wire.Candidate]:

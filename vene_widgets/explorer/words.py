@@ -48,14 +48,97 @@ def quoted(token: str) -> str:
     return f"“{frames.visible(token.strip() or token)}”"
 
 
+@dataclass(frozen=True)
+class Deed:
+    """What one slot does, for the beginning of a sentence.
+
+    Attributes:
+        token: the token at its position, in the run that it acts on.
+        component, layer, head: where.
+        source_token: the token that it reads from; None for interventions that read none.
+        intervention: the operator's name.
+        strength: from 0 to 1.
+        subspace: a name, a range or dims; None for all coordinates.
+        prompts: how many prompts a mean is taken over.
+        target: the source on whose run it acts (serial mode); None for the base.
+    """
+
+    token: str
+    component: str
+    layer: int
+    head: int | None = None
+    source_token: str | None = None
+    intervention: str = "vanilla"
+    strength: float = 1.0
+    subspace: str | Sequence[int] | None = None
+    prompts: int = 0
+    target: str | None = None
+
+
+# What stands before the place, `{part}` being the subspace in words or nothing.
+_VERBS = {
+    "addition": "Adding {part}{source} to {token}",
+    "subtraction": "Subtracting {part}{source} from {token}",
+    "zero": "Zeroing {part}{token}",
+    "mean": "Setting {part}{token} to its mean over {prompts}",
+    "noise": "Adding noise to {part}{token}",
+    "collect": "Collecting {part}{token}",
+}
+
+# An interchange that is not a plain one says so after the place.
+_MANNERS = {
+    "vanilla": "",
+    "rotated_space": "in a rotated space",
+    "low_rank_rotated_space": "in a low-rank rotated space",
+    "sigmoid_mask": "through a sigmoid mask",
+    "boundless_rotated_space": "in a boundless rotated space",
+    "pca_rotated_space": "in a space of principal components",
+}
+
+_MOST_DIMS = 6
+"""Dims that a sentence lists one by one; more are counted."""
+
+
 def copied(
     token: str, source_token: str, component: str, layer: int, head: int | None = None
 ) -> str:
     """The deed of one interchange slot: what was copied, into what, and where."""
-    where = f"after block {layer}"
-    if component != "block_output":
-        where = f"at {component} of layer {layer}" + ("" if head is None else f", head {head}")
-    return f"Copying {quoted(source_token)} into {quoted(token)} {where}"
+    return done(Deed(token, component, layer, head, source_token))
+
+
+def done(deed: Deed) -> str:
+    """What a slot does, in words: “Zeroing “Spain” after block 0”."""
+    where = f"after block {deed.layer}"
+    if deed.component != "block_output":
+        head = "" if deed.head is None else f", head {deed.head}"
+        where = f"at {deed.component} of layer {deed.layer}{head}"
+    if deed.target is not None:
+        where += f" in the run of {quoted(deed.target)}"
+    manner, more = _MANNERS.get(deed.intervention), []
+    if manner is not None:
+        verb = "Copying {part}{source} into {token}"
+    else:
+        verb = _VERBS.get(deed.intervention, f"Applying {deed.intervention} to {{part}}{{token}}")
+    if manner:
+        more.append(manner)
+    if deed.strength != 1:
+        more.append(f"at strength {deed.strength:g}")
+    what = verb.format(
+        part="" if deed.subspace is None else f"{_part(deed.subspace)} of ",
+        source="" if deed.source_token is None else quoted(deed.source_token),
+        token=quoted(deed.token),
+        prompts="1 prompt" if deed.prompts == 1 else f"{deed.prompts} prompts",
+    )
+    return " ".join([what, where, *more])
+
+
+def _part(subspace: str | Sequence[int]) -> str:
+    """A subspace in words: “subspace a”, “dims 0:2”, “dims 0, 3 and 5”, “12 dims”."""
+    if isinstance(subspace, str):
+        return f"dims {subspace}" if ":" in subspace else f"subspace {subspace}"
+    if len(subspace) > _MOST_DIMS:
+        return f"{len(subspace)} dims"
+    return f"{'dim' if len(subspace) == 1 else 'dims'} {joined([str(dim) for dim in subspace])}"
 
 
 def several(live: int, skipped: int) -> str:
@@ -68,7 +151,7 @@ def sentence(deed: str, change: Change) -> str:
     """What an intervention did to the answer, with the probabilities before and after.
 
     Args:
-        deed: the sentence's beginning, from `copied` or `several`.
+        deed: the sentence's beginning, from `copied`, `done` or `several`.
         change: the numbers.
     """
     c = change
@@ -82,6 +165,11 @@ def sentence(deed: str, change: Change) -> str:
             f"{deed} moved the answer from {quoted(c.base_token)} to {quoted(c.source_token)}: "
             f"{source}, {base}."
         )
+    if c.source_token == c.base_token:
+        return (
+            f"{deed} moved the answer from {quoted(c.base_token)} to {quoted(c.best_token)} "
+            f"({percent(c.best_after)}): {base}."
+        )
     return (
         f"{deed} moved the answer from {quoted(c.base_token)} to {quoted(c.best_token)} "
         f"({percent(c.best_after)}), which neither prompt gives: {base}, {source}."
@@ -92,6 +180,25 @@ def nothing_live(slots: int, token: str, probability: float) -> str:
     """What stands there when no slot acts."""
     why = "Nothing is swapped yet" if not slots else f"All {slots} slots are skipped"
     return f"{why}: the base answers {quoted(token)} ({percent(probability)}). Click a tile."
+
+
+def all_idle(deed: str, reached: bool, token: str, probability: float) -> str:
+    """What stands there when every live slot was meant to change something and none did.
+
+    Args:
+        deed: from `done` or `several`.
+        reached: whether any of them was reached by the forward pass.
+        token, probability: the base's answer, which is the answer still.
+    """
+    why = (
+        "what it would put there is there already"
+        if reached
+        else "the forward pass never reached it"
+    )
+    return (
+        f"{deed} changed nothing: {why}. The answer is still the base’s, "
+        f"{quoted(token)} ({percent(probability)})."
+    )
 
 
 def nothing_can_change(token: str) -> str:
