@@ -153,13 +153,20 @@ def plan_sweep(
     intervention: str = "vanilla",
 ) -> SweepPlan:
     """Check a sweep against a model; arguments as in `sweep`."""
-    choose(intervention, INTERVENTIONS, "intervention")
+    kind = INTERVENTIONS[choose(intervention, INTERVENTIONS, "intervention")]
+    if intervention == "mean":
+        raise RequestError(
+            "intervention 'mean' needs prompts to take the mean of, which a sweep does not have; "
+            "run one slot at a time instead."
+        )
     base_tokens, source_tokens = tuple(model.tokens(base)), tuple(model.tokens(source))
     wanted = plain_ints(range(model.sites.layers) if layers is None else layers)
     sites = [
         model.sites.site(layer, component, head)
         for layer in ((wanted,) if isinstance(wanted, int) else wanted)
     ]
+    for site in sites:
+        kind.size(Options(site.width))  # refuses what cannot be made from a width alone
     chosen = plain_ints(range(len(base_tokens)) if positions is None else positions)
     where = resolve_positions(chosen, base_tokens, "sweep.position", "base")
     if source_positions is None:
@@ -345,11 +352,12 @@ def sweep_layers(prepared: Prepared) -> Iterator[LayerOfCells]:
 def can_matter(checked: SweepPlan, layer: int, column: int) -> bool:
     """Whether a cell's swap can change the answer at the last position at all.
 
-    It cannot where base and source agree up to there, nor in the last block after its keys and
-    values are made, unless at the last position.
+    An interchange cannot where base and source agree up to there; and nothing can in the last block
+    after its keys and values are made, unless at the last position.
     """
     position, partner = checked.positions[column], checked.source_positions[column]
-    if position == partner and position < checked.first_difference:
+    same = position == partner and position < checked.first_difference
+    if same and checked.intervention == "vanilla":
         return False
     early = checked.component.removeprefix("head_") in BEFORE_KEYS
     ends_here = layer == checked.model.sites.layers - 1 and not early
@@ -455,8 +463,11 @@ def _changed(prepared: Prepared, layer: int, cells: list[_Cell]) -> Tensor:
     site = checked.site(layer)
     positions = [checked.positions[cell.column] for cell in cells]
     partners = [checked.source_positions[cell.column] for cell in cells]
-    module = make(checked.intervention, Options(site.width))
-    return module(prepared.base_states[site][positions], prepared.source_states[site][partners])
+    module = make(checked.intervention, Options(site.width)).to(checked.model.device)
+    base, source = prepared.base_states[site][positions], prepared.source_states[site][partners]
+    with torch.no_grad():
+        # A cell is a batch example with one position, as in a run of its own: noise is per position.
+        return module(base[:, None], source[:, None])[:, 0]
 
 
 def _plain(
