@@ -1,22 +1,42 @@
 // Experiment -> experiment: what each gesture and each control means, as pure functions.
 import type { Experiment, Scene, SlotInfo, Slot as WireSlot } from "./wire";
 
-/** The fields of a slot that every gesture reads; the rest travels along as the kernel sent it. */
-type Filled = "component" | "head" | "source" | "intervention" | "group" | "skip";
+/** Names for half-open ranges of coordinates. */
+export type Partition = { [name: string]: [number, number] };
 
-/** One slot with those fields filled in and integer positions. */
+/** One slot with every field filled in and integer positions. */
 export interface Slot
-  extends Omit<WireSlot, Filled | "position" | "source_position">,
-    Required<Pick<WireSlot, Filled>> {
+  extends Required<Omit<WireSlot, "position" | "source_position" | "partition">> {
   position: number | number[];
   source_position: number | number[] | null;
+  partition: Partition | null;
 }
 
 /** One experiment with every field filled in. */
 export interface Plain extends Experiment {
   sources: { [name: string]: string };
   slots: Slot[];
+  mode: "parallel" | "serial";
 }
+
+/** What a slot's fields hold when nothing is said of them. */
+const UNSAID = {
+  component: "block_output",
+  head: null,
+  source: null,
+  source_position: null,
+  intervention: "vanilla",
+  strength: 1,
+  subspace: null,
+  partition: null,
+  rank: null,
+  scale: 1,
+  seed: 0,
+  prompts: [],
+  link: null,
+  group: null,
+  skip: false,
+} satisfies Partial<Slot>;
 
 /** What a tile of the map stands for. */
 export interface Place {
@@ -37,23 +57,21 @@ export function fromScene(scene: Scene): Plain {
     base: scene.experiment.base,
     sources: { ...scene.experiment.sources },
     slots: (scene.experiment.slots ?? []).map((slot, index) => fill(slot, scene.slots[index])),
+    mode: scene.experiment.mode ?? "parallel",
   };
 }
 
 function fill(slot: WireSlot, info: SlotInfo | undefined): Slot {
+  const filled = { ...UNSAID, ...slot } as Slot;
+  if (!info) return filled;
   return {
-    ...slot,
-    layer: info?.layer ?? slot.layer,
-    position: info ? one(info.base_positions) : (slot.position as number),
-    component: slot.component ?? "block_output",
-    head: info?.head ?? slot.head ?? null,
-    source: info?.source ?? slot.source ?? null,
-    source_position: info?.source
-      ? one(info.source_positions)
-      : ((slot.source_position ?? null) as number | null),
-    intervention: slot.intervention ?? "vanilla",
-    group: slot.group ?? null,
-    skip: slot.skip ?? false,
+    ...filled,
+    layer: info.layer,
+    head: info.head,
+    position: one(info.base_positions),
+    // An intervention that reads no source keeps the names of one, so that going back loses nothing.
+    source: info.source ?? filled.source,
+    source_position: info.source === null ? filled.source_position : one(info.source_positions),
   };
 }
 
@@ -62,7 +80,7 @@ function one(positions: number[]): number | number[] {
 }
 
 export function slotAt(place: Place, group: string | null = null): Slot {
-  return { ...place, intervention: "vanilla", group, skip: false };
+  return { ...UNSAID, ...place, group };
 }
 
 export function positionsOf(slot: Slot): number[] {
@@ -74,13 +92,13 @@ export function sourcePositionsOf(slot: Slot): number[] {
   return Array.isArray(positions) ? positions : [positions];
 }
 
-/** Whether a slot acts at this tile: layer, position, tensor and source are the tile's. */
+/** Whether a slot acts at this tile: layer, position, tensor and source (if any) are the tile's. */
 export function isAt(slot: Slot, place: Omit<Place, "source_position">): boolean {
   return (
     slot.layer === place.layer &&
     slot.component === place.component &&
     slot.head === place.head &&
-    slot.source === place.source &&
+    (slot.source === null || slot.source === place.source) &&
     positionsOf(slot).includes(place.position)
   );
 }
@@ -159,8 +177,13 @@ export function removeSlot(experiment: Plain, index: number): Plain {
   return { ...experiment, slots: experiment.slots.filter((_, i) => i !== index) };
 }
 
+/** One more slot at a place; where there is no source to copy from, it zeroes. */
 export function addSlot(experiment: Plain, place: Place): Plain {
-  return { ...experiment, slots: [...experiment.slots, slotAt(place)] };
+  const slot =
+    place.source === null
+      ? { ...slotAt(place), source_position: null, intervention: "zero" }
+      : slotAt(place);
+  return { ...experiment, slots: [...experiment.slots, slot] };
 }
 
 /** Another component; a head is kept where the new one has as many, and dropped where it has none. */
@@ -216,17 +239,11 @@ export function hasSamePrompts(a: Experiment, b: Experiment): boolean {
   );
 }
 
-function inOrder({ base, sources, slots }: Plain): unknown[] {
-  const rows = slots.map((s) => [
-    s.layer,
-    s.position,
-    s.component,
-    s.head,
-    s.source,
-    s.source_position,
-    s.intervention,
-    s.group,
-    s.skip,
+function inOrder({ base, sources, slots, mode }: Plain): unknown[] {
+  const rows = slots.map((slot) => [
+    slot.layer,
+    slot.position,
+    ...(Object.keys(UNSAID) as (keyof typeof UNSAID)[]).map((name) => slot[name]),
   ]);
-  return [base, Object.entries(sources), rows];
+  return [base, mode, Object.entries(sources), rows];
 }

@@ -1,5 +1,5 @@
 // The answer that the map already holds for a single slot, painted while the kernel computes its own.
-import { type Plain, positionsOf, sourcePositionsOf } from "./experiments";
+import { type Plain, positionsOf, type Slot, sourcePositionsOf } from "./experiments";
 import type { Answer, Candidate, Cell, RunInfo, Map as Sweep, Verdict } from "./wire";
 
 /** What the result panels draw. A null number is one that a preview does not know. */
@@ -51,7 +51,9 @@ export function fromAnswer(answer: Answer): Shown {
 export function cellOf(experiment: Plain, map: Sweep | null): Cell | null {
   const live = experiment.slots.filter((slot) => !slot.skip);
   const [slot] = live;
-  if (!map || live.length !== 1 || !slot || slot.intervention !== "vanilla") return null;
+  if (!map || live.length !== 1 || !slot || !isPlain(slot)) return null;
+  // In a chain a slot may act on another source's run, which no tile is about.
+  if (experiment.mode === "serial" && Object.keys(experiment.sources).length > 1) return null;
   if (slot.component !== map.component || slot.head !== map.head || slot.source !== map.source) {
     return null;
   }
@@ -60,6 +62,11 @@ export function cellOf(experiment: Plain, map: Sweep | null): Cell | null {
   const [from] = sourcePositionsOf(slot);
   const found = map.cells.find((cell) => cell.layer === slot.layer && cell.position === position);
   return found && found.source_position === from ? found : null;
+}
+
+/** A whole interchange, which is what the map sweeps. */
+function isPlain(slot: Slot): boolean {
+  return slot.intervention === "vanilla" && slot.strength === 1 && slot.subspace === null;
 }
 
 /** Base and sources from the last exact answer of the same prompts (else from the map's targets). */

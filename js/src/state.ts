@@ -17,6 +17,7 @@ import {
 import { empty, type History, redo, step, undo } from "./history";
 import type { Kernel } from "./kernel";
 import type { MetricName } from "./metrics";
+import { kindOf, linkGroup, targetOf, toggleSubspace } from "./operators";
 import { cellOf, fromAnswer, fromCell, type Shown } from "./preview";
 import type { Answer, Figure, Reply, Map as Sweep } from "./wire";
 
@@ -93,6 +94,8 @@ export function createState(kernel: Kernel) {
       source: source !== null && sources.includes(source) ? source : (sources[0] ?? null),
     };
   });
+
+  const kinds = computed(() => scene.value?.model.interventions ?? []);
 
   const isCurrent = computed(
     () =>
@@ -249,8 +252,18 @@ export function createState(kernel: Kernel) {
     };
   }
 
+  /** Slots at a tile, by index: those that act on the base's run there. */
+  function slotsAt(tile: Tile): number[] {
+    const now = experiment.value;
+    const here = place(tile);
+    return (now?.slots ?? []).flatMap((slot, i) =>
+      now && isAt(slot, here) && targetOf(now, slot, kinds.value) === null ? [i] : [],
+    );
+  }
+
   return {
     scene,
+    kinds,
     status,
     picture,
     answer,
@@ -281,10 +294,21 @@ export function createState(kernel: Kernel) {
     addSlot(tile: Tile): void {
       if (experiment.value) commit(addSlot(experiment.value, place(tile)));
     },
-    /** Slots at a tile, by index. */
-    slotsAt(tile: Tile): number[] {
-      const here = place(tile);
-      return (experiment.value?.slots ?? []).flatMap((slot, i) => (isAt(slot, here) ? [i] : []));
+    slotsAt,
+    /** Links or parts the slots of the group at a tile; at none, those of the last slot's group. */
+    linkAt(tile: Tile): void {
+      const now = experiment.value;
+      const index = slotsAt(tile)[0] ?? (now?.slots.length ?? 0) - 1;
+      const kind = now && kindOf(kinds.value, now.slots[index]?.intervention ?? "");
+      if (now && kind?.has_weights) commit(linkGroup(now, index));
+    },
+    /** Toggles the n-th subspace (from 1) of the slot at a tile. */
+    pickSubspace(tile: Tile, n: number): void {
+      const now = experiment.value;
+      const [index] = slotsAt(tile);
+      if (!now || index === undefined) return;
+      const name = Object.keys(now.slots[index]?.partition ?? {})[n - 1];
+      if (name !== undefined) commit(toggleSubspace(now, index, name));
     },
     /** Skips the slots at a tile, or wakes them when all of them are skipped. */
     toggleSkip(indices: number[]): void {

@@ -16,7 +16,7 @@ import {
   ungroup,
 } from "../src/experiments";
 
-const empty: Plain = { base: "a b c", sources: { x: "a d c" }, slots: [] };
+const empty: Plain = { base: "a b c", sources: { x: "a d c" }, slots: [], mode: "parallel" };
 const two: Plain = { ...empty, sources: { x: "a d c", y: "a e c" } };
 
 function place(layer: number, position: number, source = "x"): Place {

@@ -5,6 +5,8 @@ const GESTURES = [
   ["Alt-click", "add the tile in a new group"],
   ["Arrows, Home, End, Page keys", "move on the map"],
   ["Space", "skip the slot at the tile, or wake it"],
+  ["L", "slots of the tile’s group share weights, or part"],
+  ["1 … 9", "choose a subspace of the slot at the tile"],
   ["G · U", "group all slots · ungroup them"],
   ["Ctrl-Z · Ctrl-Y", "undo · redo"],
   ["Double-click a prompt", "edit it; Enter runs it, Escape leaves it"],

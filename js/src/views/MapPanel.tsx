@@ -4,7 +4,8 @@ import { useEffect, useRef } from "preact/hooks";
 import { groupsOf, isAt, type Plain, positionsOf } from "../experiments";
 import { move, tileSize } from "../geometry";
 import { limitOf, METRICS } from "../metrics";
-import type { State, SweepChoice, Tile } from "../state";
+import { targetOf as runOf } from "../operators";
+import type { State, Tile } from "../state";
 import type { Cell, Scene, Map as Sweep } from "../wire";
 import { Panel } from "./controls";
 import { Legend } from "./Legend";
@@ -64,7 +65,7 @@ function Grid({ state, scene, width }: GridProps) {
   const limit = limitOf(metric, values);
   const experiment = state.experiment.value;
   const groups = experiment ? groupsOf(experiment) : [];
-  const slots = slotsByPlace(experiment, state.sweep.value);
+  const slots = slotsByPlace(experiment, state);
   const stop = reachable(focus.value, layers, positions, state);
   const sourceTokens = scene.sources[state.sweep.value.source ?? ""];
 
@@ -82,6 +83,8 @@ function Grid({ state, scene, width }: GridProps) {
       grid.current?.querySelector<HTMLElement>(selector(next))?.focus();
     } else if (event.key === "Enter") state.applyTile(at, event.shiftKey ? "add" : "replace");
     else if (event.key === " ") state.toggleSkip(state.slotsAt(at));
+    else if (event.key.toLowerCase() === "l") state.linkAt(at);
+    else if (/^[1-9]$/.test(event.key)) state.pickSubspace(at, Number(event.key));
     else return;
     event.preventDefault();
     event.stopPropagation();
@@ -224,9 +227,11 @@ function byPlace(map: Sweep | null): Map<string, Cell> {
 }
 
 /** Indices of the slots that act at each tile of the sweep. */
-function slotsByPlace(experiment: Plain | null, sweep: SweepChoice): Map<string, number[]> {
+function slotsByPlace(experiment: Plain | null, state: State): Map<string, number[]> {
+  const sweep = state.sweep.value;
   const found = new Map<string, number[]>();
   experiment?.slots.forEach((slot, index) => {
+    if (runOf(experiment, slot, state.kinds.value) !== null) return;
     for (const position of positionsOf(slot)) {
       if (!isAt(slot, { ...sweep, layer: slot.layer, position })) continue;
       const at = key(slot.layer, position);
