@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import itertools
 from typing import Any
 
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 from vene_widgets.errors import RequestError
 from vene_widgets.experiment import Experiment, Slot
 from vene_widgets.models import LanguageModel
-from vene_widgets.running import Run, record_states, run
+from vene_widgets.running import Run, make_weights, record_states, run
 
 SPAIN, ITALY, FRANCE = (f"The capital of {c} is" for c in ("Spain", "Italy", "France"))
 MODELS = ["tiny_gpt2", "tiny_llama", "capitals"]
@@ -520,6 +521,426 @@ def test_a_run_describes_itself(tiny: LanguageModel):
     assert "2 slots, 1 live" in repr(result)
     assert "<b>" not in result._repr_html_() and "<table" in result._repr_html_()
     assert result.milliseconds > 0 and result.tokens[3].text == " Spain"
+
+
+# ---- operators -----------------------------------------------------------------------------------
+
+
+def act(intervention: str, layer: int = 1, position: Any = 3, **more: Any) -> Slot:
+    return Slot(layer=layer, position=position, intervention=intervention, **more)
+
+
+@pytest.mark.parametrize("name", ["zero", "noise", "mean", "collect"])
+def test_operators_without_a_source_need_none(model: LanguageModel, name: str):
+    slot = act(name, position=(3, 4), prompts=(ITALY, FRANCE) if name == "mean" else ())
+    result = run(model, Experiment(base=SPAIN, slots=[slot]))
+    assert result.source_runs == 0 and result.record[0].fired
+    beside = run(model, Experiment(base=SPAIN, sources={"a": ITALY, "b": FRANCE}, slots=[slot]))
+    assert torch.equal(result.logits, beside.logits) and beside.source_runs == 0
+    assert differ(result, run(model, Experiment(base=SPAIN))) is (name != "collect")
+
+
+def test_zero_addition_and_subtraction_are_what_they_say(tiny: LanguageModel):
+    base, source = (run(tiny, Experiment(base=prompt)).states[1, 3] for prompt in (SPAIN, ITALY))
+    for name, wanted in (
+        ("zero", torch.zeros_like(base)),
+        ("addition", base + source),
+        ("subtraction", base - source),
+    ):
+        state = run(tiny, swapped(act(name))).states[1, 3]
+        assert torch.equal(state, wanted), name
+
+
+def test_the_mean_is_over_the_prompts_at_the_same_place(tiny: LanguageModel):
+    prompts = (ITALY, FRANCE, "of The capital of Spain is")
+    slot = act("mean", position=(3, -1), source_position=(2, -1), prompts=prompts)
+    state = run(tiny, Experiment(base=SPAIN, slots=[slot])).states[1]
+    states = [run(tiny, Experiment(base=prompt)).states[1].double() for prompt in prompts]
+    for position, other in ((3, 2), (-1, -1)):
+        wanted = sum(state[other] for state in states) / 3
+        assert (state[position].double() - wanted).abs().max() < 1e-6
+    alone = slot.model_copy(update={"prompts": (ITALY,)})
+    swap_in = swap(1, (3, -1), source_position=(2, -1))
+    mean = run(tiny, Experiment(base=SPAIN, slots=[alone]))
+    assert torch.equal(mean.logits, run(tiny, swapped(swap_in)).logits)
+
+
+def test_collect_keeps_the_values_and_changes_nothing(model: LanguageModel):
+    base = run(model, Experiment(base=SPAIN))
+    result = run(model, Experiment(base=SPAIN, slots=[act("collect", position=(4, 2))]))
+    assert torch.equal(result.logits, base.logits) and torch.equal(result.states, base.states)
+    (receipt,) = result.record
+    assert receipt.touch is not None and not receipt.idle
+    assert torch.equal(receipt.touch.before, base.states[1, [4, 2]])
+    assert torch.equal(receipt.touch.after, receipt.touch.before)
+    assert "collected 2 vectors and changed nothing" in receipt.words
+
+
+def test_collect_sees_what_slots_before_it_left(tiny: LanguageModel):
+    slots = [act("collect"), act("zero"), act("collect")]
+    first, _, last = run(tiny, Experiment(base=SPAIN, slots=slots)).record
+    assert first.touch is not None and last.touch is not None
+    assert first.touch.before.abs().max() > 0 and last.touch.before.abs().max() == 0
+
+
+def test_strength_goes_from_the_base_to_the_source(tiny: LanguageModel):
+    base, source = (run(tiny, Experiment(base=prompt)).states[1, 3] for prompt in (SPAIN, ITALY))
+    plain_run, full = run(tiny, Experiment(base=SPAIN)), run(tiny, swapped(act("vanilla")))
+    none = run(tiny, swapped(act("vanilla", strength=0)))
+    assert torch.equal(none.logits, plain_run.logits) and not none.record[0].idle
+    one = run(tiny, swapped(act("vanilla", strength=1)))
+    assert torch.equal(one.logits, full.logits) and differ(one, plain_run)
+    half = run(tiny, swapped(act("vanilla", strength=0.5)))
+    assert torch.allclose(half.states[1, 3], (base + source) / 2, atol=1e-6)
+    size = half.record[0].touch
+    assert size is not None and full.record[0].touch is not None
+    assert size.size == pytest.approx(full.record[0].touch.size / 2, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("fields", "dims"),
+    [
+        ({"subspace": [0, 5]}, [0, 5]),
+        ({"subspace": "0:2"}, [0, 1]),
+        ({"subspace": [0, 2]}, [0, 2]),
+        ({"subspace": "left", "partition": {"left": (0, 1), "right": (1, 2)}}, [0]),
+        ({"subspace": "right", "partition": {"left": (0, 1), "right": (1, 2)}}, [1]),
+    ],
+)
+def test_a_subspace_names_the_only_coordinates_that_change(
+    tiny: LanguageModel, fields: dict[str, Any], dims: list[int]
+):
+    for name in ("vanilla", "zero", "noise", "addition"):
+        (receipt,) = run(tiny, swapped(act(name, **fields))).record
+        assert receipt.touch is not None
+        changed = (receipt.touch.before != receipt.touch.after)[0].nonzero()[:, 0]
+        assert changed.tolist() == dims, name
+        assert receipt.touch.others_equal
+
+
+def test_an_idle_slot_is_one_that_was_meant_to_act(tiny: LanguageModel):
+    def idle(slot: Slot, **sources: str) -> tuple[bool, str]:
+        (receipt,) = run(tiny, swapped(slot, **sources)).record
+        return receipt.idle, receipt.words
+
+    assert idle(act("vanilla"), source=SPAIN) == (
+        True,
+        "slot 0 (block_output of layer 1) changed nothing: what it would put there is there "
+        "already.",
+    )
+    assert not idle(act("vanilla"))[0]
+    for quiet in (act("collect"), act("vanilla", skip=True), act("vanilla", strength=0)):
+        assert not idle(quiet)[0], quiet
+    assert idle(act("noise", scale=0))[0]
+
+
+def test_a_zeroed_slots_receipt_tells_its_norm(tiny: LanguageModel):
+    (receipt,) = run(tiny, Experiment(base=SPAIN, slots=[act("zero")])).record
+    norm = run(tiny, Experiment(base=SPAIN)).states[1, 3].double().norm().item()
+    assert receipt.touch is not None and receipt.touch.size == pytest.approx(norm)
+    assert receipt.touch.others_equal and receipt.touch.after.abs().max() == 0
+    assert f"replaced 1 vectors, a change of norm {norm:.4g}" in receipt.words
+
+
+def test_noise_is_the_same_in_every_run_and_another_for_another_seed(tiny: LanguageModel):
+    runs = [run(tiny, Experiment(base=SPAIN, slots=[act("noise", seed=s)])) for s in (1, 1, 2)]
+    assert torch.equal(runs[0].logits, runs[1].logits) and differ(runs[0], runs[2])
+    before = torch.get_rng_state()
+    run(tiny, swapped(act("noise"), act("rotated_space")))
+    assert torch.equal(before, torch.get_rng_state())
+
+
+# ---- links ---------------------------------------------------------------------------------------
+
+HALVES = {"zero": (0, 1), "one": (1, 2)}
+
+
+def low_rank(subspace: str | None = None, layer: int = 0, **more: Any) -> Slot:
+    fields = {"rank": 2, "partition": HALVES, "subspace": subspace, "link": "shared", **more}
+    return act("low_rank_rotated_space", layer, 4, **fields)
+
+
+def last(model: LanguageModel, *slots: Slot) -> Tensor:
+    return run(model, swapped(*slots)).last_hidden_state
+
+
+def test_two_linked_slots_in_different_subspaces(model: LanguageModel):
+    """Four comparisons: one of the pair, the other, both, both in the other order."""
+    skipped = low_rank("zero", skip=True)
+    second = last(model, skipped, low_rank("one"))
+    first = last(model, low_rank("one"), skipped)
+    both = last(model, low_rank("zero"), low_rank("one"))
+    turned = last(model, low_rank("one"), low_rank("zero"))
+    assert torch.equal(second, first)
+    assert not torch.equal(first, both)
+    assert not torch.allclose(second, both, atol=1e-5)
+    assert torch.allclose(both, turned, atol=1e-5)
+
+
+def test_both_halves_of_a_linked_pair_are_the_whole(tiny: LanguageModel):
+    pair = last(tiny, low_rank("zero"), low_rank("one"))
+    whole = last(tiny, low_rank())
+    assert torch.allclose(pair, whole, atol=1e-4)
+    assert not torch.allclose(whole, last(tiny), atol=1e-4)
+
+
+def test_a_link_shares_weights_and_nothing_else(model: LanguageModel):
+    """Linked slots at different sites each read their own base and their own source."""
+    linked = swapped(low_rank("zero"), low_rank("one", layer=1))
+    apart = swapped(low_rank("zero", link=None), low_rank("one", layer=1, link=None))
+    weights = make_weights(model, linked)
+    assert list(weights) == ["link shared"]
+    shared = weights["link shared"]
+    one = run(model, linked, weights=weights)
+    two = run(model, apart, weights={"slot 0": shared, "slot 1": shared})
+    assert torch.equal(one.logits, two.logits) and torch.equal(one.states, two.states)
+    for left, right in zip(one.record, two.record, strict=True):
+        assert left.touch is not None and right.touch is not None and not left.idle
+        assert torch.equal(left.touch.before, right.touch.before)
+    other = run(
+        model,
+        apart,
+        weights={
+            "slot 0": shared,
+            "slot 1": type(shared)(dataclasses.replace(shared.options, seed=1)),
+        },
+    )
+    assert differ(one, other)
+
+
+def test_weights_begin_from_the_slots_seed(tiny: LanguageModel):
+    one, same, other = (
+        run(tiny, swapped(low_rank("zero", seed=seed))).logits for seed in (0, 0, 1)
+    )
+    assert torch.equal(one, same) and not torch.equal(one, other)
+
+
+@pytest.mark.parametrize(
+    ("key", "slot", "message"),
+    [
+        ("slot 0", low_rank(), r"key of weights 'slot 0' is not known.*'link shared'"),
+        ("link shared", act("rotated_space", link="shared"), "needs a RotatedSpace of width"),
+        ("link shared", low_rank(rank=3), r"of width \d+ and rank 2; slots\[0\] needs .* rank 3"),
+        ("link shared", low_rank(component="mlp_activation"), "needs a LowRankRotatedSpace of w"),
+    ],
+)
+def test_weights_that_do_not_fit_are_refused(
+    tiny: LanguageModel, key: str, slot: Slot, message: str
+):
+    shared = make_weights(tiny, swapped(low_rank()))["link shared"]
+    with pytest.raises(RequestError, match=message):
+        run(tiny, swapped(slot), weights={key: shared})
+
+
+# ---- serial mode ---------------------------------------------------------------------------------
+
+CHAIN = {"italy": ITALY, "france": FRANCE}
+
+
+def chain(*slots: Slot, mode: Any = "serial") -> Experiment:
+    return Experiment(base=SPAIN, sources=CHAIN, slots=slots, mode=mode)
+
+
+def by_hand(model: LanguageModel, layer: int, first: tuple[int, int], second: tuple[int, int]):
+    """italy -> france -> base by plain hooks: logits of the base's run.
+
+    Block outputs `layer` and `layer + 1`; `first` and `second` are pairs of positions, from and to.
+    """
+    blocks: Any = model.model.get_submodule(model.sites.architecture.blocks)
+
+    def forward(prompt: str, block: int, place: tuple[int, Tensor] | None, keep: int) -> Any:
+        kept: list[Tensor] = []
+
+        def write(_module: Any, _args: Any, output: Any) -> Any:
+            if place is None:
+                return output
+            state = (output[0] if isinstance(output, tuple) else output).clone()
+            state[0, place[0]] = place[1]
+            return (state, *output[1:]) if isinstance(output, tuple) else state
+
+        def read(_module: Any, _args: Any, output: Any) -> None:
+            kept.append((output[0] if isinstance(output, tuple) else output).clone())
+
+        handles = [blocks[block].register_forward_hook(write)]
+        handles.append(blocks[keep].register_forward_hook(read))
+        try:
+            with torch.no_grad():
+                logits = model.model(input_ids=ids_of(model, prompt)).logits[0]
+        finally:
+            for handle in handles:
+                handle.remove()
+        return kept[0][0], logits
+
+    italy, _ = forward(ITALY, layer, None, layer)
+    france, _ = forward(FRANCE, layer, (first[1], italy[first[0]]), layer + 1)
+    _, logits = forward(SPAIN, layer + 1, (second[1], france[second[0]]), layer)
+    return logits
+
+
+@pytest.mark.parametrize(("first", "second"), [((3, 3), (4, 4)), ((3, 2), (3, 4))])
+def test_a_serial_chain_is_what_hooks_by_hand_give(
+    model: LanguageModel, first: tuple[int, int], second: tuple[int, int]
+):
+    slots = (
+        swap(0, first[1], source="italy", source_position=first[0]),
+        swap(1, second[1], source="france", source_position=second[0]),
+    )
+    serial = run(model, chain(*slots))
+    assert torch.equal(serial.logits, by_hand(model, 0, first, second))
+    assert serial.source_runs == 2
+    assert differ(serial, run(model, chain(*slots, mode="parallel")))
+    assert differ(serial, run(model, chain(slots[1], mode="parallel")))
+
+
+def test_the_receipt_of_a_slot_on_a_source_run_is_about_that_run(tiny: LanguageModel):
+    slots = (swap(0, 3, source="italy"), swap(1, 4, source="france"))
+    on_france, on_base = run(tiny, chain(*slots)).record
+    assert on_france.planned.target == "france" and on_base.planned.target is None
+    france = run(tiny, Experiment(base=FRANCE)).states
+    assert on_france.touch is not None and on_base.touch is not None
+    assert torch.equal(on_france.touch.before[0], france[0, 3])
+    assert torch.equal(on_base.touch.before[0], run(tiny, Experiment(base=SPAIN)).states[1, 4])
+    moved = run(tiny, swapped(swap(0, 3), base=FRANCE)).states[1, 4]
+    assert torch.equal(on_base.touch.after[0], moved)
+
+
+def test_a_slot_on_a_source_run_that_nobody_reads_says_that_it_did_not_fire(tiny: LanguageModel):
+    slots = (swap(0, 3, source="italy"), swap(1, 4, source="france", skip=True))
+    result = run(tiny, chain(*slots))
+    assert not result.record[0].fired and result.record[0].idle
+    assert "did not fire" in result.record[0].words
+    assert torch.equal(result.logits, run(tiny, Experiment(base=SPAIN)).logits)
+
+
+def test_the_order_of_sources_is_the_order_of_the_chain(tiny: LanguageModel):
+    slots = (swap(1, 4, source="france"), swap(0, 3, source="italy"))
+    one = run(tiny, chain(*slots))
+    assert torch.equal(one.logits, run(tiny, chain(*slots[::-1])).logits)
+    turned = dict(reversed(CHAIN.items()))
+    assert differ(one, run(tiny, chain(*slots).replace(sources=turned)))
+
+
+def test_serial_with_one_source_is_parallel(model: LanguageModel):
+    slots = (swap(0, 3), act("addition", 1, 4), act("zero", 1, 2))
+    one = run(model, swapped(*slots))
+    two = run(model, swapped(*slots).replace(mode="serial"))
+    assert torch.equal(one.logits, two.logits) and torch.equal(one.states, two.states)
+
+
+@pytest.mark.parametrize("mode", ["parallel", "serial"])
+def test_groups_change_no_result_in_either_mode(tiny: LanguageModel, mode: str):
+    slots = (
+        swap(0, 3, source="italy", group="i"),
+        swap(1, 2, source="italy", group="i", source_position=4),
+        swap(1, 4, source="france", group="f"),
+        swap(2, 4, "mlp_output", source="france", group="f"),
+    )
+    grouped = chain(*slots, mode=mode)
+    one = run(tiny, grouped)
+    for share in (True, False):
+        other = run(tiny, grouped.ungrouped(), share_sources=share)
+        assert torch.equal(one.logits, other.logits) and torch.equal(one.states, other.states)
+    assert all(receipt.fired and not receipt.idle for receipt in one.record)
+
+
+# ---- gradients -----------------------------------------------------------------------------------
+
+
+def loss_of(model: LanguageModel, experiment: Experiment, weights: Any) -> Tensor:
+    result = run(model, experiment, weights=weights, gradients=True)
+    return result.logits[-1].log_softmax(-1)[5]
+
+
+def test_gradients_reach_the_shared_rotation_and_nothing_of_the_model(model: LanguageModel):
+    experiment = swapped(low_rank("zero"), low_rank("one"))
+    weights = make_weights(model, experiment)
+    parameters = list(model.model.parameters())
+    asking = [p.requires_grad for p in parameters]
+    asleep = parameters[0].requires_grad
+    parameters[0].requires_grad = True  # whatever else the model's loader did
+    parameters[1].requires_grad = False
+    flags = [p.requires_grad for p in parameters]
+    try:
+        loss_of(model, experiment, weights).backward()
+        assert [p.requires_grad for p in parameters] == flags
+        assert all(p.grad is None for p in parameters)
+    finally:
+        parameters[0].requires_grad = asleep
+        parameters[1].requires_grad = asking[1]
+    (rotation,) = weights["link shared"].parameters()
+    assert rotation.grad is not None and rotation.grad.abs().max() > 0
+
+
+def test_without_gradients_there_are_none(tiny: LanguageModel):
+    experiment = swapped(low_rank())
+    weights = make_weights(tiny, experiment)
+    result = run(tiny, experiment, weights=weights)
+    with_them = run(tiny, experiment, weights=weights, gradients=True)
+    assert not result.logits.requires_grad and with_them.logits.requires_grad
+    assert torch.equal(result.logits, with_them.logits)
+    assert not result.states.requires_grad and with_them.states.requires_grad
+    assert with_them.record[0].touch is not None
+    assert with_them.record[0].touch.after.requires_grad
+    # What people look at works all the same.
+    assert with_them.top(3).token_id.tolist() == result.top(3).token_id.tolist()
+    assert repr(with_them) == repr(result) and with_them.receipts.equals(result.receipts)
+
+
+def test_requires_grad_is_put_back_when_a_run_fails(tiny: LanguageModel):
+    parameters = list(tiny.model.parameters())
+    flags = [p.requires_grad for p in parameters]
+    assert any(flags)
+
+    def fail(*_: Any) -> None:
+        raise RuntimeError("half-way")
+
+    handle = tiny.model.get_submodule(tiny.sites.architecture.final).register_forward_hook(fail)
+    try:
+        with pytest.raises(RuntimeError, match="half-way"):
+            run(tiny, swapped(low_rank()), gradients=True)
+    finally:
+        handle.remove()
+    assert [p.requires_grad for p in parameters] == flags
+
+
+def test_a_linked_pairs_gradient_is_the_sum_of_both_uses(tiny_gpt2: LanguageModel):
+    """Against central differences of the loss, in float64 (Llama's norms stay in float32)."""
+    hf = copy.deepcopy(tiny_gpt2.model).double()
+    wide = LanguageModel("wide", hf, tiny_gpt2.tokenizer)
+    linked = swapped(low_rank("zero"), low_rank("one", layer=1))
+    apart = swapped(low_rank("zero", link=None), low_rank("one", layer=1, link=None))
+    shared = make_weights(wide, linked)["link shared"].double()
+    (rotation,) = shared.parameters()
+
+    loss_of(wide, linked, {"link shared": shared}).backward()
+    together = rotation.grad
+    assert together is not None
+    pair = [copy.deepcopy(shared) for _ in range(2)]
+    loss_of(wide, apart, {"slot 0": pair[0], "slot 1": pair[1]}).backward()
+    halves = [next(module.parameters()).grad for module in pair]
+    assert halves[0] is not None and halves[1] is not None
+    assert halves[0].abs().max() > 1e-6 and halves[1].abs().max() > 1e-6
+    assert torch.allclose(together, halves[0] + halves[1], atol=1e-10)
+
+    step = 1e-5
+    for row, column in ((2, 0), (3, 1), (10, 0), (20, 1)):
+        moved = []
+        for sign in (1, -1):
+            module = copy.deepcopy(shared)
+            with torch.no_grad():
+                next(module.parameters())[row, column] += sign * step
+            moved.append(loss_of(wide, linked, {"link shared": module}).item())
+        wanted = (moved[0] - moved[1]) / (2 * step)
+        assert together[row, column].item() == pytest.approx(wanted, rel=1e-4, abs=1e-9)
+
+
+def test_gradients_flow_through_a_chain(tiny: LanguageModel):
+    slots = (low_rank(source="italy"), low_rank(layer=1, source="france", link=None))
+    weights = make_weights(tiny, chain(*slots))
+    run(tiny, chain(*slots), weights=weights, gradients=True).logits[-1, 0].backward()
+    for module in weights.values():
+        (rotation,) = module.parameters()
+        assert rotation.grad is not None and rotation.grad.abs().max() > 0
 
 
 # ---- published figures ---------------------------------------------------------------------------
