@@ -125,6 +125,33 @@ def record_head_input(model: LanguageModel) -> Iterator[list[Tensor]]:
 
 
 @contextmanager
+def record_calls(
+    model: LanguageModel,
+) -> Iterator[list[tuple[tuple[Any, ...], dict[str, Any]]]]:
+    """Collect what every block is called with: positional, hidden states first, and named.
+
+    Called again with the same, a block does the same.
+    """
+    calls: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
+    owner = threading.get_ident()
+
+    def keep(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        if threading.get_ident() != owner:
+            return
+        named = dict(kwargs)
+        if not args:
+            args = (named.pop("hidden_states"),)
+        calls.append((args, named))
+
+    with ExitStack() as stack:
+        for layer in range(model.sites.layers):
+            block = module_at(model.model, model.sites.site(layer, "block_output").path)
+            handle = block.register_forward_pre_hook(keep, with_kwargs=True)
+            stack.callback(handle.remove)
+        yield calls
+
+
+@contextmanager
 def intervene(model: LanguageModel, edits: Sequence[Edit]) -> Iterator[None]:
     """Change tensors at some sites while the model runs.
 

@@ -13,8 +13,10 @@ import torch
 from vene_widgets import frames
 from vene_widgets.errors import RequestError, choose
 from vene_widgets.experiment import Experiment, Plan, PlannedSlot, plan
-from vene_widgets.hooks import Edit, Touch, intervene, record, record_head_input, undisturbed
+from vene_widgets.hooks import Edit, Touch, intervene, record, undisturbed
 from vene_widgets.interventions import INTERVENTIONS, Intervention, blend
+from vene_widgets.memory import Memory, pass_through, resume
+from vene_widgets.resuming import why_not
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -83,7 +85,7 @@ class Run:
         last_hidden_state: `(positions, d_model)`, what the output head reads.
         states: `(layers, positions, d_model)`, every block's output, changes included.
         record: one `Receipt` per slot, skipped ones too.
-        source_runs: forward passes over source prompts that this run needed.
+        source_runs: runs of source prompts that this run read, made for it or kept before.
         milliseconds: wall time of all its forward passes.
     """
 
@@ -158,6 +160,7 @@ def run(
     share_sources: bool = True,
     weights: Mapping[str, Intervention] | None = None,
     gradients: bool = False,
+    memory: Memory | None = None,
 ) -> Run:
     """Run an experiment: every source it needs, then the base with its slots in place.
 
@@ -174,6 +177,10 @@ def run(
             there is no link); what is not given is made from the slot's own seed.
         gradients: let gradients flow from the run's tensors to those weights. The model's own
             weights are constants in it.
+        memory: where plain runs are kept. With one, prompts that are known do not run again, and
+            the base starts at its first changed block; the numbers are the same, bit for bit. It is
+            passed over where it would not be honest or the same: for separate source runs, in
+            serial mode, with gradients, and where the model carries hooks of its own.
 
     Raises:
         RequestError: the experiment does not fit the model; the message names the slot.
@@ -192,7 +199,13 @@ def run(
             if slot.target == target
         ]
 
+    if not share_sources or gradients or experiment.mode == "serial":
+        memory = None
     with undisturbed(model, gradients=gradients):
+        if memory is not None and why_not(
+            model
+        ):  # asked under the lock: another run's hooks are not its own
+            memory = None
         means: dict[tuple[str, Site], Tensor] = {}
         for slot in checked.live:
             if slot.means:
@@ -200,26 +213,27 @@ def run(
         source_runs = 0
         for name, slots in _source_runs(checked, share_sources):
             source_runs += 1
-            with intervene(model, edits(name) if experiment.mode == "serial" else []):
-                states = _states(model, checked.sources[name], [slot.site for slot in slots])
+            sites = [slot.site for slot in slots]
+            if memory is not None:
+                kept = memory.recall(model, checked.sources[name])
+                states = {site: kept.at(model, site) for site in sites}
+            else:
+                with intervene(model, edits(name) if experiment.mode == "serial" else []):
+                    found = _states(model, checked.sources[name], sites)
+                states = {site: tensor[0] for site, tensor in found.items()}
             for slot in slots:
-                values[slot.index] = states[slot.site][0, list(slot.source_positions)]
-        blocks = [model.sites.site(i, "block_output") for i in range(model.sites.layers)]
-        ids = _ids(model, checked.base)
-        with (
-            intervene(model, edits(None)),
-            record(model, blocks) as states,
-            record_head_input(model) as last,
-        ):
-            logits = model.model(input_ids=ids, use_cache=False, return_dict=True).logits
-        stacked = torch.stack([states[block][0] for block in blocks])
+                values[slot.index] = states[slot.site][list(slot.source_positions)]
+        if memory is not None:
+            passed = resume(model, memory.recall(model, checked.base), edits(None))
+        else:
+            passed = pass_through(model, [token.id for token in checked.base], edits(None))
     return Run(
         model=model,
         experiment=experiment,
         tokens=checked.base,
-        logits=logits[0],
-        last_hidden_state=last[-1][0],
-        states=stacked,
+        logits=passed.logits,
+        last_hidden_state=passed.last_hidden_state,
+        states=passed.states,
         record=tuple(Receipt(slot, touched.get(slot.index)) for slot in checked.slots),
         source_runs=source_runs,
         milliseconds=1000 * (time.perf_counter() - start),
