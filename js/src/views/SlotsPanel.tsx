@@ -1,4 +1,5 @@
 // A: the experiment as its slots, one row each, in the order in which they were made.
+import { useSignal } from "@preact/signals";
 import {
   changeSlot,
   freshGroup,
@@ -14,10 +15,12 @@ import {
   sourcePositionsOf,
 } from "../experiments";
 import { words } from "../format";
+import { kindOf, setIntervention, targetOf } from "../operators";
 import type { State } from "../state";
 import type { ReceiptInfo, Scene, TokenInfo } from "../wire";
 import { IconButton, type Option, Panel, Select } from "./controls";
-import { CrossIcon, EyeIcon, EyeOffIcon, PlusIcon } from "./icons";
+import { CrossIcon, EyeIcon, EyeOffIcon, MoreIcon, PlusIcon, WarningIcon } from "./icons";
+import { linkColour, OperatorRow } from "./OperatorRow";
 
 export function SlotsPanel({ state }: { state: State }) {
   const scene = state.scene.value;
@@ -32,6 +35,7 @@ export function SlotsPanel({ state }: { state: State }) {
       {slots.length > 0 && (
         <span class="vene-count">
           {slots.length === 1 ? "1 slot" : `${slots.length} slots`}, {live} live
+          {experiment.mode === "serial" && ", serial"}
         </span>
       )}
       <span class="vene-tools-end">
@@ -62,7 +66,7 @@ export function SlotsPanel({ state }: { state: State }) {
         <p class="vene-hint">
           {hasSources
             ? "No slot yet. Click a tile of the map: the source’s state there is copied into the base’s run."
-            : "Add a source prompt first: a slot copies its state into the base’s run."}
+            : "Add a source prompt to copy its state into the base’s run, or add a slot that zeroes a state."}
         </p>
       ) : (
         <ol class="vene-slots">
@@ -84,7 +88,6 @@ export function SlotsPanel({ state }: { state: State }) {
       <button
         type="button"
         class="vene-button vene-add-slot"
-        disabled={!hasSources}
         onClick={() => state.addSlot({ layer: 0, position: scene.base.length - 1 })}
       >
         <PlusIcon /> Add slot
@@ -105,6 +108,7 @@ interface RowProps {
 
 function SlotRow({ state, scene, experiment, slot, index, colour, receipt }: RowProps) {
   const { model } = scene;
+  const isOpen = useSignal(false);
   const before = experiment.slots[index - 1]?.group;
   const after = experiment.slots[index + 1]?.group;
   const edges =
@@ -114,10 +118,16 @@ function SlotRow({ state, scene, experiment, slot, index, colour, receipt }: Row
   const sources = Object.keys(experiment.sources);
   const change = (part: Partial<Slot>) => state.commit(changeSlot(experiment, index, part));
   const heads = model.heads[slot.component];
-  const isMissed = receipt !== undefined && !receipt.fired && !receipt.skipped;
+  const kinds = state.kinds.value;
+  const kind = kindOf(kinds, slot.intervention);
+  const reads = kind?.needs_source ?? true;
+  const target = targetOf(experiment, slot, kinds);
+  const isIdle = receipt !== undefined && !receipt.skipped && (receipt.idle || !receipt.fired);
+  const link = linkColour(experiment, slot);
   return (
     <li
-      class={`vene-slot${slot.skip ? " vene-slot-skipped" : ""}${edges}`}
+      class={`vene-slot${slot.skip ? " vene-slot-skipped" : ""}${link ? " vene-slot-linked" : ""}${edges}`}
+      style={link && { "--vene-link": link }}
       data-slot={index}
       data-group={slot.group}
       data-colour={colour < 0 ? undefined : colour % 6}
@@ -146,8 +156,29 @@ function SlotRow({ state, scene, experiment, slot, index, colour, receipt }: Row
             onChoose={(value) => change({ head: Number(value) })}
           />
         )}
+        <Select
+          name={`Intervention of slot ${index}`}
+          value={slot.intervention}
+          title={kind && `${kind.formula}\n${kind.about}`}
+          options={kinds.map(({ name, formula }) => ({
+            value: name,
+            text: words(name),
+            title: formula,
+          }))}
+          onChoose={(value) => state.commit(setIntervention(experiment, index, value, kinds))}
+        />
       </span>
       <span class="vene-slot-buttons">
+        <IconButton
+          name={`More of slot ${index}`}
+          isExpanded={isOpen.value}
+          title={`${isOpen.value ? "Hide" : "Show"} strength and subspace of slot ${index}`}
+          onPress={() => {
+            isOpen.value = !isOpen.value;
+          }}
+        >
+          <MoreIcon />
+        </IconButton>
         <IconButton
           name={`${slot.skip ? "Unskip" : "Skip"} slot ${index}`}
           onPress={() => state.toggleSkip([index])}
@@ -164,14 +195,14 @@ function SlotRow({ state, scene, experiment, slot, index, colour, receipt }: Row
       <span class="vene-slot-route">
         <PositionSelect
           name={`Base position of slot ${index}`}
-          tokens={scene.base}
+          tokens={target === null ? scene.base : (scene.sources[target] ?? [])}
           positions={positionsOf(slot)}
           onChoose={(position) => {
             const { source_position } = state.place({ layer: slot.layer, position });
             change({ position, source_position: slot.source === null ? null : source_position });
           }}
         />
-        {slot.source !== null && (
+        {reads && slot.source !== null && (
           <>
             <span class="vene-arrow" aria-hidden="true">
               ⟵
@@ -199,12 +230,27 @@ function SlotRow({ state, scene, experiment, slot, index, colour, receipt }: Row
           onChoose={(name) => change({ group: name })}
         />
       </span>
+      <OperatorRow
+        state={state}
+        experiment={experiment}
+        slot={slot}
+        index={index}
+        isOpen={isOpen.value}
+        coordinates={state.pending.value ? undefined : scene.slots[index]?.coordinates}
+      />
+      {experiment.mode === "serial" && (
+        <span class="vene-slot-note">
+          acts on the run of {target === null ? "the base" : `source ${target}`}
+        </span>
+      )}
       {slot.skip ? (
         <span class="vene-slot-note">skipped: does nothing, keeps its number</span>
       ) : (
-        isMissed && (
+        isIdle && (
           <span class="vene-slot-note vene-slot-warning">
-            <span aria-hidden="true">⚠ </span>
+            <span role="img" aria-label="Warning:">
+              <WarningIcon />
+            </span>
             {receipt.words}
           </span>
         )

@@ -1,9 +1,10 @@
-// The controls that several panels share: a select and a button that is only an icon.
+// The controls that several panels share: a select, an icon's button, fields, a slider, a panel.
 import type { ComponentChildren } from "preact";
 
 export interface Option {
   value: string;
   text: string;
+  title?: string;
 }
 
 interface SelectProps {
@@ -30,7 +31,12 @@ export function Select({ name, value, options, onChoose, title }: SelectProps) {
       }}
     >
       {options.map((option) => (
-        <option key={option.value} value={option.value} selected={option.value === value}>
+        <option
+          key={option.value}
+          value={option.value}
+          title={option.title}
+          selected={option.value === value}
+        >
           {option.text}
         </option>
       ))}
@@ -44,6 +50,7 @@ interface IconButtonProps {
   children: ComponentChildren;
   isDisabled?: boolean;
   isPressed?: boolean;
+  isExpanded?: boolean;
   title?: string;
 }
 
@@ -53,6 +60,7 @@ export function IconButton({
   children,
   isDisabled,
   isPressed,
+  isExpanded,
   title,
 }: IconButtonProps) {
   return (
@@ -61,12 +69,98 @@ export function IconButton({
       class="vene-icon-button"
       aria-label={name}
       aria-pressed={isPressed}
+      aria-expanded={isExpanded}
       title={title ?? name}
       disabled={isDisabled}
       onClick={onPress}
     >
       {children}
     </button>
+  );
+}
+
+interface FieldProps<Value> {
+  /** Accessible name. */
+  name: string;
+  value: Value;
+  onChoose(value: Value): void;
+}
+
+interface NumberProps extends FieldProps<number | null> {
+  min: number;
+  step: number | "any";
+}
+
+/** Gives its number when it is left or Enter is pressed; null when it is empty. */
+export function NumberField({ name, value, min, step, onChoose }: NumberProps) {
+  return (
+    <input
+      class="vene-field vene-field-number"
+      type="number"
+      aria-label={name}
+      min={min}
+      step={step}
+      value={value ?? ""}
+      onChange={(event) => {
+        const field = event.currentTarget;
+        const wanted = field.value === "" ? null : Number(field.value);
+        field.value = String(value ?? "");
+        if (wanted !== value && !Number.isNaN(wanted)) onChoose(wanted);
+      }}
+    />
+  );
+}
+
+interface SliderProps extends FieldProps<number> {
+  min: number;
+  max: number;
+  step: number;
+}
+
+export function Slider({ name, value, min, max, step, onChoose }: SliderProps) {
+  return (
+    <input
+      class="vene-slider"
+      type="range"
+      aria-label={name}
+      title={String(value)}
+      min={min}
+      max={max}
+      step={step}
+      value={value}
+      onChange={(event) => {
+        const wanted = Number(event.currentTarget.value);
+        if (wanted !== value) onChoose(wanted);
+      }}
+    />
+  );
+}
+
+interface TextProps extends FieldProps<string> {
+  placeholder?: string;
+  title?: string;
+  /** Several lines; Enter then makes a new one. */
+  isLong?: boolean;
+}
+
+/** Gives its text when it is left or, on one line, Enter is pressed. */
+export function TextField({ name, value, placeholder, title, isLong, onChoose }: TextProps) {
+  const shared = {
+    "aria-label": name,
+    title,
+    placeholder,
+    spellcheck: false,
+    value,
+    onChange: (event: { currentTarget: { value: string } }) => {
+      const wanted = event.currentTarget.value;
+      event.currentTarget.value = value;
+      if (wanted !== value) onChoose(wanted);
+    },
+  };
+  return isLong ? (
+    <textarea class="vene-field vene-field-long" rows={2} {...shared} />
+  ) : (
+    <input class="vene-field vene-field-text" type="text" {...shared} />
   );
 }
 

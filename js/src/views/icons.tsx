@@ -57,3 +57,29 @@ export const PlusIcon = () => (
     <path d="M8 3v10M3 8h10" />
   </Icon>
 );
+
+export const LinkIcon = () => (
+  <Icon>
+    <path d="M6.5 9.5 9.500 6.500M7 4.500 8.500 3a3.200 3.200 0 0 1 4.500 4.500L11.500 9M9 11.500 7.500 13A3.200 3.200 0 0 1 3 8.500L4.500 7" />
+  </Icon>
+);
+
+export const UnlinkIcon = () => (
+  <Icon>
+    <path d="M7 4.500 8.500 3a3.200 3.200 0 0 1 4.500 4.500L11.500 9M9 11.500 7.500 13A3.200 3.200 0 0 1 3 8.500L4.500 7M2.500 2.500l11 11" />
+  </Icon>
+);
+
+export const MoreIcon = () => (
+  <Icon>
+    <path d="M2.500 5h5M11 5h2.500M2.500 11H5M8.500 11h5" />
+    <circle cx="9.200" cy="5" r="1.700" />
+    <circle cx="6.800" cy="11" r="1.700" />
+  </Icon>
+);
+
+export const WarningIcon = () => (
+  <Icon>
+    <path d="M8 2.500 14.500 13.500h-13ZM8 6.500v3.500M8 11.800v.1" />
+  </Icon>
+);
