@@ -17,10 +17,9 @@ export function App({ state }: { state: State }) {
       class="vene-root"
       data-lm-suppress-shortcuts="true"
       onKeyDown={(event) => {
-        if (handleKey(state, event)) {
-          event.preventDefault();
-          event.stopPropagation();
-        }
+        if (handleKey(state, event)) event.preventDefault();
+        else if (!isFieldsOwn(event)) return;
+        event.stopPropagation();
       }}
     >
       {state.scene.value ? (
@@ -47,10 +46,18 @@ export function App({ state }: { state: State }) {
   );
 }
 
+const FIELDS = "input, select, textarea";
+
+/** Keys by which fields and menus are used: the notebook would move its cells with the arrows. */
+function isFieldsOwn(event: KeyboardEvent): boolean {
+  const isPlain = !event.ctrlKey && !event.metaKey && !event.altKey;
+  return isPlain && event.key !== "Escape" && (event.target as HTMLElement).matches(FIELDS);
+}
+
 /** Keys that mean the same everywhere on the screen; text fields and menus keep theirs. */
 function handleKey(state: State, event: KeyboardEvent): boolean {
   const target = event.target as HTMLElement;
-  if (event.defaultPrevented || target.matches("input, select, textarea")) return false;
+  if (event.defaultPrevented || target.matches(FIELDS)) return false;
   const key = event.key.toLowerCase();
   if ((event.ctrlKey || event.metaKey) && !event.altKey) {
     if (key === "z") return event.shiftKey ? state.redo() || true : state.undo() || true;
