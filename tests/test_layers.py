@@ -27,6 +27,8 @@ ORDER = [
     "running",
     "sweeping",
     "comparing",
+    "fitting",
+    "saving",
     "intervenable",
     "explorer",
     "cli",

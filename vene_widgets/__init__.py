@@ -19,9 +19,11 @@ if TYPE_CHECKING:
     from vene_widgets.errors import RequestError
     from vene_widgets.experiment import Experiment, Slot
     from vene_widgets.explorer import Explorer, explore
+    from vene_widgets.fitting import Fit, fit_subspace
     from vene_widgets.interventions import register
     from vene_widgets.models import LanguageModel, available, load, wrap
     from vene_widgets.running import Run, make_weights, run
+    from vene_widgets.saving import restore, save
     from vene_widgets.sweeping import Sweep, sweep
 
 __version__ = "0.1.0"
@@ -44,6 +46,10 @@ _HOMES = {
     "commute": "comparing",
     "compare": "comparing",
     "Comparison": "comparing",
+    "fit_subspace": "fitting",
+    "Fit": "fitting",
+    "save": "saving",
+    "restore": "saving",
     "explore": "explorer",
     "Explorer": "explorer",
     "frames": "frames",
@@ -54,6 +60,7 @@ __all__ = [
     "Comparison",
     "Experiment",
     "Explorer",
+    "Fit",
     "LanguageModel",
     "RequestError",
     "Run",
@@ -65,11 +72,14 @@ __all__ = [
     "compare",
     "explore",
     "figures",
+    "fit_subspace",
     "frames",
     "load",
     "make_weights",
     "register",
+    "restore",
     "run",
+    "save",
     "sweep",
     "wrap",
 ]
