@@ -122,8 +122,9 @@ def compare(left: Run, right: Run, *, tolerance: float = TOLERANCE) -> Compariso
 def commute(model: LanguageModel, experiment: Experiment, i: int, j: int) -> Comparison:
     """Whether two slots commute: the experiment as it is, against the two in each other's place.
 
-    Slots at different sites act in network order whatever the list says, so only slots at one site
-    can fail to commute. The verdict says whether they do, `max_abs` by how much they do not.
+    Slots at different sites act in network order whatever the list says, so only slots at one site,
+    or at a head and at the whole that it is a part of, can fail to commute. The verdict says
+    whether they do, `max_abs` by how much they do not.
 
     Args:
         model: from `load` or `wrap`.
