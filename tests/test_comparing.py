@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
-from vene_widgets.comparing import compare
+from vene_widgets.comparing import commute, compare
 from vene_widgets.errors import RequestError
 from vene_widgets.experiment import Experiment, Slot
 from vene_widgets.models import LanguageModel
@@ -184,3 +185,101 @@ def test_kl_and_frame_speak_of_the_last_position(model: LanguageModel):
 
 def test_repr_is_the_verdict(plain: Run):
     assert repr(compare(plain, plain)) == f"<Comparison {compare(plain, plain).words}>"
+
+
+# ---- slots that commute --------------------------------------------------------------------------
+
+
+def ordered(*slots: Slot) -> Experiment:
+    sources = {"italy": ITALY, "france": "The capital of France is"}
+    return Experiment(base=SPAIN, sources=sources, slots=slots)
+
+
+def act(intervention: str, layer: int = 1, source: str = "italy", **more: Any) -> Slot:
+    fields: dict[str, Any] = {"position": 3, "source": source, **more}
+    return Slot(layer=layer, intervention=intervention, **fields)
+
+
+def test_two_additions_at_one_place_commute_within_the_tolerance(model: LanguageModel):
+    experiment = ordered(act("addition"), act("addition", source="france"))
+    found = commute(model, experiment, 0, 1)
+    assert found.verdict in ("bit-equal", "allclose") and found.max_abs < 1e-4
+    assert torch.equal(found.left.logits, run(model, experiment).logits)
+    assert [slot.source for slot in found.right.experiment.slots] == ["france", "italy"]
+
+
+def test_an_interchange_and_an_addition_do_not(model: LanguageModel):
+    slots = act("vanilla"), act("addition", source="france")
+    found = commute(model, ordered(*slots), 0, 1)
+    assert found.verdict == "different" and found.first_divergence == 1
+    one, other = run(model, ordered(*slots)), run(model, ordered(*slots[::-1]))
+    assert found.max_abs == (one.logits.double() - other.logits.double()).abs().max().item() > 1e-3
+    # The interchange last undoes the addition, the addition last stays.
+    italy, france = (
+        run(model, Experiment(base=prompt)).states[1, 3]
+        for prompt in (ITALY, "The capital of France is")
+    )
+    assert torch.equal(found.left.states[1, 3], italy + france)
+    assert torch.equal(found.right.states[1, 3], italy)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        act("addition", layer=2, source="france"),
+        act("addition", layer=0, source="france"),
+        act("addition", component="mlp_output", source="france"),
+        act("zero", component="block_input"),
+        act("addition", position=4, source="france"),
+        act("noise", component="attention_output"),
+    ],
+)
+def test_slots_at_different_places_commute_bit_for_bit(model: LanguageModel, other: Slot):
+    found = commute(model, ordered(act("vanilla"), act("zero", skip=True), other), 2, 0)
+    assert (found.verdict, found.max_abs) == ("bit-equal", 0.0)
+    assert all(receipt.fired for receipt in found.left.record if not receipt.planned.slot.skip)
+
+
+def test_heads_of_one_tensor_commute_with_each_other_but_not_with_the_whole(tiny_gpt2: Any):
+    whole = act("vanilla", component="attention_value_output")
+    first = act("addition", component="head_attention_value_output", head=0, source="france")
+    second = act("zero", component="head_attention_value_output", head=1)
+    assert commute(tiny_gpt2, ordered(first, second), 0, 1).verdict == "bit-equal"
+    assert commute(tiny_gpt2, ordered(whole, first), 0, 1).verdict == "different"
+
+
+def test_slots_keep_their_own_weights_when_they_change_places(model: LanguageModel):
+    slots = [
+        act("low_rank_rotated_space", layer=layer, rank=2, seed=seed)
+        for layer, seed in ((0, 1), (1, 2))
+    ]
+    assert commute(model, ordered(*slots), 0, 1).verdict == "bit-equal"
+    linked = [slot.model_copy(update={"link": "l", "seed": 1}) for slot in slots]
+    assert commute(model, ordered(*linked), 0, 1).verdict == "bit-equal"
+    half = [linked[0], slots[1]]
+    assert commute(model, ordered(*half), 0, 1).verdict == "bit-equal"
+
+
+def test_linked_slots_in_different_dims_commute_within_the_tolerance(model: LanguageModel):
+    def pair(*dims: list[int]) -> Experiment:
+        return ordered(
+            *(
+                act("low_rank_rotated_space", rank=2, link="l", subspace=dim, source=source)
+                for dim, source in zip(dims, ("italy", "france"), strict=True)
+            )
+        )
+
+    assert commute(model, pair([0], [1]), 0, 1).verdict != "different"
+    assert commute(model, pair([0], [0]), 0, 1).verdict == "different"
+
+
+def test_a_slot_commutes_with_itself_and_with_a_skipped_one(tiny_gpt2: LanguageModel):
+    slots = act("vanilla"), act("addition", source="france", skip=True)
+    for i, j in ((0, 0), (0, 1), (1, 0)):
+        assert commute(tiny_gpt2, ordered(*slots), i, j).verdict == "bit-equal"
+
+
+@pytest.mark.parametrize(("i", "j", "wrong"), [(0, 2, 2), (-1, 0, -1), (3, 9, 3)])
+def test_an_index_that_no_slot_has_is_refused(tiny_gpt2: LanguageModel, i: int, j: int, wrong: int):
+    with pytest.raises(RequestError, match=f"slot {wrong} is out of range.* has 2 slots, from 0"):
+        commute(tiny_gpt2, ordered(act("vanilla"), act("zero")), i, j)

@@ -341,6 +341,214 @@ def test_a_prompt_longer_than_the_model_is_refused(tiny_gpt2: LanguageModel):
         plan(tiny_gpt2, Experiment(base="The" + " capital" * 32))
 
 
+# ---- operators, subspaces, links -----------------------------------------------------------------
+
+
+def rotated(**more: Any) -> Slot:
+    return swap(**{"intervention": "low_rank_rotated_space", "rank": 4, **more})
+
+
+def planned_dims(model: LanguageModel, slot: Slot) -> tuple[int, ...] | None:
+    return plan(model, Experiment(base=SPAIN, sources=ITALY, slots=[slot])).slots[0].dims
+
+
+@st.composite
+def operations(draw: st.DrawFn) -> Slot:
+    partition = draw(st.none() | st.just({"left": (0, 1), "right": (1, 2)}))
+    subspaces = [None, "0:2", (0,), (3, 1)] + (["left", "right"] if partition else [])
+    return Slot(
+        layer=draw(ints),
+        position=draw(positions),
+        intervention=draw(st.sampled_from(["zero", "noise", "mean", "collect", "rotated_space"])),
+        strength=draw(st.floats(-2, 2)),
+        subspace=draw(st.sampled_from(subspaces)),
+        partition=partition,
+        rank=draw(st.none() | st.integers(1, 5)),
+        scale=draw(st.floats(0, 3)),
+        seed=draw(st.integers(0, 9)),
+        prompts=tuple(draw(st.lists(prompts, min_size=1, max_size=3))),
+    )
+
+
+@given(st.lists(operations(), max_size=3), st.sampled_from(["parallel", "serial"]))
+def test_operators_and_modes_come_back_from_json(slots: list[Slot], mode: Any):
+    experiment = Experiment(base=SPAIN, sources=ITALY, slots=slots, mode=mode)
+    text = experiment.model_dump_json()
+    assert Experiment.model_validate_json(text) == experiment
+    assert Experiment.model_validate_json(text).model_dump_json() == text
+
+
+def test_a_subspace_may_be_dims_a_range_or_a_name(tiny_gpt2: LanguageModel):
+    halves = {"left": (0, 1), "right": (1, 2)}
+    for fields, dims in (
+        ({}, None),
+        ({"subspace": [3, 1]}, (3, 1)),
+        ({"subspace": np.arange(2)}, (0, 1)),
+        ({"subspace": range(1, 3)}, (1, 2)),
+        ({"subspace": "0:2"}, (0, 1)),
+        ({"subspace": "1:4"}, (1, 2, 3)),
+        ({"subspace": [0, 2]}, (0, 2)),  # two dims, never mistaken for a range
+        ({"subspace": "left", "partition": halves}, (0,)),
+        ({"subspace": "right", "partition": halves}, (1,)),
+        ({"subspace": "0:4", "partition": halves}, (0, 1, 2, 3)),
+    ):
+        assert planned_dims(tiny_gpt2, rotated(**fields)) == dims, fields
+
+
+@pytest.mark.parametrize("subspace", [[4], [-1], [0, 0], [], "0:5", "2:2", "3:1"])
+def test_a_subspace_out_of_range_names_the_slot_and_the_size(
+    tiny_gpt2: LanguageModel, subspace: Any
+):
+    slots = [swap(), rotated(subspace=subspace)]
+    with pytest.raises(RequestError, match=r"slots\[1\]: subspace .* does not fit.*from 0 to 3"):
+        plan(tiny_gpt2, Experiment(base=SPAIN, sources=ITALY, slots=slots))
+
+
+def test_without_a_rotation_a_subspace_is_of_the_site(tiny_gpt2: LanguageModel):
+    slot = swap(component="head_value_output", head=1, subspace=[7])
+    assert planned_dims(tiny_gpt2, slot) == (7,)
+    with pytest.raises(RequestError, match="from 0 to 7"):
+        planned_dims(tiny_gpt2, slot.model_copy(update={"subspace": (8,)}))
+    wide = swap(component="mlp_activation", subspace=[95])
+    assert planned_dims(tiny_gpt2, wide) == (95,)
+
+
+@pytest.mark.parametrize("subspace", ["middle", "0-2", "-1:2", ":", "a:b", ""])
+def test_a_text_that_is_no_subspace_lists_the_names(subspace: str):
+    with pytest.raises(ValidationError, match=r"neither a half-open range.*Names: 'left', 'right'"):
+        rotated(subspace=subspace, partition={"left": (0, 1), "right": (1, 2)})
+    with pytest.raises(ValidationError, match="Names: none"):
+        rotated(subspace=subspace)
+
+
+@pytest.mark.parametrize("value", [True, [0, False], [0.5], 1])
+def test_other_subspaces_are_refused(value: Any):
+    with pytest.raises(ValidationError, match="subspace"):
+        rotated(subspace=value)
+
+
+@pytest.mark.parametrize("rank", [None, 0, -2, 25])
+def test_a_rank_that_does_not_fit_names_the_slot(tiny_gpt2: LanguageModel, rank: int | None):
+    slots = [swap(), rotated(rank=rank)]
+    with pytest.raises(RequestError, match=rf"slots\[1\]: rank {rank} does not fit.*1 to 24"):
+        plan(tiny_gpt2, Experiment(base=SPAIN, sources=ITALY, slots=slots))
+    for fits in (1, 24):
+        plan(tiny_gpt2, Experiment(base=SPAIN, sources=ITALY, slots=[rotated(rank=fits)]))
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"rank": 3},
+        {"seed": 1},
+        {"scale": 2.0},
+        {"intervention": "rotated_space"},
+    ],
+)
+def test_linked_slots_have_one_kind_of_weights(fields: dict[str, Any]):
+    one, other = rotated(link="l"), rotated(layer=1, link="l", **fields)
+    with pytest.raises(ValidationError, match=r"slots\[2\] and slots\[0\] share link 'l' but not"):
+        Experiment(base=SPAIN, sources=ITALY, slots=[one, swap(), other])
+    apart = other.model_copy(update={"link": "m"})
+    Experiment(base=SPAIN, sources=ITALY, slots=[one, swap(), apart])
+
+
+def test_linked_slots_may_differ_in_everything_else(tiny_gpt2: LanguageModel):
+    sources = {"italy": ITALY, "france": FRANCE}
+    slots = [
+        rotated(link="l", source="italy", subspace="0:1"),
+        rotated(layer=2, position=4, link="l", source="france", subspace=[3], strength=0.5),
+        rotated(component="mlp_output", link="l", source="italy", skip=True),
+    ]
+    planned = plan(tiny_gpt2, Experiment(base=SPAIN, sources=sources, slots=slots)).slots
+    assert [p.weights for p in planned] == ["link l"] * 3
+    alone = plan(tiny_gpt2, Experiment(base=SPAIN, sources=ITALY, slots=[rotated(), rotated()]))
+    assert [p.weights for p in alone.slots] == ["slot 0", "slot 1"]
+
+
+def test_linked_slots_have_one_width(tiny_gpt2: LanguageModel):
+    slots = [rotated(link="l"), rotated(link="l", component="mlp_activation")]
+    with pytest.raises(
+        RequestError, match=r"slots\[1\] and slots\[0\] share 'link l', .* 96 and 24 wide"
+    ):
+        plan(tiny_gpt2, Experiment(base=SPAIN, sources=ITALY, slots=slots))
+
+
+def test_a_mean_needs_prompts_and_their_errors_name_the_slot(tiny_gpt2: LanguageModel):
+    with pytest.raises(ValidationError, match="intervention 'mean' needs prompts"):
+        swap(intervention="mean")
+
+    def planned(*texts: str, **more: Any) -> tuple[tuple[int, ...], ...]:
+        slots = [swap(), swap(intervention="mean", prompts=texts, **more)]
+        return plan(tiny_gpt2, Experiment(base=SPAIN, sources=ITALY, slots=slots)).slots[1].means
+
+    assert planned(ITALY, FRANCE) == ((3,), (3,))
+    assert planned("of " + ITALY, FRANCE, position=-1) == ((6,), (4,))
+    assert planned(ITALY, "of " + ITALY, source_position=" Italy") == ((3,), (5,))
+    with pytest.raises(RequestError, match=r"slots\[1\].prompts: prompt '' has no tokens"):
+        planned(ITALY, "")
+    with pytest.raises(RequestError, match=r"slots\[1\].prompts: prompt .* 33 tokens"):
+        planned("The" + " capital" * 32)
+    with pytest.raises(RequestError, match=r"slots\[1\].source_position 3 .*prompt 'The capital'"):
+        planned("The capital")
+
+
+@pytest.mark.parametrize("name", ["zero", "noise", "collect"])
+def test_operators_without_a_source_need_no_sources(tiny_gpt2: LanguageModel, name: str):
+    slot = swap(intervention=name)
+    (planned,) = plan(tiny_gpt2, Experiment(base=SPAIN, slots=[slot])).slots
+    assert (planned.source, planned.source_positions) == (None, ())
+    with pytest.raises(ValidationError, match=r"slots\[0\].source 'itly'.*'italy'"):
+        Experiment(
+            base=SPAIN,
+            sources={"italy": ITALY},
+            slots=[slot.model_copy(update={"source": "itly"})],
+        )
+
+
+@pytest.mark.parametrize("strength", [float("nan"), float("inf"), "much"])
+def test_strengths_that_mean_nothing_are_refused(strength: Any):
+    with pytest.raises(ValidationError, match="strength"):
+        swap(strength=strength)
+    with pytest.raises(ValidationError, match="scale"):
+        swap(scale=-1 if strength == "much" else strength)
+
+
+# ---- serial mode ---------------------------------------------------------------------------------
+
+
+def test_in_a_chain_slots_act_on_the_run_after_the_one_that_they_read(tiny_gpt2: LanguageModel):
+    sources = {"italy": ITALY, "long": "of " + ITALY, "france": FRANCE}
+    slots = [
+        swap(source="france", position=-1),
+        swap(source="italy", position=-1),
+        swap(source="long", position=" France"),
+        swap(intervention="zero"),
+    ]
+    experiment = Experiment(base=SPAIN, sources=sources, slots=slots, mode="serial")
+    planned = plan(tiny_gpt2, experiment).slots
+    assert [p.target for p in planned] == [None, "long", "france", None]
+    assert [p.base_positions for p in planned] == [(4,), (6,), (3,), (3,)]
+    assert [p.source_positions for p in planned] == [(4,), (4,), (3,), ()]
+    parallel = experiment.replace(mode="parallel", slots=slots[:2])
+    assert [p.target for p in plan(tiny_gpt2, parallel).slots] == [None, None]
+    with pytest.raises(
+        RequestError, match=r"slots\[2\].position ' France' does not occur in .*bas"
+    ):
+        plan(tiny_gpt2, experiment.replace(mode="parallel"))
+    with pytest.raises(RequestError, match=r"slots\[0\].position 5 .* source 'france' has 5 tok"):
+        plan(
+            tiny_gpt2,
+            experiment.replace(slots=[swap(source="long", position=5, source_position=0)]),
+        )
+
+
+def test_an_unknown_mode_is_refused():
+    mode: Any = "both"
+    with pytest.raises(ValidationError, match="mode"):
+        Experiment(base=SPAIN, mode=mode)
+
+
 # ---- align --------------------------------------------------------------------------------------
 
 words = st.lists(st.sampled_from("abc"), min_size=1, max_size=7)
