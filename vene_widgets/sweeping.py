@@ -466,7 +466,7 @@ def _changed(prepared: Prepared, layer: int, cells: list[_Cell]) -> Tensor:
     module = make(checked.intervention, Options(site.width)).to(checked.model.device)
     base, source = prepared.base_states[site][positions], prepared.source_states[site][partners]
     with torch.no_grad():
-        # A cell is a batch example with one position, as in a run of its own: noise is per position.
+        # A cell is a batch example with one position: its noise is that of a run of its own.
         return module(base[:, None], source[:, None])[:, 0]
 
 
