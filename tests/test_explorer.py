@@ -11,6 +11,7 @@ import torch
 
 import vene_widgets as vw
 from vene_widgets.explorer import render, widget
+from vene_widgets.interventions import BUILT_IN, INTERVENTIONS
 
 BASE, SOURCE = "The capital of Spain is", "The capital of Italy is"
 
@@ -199,6 +200,138 @@ def test_no_source_means_no_map(make: Make) -> None:
     explorer = make(source={})
     assert explorer.map == {}
     assert [run["role"] for run in explorer.answer["runs"]] == ["base"]
+
+
+def test_the_menu_says_what_each_operator_needs(make: Make) -> None:
+    kinds = {kind["name"]: kind for kind in make().scene["model"]["interventions"]}
+    assert set(BUILT_IN) <= set(kinds)
+    for name, kind in kinds.items():
+        assert kind["formula"] == INTERVENTIONS[name].formula
+        assert kind["needs_source"] == INTERVENTIONS[name].needs_source
+    assert [n for n in BUILT_IN if kinds[n]["needs_rank"]] == ["low_rank_rotated_space"]
+    assert [n for n in BUILT_IN if kinds[n]["takes_rank"]] == [
+        "low_rank_rotated_space",
+        "pca_rotated_space",
+    ]
+    assert [n for n in BUILT_IN if not kinds[n]["has_weights"]] == [
+        *("vanilla", "addition", "subtraction", "zero", "mean", "noise", "collect")
+    ]
+
+
+def test_an_operator_of_the_users_own_is_in_the_menu(make: Make) -> None:
+    vw.register("halved", lambda base, _source: base / 2, needs_source=False)
+    try:
+        explorer = make()
+        mine = explorer.scene["model"]["interventions"][-1]
+        assert (mine["name"], mine["needs_source"], mine["has_weights"]) == ("halved", False, False)
+        assert ask(explorer, **setting(slot(intervention="halved")))["ok"]
+        assert explorer.answer["sentence"].startswith("Applying halved to “Spain” after block 0 ")
+    finally:
+        del INTERVENTIONS["halved"]
+
+
+def test_a_row_has_what_its_controls_need(make: Make, tiny_gpt2: vw.LanguageModel) -> None:
+    explorer = make()
+    part = {"a": [0, 1], "b": [1, 2]}
+    low = {"intervention": "low_rank_rotated_space", "rank": 2, "partition": part, "link": "L1"}
+    reply = ask(
+        explorer,
+        **setting(
+            slot(0, subspace="a", strength=0.5, **low),
+            slot(1, subspace="b", **low),
+            slot(2, subspace="0:3"),
+        ),
+    )
+    assert reply["ok"], reply
+    one, two, three = explorer.scene["slots"]
+    assert (one["intervention"], one["rank"], one["strength"]) == (low["intervention"], 2, 0.5)
+    assert one["partition"] == part and one["link"] == two["link"] == "L1"
+    assert (one["subspace"], one["dims"], one["coordinates"]) == ("a", [0], 2)
+    assert (two["subspace"], two["dims"]) == ("b", [1])
+    width = tiny_gpt2.sites.site(2, "block_output").width
+    assert (three["subspace"], three["dims"], three["coordinates"]) == ("0:3", [0, 1, 2], width)
+    assert torch.equal(explorer.run.logits, vw.run(tiny_gpt2, explorer.experiment).logits)
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ({"intervention": "zero"}, "Zeroing “Spain” after block 0 "),
+        ({"intervention": "noise", "seed": 3}, "Adding noise to “Spain” after block 0 "),
+        ({"intervention": "collect"}, "Collecting “Spain” after block 0 left the answer"),
+        (
+            {"intervention": "mean", "prompts": [SOURCE, "The capital of France is"]},
+            "Setting “Spain” to its mean over 2 prompts after block 0 ",
+        ),
+    ],
+)
+@pytest.mark.parametrize("source", [SOURCE, {}])
+def test_slots_that_read_no_source(
+    make: Make, more: dict[str, Any], said: str, source: Any
+) -> None:
+    explorer = make(source=source)
+    sources = {"source": source} if source else {}
+    experiment = {"base": BASE, "sources": sources, "slots": [slot(**more)]}
+    assert ask(explorer, kind="experiment", experiment=experiment)["ok"]
+    assert explorer.status["error"] is None
+    (row,) = explorer.scene["slots"]
+    assert (row["source"], row["source_positions"], row["base_positions"]) == (None, [], [3])
+    assert explorer.answer["runs"][-1]["role"] == "intervened"
+    assert explorer.result.source is None
+    assert explorer.answer["sentence"].startswith(said)
+    assert "neither prompt" not in explorer.answer["sentence"]
+    assert not explorer.answer["receipts"][0]["idle"]
+    assert torch.equal(explorer.run.logits, vw.run(explorer.model, explorer.experiment).logits)
+    for kind in ("result", "difference_panel"):
+        assert explorer.figure(kind) is not None
+
+
+def test_a_source_that_is_not_read_stays_named(make: Make) -> None:
+    explorer = make()
+    assert ask(explorer, **setting(slot(intervention="zero", source="source")))["ok"]
+    assert explorer.scene["slots"][0]["source"] is None
+    assert explorer.scene["experiment"]["slots"][0]["source"] == "source"
+    assert explorer.result.source is None
+
+
+def test_a_slot_that_does_nothing_although_meant_to_is_told(make: Make) -> None:
+    explorer = make()
+    ask(explorer, **setting(slot(0, 1), slot(0, 3), slot(0, 2, skip=True)))
+    assert [r["idle"] for r in explorer.answer["receipts"]] == [True, False, False]
+    assert "changed nothing" in explorer.answer["receipts"][0]["words"]
+    assert "changed nothing" not in explorer.answer["sentence"]
+    ask(explorer, **setting(slot(0, 1), slot(1, 2)))
+    best = explorer.answer["runs"][0]["top"][0]
+    said = explorer.answer["sentence"]
+    assert said.startswith("Running 2 slots together changed nothing: what they would put there")
+    assert best["label"].removeprefix("␣") in said
+    ask(explorer, **setting(slot(0, 1)))
+    assert explorer.answer["sentence"].startswith(
+        "Copying “capital” into “capital” after block 0 changed nothing: what it would put there"
+    )
+    ask(explorer, **setting(slot(0, 1, strength=0.0)))
+    assert not explorer.answer["receipts"][0]["idle"]
+
+
+def test_serial_mode_says_on_whose_run_a_slot_acts(make: Make) -> None:
+    explorer = make(source={"one": SOURCE, "two": "The capital of France is"})
+    chain = [vw.Slot(layer=0, position=3, source="one"), vw.Slot(layer=1, position=4, source="two")]
+    explorer.experiment = explorer.experiment.replace(slots=chain, mode="serial")
+    assert [row["target"] for row in explorer.scene["slots"]] == ["two", None]
+    assert explorer.scene["experiment"]["mode"] == "serial"
+    assert torch.equal(explorer.run.logits, vw.run(explorer.model, explorer.experiment).logits)
+    parallel = explorer.experiment.replace(mode="parallel")
+    assert not torch.equal(explorer.run.logits, vw.run(explorer.model, parallel).logits)
+    explorer.experiment = explorer.experiment.replace(slots=chain[:1])
+    assert (
+        explorer.wait(30)
+        .answer["sentence"]
+        .startswith(
+            "Copying “Italy” into “France” after block 0 in the run of “two” changed nothing: the "
+            "forward pass never reached it."
+        )
+    )
+    assert explorer.answer["receipts"][0]["idle"]
 
 
 def test_a_failing_run_keeps_the_last_good_answer(

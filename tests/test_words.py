@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
-from vene_widgets.explorer.words import Change, copied, joined, percent, sentence
+from vene_widgets.explorer.words import (
+    Change,
+    Deed,
+    all_idle,
+    copied,
+    done,
+    joined,
+    percent,
+    sentence,
+)
+from vene_widgets.interventions import BUILT_IN
 
 MOVED = Change(
     base_token=" Madrid",
@@ -68,6 +79,80 @@ def test_a_component_is_named_with_its_head() -> None:
     assert copied("a", "b", "head_value_output", 3, 1).endswith(
         "at head_value_output of layer 3, head 1"
     )
+
+
+SPAIN = Deed(" Spain", "block_output", 0, source_token=" Italy")
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({}, "Copying “Italy” into “Spain” after block 0"),
+        ({"strength": 0.5}, "Copying “Italy” into “Spain” after block 0 at strength 0.5"),
+        ({"intervention": "addition"}, "Adding “Italy” to “Spain” after block 0"),
+        (
+            {"intervention": "subtraction", "subspace": "0:2"},
+            "Subtracting dims 0:2 of “Italy” from “Spain” after block 0",
+        ),
+        ({"intervention": "zero", "source_token": None}, "Zeroing “Spain” after block 0"),
+        (
+            {"intervention": "zero", "subspace": (0, 3, 5), "layer": 2},
+            "Zeroing dims 0, 3 and 5 of “Spain” after block 2",
+        ),
+        ({"intervention": "zero", "subspace": (3,)}, "Zeroing dim 3 of “Spain” after block 0"),
+        (
+            {"intervention": "zero", "subspace": tuple(range(12))},
+            "Zeroing 12 dims of “Spain” after block 0",
+        ),
+        (
+            {"intervention": "mean", "prompts": 1},
+            "Setting “Spain” to its mean over 1 prompt after block 0",
+        ),
+        ({"intervention": "noise"}, "Adding noise to “Spain” after block 0"),
+        ({"intervention": "collect"}, "Collecting “Spain” after block 0"),
+        ({"subspace": "a"}, "Copying subspace a of “Italy” into “Spain” after block 0"),
+        (
+            {"intervention": "low_rank_rotated_space", "subspace": "a", "strength": 0.25},
+            "Copying subspace a of “Italy” into “Spain” after block 0 in a low-rank rotated space "
+            "at strength 0.25",
+        ),
+        ({"intervention": "halved"}, "Applying halved to “Spain” after block 0"),
+        ({"target": "two"}, "Copying “Italy” into “Spain” after block 0 in the run of “two”"),
+    ],
+)
+def test_a_deed_names_what_is_no_plain_interchange(change: dict[str, Any], said: str) -> None:
+    assert done(replace(SPAIN, **change)) == said
+
+
+def test_every_operator_has_words_of_its_own() -> None:
+    said = {done(replace(SPAIN, intervention=name)) for name in BUILT_IN}
+    assert len(said) == len(BUILT_IN) and not [words for words in said if "Applying" in words]
+
+
+def test_braces_in_an_operators_name_are_text() -> None:
+    assert done(replace(SPAIN, intervention="{x}")).startswith("Applying {x} to")
+
+
+def test_without_another_prompt_there_is_none_to_name() -> None:
+    alone = replace(
+        MOVED,
+        source_token=" Madrid",
+        source_before=0.972,
+        source_after=0.004,
+        best_token=" the",
+        best_after=0.2,
+    )
+    assert sentence("Zeroing", alone) == (
+        "Zeroing moved the answer from “Madrid” to “the” (20.0 %): “Madrid” 97.2 % → 0.4 %."
+    )
+
+
+def test_what_changed_nothing_says_why() -> None:
+    assert all_idle("Copying", 1, True, " Madrid", 0.97) == (
+        "Copying changed nothing: what it would put there is there already. The answer is still "
+        "the base’s, “Madrid” (97.0 %)."
+    )
+    assert "the forward pass never reached them" in all_idle("Running", 2, False, " Madrid", 0.97)
 
 
 def test_joined() -> None:

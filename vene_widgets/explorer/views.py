@@ -269,7 +269,7 @@ def sentence(model: LanguageModel, result: Result, checked: Plan) -> str:
     receipts = [receipt for receipt in result.final.record if not receipt.planned.slot.skip]
     if all(receipt.idle for receipt in receipts):
         best, reached = int(base.argmax()), any(receipt.fired for receipt in receipts)
-        return words.all_idle(deed, reached, model.token_text(best), base[best].item())
+        return words.all_idle(deed, len(live), reached, model.token_text(best), base[best].item())
     source = result.source or result.columns[0].run
     after = result.final.logits[-1].double().softmax(-1)
     return words.sentence(deed, _change(model, base, source.logits[-1].double().softmax(-1), after))

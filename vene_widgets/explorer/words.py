@@ -118,12 +118,13 @@ def done(deed: Deed) -> str:
     if manner is not None:
         verb = "Copying {part}{source} into {token}"
     else:
-        verb = _VERBS.get(deed.intervention, f"Applying {deed.intervention} to {{part}}{{token}}")
+        verb = _VERBS.get(deed.intervention, "Applying {name} to {part}{token}")
     if manner:
         more.append(manner)
     if deed.strength != 1:
         more.append(f"at strength {deed.strength:g}")
     what = verb.format(
+        name=deed.intervention,
         part="" if deed.subspace is None else f"{_part(deed.subspace)} of ",
         source="" if deed.source_token is None else quoted(deed.source_token),
         token=quoted(deed.token),
@@ -182,18 +183,20 @@ def nothing_live(slots: int, token: str, probability: float) -> str:
     return f"{why}: the base answers {quoted(token)} ({percent(probability)}). Click a tile."
 
 
-def all_idle(deed: str, reached: bool, token: str, probability: float) -> str:
+def all_idle(deed: str, live: int, reached: bool, token: str, probability: float) -> str:
     """What stands there when every live slot was meant to change something and none did.
 
     Args:
         deed: from `done` or `several`.
+        live: how many slots.
         reached: whether any of them was reached by the forward pass.
         token, probability: the base's answer, which is the answer still.
     """
+    it, them = ("it", "it") if live == 1 else ("they", "them")
     why = (
-        "what it would put there is there already"
+        f"what {it} would put there is there already"
         if reached
-        else "the forward pass never reached it"
+        else f"the forward pass never reached {them}"
     )
     return (
         f"{deed} changed nothing: {why}. The answer is still the base’s, "

@@ -1,0 +1,176 @@
+import { afterEach, describe, expect, it } from "vitest";
+import { makeAnswer, sceneOf, spainAndItaly } from "../dev/fixtures";
+import type { Experiment } from "../src/wire";
+import { accept, answer, click, drawn, mount, press, tile } from "./helpers";
+
+let screen: ReturnType<typeof mount>;
+afterEach(() => {
+  screen?.close();
+  document.body.innerHTML = "";
+});
+
+const LOW = "low_rank_rotated_space";
+const named = (name: string) =>
+  screen.el.querySelector(`[aria-label="${name}"]`) as HTMLInputElement;
+const row = (index: number) => screen.el.querySelector(`[data-slot="${index}"]`) as HTMLElement;
+const slotsSent = () => {
+  const request = screen.model.sent.at(-1);
+  if (request?.kind !== "experiment") throw new Error(`last request: ${request?.kind}`);
+  return request.experiment.slots ?? [];
+};
+
+function open(slots: NonNullable<Experiment["slots"]>, more: Partial<Experiment> = {}) {
+  const scene = sceneOf({ ...spainAndItaly().scene.experiment, slots, ...more }, 6, 2, null);
+  screen = mount({ scene, answer: makeAnswer(scene) });
+}
+
+async function choose(name: string, value: string) {
+  const field = named(name);
+  field.value = value;
+  field.dispatchEvent(new Event("change", { bubbles: true }));
+  await drawn();
+  answer(screen.model, accept(screen.model, 3 + screen.model.sent.length));
+  await drawn();
+}
+
+const pair = [0, 1].map((layer) => ({ layer, position: 3, source: "italy" }));
+
+describe("a slot's row", () => {
+  it("of a plain interchange shows its operator and nothing more until it is opened", async () => {
+    open(pair);
+    expect(named("Intervention of slot 0").title).toContain("new = s");
+    expect(row(0).querySelector(".vene-slot-operator")?.childElementCount).toBe(0);
+    expect(named("More of slot 0").getAttribute("aria-expanded")).toBe("false");
+    click(named("More of slot 0"));
+    await drawn();
+    expect(named("More of slot 0").getAttribute("aria-expanded")).toBe("true");
+    expect(named("Strength of slot 1")).toBeNull();
+    await choose("Strength of slot 0", "0.5");
+    expect(slotsSent()[0]?.strength).toBe(0.5);
+    click(named("More of slot 0"));
+    await drawn();
+    expect(row(0).textContent).toContain("strength 0.5");
+    await choose("Strength of slot 0", "1");
+    expect(named("Strength of slot 0")).toBeNull();
+  });
+
+  it("of low rank has a rank, subspaces that are pressed, and a link", async () => {
+    open(pair);
+    await choose("Intervention of slot 0", LOW);
+    expect(named("Link slot 0").disabled).toBe(true);
+    await choose("Intervention of slot 1", LOW);
+    expect(named("Rank of slot 0").value).toBe("2");
+    click(named("Subspace b of slot 1"));
+    await drawn();
+    expect(slotsSent().map((slot) => slot.subspace)).toEqual([null, "b"]);
+    expect(named("Subspace b of slot 1").getAttribute("aria-pressed")).toBe("true");
+    expect(named("Subspace a of slot 1").getAttribute("aria-pressed")).toBe("false");
+    click(named("Link slot 1"));
+    await drawn();
+    expect(slotsSent().map((slot) => slot.link)).toEqual(["L1", "L1"]);
+    expect(row(0).querySelector(".vene-link-chip")?.textContent).toContain("L1 with 1");
+    expect(row(0).style.getPropertyValue("--vene-link")).toBe(
+      row(1).style.getPropertyValue("--vene-link"),
+    );
+    await choose("Rank of slot 0", "4");
+    expect(slotsSent().map((slot) => slot.rank)).toEqual([4, 4]);
+    click(named("Unlink slot 0"));
+    expect(slotsSent().map((slot) => slot.link)).toEqual([null, null]);
+  });
+
+  it("that needs no source hides its choice and keeps its name", async () => {
+    open(pair, { sources: { italy: "The capital of Italy is", peru: "The capital of Peru is" } });
+    expect(named("Source of slot 0")).not.toBeNull();
+    await choose("Intervention of slot 0", "zero");
+    expect(named("Source of slot 0")).toBeNull();
+    expect(named("Source position of slot 0")).toBeNull();
+    expect(slotsSent()[0]?.source).toBe("italy");
+    await choose("Intervention of slot 0", "vanilla");
+    expect(named("Source of slot 0").value).toBe("italy");
+  });
+
+  it("of noise has scale and seed, of a mean its prompts", async () => {
+    open(pair);
+    await choose("Intervention of slot 0", "noise");
+    await choose("Scale of slot 0", "0.25");
+    await choose("Seed of slot 0", "7");
+    expect(slotsSent()[0]).toMatchObject({ scale: 0.25, seed: 7 });
+    await choose("Intervention of slot 0", "mean");
+    expect(named("Prompts of slot 0").value).toBe("The capital of Italy is");
+    await choose("Prompts of slot 0", "one\ntwo");
+    expect(slotsSent()[0]?.prompts).toEqual(["one", "two"]);
+  });
+
+  it("takes dims as text", async () => {
+    open(pair);
+    click(named("More of slot 0"));
+    await drawn();
+    expect(named("Dims of slot 0").placeholder).toBe("all 96");
+    await choose("Dims of slot 0", "0,3, 5");
+    expect(slotsSent()[0]?.subspace).toEqual([0, 3, 5]);
+    expect(named("Dims of slot 0").value).toBe("0, 3, 5");
+    await choose("Dims of slot 0", "");
+    expect(slotsSent()[0]?.subspace).toBeNull();
+  });
+
+  it("warns in words and with a named picture that the slot did nothing", () => {
+    open(pair);
+    expect(row(0).querySelector(".vene-slot-warning")).toBeNull();
+    screen.close();
+    const scene = sceneOf({ ...spainAndItaly().scene.experiment, slots: pair }, 6, 2, null);
+    const idle = makeAnswer(scene);
+    idle.receipts = idle.receipts.map((receipt) => ({
+      ...receipt,
+      idle: receipt.index === 1,
+      words: `words ${receipt.index}`,
+    }));
+    screen = mount({ scene, answer: idle });
+    expect(row(0).querySelector(".vene-slot-warning")).toBeNull();
+    expect(row(1).querySelector(".vene-slot-warning")?.textContent).toBe("words 1");
+    expect(
+      row(1).querySelector('.vene-slot-warning [role="img"]')?.getAttribute("aria-label"),
+    ).toBe("Warning:");
+  });
+
+  it("says in serial mode on whose run it acts", () => {
+    const sources = { italy: "The capital of Italy is", peru: "The capital of Peru is" };
+    open([pair[0] as never, { ...pair[1], source: "peru" } as never], { sources, mode: "serial" });
+    expect(row(0).textContent).toContain("acts on the run of source peru");
+    expect(row(1).textContent).toContain("acts on the run of the base");
+    expect(named("Slots").textContent).toContain("serial");
+    // The first acts on no tile of the base.
+    expect(tile(screen.el, 0, 3).getAttribute("aria-selected")).toBe("false");
+  });
+});
+
+describe("keys on a tile", () => {
+  it("link the slots of its group and choose the n-th subspace", async () => {
+    open(pair.map((slot) => ({ ...slot, group: "A" })));
+    press(tile(screen.el, 0, 3), "l");
+    expect(screen.model.sent).toHaveLength(0); // an interchange has no weights
+    await choose("Intervention of slot 0", LOW);
+    await choose("Intervention of slot 1", LOW);
+    press(tile(screen.el, 1, 3), "l");
+    expect(slotsSent().map((slot) => slot.link)).toEqual(["L1", "L1"]);
+    await drawn();
+    press(tile(screen.el, 1, 3), "2");
+    expect(slotsSent().map((slot) => slot.subspace)).toEqual([null, "b"]);
+    await drawn();
+    const sent = screen.model.sent.length;
+    press(tile(screen.el, 1, 3), "3");
+    press(tile(screen.el, 5, 0), "1");
+    expect(screen.model.sent).toHaveLength(sent);
+    press(tile(screen.el, 1, 3), "l");
+    expect(slotsSent().map((slot) => slot.link)).toEqual([null, null]);
+  });
+
+  it("in fields stay in the fields", () => {
+    open([{ ...pair[0], intervention: LOW, rank: 2 } as never]);
+    const heard: string[] = [];
+    document.body.addEventListener("keydown", (event) => heard.push(event.key));
+    for (const key of ["ArrowLeft", "l", "1"]) press(named("Rank of slot 0"), key);
+    press(named("Rank of slot 0"), "s", { ctrlKey: true });
+    expect(heard).toEqual(["s"]);
+    expect(screen.model.sent).toHaveLength(0);
+  });
+});
