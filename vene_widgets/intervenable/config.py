@@ -1,0 +1,202 @@
+"""What an `IntervenableModel` is made from: one representation per slot, in pyvene's words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, cast
+
+from vene_widgets.errors import RequestError, choose
+from vene_widgets.experiment import plain_ints
+from vene_widgets.intervenable.operators import VanillaIntervention
+from vene_widgets.sites import COMPONENTS
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+UNITS = ("pos", "h.pos")
+MODES = ("parallel", "serial")
+
+# The first tutorials' names -> the later ones.
+OLD_NAMES = {
+    "intervenable_layer": "layer",
+    "intervenable_representation_type": "component",
+    "intervenable_unit": "unit",
+    "intervenable_low_rank_dimension": "low_rank_dimension",
+    "intervenable_model_type": "model_type",
+    "intervenable_representations": "representations",
+    "intervenable_interventions_type": "intervention_types",
+}
+
+
+@dataclass(frozen=True)
+class _Fields:
+    layer: int = 0
+    component: str = "block_output"
+    unit: str = "pos"
+    max_number_of_units: int = 1
+    low_rank_dimension: int | None = None
+    intervention_type: type | Callable[..., Any] | None = None
+    intervention: Any = None
+    subspace_partition: Any = None
+    group_key: Any = None
+    intervention_link_key: Any = None
+    moe_key: Any = None
+    source_representation: Tensor | None = None
+    hidden_source_representation: Any = None
+    latent_dim: int | None = None
+
+
+class IntervenableRepresentationConfig(_Fields):
+    """One slot: a site, the operator there, its group and its link.
+
+    Attributes:
+        layer, component, unit: the site; `unit` is `pos` or, for per-head components, `h.pos`.
+        max_number_of_units: kept for pyvene's sake; every call may give as many as it likes.
+        low_rank_dimension: columns of a low-rank rotation, or principal components.
+        intervention_type, intervention: a class or a function, or a ready module; None takes the
+            one of the whole config.
+        subspace_partition: one entry per subspace. A list or tuple of two ints is a half-open
+            range; a set, a `range`, a tensor, or a list of another length names the dims.
+        group_key: slots of one key read one source; any value. None is a group of its own.
+        intervention_link_key: slots of one key share their weights, and nothing else.
+        source_representation: a constant instead of a source run, broadcast to the site's vectors.
+        moe_key, hidden_source_representation, latent_dim: accepted, used by users' classes only.
+
+    The first tutorials' names (`intervenable_layer`, ...) are accepted as well.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        names = [field.name for field in fields(_Fields)]
+        if len(args) > len(names):
+            raise RequestError(f"{len(args)} values for a representation; it has {len(names)}.")
+        given = {**dict(zip(names, args, strict=False)), **renamed(kwargs, names, "representation")}
+        for name in ("layer", "max_number_of_units", "low_rank_dimension"):
+            if name in given:
+                given[name] = plain_ints(given[name])
+        super().__init__(**given)
+        choose(self.component, COMPONENTS, "component")
+        choose(self.unit, UNITS, "unit")
+        if self.intervention is not None and self.intervention_type is not None:
+            raise RequestError(
+                "a representation has both intervention and intervention_type; one is needed."
+            )
+        if not isinstance(self.layer, int):
+            raise RequestError(f"layer {self.layer!r} is not an int.")
+
+
+RepresentationConfig = IntervenableRepresentationConfig
+
+
+class IntervenableConfig:
+    """The slots, in list order, and how their sources hang together.
+
+    Args:
+        representations: one or several of them: `RepresentationConfig`s, dicts or tuples.
+        intervention_types: the operator of every slot that names none; a list gives one per slot.
+        mode: `parallel`, every source runs as it is; or `serial`, source_0 acts on source_1 and so
+            on, and the last one on the base.
+        model_type: kept for pyvene's sake; the model itself says what it is.
+
+    Raises:
+        RequestError: an unknown name, or another number of types than of slots.
+    """
+
+    def __init__(
+        self,
+        representations: Any = None,
+        intervention_types: Any = VanillaIntervention,
+        mode: str = "parallel",
+        sorted_keys: Any = None,
+        model_type: Any = None,
+        **old: Any,
+    ) -> None:
+        valid = ("representations", "intervention_types", "mode", "model_type")
+        for name, value in renamed(old, valid, "argument of IntervenableConfig").items():
+            if name == "representations":
+                representations = value
+            elif name == "intervention_types":
+                intervention_types = value
+            else:
+                model_type = value
+        if representations is None:
+            representations = [RepresentationConfig()]
+        if isinstance(representations, (RepresentationConfig, Mapping)):
+            representations = [representations]
+        self.representations = tuple(as_representation(given) for given in representations)
+        count = len(self.representations)
+        types = intervention_types
+        if isinstance(types, (list, tuple)):
+            if len(types) != count:
+                raise RequestError(
+                    f"{len(types)} intervention types for {count} representations; one type, or "
+                    "one per representation, is needed."
+                )
+            self.intervention_types: tuple[Any, ...] = tuple(types)
+        else:
+            self.intervention_types = (types,) * count
+        self.mode = choose(mode, MODES, "mode")
+        self.model_type = model_type
+
+    def __repr__(self) -> str:
+        lines = []
+        for slot, kind in zip(self.representations, self.intervention_types, strict=True):
+            chosen = slot.intervention or slot.intervention_type or kind
+            name = getattr(chosen, "__name__", type(chosen).__name__)
+            head = f"  {slot.component} of layer {slot.layer}, unit {slot.unit}, {name}"
+            extras = {
+                "group": slot.group_key,
+                "link": slot.intervention_link_key,
+                "rank": slot.low_rank_dimension,
+                "partition": slot.subspace_partition,
+            }
+            said = [f"{key} {value!r}" for key, value in extras.items() if value is not None]
+            lines.append(", ".join([head, *said]))
+        return "\n".join([f"IntervenableConfig ({self.mode}), {len(lines)} slots:", *lines])
+
+
+def as_config(given: Any) -> IntervenableConfig:
+    """A config from any way in which one may be written.
+
+    Args:
+        given: a config; a representation, dict or tuple; a list of those; or a dict with the
+            arguments of `IntervenableConfig`.
+    """
+    if isinstance(given, IntervenableConfig):
+        return given
+    if isinstance(given, Mapping) and {"representations", "intervenable_representations"} & {
+        *given
+    }:
+        return IntervenableConfig(**cast("dict[str, Any]", dict(given)))
+    if isinstance(given, tuple) and given and isinstance(given[0], int):
+        return IntervenableConfig([given])
+    return IntervenableConfig(given)
+
+
+def as_representation(given: Any) -> IntervenableRepresentationConfig:
+    """One representation from itself, a dict of its fields, or a tuple of them in order."""
+    if isinstance(given, IntervenableRepresentationConfig):
+        return given
+    if isinstance(given, Mapping):
+        return IntervenableRepresentationConfig(**dict(given))
+    if isinstance(given, (list, tuple)):
+        return IntervenableRepresentationConfig(*given)
+    raise RequestError(
+        f"representation {given!r} is a {type(given).__name__}; a RepresentationConfig, a dict of "
+        "its fields, or a tuple of them in order is needed."
+    )
+
+
+def renamed(given: Mapping[str, Any], valid: Iterable[str], what: str) -> dict[str, Any]:
+    """Keyword arguments under their later names.
+
+    Raises:
+        RequestError: unknown, or given under both names.
+    """
+    names, result = list(valid), {}
+    for name, value in given.items():
+        new = choose(OLD_NAMES.get(name, name), names, what)
+        if new in result:
+            raise RequestError(f"{new!r} is given twice, under its old and its new name.")
+        result[new] = value
+    return result

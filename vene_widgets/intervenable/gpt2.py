@@ -1,0 +1,117 @@
+"""The tutorials' helpers: GPT-2 with and without its head, and next-token distributions."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from vene_widgets.models import LanguageModel, load
+from vene_widgets.sites import module_at
+
+
+def create_gpt2(
+    name: str | os.PathLike[str] = "gpt2", cache_dir: str | os.PathLike[str] | None = None
+) -> tuple[Any, Any, Any]:
+    """GPT-2 without its output head, on the CPU: `(config, tokenizer, model)`.
+
+    Args:
+        name: `"capitals"` (built in), a name on the hub, or a local folder.
+        cache_dir: where hub models are kept.
+
+    Returns:
+        The model's output has `.last_hidden_state`, `(batch, tokens, d_model)`.
+    """
+    loaded = load(name, device="cpu", cache_dir=cache_dir)
+    model = module_at(loaded.model, loaded.sites.architecture.backbone)
+    return _config(loaded), loaded.tokenizer, model
+
+
+def create_gpt2_lm(
+    name: str | os.PathLike[str] = "gpt2",
+    config: Any = None,
+    cache_dir: str | os.PathLike[str] | None = None,
+) -> tuple[Any, Any, Any]:
+    """GPT-2 with its output head, on the CPU: `(config, tokenizer, model)`.
+
+    Args:
+        name, cache_dir: as for `create_gpt2`.
+        config: None for trained weights; else the model is new, with random weights of this shape.
+    """
+    loaded = load(name, device="cpu", cache_dir=cache_dir)
+    if config is None:
+        return _config(loaded), loaded.tokenizer, loaded.model
+    from transformers import GPT2LMHeadModel
+
+    return config, loaded.tokenizer, GPT2LMHeadModel(config).eval()
+
+
+def _config(loaded: LanguageModel) -> Any:
+    model: Any = loaded.model
+    return model.config
+
+
+def embed_to_distrib(
+    model: nn.Module, embed: Tensor, log: bool = False, logits: bool = False
+) -> Tensor:
+    """Next-token distributions of last hidden states, through the model's own output matrix.
+
+    Args:
+        model: with an output head, or without one: then its token embeddings, which GPT-2 shares
+            with its head.
+        embed: last hidden states `(..., d_model)`.
+        log: give logarithms of probabilities.
+        logits: give the numbers before the softmax.
+
+    Returns:
+        `(..., vocabulary)`, without gradients.
+    """
+    whole: Any = model
+    head = whole.get_output_embeddings() or whole.get_input_embeddings()
+    with torch.no_grad():
+        found = embed @ head.weight.T
+        if logits:
+            return found
+        return found.log_softmax(-1) if log else found.softmax(-1)
+
+
+def format_token(tokenizer: Any, tok: Any) -> str:
+    """A token's text, with its spaces and line ends made visible."""
+    return tokenizer.decode(tok).replace(" ", "_").replace("\n", "\\n")
+
+
+def top_vals(
+    tokenizer: Any, res: Tensor, n: int = 10, return_results: bool = False
+) -> list[tuple[str, float]] | None:
+    """Print, or return, the n largest values of one distribution `(vocabulary,)`."""
+    values, ids = res.topk(min(n, res.shape[-1]))
+    found = [
+        (format_token(tokenizer, token), value)
+        for token, value in zip(ids.tolist(), values.tolist(), strict=True)
+    ]
+    if return_results:
+        return found
+    for text, value in found:
+        print(f"{text:<20} {value}")
+    return None
+
+
+def sigmoid_boundary(_input: Tensor, boundary_x: Any, boundary_y: Any, temperature: Any) -> Tensor:
+    """A soft mask: near 1 between two boundaries, near 0 outside."""
+    rising = torch.sigmoid((_input - boundary_x) / temperature)
+    return rising * torch.sigmoid((boundary_y - _input) / temperature)
+
+
+def GET_LOC(  # noqa: N802 (pyvene's name)
+    LOC: tuple[int, int],  # noqa: N803
+    unit: str = "h.pos",
+    batch_size: int = 1,
+) -> list[Any]:
+    """One slot's location from `(head, position)`, the same for every example."""
+    from vene_widgets.errors import choose
+
+    choose(unit, ("h.pos",), "unit")
+    head, position = LOC
+    return [[[[head]] * batch_size, [[position]] * batch_size]]
