@@ -11,7 +11,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -54,6 +54,8 @@ def save(
         RequestError: a folder that is there already, a key that no slot has, an intervention that
             its slot does not name, or one that is not registered.
     """
+    import torch
+
     target = Path(folder)
     _check_target(target, overwrite)
     names = _names(experiment)
@@ -68,12 +70,14 @@ def save(
             )
         state = module.state_dict()
         for part, tensor in state.items():
-            tensors[f"{key}/{part}"] = tensor.detach().cpu().contiguous().clone()
+            stored = tensor.detach().cpu()
+            tensors[f"{key}/{part}"] = stored.clone(memory_format=torch.contiguous_format)
         modules[key] = {
             "intervention": name,
             "class": type(module).__name__,
             "options": asdict(module.options),
             "tensors": sorted(state),
+            "strides": {part: list(t.stride()) for part, t in state.items() if _is_laid_out(t)},
             "frozen": sorted(n for n, p in module.named_parameters() if not p.requires_grad),
         }
     _write(target, experiment, modules, tensors)
@@ -127,6 +131,38 @@ def _names(experiment: Experiment) -> dict[str, str]:
         f"link {slot.link}" if slot.link else f"slot {index}": slot.intervention
         for index, slot in enumerate(experiment.slots)
     }
+
+
+def _is_laid_out(tensor: Tensor) -> bool:
+    """Whether a tensor lies in memory in another way than row after row.
+
+    QR and SVD leave matrices column after column; products then sum in another order, so that runs
+    are bit-equal only when this is kept. Tensors that share memory among their entries are not.
+    """
+    return not tensor.is_contiguous() and _strides_fit(tensor, tensor.stride())
+
+
+def _strides_fit(tensor: Tensor, strides: Sequence[Any]) -> bool:
+    """Whether strides give each entry a place of its own, at most a few times what is needed."""
+    if len(strides) != tensor.ndim or not all(type(step) is int and step > 0 for step in strides):
+        return False
+    end = 1
+    for step, size in sorted(zip(strides, tensor.shape, strict=True)):
+        if size > 1 and step < end:
+            return False
+        end = max(end, step * (size - 1) + end)
+    return end <= 1024 * max(tensor.numel(), 1)
+
+
+def _laid_out(tensor: Tensor, strides: Sequence[Any] | None) -> Tensor:
+    """The same numbers with the strides that they were saved from."""
+    import torch
+
+    if strides is None:
+        return tensor
+    if not _strides_fit(tensor, strides):
+        raise RequestError(f"strides {strides!r} do not fit a shape of {tuple(tensor.shape)}.")
+    return torch.empty_strided(tensor.shape, strides, dtype=tensor.dtype).copy_(tensor)
 
 
 def _check_target(target: Path, overwrite: bool) -> None:
@@ -235,7 +271,8 @@ def _module(
         module = kind(Options(**entry["options"]))
     state = {}
     for part in entry["tensors"]:
-        state[part] = tensors[choose(f"{key}/{part}", tensors, "tensor")]
+        stored = tensors[choose(f"{key}/{part}", tensors, "tensor")]
+        state[part] = _laid_out(stored, entry["strides"].get(part))
     try:
         # Assigned, not copied: a tensor keeps the number type that it was saved in.
         module.load_state_dict(state, assign=True)
