@@ -442,6 +442,34 @@ def test_a_function_that_returns_another_shape_is_refused(tiny_gpt2: LanguageMod
 
 
 @pytest.mark.usefixtures("clean")
+def test_a_class_that_returns_another_shape_is_refused_and_leaves_no_hook(
+    tiny_gpt2: LanguageModel,
+):
+    class Narrow(Intervention):
+        """One number for all coordinates."""
+
+        name = "narrow"
+
+        def forward(
+            self, base: Tensor, source: Tensor | None, mask: Tensor | None = None
+        ) -> Tensor:
+            return base[..., :1]
+
+    register("narrow", Narrow)
+    slots = [
+        Slot(layer=0, position=3),
+        Slot(layer=1, position=(3, 4), intervention="narrow"),
+    ]
+    experiment = Experiment(base=SPAIN, sources=ITALY, slots=slots)
+    with pytest.raises(
+        RequestError, match=r"slots\[1\]: .*'narrow' returned .*\(2, 1\).*\(2, 24\)"
+    ):
+        run(tiny_gpt2, experiment)
+    for module in tiny_gpt2.model.modules():
+        assert not module._forward_hooks and not module._forward_pre_hooks
+
+
+@pytest.mark.usefixtures("clean")
 def test_names_may_be_taken_over_but_not_from_the_built_in_ones():
     for name in ("", *BUILT_IN):
         with pytest.raises(RequestError, match=f"name {name!r} is taken or empty"):

@@ -360,11 +360,21 @@ def _edit(
     if planned.dims is not None:
         mask = torch.zeros(module.size(planned.options), dtype=torch.bool, device=model.device)
         mask[list(planned.dims)] = True
+
+    def change(vectors: Tensor) -> Tensor:
+        new = module(vectors, source, mask)
+        if new.shape != vectors.shape:  # a user's class; writing it would stretch it silently
+            raise RequestError(
+                f"slots[{planned.index}]: intervention {slot.intervention!r} returned a tensor of "
+                f"shape {tuple(new.shape)}; the base's shape {tuple(vectors.shape)} is needed."
+            )
+        return blend(vectors, new, slot.strength)
+
     return Edit(
         site=planned.site,
         rows=torch.zeros_like(positions),
         positions=positions,
-        change=lambda vectors: blend(vectors, module(vectors, source, mask), slot.strength),
+        change=change,
         report=partial(touched.__setitem__, planned.index),
     )
 
