@@ -49,14 +49,14 @@ export function OperatorRow({ state, experiment, slot, index, coordinates, isOpe
           />
         </Labelled>
       )}
-      {names.map((name) => (
+      {names.map((name, n) => (
         <button
           key={name}
           type="button"
           class="vene-button vene-subspace"
           aria-label={`Subspace ${name} ${of}`}
           aria-pressed={slot.subspace === name}
-          title={`${name}: coordinates ${slot.partition?.[name]?.join(" to ")}, the end left out`}
+          title={`Coordinates ${slot.partition?.[name]?.join(" to ")}, the end left out${n < 9 ? ` (${n + 1} on the map)` : ""}`}
           onClick={() => state.commit(toggleSubspace(experiment, index, name))}
         >
           {name}

@@ -198,8 +198,12 @@ function SlotRow({ state, scene, experiment, slot, index, colour, receipt }: Row
           tokens={target === null ? scene.base : (scene.sources[target] ?? [])}
           positions={positionsOf(slot)}
           onChoose={(position) => {
-            const { source_position } = state.place({ layer: slot.layer, position });
-            change({ position, source_position: slot.source === null ? null : source_position });
+            const last = (scene.sources[slot.source ?? ""]?.length ?? 1) - 1;
+            const partner =
+              target === null
+                ? state.place({ layer: slot.layer, position }).source_position
+                : Math.min(position, last);
+            change({ position, source_position: slot.source === null ? null : partner });
           }}
         />
         {reads && slot.source !== null && (
