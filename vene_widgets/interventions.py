@@ -366,7 +366,8 @@ class PCARotatedSpace(Intervention):
 
     def forward(self, base: Tensor, source: Tensor | None, mask: Tensor | None = None) -> Tensor:
         one, other = (
-            ((x - self.mean) / self.std) @ self.components.T for x in (base, _given(source))
+            ((x.to(self.mean.dtype) - self.mean) / self.std) @ self.components.T
+            for x in (base, _given(source))
         )
         turned = _only(mask, one, other)
         return (turned @ self.components * self.std + self.mean).to(base.dtype)
