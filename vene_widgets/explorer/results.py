@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from vene_widgets.comparing import Comparison, compare
 from vene_widgets.experiment import Experiment
 from vene_widgets.interventions import INTERVENTIONS
+from vene_widgets.memory import Memory
 from vene_widgets.running import Run, run
 
 if TYPE_CHECKING:
     from vene_widgets.models import LanguageModel
-
-PlainRun = Callable[[str], Run]
-"""Prompt -> its plain run."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,20 +70,25 @@ class Result:
 
 
 def results(
-    model: LanguageModel, experiment: Experiment, plain: PlainRun
+    model: LanguageModel, experiment: Experiment, memory: Memory
 ) -> Iterator[Result | None]:
     """Run an experiment as the screen shows it; yields None between its runs, the result last.
 
     Grouped and ungrouped are separate runs: in the ungrouped one every slot's source prompt runs
-    anew, in the grouped one once per group.
+    anew, in the grouped one once per group. Plain runs, and the answer where nothing is grouped,
+    use what `memory` keeps, which gives the same numbers, bit for bit.
     """
+
+    def plain(prompt: str) -> Run:
+        return run(model, Experiment(base=prompt), memory=memory)
+
     columns = [Column("base", "base", plain(experiment.base))]
     for name, prompt in experiment.sources.items():
         columns.append(Column("source", name, plain(prompt)))
     yield None
     comparison = None
     if experiment.live and not experiment.has_groups:
-        columns.append(Column("intervened", "intervened", run(model, experiment)))
+        columns.append(Column("intervened", "intervened", run(model, experiment, memory=memory)))
     elif experiment.live:
         apart = run(model, experiment.ungrouped(), share_sources=False)
         columns.append(Column("ungrouped", "ungrouped", apart))

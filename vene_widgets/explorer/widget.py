@@ -6,7 +6,6 @@ import hashlib
 import pickle
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import Generator, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,8 +21,9 @@ from vene_widgets.explorer import messages as wire
 from vene_widgets.explorer import render, still, views
 from vene_widgets.explorer.results import Result, results
 from vene_widgets.explorer.worker import Worker
+from vene_widgets.memory import Memory
 from vene_widgets.models import LanguageModel, load
-from vene_widgets.running import Run, run
+from vene_widgets.running import Run
 from vene_widgets.sweeping import SweepPlan, plan_sweep, prepare, row_frame, sweep_layers
 
 if TYPE_CHECKING:
@@ -34,9 +34,6 @@ STATIC = Path(__file__).parent.parent / "static"
 
 FIRST_WAIT = 3.0
 """Seconds for which `explore` waits for its map, so that it appears filled and is saved filled."""
-
-KEPT_RUNS = 16
-"""Plain runs of prompts kept per explorer."""
 
 FIGURES: tuple[str, ...] = wire.FigureKind.__args__
 
@@ -91,7 +88,7 @@ class Explorer(anywidget.AnyWidget):
         self._result: Result | None = None
         self._answered = 0
         self._error: Exception | None = None
-        self._plain: OrderedDict[str, Run] = OrderedDict()
+        self._memory = Memory()
         self._swept: dict[str, Any] = {"component": component, "head": None, "source": None}
         self._map_frames: list[pd.DataFrame] = []
         self._kind = FIGURES[0]
@@ -171,7 +168,7 @@ class Explorer(anywidget.AnyWidget):
             self._ready = False
             self._worker.close()
             render.dismiss(self)
-            self._plain.clear()
+            self._memory.clear()
             self._map_frames.clear()
             self._result = None
         super().close()
@@ -271,7 +268,7 @@ class Explorer(anywidget.AnyWidget):
 
     def _answer(self, checked: Plan, revision: int) -> Generator[None, None, None]:
         """Job: the exact result of one experiment."""
-        for result in results(self._model, checked.experiment, self._plain_run):
+        for result in results(self._model, checked.experiment, self._memory):
             if result is None:
                 yield
                 continue
@@ -282,15 +279,6 @@ class Explorer(anywidget.AnyWidget):
             self.answer = answer
             self._say(busy=None, progress=None)
             self._paint(result, revision)
-
-    def _plain_run(self, prompt: str) -> Run:
-        """The run of a prompt without slots, kept while it is among the last few."""
-        if prompt not in self._plain:
-            self._plain[prompt] = run(self._model, Experiment(base=prompt))
-            while len(self._plain) > KEPT_RUNS:
-                self._plain.popitem(last=False)
-        self._plain.move_to_end(prompt)
-        return self._plain[prompt]
 
     # map -----------------------------------------------------------------------------------------
 
