@@ -49,7 +49,7 @@ def source_list(given: Any, count: int, device: torch.device) -> list[Encoding |
     """
     if given is None:
         return [None] * count
-    if isinstance(given, Tensor) or hasattr(given, "items"):
+    if isinstance(given, (str, Tensor)) or hasattr(given, "items"):
         given = [given]
     items = list(given)
     if len(items) == 1:
