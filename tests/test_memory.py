@@ -71,6 +71,15 @@ def test_an_experiment_from_memory_is_the_experiment(
     assert len(memory) == 2
 
 
+def test_what_a_run_gave_can_be_changed(tiny_gpt2: vw.LanguageModel) -> None:
+    memory, experiment = Memory(), vw.Experiment(base=PROMPT)
+    first = vw.run(tiny_gpt2, experiment, memory=memory)
+    before = first.logits.clone()
+    for tensor in (first.logits, first.last_hidden_state, first.states):
+        tensor.zero_()
+    assert torch.equal(vw.run(tiny_gpt2, experiment, memory=memory).logits, before)
+
+
 def test_an_experiment_from_memory_does_only_what_follows_its_change(
     tiny_gpt2: vw.LanguageModel,
 ) -> None:

@@ -454,7 +454,7 @@ def _plan_slot(
         dims=dims,
         means=tuple(
             paired(_mean_tokens(model, prompt, what), f"prompt {prompt!r}")
-            for prompt in slot.prompts
+            for prompt in (slot.prompts if slot.intervention == "mean" else ())
         ),
     )
 

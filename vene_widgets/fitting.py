@@ -200,7 +200,7 @@ def fit_subspace(
         raise RequestError(f"lr {lr!r} does not fit: a learning rate above 0 is needed.")
     site = model.sites.site(layer, component, head)
     options = Options(site.width, rank, seed=seed)
-    trained = _rotation(options).to(model.device)
+    trained = LowRankRotatedSpace(options).to(model.device)
     place = plain_ints(position), plain_ints(source_position)
     training, testing = _split(list(pairs), held_out, seed)
     known = _examples(model, site, training, place, batch_size, "training pair")
@@ -214,11 +214,11 @@ def fit_subspace(
     random_share = shuffled_share = None
     if controls:
         draws = [
-            _rotation(Options(site.width, rank, seed=seed + 1 + i)).to(model.device)
+            LowRankRotatedSpace(Options(site.width, rank, seed=seed + 1 + i)).to(model.device)
             for i in range(RANDOM_DRAWS)
         ]
         random_share = sum(share(_matched(one, trained)) for one in draws) / RANDOM_DRAWS
-        other = _rotation(options).to(model.device)
+        other = LowRankRotatedSpace(options).to(model.device)
         _train(model, site, other, _permuted(known, seed), (), kept, *how)
         shuffled_share = share(other)
     return Fit(
@@ -259,13 +259,6 @@ def _check_numbers(**numbers: int) -> None:
     for name, value in numbers.items():
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
             raise RequestError(f"{name} {value!r} does not fit: an int of at least 1 is needed.")
-
-
-def _rotation(options: Options) -> LowRankRotatedSpace:
-    """A rotation; torch draws its complement from the global state, which is put back."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(options.seed)
-        return LowRankRotatedSpace(options)
 
 
 def _split(

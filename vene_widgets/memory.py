@@ -129,8 +129,9 @@ def pass_through(model: LanguageModel, ids: Sequence[int], edits: Sequence[Edit]
 
 def resume(model: LanguageModel, kept: Kept, edits: Sequence[Edit]) -> Passed:
     """`pass_through` from the first changed block on; what lies before is the plain run's."""
-    if not edits:
-        return kept.passed
+    if not edits:  # the caller may do with it what he likes
+        p = kept.passed
+        return Passed(p.logits.clone(), p.last_hidden_state.clone(), p.states.clone())
     first, count = min(edit.site.layer for edit in edits), model.sites.layers
     blocks = [model.sites.site(layer, "block_output") for layer in range(first, count)]
     architecture = model.sites.architecture

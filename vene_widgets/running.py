@@ -202,9 +202,8 @@ def run(
     if not share_sources or gradients or experiment.mode == "serial":
         memory = None
     with undisturbed(model, gradients=gradients):
-        if memory is not None and why_not(
-            model
-        ):  # asked under the lock: another run's hooks are not its own
+        # Asked under the lock: the hooks of another run are not the model's own.
+        if memory is not None and why_not(model):
             memory = None
         means: dict[tuple[str, Site], Tensor] = {}
         for slot in checked.live:
