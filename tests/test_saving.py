@@ -187,14 +187,6 @@ def test_number_types_and_frozen_weights_are_kept(folder: Path, dtype: torch.dty
     assert not back.trainable
 
 
-def test_restoring_leaves_torchs_random_state_alone(folder: Path, tiny_gpt2: LanguageModel) -> None:
-    experiment = experiment_of("low_rank_rotated_space")
-    save(folder, experiment, make_weights(tiny_gpt2, experiment))
-    before = torch.get_rng_state()
-    restore(folder)
-    assert torch.equal(torch.get_rng_state(), before)
-
-
 @pytest.mark.usefixtures("registered")
 def test_a_custom_intervention_asks_to_be_registered(
     folder: Path, tiny_gpt2: LanguageModel
@@ -204,7 +196,7 @@ def test_a_custom_intervention_asks_to_be_registered(
 
         def __init__(self, options: Options) -> None:
             super().__init__(options)
-            self.by = nn.Parameter(torch.ones(options.width))
+            self.by = nn.Parameter(torch.randn(options.width))  # from torch's global state
 
         def forward(self, base: Any, source: Any, mask: Any = None) -> Any:
             return base * self.by
@@ -214,7 +206,9 @@ def test_a_custom_intervention_asks_to_be_registered(
     weights = make_weights(tiny_gpt2, experiment)
     used(weights["slot 0"])
     save(folder, experiment, weights)
+    before = torch.get_rng_state()
     read, again = restore(folder)
+    assert torch.equal(torch.get_rng_state(), before)
     expected = run(tiny_gpt2, experiment, weights=weights).logits
     assert torch.equal(expected, run(tiny_gpt2, read, weights=again).logits)
     del INTERVENTIONS["scaled"]
@@ -378,6 +372,14 @@ def test_a_folder_of_something_else_is_never_replaced(saved: Path) -> None:
     with pytest.raises(RequestError, match="something else"):
         save(saved, experiment_of("vanilla"), overwrite=True)
     assert (saved / "thesis.txt").read_text() == "mine"
+
+
+def test_a_link_to_a_folder_is_never_replaced(saved: Path, tmp_path: Path) -> None:
+    link = tmp_path / "link"
+    link.symlink_to(saved, target_is_directory=True)
+    with pytest.raises(RequestError, match="something else"):
+        save(link, experiment_of("vanilla"), overwrite=True)
+    assert link.is_symlink() and restore(link)[0] == experiment_of("low_rank_rotated_space")
 
 
 def test_a_folder_needs_a_folder_above_it(tmp_path: Path) -> None:
