@@ -121,7 +121,7 @@ def bare_products(model: LanguageModel, base: str, source: str) -> Callable[[], 
 
     def work() -> None:
         for rows, weight in copies:
-            rows @ weight
+            torch.matmul(rows, weight)
 
     return work
 
