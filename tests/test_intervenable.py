@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import Tensor, nn
 from transformers import GPT2Config, GPT2Model, LlamaModel
 
@@ -414,6 +416,75 @@ def test_parity(case: str, batch: int, lm: Any, record_property: Callable[[str, 
     assert not torch.equal(mine, lm(**base).logits)
 
 
+PLACES = st.fixed_dictionaries(
+    {
+        "layer": st.integers(0, 2),
+        "component": st.sampled_from(
+            [
+                *("block_input", "block_output", "mlp_output", "mlp_activation"),
+                *("attention_output", "query_output", "value_output"),
+                *("head_value_output", "head_query_output"),
+            ]
+        ),
+        "head": st.integers(0, 2),
+        "skip": st.booleans(),
+        "reads": st.integers(0, 5),
+        "acts": st.integers(0, 5),
+    }
+)
+
+
+def test_parity_of_random_batches(lm: Any):
+    """Random sites, heads, positions, skips and types, with batches of one to three rows."""
+    found: list[float] = []
+    moved: list[bool] = []
+    oracle = Oracle(lm)
+
+    @settings(max_examples=40, deadline=None)
+    @given(
+        st.lists(PLACES, min_size=1, max_size=3),
+        st.sampled_from(["Vanilla", "Addition", "Subtraction"]),
+        st.integers(1, 3),
+        st.integers(0, 999),
+    )
+    def check(places: list[dict[str, Any]], kind: str, batch: int, seed: int) -> None:
+        if all(place["skip"] for place in places):
+            places[0]["skip"] = False  # pyvene has no answer to a call without any slot
+        fields = []
+        reads: list[Any] = []
+        acts: list[Any] = []
+        for place in places:
+            by_head = place["component"].startswith("head_")
+            unit = "h.pos" if by_head else "pos"
+            fields.append({"layer": place["layer"], "component": place["component"], "unit": unit})
+            for name, located in (("reads", reads), ("acts", acts)):
+                at: Any = [[place[name]]] * batch
+                if by_head:  # the heads of all rows first, then their positions
+                    at = [[[place["head"]]] * batch, at]
+                located.append(None if place["skip"] else at)
+        base = ids(batch, seed=seed)
+        sources = [
+            None if place["skip"] else ids(batch, seed=seed + n + 1)
+            for n, place in enumerate(places)
+        ]
+        where = {"sources->base": (reads, acts)}
+        theirs = oracle.machine(fields, f"{kind}Intervention", "parallel")
+        config = IntervenableConfig(
+            [RepresentationConfig(**one) for one in fields],
+            intervention_types=getattr(face, f"{kind}Intervention"),
+        )
+        with torch.no_grad():
+            mine = IntervenableModel(config, lm)(base, sources, where)[1].logits
+            other = theirs(base, list(sources), copy.deepcopy(where))[1].logits
+        found.append((mine - other).abs().max().item())
+        moved.append(not torch.equal(mine, lm(**base).logits))
+        assert found[-1] <= TOLERANCE
+
+    check()
+    assert sum(moved) > len(moved) / 2, "most experiments must change something"
+    print(f"{len(found)} random batches: worst |Δ logit| {max(found):.3g}")
+
+
 def copy_rotation(ours: IntervenableModel, theirs: Any) -> None:
     """Give pyvene's operators our rotations."""
     from torch.nn.utils import parametrize
@@ -738,8 +809,8 @@ def test_source_representations(lm: Any):
     model = IntervenableModel(slots(1), lm)
     expected = model(base, source, {"sources->base": (2, 4)})[1].logits
     where = {"sources->base": (None, 4)}
-    for given in (vectors, [vectors], {model.sorted_keys[0]: vectors}, {0: vectors[:, 0]}):
-        found = model(base, unit_locations=where, source_representations=given)[1].logits
+    for one in (vectors, [vectors], {model.sorted_keys[0]: vectors}, {0: vectors[:, 0]}):
+        found = model(base, unit_locations=where, source_representations=one)[1].logits
         assert torch.equal(found, expected)
     constant = IntervenableModel(slots(1, source_representation=torch.zeros(24)), lm)
     zero = IntervenableModel(slots(1, kind=ZeroIntervention), lm)
