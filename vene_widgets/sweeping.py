@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 KEEP_BYTES = 256 * 2**20
 """Logits of a whole sweep are kept up to this size."""
 
-CPU_ROWS, GPU_ROWS = 256, 8192
+CPU_ROWS, GPU_ROWS = 1024, 8192
 """Token rows of one chunk: enough to keep the matrix products busy, few enough to show progress."""
 
 BEFORE_KEYS = ("block_input", "attention_input", "key_output", "value_output")
