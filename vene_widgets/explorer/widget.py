@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 STATIC = Path(__file__).parent.parent / "static"
 
-FIRST_WAIT = 3.0
+FIRST_WAIT = 10.0
 """Seconds for which `explore` waits for its map, so that it appears filled and is saved filled."""
 
 FIGURES: tuple[str, ...] = wire.FigureKind.__args__
@@ -311,7 +311,7 @@ class Explorer(anywidget.AnyWidget):
         targets = [target.token_id for target in shown.targets]
         found: list[wire.Cell] = []
         tables: list[pd.DataFrame] = []
-        told = 0.0
+        told = time.monotonic()
         for row in sweep_layers(prepared):
             found += views.cells(checked, row, base, source, targets)
             tables.append(row_frame(checked, row, base, targets))
