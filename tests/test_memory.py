@@ -49,9 +49,10 @@ def test_resumed_runs_are_full_runs(family: str, request: pytest.FixtureRequest)
     check()
 
 
+@pytest.mark.parametrize("keep", [0, 1, 2])
 @pytest.mark.parametrize("family", FAMILIES)
 def test_an_experiment_from_memory_is_the_experiment(
-    family: str, request: pytest.FixtureRequest
+    family: str, keep: int, request: pytest.FixtureRequest
 ) -> None:
     model: vw.LanguageModel = request.getfixturevalue(family)
     memory = Memory()
@@ -64,11 +65,35 @@ def test_an_experiment_from_memory_is_the_experiment(
         [vw.Slot(layer=2, position=[3, 4], intervention="zero", skip=True)],
     ):
         experiment = vw.Experiment(base=PROMPT, sources="The capital of Italy is", slots=slots)
-        full, kept = vw.run(model, experiment), vw.run(model, experiment, memory=memory)
+        full = vw.run(model, experiment, logits_to_keep=keep)
+        kept = vw.run(model, experiment, logits_to_keep=keep, memory=memory)
+        assert len(full.logits) == (keep or len(full.tokens))
         assert vw.compare(full, kept).verdict == "bit-equal"
         assert torch.equal(full.last_hidden_state, kept.last_hidden_state)
         assert full.receipts.equals(kept.receipts)
     assert len(memory) == 2
+
+
+def test_the_last_position_alone_is_what_the_model_says_of_it(capitals: vw.LanguageModel) -> None:
+    experiment = vw.Experiment(base=PROMPT)
+    alone = vw.run(capitals, experiment, logits_to_keep=1)
+    with undisturbed(capitals):
+        own = capitals.model(torch.tensor([ids(capitals)]), logits_to_keep=1).logits[0]
+    assert torch.equal(alone.logits, own)
+    assert vw.compare(alone, vw.run(capitals, experiment)).scope == "last position"
+
+
+@pytest.mark.parametrize("keep", [-1, True])
+def test_a_number_of_logits_is_needed(tiny_gpt2: vw.LanguageModel, keep: int) -> None:
+    with pytest.raises(vw.RequestError, match=f"logits_to_keep {keep} .* 0 for all"):
+        vw.run(tiny_gpt2, vw.Experiment(base=PROMPT), logits_to_keep=keep)
+
+
+def test_runs_with_more_logits_and_fewer_are_kept_apart(tiny_gpt2: vw.LanguageModel) -> None:
+    memory, experiment = Memory(), vw.Experiment(base=PROMPT)
+    for keep, rows in ((1, 1), (0, 5), (1, 1)):
+        kept = vw.run(tiny_gpt2, experiment, memory=memory, logits_to_keep=keep)
+        assert len(kept.logits) == rows
 
 
 def test_what_a_run_gave_can_be_changed(tiny_gpt2: vw.LanguageModel) -> None:

@@ -35,7 +35,8 @@ class Comparison:
         max_abs: largest absolute difference of a logit.
         tolerance: what `allclose` allows, absolute and relative.
         first_divergence: first layer whose output differs; None when no layer's does.
-        scope: `all positions`, or `last position` when the prompts differ in length.
+        scope: `all positions`, or `last position` when the prompts differ in length or a run kept
+            the logits of its last positions only.
     """
 
     left: Run = field(repr=False)
@@ -99,7 +100,8 @@ def compare(left: Run, right: Run, *, tolerance: float = TOLERANCE) -> Compariso
             f"runs of {left.model.name} ({sizes[0]} tokens) and {right.model.name} ({sizes[1]} "
             "tokens) cannot be compared: both must come from models of one shape and vocabulary."
         )
-    same_length = left.logits.shape[0] == right.logits.shape[0]
+    lengths = {n for run in (left, right) for n in (len(run.logits), run.states.shape[1])}
+    same_length = len(lengths) == 1  # and the logits of every position were kept
     part = slice(None) if same_length else slice(-1, None)
     a, b = _numbers(left.logits[part]), _numbers(right.logits[part])
     diverged = _first_divergence(left.states[:, part], right.states[:, part])

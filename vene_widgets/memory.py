@@ -32,7 +32,7 @@ class Passed:
     """What a forward pass over one prompt gave.
 
     Attributes:
-        logits: `(positions, vocabulary)`.
+        logits: `(positions, vocabulary)`, or of the last positions only where no more were kept.
         last_hidden_state: `(positions, d_model)`.
         states: `(layers, positions, d_model)`, every block's output.
     """
@@ -84,7 +84,7 @@ class Memory:
         if limit < 0:
             raise RequestError(f"limit {limit} is negative; a number of bytes is needed.")
         self.limit = limit
-        self._kept: OrderedDict[tuple[int, ...], Kept] = OrderedDict()
+        self._kept: OrderedDict[tuple[int, tuple[int, ...]], Kept] = OrderedDict()
         self._weights: tuple[Any, ...] = ()
 
     def __len__(self) -> int:
@@ -99,35 +99,57 @@ class Memory:
         """Forget everything."""
         self._kept.clear()
 
-    def recall(self, model: LanguageModel, tokens: Sequence[Token]) -> Kept:
+    def recall(
+        self, model: LanguageModel, tokens: Sequence[Token], logits_to_keep: int = 0
+    ) -> Kept:
         """The plain run of a prompt, made now when it is not known. Call it within a run."""
         weights = (id(model.model), *((p.data_ptr(), p._version) for p in model.model.parameters()))
         if weights != self._weights:
             self.clear()
             self._weights = weights
-        key = tuple(token.id for token in tokens)
+        ids = tuple(token.id for token in tokens)
+        key = logits_to_keep, ids
         if key not in self._kept:
-            self._kept[key] = _keep(model, key)
+            self._kept[key] = _keep(model, ids, logits_to_keep)
         self._kept.move_to_end(key)
         while self.bytes > self.limit and len(self._kept) > 1:
             self._kept.popitem(last=False)
         return self._kept[key]
 
 
-def pass_through(model: LanguageModel, ids: Sequence[int], edits: Sequence[Edit]) -> Passed:
-    """A whole forward pass at batch 1 with changes at some sites."""
+def pass_through(
+    model: LanguageModel, ids: Sequence[int], edits: Sequence[Edit], logits_to_keep: int = 0
+) -> Passed:
+    """A whole forward pass at batch 1 with changes at some sites.
+
+    Args:
+        model: what runs.
+        ids: the prompt's token ids.
+        edits: the changes.
+        logits_to_keep: for how many of the last positions the output head runs; 0 for all. Its
+            products over one position and over several round differently.
+    """
     blocks = [model.sites.site(layer, "block_output") for layer in range(model.sites.layers)]
     batch = torch.tensor([list(ids)], device=model.device)
     with (
         intervene(model, edits),
         record(model, blocks) as states,
-        record_head_input(model) as last,
+        record_head_input(model) as seen,
     ):
-        logits = model.model(input_ids=batch, use_cache=False, return_dict=True).logits
-    return Passed(logits[0], last[-1][0], torch.stack([states[block][0] for block in blocks]))
+        more = {"input_ids": batch, "use_cache": False, "return_dict": True}
+        if logits_to_keep:
+            backbone = module_at(model.model, model.sites.architecture.backbone)
+            last = backbone(**more).last_hidden_state
+            logits = model.head(last[:, -logits_to_keep:])
+        else:
+            logits = model.model(**more).logits
+            last = seen[-1]
+    return Passed(logits[0], last[0], torch.stack([states[block][0] for block in blocks]))
 
 
-def resume(model: LanguageModel, kept: Kept, edits: Sequence[Edit]) -> Passed:
+def resume(
+    model: LanguageModel, kept: Kept, edits: Sequence[Edit], logits_to_keep: int = 0
+) -> Passed:
     """`pass_through` from the first changed block on; what lies before is the plain run's."""
     if not edits:  # the caller may do with it what he likes
         p = kept.passed
@@ -142,14 +164,14 @@ def resume(model: LanguageModel, kept: Kept, edits: Sequence[Edit]) -> Passed:
             out = module_at(model.model, f"{architecture.blocks}.{layer}")(hidden, *args, **kwargs)
             hidden = out[0] if isinstance(out, tuple) else out
         last = module_at(model.model, architecture.norms[2])(hidden)
-        logits = model.head(last)
+        logits = model.head(last[:, -logits_to_keep:])
     after = torch.stack([states[block][0] for block in blocks])
     return Passed(logits[0], last[0], torch.cat([kept.passed.states[:first], after]))
 
 
-def _keep(model: LanguageModel, ids: Sequence[int]) -> Kept:
+def _keep(model: LanguageModel, ids: Sequence[int], logits_to_keep: int) -> Kept:
     names = [name for name in model.sites.components if model.sites.head_count(name) is None]
     sites = [model.sites.site(layer, n) for layer in range(model.sites.layers) for n in names]
     with record(model, sites) as found, record_calls(model) as calls:
-        passed = pass_through(model, ids, [])
+        passed = pass_through(model, ids, [], logits_to_keep)
     return Kept(passed, {site: tensor[0] for site, tensor in found.items()}, tuple(calls))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from vene_widgets.comparing import Comparison, compare
@@ -64,9 +65,20 @@ class Result:
                 return column.run
         return None
 
+    @cached_property
+    def runs(self) -> Mapping[str, Run]:
+        """Every run by its column's name, with the logits of all positions, made when asked for."""
+        return {column.name: _whole(column.run) for column in self.columns}
+
     @property
     def milliseconds(self) -> float:
         return sum(c.run.milliseconds for c in self.columns if c.role not in ("base", "source"))
+
+
+def _whole(shown: Run) -> Run:
+    """The run itself where it kept every position's logits; else it is made anew."""
+    kept_all = len(shown.logits) == len(shown.tokens)
+    return shown if kept_all else run(shown.model, shown.experiment)
 
 
 def results(
@@ -76,11 +88,12 @@ def results(
 
     Grouped and ungrouped are separate runs: in the ungrouped one every slot's source prompt runs
     anew, in the grouped one once per group. Plain runs, and the answer where nothing is grouped,
-    use what `memory` keeps, which gives the same numbers, bit for bit.
+    use what `memory` keeps, which gives the same numbers, bit for bit. The screen shows the last
+    position, so the output head runs there alone; a verdict is about every position.
     """
 
     def plain(prompt: str) -> Run:
-        return run(model, Experiment(base=prompt), memory=memory)
+        return run(model, Experiment(base=prompt), memory=memory, logits_to_keep=1)
 
     columns = [Column("base", "base", plain(experiment.base))]
     for name, prompt in experiment.sources.items():
@@ -88,7 +101,8 @@ def results(
     yield None
     comparison = None
     if experiment.live and not experiment.has_groups:
-        columns.append(Column("intervened", "intervened", run(model, experiment, memory=memory)))
+        answer = run(model, experiment, memory=memory, logits_to_keep=1)
+        columns.append(Column("intervened", "intervened", answer))
     elif experiment.live:
         apart = run(model, experiment.ungrouped(), share_sources=False)
         columns.append(Column("ungrouped", "ungrouped", apart))

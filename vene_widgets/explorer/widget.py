@@ -114,13 +114,21 @@ class Explorer(anywidget.AnyWidget):
 
     @property
     def run(self) -> Run:
-        """The exact run on the screen: grouped or intervened; the base's when no slot is live."""
-        return self.result.final
+        """The exact run on the screen: grouped or intervened; the base's when no slot is live.
+
+        It is `run(explorer.model, explorer.experiment)`, number for number. The screen needs the
+        last position only, and its output head runs there alone, so its own numbers may differ from
+        these by rounding.
+        """
+        result = self.result
+        return result.runs[
+            (result.columns[-1] if result.experiment.live else result.columns[0]).name
+        ]
 
     @property
     def runs(self) -> Mapping[str, Run]:
-        """Every run on the screen by its column's name."""
-        return {column.name: column.run for column in self.result.columns}
+        """Every run on the screen by its column's name, with the logits of all positions."""
+        return self.result.runs
 
     @property
     def result(self) -> Result:
