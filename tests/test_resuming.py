@@ -14,7 +14,7 @@ import vene_widgets as vw
 from vene_widgets import sweeping
 from vene_widgets.hooks import undisturbed
 from vene_widgets.models import wrap
-from vene_widgets.resuming import Front, trace, why_not
+from vene_widgets.resuming import Front, Trace, plain, recorded, trace, why_not
 
 WORDS = ["The", " capital", " of", " Spain", " Italy", " France", " is", " Rome", " Madrid"]
 prompts = st.lists(st.sampled_from(WORDS), min_size=1, max_size=9).map("".join)
@@ -73,7 +73,11 @@ def test_memory_does_not_grow_with_the_number_of_cells(tiny_gpt2: vw.LanguageMod
 
 
 def test_a_trace_counts_its_bytes(tiny_gpt2: vw.LanguageModel) -> None:
-    short, long = (trace(tiny_gpt2, " Spain" * n).bytes for n in (4, 8))
+    def traced(count: int) -> Trace:
+        ids = [token.id for token in tiny_gpt2.tokens(" Spain" * count)]
+        return trace(tiny_gpt2, ids, *plain(tiny_gpt2, [ids], recorded(tiny_gpt2))[0])
+
+    short, long = (traced(n).bytes for n in (4, 8))
     per_token = (long - short) / 4
     sites = tiny_gpt2.sites
     # Five recorded vectors per layer, and keys and values once more in the shape attention wants.

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -83,22 +84,54 @@ def why_not(model: LanguageModel) -> str | None:
     return None
 
 
-def trace(model: LanguageModel, prompt: str, extra: Sequence[Site] = ()) -> Trace:
-    """Run a prompt as it is, keeping what resumed runs need, and the states at `extra` sites."""
+def recorded(model: LanguageModel) -> list[Site]:
+    """The sites of a plain run that resumed runs need."""
+    return [model.sites.site(n, name) for n in range(model.sites.layers) for name in RECORDED]
+
+
+def plain(
+    model: LanguageModel, prompts: Sequence[Sequence[int]], sites: Sequence[Site]
+) -> list[tuple[dict[Site, Tensor], Tensor]]:
+    """Plain runs of some prompts in one forward pass, which costs little more than one of them.
+
+    A shorter prompt is padded on its right, where nothing that it computes can see.
+
+    Args:
+        model: what runs.
+        prompts: token ids.
+        sites: what to keep of them.
+
+    Returns:
+        Per prompt: site -> `(positions, width)`, and the last position's logits `(vocabulary,)`.
+    """
+    length = max(len(ids) for ids in prompts)
+    batch = [[*ids, *[ids[-1]] * (length - len(ids))] for ids in prompts]
+    last = [len(ids) - 1 for ids in prompts]
+    with undisturbed(model), record(model, sites) as found:
+        backbone = module_at(model.model, model.sites.architecture.backbone)
+        rows = torch.tensor(batch, device=model.device)
+        hidden = backbone(input_ids=rows, use_cache=False, return_dict=True).last_hidden_state
+        # Still three dimensions, as a hook of the user's on the head expects them.
+        logits = model.head(hidden[range(len(last)), last][:, None])[:, 0]
+        return [
+            ({site: tensor[n, : len(ids)] for site, tensor in found.items()}, logits[n])
+            for n, ids in enumerate(prompts)
+        ]
+
+
+def trace(
+    model: LanguageModel, ids: Sequence[int], states: Mapping[Site, Tensor], logits: Tensor
+) -> Trace:
+    """What resumed runs need, from a plain run that kept the states at `recorded` sites."""
     sites = model.sites
     layers = range(sites.layers)
-    wanted = [sites.site(layer, name) for layer in layers for name in RECORDED]
-    ids = torch.tensor([[token.id for token in model.tokens(prompt)]], device=model.device)
-    with undisturbed(model), record(model, [*wanted, *extra]) as found:
-        backbone = module_at(model.model, sites.architecture.backbone)
-        hidden = backbone(input_ids=ids, use_cache=False, return_dict=True).last_hidden_state
-        logits = model.head(hidden[:, -1])[0]
-        states = {site: tensor[0] for site, tensor in found.items()}
-        turn = _rotation(model, states[wanted[0]], torch.arange(ids.shape[1], device=ids.device))
+    with torch.no_grad():
+        where = torch.arange(len(ids), device=model.device)
+        turn = _rotation(model, states[sites.site(0, "block_input")], where)
         keys = [_rotate(_heads(model, states[sites.site(n, "key_output")]), turn) for n in layers]
         values = [_heads(model, states[sites.site(n, "value_output")]) for n in layers]
     return Trace(
-        ids=ids,
+        ids=torch.tensor([list(ids)], device=model.device),
         states=states,
         keys=tuple(key.transpose(0, 1).contiguous() for key in keys),
         values=tuple(value.transpose(0, 1).contiguous() for value in values),
@@ -121,6 +154,12 @@ class Front:
     base: Trace
     rows: dict[int, Tensor] = field(default_factory=dict)
     passed_all: bool = False
+
+    @cached_property
+    def mask(self) -> Tensor:
+        """`(positions, positions)`, added to attention scores: no position sees a later one."""
+        n = self.length
+        return torch.full((n, n), -torch.inf, device=self.model.device).triu(1)
 
     @property
     def length(self) -> int:
@@ -174,7 +213,7 @@ class Front:
             kept.append(self.rows[p][:, tail].flatten(0, 1))
         out = module_at(model.model, model.sites.site(layer, "attention_value_output").path)
         middle = torch.cat(kept) + out(torch.cat(mixed))
-        after = middle + module_at(block, names.mlp)(module_at(block, names.norms[1])(middle))
+        after = middle + _mlp(model, layer, module_at(block, names.norms[1])(middle))
         width = 1 if last else None
         sizes = [self.rows[p].shape[0] * (width or self.rows[p].shape[1]) for p in starts]
         for p, part in zip(starts, after.split(sizes), strict=True):
@@ -211,10 +250,8 @@ class Front:
         shared = sites.heads // sites.key_value_heads
         if shared > 1:
             keys, values = (t.repeat_interleave(shared, dim=1) for t in (keys, values))
-        rows, n = query.shape[1], self.length
-        mask = None
-        if rows > 1:
-            mask = torch.ones(rows, n, dtype=torch.bool, device=query.device).tril(n - rows)
+        rows = query.shape[1]
+        mask = self.mask.to(query.dtype)[-rows:] if rows > 1 else None
         mixed = functional.scaled_dot_product_attention(
             query.transpose(1, 2), keys, values, attn_mask=mask, scale=_scale(self.model, layer)
         )
@@ -239,10 +276,10 @@ class Front:
             return states
         if site.component == "mlp_output":
             return self._residual(site.layer, "middle")[positions] + states
-        names = self.model.sites.architecture
-        block = _block(self.model, site.layer)
+        norm = self.model.sites.architecture.norms[1]
         middle = self._residual(site.layer, "block_input")[positions] + states
-        return middle + module_at(block, names.mlp)(module_at(block, names.norms[1])(middle))
+        normed = module_at(_block(self.model, site.layer), norm)(middle)
+        return middle + _mlp(self.model, site.layer, normed)
 
     def _through_block(self, site: Site, positions: list[int], states: Tensor) -> Tensor:
         """Run the changed block itself on the base's input, one batch row per cell.
@@ -283,6 +320,21 @@ Rotation = tuple["Tensor", "Tensor"]
 
 def _block(model: LanguageModel, layer: int) -> nn.Module:
     return module_at(model.model, f"{model.sites.architecture.blocks}.{layer}")
+
+
+def _mlp(model: LanguageModel, layer: int, normed: Tensor) -> Tensor:
+    """The block's MLP on rows `(rows, d_model)`.
+
+    The GELU of Hendrycks and Gimpel 2016 in its tanh form, as GPT-2 has it, takes eight passes over
+    the widest tensor of the block in transformers' own module; torch has it in one.
+    """
+    mlp = module_at(_block(model, layer), model.sites.architecture.mlp)
+    own = type(mlp).__module__.startswith("transformers.")
+    if own and model.sites.architecture.steps:
+        up, activation, down = (module_at(mlp, path) for path in model.sites.architecture.steps)
+        if type(activation).__name__ == "NewGELUActivation":
+            return down(functional.gelu(up(normed), approximate="tanh"))
+    return mlp(normed)
 
 
 def _project(model: LanguageModel, layer: int, normed: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -74,6 +74,7 @@ class Architecture:
         final: path to the output head; its input is the last hidden state.
         norms: the block's two norms (paths below the block) and the final one (from the root).
         attention, mlp: paths below the block.
+        steps: paths below the MLP of the three modules that it passes in turn, where it does no more.
         rotary: path to the rotary embedding, empty where positions are added to the tokens.
         components: component name -> where it is.
         config: our size names -> attribute paths in the config, first present wins.
@@ -86,6 +87,7 @@ class Architecture:
     norms: tuple[str, str, str]
     attention: str
     mlp: str
+    steps: tuple[str, str, str] | None
     rotary: str
     components: Mapping[str, Component]
     config: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -115,6 +117,7 @@ GPT2 = Architecture(
     norms=("ln_1", "ln_2", "transformer.ln_f"),
     attention="attn",
     mlp="mlp",
+    steps=("c_fc", "act", "c_proj"),
     rotary="",
     components=_heads(
         {
@@ -154,6 +157,7 @@ LLAMA = Architecture(
     norms=("input_layernorm", "post_attention_layernorm", "model.norm"),
     attention="self_attn",
     mlp="mlp",
+    steps=None,
     rotary="model.rotary_emb",
     components=_heads(
         {

@@ -16,9 +16,10 @@ import torch
 from vene_widgets import frames
 from vene_widgets.errors import RequestError, choose
 from vene_widgets.experiment import align, plain_ints, resolve_positions
-from vene_widgets.hooks import Edit, intervene, record, undisturbed
+from vene_widgets.hooks import Edit, intervene, undisturbed
 from vene_widgets.interventions import INTERVENTIONS, Options, make
-from vene_widgets.resuming import Front, Trace, trace, why_not
+from vene_widgets.memory import Kept, Memory
+from vene_widgets.resuming import Front, Trace, plain, recorded, trace, why_not
 from vene_widgets.sites import Site, module_at
 
 if TYPE_CHECKING:
@@ -213,6 +214,7 @@ def sweep(
     keep_bytes: int = KEEP_BYTES,
     progress: Callable[[int, int], None] | None = None,
     cancel: Event | None = None,
+    memory: Memory | None = None,
 ) -> Sweep:
     """Move one slot over every layer and position, and keep each cell's next-token distribution.
 
@@ -228,6 +230,8 @@ def sweep(
         keep_bytes: logits of all cells are kept up to this size.
         progress: called with `(cells done, cells in all)` after every layer.
         cancel: when set, the sweep stops before its next layer and raises `Cancelled`.
+        memory: where plain runs are kept, as in `run`: the two prompts do not run again for the
+            next component, or for `run(..., logits_to_keep=1)`.
 
     Raises:
         RequestError: a value that does not fit the model.
@@ -244,7 +248,7 @@ def sweep(
         source_positions=source_positions,
         intervention=intervention,
     )
-    prepared = prepare(checked)
+    prepared = prepare(checked, memory)
     base_logits, source_logits = prepared.base_logits, prepared.source_logits
     if targets is None:
         followed = tuple(dict.fromkeys(int(x.argmax()) for x in (base_logits, source_logits)))
@@ -306,18 +310,48 @@ class _Cell:
     column: int
 
 
-def prepare(checked: SweepPlan) -> Prepared:
-    """Run base and source once each, and keep what the cells need of them."""
+def prepare(checked: SweepPlan, memory: Memory | None = None) -> Prepared:
+    """Run base and source once each, and keep what the cells need of them.
+
+    Args:
+        checked: what the sweep is to be.
+        memory: where plain runs are kept; prompts that it knows do not run again.
+    """
     model = checked.model
-    sites = [checked.site(layer) for layer in dict.fromkeys(checked.layers)]
-    source_states, source_logits = _plain(model, checked.source, sites)
+    swept = [checked.site(layer) for layer in dict.fromkeys(checked.layers)]
+    base_ids, source_ids = ([t.id for t in tokens] for tokens in (checked.base, checked.source))
     with model.lock:  # another thread's run would have our own hooks on the model just now
         slow = why_not(model)
-    if slow is None:
-        base = trace(model, checked.base_prompt, sites)
-        return Prepared(checked, base.logits, source_logits, base.states, source_states, base, None)
-    base_states, base_logits = _plain(model, checked.base, sites)
-    return Prepared(checked, base_logits, source_logits, base_states, source_states, None, slow)
+        if slow is None and memory is not None:
+            with undisturbed(model):
+                kept = [memory.recall(model, t, 1) for t in (checked.base, checked.source)]
+                base, source = (_known(model, run, swept) for run in kept)
+        elif slow is None:
+            wanted = list(dict.fromkeys([*swept, *recorded(model)]))
+            # Equal prompts are one run: rows of a batch may round differently.
+            prompts = [base_ids] if base_ids == source_ids else [base_ids, source_ids]
+            runs = plain(model, prompts, wanted)
+            base, source = runs[0], runs[-1]
+        else:  # the model's own hooks may not expect two prompts at once
+            base, source = (plain(model, [ids], swept)[0] for ids in (base_ids, source_ids))
+    (base_states, base_logits), (source_states, source_logits) = base, source
+    return Prepared(
+        plan=checked,
+        base_logits=base_logits,
+        source_logits=source_logits,
+        base_states=base_states,
+        source_states={site: source_states[site] for site in swept},
+        trace=None if slow else trace(model, base_ids, base_states, base_logits),
+        slow=slow,
+    )
+
+
+def _known(
+    model: LanguageModel, kept: Kept, swept: Sequence[Site]
+) -> tuple[dict[Site, Tensor], Tensor]:
+    """What a sweep needs of a kept run: states at its sites, and the last position's logits."""
+    sites = dict.fromkeys([*swept, *recorded(model)])
+    return {site: kept.at(model, site) for site in sites}, kept.passed.logits[-1]
 
 
 def sweep_layers(prepared: Prepared) -> Iterator[LayerOfCells]:
@@ -468,15 +502,6 @@ def _changed(prepared: Prepared, layer: int, cells: list[_Cell]) -> Tensor:
     with torch.no_grad():
         # A cell is a batch example with one position: its noise is that of a run of its own.
         return module(base[:, None], source[:, None])[:, 0]
-
-
-def _plain(
-    model: LanguageModel, tokens: Sequence[Token], sites: Sequence[Site]
-) -> tuple[Mapping[Site, Tensor], Tensor]:
-    """A plain run: the states at some sites `(positions, width)`, and the last logits."""
-    with undisturbed(model), record(model, sites) as found:
-        logits = _forward_last(model, _ids(model, tokens))[0]
-    return {site: tensor[0] for site, tensor in found.items()}, logits
 
 
 def _ids(model: LanguageModel, tokens: Sequence[Token]) -> Tensor:

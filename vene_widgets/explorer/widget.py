@@ -121,9 +121,8 @@ class Explorer(anywidget.AnyWidget):
         these by rounding.
         """
         result = self.result
-        return result.runs[
-            (result.columns[-1] if result.experiment.live else result.columns[0]).name
-        ]
+        shown = result.columns[-1 if result.experiment.live else 0]
+        return result.runs[shown.name]
 
     @property
     def runs(self) -> Mapping[str, Run]:
@@ -313,7 +312,7 @@ class Explorer(anywidget.AnyWidget):
 
     def _sweep(self, checked: SweepPlan, name: str, revision: int) -> Generator[None, None, None]:
         """Job: fill the map layer by layer; the screen hears of it ten times a second at most."""
-        prepared = prepare(checked)
+        prepared = prepare(checked, self._memory)
         base, source = prepared.base_logits, prepared.source_logits
         shown = views.empty_map(checked, base, source, name, revision)
         targets = [target.token_id for target in shown.targets]
