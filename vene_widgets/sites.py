@@ -74,7 +74,7 @@ class Architecture:
         final: path to the output head; its input is the last hidden state.
         norms: the block's two norms (paths below the block) and the final one (from the root).
         attention, mlp: paths below the block.
-        steps: paths below the MLP of the three modules that it passes in turn, where it does no more.
+        steps: paths below the MLP of its three modules, where it passes them in turn and no more.
         rotary: path to the rotary embedding, empty where positions are added to the tokens.
         components: component name -> where it is.
         config: our size names -> attribute paths in the config, first present wins.
