@@ -13,8 +13,10 @@ from hypothesis import strategies as st
 import vene_widgets as vw
 from vene_widgets import sweeping
 from vene_widgets.hooks import undisturbed
+from vene_widgets.memory import Memory
 from vene_widgets.models import wrap
-from vene_widgets.resuming import Front, Trace, plain, recorded, trace, why_not
+from vene_widgets.resuming import Front, Trace, _mlp, plain, recorded, trace, why_not
+from vene_widgets.sites import module_at
 
 WORDS = ["The", " capital", " of", " Spain", " Italy", " France", " is", " Rome", " Madrid"]
 prompts = st.lists(st.sampled_from(WORDS), min_size=1, max_size=9).map("".join)
@@ -122,3 +124,54 @@ def test_unusual_attention_takes_the_slow_path(own: vw.LanguageModel, name: str)
 def test_one_model_has_one_lock(own: vw.LanguageModel, tiny_gpt2: vw.LanguageModel) -> None:
     assert wrap(own.model, own.tokenizer).lock is own.lock
     assert own.lock is not tiny_gpt2.lock
+
+
+@pytest.mark.parametrize("family", ["tiny_gpt2", "tiny_llama"])
+def test_prompts_of_one_pass_are_runs_of_their_own(
+    family: str, request: pytest.FixtureRequest
+) -> None:
+    model: vw.LanguageModel = request.getfixturevalue(family)
+    sites = recorded(model)
+
+    @settings(max_examples=25, deadline=None)
+    @given(st.lists(prompts, min_size=1, max_size=3))
+    def check(texts: list[str]) -> None:
+        ids = [[token.id for token in model.tokens(text)] for text in texts]
+        for alone, (states, logits) in zip(ids, plain(model, ids, sites), strict=True):
+            [(own_states, own_logits)] = plain(model, [alone], sites)
+            assert (logits - own_logits).abs().max() < 1e-4
+            for site in sites:
+                assert states[site].shape == own_states[site].shape
+                assert (states[site] - own_states[site]).abs().max() < 1e-4
+
+    check()
+
+
+@pytest.mark.parametrize("family", ["tiny_gpt2", "tiny_llama"])
+def test_a_sweep_from_memory_runs_no_prompt_again(
+    family: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model: vw.LanguageModel = request.getfixturevalue(family)
+    pair, memory = ("The capital of Spain is", " Madrid of Italy"), Memory()
+    fresh = vw.sweep(model, *pair, "mlp_output").logits
+    for prompt in pair:
+        vw.run(model, vw.Experiment(base=prompt), memory=memory, logits_to_keep=1)
+    with monkeypatch.context() as patched:
+        passes: list[int] = []
+        backbone = module_at(model.model, model.sites.architecture.backbone)
+        handle = backbone.register_forward_pre_hook(lambda *_: passes.append(1))
+        patched.setattr(sweeping, "why_not", lambda _model: None)  # our own hook is no user's
+        known = vw.sweep(model, *pair, "mlp_output", memory=memory).logits
+        handle.remove()
+    assert passes == [] and len(memory) == 2
+    assert (known - fresh).abs().max() < 1e-5
+
+
+def test_the_gelu_in_one_pass_is_the_models_own(capitals: vw.LanguageModel) -> None:
+    width = capitals.sites.d_model
+    rows = torch.randn(50, width, generator=torch.Generator().manual_seed(0)) * 3
+    mlp = module_at(capitals.model, "transformer.h.2.mlp")
+    with torch.no_grad():
+        assert (_mlp(capitals, 2, rows) - mlp(rows)).abs().max() < 1e-4
+        exact = mlp.c_proj(torch.nn.functional.gelu(mlp.c_fc(rows)))
+        assert (_mlp(capitals, 2, rows) - exact).abs().max() > 1e-4  # another GELU would be seen
