@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import get_args
 
 import pandas as pd
 import pytest
@@ -16,6 +17,7 @@ from torch.distributions.kl import kl_divergence as reference_kl
 
 from vene_widgets import frames
 from vene_widgets.errors import RequestError
+from vene_widgets.metrics import MetricName
 
 NAN = float("nan")
 TEXTS = [" Rome", " Rome", " $x$", "\n", "", "中", "<b>", "_%", "a", "b", "c", "d"]
@@ -76,7 +78,7 @@ def test_every_column_is_used_and_every_docstring_names_its_columns():
 
 def test_metrics_name_columns_of_the_sweep_and_hold_their_range():
     frame = example_sweep()[2]
-    assert list(frames.METRICS) == ["probability", "delta", "log_ratio", "kl", "rank"]
+    assert list(frames.METRICS) == list(get_args(MetricName))
     for name, metric in frames.METRICS.items():
         assert metric.name == name and metric.formula and metric.about
         assert metric.column in frames.FRAMES["sweep_frame"]
@@ -85,6 +87,17 @@ def test_metrics_name_columns_of_the_sweep_and_hold_their_range():
         assert low is None or values.min() >= low
         assert high is None or values.max() <= high
         assert not metric.diverging or low is None or low == -(high or 0)
+
+
+def test_logit_difference_sets_each_target_against_the_first_other_one():
+    cells, tokens = torch.stack([logits(3)])[None].double(), [Token(0, 0, "a")]
+    frame = frames.sweep_frame(cells, logits(1), [0], tokens, [0], [4, 7, 4], text)
+    z = cells[0, 0]
+    assert frame.contrast_id.tolist() == [7, 4, 7]
+    lead = (z[4] - z[7]).item()
+    assert frame.logit_difference.tolist() == pytest.approx([lead, -lead, lead], abs=1e-12)
+    alone = frames.sweep_frame(cells, logits(1), [0], tokens, [0], [4], text)
+    assert alone.contrast_id.isna().all() and alone.logit_difference.isna().all()
 
 
 # ---- visible ------------------------------------------------------------------------------------

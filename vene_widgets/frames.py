@@ -58,6 +58,12 @@ COLUMNS: dict[str, Column] = {
     "after": Column("float64", "0 to 1", "P(token) after the change"),
     "delta": Column("float64", "probability", "P after − P before (in a sweep: cell − base)"),
     "log_ratio": Column("float64", "nats", "ln (P after / P before)"),
+    "contrast_id": Column(
+        "Int64", "", "id of the token that the target is set against: the first other target"
+    ),
+    "logit_difference": Column(
+        "float64", "logits", "logit(target) − logit(contrast) in the cell; NaN without a contrast"
+    ),
     "kl": Column(
         "float64",
         "nats",
@@ -88,8 +94,8 @@ FRAMES: dict[str, tuple[str, ...]] = {
         "difference_frame": "token_id token label before after delta log_ratio kl "
         "rank_before rank_after",
         "sweep_frame": "component layer position token token_id label source_position target_id "
-        "target target_label probability base_probability delta log_ratio rank kl best_id best "
-        "best_probability",
+        "target target_label probability base_probability delta log_ratio contrast_id "
+        "logit_difference rank kl best_id best best_probability",
     }.items()
 }
 """Columns of each frame, in order, by the name of the function that makes it."""
@@ -264,9 +270,9 @@ def sweep_frame(
     Returns:
         One row per layer, position and target: `component`, `layer`, `position`, `token`,
         `token_id`, `label` (of the base token there), `source_position`, `target_id`, `target`,
-        `target_label`, `probability`, `base_probability`, `delta`, `log_ratio`, `rank`, `kl` (of
-        the whole distribution), `best_id`, `best`, `best_probability`. Cells that were not run
-        have NaN, <NA> or None.
+        `target_label`, `probability`, `base_probability`, `delta`, `log_ratio`, `contrast_id`,
+        `logit_difference`, `rank`, `kl` (of the whole distribution), `best_id`, `best`,
+        `best_probability`. Cells that were not run have NaN, <NA> or None.
 
     Raises:
         RequestError: sizes that do not fit together, or a target outside the vocabulary.
@@ -295,6 +301,10 @@ def sweep_frame(
     log_p, log_b = cells["log_p"], log_base[wanted].repeat(grid)
     best = [None if i < 0 else i for i in cells["best"].tolist()]
     ranks = [None if rank < 1 else rank for rank in cells["rank"].tolist()]
+    contrasts = [next((n for n, u in enumerate(wanted) if u != t), None) for t in wanted]
+    against = [n if other is None else other for n, other in enumerate(contrasts)]
+    lead = log_p.view(grid, each) - log_p.view(grid, each)[:, against]
+    lead[:, [n for n, other in enumerate(contrasts) if other is None]] = float("nan")
 
     def by_target(values: Sequence[Any]) -> list[Any]:
         return list(values) * grid
@@ -322,6 +332,8 @@ def sweep_frame(
         base_probability=log_b.exp(),
         delta=log_p.exp() - log_b.exp(),
         log_ratio=log_p - log_b,
+        contrast_id=by_target([None if n is None else wanted[n] for n in contrasts]),
+        logit_difference=lead.flatten(),
         rank=ranks,
         kl=cells["kl"].repeat_interleave(each),
         best_id=by_cell(best),
