@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from vene_widgets.errors import RequestError
-from vene_widgets.experiment import Experiment, Slot, align, plan, resolve_positions
+from vene_widgets.experiment import Experiment, Slot
 from vene_widgets.models import Token
+from vene_widgets.planning import align, plan, resolve_positions
 from vene_widgets.sites import COMPONENTS
 
 if TYPE_CHECKING:

@@ -17,6 +17,7 @@ ORDER = [
     "models",
     "interventions",
     "experiment",
+    "planning",
     "hooks",
     "metrics",
     "frames",

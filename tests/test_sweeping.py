@@ -14,8 +14,9 @@ from torch import Tensor
 
 from vene_widgets import sweeping
 from vene_widgets.errors import RequestError
-from vene_widgets.experiment import Experiment, Slot, align
+from vene_widgets.experiment import Experiment, Slot
 from vene_widgets.models import LanguageModel
+from vene_widgets.planning import align
 from vene_widgets.running import run
 from vene_widgets.sweeping import Cancelled, Sweep, plan_sweep, prepare, sweep
 

@@ -18,9 +18,10 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from vene_widgets.errors import RequestError
-from vene_widgets.experiment import Slot, Where, plain_ints, resolve_positions
+from vene_widgets.experiment import Slot, Where, plain_ints
 from vene_widgets.hooks import Edit, intervene, record, undisturbed
 from vene_widgets.interventions import Intervention, LowRankRotatedSpace, Options
+from vene_widgets.planning import resolve_positions
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -12,10 +12,11 @@ import torch
 
 from vene_widgets import frames
 from vene_widgets.errors import RequestError, choose
-from vene_widgets.experiment import Experiment, Plan, PlannedSlot, plan
+from vene_widgets.experiment import Experiment
 from vene_widgets.hooks import Edit, Touch, intervene, record, undisturbed
 from vene_widgets.interventions import INTERVENTIONS, Intervention, blend
 from vene_widgets.memory import Memory, pass_through, resume
+from vene_widgets.planning import Plan, PlannedSlot, plan
 from vene_widgets.resuming import why_not
 
 if TYPE_CHECKING:

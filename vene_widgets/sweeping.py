@@ -15,10 +15,11 @@ import torch
 
 from vene_widgets import frames
 from vene_widgets.errors import RequestError, choose
-from vene_widgets.experiment import align, plain_ints, resolve_positions
+from vene_widgets.experiment import plain_ints
 from vene_widgets.hooks import Edit, intervene, undisturbed
 from vene_widgets.interventions import INTERVENTIONS, Options, make
 from vene_widgets.memory import Kept, Memory
+from vene_widgets.planning import align, resolve_positions
 from vene_widgets.resuming import Front, Trace, plain, recorded, trace, why_not
 from vene_widgets.sites import Site, module_at
 

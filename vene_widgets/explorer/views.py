@@ -10,10 +10,11 @@ import torch
 
 from vene_widgets import frames
 from vene_widgets.errors import RequestError
-from vene_widgets.experiment import Plan, PlannedSlot
 from vene_widgets.explorer import messages as wire
 from vene_widgets.explorer import words
+from vene_widgets.explorer.receipts import receipts
 from vene_widgets.interventions import INTERVENTIONS, Intervention, Options
+from vene_widgets.planning import Plan, PlannedSlot
 from vene_widgets.sweeping import LayerOfCells, SweepPlan
 
 if TYPE_CHECKING:
@@ -32,8 +33,8 @@ def scene(model: LanguageModel, checked: Plan, revision: int, request: str | Non
         revision=revision,
         request=request,
         model=model_info(model),
-        base=[_token(token) for token in checked.base],
-        sources={name: [_token(t) for t in tokens] for name, tokens in checked.sources.items()},
+        base=token_infos(checked.base),
+        sources={name: token_infos(tokens) for name, tokens in checked.sources.items()},
         experiment=checked.experiment,
         slots=[_slot(planned) for planned in checked.slots],
     )
@@ -197,18 +198,7 @@ def answer(model: LanguageModel, result: Result, checked: Plan, revision: int) -
         ],
         differences=differences(result),
         verdicts=verdicts(result),
-        receipts=[
-            wire.ReceiptInfo(
-                index=receipt.planned.index,
-                fired=receipt.fired,
-                skipped=receipt.planned.slot.skip,
-                idle=receipt.idle,
-                rows=receipt.touch.rows if receipt.touch else 0,
-                size=receipt.touch.size if receipt.touch else 0.0,
-                words=receipt.words,
-            )
-            for receipt in result.final.record
-        ],
+        receipts=receipts(result, checked),
         sentence=sentence(model, result, checked),
     )
 
@@ -327,10 +317,12 @@ def _change(model: LanguageModel, base: Tensor, source: Tensor, after: Tensor) -
     )
 
 
-def _token(token: Token) -> wire.TokenInfo:
-    return wire.TokenInfo(
-        index=token.index, id=token.id, text=token.text, label=frames.visible(token.text)
-    )
+def token_infos(tokens: Sequence[Token]) -> list[wire.TokenInfo]:
+    """The tokens of a prompt."""
+    return [
+        wire.TokenInfo(index=t.index, id=t.id, text=t.text, label=frames.visible(t.text))
+        for t in tokens
+    ]
 
 
 def _label(model: LanguageModel, token_id: int) -> str:

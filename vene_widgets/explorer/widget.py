@@ -16,13 +16,14 @@ import traitlets
 
 from vene_widgets import frames
 from vene_widgets.errors import RequestError, choose
-from vene_widgets.experiment import Experiment, Plan, Slot, plan
+from vene_widgets.experiment import Experiment, Slot
 from vene_widgets.explorer import messages as wire
 from vene_widgets.explorer import render, still, views
 from vene_widgets.explorer.results import Result, results
 from vene_widgets.explorer.worker import Worker
 from vene_widgets.memory import Memory
 from vene_widgets.models import LanguageModel, load
+from vene_widgets.planning import Plan, plan
 from vene_widgets.running import Run
 from vene_widgets.sweeping import SweepPlan, plan_sweep, prepare, row_frame, sweep_layers
 
@@ -206,11 +207,13 @@ class Explorer(anywidget.AnyWidget):
         name = str(content.get("id", ""))
         try:
             request = _requests.validate_python(content)
-            self._obey(request)
+            tokens = self._split(request)
+            if tokens is None:
+                self._obey(request)
         except (RequestError, pydantic.ValidationError) as error:
             reply = wire.Reply(id=name, ok=False, error=explain(error))
         else:
-            reply = wire.Reply(id=name, ok=True)
+            reply = wire.Reply(id=name, ok=True, tokens=tokens)
         self.send(reply.model_dump())
 
     def _be_heard_while_a_cell_runs(self) -> None:
@@ -222,6 +225,15 @@ class Explorer(anywidget.AnyWidget):
         """
         if hasattr(self.comm, "_reply_subshell_for"):
             self.comm._reply_subshell_for = lambda _data, default: default  # type: ignore[union-attr]
+
+    def _split(self, request: wire.Request) -> list[wire.TokenInfo] | None:
+        """The tokens of a text that is being typed; None for requests that ask for something else.
+
+        It changes nothing and needs no turn of the worker's, so that it is answered during a run.
+        """
+        if not isinstance(request, wire.SplitPrompt):
+            return None
+        return views.token_infos(self._model.tokens(request.text))
 
     def _obey(self, request: wire.Request) -> None:
         if isinstance(request, wire.SetExperiment):
@@ -235,7 +247,7 @@ class Explorer(anywidget.AnyWidget):
                 finally:
                     self._request = None
         elif isinstance(request, wire.SetSweep):
-            swept = {"component": request.component, "head": request.head, "source": request.source}
+            swept = request.model_dump(exclude={"id", "kind"})
             self._begin_sweep(swept)
         elif isinstance(request, wire.SetFigure):
             self._kind = request.figure
@@ -269,6 +281,7 @@ class Explorer(anywidget.AnyWidget):
             self._say(busy="run", progress=None, error=None)
             self._worker.submit("answer", lambda: self._answer(checked, revision))
             if before is None or _prompts(before) != _prompts(checked):
+                self._swept["source_positions"] = None  # they were of other tokens
                 if self._swept["source"] not in checked.sources:
                     self._swept["source"] = next(iter(checked.sources), None)
                 self._begin_sweep(self._swept)
@@ -305,6 +318,7 @@ class Explorer(anywidget.AnyWidget):
                 experiment.sources[name],
                 swept["component"],
                 head=swept["head"],
+                source_positions=swept.get("source_positions"),
             )
             self._swept = {**swept, "source": name}
             revision = self._revision
@@ -438,7 +452,8 @@ def explain(error: Exception) -> str:
 
 def _explain_one(problem: ErrorDetails) -> str:
     """One problem of a validation: where, the rule, and the value where it is short enough."""
-    tags = ("experiment", "sweep", "figure", "cancel")  # pydantic begins with the request's kind
+    # pydantic begins with the request's kind
+    tags = ("experiment", "sweep", "figure", "tokens", "cancel")
     place = problem["loc"][1:] if problem["loc"][:1] in [(tag,) for tag in tags] else problem["loc"]
     where = ".".join(str(part) for part in place if part != "experiment")
     text = problem["msg"].removeprefix("Value error, ")
