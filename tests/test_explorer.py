@@ -86,7 +86,7 @@ def test_it_opens_with_the_map_filled(make: Make, tiny_gpt2: vw.LanguageModel) -
 def test_a_click_is_answered_exactly(make: Make, tiny_gpt2: vw.LanguageModel) -> None:
     explorer = make()
     reply = ask(explorer, **setting(slot(layer=1)))
-    assert reply == {"id": "r1", "ok": True, "error": None}
+    assert reply == {"id": "r1", "ok": True, "error": None, "tokens": None}
     assert explorer.scene["request"] == "r1"
     assert explorer.answer["revision"] == explorer.scene["revision"]
     expected = vw.run(tiny_gpt2, explorer.experiment)
@@ -448,3 +448,81 @@ def test_a_missing_bundle_says_how_to_build_it(
     monkeypatch.setattr(widget, "STATIC", tmp_path)
     with pytest.raises(vw.RequestError, match="make js"):
         widget._bundle("explorer.js")
+
+
+def test_a_text_is_split_while_it_is_typed_and_nothing_else_changes(make: Make) -> None:
+    explorer = make()
+    before = explorer.scene, explorer.answer, explorer.map, explorer.experiment
+    reply = ask(explorer, kind="tokens", text=" Spain is")
+    tokens = explorer.model.tokens(" Spain is")
+    assert reply["ok"]
+    assert [(t["index"], t["id"], t["text"]) for t in reply["tokens"]] == [
+        (t.index, t.id, t.text) for t in tokens
+    ]
+    refused = ask(explorer, kind="tokens", text="")
+    assert not refused["ok"] and refused["tokens"] is None
+    assert "at least one is needed" in refused["error"]
+    after = explorer.scene, explorer.answer, explorer.map, explorer.experiment
+    assert all(a is b for a, b in zip(before, after, strict=True))
+    assert explorer.status["error"] is None
+
+
+def test_a_map_takes_pairs_by_hand_until_the_prompts_change(make: Make) -> None:
+    explorer = make(source="The capital of old Italy is")
+    suggested = explorer.map["source_positions"]
+    pairs = [0, 1, 2, 4, 5]
+    assert suggested != pairs
+    sweep = {"kind": "sweep", "component": "block_output", "source": "source"}
+    assert ask(explorer, **sweep, source_positions=pairs)["ok"]
+    assert explorer.map["source_positions"] == pairs
+    assert [c["source_position"] for c in explorer.map["cells"] if c["layer"] == 0] == pairs
+    for wrong, said in [([0, 1, 2, 3], "4 source positions"), ([0, 1, 2, 3, 9], "9 is out of")]:
+        refused = ask(explorer, **sweep, source_positions=wrong)
+        assert not refused["ok"] and said in refused["error"]
+    assert explorer.map["source_positions"] == pairs
+    ask(explorer, **setting(slot(0, 3)))
+    assert explorer.map["source_positions"] == [0, 1, 2, 3, 4]
+
+
+REASONS = [
+    ([slot(0, 3)], ["changed"]),
+    ([slot(0, 1)], ["prefix"]),
+    ([slot(0, 3, strength=0)], ["weak"]),
+    ([slot(0, 3, skip=True)], ["skipped"]),
+    ([slot(0, 3, intervention="collect")], ["collected"]),
+    ([slot(0, 3, intervention="zero"), slot(0, 3, intervention="zero")], ["replaced", "same"]),
+    ([slot(0, 3), slot(0, 3, intervention="zero")], ["replaced", "changed"]),
+    ([slot(0, 3), slot(0, 3, intervention="zero", strength=0.5)], ["changed", "changed"]),
+    ([slot(0, 3), slot(0, 3, intervention="zero", subspace="0:2")], ["changed", "changed"]),
+    ([slot(0, [3, 4]), slot(0, 3, intervention="zero")], ["changed", "changed"]),
+    ([slot(0, 3), slot(0, 3, intervention="zero", skip=True)], ["changed", "skipped"]),
+    ([slot(2, 3)], ["unread"]),
+    ([slot(2, 3, component="value_output")], ["changed"]),
+    ([slot(2, [3, 4])], ["changed"]),
+]
+
+
+@pytest.mark.parametrize(("slots", "reasons"), REASONS)
+def test_every_slot_is_told_what_became_of_it(
+    make: Make, slots: list[dict[str, Any]], reasons: list[str]
+) -> None:
+    explorer = make()
+    assert ask(explorer, **setting(*slots))["ok"]
+    receipts = explorer.answer["receipts"]
+    assert [r["reason"] for r in receipts] == reasons
+    assert [r["index"] for r in receipts] == list(range(len(slots)))
+    # What is said to be without effect is without effect, and what is said to change does.
+    run, *more = explorer.answer["runs"]
+    same = all(r["top"] == run["top"] for r in more if r["role"] == "intervened")
+    inert = {"prefix", "weak", "skipped", "collected", "unread"}
+    assert same == (set(reasons) <= inert)
+    assert all(r["words"].endswith(".") for r in receipts)
+
+
+def test_a_replaced_slot_is_told_by_which(make: Make) -> None:
+    explorer = make()
+    ask(explorer, **setting(slot(0, 3), slot(1, 4), slot(0, 3, intervention="zero")))
+    replaced = explorer.answer["receipts"][0]
+    assert "but slot 2 at the same place" in replaced["words"]
+    alone = ask(explorer, **setting(slot(1, 4), slot(0, 3, intervention="zero")))
+    assert alone["ok"] and replaced["others_equal"] and replaced["shape"] == [1, 5, 24]

@@ -4,13 +4,25 @@
  * Everything at once, so that one schema names it all.
  */
 export interface Protocol {
-  request: SetExperiment | SetSweep | SetFigure | Cancel;
+  request:
+    | SetExperiment
+    | SetSweep
+    | SetFigure
+    | SplitPrompt
+    | FollowToken
+    | Compare
+    | NameEntry
+    | SetStep
+    | Cancel;
   reply: Reply;
   scene: Scene;
   map: Map;
   answer: Answer;
+  contrast: Contrast;
+  past: Past;
   figure: Figure;
   status: Status;
+  story: Story;
 }
 /**
  * This is the experiment now: run it.
@@ -96,6 +108,9 @@ export interface Slot {
 }
 /**
  * Sweep this component (and head), copying from this source.
+ *
+ * `source_positions` pairs by hand: one source position per base token. None is the suggested
+ * pairing (`experiment.align`); new prompts go back to it.
  */
 export interface SetSweep {
   id: string;
@@ -103,6 +118,7 @@ export interface SetSweep {
   component: string;
   head?: number | null;
   source?: string | null;
+  source_positions?: number[] | null;
 }
 /**
  * Draw this figure of the current state, and go on drawing this kind.
@@ -113,6 +129,56 @@ export interface SetFigure {
   figure: "result" | "token_heatmap" | "difference_panel" | "sweep_map" | "distribution_dots";
 }
 /**
+ * Split a text into tokens while it is typed; the reply carries them. Nothing else changes.
+ */
+export interface SplitPrompt {
+  id: string;
+  kind?: "tokens";
+  text: string;
+}
+/**
+ * Have the map carry one more token: its exact text, or its id.
+ */
+export interface FollowToken {
+  id: string;
+  kind?: "follow";
+  token: string | number;
+}
+/**
+ * Run both sides in full and say how they differ: the trait `contrast` carries the answer.
+ */
+export interface Compare {
+  id: string;
+  kind?: "compare";
+  left: Side;
+  right: Side;
+}
+/**
+ * One side of a comparison. Without `share_sources` each slot outside a group runs its own.
+ */
+export interface Side {
+  title: string;
+  experiment: Experiment;
+  share_sources?: boolean;
+}
+/**
+ * Give an entry of the history a name, or take it away; one with a name is never dropped.
+ */
+export interface NameEntry {
+  id: string;
+  kind?: "name";
+  number: number;
+  name?: string | null;
+}
+/**
+ * Go to this step of the story, from 0: its experiment is the experiment now.
+ */
+export interface SetStep {
+  id: string;
+  kind?: "step";
+  step: number;
+}
+/**
  * Stop the sweep or run that is under way; the last good state stays.
  */
 export interface Cancel {
@@ -121,11 +187,23 @@ export interface Cancel {
 }
 /**
  * Answer to one request: accepted, or refused with the reason that the screen shows.
+ *
+ * `tokens` answers a `SplitPrompt` that was accepted.
  */
 export interface Reply {
   id: string;
   ok: boolean;
   error?: string | null;
+  tokens?: TokenInfo[] | null;
+}
+/**
+ * One token of a prompt. `label` is the text made visible (␣ for a space, ↵ for a newline).
+ */
+export interface TokenInfo {
+  index: number;
+  id: number;
+  text: string;
+  label: string;
 }
 /**
  * The experiment on the screen. Written whenever it changes, before its answer is known.
@@ -154,6 +232,7 @@ export interface ModelInfo {
   };
   components: string[];
   interventions: InterventionInfo[];
+  metrics: MetricInfo[];
   device: string;
   dtype: string;
 }
@@ -174,13 +253,19 @@ export interface InterventionInfo {
   has_weights: boolean;
 }
 /**
- * One token of a prompt. `label` is the text made visible (␣ for a space, ↵ for a newline).
+ * One metric of the map, as `vene_widgets.metrics` describes it; None is an open end.
  */
-export interface TokenInfo {
-  index: number;
-  id: number;
-  text: string;
-  label: string;
+export interface MetricInfo {
+  name: "probability" | "delta" | "log_ratio" | "logit_difference" | "kl" | "rank";
+  title: string;
+  unit: string;
+  formula: string;
+  about: string;
+  scale: "amount" | "difference" | "order";
+  low: number | null;
+  high: number | null;
+  of_target: boolean;
+  of_pair: boolean;
 }
 /**
  * A slot with its positions as ints, beside `Experiment.slots` at the same index.
@@ -213,6 +298,8 @@ export interface SlotInfo {
 }
 /**
  * The sweep: cells arrive layer by layer, `done` of `total`. Numbers are previews (batched).
+ *
+ * `slow` says why this model's cells take full forward passes, None where they do not.
  */
 export interface Map {
   revision: number;
@@ -227,21 +314,27 @@ export interface Map {
   cells: Cell[];
   done: number;
   total: number;
+  slow: string | null;
 }
 /**
- * A token whose probability the map can show, with its probability in base and source.
+ * A token that the map can show, with its probability in base and source.
+ *
+ * `request` is the id of the `FollowToken` that asked for it, None where nobody did.
  */
 export interface Target {
   token_id: number;
   label: string;
   base: number;
   source: number;
+  request: string | null;
 }
 /**
  * The preview of one tile: the answer if this single slot were the experiment.
  *
- * `top` are the most likely next tokens; `probabilities` those of `Map.targets`, in their order;
- * `kl` is KL(cell || base) in nats. `sentence` says it in words.
+ * `top` are the most likely next tokens; `probabilities` and `ranks` (from 1) are those of
+ * `Map.targets`, in their order; `kl` is KL(cell || base) in nats. `idle` tells why the map's copy
+ * cannot change the answer there: `same` states in both prompts, or `causal`, no way from there to
+ * the last position. `sentence` says it in words.
  */
 export interface Cell {
   layer: number;
@@ -249,7 +342,9 @@ export interface Cell {
   source_position: number;
   top: Candidate[];
   probabilities: number[];
+  ranks: number[];
   kl: number;
+  idle: ("same" | "causal") | null;
   sentence: string;
 }
 /**
@@ -317,21 +412,77 @@ export interface Verdict {
   max_abs: number;
   tolerance: number;
   first_divergence: number | null;
+  scope: string;
   words: string;
 }
 /**
  * What one slot did: `size` is the norm of the change at its site.
  *
- * `idle`: it was meant to change something and did not, which the screen warns of.
+ * `idle`: it was meant to change something and did not, which the screen warns of. `reason` is
+ * what became of it, `words` the same as one sentence (`explorer.receipts`). `shape` is that of
+ * the tensor at the site, `others_equal` whether all the rest of it is bit-equal to before.
  */
 export interface ReceiptInfo {
   index: number;
   fired: boolean;
   skipped: boolean;
   idle: boolean;
+  reason:
+    | "changed"
+    | "collected"
+    | "skipped"
+    | "unreached"
+    | "weak"
+    | "prefix"
+    | "same"
+    | "replaced"
+    | "unread";
   rows: number;
   size: number;
+  shape: number[] | null;
+  others_equal: boolean;
   words: string;
+}
+/**
+ * How two sides compare: exact runs in full. `request` is the id of the `Compare` it answers.
+ *
+ * `tokens` hold the left and the right probability, `differences` go from left to right, `kl` is
+ * KL(right || left) in nats. With an `error` there is nothing else.
+ */
+export interface Contrast {
+  request: string;
+  left: string;
+  right: string;
+  milliseconds: number;
+  kl: number;
+  tokens: TokenRow[];
+  differences: Difference[];
+  verdict: Verdict | null;
+  error: string | null;
+}
+/**
+ * The history, oldest first, each experiment once; `current` is the newest answer's number.
+ */
+export interface Past {
+  entries: PastEntry[];
+  current: number | null;
+}
+/**
+ * One experiment that was answered: integers only, so that equal ones are equal as JSON.
+ *
+ * `number` stays its own as others go. `tokens` is the length of its base prompt; `label` and
+ * `probability` are of the most likely next token; `revision` is the answer's.
+ */
+export interface PastEntry {
+  number: number;
+  name: string | null;
+  experiment: Experiment;
+  sentence: string;
+  tokens: number;
+  revision: number;
+  token_id: number;
+  label: string;
+  probability: number;
 }
 /**
  * A plotnine figure of one revision; `png` is the picture, bytes on the wire.
@@ -351,4 +502,32 @@ export interface Status {
   busy: string | null;
   progress: number | null;
   error: string | null;
+}
+/**
+ * Steps to walk through; the browser shows their results without asking the kernel.
+ */
+export interface Story {
+  steps: StoryStep[];
+  maps: Map[];
+}
+/**
+ * One step of a story, its answer computed beforehand.
+ *
+ * `base`, `sources`, `experiment` and `slots` are a scene's. `answer` is the right choice's index;
+ * `map` the index of the prompts' map in `Story.maps`, None without sources.
+ */
+export interface StoryStep {
+  title: string;
+  text: string;
+  question: string | null;
+  choices: string[];
+  answer: number | null;
+  base: TokenInfo[];
+  sources: {
+    [k: string]: TokenInfo[];
+  };
+  experiment: Experiment;
+  slots: SlotInfo[];
+  result: Answer;
+  map: number | null;
 }

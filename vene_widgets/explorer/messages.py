@@ -2,9 +2,9 @@
 
 `python -m vene_widgets.explorer.messages` prints the JSON schema from which the TypeScript types
 are generated. The browser sends a `Request`; the kernel answers it with a `Reply` and then writes
-the traits `scene`, `map`, `answer`, `picture` (a `Figure`) and `status`, each holding one of the
-models below. Numbers cross unrounded. `revision` counts experiments: an answer belongs to the scene
-of the same revision, and anything older is stale.
+the traits `scene`, `map`, `answer`, `contrast`, `past`, `picture` (a `Figure`) and `status`, each
+holding one of the models below. Numbers cross unrounded. `revision` counts experiments: an answer
+belongs to the scene of the same revision, and anything older is stale.
 """
 
 from __future__ import annotations
@@ -14,11 +14,18 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from vene_widgets.experiment import Experiment
+from vene_widgets.metrics import MetricName, Scale
 
 FigureKind = Literal[
     "result", "token_heatmap", "difference_panel", "sweep_map", "distribution_dots"
 ]
 """`result`, the first one shown, is the token heatmap beside the difference panel."""
+
+
+ReceiptReason = Literal[
+    "changed", "collected", "skipped", "unreached", "weak", "prefix", "same", "replaced", "unread"
+]
+"""What became of a slot; `explorer.words.receipt` says each in a sentence."""
 
 
 class Wire(BaseModel):
@@ -39,13 +46,18 @@ class SetExperiment(Wire):
 
 
 class SetSweep(Wire):
-    """Sweep this component (and head), copying from this source."""
+    """Sweep this component (and head), copying from this source.
+
+    `source_positions` pairs by hand: one source position per base token. None is the suggested
+    pairing (`experiment.align`); new prompts go back to it.
+    """
 
     id: str
     kind: Literal["sweep"] = "sweep"
     component: str
     head: int | None = None
     source: str | None = None
+    source_positions: list[int] | None = None
 
 
 class SetFigure(Wire):
@@ -56,6 +68,56 @@ class SetFigure(Wire):
     figure: FigureKind
 
 
+class SplitPrompt(Wire):
+    """Split a text into tokens while it is typed; the reply carries them. Nothing else changes."""
+
+    id: str
+    kind: Literal["tokens"] = "tokens"
+    text: str
+
+
+class Side(Wire):
+    """One side of a comparison. Without `share_sources` each slot outside a group runs its own."""
+
+    title: Annotated[str, Field(min_length=1, max_length=200)]
+    experiment: Experiment
+    share_sources: bool = True
+
+
+class Compare(Wire):
+    """Run both sides in full and say how they differ: the trait `contrast` carries the answer."""
+
+    id: str
+    kind: Literal["compare"] = "compare"
+    left: Side
+    right: Side
+
+
+class NameEntry(Wire):
+    """Give an entry of the history a name, or take it away; one with a name is never dropped."""
+
+    id: str
+    kind: Literal["name"] = "name"
+    number: int
+    name: Annotated[str | None, Field(max_length=80)] = None
+
+
+class SetStep(Wire):
+    """Go to this step of the story, from 0: its experiment is the experiment now."""
+
+    id: str
+    kind: Literal["step"] = "step"
+    step: int
+
+
+class FollowToken(Wire):
+    """Have the map carry one more token: its exact text, or its id."""
+
+    id: str
+    kind: Literal["follow"] = "follow"
+    token: str | int
+
+
 class Cancel(Wire):
     """Stop the sweep or run that is under way; the last good state stays."""
 
@@ -63,18 +125,18 @@ class Cancel(Wire):
     kind: Literal["cancel"] = "cancel"
 
 
-Request = Annotated[SetExperiment | SetSweep | SetFigure | Cancel, Field(discriminator="kind")]
-
-
-class Reply(Wire):
-    """Answer to one request: accepted, or refused with the reason that the screen shows."""
-
-    id: str
-    ok: bool
-    error: str | None = None
-
-
-# kernel -> browser -------------------------------------------------------------------------------
+Request = Annotated[
+    SetExperiment
+    | SetSweep
+    | SetFigure
+    | SplitPrompt
+    | FollowToken
+    | Compare
+    | NameEntry
+    | SetStep
+    | Cancel,
+    Field(discriminator="kind"),
+]
 
 
 class TokenInfo(Wire):
@@ -84,6 +146,21 @@ class TokenInfo(Wire):
     id: int
     text: str
     label: str
+
+
+class Reply(Wire):
+    """Answer to one request: accepted, or refused with the reason that the screen shows.
+
+    `tokens` answers a `SplitPrompt` that was accepted.
+    """
+
+    id: str
+    ok: bool
+    error: str | None = None
+    tokens: list[TokenInfo] | None = None
+
+
+# kernel -> browser -------------------------------------------------------------------------------
 
 
 class InterventionInfo(Wire):
@@ -103,6 +180,21 @@ class InterventionInfo(Wire):
     has_weights: bool
 
 
+class MetricInfo(Wire):
+    """One metric of the map, as `vene_widgets.metrics` describes it; None is an open end."""
+
+    name: MetricName
+    title: str
+    unit: str
+    formula: str
+    about: str
+    scale: Scale
+    low: float | None
+    high: float | None
+    of_target: bool
+    of_pair: bool
+
+
 class ModelInfo(Wire):
     """What the screen says about the model, and the choices it offers."""
 
@@ -111,6 +203,7 @@ class ModelInfo(Wire):
     heads: dict[str, int]  # per-head component -> its number of heads
     components: list[str]
     interventions: list[InterventionInfo]
+    metrics: list[MetricInfo]
     device: str
     dtype: str
 
@@ -171,8 +264,10 @@ class Candidate(Wire):
 class Cell(Wire):
     """The preview of one tile: the answer if this single slot were the experiment.
 
-    `top` are the most likely next tokens; `probabilities` those of `Map.targets`, in their order;
-    `kl` is KL(cell || base) in nats. `sentence` says it in words.
+    `top` are the most likely next tokens; `probabilities` and `ranks` (from 1) are those of
+    `Map.targets`, in their order; `kl` is KL(cell || base) in nats. `idle` tells why the map's copy
+    cannot change the answer there: `same` states in both prompts, or `causal`, no way from there to
+    the last position. `sentence` says it in words.
     """
 
     layer: int
@@ -180,21 +275,30 @@ class Cell(Wire):
     source_position: int
     top: list[Candidate]
     probabilities: list[float]
+    ranks: list[int]
     kl: float
+    idle: Literal["same", "causal"] | None
     sentence: str
 
 
 class Target(Wire):
-    """A token whose probability the map can show, with its probability in base and source."""
+    """A token that the map can show, with its probability in base and source.
+
+    `request` is the id of the `FollowToken` that asked for it, None where nobody did.
+    """
 
     token_id: int
     label: str
     base: float
     source: float
+    request: str | None
 
 
 class Map(Wire):
-    """The sweep: cells arrive layer by layer, `done` of `total`. Numbers are previews (batched)."""
+    """The sweep: cells arrive layer by layer, `done` of `total`. Numbers are previews (batched).
+
+    `slow` says why this model's cells take full forward passes, None where they do not.
+    """
 
     revision: int
     source: str | None
@@ -208,6 +312,7 @@ class Map(Wire):
     cells: list[Cell]
     done: int
     total: int
+    slow: str | None
 
 
 class RunInfo(Wire):
@@ -251,21 +356,27 @@ class Verdict(Wire):
     max_abs: float  # largest difference of a logit
     tolerance: float
     first_divergence: int | None
+    scope: str  # which positions were compared
     words: str
 
 
 class ReceiptInfo(Wire):
     """What one slot did: `size` is the norm of the change at its site.
 
-    `idle`: it was meant to change something and did not, which the screen warns of.
+    `idle`: it was meant to change something and did not, which the screen warns of. `reason` is
+    what became of it, `words` the same as one sentence (`explorer.receipts`). `shape` is that of
+    the tensor at the site, `others_equal` whether all the rest of it is bit-equal to before.
     """
 
     index: int
     fired: bool
     skipped: bool
     idle: bool
+    reason: ReceiptReason
     rows: int
     size: float
+    shape: list[int] | None
+    others_equal: bool
     words: str
 
 
@@ -281,6 +392,49 @@ class Answer(Wire):
     verdicts: list[Verdict]
     receipts: list[ReceiptInfo]
     sentence: str
+
+
+class Contrast(Wire):
+    """How two sides compare: exact runs in full. `request` is the id of the `Compare` it answers.
+
+    `tokens` hold the left and the right probability, `differences` go from left to right, `kl` is
+    KL(right || left) in nats. With an `error` there is nothing else.
+    """
+
+    request: str
+    left: str
+    right: str
+    milliseconds: float
+    kl: float
+    tokens: list[TokenRow]
+    differences: list[Difference]
+    verdict: Verdict | None
+    error: str | None
+
+
+class PastEntry(Wire):
+    """One experiment that was answered: integers only, so that equal ones are equal as JSON.
+
+    `number` stays its own as others go. `tokens` is the length of its base prompt; `label` and
+    `probability` are of the most likely next token; `revision` is the answer's.
+    """
+
+    number: int
+    name: str | None
+    experiment: Experiment
+    sentence: str
+    tokens: int
+    revision: int
+    token_id: int
+    label: str
+    probability: float
+
+
+class Past(Wire):
+    """The history, oldest first, each experiment once; `current` is the newest answer's number."""
+
+    entries: list[PastEntry]
+    current: int | None
 
 
 class Figure(Wire):
@@ -302,6 +456,33 @@ class Status(Wire):
     error: str | None
 
 
+class StoryStep(Wire):
+    """One step of a story, its answer computed beforehand.
+
+    `base`, `sources`, `experiment` and `slots` are a scene's. `answer` is the right choice's index;
+    `map` the index of the prompts' map in `Story.maps`, None without sources.
+    """
+
+    title: str
+    text: str
+    question: str | None
+    choices: list[str]
+    answer: int | None
+    base: list[TokenInfo]
+    sources: dict[str, list[TokenInfo]]
+    experiment: Experiment
+    slots: list[SlotInfo]
+    result: Answer
+    map: int | None
+
+
+class Story(Wire):
+    """Steps to walk through; the browser shows their results without asking the kernel."""
+
+    steps: list[StoryStep]
+    maps: list[Map]
+
+
 class Protocol(Wire):
     """Everything at once, so that one schema names it all."""
 
@@ -310,8 +491,11 @@ class Protocol(Wire):
     scene: Scene
     map: Map
     answer: Answer
+    contrast: Contrast
+    past: Past
     figure: Figure
     status: Status
+    story: Story
 
 
 if __name__ == "__main__":

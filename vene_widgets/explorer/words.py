@@ -208,7 +208,15 @@ def nothing_can_change(token: str) -> str:
     """Why tiles before the first differing token do nothing."""
     return (
         f"Base and source agree up to and including {quoted(token)}, so the states there are the "
-        "same and copying changes nothing."
+        "same and copying changes nothing. Other operators, such as zero, may still act here."
+    )
+
+
+def out_of_reach(token: str, layer: int) -> str:
+    """Why tiles of the last block before the last position do nothing, whatever is done there."""
+    return (
+        f"Block {layer} is the last one, and what it makes of {quoted(token)} reaches no later "
+        "position: the answer is read at the last one, so nothing done here can change it."
     )
 
 
@@ -217,3 +225,52 @@ def joined(names: Sequence[str]) -> str:
     if len(names) < 2:
         return "".join(names)
     return f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+_RECEIPTS = {
+    "changed": "It replaced {vectors}: a change of norm {size:.4g}.",
+    "collected": "It collected {vectors} and changed nothing, as it should.",
+    "skipped": "Skipped: it does nothing and keeps its number.",
+    "unreached": "It changed nothing: the forward pass never reached its place.",
+    "weak": "It changed nothing: at strength 0 the state that is there stays.",
+    "prefix": (
+        "It changed nothing: {acts_on} and source agree up to and including {token}, so their "
+        "states here are the same."
+    ),
+    "same": "It changed nothing: what it would put here is here already.",
+    "replaced": (
+        "It replaced {vectors} (norm {size:.4g}), but slot {by} at the same place replaced that in "
+        "turn."
+    ),
+    "unread": (
+        "It replaced {vectors} (norm {size:.4g}), but after this layer nothing carries that to the "
+        "last token, where the answer is read."
+    ),
+}
+
+
+def receipt(
+    reason: str,
+    rows: int = 0,
+    size: float = 0.0,
+    token: str = "",
+    by: int | None = None,
+    acts_on: str = "base",
+) -> str:
+    """What became of one slot, and why when that was nothing.
+
+    Args:
+        reason: one of `explorer.messages.ReceiptReason`.
+        rows: how many vectors were replaced.
+        size: norm of the change, in the site's own units.
+        token: for `prefix`, the token up to which the prompts agree.
+        by: for `replaced`, the later slot.
+        acts_on: the run that it acts on.
+    """
+    return _RECEIPTS[reason].format(
+        vectors="1 vector" if rows == 1 else f"{rows} vectors",
+        size=size,
+        token=quoted(token),
+        by=by,
+        acts_on=acts_on,
+    )
