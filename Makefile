@@ -12,6 +12,8 @@ CONSTRAINTS := constraints/dev.txt
 DEMO_ARGS ?=
 # Arguments of pytest in `make test` and its parts, for instance PYTEST_ARGS="-x -k sweep".
 PYTEST_ARGS ?=
+# Arguments of `make bench`, for instance BENCH_ARGS="--quick --only sweep answer".
+BENCH_ARGS ?=
 
 # Threads of torch that wait sleep: the gates share their cores with a browser and several kernels.
 export OMP_WAIT_POLICY ?= PASSIVE
@@ -71,8 +73,8 @@ browser: $(VENV)/.dev $(BUNDLE) chromium ## pytest in a real JupyterLab with a r
 notebooks: $(VENV)/.dev $(BUNDLE) ## run every notebook from top to bottom
 	$(PY) -m pytest -m notebook $(PYTEST_ARGS)
 
-bench: $(VENV)/.dev $(BUNDLE) ## run tests/bench/bench_*.py, each prints a table and judges nothing
-	@set -e; for file in tests/bench/bench_*.py; do echo "== $$file"; $(PY) $$file; done
+bench: $(VENV)/.dev $(BUNDLE) ## measure, one table; judges nothing (BENCH_ARGS="--quick --only sweep")
+	@$(PY) tests/bench $(BENCH_ARGS)
 
 build: $(VENV)/.dev js/node_modules/.installed ## sdist and wheel, in dist/
 	$(NPM) run --silent build

@@ -1,26 +1,50 @@
-"""How long a person waits in a real JupyterLab: `python tests/bench/bench_screen.py [clicks]`.
+"""How long a person waits in a real JupyterLab, with a real Chromium.
 
-Times are taken in the page itself. `map` is from the moment the cell is executed until the map is
-filled, in a kernel that has imported the package; `painted` from a click until the sentence is in
-the page (from the sweep's data), `exact` until the kernel's answer is, `figure` until the plotnine
-picture of it is drawn. Prints median, quartiles and the number of clicks.
+Times are taken in the page itself. `map filled` is from the moment the cell is executed until all
+tiles stand in the page and the answer is exact, in a kernel that has imported the package;
+`painted` from a click until the sentence is in the page (from the sweep's data), `exact` until the
+kernel's answer is, `figure` until the plotnine picture of it is drawn.
 """
 
 from __future__ import annotations
 
 import importlib.util
-import json
-import statistics
-import sys
 import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
+from table import Row
 
-SETUP = "import vene_widgets as vw, torch, transformers, pandas\nmodel = vw.load()"
+SETUP = "import vene_widgets as vw, torch, transformers, pandas"
 OPEN = (
     'explorer = vw.explore("The capital of Spain is", "The capital of Italy is", model)\nexplorer'
+)
+
+
+@dataclass(frozen=True)
+class Notebook:
+    """A model, the cell that makes it, and how long an exact answer may take, in ms."""
+
+    name: str
+    setup: str
+    layers: int
+    exact: float
+
+
+NOTEBOOKS = (
+    Notebook("built-in model", f"{SETUP}\nmodel = vw.load()", 6, 150),
+    Notebook(
+        "GPT-2 small, random weights",
+        # Its 50,257 ids are more than the tokenizer has; those beyond are shown as no text.
+        f"{SETUP}\ntorch.manual_seed(0)\n"
+        "own = transformers.GPT2LMHeadModel(transformers.GPT2Config()).eval()\n"
+        "model = vw.wrap(own, vw.load().tokenizer)",
+        12,
+        300,
+    ),
 )
 
 # Clicks one tile and resolves with the milliseconds until each thing stood in the page.
@@ -54,10 +78,78 @@ CLICK = """([layer, position, wantFigure]) => new Promise((resolve, reject) => {
     look();
 })"""
 
-FILLED = """() => {
+FILLED = """(count) => {
     const tiles = document.querySelectorAll(".vene-root [role=gridcell]");
-    return tiles.length === 30 && document.querySelector('.vene-status[data-label="exact"]');
+    return tiles.length === count
+        && document.querySelector('.vene-root .vene-status[data-label="exact"]');
 }"""
+
+FORGET = "document.querySelector('.vene-root').classList.remove('vene-root')"
+
+
+def rows(quick: bool) -> Iterator[Row]:
+    """One JupyterLab, a notebook per model."""
+    helpers = lab_helpers()
+    if helpers.CHROMIUM is None:
+        raise FileNotFoundError("Chromium is not installed; scripts/ensure_chromium.sh gets it.")
+    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
+        server = helpers.Server(Path(folder) / "lab")
+        browser = playwright.chromium.launch(executable_path=helpers.CHROMIUM, args=helpers.FLAGS)
+        try:
+            server.wait()
+            for notebook in NOTEBOOKS:
+                yield from _screen(helpers, server, browser, Path(folder), notebook, quick)
+        finally:
+            browser.close()
+            server.stop()
+
+
+def _screen(
+    helpers: Any, server: Any, browser: Browser, folder: Path, notebook: Notebook, quick: bool
+) -> Iterator[Row]:
+    page = browser.new_context(viewport={"width": 1400, "height": 1000}).new_page()
+    lab = helpers.Lab(page, server, folder)
+    lab.open([notebook.setup, OPEN], f"{notebook.layers}-layers.ipynb")
+    lab.run_cell(0)
+    wishes = {"painted": 50, "exact": notebook.exact}
+    yield Row.of(
+        "screen", f"{notebook.name}: cell to map filled", _filled(lab, notebook, 2 if quick else 5),
+        "ms", yardstick="JupyterLab's page, cell executed to all tiles", most=1500,
+    )  # fmt: skip
+    for name, values in _clicks(page, notebook, 12 if quick else 50).items():
+        yield Row.of(
+            "screen", f"{notebook.name}: click to {name}", values, "ms",
+            yardstick="JupyterLab's page", most=wishes.get(name),
+        )  # fmt: skip
+    page.context.close()
+    helpers._shut_down_kernels(server)
+
+
+def _filled(lab: Any, notebook: Notebook, repeats: int) -> list[float]:
+    found: list[float] = []
+    for _ in range(repeats):
+        lab.cells.nth(1).locator(".cm-content").click()
+        if found:  # the screen of the cell's last run must not answer for this one's
+            lab.page.evaluate(FORGET)
+        start = lab.page.evaluate("performance.now()")
+        lab.page.keyboard.press("Control+Enter")
+        lab.page.wait_for_function(FILLED, arg=5 * notebook.layers, polling=10)
+        found.append(lab.page.evaluate("performance.now()") - start)
+        lab.wait_run()
+    return found
+
+
+def _clicks(page: Page, notebook: Notebook, count: int) -> dict[str, list[float]]:
+    """Times of clicks on the tiles that change something; every fifth waits for the figure too."""
+    page.locator(".vene-root img.vene-figure").wait_for(timeout=60_000)
+    found: dict[str, list[float]] = {"painted": [], "exact": [], "figure": []}
+    for n in range(count):
+        layer, position = n % notebook.layers, 3 + (n // notebook.layers) % 2
+        times = page.evaluate(CLICK, [layer, position, n % 5 == 0])
+        for name, value in times.items():
+            found[name].append(value)
+        page.wait_for_timeout(150)
+    return found
 
 
 def lab_helpers() -> Any:
@@ -69,53 +161,3 @@ def lab_helpers() -> Any:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
-
-
-def line(name: str, values: list[float]) -> str:
-    low, middle, high = statistics.quantiles(values, n=4) if len(values) > 1 else values * 3
-    return f"{name:<28}{middle:9.0f} ms   {low:.0f} to {high:.0f}   n = {len(values)}"
-
-
-def main(clicks: int = 50) -> None:
-    helpers = lab_helpers()
-    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
-        server = helpers.Server(Path(folder) / "lab")
-        browser = playwright.chromium.launch(executable_path=helpers.CHROMIUM, args=helpers.FLAGS)
-        try:
-            server.wait()
-            page = browser.new_context(viewport={"width": 1400, "height": 1000}).new_page()
-            lab = helpers.Lab(page, server, Path(folder))
-            lab.open([SETUP, OPEN])
-            lab.run_cell(0)
-            filled = []
-            for _ in range(5):
-                lab.cells.nth(1).locator(".cm-content").click()
-                if filled:
-                    page.evaluate(
-                        "document.querySelector('.vene-root').classList.remove('vene-root')"
-                    )
-                start = page.evaluate("performance.now()")
-                page.keyboard.press("Control+Enter")
-                page.wait_for_function(FILLED, polling=10)
-                filled.append(page.evaluate("performance.now()") - start)
-                lab.wait_run()
-            print(line("cell executed -> map filled", filled))
-            page.locator("img.vene-figure").wait_for(timeout=60_000)
-            times: dict[str, list[float]] = {"painted": [], "exact": [], "figure": []}
-            for n in range(clicks):
-                layer, position = n % 6, 3 + (n // 6) % 2
-                want = n % 5 == 0
-                for name, value in page.evaluate(CLICK, [layer, position, want]).items():
-                    times[name].append(value)
-                page.wait_for_timeout(150)
-            print(line("click -> painted", times["painted"]))
-            print(line("click -> exact", times["exact"]))
-            print(line("click -> figure", times["figure"]))
-            print(json.dumps({"filled": filled, **times}), file=sys.stderr)
-        finally:
-            browser.close()
-            server.stop()
-
-
-if __name__ == "__main__":
-    main(*map(int, sys.argv[1:2]))

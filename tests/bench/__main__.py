@@ -1,0 +1,6 @@
+"""`python tests/bench`: see `command`."""
+
+from command import main
+
+if __name__ == "__main__":
+    main()

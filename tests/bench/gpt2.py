@@ -1,0 +1,47 @@
+"""GPT-2 small with random weights, whose prompts are token ids."""
+
+from __future__ import annotations
+
+import torch
+from measuring import Work
+from transformers import GPT2Config, GPT2LMHeadModel
+
+from vene_widgets.hooks import undisturbed
+from vene_widgets.models import LanguageModel
+
+SEED_PAIR = "464 3139 286 8602 318", "464 3139 286 8031 318"  # differ at position 3 of 5
+
+
+class Ids:
+    """A tokenizer whose prompts are token ids, since the weights are random anyway."""
+
+    def __call__(self, text: str, **_more: object) -> dict[str, list[int]]:
+        return {"input_ids": [int(word) for word in text.split()]}
+
+    def decode(self, ids: list[int], **_more: object) -> str:
+        return f" {ids[0]}"
+
+    def convert_ids_to_tokens(self, token_id: int) -> str:
+        return str(token_id)
+
+
+def gpt2_small() -> LanguageModel:
+    torch.manual_seed(0)
+    config = GPT2Config(bos_token_id=0, eos_token_id=0)
+    return LanguageModel("gpt2-small-random", GPT2LMHeadModel(config).eval(), Ids())
+
+
+def apart(length: int) -> tuple[str, str]:
+    """Two prompts of a length that agree nowhere."""
+    base, source = range(100, 100 + length), range(1000, 1000 + length)
+    return " ".join(map(str, base)), " ".join(map(str, source))
+
+
+def plain_run(model: LanguageModel, prompt: str) -> Work:
+    ids = torch.tensor([Ids()(prompt)["input_ids"]])
+
+    def work() -> None:
+        with undisturbed(model):
+            model.model(input_ids=ids, use_cache=False)
+
+    return work

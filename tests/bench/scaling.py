@@ -1,0 +1,54 @@
+"""What a sweep's time grows with: a line through prompts of four lengths and four entry layers."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterator
+
+import torch
+from gpt2 import apart
+from measuring import in_turns
+from products import token_layers
+from table import Row
+
+from vene_widgets.models import LanguageModel
+from vene_widgets.sweeping import plan_sweep, prepare, sweep_layers
+
+LENGTHS, ENTRIES = (8, 16, 32, 64), (0, 3, 6, 9)
+
+
+def cost_rows(model: LanguageModel, quick: bool) -> Iterator[Row]:
+    """Time of one layer's cells = a + b × their necessary token-layers, by least squares.
+
+    The head's products are in the count as what they are in token-layers; attention itself is not.
+    """
+    plans = {
+        (length, entry): plan_sweep(model, *apart(length), layers=[entry])
+        for length in (LENGTHS[:3] if quick else LENGTHS)
+        for entry in ENTRIES
+    }
+    counts = torch.tensor([token_layers(plan) for plan in plans.values()], dtype=torch.float64)
+    works = {}
+    for key, plan in plans.items():
+        prepared = prepare(plan)
+        works[str(key)] = lambda prepared=prepared: list(sweep_layers(prepared))
+    repeats = 2 if quick else 5
+    found = in_turns(repeats, works)
+    medians = torch.tensor([1000 * statistics.median(t) for t in found.values()]).double()
+    line = torch.stack([torch.ones_like(counts), counts], 1)
+    # Relative errors, so that the short prompts count as much as the long ones.
+    weighted = torch.linalg.lstsq(line / medians[:, None], torch.ones(len(medians), 1).double())
+    a, b = (float(x) for x in weighted.solution.flatten())
+    fitted = line @ torch.tensor([a, b], dtype=torch.float64)
+    explained = 1 - ((medians - fitted) ** 2).sum() / ((medians - medians.mean()) ** 2).sum()
+    how = f"time = a + b × token-layers, {len(plans)} sweeps of one layer"
+    yield Row.of("sweep", "cost: a, of a sweep at all", [a], "ms", yardstick=how)
+    yield Row.of("sweep", "cost: b, per 1000 token-layers", [1000 * b], "ms", yardstick=how)
+    yield Row.of("sweep", "cost: R² of the line", [float(explained)], "", yardstick="1")
+    for length in dict.fromkeys(length for length, _ in plans):
+        own = [i for i, (n, _) in enumerate(plans) if n == length]
+        off = [float(medians[i] / fitted[i]) for i in own]
+        yield Row.of(
+            "sweep", f"cost: {length} tokens, measured / line", off, "×",
+            yardstick=f"the line; entry layers {', '.join(map(str, ENTRIES))}",
+        )  # fmt: skip
