@@ -13,7 +13,7 @@ from typing import Any
 
 
 def png(map_: dict[str, Any], scene: dict[str, Any], sentence: str) -> bytes:
-    """Draw the map's last target (the source's answer) as layer × token tiles.
+    """Draw the source's answer as layer × token tiles.
 
     Args:
         map_: `messages.Map` as a dict, with cells.
@@ -24,8 +24,9 @@ def png(map_: dict[str, Any], scene: dict[str, Any], sentence: str) -> bytes:
     from matplotlib.figure import Figure
 
     layers, positions = map_["layers"], map_["positions"]
-    target = map_["targets"][-1]
-    values = {(c["layer"], c["position"]): c["probabilities"][-1] for c in map_["cells"]}
+    target = max(map_["targets"], key=lambda target: target["source"])
+    n = map_["targets"].index(target)
+    values = {(c["layer"], c["position"]): c["probabilities"][n] for c in map_["cells"]}
     grid = [[values.get((layer, p), float("nan")) for p in positions] for layer in layers]
     width = 2.2 + 0.8 * len(positions)
     figure = Figure(figsize=(min(width, 14), 1.6 + 0.34 * len(layers)), layout="constrained")

@@ -14,8 +14,8 @@ from vene_widgets.explorer import messages as wire
 from vene_widgets.explorer import words
 from vene_widgets.explorer.receipts import receipts
 from vene_widgets.interventions import INTERVENTIONS, Intervention, Options
+from vene_widgets.metrics import METRICS
 from vene_widgets.planning import Plan, PlannedSlot
-from vene_widgets.sweeping import LayerOfCells, SweepPlan
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -76,6 +76,7 @@ def model_info(model: LanguageModel) -> wire.ModelInfo:
         heads={name: count for name, count in counts.items() if count},
         components=list(model.sites.components),
         interventions=[intervention_info(name, kind) for name, kind in INTERVENTIONS.items()],
+        metrics=metric_infos(),
         device=str(model.device),
         dtype=str(model.dtype).removeprefix("torch."),
     )
@@ -105,68 +106,23 @@ def intervention_info(name: str, kind: type[Intervention]) -> wire.InterventionI
     )
 
 
-def empty_map(
-    checked: SweepPlan, base: Tensor, source: Tensor, name: str, revision: int
-) -> wire.Map:
-    """The map before its first layer has arrived. Logits are `(vocabulary,)`."""
-    p_base, p_source = (logits.double().softmax(-1) for logits in (base, source))
-    targets = dict.fromkeys([int(base.argmax()), int(source.argmax())])
-    return wire.Map(
-        revision=revision,
-        source=name,
-        component=checked.component,
-        head=checked.head,
-        layers=list(checked.layers),
-        positions=list(checked.positions),
-        source_positions=list(checked.source_positions),
-        first_difference=checked.first_difference,
-        targets=[
-            wire.Target(
-                token_id=target,
-                label=_label(checked.model, target),
-                base=p_base[target].item(),
-                source=p_source[target].item(),
-            )
-            for target in targets
-        ],
-        cells=[],
-        done=0,
-        total=len(checked.layers) * len(checked.positions),
-    )
-
-
-def cells(
-    checked: SweepPlan, row: LayerOfCells, base: Tensor, source: Tensor, targets: Sequence[int]
-) -> list[wire.Cell]:
-    """The previews of one layer's tiles."""
-    model = checked.model
-    p_base, p_source = (logits.double().softmax(-1) for logits in (base, source))
-    log_p = row.logits.double().log_softmax(-1)
-    probabilities = log_p.exp()
-    kl = (probabilities * (log_p - base.double().log_softmax(-1))).nan_to_num(0.0).sum(-1)
-    found = []
-    for n, (position, partner) in enumerate(
-        zip(checked.positions, checked.source_positions, strict=True)
-    ):
-        p = probabilities[n]
-        if position < checked.first_difference and position == partner:
-            said = words.nothing_can_change(checked.base[checked.first_difference - 1].text)
-        else:
-            token, other = checked.base[position].text, checked.source[partner].text
-            deed = words.copied(token, other, checked.component, row.layer, checked.head)
-            said = words.sentence(deed, _change(model, p_base, p_source, p))
-        found.append(
-            wire.Cell(
-                layer=row.layer,
-                position=position,
-                source_position=partner,
-                top=candidates(model, row.logits[n], p),
-                probabilities=[p[target].item() for target in targets],
-                kl=max(0.0, kl[n].item()),
-                sentence=said,
-            )
+def metric_infos() -> list[wire.MetricInfo]:
+    """The registry of metrics, as the screen's menu needs it."""
+    return [
+        wire.MetricInfo(
+            name=metric.name,
+            title=metric.title,
+            unit=metric.unit,
+            formula=metric.formula,
+            about=metric.about,
+            scale=metric.scale,
+            low=metric.range[0],
+            high=metric.range[1],
+            of_target=metric.of_target,
+            of_pair=metric.of_pair,
         )
-    return found
+        for metric in METRICS.values()
+    ]
 
 
 def answer(model: LanguageModel, result: Result, checked: Plan, revision: int) -> wire.Answer:
@@ -192,7 +148,7 @@ def answer(model: LanguageModel, result: Result, checked: Plan, revision: int) -
         runs=runs,
         tokens=[
             wire.TokenRow(
-                token_id=token, label=_label(model, token), probabilities=p[:, token].tolist()
+                token_id=token, label=label(model, token), probabilities=p[:, token].tolist()
             )
             for token in shown
         ],
@@ -238,6 +194,7 @@ def verdicts(result: Result) -> list[wire.Verdict]:
             max_abs=comparison.max_abs,
             tolerance=comparison.tolerance,
             first_divergence=comparison.first_divergence,
+            scope=comparison.scope,
             words=comparison.words,
         )
     ]
@@ -262,7 +219,7 @@ def sentence(model: LanguageModel, result: Result, checked: Plan) -> str:
         return words.all_idle(deed, len(live), reached, model.token_text(best), base[best].item())
     source = result.source or result.columns[0].run
     after = result.final.logits[-1].double().softmax(-1)
-    return words.sentence(deed, _change(model, base, source.logits[-1].double().softmax(-1), after))
+    return words.sentence(deed, change(model, base, source.logits[-1].double().softmax(-1), after))
 
 
 def _deed(planned: PlannedSlot, checked: Plan) -> words.Deed:
@@ -293,7 +250,7 @@ def candidates(model: LanguageModel, logits: Tensor, probabilities: Tensor) -> l
     return [
         wire.Candidate(
             token_id=token,
-            label=_label(model, token),
+            label=label(model, token),
             probability=probabilities[token].item(),
             logit=float(logits[token]),
             rank=rank,
@@ -302,7 +259,7 @@ def candidates(model: LanguageModel, logits: Tensor, probabilities: Tensor) -> l
     ]
 
 
-def _change(model: LanguageModel, base: Tensor, source: Tensor, after: Tensor) -> words.Change:
+def change(model: LanguageModel, base: Tensor, source: Tensor, after: Tensor) -> words.Change:
     """The numbers of a sentence, from three distributions `(vocabulary,)`."""
     was, other, best = (int(p.argmax()) for p in (base, source, after))
     return words.Change(
@@ -325,5 +282,6 @@ def token_infos(tokens: Sequence[Token]) -> list[wire.TokenInfo]:
     ]
 
 
-def _label(model: LanguageModel, token_id: int) -> str:
+def label(model: LanguageModel, token_id: int) -> str:
+    """A token's text made visible."""
     return frames.visible(model.token_text(token_id))

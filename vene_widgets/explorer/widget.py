@@ -18,7 +18,8 @@ from vene_widgets import frames
 from vene_widgets.errors import RequestError, choose
 from vene_widgets.experiment import Experiment, Slot
 from vene_widgets.explorer import messages as wire
-from vene_widgets.explorer import render, still, views
+from vene_widgets.explorer import render, still, stories, views
+from vene_widgets.explorer.maps import Filling, token_of
 from vene_widgets.explorer.results import Result, results
 from vene_widgets.explorer.worker import Worker
 from vene_widgets.memory import Memory
@@ -35,6 +36,9 @@ STATIC = Path(__file__).parent.parent / "static"
 
 FIRST_WAIT = 10.0
 """Seconds for which `explore` waits for its map, so that it appears filled and is saved filled."""
+
+TYPED = 8
+"""Tokens typed by a person that the map goes on carrying, the newest of them."""
 
 FIGURES: tuple[str, ...] = wire.FigureKind.__args__
 
@@ -71,6 +75,10 @@ class Explorer(anywidget.AnyWidget):
     answer = traitlets.Dict().tag(sync=True)  # written by the answer job
     picture = traitlets.Dict().tag(sync=True)  # written when the painter is done
     status = traitlets.Dict().tag(sync=True)  # written by _say
+    steps = traitlets.Dict().tag(sync=True)  # written by the story job: a messages.Story
+    step = traitlets.Int(
+        None, allow_none=True, help="where in the story, from 0; another number walks there"
+    ).tag(sync=True)
     experiment = traitlets.Instance(Experiment, help="what is on the screen; a new one changes it")
 
     def __init__(
@@ -92,14 +100,19 @@ class Explorer(anywidget.AnyWidget):
         self._memory = Memory()
         self._swept: dict[str, Any] = {"component": component, "head": None, "source": None}
         self._map_frames: list[pd.DataFrame] = []
+        self._filling: Filling | None = None
+        self._typed: dict[int, str] = {}
         self._kind = FIGURES[0]
+        self._told = stories.Told()
+        self._walking = False
+        self._arrival: threading.Thread | None = None
         super().__init__(
             _esm=_bundle("explorer.js"),
             _css=_bundle("explorer.css"),
             experiment=experiment,
             **traits,
         )
-        self._worker = Worker(("answer", "sweep"), self._failed)
+        self._worker = Worker(("answer", "sweep", "follow", "story"), self._failed)
         self._painter = render.hire(self)
         self._ready = True
         self._be_heard_while_a_cell_runs()
@@ -147,7 +160,10 @@ class Explorer(anywidget.AnyWidget):
 
     @property
     def map_frame(self) -> pd.DataFrame:
-        """The map on the screen (`frames.sweep_frame`); waits until it is filled."""
+        """The map on the screen (`frames.sweep_frame`); waits until it is filled.
+
+        It follows the most likely next token of the base and of the source.
+        """
         import pandas as pd
 
         self._worker.wait("sweep")
@@ -164,10 +180,27 @@ class Explorer(anywidget.AnyWidget):
         order = self._order(choose(kind or self._kind, FIGURES, "figure"), self.result)
         return render.compose(order)
 
+    def story(self, steps: Iterable[stories.Step | Mapping[str, Any]]) -> Explorer:
+        """Tell a story in steps: all answers are computed now, and the walk waits for nothing.
+
+        The screen then shows the first step; Left and Right walk, and so does assigning
+        `explorer.step`. Progress is on the screen, where Cancel stops it and keeps what was there.
+
+        Args:
+            steps: `vw.Step` values, or dicts of their fields.
+
+        Raises:
+            RequestError: a step that does not fit the model; nothing has changed then.
+        """
+        checked = stories.check(self._model, self.experiment, steps)
+        self._worker.submit("story", lambda: self._tell(checked))
+        return self._await_story(FIRST_WAIT)
+
     def wait(self, timeout: float | None = None) -> Explorer:
-        """Block until answer and map are there; then returns the explorer itself."""
-        self._worker.wait("answer", timeout)
-        self._worker.wait("sweep", timeout)
+        """Block until story, answer and map are there; then returns the explorer itself."""
+        self._await_story(timeout)
+        for kind in ("answer", "sweep"):
+            self._worker.wait(kind, timeout)
         return self
 
     def close(self) -> None:
@@ -178,7 +211,9 @@ class Explorer(anywidget.AnyWidget):
             render.dismiss(self)
             self._memory.clear()
             self._map_frames.clear()
+            self._filling = None
             self._result = None
+            self._told = stories.Told()
         super().close()
 
     def __repr__(self) -> str:
@@ -237,26 +272,88 @@ class Explorer(anywidget.AnyWidget):
 
     def _obey(self, request: wire.Request) -> None:
         if isinstance(request, wire.SetExperiment):
-            with self._lock:
-                self._request = request.id
-                try:
-                    if request.experiment == self.experiment:
-                        self._begin()
-                    else:
-                        self.experiment = request.experiment
-                finally:
-                    self._request = None
+            self._put(request.experiment, request.id)
         elif isinstance(request, wire.SetSweep):
             swept = request.model_dump(exclude={"id", "kind"})
             self._begin_sweep(swept)
+        elif isinstance(request, wire.FollowToken):
+            self._follow(request.token, request.id)
         elif isinstance(request, wire.SetFigure):
             self._kind = request.figure
             if self._result is not None:
                 self._paint(self._result, self._answered)
+        elif isinstance(request, wire.SetStep):
+            self._walk(request.step, request.id)
         else:
+            self._worker.cancel("story")
             self._worker.cancel("sweep")
+            self._worker.cancel("follow")
             self._worker.cancel("answer")
             self._say(busy=None, progress=None)
+
+    def _put(self, experiment: Experiment, request: str | None) -> None:
+        """Make this the experiment, on behalf of a request of the browser's."""
+        with self._lock:
+            self._request = request
+            try:
+                if experiment == self.experiment:
+                    self._begin()
+                else:
+                    self.experiment = experiment
+            finally:
+                self._request = None
+
+    # story ---------------------------------------------------------------------------------------
+
+    def _tell(self, checked: stories.Checked) -> Generator[None, None, None]:
+        """Job: compute every step, then show the first."""
+
+        def say(done: float) -> None:
+            self._say(busy="story", progress=done)
+
+        swept = self._swept
+        told = yield from stories.compute(
+            self._model, checked, self._memory, swept["component"], swept["head"], say
+        )
+        self._told = told
+        self._say(busy=None, progress=None)
+        self.steps = told.sent.model_dump()
+        # On a thread of its own: who observes the experiment may wait for its run, and the worker
+        # cannot wait for itself.
+        self._arrival = threading.Thread(target=self._walk, args=(0,), daemon=True)
+        self._arrival.start()
+
+    def _await_story(self, timeout: float | None) -> Explorer:
+        """Block until no story is being computed and its first step is on the screen."""
+        if self._worker.wait("story", timeout) and self._arrival not in (
+            None,
+            threading.current_thread(),
+        ):
+            self._arrival.join(timeout)
+        return self
+
+    def _walk(self, step: int, request: str | None = None) -> None:
+        """Go to a step: `step` first, so that who observes the experiment knows where it is."""
+        experiment = self._told.experiment(step)
+        with self._lock:
+            self._walking = True
+            try:
+                self.step = step
+            finally:
+                self._walking = False
+            self._put(experiment, request)
+
+    @traitlets.validate("step")
+    def _check_step(self, proposal: dict[str, Any]) -> int | None:
+        """Refuse a step that the story does not have."""
+        if proposal["value"] is not None:
+            self._told.experiment(proposal["value"])
+        return proposal["value"]
+
+    @traitlets.observe("step")
+    def _step_changed(self, change: dict[str, Any]) -> None:
+        if change["new"] is not None and not self._walking:
+            self._put(self._told.experiment(change["new"]), None)
 
     # experiment -> answer ------------------------------------------------------------------------
 
@@ -288,7 +385,8 @@ class Explorer(anywidget.AnyWidget):
 
     def _answer(self, checked: Plan, revision: int) -> Generator[None, None, None]:
         """Job: the exact result of one experiment."""
-        for result in results(self._model, checked.experiment, self._memory):
+        known = self._told.known(checked.experiment)
+        for result in known or results(self._model, checked.experiment, self._memory):
             if result is None:
                 yield
                 continue
@@ -308,7 +406,8 @@ class Explorer(anywidget.AnyWidget):
             experiment = self.experiment
             if not experiment.sources:
                 self._worker.cancel("sweep")
-                self._map_frames, self.map = [], {}
+                self._worker.cancel("follow")
+                self._map_frames, self._filling, self.map = [], None, {}
                 return
             name = swept["source"] or next(iter(experiment.sources))
             choose(name, experiment.sources, "source")
@@ -327,26 +426,48 @@ class Explorer(anywidget.AnyWidget):
     def _sweep(self, checked: SweepPlan, name: str, revision: int) -> Generator[None, None, None]:
         """Job: fill the map layer by layer; the screen hears of it ten times a second at most."""
         prepared = prepare(checked, self._memory)
-        base, source = prepared.base_logits, prepared.source_logits
-        shown = views.empty_map(checked, base, source, name, revision)
-        targets = [target.token_id for target in shown.targets]
-        found: list[wire.Cell] = []
+        filling = Filling(prepared, name, revision, self._typed)
         tables: list[pd.DataFrame] = []
-        told = time.monotonic()
+        due = time.monotonic() + 0.1
         for row in sweep_layers(prepared):
-            found += views.cells(checked, row, base, source, targets)
-            tables.append(row_frame(checked, row, base, targets))
-            if len(found) < shown.total and time.monotonic() - told < 0.1:
+            filling.add(row)
+            tables.append(row_frame(checked, row, prepared.base_logits, filling.answers))
+            now = time.monotonic()
+            if filling.done < filling.total and now < due:
                 yield
                 continue
-            told = time.monotonic()
-            shown = shown.model_copy(update={"cells": list(found), "done": len(found)})
-            self.map = shown.model_dump()
-            self._say(progress=None if len(found) == shown.total else len(found) / shown.total)
+            self._filling, self.map = filling, filling.map().model_dump()
+            done = filling.done / filling.total
+            self._say(progress=None if done == 1 else done)
+            # A large map is long in the telling: four fifths of the time go to the sweep.
+            due = time.monotonic() + max(0.1, 4 * (time.monotonic() - now))
             yield
         self._map_frames = tables
         if self._kind == "sweep_map" and self._result is not None:
             self._paint(self._result, self._answered)
+
+    def _follow(self, wanted: str | int, request: str) -> None:
+        """Queue a token that was typed, once it is known to be one; at most `TYPED` stay."""
+        token = token_of(self._model, wanted)
+        with self._lock:
+            if not self.experiment.sources:
+                raise RequestError("a token is followed on a map: add a source prompt to have one")
+            kept = [(t, r) for t, r in self._typed.items() if t != token][1 - TYPED :]
+            self._typed = {**dict(kept), token: request}
+            self._worker.submit("follow", self._carry)
+
+    def _carry(self) -> Generator[None, None, None]:
+        """Job: have the map carry the tokens that were typed."""
+        filling = self._filling
+        if filling is None:
+            return  # the sweep to come will ask for them itself
+        for done in filling.follow(self._typed, self._memory):
+            self._say(progress=done)
+            yield
+            if filling is not self._filling:
+                return
+        self.map = filling.map().model_dump()
+        self._say(progress=None)
 
     # figure --------------------------------------------------------------------------------------
 
@@ -407,7 +528,12 @@ class Explorer(anywidget.AnyWidget):
     def _failed(self, kind: str, error: Exception) -> None:
         """A job raised: say so on the screen, keep the last good state."""
         self._error = error
-        what = {"answer": "The run failed", "sweep": "The map could not be filled"}[kind]
+        what = {
+            "answer": "The run failed",
+            "sweep": "The map could not be filled",
+            "follow": "The map could not follow the token",
+            "story": "The story could not be computed",
+        }[kind]
         self._say(busy=None, progress=None, error=f"{what}: {explain(error)}")
 
 
@@ -453,7 +579,7 @@ def explain(error: Exception) -> str:
 def _explain_one(problem: ErrorDetails) -> str:
     """One problem of a validation: where, the rule, and the value where it is short enough."""
     # pydantic begins with the request's kind
-    tags = ("experiment", "sweep", "figure", "tokens", "cancel")
+    tags = ("experiment", "sweep", "figure", "tokens", "follow", "step", "cancel")
     place = problem["loc"][1:] if problem["loc"][:1] in [(tag,) for tag in tags] else problem["loc"]
     where = ".".join(str(part) for part in place if part != "experiment")
     text = problem["msg"].removeprefix("Value error, ")
