@@ -15,10 +15,12 @@ import pydantic
 import traitlets
 
 from vene_widgets import frames
+from vene_widgets.comparing import TOLERANCE, Comparison, compare
 from vene_widgets.errors import RequestError, choose
 from vene_widgets.experiment import Experiment, Slot
+from vene_widgets.explorer import contrasts, render, still, stories, views
 from vene_widgets.explorer import messages as wire
-from vene_widgets.explorer import render, still, stories, views
+from vene_widgets.explorer.history import Entry, History
 from vene_widgets.explorer.maps import Filling, token_of
 from vene_widgets.explorer.results import Result, results
 from vene_widgets.explorer.worker import Worker
@@ -73,6 +75,8 @@ class Explorer(anywidget.AnyWidget):
     scene = traitlets.Dict().tag(sync=True)  # written by _begin
     map = traitlets.Dict().tag(sync=True)  # written by the sweep job
     answer = traitlets.Dict().tag(sync=True)  # written by the answer job
+    contrast = traitlets.Dict().tag(sync=True)  # written by the contrast job and _contrast_ended
+    past = traitlets.Dict().tag(sync=True)  # written by _note and _name
     picture = traitlets.Dict().tag(sync=True)  # written when the painter is done
     status = traitlets.Dict().tag(sync=True)  # written by _say
     steps = traitlets.Dict().tag(sync=True)  # written by the story job: a messages.Story
@@ -98,6 +102,8 @@ class Explorer(anywidget.AnyWidget):
         self._answered = 0
         self._error: Exception | None = None
         self._memory = Memory()
+        self._history = History()
+        self._asked: wire.Compare | None = None
         self._swept: dict[str, Any] = {"component": component, "head": None, "source": None}
         self._map_frames: list[pd.DataFrame] = []
         self._filling: Filling | None = None
@@ -112,7 +118,7 @@ class Explorer(anywidget.AnyWidget):
             experiment=experiment,
             **traits,
         )
-        self._worker = Worker(("answer", "sweep", "follow", "story"), self._failed)
+        self._worker = Worker(("answer", "contrast", "sweep", "follow", "story"), self._failed)
         self._painter = render.hire(self)
         self._ready = True
         self._be_heard_while_a_cell_runs()
@@ -196,10 +202,71 @@ class Explorer(anywidget.AnyWidget):
         self._worker.submit("story", lambda: self._tell(checked))
         return self._await_story(FIRST_WAIT)
 
+    def compare(
+        self,
+        left: str | Experiment,
+        right: str | Experiment | None = None,
+        *,
+        tolerance: float = TOLERANCE,
+    ) -> Comparison:
+        """Two sides of what is on the screen, run in full and compared.
+
+        Args:
+            left, right: `base`, a source's name, `slot 0` (alone, the others skipped), `ungrouped`,
+                `grouped` or `intervened`, an entry of the history by its title, or an experiment of
+                your own. None is the result: grouped, intervened, or base where no slot is live.
+            tolerance: absolute and relative tolerance of `allclose`, in logits.
+
+        Raises:
+            RequestError: an unknown side; the message lists those that there are.
+        """
+        self._worker.wait("answer")
+        with self._lock:
+            past = [(record.title, record.entry.experiment) for record in self._history.records]
+            valid = contrasts.sides(self.experiment, past)
+        one, other = (contrasts.side(value, valid) for value in (left, right))
+        return compare(
+            contrasts.run_side(self._model, one),
+            contrasts.run_side(self._model, other),
+            tolerance=tolerance,
+        )
+
+    @property
+    def history(self) -> list[Entry]:
+        """Every experiment that was answered, once, oldest first: `(name, experiment, sentence)`.
+
+        The newest 50 without a name are kept, and all that have one.
+        """
+        self._worker.wait("answer")
+        with self._lock:
+            return [record.entry for record in self._history.records]
+
+    def restore(self, key: str | int) -> None:
+        """Put an experiment of the history on the screen.
+
+        Args:
+            key: its name, its title on the screen (`#3`), or its place in `history`.
+
+        Raises:
+            RequestError: no such entry; the message lists those that there are.
+        """
+        self._worker.wait("answer")
+        with self._lock:
+            self.experiment = self._history.find(key).entry.experiment
+
+    def checkpoint(self, name: str) -> None:
+        """Give the experiment on the screen a name in the history, where it then stays.
+
+        Raises:
+            RequestError: a name that is taken, or that a side of a comparison has.
+        """
+        if self.result and (record := self._history.current()):
+            self._name(record.number, name)
+
     def wait(self, timeout: float | None = None) -> Explorer:
         """Block until story, answer and map are there; then returns the explorer itself."""
         self._await_story(timeout)
-        for kind in ("answer", "sweep"):
+        for kind in ("answer", "contrast", "sweep"):
             self._worker.wait(kind, timeout)
         return self
 
@@ -210,6 +277,7 @@ class Explorer(anywidget.AnyWidget):
             self._worker.close()
             render.dismiss(self)
             self._memory.clear()
+            self._history.clear()
             self._map_frames.clear()
             self._filling = None
             self._result = None
@@ -284,11 +352,16 @@ class Explorer(anywidget.AnyWidget):
                 self._paint(self._result, self._answered)
         elif isinstance(request, wire.SetStep):
             self._walk(request.step, request.id)
+        elif isinstance(request, wire.Compare):
+            self._begin_contrast(request)
+        elif isinstance(request, wire.NameEntry):
+            self._name(request.number, request.name)
         else:
             self._worker.cancel("story")
             self._worker.cancel("sweep")
             self._worker.cancel("follow")
             self._worker.cancel("answer")
+            self._cancel_contrast()
             self._say(busy=None, progress=None)
 
     def _put(self, experiment: Experiment, request: str | None) -> None:
@@ -390,13 +463,55 @@ class Explorer(anywidget.AnyWidget):
             if result is None:
                 yield
                 continue
-            answer = views.answer(self._model, result, checked, revision).model_dump()
+            answer = views.answer(self._model, result, checked, revision)
             if revision != self._revision:
                 return
             self._result, self._answered, self._error = result, revision, None
-            self.answer = answer
+            self.answer = answer.model_dump()
+            self._note(checked, answer)
             self._say(busy=None, progress=None)
             self._paint(result, revision)
+
+    # history and comparisons ---------------------------------------------------------------------
+
+    def _note(self, checked: Plan, answer: wire.Answer) -> None:
+        """Keep an answered experiment in the history."""
+        final = answer.runs[-1 if checked.experiment.live else 0]
+        with self._lock:
+            self._history.add(checked, answer.sentence, final.top[0], answer.revision)
+            self.past = self._history.to_wire()
+
+    def _name(self, number: int, name: str | None) -> None:
+        with self._lock:
+            self._history.name(number, name)
+            self.past = self._history.to_wire()
+
+    def _begin_contrast(self, asked: wire.Compare) -> None:
+        """Queue a comparison; refuses a side that does not fit before dropping the last one."""
+        for which in (asked.left, asked.right):
+            plan(self._model, which.experiment)
+        with self._lock:
+            self._asked = asked
+            self._worker.submit("contrast", lambda: self._contrast(asked))
+
+    def _contrast(self, asked: wire.Compare) -> Generator[None, None, None]:
+        """Job: both sides in full, compared."""
+        shown = yield from contrasts.contrast(self._model, asked)
+        with self._lock:
+            if asked is self._asked:
+                self.contrast = shown.model_dump()
+
+    def _contrast_ended(self, why: str) -> None:
+        """The newest comparison will not come: say why, so that nobody waits for it."""
+        with self._lock:
+            if self._asked is not None:
+                self.contrast = contrasts.failed(self._asked, why).model_dump()
+
+    def _cancel_contrast(self) -> None:
+        if self._worker.busy("contrast"):
+            self._worker.cancel("contrast")
+            self._contrast_ended("The comparison was cancelled.")
+            self._asked = None
 
     # map -----------------------------------------------------------------------------------------
 
@@ -527,6 +642,9 @@ class Explorer(anywidget.AnyWidget):
 
     def _failed(self, kind: str, error: Exception) -> None:
         """A job raised: say so on the screen, keep the last good state."""
+        if kind == "contrast":
+            self._contrast_ended(f"The comparison failed: {explain(error)}")
+            return
         self._error = error
         what = {
             "answer": "The run failed",
