@@ -3,7 +3,16 @@ import widget from "../src/index";
 import type { Request } from "../src/kernel";
 import type { Figure, Scene } from "../src/wire";
 import { FakeModel } from "./fake_model";
-import { ITALY, makeAnswer, makeMap, makeScene, SPAIN, sceneOf, spainAndItaly } from "./fixtures";
+import {
+  ITALY,
+  makeAnswer,
+  makeMap,
+  makeScene,
+  SPAIN,
+  sceneOf,
+  spainAndItaly,
+  tokens as splitTokens,
+} from "./fixtures";
 
 const query = new URLSearchParams(location.search);
 const layers = Number(query.get("layers") ?? 6);
@@ -139,6 +148,10 @@ model.answer = (request: Request) => {
         });
         setTimeout(() => draw("result"), 200);
       }, delay);
+    } else if (request.kind === "tokens") {
+      const split = splitTokens(request.text);
+      const error = split.length ? null : "prompt '' has no tokens; at least one is needed.";
+      model.reply({ id: request.id, ok: error === null, error, tokens: error ? null : split });
     } else {
       model.reply({ id: request.id, ok: true, error: null });
       if (request.kind === "sweep") {

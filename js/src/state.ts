@@ -1,5 +1,6 @@
 // One view's state: what the kernel said, what this view asked for, and what is to be shown.
 import { batch, computed, effect, type Signal, signal } from "@preact/signals";
+import { createDraft } from "./draft";
 import {
   addSlot,
   applyTile,
@@ -18,6 +19,7 @@ import { empty, type History, redo, step, undo } from "./history";
 import type { Kernel } from "./kernel";
 import type { MetricName } from "./metrics";
 import { kindOf, linkGroup, targetOf, toggleSubspace } from "./operators";
+import { createPairing, createVoice } from "./pairing";
 import { cellOf, fromAnswer, fromCell, type Shown } from "./preview";
 import type { Answer, Figure, Reply, Map as Sweep } from "./wire";
 
@@ -94,6 +96,10 @@ export function createState(kernel: Kernel) {
       source: source !== null && sources.includes(source) ? source : (sources[0] ?? null),
     };
   });
+
+  const draft = createDraft(kernel);
+  const pairing = createPairing({ scene, map });
+  const voice = createVoice();
 
   const kinds = computed(() => scene.value?.model.interventions ?? []);
 
@@ -241,15 +247,8 @@ export function createState(kernel: Kernel) {
   /** What the tile at a layer and position stands for, with the source position that the map pairs. */
   function place({ layer, position }: Tile): Place {
     const choice = sweep.value;
-    const index = map.value?.source === choice.source ? map.value.positions.indexOf(position) : -1;
-    const tokens = choice.source === null ? undefined : scene.value?.sources[choice.source];
-    const partner = map.value?.source_positions[index];
-    return {
-      ...choice,
-      layer,
-      position,
-      source_position: partner ?? Math.min(position, (tokens?.length ?? position + 1) - 1),
-    };
+    const partner = choice.source === null ? undefined : pairing.of(choice.source)[position];
+    return { ...choice, layer, position, source_position: partner ?? position };
   }
 
   /** Slots at a tile, by index: those that act on the base's run there. */
@@ -285,6 +284,9 @@ export function createState(kernel: Kernel) {
     history,
     pending,
     wantedFigure,
+    draft,
+    pairing,
+    voice,
     place,
     commit,
 
@@ -328,7 +330,8 @@ export function createState(kernel: Kernel) {
     chooseSweep(choice: SweepChoice): void {
       const id = newId();
       wantedSweep.value = { id, choice };
-      kernel.send({ id, kind: "sweep", ...choice });
+      const source_positions = pairing.byHand(choice.source);
+      kernel.send({ id, kind: "sweep", ...choice, source_positions });
     },
     chooseFigure(kind: Figure["kind"]): void {
       const id = newId();
@@ -343,6 +346,8 @@ export function createState(kernel: Kernel) {
       refused.value = null;
     },
     dispose(): void {
+      draft.dispose();
+      pairing.dispose();
       for (const stop of [stopScene, stopAnswer, stopSweep, stopStatus, stopWaiting, stopFigure])
         stop();
     },
