@@ -318,6 +318,7 @@ export function makeAnswer(scene: Scene): Answer {
             max_abs: live.length > 1 ? 0.41318 : 0,
             tolerance: 1e-5,
             first_divergence: live.length > 1 ? 2 : null,
+            scope: "all positions",
             words:
               live.length > 1
                 ? "The runs part at layer 2: the largest logit difference is 0.413."
@@ -330,6 +331,13 @@ export function makeAnswer(scene: Scene): Answer {
       fired: !slot.skip && (slot.base_positions[0] ?? 0) >= map.first_difference,
       skipped: slot.skip,
       idle: !slot.skip && (slot.base_positions[0] ?? 0) < map.first_difference,
+      reason: slot.skip
+        ? ("skipped" as const)
+        : (slot.base_positions[0] ?? 0) >= map.first_difference
+          ? ("changed" as const)
+          : ("prefix" as const),
+      shape: slot.skip ? null : [1, scene.base.length, 96],
+      others_equal: true,
       rows: slot.skip ? 0 : 1,
       size: slot.skip ? 0 : 12.31,
       words: slot.skip
@@ -352,7 +360,11 @@ export function makeAnswer(scene: Scene): Answer {
 export const SPAIN = "The capital of Spain is";
 export const ITALY = "The capital of Italy is";
 
-export type Traits = Omit<Protocol, "request" | "reply" | "figure"> & { picture: object };
+export type Traits = Omit<Protocol, "request" | "reply" | "figure" | "contrast" | "past"> & {
+  picture: object;
+  contrast: object;
+  past: object;
+};
 
 export function spainAndItaly(layers = 6): Traits {
   const scene = makeScene(SPAIN, { italy: ITALY }, layers);
@@ -361,6 +373,8 @@ export function spainAndItaly(layers = 6): Traits {
     map: makeMap(scene),
     answer: makeAnswer(scene),
     picture: {},
+    contrast: {},
+    past: {},
     status: { busy: null, progress: null, error: null },
   };
 }

@@ -61,6 +61,16 @@ export function fromScene(scene: Scene): Plain {
   };
 }
 
+/** An experiment of integers, as the kernel's history keeps it, with every field filled in. */
+export function toPlain({ base, sources, slots, mode }: Experiment): Plain {
+  return {
+    base,
+    sources: { ...sources },
+    slots: (slots ?? []).map((slot) => fill(slot, undefined)),
+    mode: mode ?? "parallel",
+  };
+}
+
 function fill(slot: WireSlot, info: SlotInfo | undefined): Slot {
   const filled = { ...UNSAID, ...slot } as Slot;
   if (!info) return filled;
@@ -227,7 +237,12 @@ export function freshSource(experiment: Plain): string {
 }
 
 export function isSame(a: Plain, b: Plain): boolean {
-  return JSON.stringify(inOrder(a)) === JSON.stringify(inOrder(b));
+  return keyOf(a) === keyOf(b);
+}
+
+/** A text that equal experiments share and no others. */
+export function keyOf(experiment: Plain): string {
+  return JSON.stringify(inOrder(experiment));
 }
 
 /** Whether two experiments have the same prompts, so that one map serves both. */

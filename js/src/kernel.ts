@@ -1,7 +1,17 @@
 // The only module that speaks to the anywidget model: traits become signals, requests become messages.
 import type { AnyModel } from "@anywidget/types";
 import { type ReadonlySignal, signal } from "@preact/signals";
-import type { Answer, Figure, Protocol, Reply, Scene, Status, Map as Sweep } from "./wire";
+import type {
+  Answer,
+  Contrast,
+  Figure,
+  Past,
+  Protocol,
+  Reply,
+  Scene,
+  Status,
+  Map as Sweep,
+} from "./wire";
 
 export type Request = Protocol["request"];
 
@@ -12,6 +22,8 @@ export interface Kernel {
   readonly scene: ReadonlySignal<Scene | null>;
   readonly map: ReadonlySignal<Sweep | null>;
   readonly answer: ReadonlySignal<Answer | null>;
+  readonly contrast: ReadonlySignal<Contrast | null>;
+  readonly past: ReadonlySignal<Past | null>;
   readonly picture: ReadonlySignal<Picture | null>;
   readonly status: ReadonlySignal<Status | null>;
   send(request: Request): void;
@@ -21,13 +33,15 @@ export interface Kernel {
 }
 
 /** The traits as the model names them. The picture is not called `figure`: that is a Python method. */
-const TRAITS = ["scene", "map", "answer", "picture", "status"] as const;
+const TRAITS = ["scene", "map", "answer", "contrast", "past", "picture", "status"] as const;
 
 export function connect(model: AnyModel): Kernel {
   const values = {
     scene: signal<Scene | null>(null),
     map: signal<Sweep | null>(null),
     answer: signal<Answer | null>(null),
+    contrast: signal<Contrast | null>(null),
+    past: signal<Past | null>(null),
     picture: signal<Picture | null>(null),
     status: signal<Status | null>(null),
   };
