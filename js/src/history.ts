@@ -1,4 +1,8 @@
-// Undo and redo: two lists of earlier and later states around the present one.
+// Undo and redo: two lists of earlier and later states around the present one. And the strip of all.
+import { computed, type ReadonlySignal, signal } from "@preact/signals";
+import { keyOf, type Plain, toPlain } from "./experiments";
+import type { Kernel } from "./kernel";
+import type { PastEntry } from "./wire";
 
 export interface History<T> {
   readonly past: readonly T[];
@@ -26,4 +30,38 @@ export function redo<T>(history: History<T>, present: T): [History<T>, T] | null
   const after = history.future[0];
   if (after === undefined) return null;
   return [{ past: [...history.past, present], future: history.future.slice(1) }, after];
+}
+
+/** What a comparison and Python call an entry of the strip: its name, else its number. */
+export function titleOf(entry: Pick<PastEntry, "name" | "number">): string {
+  return entry.name ?? `#${entry.number}`;
+}
+
+export type Past = ReturnType<typeof createPast>;
+
+/** The strip: the kernel keeps it, this view only knows which entry is on the screen. */
+export function createPast(kernel: Kernel, experiment: ReadonlySignal<Plain | null>) {
+  const refused = signal<string | null>(null);
+  const entries = computed<readonly PastEntry[]>(() => kernel.past.value?.entries ?? []);
+  const current = computed<PastEntry | null>(() => {
+    const now = experiment.value && keyOf(experiment.value);
+    return entries.value.find((entry) => keyOf(toPlain(entry.experiment)) === now) ?? null;
+  });
+  const prefix = `past-${Math.random().toString(36).slice(2, 10)}`;
+  let count = 0;
+  kernel.onReply((reply) => {
+    if (reply.id === `${prefix}-${count}`) refused.value = reply.ok ? null : (reply.error ?? "");
+  });
+  return {
+    entries,
+    current,
+    refused,
+    /** Gives an entry a name; an empty one takes it away. */
+    name(entry: PastEntry, text: string): void {
+      const name = text.trim() || null;
+      refused.value = null;
+      if (name === entry.name) return;
+      kernel.send({ id: `${prefix}-${++count}`, kind: "name", number: entry.number, name });
+    },
+  };
 }

@@ -1,5 +1,7 @@
 // One view's state: what the kernel said, what this view asked for, and what is to be shown.
 import { batch, computed, effect, type Signal, signal } from "@preact/signals";
+import { createAnswers } from "./answers";
+import { createCompare } from "./compare";
 import { createDraft } from "./draft";
 import {
   addSlot,
@@ -15,7 +17,7 @@ import {
   setSkip,
   ungroup,
 } from "./experiments";
-import { empty, type History, redo, step, undo } from "./history";
+import { createPast, empty, type History, redo, step, undo } from "./history";
 import type { Kernel } from "./kernel";
 import type { MetricName } from "./metrics";
 import { kindOf, linkGroup, targetOf, toggleSubspace } from "./operators";
@@ -103,12 +105,18 @@ export function createState(kernel: Kernel) {
 
   const kinds = computed(() => scene.value?.model.interventions ?? []);
 
-  const isCurrent = computed(
+  const isFresh = computed(
     () =>
       pending.value === null &&
       answer.value !== null &&
       answer.value.revision === scene.value?.revision,
   );
+  const answers = createAnswers();
+  /** The exact answer to what is on the screen: the newest, else one kept from an earlier visit. */
+  const exact = computed<Answer | null>(() => {
+    if (isFresh.value) return answer.value;
+    return experiment.value ? answers.of(experiment.value) : null;
+  });
   const cell = computed(() => (experiment.value ? cellOf(experiment.value, map.value) : null));
   const isWorking = computed(
     () =>
@@ -117,7 +125,7 @@ export function createState(kernel: Kernel) {
       status.value?.progress != null,
   );
   const label = computed<Label>(() => {
-    if (isCurrent.value) return "exact";
+    if (exact.value) return "exact";
     if (cell.value) return "preview";
     return status.value?.error && !pending.value ? "none" : isWorking.value ? "busy" : "none";
   });
@@ -129,11 +137,11 @@ export function createState(kernel: Kernel) {
     return value.revision >= promptsSince.value ? value : null;
   });
   const shown = computed<Shown | null>(() => {
-    if (isCurrent.value && answer.value) return fromAnswer(answer.value);
+    if (exact.value) return fromAnswer(exact.value);
     if (cell.value && map.value) return fromCell(cell.value, map.value, lastAnswer.value);
     return answer.value ? fromAnswer(answer.value) : null;
   });
-  const receipts = computed(() => (isCurrent.value ? (answer.value?.receipts ?? []) : []));
+  const receipts = computed(() => exact.value?.receipts ?? []);
 
   const error = computed(() => {
     const text = refused.value ?? status.value?.error ?? null;
@@ -212,6 +220,11 @@ export function createState(kernel: Kernel) {
     if ((got?.revision ?? 0) >= (answer.peek()?.revision ?? 0)) answer.value = got;
   });
 
+  const stopKeeping = effect(() => {
+    const now = settled.value;
+    if (now && isFresh.value && answer.value) answers.keep(now, answer.value);
+  });
+
   const stopSweep = effect(() => {
     const got = kernel.map.value;
     const wanted = wantedSweep.peek()?.choice;
@@ -260,6 +273,12 @@ export function createState(kernel: Kernel) {
     );
   }
 
+  const past = createPast(kernel, experiment);
+  const compare = createCompare(kernel, {
+    ...{ experiment, map, lastAnswer, answers, entries: past.entries },
+    isAsking: () => pending.value !== null,
+  });
+
   return {
     scene,
     kinds,
@@ -271,7 +290,9 @@ export function createState(kernel: Kernel) {
     sweep,
     cell,
     label,
-    isCurrent,
+    exact,
+    past,
+    compare,
     isWorking,
     isWaiting,
     shown,
@@ -350,6 +371,8 @@ export function createState(kernel: Kernel) {
       pairing.dispose();
       for (const stop of [stopScene, stopAnswer, stopSweep, stopStatus, stopWaiting, stopFigure])
         stop();
+      stopKeeping();
+      compare.dispose();
     },
   };
 }

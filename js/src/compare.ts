@@ -1,0 +1,267 @@
+// Two sides compared: which ones, what the kernel said of them, and what is shown until it has.
+import { batch, computed, effect, type ReadonlySignal, signal } from "@preact/signals";
+import type { Answers } from "./answers";
+import { keyOf, type Plain } from "./experiments";
+import type { Kernel } from "./kernel";
+import { type Change, cellOf } from "./preview";
+import { BASE, ofPast, RESULT, type Side, sidesOf, toWire } from "./sides";
+import type { Answer, Contrast, PastEntry, Map as Sweep, Verdict } from "./wire";
+
+/** What the panel draws. Null is what a preview does not know. */
+export interface Contrasted {
+  tokens: { id: number; label: string; probabilities: (number | null)[] }[];
+  differences: Change[];
+  kl: number | null;
+  milliseconds: number | null;
+  verdict: Verdict | null;
+}
+
+export type ContrastLabel = "exact" | "preview" | "busy" | "none";
+
+/** What the comparison reads of the rest of the view. */
+interface View {
+  experiment: ReadonlySignal<Plain | null>;
+  /** The kernel has not yet said that it takes this experiment. */
+  isAsking(): boolean;
+  entries: ReadonlySignal<readonly PastEntry[]>;
+  map: ReadonlySignal<Sweep | null>;
+  lastAnswer: ReadonlySignal<Answer | null>;
+  answers: Answers;
+}
+
+const KEPT = 20;
+/** Milliseconds without an answer after which the panel says that it waits. */
+const PATIENCE = 2500;
+
+export type Compare = ReturnType<typeof createCompare>;
+
+export function createCompare(kernel: Kernel, view: View) {
+  const isOpen = signal(false);
+  const keys = signal({ left: BASE, right: RESULT });
+  /** Answers and failures by what was asked, the newest last. */
+  const got = signal<ReadonlyMap<string, Contrast>>(new Map());
+  const asked = signal<{ id: string; question: string } | null>(null);
+  const isWaiting = signal(false);
+
+  const sides = computed<Side[]>(() =>
+    view.experiment.value ? sidesOf(view.experiment.value, view.entries.value) : [],
+  );
+  const find = (key: string) => sides.value.find((side) => side.key === key);
+  const left = computed(() => find(keys.value.left) ?? find(BASE) ?? null);
+  const right = computed(
+    () => find(keys.value.right) ?? find(RESULT) ?? sides.value[1] ?? find(BASE) ?? null,
+  );
+  const question = computed(() => {
+    const both = [left.value, right.value];
+    return both.some((side) => side === null)
+      ? null
+      : both.map((side) => `${side?.isShared} ${side && keyOf(side.experiment)}`).join("\n");
+  });
+
+  const answered = computed(() =>
+    question.value === null ? null : (got.value.get(question.value) ?? null),
+  );
+  const error = computed(() => answered.value?.error ?? null);
+  const guess = computed(() => {
+    if (!isOpen.value || !left.value || !right.value) return null;
+    const both = [known(left.value, view), known(right.value, view)];
+    return both[0] && both[1] ? preview(both[0], both[1]) : null;
+  });
+  const shown = computed<Contrasted | null>(() => {
+    const found = answered.value;
+    return found && found.error === null ? fromContrast(found) : guess.value;
+  });
+  const label = computed<ContrastLabel>(() => {
+    if (answered.value && error.value === null) return "exact";
+    if (error.value !== null) return "none";
+    if (guess.value) return "preview";
+    return asked.value || view.isAsking() ? "busy" : "none";
+  });
+
+  const prefix = `contrast-${Math.random().toString(36).slice(2, 10)}`;
+  let count = 0;
+  /** What each request was about: an answer that comes late is kept for its own question. */
+  const questions = new Map<string, string>();
+
+  function ask(): void {
+    const [one, other, about] = [left.peek(), right.peek(), question.peek()];
+    if (!one || !other || about === null) return;
+    const id = `${prefix}-${++count}`;
+    questions.set(id, about);
+    if (got.peek().get(about)?.error != null) {
+      got.value = new Map([...got.peek()].filter(([key]) => key !== about));
+    }
+    questions.delete(`${prefix}-${count - 50}`);
+    asked.value = { id, question: about };
+    kernel.send({ id, kind: "compare", left: toWire(one), right: toWire(other) });
+  }
+
+  function keep(contrast: Contrast): void {
+    const about = questions.get(contrast.request);
+    const waits = asked.peek();
+    if (about === undefined) {
+      // Another view's question has taken the place of ours, which the kernel has then dropped.
+      if (waits) ask();
+      return;
+    }
+    const next = new Map(got.peek());
+    next.delete(about);
+    next.set(about, contrast);
+    for (const oldest of [...next.keys()].slice(0, Math.max(0, next.size - KEPT))) {
+      next.delete(oldest);
+    }
+    batch(() => {
+      got.value = next;
+      if (waits?.question === about) asked.value = null;
+    });
+  }
+
+  const stopAsking = effect(() => {
+    const about = question.value;
+    if (!isOpen.value || about === null || view.isAsking()) return;
+    if (asked.peek()?.question !== about && !got.peek().has(about)) ask();
+  });
+  const stopHearing = effect(() => {
+    const contrast = kernel.contrast.value;
+    if (contrast) keep(contrast);
+  });
+  const stopWaiting = effect(() => {
+    isWaiting.value = false;
+    if (asked.value === null) return;
+    const timer = setTimeout(() => {
+      isWaiting.value = true;
+    }, PATIENCE);
+    return () => clearTimeout(timer);
+  });
+  kernel.onReply((reply) => {
+    const about = questions.get(reply.id);
+    if (about === undefined || reply.ok) return;
+    const why = reply.error ?? "The kernel refused the comparison without saying why.";
+    keep({ ...NOTHING, request: reply.id, error: why });
+  });
+
+  return {
+    isOpen,
+    sides,
+    left,
+    right,
+    shown,
+    label,
+    error,
+    isWaiting,
+    toggle(): void {
+      isOpen.value = !isOpen.value;
+    },
+    choose(which: "left" | "right", key: string): void {
+      keys.value = { ...keys.value, [which]: key };
+    },
+    swap(): void {
+      const [one, other] = [left.value?.key, right.value?.key];
+      if (one && other) keys.value = { left: other, right: one };
+    },
+    /** An entry of the strip against what is on the screen. */
+    compareWith(entry: PastEntry): void {
+      batch(() => {
+        keys.value = { left: ofPast(entry), right: RESULT };
+        isOpen.value = true;
+      });
+    },
+    /** Asks once more, after a failure. */
+    again: ask,
+    dispose(): void {
+      for (const stop of [stopAsking, stopHearing, stopWaiting]) stop();
+    },
+  };
+}
+
+const NOTHING: Contrast = {
+  request: "",
+  left: "",
+  right: "",
+  milliseconds: 0,
+  kl: 0,
+  tokens: [],
+  differences: [],
+  verdict: null,
+  error: null,
+};
+
+function fromContrast(contrast: Contrast): Contrasted {
+  return {
+    ...contrast,
+    tokens: contrast.tokens.map(({ token_id, label, probabilities }) => ({
+      id: token_id,
+      label,
+      probabilities,
+    })),
+    differences: contrast.differences.map((row) => ({
+      id: row.token_id,
+      label: row.label,
+      before: row.before,
+      after: row.after,
+      kl: row.kl,
+      rankBefore: row.rank_before,
+      rankAfter: row.rank_after,
+    })),
+  };
+}
+
+type Known = ReadonlyMap<number, { label: string; p: number }>;
+
+/** What the view knows of a side already: a column of an answer, else a tile of the map. */
+function known(side: Side, view: View): Known | null {
+  const last = view.lastAnswer.value;
+  if (last && (side.key === BASE || side.key.startsWith("source:"))) {
+    const name = side.key.slice("source:".length);
+    return column(
+      last,
+      last.runs.findIndex((run) =>
+        side.key === BASE ? run.role === "base" : run.role === "source" && run.name === name,
+      ),
+    );
+  }
+  const kept = view.answers.of(side.experiment);
+  if (kept) {
+    const isLive = side.experiment.slots.some((slot) => !slot.skip);
+    return column(kept, isLive ? kept.runs.length - 1 : 0);
+  }
+  const cell = cellOf(side.experiment, view.map.value);
+  if (!cell) return null;
+  return new Map(cell.top.map((c) => [c.token_id, { label: c.label, p: c.probability }]));
+}
+
+function column(answer: Answer, index: number): Known | null {
+  if (index < 0) return null;
+  return new Map(
+    answer.tokens.map((row) => [
+      row.token_id,
+      { label: row.label, p: row.probabilities[index] ?? 0 },
+    ]),
+  );
+}
+
+function preview(left: Known, right: Known): Contrasted {
+  const labels = new Map<number, string>();
+  for (const [id, { label }] of [...left, ...right]) labels.set(id, label);
+  const tokens = [...labels].map(([id, label]) => ({
+    id,
+    label,
+    probabilities: [left.get(id)?.p ?? null, right.get(id)?.p ?? null],
+  }));
+  const differences: Change[] = [];
+  for (const { id, label, probabilities } of tokens) {
+    const [before, after] = probabilities;
+    if (before == null || after == null) continue;
+    const kl = before > 0 && after > 0 ? after * Math.log(after / before) : 0;
+    differences.push({ id, label, before, after, kl, rankBefore: null, rankAfter: null });
+  }
+  const most = (row: { probabilities: (number | null)[] }) =>
+    Math.max(...row.probabilities.map((p) => p ?? 0));
+  return {
+    tokens: tokens.sort((a, b) => most(b) - most(a)),
+    differences: differences.sort((a, b) => Math.abs(b.kl) - Math.abs(a.kl)).slice(0, 10),
+    kl: null,
+    milliseconds: null,
+    verdict: null,
+  };
+}
