@@ -9,6 +9,8 @@ import type { Answer, Contrast, PastEntry, Map as Sweep, Verdict } from "./wire"
 
 /** What the panel draws. Null is what a preview does not know. */
 export interface Contrasted {
+  left: string;
+  right: string;
   tokens: { id: number; label: string; probabilities: (number | null)[] }[];
   differences: Change[];
   kl: number | null;
@@ -67,10 +69,18 @@ export function createCompare(kernel: Kernel, view: View) {
     const both = [known(left.value, view), known(right.value, view)];
     return both[0] && both[1] ? preview(both[0], both[1]) : null;
   });
-  const shown = computed<Contrasted | null>(() => {
+  const titles = computed(() => ({
+    left: left.value?.title ?? "",
+    right: right.value?.title ?? "",
+  }));
+  const now = computed<Contrasted | null>(() => {
     const found = answered.value;
-    return found && found.error === null ? fromContrast(found) : guess.value;
+    const rest = found && found.error === null ? fromContrast(found) : guess.value;
+    return rest && { ...rest, ...titles.value };
   });
+  /** What stands there while another pair is on its way. */
+  const before = signal<Contrasted | null>(null);
+  const shown = computed(() => now.value ?? before.value);
   const label = computed<ContrastLabel>(() => {
     if (answered.value && error.value === null) return "exact";
     if (error.value !== null) return "none";
@@ -125,6 +135,9 @@ export function createCompare(kernel: Kernel, view: View) {
     const contrast = kernel.contrast.value;
     if (contrast) keep(contrast);
   });
+  const stopShowing = effect(() => {
+    if (now.value) before.value = now.value;
+  });
   const stopWaiting = effect(() => {
     isWaiting.value = false;
     if (asked.value === null) return;
@@ -169,7 +182,7 @@ export function createCompare(kernel: Kernel, view: View) {
     /** Asks once more, after a failure. */
     again: ask,
     dispose(): void {
-      for (const stop of [stopAsking, stopHearing, stopWaiting]) stop();
+      for (const stop of [stopAsking, stopHearing, stopShowing, stopWaiting]) stop();
     },
   };
 }
@@ -186,7 +199,9 @@ const NOTHING: Contrast = {
   error: null,
 };
 
-function fromContrast(contrast: Contrast): Contrasted {
+type Untitled = Omit<Contrasted, "left" | "right">;
+
+function fromContrast(contrast: Contrast): Untitled {
   return {
     ...contrast,
     tokens: contrast.tokens.map(({ token_id, label, probabilities }) => ({
@@ -240,7 +255,7 @@ function column(answer: Answer, index: number): Known | null {
   );
 }
 
-function preview(left: Known, right: Known): Contrasted {
+function preview(left: Known, right: Known): Untitled {
   const labels = new Map<number, string>();
   for (const [id, { label }] of [...left, ...right]) labels.set(id, label);
   const tokens = [...labels].map(([id, label]) => ({

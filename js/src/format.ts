@@ -27,6 +27,12 @@ export function short(value: number, signed: boolean): string {
   return (signed ? sign(value) : value < 0 ? "−" : "") + digits.replace(/^0\./, ".");
 }
 
+/** A signed number with so many decimals; what rounds to nothing has no sign. */
+export function signed(value: number, decimals: number): string {
+  const digits = Math.abs(value).toFixed(decimals);
+  return Number(digits) === 0 ? "0" : sign(value) + digits;
+}
+
 /** Every digit that a double holds, for titles and copying. */
 export function full(value: number): string {
   return String(value);

@@ -1,10 +1,12 @@
 // The screen: header, slots and map, the sentence, tokens and difference, the figure.
 import type { State } from "../state";
 import { Alert } from "./Alert";
+import { ComparePanel } from "./ComparePanel";
 import { DifferencePanel } from "./DifferencePanel";
 import { FigurePanel } from "./FigurePanel";
 import { Header } from "./Header";
 import { Help } from "./Help";
+import { HistoryStrip } from "./HistoryStrip";
 import { MapPanel } from "./MapPanel";
 import { Sentence } from "./Sentence";
 import { SlotsPanel } from "./SlotsPanel";
@@ -31,6 +33,8 @@ export function App({ state }: { state: State }) {
             <SlotsPanel state={state} />
             <MapPanel state={state} />
             <Sentence state={state} />
+            <HistoryStrip state={state} />
+            {state.compare.isOpen.value && <ComparePanel state={state} />}
             <TokensPanel state={state} />
             <DifferencePanel state={state} />
             <FigurePanel state={state} />
@@ -67,6 +71,7 @@ function handleKey(state: State, event: KeyboardEvent): boolean {
   if (event.ctrlKey || event.metaKey || event.altKey) return false;
   if (key === "g") state.group();
   else if (key === "u") state.ungroup();
+  else if (key === "c") state.compare.toggle();
   else if (key === "?") state.isHelpOpen.value = !state.isHelpOpen.value;
   else if (key === "escape" && state.hover.value) state.hover.value = null;
   else return false;

@@ -1,5 +1,5 @@
 // D: what changed from base to the intervened run, token by token, and the verdict on two runs.
-import { full, percent, points, precise, rankMove } from "../format";
+import { full, percent, points, precise, rankMove, signed } from "../format";
 import { divergingBar } from "../geometry";
 import { roundUp } from "../metrics";
 import type { Change } from "../preview";
@@ -12,8 +12,6 @@ const SHORT = 8;
 export function DifferencePanel({ state }: { state: State }) {
   const shown = state.shown.value;
   const rows = (shown?.differences ?? []).slice(0, SHORT);
-  const largest = Math.max(0, ...rows.map((row) => Math.abs(row.after - row.before)));
-  const limit = largest > 0 ? Math.min(1, roundUp(largest)) : 1;
   const after = shown?.runs.at(-1)?.name ?? "intervened";
   const isOld = state.label.value === "busy" || state.label.value === "none";
   const live = state.experiment.value?.slots.filter((slot) => !slot.skip) ?? [];
@@ -27,26 +25,7 @@ export function DifferencePanel({ state }: { state: State }) {
       {rows.length === 0 ? (
         <p class="vene-hint">No live slot: the base’s run is unchanged.</p>
       ) : (
-        <div class="vene-scroll">
-          <table class={`vene-table vene-differences${isOld ? " vene-old" : ""}`}>
-            <thead>
-              <tr>
-                <th scope="col">token</th>
-                <th scope="col" class="vene-bar-head">
-                  <span>−{precise(100 * limit)}</span>
-                  <span>+{precise(100 * limit)}</span>
-                </th>
-                <th scope="col">% before → after</th>
-                <th scope="col">rank</th>
-              </tr>
-            </thead>
-            <tbody>
-              {rows.map((row) => (
-                <Row key={row.id} row={row} limit={limit} />
-              ))}
-            </tbody>
-          </table>
-        </div>
+        <DifferenceTable rows={rows} route="before → after" isOld={isOld} />
       )}
       {isUnjudged && (
         <p class="vene-hint">
@@ -58,7 +37,45 @@ export function DifferencePanel({ state }: { state: State }) {
   );
 }
 
-function Row({ row, limit }: { row: Change; limit: number }) {
+interface TableProps {
+  rows: Change[];
+  /** What the numbers go from and to. */
+  route: string;
+  isOld?: boolean;
+  /** Whether each token's part of the KL divergence has a column. */
+  hasKl?: boolean;
+}
+
+/** Tokens by their part of the KL divergence: the change, both probabilities, the move in rank. */
+export function DifferenceTable({ rows, route, isOld, hasKl = false }: TableProps) {
+  const largest = Math.max(0, ...rows.map((row) => Math.abs(row.after - row.before)));
+  const limit = largest > 0 ? Math.min(1, roundUp(largest)) : 1;
+  return (
+    <div class="vene-scroll">
+      <table class={`vene-table vene-differences${isOld ? " vene-old" : ""}`}>
+        <thead>
+          <tr>
+            <th scope="col">token</th>
+            <th scope="col" class="vene-bar-head">
+              <span>−{precise(100 * limit)}</span>
+              <span>+{precise(100 * limit)}</span>
+            </th>
+            <th scope="col">% {route}</th>
+            {hasKl && <th scope="col">KL part</th>}
+            <th scope="col">rank</th>
+          </tr>
+        </thead>
+        <tbody>
+          {rows.map((row) => (
+            <Row key={row.id} row={row} limit={limit} hasKl={hasKl} />
+          ))}
+        </tbody>
+      </table>
+    </div>
+  );
+}
+
+function Row({ row, limit, hasKl }: { row: Change; limit: number; hasKl: boolean }) {
   const change = row.after - row.before;
   const bar = divergingBar(change, limit);
   const { rankBefore, rankAfter } = row;
@@ -79,6 +96,11 @@ function Row({ row, limit }: { row: Change; limit: number }) {
       <td class="vene-number vene-route">
         {percent(row.before)} <span class="vene-dim">→</span> {percent(row.after)}
       </td>
+      {hasKl && (
+        <td class="vene-number vene-route" title={`${full(row.kl)} nats`}>
+          {signed(row.kl, 3)}
+        </td>
+      )}
       <td class="vene-number vene-rank">
         {rankBefore !== null && rankAfter !== null ? rankMove(rankBefore, rankAfter) : "…"}
       </td>

@@ -80,6 +80,16 @@ export function Header({ state }: { state: State }) {
         >
           <RedoIcon />
         </IconButton>
+        <button
+          type="button"
+          class="vene-button"
+          data-opens="compare"
+          aria-expanded={state.compare.isOpen.value}
+          title="Compare any two runs (C)"
+          onClick={state.compare.toggle}
+        >
+          Compare
+        </button>
         <Status state={state} />
         <IconButton
           name="Clicks and keys"

@@ -8,6 +8,8 @@ const GESTURES = [
   ["L", "slots of the tile’s group share weights, or part"],
   ["1 … 9", "choose a subspace of the slot at the tile"],
   ["G · U", "group all slots · ungroup them"],
+  ["C", "compare any two runs"],
+  ["Click, Shift-click in the history", "go back · compare with the present; F2 names it"],
   ["Ctrl-Z · Ctrl-Y", "undo · redo"],
   ["Double-click a prompt", "edit it; Enter runs it, Escape leaves it"],
   ["Escape", "clear the readout"],

@@ -20,8 +20,10 @@ export function Status({ state }: { state: State }) {
   const label = state.label.value;
   const model = state.scene.value?.model;
   const parts: string[] = [NAMES[label]];
-  if (label === "exact" && state.answer.value) {
-    parts.push(milliseconds(state.answer.value.milliseconds));
+  const exact = state.exact.value;
+  if (label === "exact" && exact) {
+    const isKept = state.pending.value || exact.revision !== state.scene.value?.revision;
+    parts.push(isKept ? `kept from run ${exact.revision}` : milliseconds(exact.milliseconds));
   }
   if (model) parts.push(model.device);
   if (state.isWaiting.value) parts.push("waiting for the kernel");

@@ -94,7 +94,7 @@ interface DotProps {
   reference: number | null;
 }
 
-function DotCell({ role, p, reference }: DotProps) {
+export function DotCell({ role, p, reference }: DotProps) {
   if (p === null) {
     return (
       <td

@@ -29,7 +29,8 @@ export function VerdictStrip({ verdicts, isOld }: { verdicts: Verdict[]; isOld: 
               max |Δ logit| {precise(verdict.max_abs)} · tolerance {precise(verdict.tolerance)} ·{" "}
               {verdict.first_divergence === null
                 ? "never part"
-                : `part at layer ${verdict.first_divergence}`}
+                : `part at layer ${verdict.first_divergence}`}{" "}
+              · {verdict.scope}
             </span>
           </span>
         </div>

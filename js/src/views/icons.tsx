@@ -83,3 +83,9 @@ export const WarningIcon = () => (
     <path d="M8 2.500 14.500 13.500h-13ZM8 6.500v3.500M8 11.800v.1" />
   </Icon>
 );
+
+export const SwapIcon = () => (
+  <Icon>
+    <path d="M4.500 3 2 5.500 4.500 8M2 5.500h11M11.500 8 14 10.500 11.500 13M14 10.500H3" />
+  </Icon>
+);

@@ -1,0 +1,184 @@
+// E: past experiments as small chips. Click goes back, shift-click compares, a name keeps one for good.
+import { useSignal } from "@preact/signals";
+import { useEffect, useRef } from "preact/hooks";
+import { type Plain, positionsOf, toPlain } from "../experiments";
+import { percent } from "../format";
+import { titleOf } from "../history";
+import type { State } from "../state";
+import type { PastEntry } from "../wire";
+import { Glyph, type Mark } from "./Glyph";
+
+export function HistoryStrip({ state }: { state: State }) {
+  const { entries, current, refused } = state.past;
+  const strip = useRef<HTMLDivElement>(null);
+  /** The chip that Tab reaches; null for the one on the screen. */
+  const focused = useSignal<number | null>(null);
+  const naming = useSignal<number | null>(null);
+  const here = current.value?.number ?? null;
+  const count = entries.value.length;
+  useEffect(() => {
+    focused.value = null;
+    reveal(strip.current?.querySelector<HTMLElement>("[aria-current]"));
+  }, [here, count]);
+  if (count === 0) return null;
+
+  const stop = entries.value.some((entry) => entry.number === focused.value)
+    ? focused.value
+    : (here ?? entries.value.at(-1)?.number);
+  const named = entries.value.find((entry) => entry.number === naming.value);
+
+  function go(to: Element | null | undefined): void {
+    if (!(to instanceof HTMLElement)) return;
+    focused.value = Number(to.dataset.number);
+    to.focus();
+    reveal(to);
+  }
+
+  function onKey(event: KeyboardEvent, entry: PastEntry): void {
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    const chip = event.currentTarget as HTMLElement;
+    if (event.key === "Enter" && event.shiftKey) state.compare.compareWith(entry);
+    else if (event.key === "ArrowLeft") go(chip.previousElementSibling);
+    else if (event.key === "ArrowRight") go(chip.nextElementSibling);
+    else if (event.key === "Home") go(chip.parentElement?.firstElementChild);
+    else if (event.key === "End") go(chip.parentElement?.lastElementChild);
+    else if (event.key === "F2") naming.value = entry.number;
+    else return;
+    event.preventDefault();
+    event.stopPropagation();
+  }
+
+  return (
+    <section class="vene-history" aria-label="History">
+      <div class="vene-history-chips" role="toolbar" aria-label="Past experiments" ref={strip}>
+        {entries.value.map((entry) => (
+          <Chip
+            key={entry.number}
+            entry={entry}
+            layers={state.scene.value?.model.layers ?? 1}
+            isCurrent={entry.number === here}
+            isStop={entry.number === stop}
+            onPress={(isCompare) => {
+              focused.value = entry.number;
+              if (isCompare) state.compare.compareWith(entry);
+              else state.commit(toPlain(entry.experiment));
+            }}
+            onName={() => {
+              naming.value = entry.number;
+            }}
+            onKey={(event) => onKey(event, entry)}
+          />
+        ))}
+      </div>
+      <div class="vene-history-tools">
+        {named ? (
+          <EntryName
+            key={named.number}
+            entry={named}
+            onDone={(text) => {
+              naming.value = null;
+              if (text !== null) state.past.name(named, text);
+              go(strip.current?.querySelector(`[data-number="${named.number}"]`));
+            }}
+          />
+        ) : (
+          <button
+            type="button"
+            class="vene-button"
+            disabled={here === null}
+            title="Give the experiment on the screen a name: it then stays in the history (F2)"
+            onClick={() => {
+              naming.value = here;
+            }}
+          >
+            {current.value?.name ? "Rename" : "Name"}
+          </button>
+        )}
+      </div>
+      {refused.value !== null && (
+        <p class="vene-history-refused" role="alert">
+          {refused.value}
+        </p>
+      )}
+    </section>
+  );
+}
+
+interface ChipProps {
+  entry: PastEntry;
+  layers: number;
+  isCurrent: boolean;
+  /** Whether Tab stops here. */
+  isStop: boolean;
+  onPress(isCompare: boolean): void;
+  onName(): void;
+  onKey(event: KeyboardEvent): void;
+}
+
+function Chip({ entry, layers, isCurrent, isStop, onPress, onName, onKey }: ChipProps) {
+  const experiment = toPlain(entry.experiment);
+  const count = experiment.slots.length;
+  const slots = count === 1 ? "1 slot" : `${count || "no"} slots`;
+  const p = `${percent(entry.probability)} %`;
+  return (
+    <button
+      type="button"
+      class="vene-past"
+      data-number={entry.number}
+      aria-current={isCurrent || undefined}
+      aria-label={`${titleOf(entry)}: ${slots}, ${entry.label} ${p}`}
+      title={`${titleOf(entry)} · ${slots} · ${entry.experiment.base}\n${entry.sentence}\nClick goes back, shift-click compares, F2 names it.`}
+      tabIndex={isStop ? 0 : -1}
+      onClick={(event) => onPress(event.shiftKey)}
+      onDblClick={onName}
+      onKeyDown={onKey}
+    >
+      <Glyph layers={layers} tokens={entry.tokens} marks={marksOf(experiment)} />
+      <span class="vene-past-words">
+        {entry.name && <span class="vene-past-name">{entry.name}</span>}
+        <span class="vene-token">{entry.label}</span>
+        {!entry.name && <span class="vene-number vene-dim">{p}</span>}
+      </span>
+    </button>
+  );
+}
+
+function EntryName(props: { entry: PastEntry; onDone(text: string | null): void }) {
+  const field = useRef<HTMLInputElement>(null);
+  useEffect(() => field.current?.select(), []);
+  return (
+    <input
+      ref={field}
+      class="vene-field vene-history-field"
+      type="text"
+      maxLength={80}
+      aria-label={`Name of ${titleOf(props.entry)}`}
+      placeholder="name"
+      spellcheck={false}
+      defaultValue={props.entry.name ?? ""}
+      onKeyDown={(event) => {
+        if (event.key !== "Enter" && event.key !== "Escape") return;
+        event.preventDefault();
+        event.stopPropagation();
+        props.onDone(event.key === "Enter" ? event.currentTarget.value : null);
+      }}
+      onBlur={(event) => props.onDone(event.currentTarget.value)}
+    />
+  );
+}
+
+/** Where the slots act, one mark per position. */
+function marksOf(experiment: Plain): Mark[] {
+  return experiment.slots.flatMap((slot) =>
+    positionsOf(slot).map((position) => ({ layer: slot.layer, position, isOpen: slot.skip })),
+  );
+}
+
+/** Scrolls the strip, and nothing around it, until a chip is in sight. */
+function reveal(chip: HTMLElement | null | undefined): void {
+  const strip = chip?.parentElement;
+  if (!chip || !strip) return;
+  const [start, end] = [chip.offsetLeft - 8, chip.offsetLeft + chip.offsetWidth + 8];
+  if (start < strip.scrollLeft) strip.scrollLeft = start;
+  else if (end > strip.scrollLeft + strip.clientWidth) strip.scrollLeft = end - strip.clientWidth;
+}
