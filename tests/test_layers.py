@@ -30,6 +30,7 @@ ORDER = [
     "comparing",
     "fitting",
     "saving",
+    "scripts",
     "intervenable",
     "explorer",
     "cli",

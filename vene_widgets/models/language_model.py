@@ -41,12 +41,17 @@ class LanguageModel:
         model: the Hugging Face causal language model.
         tokenizer: its tokenizer.
         sites: which components it has, and where (`print(model.sites)`).
+        recipe: source of the call that loads the same model, `load("gpt2", device="cpu")`; None for
+            a user's own one.
         lock: held while a run has hooks on the model, so that a notebook cell and the explorer's
             worker never meet inside it.
     """
 
-    def __init__(self, name: str, model: nn.Module, tokenizer: Any) -> None:
+    def __init__(
+        self, name: str, model: nn.Module, tokenizer: Any, recipe: str | None = None
+    ) -> None:
         self.name = name
+        self.recipe = recipe
         self.model = model
         self.tokenizer = tokenizer
         self.sites = Sites(model)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -58,7 +59,7 @@ def load(
     where = choose_device(device)
     number = choose_dtype(dtype, where)
     folder = _folder(name)
-    name = os.fspath(name)
+    asked, name = name, os.fspath(name)
     if folder is not None and revision is not None:
         raise RequestError(
             f"revision {revision!r} is given, but {name!r} is a folder on this machine; only hub "
@@ -73,7 +74,18 @@ def load(
     model = origin.model(number)
     tokenizer = origin.tokenizer()
     _check_vocabulary(model, tokenizer, special=False)
-    return LanguageModel(name, place(model, where).eval(), tokenizer)
+    recipe = _recipe(asked, device=where, dtype=dtype, revision=revision, cache_dir=cache_dir)
+    return LanguageModel(name, place(model, where).eval(), tokenizer, recipe)
+
+
+def _recipe(name: str | os.PathLike[str], **options: Any) -> str:
+    """The call of `load` that gives this model again, on this kind of device."""
+    text = os.fspath(name)
+    if isinstance(name, os.PathLike) and Path(text).name == text:
+        text = f".{os.sep}{text}"  # a bare word would be a name
+    given = {key: str(value) for key, value in options.items() if value is not None}
+    said = [f"{key}={json.dumps(value.removeprefix('torch.'))}" for key, value in given.items()]
+    return f"load({', '.join([json.dumps(text), *said])})"
 
 
 def wrap(model: nn.Module, tokenizer: Any, name: str | None = None) -> LanguageModel:
