@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from transformers import GPT2Config, GPT2Model, LlamaModel
 
+import vene_widgets as vw
 from vene_widgets import intervenable as face
 from vene_widgets.errors import RequestError
 from vene_widgets.intervenable import (
@@ -913,3 +914,17 @@ def test_the_star_import_gives_every_name():
     names: dict[str, Any] = {}
     exec("from vene_widgets.intervenable import *", names)  # noqa: S102
     assert set(face.__all__) == set(names) - {"__builtins__"}
+
+
+def test_one_source_place_may_be_read_for_two_base_places(tiny_gpt2: vw.LanguageModel) -> None:
+    slot = vw.Slot(layer=1, position=[3, 4], source_position=[2, 2])
+    experiment = vw.Experiment(
+        base="The capital of Spain is", sources="The capital of Italy is", slots=[slot]
+    )
+    machine = IntervenableModel(RepresentationConfig(1, "block_output"), tiny_gpt2.model)
+    base, source = (
+        {"input_ids": torch.tensor([[token.id for token in tiny_gpt2.tokens(text)]])}
+        for text in (experiment.base, experiment.sources["source"])
+    )
+    _, output = machine(base, [source], {"sources->base": ([[[2, 2]]], [[[3, 4]]])})
+    assert torch.equal(output.logits[0], vw.run(tiny_gpt2, experiment).logits)

@@ -114,7 +114,7 @@ def _target(slot: Slot, request: Request) -> Encoding:
 def _paired(slot: Slot, places: locations.Spots, other: Any, run: Encoding) -> list[Place]:
     """The source's places, one for each of the base's."""
     found = locations.spots(
-        other, slot.unit, slot.heads, token_mask(run), f"{slot}, source locations"
+        other, slot.unit, slot.heads, token_mask(run), f"{slot}, source locations", writes=False
     )
     if len(found) not in (1, len(places)):
         raise RequestError(

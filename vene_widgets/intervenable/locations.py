@@ -133,7 +133,9 @@ def read(
     return sources, bases
 
 
-def spots(entry: Any, unit: str, heads: int, mask: Tensor, what: str) -> Spots:
+def spots(
+    entry: Any, unit: str, heads: int, mask: Tensor, what: str, *, writes: bool = True
+) -> Spots:
     """One slot's (head, position) pairs per example.
 
     Args:
@@ -142,9 +144,10 @@ def spots(entry: Any, unit: str, heads: int, mask: Tensor, what: str) -> Spots:
         heads: how many heads the component has.
         mask: `(batch, tokens)`, nonzero where a token is no padding.
         what: whose it is, for messages.
+        writes: whether the places are written to. One may be read for several, never written twice.
 
     Raises:
-        RequestError: out of range, on padding, twice in one example, or a wrong form.
+        RequestError: out of range, on padding, written twice in one example, or a wrong form.
     """
     real = [[i for i, flag in enumerate(row) if flag] for row in mask.tolist()]
     batch, length = len(real), mask.shape[1]
@@ -165,7 +168,7 @@ def spots(entry: Any, unit: str, heads: int, mask: Tensor, what: str) -> Spots:
         found = [_position(p, real[example], length, here) for p in positions]
         chosen = [None if h is None else _head(h, heads, here) for h in some_heads]
         pairs = [(h, p) for h in chosen for p in found]
-        if len(set(pairs)) != len(pairs):
+        if writes and len(set(pairs)) != len(pairs):
             raise RequestError(f"{here} {positions} names a place twice.")
         result.append(pairs)
     return result
