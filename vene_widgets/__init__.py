@@ -19,11 +19,14 @@ if TYPE_CHECKING:
     from vene_widgets.errors import RequestError
     from vene_widgets.experiment import Experiment, Slot
     from vene_widgets.explorer import Explorer, explore
+    from vene_widgets.explorer.controls import controls
+    from vene_widgets.explorer.stories import Step
     from vene_widgets.fitting import Fit, fit_subspace
     from vene_widgets.interventions import register
     from vene_widgets.models import LanguageModel, available, load, wrap
     from vene_widgets.running import Run, make_weights, run
     from vene_widgets.saving import restore, save
+    from vene_widgets.scripts import script
     from vene_widgets.sweeping import Sweep, sweep
 
 __version__ = "0.1.0"
@@ -50,8 +53,11 @@ _HOMES = {
     "Fit": "fitting",
     "save": "saving",
     "restore": "saving",
+    "script": "scripts",
     "explore": "explorer",
     "Explorer": "explorer",
+    "Step": "explorer.stories",
+    "controls": "explorer.controls",
     "frames": "frames",
     "figures": "figures",
 }
@@ -65,11 +71,13 @@ __all__ = [
     "RequestError",
     "Run",
     "Slot",
+    "Step",
     "Sweep",
     "__version__",
     "available",
     "commute",
     "compare",
+    "controls",
     "explore",
     "figures",
     "fit_subspace",
@@ -80,6 +88,7 @@ __all__ = [
     "restore",
     "run",
     "save",
+    "script",
     "sweep",
     "wrap",
 ]
