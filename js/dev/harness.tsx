@@ -1,7 +1,7 @@
 // Mounts the screen on a fake model: ?state=…&layers=…&tokens=…&theme=dark&width=… (see STATES).
 import widget from "../src/index";
 import type { Request } from "../src/kernel";
-import type { Figure, Scene } from "../src/wire";
+import type { Figure, Past, Scene } from "../src/wire";
 import { FakeModel } from "./fake_model";
 import {
   ITALY,
@@ -13,6 +13,7 @@ import {
   spainAndItaly,
   tokens as splitTokens,
 } from "./fixtures";
+import { addPast, makeContrast } from "./past";
 
 const query = new URLSearchParams(location.search);
 const layers = Number(query.get("layers") ?? 6);
@@ -124,6 +125,14 @@ if (state === "error") {
 }
 draw("result");
 
+let past: Past | null = null;
+for (const [n, name] of ["empty", "single", "many", "grouped"].entries()) {
+  if (state !== "grouped" && state !== name) continue;
+  const then = sceneOf({ ...experiment, slots: slots[name] ?? [] }, layers, n, null);
+  past = addPast(past, then, makeAnswer(then));
+}
+model.write({ past: past ?? {} });
+
 model.answer = (request: Request) => {
   setTimeout(() => {
     if (request.kind === "experiment") {
@@ -142,7 +151,9 @@ model.answer = (request: Request) => {
       const now = scene;
       setTimeout(() => {
         if (changed) model.write({ map: makeMap(now) });
+        past = addPast(past, now, makeAnswer(now));
         model.write({
+          past,
           answer: makeAnswer(now),
           status: { busy: null, progress: null, error: null },
         });
@@ -157,6 +168,24 @@ model.answer = (request: Request) => {
       if (request.kind === "sweep") {
         const { component, head = null, source = null } = request;
         model.write({ map: makeMap(scene, 1, { component, head, source }) });
+      }
+      if (request.kind === "name") {
+        const entries = (past?.entries ?? []).map((entry) =>
+          entry.number === request.number ? { ...entry, name: request.name ?? null } : entry,
+        );
+        past = { entries, current: past?.current ?? null };
+        model.write({ past });
+      }
+      if (request.kind === "compare") {
+        const answerOf = (side: typeof request.left) =>
+          makeAnswer(sceneOf(side.experiment, layers, 0, null));
+        const [left, right] = [request.left, request.right];
+        const contrast = makeContrast(
+          request.id,
+          { ...left, answer: answerOf(left) },
+          { ...right, answer: answerOf(right) },
+        );
+        setTimeout(() => model.write({ contrast }), 10 * delay);
       }
       if (request.kind === "figure") draw(request.figure);
     }
