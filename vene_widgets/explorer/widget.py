@@ -58,6 +58,13 @@ def _bundle(name: str) -> str:
     return path.read_text(encoding="utf-8")
 
 
+class _Turn(threading.local):
+    """On whose behalf this thread changes the experiment: a browser's request, a walk."""
+
+    request: str | None = None
+    is_walking: bool = False
+
+
 class Explorer(anywidget.AnyWidget):
     """A live screen for one experiment: prompts, slots, map, distributions, verdict, figure.
 
@@ -95,7 +102,7 @@ class Explorer(anywidget.AnyWidget):
         self._ready = False
         self._model = model
         self._lock = threading.RLock()
-        self._request: str | None = None
+        self._turn = _Turn()
         self._revision = 0
         self._plan: Plan | None = None
         self._result: Result | None = None
@@ -110,7 +117,6 @@ class Explorer(anywidget.AnyWidget):
         self._typed: dict[int, str] = {}
         self._kind = FIGURES[0]
         self._told = stories.Told()
-        self._walking = False
         self._arrival: threading.Thread | None = None
         super().__init__(
             _esm=_bundle("explorer.js"),
@@ -366,15 +372,15 @@ class Explorer(anywidget.AnyWidget):
 
     def _put(self, experiment: Experiment, request: str | None) -> None:
         """Make this the experiment, on behalf of a request of the browser's."""
-        with self._lock:
-            self._request = request
-            try:
-                if experiment == self.experiment:
-                    self._begin()
-                else:
-                    self.experiment = experiment
-            finally:
-                self._request = None
+        # Without the lock: who observes the experiment may wait for its run, which needs it.
+        self._turn.request = request
+        try:
+            if experiment == self.experiment:
+                self._begin()
+            else:
+                self.experiment = experiment
+        finally:
+            self._turn.request = None
 
     # story ---------------------------------------------------------------------------------------
 
@@ -408,13 +414,12 @@ class Explorer(anywidget.AnyWidget):
     def _walk(self, step: int, request: str | None = None) -> None:
         """Go to a step: `step` first, so that who observes the experiment knows where it is."""
         experiment = self._told.experiment(step)
-        with self._lock:
-            self._walking = True
-            try:
-                self.step = step
-            finally:
-                self._walking = False
-            self._put(experiment, request)
+        self._turn.is_walking = True
+        try:
+            self.step = step
+        finally:
+            self._turn.is_walking = False
+        self._put(experiment, request)
 
     @traitlets.validate("step")
     def _check_step(self, proposal: dict[str, Any]) -> int | None:
@@ -425,7 +430,7 @@ class Explorer(anywidget.AnyWidget):
 
     @traitlets.observe("step")
     def _step_changed(self, change: dict[str, Any]) -> None:
-        if change["new"] is not None and not self._walking:
+        if change["new"] is not None and not self._turn.is_walking:
             self._put(self._told.experiment(change["new"]), None)
 
     # experiment -> answer ------------------------------------------------------------------------
@@ -447,7 +452,8 @@ class Explorer(anywidget.AnyWidget):
             before, self._plan = self._plan, plan(self._model, self.experiment)
             self._revision += 1
             revision, checked = self._revision, self._plan
-            self.scene = views.scene(self._model, checked, revision, self._request).model_dump()
+            request = self._turn.request
+            self.scene = views.scene(self._model, checked, revision, request).model_dump()
             self._say(busy="run", progress=None, error=None)
             self._worker.submit("answer", lambda: self._answer(checked, revision))
             if before is None or _prompts(before) != _prompts(checked):
