@@ -76,7 +76,10 @@ export function createCompare(kernel: Kernel, view: View) {
   const now = computed<Contrasted | null>(() => {
     const found = answered.value;
     const rest = found && found.error === null ? fromContrast(found) : guess.value;
-    return rest && { ...rest, ...titles.value };
+    if (!rest) return null;
+    // An entry may have got another name since.
+    const verdict = rest.verdict && { ...rest.verdict, ...titles.value };
+    return { ...rest, ...titles.value, verdict };
   });
   /** What stands there while another pair is on its way. */
   const before = signal<Contrasted | null>(null);

@@ -1,6 +1,6 @@
 // E: past experiments as small chips. Click goes back, shift-click compares, a name keeps one for good.
 import { useSignal } from "@preact/signals";
-import { useEffect, useRef } from "preact/hooks";
+import { useEffect, useLayoutEffect, useRef } from "preact/hooks";
 import { type Plain, positionsOf, toPlain } from "../experiments";
 import { percent } from "../format";
 import { titleOf } from "../history";
@@ -28,7 +28,7 @@ export function HistoryStrip({ state }: { state: State }) {
   const named = entries.value.find((entry) => entry.number === naming.value);
 
   function go(to: Element | null | undefined): void {
-    if (!(to instanceof HTMLElement)) return;
+    if (!isChip(to)) return;
     focused.value = Number(to.dataset.number);
     to.focus();
     reveal(to);
@@ -40,8 +40,8 @@ export function HistoryStrip({ state }: { state: State }) {
     if (event.key === "Enter" && event.shiftKey) state.compare.compareWith(entry);
     else if (event.key === "ArrowLeft") go(chip.previousElementSibling);
     else if (event.key === "ArrowRight") go(chip.nextElementSibling);
-    else if (event.key === "Home") go(chip.parentElement?.firstElementChild);
-    else if (event.key === "End") go(chip.parentElement?.lastElementChild);
+    else if (event.key === "Home") go(chip.parentElement?.querySelector(".vene-past"));
+    else if (event.key === "End") go([...(chip.parentElement?.children ?? [])].findLast(isChip));
     else if (event.key === "F2") naming.value = entry.number;
     else return;
     event.preventDefault();
@@ -69,6 +69,9 @@ export function HistoryStrip({ state }: { state: State }) {
             onKey={(event) => onKey(event, entry)}
           />
         ))}
+        {count < 3 && (
+          <span class="vene-note">Click goes back, shift-click compares with the present.</span>
+        )}
       </div>
       <div class="vene-history-tools">
         {named ? (
@@ -145,7 +148,11 @@ function Chip({ entry, layers, isCurrent, isStop, onPress, onName, onKey }: Chip
 
 function EntryName(props: { entry: PastEntry; onDone(text: string | null): void }) {
   const field = useRef<HTMLInputElement>(null);
-  useEffect(() => field.current?.select(), []);
+  // Before the screen is painted, so that no key goes to the chip.
+  useLayoutEffect(() => {
+    field.current?.focus();
+    field.current?.select();
+  }, []);
   return (
     <input
       ref={field}
@@ -165,6 +172,10 @@ function EntryName(props: { entry: PastEntry; onDone(text: string | null): void 
       onBlur={(event) => props.onDone(event.currentTarget.value)}
     />
   );
+}
+
+function isChip(element: Element | null | undefined): element is HTMLElement {
+  return element?.classList.contains("vene-past") ?? false;
 }
 
 /** Where the slots act, one mark per position. */
