@@ -185,9 +185,8 @@ def _map(
     model: LanguageModel, planned: Plan, memory: Memory, component: str, head: int | None
 ) -> Generator[None, None, wire.Map]:
     """The whole map of a step's prompts, copying from the first source."""
-    experiment = planned.experiment
-    name, source = next(iter(experiment.sources.items()))
-    checked = plan_sweep(model, experiment.base, source, component, head=head)
+    name, source = next(iter(planned.experiment.sources.items()))
+    checked = plan_sweep(model, planned.experiment.base, source, component, head=head)
     yield
     prepared = prepare(checked, memory)
     filling = Filling(prepared, name, 0, {})
