@@ -4,6 +4,7 @@ import type {
   Candidate,
   Cell,
   InterventionInfo,
+  MetricInfo,
   Protocol,
   Scene,
   Map as Sweep,
@@ -60,6 +61,61 @@ const KINDS: InterventionInfo[] = (
   needs_rank: has.includes("needed"),
   takes_rank: has.includes("rank"),
   has_weights: has.includes("weights"),
+}));
+
+/** Metrics as `vene_widgets.metrics` has them. */
+export const METRICS: MetricInfo[] = (
+  [
+    ["probability", "P(t)", "", "P(t) after the change", "amount", 0, 1],
+    ["delta", "ΔP(t)", "", "P(t) after the change − P(t) in the base run", "difference", -1, 1],
+    [
+      "log_ratio",
+      "Δ ln P(t)",
+      "nats",
+      "ln P(t) after the change − ln P(t) in the base run",
+      "difference",
+      null,
+      null,
+    ],
+    [
+      "logit_difference",
+      "logit(t) − logit(u)",
+      "logits",
+      "ln (P(t) / P(u)) after the change",
+      "difference",
+      null,
+      null,
+    ],
+    [
+      "kl",
+      "KL(cell ‖ base)",
+      "nats",
+      "Σ P after · ln (P after / P base) over the vocabulary",
+      "amount",
+      0,
+      null,
+    ],
+    [
+      "rank",
+      "Rank of t",
+      "1 = most likely",
+      "1 + how many tokens are more likely than t",
+      "order",
+      1,
+      null,
+    ],
+  ] as const
+).map(([name, title, unit, formula, scale, low, high]) => ({
+  name,
+  title,
+  unit,
+  formula,
+  about: `What ${name} is for.`,
+  scale,
+  low,
+  high,
+  of_target: name !== "kl",
+  of_pair: name === "logit_difference",
 }));
 
 const kindOf = (slot: { intervention?: string }) =>
@@ -155,6 +211,7 @@ export function sceneOf(
         "head_value_output",
       ],
       interventions: KINDS,
+      metrics: METRICS,
       device: "cpu",
       dtype: "float32",
     },
@@ -196,7 +253,7 @@ function leanAt(
 ): number {
   const depth = (layer + 0.5) / layers;
   const wobble = 0.03 * Math.sin(7 * layer + 3 * position);
-  if (position < first) return 0;
+  if (position < first || (layer === layers - 1 && position < last)) return 0;
   if (position === first) return sigmoid(14 * (0.48 - depth)) + wobble;
   if (position === last) return sigmoid(14 * (depth - 0.5)) + wobble;
   return 0.06 + wobble;
@@ -209,11 +266,12 @@ export function makeMap(scene: Scene, done = 1, choice: Partial<Sweep> = {}): Sw
   const first = scene.base.findIndex((token, i) => token.id !== source[i]?.id);
   const last = scene.base.length - 1;
   const [base, other] = [distribution(0), distribution(1)];
-  const targets = [" Madrid", " Rome"].map((text) => ({
+  const targets = VOCABULARY.map((text) => ({
     token_id: hash(text),
     label: visible(text),
     base: p(base, hash(text)),
     source: p(other, hash(text)),
+    request: null,
   }));
   const cells: Cell[] = [];
   for (let layer = 0; layer < count; layer++) {
@@ -223,18 +281,26 @@ export function makeMap(scene: Scene, done = 1, choice: Partial<Sweep> = {}): Sw
         (sum, c) => sum + c.probability * Math.log(c.probability / p(base, c.token_id)),
         0,
       );
-      const [madrid, rome] = targets.map((target) => p(after, target.token_id)) as [number, number];
+      const probabilities = targets.map((target) => p(after, target.token_id));
+      const [madrid, rome] = probabilities as [number, number];
+      const isCausal = index >= first && layer === count - 1 && index < last;
       cells.push({
         layer,
         position: index,
         source_position: Math.min(index, source.length - 1),
         top: after.slice(0, 10),
-        probabilities: [madrid, rome],
+        probabilities,
+        ranks: targets.map(
+          (target) => after.find((c) => c.token_id === target.token_id)?.rank ?? 999,
+        ),
         kl: Math.max(0, kl),
+        idle: index < first ? "same" : isCausal ? "causal" : null,
         sentence:
           index < first
             ? `Base and source agree up to and including “${scene.base[first - 1]?.text.trim()}”, so the states there are the same and copying changes nothing.`
-            : `Copying “${source[index]?.text.trim()}” into “${scene.base[index]?.text.trim()}” after block ${layer} ${rome > madrid ? "moved the answer from “Madrid” to “Rome”" : "left the answer at “Madrid”"}: “Rome” ${percent(targets[1]?.base ?? 0)} → ${percent(rome)}, “Madrid” ${percent(targets[0]?.base ?? 0)} → ${percent(madrid)}.`,
+            : isCausal
+              ? `Block ${layer} is the last one, and what it makes of “${scene.base[index]?.text.trim()}” reaches no later position: nothing done here can change the answer.`
+              : `Copying “${source[index]?.text.trim()}” into “${scene.base[index]?.text.trim()}” after block ${layer} ${rome > madrid ? "moved the answer from “Madrid” to “Rome”" : "left the answer at “Madrid”"}: “Rome” ${percent(targets[1]?.base ?? 0)} → ${percent(rome)}, “Madrid” ${percent(targets[0]?.base ?? 0)} → ${percent(madrid)}.`,
       });
     }
   }
@@ -253,7 +319,33 @@ export function makeMap(scene: Scene, done = 1, choice: Partial<Sweep> = {}): Sw
     cells: cells.slice(0, kept),
     done: kept,
     total: cells.length,
+    slow: null,
   };
+}
+
+function makeScripts({ experiment }: Scene): Answer["scripts"] {
+  const slots = (experiment.slots ?? []).map(
+    (slot) => `        vw.Slot(layer=${slot.layer}, position=${slot.position}),`,
+  );
+  const text = [
+    "import vene_widgets as vw",
+    "",
+    'model = vw.load("capitals", device="cpu")',
+    "experiment = vw.Experiment(",
+    `    base=${JSON.stringify(experiment.base)},`,
+    "    slots=[",
+    ...slots,
+    "    ],",
+    ")",
+    "run = vw.run(model, experiment)",
+    "logits = run.logits",
+    "",
+  ].join("\n");
+  return [
+    { face: "vene_widgets", text, why: null },
+    { face: "intervenable", text: text.replace("vw.run", "intervenable"), why: null },
+    { face: "pyvene", text: null, why: "slots[0] has strength 0.5, for which pyvene has no word." },
+  ];
 }
 
 export function makeAnswer(scene: Scene): Answer {
@@ -282,6 +374,7 @@ export function makeAnswer(scene: Scene): Answer {
   return {
     revision: scene.revision,
     label: "exact",
+    scripts: makeScripts(scene),
     milliseconds: 38.2,
     runs: columns.map((column, i) => ({
       role: column.role,

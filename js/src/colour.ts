@@ -1,9 +1,12 @@
 // Colour scales that people with any colour vision can read, and the text colour that suits each tile.
 // Interpolation is in OKLab (Björn Ottosson 2020), where equal steps look equal.
 
+import type { MetricInfo } from "./wire";
+
 export type Rgb = readonly [number, number, number];
 export type Theme = "light" | "dark";
-export type Scale = "sequential" | "diverging";
+/** Amounts from 0 up, differences about 0, ranks from the last to the first. */
+export type Scale = MetricInfo["scale"];
 
 /** Blue for more, orange for less: told apart with every common colour vision deficiency. */
 const RAMPS: Record<Theme, { more: string[]; less: string[] }> = {
@@ -17,11 +20,20 @@ const RAMPS: Record<Theme, { more: string[]; less: string[] }> = {
   },
 };
 
-/** Colour of a value: `sequential` from 0 to `limit`, `diverging` from -`limit` to `limit`. */
+/** Place of a value on its scale: 0 to 1, for differences -1 to 1. Ranks count by their logarithm. */
+export function partOf(value: number, limit: number, scale: Scale): number {
+  const part = scale === "order" ? 1 - Math.log(value) / Math.log(limit) : value / limit;
+  const low = scale === "difference" ? -1 : 0;
+  return Math.min(1, Math.max(low, limit > 0 && Number.isFinite(part) ? part : 0));
+}
+
+/** Colour of a value whose scale ends at `limit`. */
 export function colourOf(value: number, limit: number, scale: Scale, theme: Theme): Rgb {
-  const part = Math.min(1, Math.max(-1, limit > 0 ? value / limit : 0));
+  return colourAt(partOf(value, limit, scale), theme);
+}
+
+function colourAt(part: number, theme: Theme): Rgb {
   const ramp = RAMPS[theme];
-  if (scale === "sequential") return along(ramp.more, Math.max(0, part));
   return along(part < 0 ? ramp.less : ramp.more, Math.abs(part));
 }
 
@@ -59,8 +71,7 @@ export function gradient(scale: Scale, theme: Theme): string {
   const steps = 12;
   const stops = Array.from({ length: steps + 1 }, (_, i) => {
     const part = i / steps;
-    const value = scale === "sequential" ? part : 2 * part - 1;
-    return css(colourOf(value, 1, scale, theme));
+    return css(colourAt(scale === "difference" ? 2 * part - 1 : part, theme));
   });
   return `linear-gradient(to right, ${stops.join(", ")})`;
 }

@@ -38,15 +38,19 @@ export function tileSize(width: number, columns: number, rows: number, labels: s
   };
 }
 
-/** A step of the keyboard on the grid. Layers grow upwards, so Up is one layer more. */
-export function move(
-  key: string,
-  at: { layer: number; position: number },
-  layers: number[],
-  positions: number[],
-): { layer: number; position: number } | null {
-  const row = layers.indexOf(at.layer);
-  const column = positions.indexOf(at.position);
+/** A tile, or a header: the whole row of a layer, the whole column of a position. */
+export interface Spot {
+  layer: number | null;
+  position: number | null;
+}
+
+/**
+ * A step of the keyboard on the grid. Layers grow upwards, so Up is one layer more. Left of the
+ * first column stand the rows' headers, below the first layer those of the columns.
+ */
+export function move(key: string, at: Spot, layers: number[], positions: number[]): Spot | null {
+  const row = layers.indexOf(at.layer ?? -1);
+  const column = positions.indexOf(at.position ?? -1);
   const next = {
     ArrowUp: [row + 1, column],
     ArrowDown: [row - 1, column],
@@ -58,11 +62,10 @@ export function move(
     PageDown: [0, column],
   }[key];
   if (!next) return null;
-  const bound = (value: number, size: number) => Math.min(size - 1, Math.max(0, value));
-  return {
-    layer: layers[bound(next[0] as number, layers.length)] ?? at.layer,
-    position: positions[bound(next[1] as number, positions.length)] ?? at.position,
-  };
+  const pick = (list: number[], index: number | undefined) =>
+    list[Math.min(list.length - 1, index ?? -1)] ?? null;
+  const spot = { layer: pick(layers, next[0]), position: pick(positions, next[1]) };
+  return spot.layer === null && spot.position === null ? at : spot;
 }
 
 /** How many items two lists share at their beginning and, beyond that, at their end. */

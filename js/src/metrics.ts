@@ -1,82 +1,76 @@
-// What the map can show: each metric with its name, formula, unit and range.
-import type { Cell, Target } from "./wire";
+// The arithmetic of the map's metrics. What they are called and mean, Python's registry says.
+import { precise, short } from "./format";
+import type { Cell, MetricInfo, Target } from "./wire";
 
-export type MetricName = "p" | "dp" | "dlogp" | "kl";
+export type MetricName = MetricInfo["name"];
 
-export interface Metric {
-  name: MetricName;
-  /** What the menu says. */
-  title: string;
-  /** What a value is called: the title with the token's label in it. */
-  of(label: string): string;
-  formula: string;
-  unit: string;
-  /** Differences are coloured symmetrically about 0, amounts from 0 upwards. */
-  scale: "sequential" | "diverging";
-  needsTarget: boolean;
-  /** A fixed upper limit, or null when it follows the data. */
-  limit: number | null;
-  value(cell: Cell, target: number, targets: Target[]): number;
+/** Which of the map's targets a metric speaks of: the indices of the token t and of the second, u. */
+export interface Aim {
+  target: number;
+  other: number;
 }
 
 /** Least probability told apart from 0 when a logarithm is taken. */
 const TINY = 1e-30;
 
-export const METRICS: Record<MetricName, Metric> = {
-  p: {
-    name: "p",
-    title: "P(token)",
-    of: (label) => `P(${label})`,
-    formula: "P(t) after the swap",
-    unit: "",
-    scale: "sequential",
-    needsTarget: true,
-    limit: 1,
-    value: (cell, target) => cell.probabilities[target] ?? 0,
-  },
-  dp: {
-    name: "dp",
-    title: "ΔP vs base",
-    of: (label) => `ΔP(${label}) vs base`,
-    formula: "P(t) after − P(t) in the base run",
-    unit: "",
-    scale: "diverging",
-    needsTarget: true,
-    limit: null,
-    value: (cell, target, targets) =>
-      (cell.probabilities[target] ?? 0) - (targets[target]?.base ?? 0),
-  },
-  dlogp: {
-    name: "dlogp",
-    title: "Δ log P vs base",
-    of: (label) => `Δ log P(${label}) vs base`,
-    formula: "ln P(t) after − ln P(t) in the base run",
-    unit: "nats",
-    scale: "diverging",
-    needsTarget: true,
-    limit: null,
-    value: (cell, target, targets) =>
-      Math.log(Math.max(cell.probabilities[target] ?? 0, TINY)) -
-      Math.log(Math.max(targets[target]?.base ?? 0, TINY)),
-  },
-  kl: {
-    name: "kl",
-    title: "KL(swap ‖ base)",
-    of: () => "KL(swap ‖ base)",
-    formula: "Σ P after · ln(P after / P base), over the vocabulary",
-    unit: "nats",
-    scale: "sequential",
-    needsTarget: false,
-    limit: null,
-    value: (cell) => cell.kl,
-  },
+const ln = (p: number) => Math.log(Math.max(p, TINY));
+
+type Formula = (cell: Cell, aim: Aim, targets: Target[]) => number | undefined;
+
+const p = (cell: Cell, index: number) => cell.probabilities[index] ?? Number.NaN;
+
+const FORMULAS: Record<MetricName, Formula> = {
+  probability: (cell, { target }) => p(cell, target),
+  delta: (cell, { target }, targets) => p(cell, target) - (targets[target]?.base ?? Number.NaN),
+  log_ratio: (cell, { target }, targets) =>
+    ln(p(cell, target)) - ln(targets[target]?.base ?? Number.NaN),
+  logit_difference: (cell, { target, other }) => ln(p(cell, target)) - ln(p(cell, other)),
+  kl: (cell) => cell.kl,
+  rank: (cell, { target }) => cell.ranks[target],
 };
 
-/** Upper limit of a metric's colour scale: its fixed one, or the largest magnitude rounded up. */
-export function limitOf(metric: Metric, values: number[]): number {
-  if (metric.limit !== null) return metric.limit;
+/** A cell's value, or null where the map does not hold it. */
+export function readingOf(
+  metric: MetricInfo,
+  cell: Cell | undefined,
+  aim: Aim,
+  targets: Target[],
+): number | null {
+  const value = cell && FORMULAS[metric.name]?.(cell, aim, targets);
+  return value === undefined || Number.isNaN(value) ? null : value;
+}
+
+/** A title or formula with the tokens' labels in place of t and u. */
+export function spell(text: string, t = "token", u = "token"): string {
+  return text.replace(/\b[tu]\b/g, (letter) => (letter === "t" ? t : u));
+}
+
+/** A value as a tile has room for it. */
+export function tileText(metric: MetricInfo, value: number): string {
+  if (metric.scale !== "order") return short(value, metric.scale === "difference");
+  return value < 1000 ? String(value) : `${(value / 1000).toFixed(value < 9950 ? 1 : 0)}k`;
+}
+
+/** A value with its unit where that is one: `2.3 nats`, `rank 4` needs none. */
+export function withUnit(metric: MetricInfo, text: string): string {
+  return metric.unit && metric.scale !== "order" ? `${text} ${metric.unit}` : text;
+}
+
+/** The far end of a metric's scale: a fixed one, or the largest magnitude rounded up. */
+export function limitOf(metric: MetricInfo, values: number[]): number {
+  if (metric.scale === "amount" && metric.high !== null) return metric.high;
   const largest = values.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
+  if (metric.scale === "order") return Math.max(10, largest);
   return largest > 1e-9 ? roundUp(largest) : 1;
+}
+
+/** What stands at the two ends of the colour bar. */
+export function endsOf(metric: MetricInfo, limit: number): { low: string; high: string } {
+  const far = precise(limit);
+  if (metric.scale === "order") return { low: far, high: "1" };
+  return metric.scale === "difference"
+    ? { low: `−${far}`, high: `+${far}` }
+    : { low: "0", high: far };
 }
 
 /** The next number of the form 1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8 × 10ⁿ. */

@@ -82,7 +82,11 @@ export function fromCell(cell: Cell, map: Sweep, last: Answer | null): Shown {
   const columns = [base, ...sources.map((name) => known(map, last, "source", name)), swapped];
 
   const labels = new Map<number, string>();
-  for (const { token_id, label } of map.targets) labels.set(token_id, label);
+  // The rows that the exact answer will have: each run's likeliest tokens.
+  for (const role of ["base", "source"] as const) {
+    const likeliest = [...map.targets].sort((a, b) => b[role] - a[role]).slice(0, cell.top.length);
+    for (const { token_id, label } of likeliest) labels.set(token_id, label);
+  }
   for (const { token_id, label } of last?.tokens ?? []) labels.set(token_id, label);
   for (const { token_id, label } of cell.top) labels.set(token_id, label);
   const tokens = [...labels].map(([id, label]) => ({

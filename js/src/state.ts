@@ -1,6 +1,7 @@
 // One view's state: what the kernel said, what this view asked for, and what is to be shown.
 import { batch, computed, effect, type Signal, signal } from "@preact/signals";
 import { createAnswers } from "./answers";
+import { createCode } from "./code";
 import { createCompare } from "./compare";
 import { createDraft } from "./draft";
 import {
@@ -19,8 +20,9 @@ import {
 } from "./experiments";
 import { createPast, empty, type History, redo, step, undo } from "./history";
 import type { Kernel } from "./kernel";
-import type { MetricName } from "./metrics";
+import { createLens } from "./lens";
 import { kindOf, linkGroup, targetOf, toggleSubspace } from "./operators";
+import { paint } from "./paint";
 import { createPairing, createVoice } from "./pairing";
 import { cellOf, fromAnswer, fromCell, type Shown } from "./preview";
 import type { Answer, Figure, Reply, Map as Sweep } from "./wire";
@@ -62,8 +64,6 @@ export function createState(kernel: Kernel) {
   const isWaiting = signal(false);
   const isHelpOpen = signal(false);
   const hover = signal<Tile | null>(null);
-  const metric = signal<MetricName>("p");
-  const target = signal<number | null>(null);
   const wantedSweep: Signal<{ id: string; choice: SweepChoice } | null> = signal(null);
   const wantedFigure: Signal<{ id: string; kind: Figure["kind"] } | null> = signal(null);
   /** First revision known to have the present prompts: maps and answers from before are of others. */
@@ -88,6 +88,7 @@ export function createState(kernel: Kernel) {
     if (!value || !asked || !got || !hasSamePrompts(asked, got)) return null;
     return value.revision >= promptsSince.value ? value : null;
   });
+  const lens = createLens(kernel, { scene, map, answer, hover });
   const sweep = computed<SweepChoice>(() => {
     const sources = Object.keys(experiment.value?.sources ?? {});
     const chosen = wantedSweep.value?.choice ?? map.value ?? kernel.map.value;
@@ -274,6 +275,7 @@ export function createState(kernel: Kernel) {
   }
 
   const past = createPast(kernel, experiment);
+  const code = createCode(answer);
   const compare = createCompare(kernel, {
     ...{ experiment, map, lastAnswer, answers, entries: past.entries },
     isAsking: () => pending.value !== null,
@@ -292,6 +294,7 @@ export function createState(kernel: Kernel) {
     label,
     exact,
     past,
+    code,
     compare,
     isWorking,
     isWaiting,
@@ -300,8 +303,7 @@ export function createState(kernel: Kernel) {
     error,
     isHelpOpen,
     hover,
-    metric,
-    target,
+    lens,
     history,
     pending,
     wantedFigure,
@@ -316,6 +318,10 @@ export function createState(kernel: Kernel) {
     },
     addSlot(tile: Tile): void {
       if (experiment.value) commit(addSlot(experiment.value, place(tile)));
+    },
+    /** Tiles that were painted become slots of one group, in one step of the history. */
+    paintTiles(tiles: Tile[], gesture: Gesture): void {
+      if (experiment.value) commit(paint(experiment.value, tiles.map(place), gesture));
     },
     slotsAt,
     /** Links or parts the slots of the group at a tile; at none, those of the last slot's group. */
@@ -367,11 +373,13 @@ export function createState(kernel: Kernel) {
       refused.value = null;
     },
     dispose(): void {
+      lens.dispose();
       draft.dispose();
       pairing.dispose();
       for (const stop of [stopScene, stopAnswer, stopSweep, stopStatus, stopWaiting, stopFigure])
         stop();
       stopKeeping();
+      code.dispose();
       compare.dispose();
     },
   };

@@ -1,8 +1,18 @@
 import { describe, expect, it } from "vitest";
-import { colourOf, contrast, css, type Rgb, textOn, tileColours } from "../src/colour";
+import { METRICS } from "../dev/fixtures";
+import { colourOf, contrast, css, partOf, type Rgb, textOn, tileColours } from "../src/colour";
 import { milliseconds, percent, points, precise, rankMove, short, site } from "../src/format";
 import { divergingBar, FLOOR, move, onLogAxis, sharedEnds, tileSize } from "../src/geometry";
-import { limitOf, METRICS, roundUp } from "../src/metrics";
+import {
+  endsOf,
+  limitOf,
+  type MetricName,
+  readingOf,
+  roundUp,
+  spell,
+  tileText,
+} from "../src/metrics";
+import type { Cell, MetricInfo } from "../src/wire";
 
 describe("the log axis", () => {
   it("runs from its fixed floor to 1 in equal steps per power of ten", () => {
@@ -31,9 +41,24 @@ describe("steps on the grid", () => {
     expect(move("ArrowUp", at, layers, positions)).toEqual(at);
     expect(move("ArrowDown", at, layers, positions)).toEqual({ layer: 1, position: 1 });
     expect(move("ArrowLeft", at, layers, positions)).toEqual({ layer: 2, position: 0 });
+    expect(move("End", { layer: 0, position: 0 }, layers, positions)?.position).toBe(1);
     expect(move("ArrowRight", at, layers, positions)).toEqual(at);
     expect(move("PageDown", at, layers, positions)).toEqual({ layer: 0, position: 1 });
     expect(move("x", at, layers, positions)).toBeNull();
+  });
+
+  it("reach the headers at the left and below, but no corner", () => {
+    const row = { layer: 1, position: null };
+    const column = { layer: null, position: 1 };
+    expect(move("ArrowLeft", { layer: 1, position: 0 }, layers, positions)).toEqual(row);
+    expect(move("ArrowUp", row, layers, positions)).toEqual({ layer: 2, position: null });
+    expect(move("ArrowRight", row, layers, positions)).toEqual({ layer: 1, position: 0 });
+    expect(move("ArrowDown", { layer: 0, position: 1 }, layers, positions)).toEqual(column);
+    expect(move("ArrowUp", column, layers, positions)).toEqual({ layer: 0, position: 1 });
+    const first = { layer: null, position: 0 };
+    expect(move("ArrowLeft", first, layers, positions)).toEqual(first);
+    const lowest = { layer: 0, position: null };
+    expect(move("ArrowDown", lowest, layers, positions)).toEqual(lowest);
   });
 });
 
@@ -57,7 +82,7 @@ describe("colours", () => {
   const steps = Array.from({ length: 201 }, (_, i) => i / 100 - 1);
   it("leave every number readable: 4.5 to 1 at every value, scale and theme", () => {
     for (const theme of ["light", "dark"] as const) {
-      for (const scale of ["sequential", "diverging"] as const) {
+      for (const scale of ["amount", "difference"] as const) {
         for (const value of steps) {
           const back = colourOf(value, 1, scale, theme);
           const text = textOn(back).match(/\d+/g) ?? [];
@@ -74,7 +99,7 @@ describe("colours", () => {
     ] as const) {
       for (const sign of [1, -1]) {
         const distance = [0, 0.2, 0.4, 0.6, 0.8, 1].map((part) =>
-          contrast(colourOf(sign * part, 1, "diverging", theme), far),
+          contrast(colourOf(sign * part, 1, "difference", theme), far),
         );
         expect(distance).toEqual([...distance].sort((a, b) => b - a));
       }
@@ -82,47 +107,86 @@ describe("colours", () => {
   });
 
   it("are the same at zero on both scales, and bounded by the limit", () => {
-    expect(css(colourOf(0, 1, "diverging", "light"))).toBe(
-      css(colourOf(0, 1, "sequential", "light")),
+    expect(css(colourOf(0, 1, "difference", "light"))).toBe(css(colourOf(0, 1, "amount", "light")));
+    expect(colourOf(7, 1, "amount", "dark")).toEqual(colourOf(1, 1, "amount", "dark"));
+    expect(colourOf(1, 1, "difference", "light")).not.toEqual(
+      colourOf(-1, 1, "difference", "light"),
     );
-    expect(colourOf(7, 1, "sequential", "dark")).toEqual(colourOf(1, 1, "sequential", "dark"));
-    expect(colourOf(1, 1, "diverging", "light")).not.toEqual(colourOf(-1, 1, "diverging", "light"));
-    expect(Object.keys(tileColours(0.3, 1, "sequential"))).toHaveLength(4);
+    expect(Object.keys(tileColours(0.3, 1, "amount"))).toHaveLength(4);
   });
 });
 
 describe("metrics", () => {
-  const cell = {
+  const cell: Cell = {
     layer: 0,
     position: 3,
     source_position: 3,
     top: [],
     probabilities: [0.1, 0.8],
+    ranks: [2, 1],
     kl: 2.5,
+    idle: null,
     sentence: "",
   };
   const targets = [
-    { token_id: 1, label: "a", base: 0.9, source: 0.1 },
-    { token_id: 2, label: "b", base: 0.05, source: 0.9 },
+    { token_id: 1, label: "a", base: 0.9, source: 0.1, request: null },
+    { token_id: 2, label: "b", base: 0.05, source: 0.9, request: null },
   ];
+  const metric = (name: MetricName) => METRICS.find((info) => info.name === name) as MetricInfo;
+  const read = (name: MetricName, target: number, of: Cell | undefined = cell) =>
+    readingOf(metric(name), of, { target, other: 1 - target }, targets);
+
   it("are what their formulas say", () => {
-    expect(METRICS.p.value(cell, 1, targets)).toBe(0.8);
-    expect(METRICS.dp.value(cell, 1, targets)).toBe(0.75);
-    expect(METRICS.dlogp.value(cell, 1, targets)).toBeCloseTo(Math.log(16), 12);
-    expect(METRICS.kl.value(cell, 1, targets)).toBe(2.5);
-    expect(METRICS.dlogp.value({ ...cell, probabilities: [0, 0] }, 0, targets)).toBeGreaterThan(
-      -100,
-    );
+    expect(read("probability", 1)).toBe(0.8);
+    expect(read("delta", 1)).toBe(0.75);
+    expect(read("log_ratio", 1)).toBeCloseTo(Math.log(16), 12);
+    expect(read("logit_difference", 1)).toBeCloseTo(Math.log(8), 12);
+    expect(read("logit_difference", 0)).toBeCloseTo(-Math.log(8), 12);
+    expect(read("kl", 1)).toBe(2.5);
+    expect([read("rank", 0), read("rank", 1)]).toEqual([2, 1]);
+    expect(read("log_ratio", 0, { ...cell, probabilities: [0, 0] })).toBeGreaterThan(-100);
   });
 
-  it("have limits that hold every value", () => {
-    expect(limitOf(METRICS.p, [0.2])).toBe(1);
-    expect(limitOf(METRICS.kl, [])).toBe(1);
+  it("have no value where the map holds none", () => {
+    for (const { name } of METRICS) expect(read(name, 0, undefined)).toBeNull();
+    for (const { name, of_target } of METRICS) {
+      if (of_target) expect(read(name, 5)).toBeNull();
+    }
+  });
+
+  it("name their tokens, also those whose labels hold the letters themselves", () => {
+    expect(spell(metric("logit_difference").title, "u", "t")).toBe("logit(u) − logit(t)");
+    expect(spell(metric("rank").title, "$& a")).toBe("Rank of $& a");
+    expect(spell(metric("kl").title, "x")).toBe("KL(cell ‖ base)");
+  });
+
+  it("have limits that hold every value, and say them", () => {
+    expect(limitOf(metric("probability"), [0.2])).toBe(1);
+    expect(limitOf(metric("kl"), [])).toBe(1);
+    expect(limitOf(metric("rank"), [3, 412])).toBe(412);
     for (const value of [0.0123, 0.4, 0.99, 1, 7.3, 8.1, 123]) {
       expect(roundUp(value)).toBeGreaterThanOrEqual(value);
       expect(roundUp(value)).toBeLessThanOrEqual(value * 1.34);
-      expect(limitOf(METRICS.dp, [-value])).toBe(roundUp(value));
+      expect(limitOf(metric("delta"), [-value])).toBe(roundUp(value));
     }
+    expect(endsOf(metric("delta"), 0.5)).toEqual({ low: "−0.5", high: "+0.5" });
+    expect(endsOf(metric("rank"), 412)).toEqual({ low: "412", high: "1" });
+  });
+
+  it("fit into tiles: ranks as whole numbers", () => {
+    expect([1, 87, 1266, 50256].map((rank) => tileText(metric("rank"), rank))).toEqual([
+      "1",
+      "87",
+      "1.3k",
+      "50k",
+    ]);
+    expect(tileText(metric("delta"), -0.5)).toBe("−.50");
+  });
+
+  it("colour the first rank most, the last least", () => {
+    expect([1, 10, 100].map((rank) => partOf(rank, 100, "order"))).toEqual([1, 0.5, 0]);
+    expect(partOf(-2, 1, "difference")).toBe(-1);
+    expect(partOf(0.3, 0, "amount")).toBe(0);
   });
 });
 

@@ -5,6 +5,7 @@ import { roundUp } from "../metrics";
 import type { Change } from "../preview";
 import type { State } from "../state";
 import { Panel } from "./controls";
+import { TokenButton } from "./TokenButton";
 import { VerdictStrip } from "./VerdictStrip";
 
 const SHORT = 8;
@@ -25,7 +26,7 @@ export function DifferencePanel({ state }: { state: State }) {
       {rows.length === 0 ? (
         <p class="vene-hint">No live slot: the base’s run is unchanged.</p>
       ) : (
-        <DifferenceTable rows={rows} route="before → after" isOld={isOld} />
+        <DifferenceTable rows={rows} route="before → after" isOld={isOld} state={state} />
       )}
       {isUnjudged && (
         <p class="vene-hint">
@@ -44,10 +45,12 @@ interface TableProps {
   isOld?: boolean;
   /** Whether each token's part of the KL divergence has a column. */
   hasKl?: boolean;
+  /** Of a live map: its tokens can be clicked, and the tile pointed at is previewed. */
+  state?: State;
 }
 
 /** Tokens by their part of the KL divergence: the change, both probabilities, the move in rank. */
-export function DifferenceTable({ rows, route, isOld, hasKl = false }: TableProps) {
+export function DifferenceTable({ rows, route, isOld, hasKl = false, state }: TableProps) {
   const largest = Math.max(0, ...rows.map((row) => Math.abs(row.after - row.before)));
   const limit = largest > 0 ? Math.min(1, roundUp(largest)) : 1;
   return (
@@ -67,7 +70,7 @@ export function DifferenceTable({ rows, route, isOld, hasKl = false }: TableProp
         </thead>
         <tbody>
           {rows.map((row) => (
-            <Row key={row.id} row={row} limit={limit} hasKl={hasKl} />
+            <Row key={row.id} row={row} limit={limit} hasKl={hasKl} state={state} />
           ))}
         </tbody>
       </table>
@@ -75,14 +78,28 @@ export function DifferenceTable({ rows, route, isOld, hasKl = false }: TableProp
   );
 }
 
-function Row({ row, limit, hasKl }: { row: Change; limit: number; hasKl: boolean }) {
+interface RowProps {
+  row: Change;
+  limit: number;
+  hasKl: boolean;
+  state: State | undefined;
+}
+
+function Row({ row, limit, hasKl, state }: RowProps) {
   const change = row.after - row.before;
   const bar = divergingBar(change, limit);
+  const about = `KL contribution ${full(row.kl)} nats`;
+  const pointed = state?.lens.ghost.value?.ps.get(row.id);
+  const ghost = pointed === undefined ? null : divergingBar(pointed - row.before, limit);
   const { rankBefore, rankAfter } = row;
   return (
     <tr data-sign={change < 0 ? "less" : "more"}>
-      <th scope="row" title={`id ${row.id} · KL contribution ${full(row.kl)} nats`}>
-        <span class="vene-token">{row.label}</span>
+      <th scope="row" title={`id ${row.id} · ${about}`}>
+        {state ? (
+          <TokenButton state={state} id={row.id} label={row.label} more={about} />
+        ) : (
+          <span class="vene-token">{row.label}</span>
+        )}
       </th>
       <td title={`${full(change)} (${full(row.before)} → ${full(row.after)})`}>
         <span class="vene-bars">
@@ -90,6 +107,15 @@ function Row({ row, limit, hasKl }: { row: Change; limit: number; hasKl: boolean
             class="vene-bar"
             style={{ insetInlineStart: `${100 * bar.start}%`, inlineSize: `${100 * bar.length}%` }}
           />
+          {ghost && (
+            <i
+              class="vene-ghost-bar"
+              style={{
+                insetInlineStart: `${100 * ghost.start}%`,
+                inlineSize: `${100 * ghost.length}%`,
+              }}
+            />
+          )}
           <span class="vene-bar-value vene-number">{points(change)}</span>
         </span>
       </td>

@@ -1,47 +1,52 @@
-// What the map's colours and marks mean, with the limits of the scale.
+// What the map's colours and marks mean: formula, unit, the limits of the scale.
 import { gradient } from "../colour";
 import { precise } from "../format";
-import type { Metric } from "../metrics";
-import type { Target } from "../wire";
+import { endsOf, spell } from "../metrics";
+import type { MetricInfo, Target } from "../wire";
 
 interface Props {
-  metric: Metric;
+  metric: MetricInfo;
   limit: number;
   target: Target | undefined;
-  hasSame: boolean;
+  other: Target | undefined;
+  hasIdle: boolean;
   /** Part of the map that has arrived, 0..1. */
   done: number;
+  /** Why its cells take full forward passes. */
+  slow: string | null;
 }
 
-export function Legend({ metric, limit, target, hasSame, done }: Props) {
-  const low = metric.scale === "diverging" ? `−${precise(limit)}` : "0";
-  const high = `${metric.scale === "diverging" ? "+" : ""}${precise(limit)}`;
-  const unit = metric.unit ? ` ${metric.unit}` : "";
+export function Legend({ metric, limit, target, other, hasIdle, done, slow }: Props) {
+  const { low, high } = endsOf(metric, limit);
   return (
     <div class="vene-legend">
-      <span class="vene-legend-scale" title={metric.formula}>
-        <span>{low}</span>
-        <span
-          class="vene-legend-bar"
-          style={{
-            "--vene-fill-light": gradient(metric.scale, "light"),
-            "--vene-fill-dark": gradient(metric.scale, "dark"),
-          }}
-        />
-        <span>
-          {high}
-          {unit}
+      <span class="vene-legend-item" title={metric.about}>
+        <span class="vene-legend-scale">
+          <span>{low}</span>
+          <span
+            class="vene-legend-bar"
+            style={{
+              "--vene-fill-light": gradient(metric.scale, "light"),
+              "--vene-fill-dark": gradient(metric.scale, "dark"),
+            }}
+          />
+          <span>
+            {high}
+            {metric.unit && ` ${metric.unit}`}
+          </span>
+        </span>
+        <span class="vene-legend-formula">
+          {spell(metric.formula, target?.label, other?.label)}
         </span>
       </span>
-      {metric.needsTarget && target && (
+      {metric.of_target && target && (
         <span class="vene-legend-item" title="Probability of the token in the two plain runs">
-          {target.label}: base {precise(Number(target.base.toPrecision(3)))}, source{" "}
-          {precise(Number(target.source.toPrecision(3)))}
+          {target.label}: base {plain(target.base)}, source {plain(target.source)}
         </span>
       )}
-      {hasSame && (
+      {hasIdle && (
         <span class="vene-legend-item">
-          <i class="vene-swatch vene-tile-same" /> same in both prompts
+          <i class="vene-swatch vene-tile-idle" /> copying cannot matter here
         </span>
       )}
       <span class="vene-legend-item">
@@ -52,6 +57,15 @@ export function Legend({ metric, limit, target, hasSame, done }: Props) {
           {Math.floor(done * 100)} %
         </progress>
       )}
+      {slow !== null && (
+        <span class="vene-legend-item vene-legend-slow">
+          Filled by full forward passes, which is slow: {slow}.
+        </span>
+      )}
     </div>
   );
+}
+
+function plain(p: number): string {
+  return precise(Number(p.toPrecision(3)));
 }

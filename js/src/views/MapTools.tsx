@@ -1,18 +1,17 @@
-// What the map sweeps (component, head, source) and what it shows of it (metric, token).
+// What the map sweeps (component, head, source) and what it shows of it (metric, tokens).
 import { words } from "../format";
-import { METRICS, type MetricName } from "../metrics";
+import type { MetricName } from "../metrics";
 import type { State } from "../state";
 import { Select } from "./controls";
-import { targetOf } from "./MapPanel";
+import { TargetField } from "./TargetField";
 
 export function MapTools({ state }: { state: State }) {
   const scene = state.scene.value;
+  const metric = state.lens.metric.value;
   if (!scene) return null;
   const sweep = state.sweep.value;
   const heads = scene.model.heads[sweep.component];
   const sources = Object.keys(scene.experiment.sources ?? {});
-  const metric = METRICS[state.metric.value];
-  const targets = state.map.value?.targets ?? [];
   return (
     <span class="vene-map-tools">
       <span class="vene-tool-group">
@@ -46,30 +45,27 @@ export function MapTools({ state }: { state: State }) {
           />
         )}
       </span>
-      <span class="vene-tool-group">
-        <Select
-          name="Metric"
-          title={metric.formula}
-          value={metric.name}
-          options={Object.values(METRICS).map(({ name, title }) => ({ value: name, text: title }))}
-          onChoose={(name) => {
-            state.metric.value = name as MetricName;
-          }}
-        />
-        {metric.needsTarget && targets.length > 0 && (
+      {metric && (
+        <span class="vene-tool-group">
           <Select
-            name="Token"
-            value={String(targets[targetOf(state)]?.token_id)}
-            options={targets.map(({ token_id, label }) => ({
-              value: String(token_id),
-              text: label,
+            name="Metric"
+            title={`${metric.formula}\n${metric.about}`}
+            value={metric.name}
+            options={state.lens.metrics.value.map(({ name, title, about }) => ({
+              value: name,
+              text: title,
+              title: about,
             }))}
-            onChoose={(id) => {
-              state.target.value = Number(id);
-            }}
+            onChoose={(name) => state.lens.show(name as MetricName)}
           />
-        )}
-      </span>
+          {metric.of_target && (
+            <TargetField state={state} which="target" letter="t" name="Target token" />
+          )}
+          {metric.of_pair && (
+            <TargetField state={state} which="other" letter="u" name="Second token" />
+          )}
+        </span>
+      )}
     </span>
   );
 }

@@ -1,32 +1,49 @@
 // What the tile under the pointer (or the keyboard) holds: exact value, tokens, and its sentence.
+import { SHORT_WAIT, waitAt } from "../estimate";
 import { full } from "../format";
-import { METRICS } from "../metrics";
+import { readingOf, spell } from "../metrics";
+import { MOST } from "../paint";
 import type { State } from "../state";
-import { targetOf } from "./MapPanel";
 
 export function Readout({ state }: { state: State }) {
+  const { lens } = state;
   const tile = state.hover.value;
   const scene = state.scene.value;
   const map = state.map.value;
-  if (!tile || !scene) {
+  const metric = lens.metric.value;
+  const painted = lens.strokeTiles.value.length;
+  if (painted > 0) {
+    return (
+      <div class="vene-readout" role="status">
+        <p class="vene-readout-value">
+          {painted} {painted === 1 ? "slot" : "slots in one group"}
+          {painted === MOST && ` (${MOST} are the most)`}
+        </p>
+        <p class="vene-readout-sentence">
+          Let go or press Enter to apply, Escape to leave the experiment as it is.
+        </p>
+      </div>
+    );
+  }
+  if (!tile || !scene || !metric) {
     return (
       <div class="vene-readout vene-hint">
         <p>
           {map === null && Object.keys(scene?.sources ?? {}).length === 0
             ? "Add a source prompt to fill the map."
-            : "Point at a tile to read it. Click: this slot alone. Shift: add to the group. Alt: a new group."}
+            : "Point at a tile to read it. Click: this slot alone. Drag: a group. Shift: add to the group. Alt: a new group. P or a click on a header: pin."}
         </p>
       </div>
     );
   }
   const { layer, position } = tile;
-  const cell = map?.cells.find((found) => found.layer === layer && found.position === position);
+  const cell = lens.cellAt(tile);
   const place = state.place(tile);
   const base = scene.base[position];
   const from = scene.sources[place.source ?? ""]?.[place.source_position];
-  const metric = METRICS[state.metric.value];
-  const target = map?.targets[targetOf(state)];
-  const name = metric.of(target?.label ?? "token");
+  const { target, other } = lens.aim.value;
+  const targets = lens.targets.value;
+  const value = readingOf(metric, cell, lens.aim.value, targets);
   return (
     <div class="vene-readout">
       <p class="vene-readout-value">
@@ -41,17 +58,36 @@ export function Readout({ state }: { state: State }) {
             </>
           )}
         </span>
-        {cell && map && (
+        {value !== null && (
           <span class="vene-number">
-            {name} = {full(metric.value(cell, targetOf(state), map.targets))}
-            {metric.unit && ` ${metric.unit}`}
-            {metric.needsTarget && target && <span class="vene-dim"> id {target.token_id}</span>}
+            {spell(metric.title, targets[target]?.label, targets[other]?.label)} = {full(value)}
+            {metric.unit && metric.scale !== "order" && ` ${metric.unit}`}
+            {metric.of_target && (
+              <span class="vene-dim">
+                {" "}
+                id {targets[target]?.token_id}
+                {metric.of_pair && `, ${targets[other]?.token_id}`}
+              </span>
+            )}
           </span>
         )}
       </p>
       <p class="vene-readout-sentence">
         {cell?.sentence ?? "This tile has not been computed yet."}
+        <Wait state={state} layer={layer} />
       </p>
     </div>
+  );
+}
+
+/** How long the exact answer will take, where that is long enough to be worth knowing before. */
+function Wait({ state, layer }: { state: State; layer: number }) {
+  const pass = state.lens.pass.value;
+  const layers = state.scene.value?.model.layers ?? 1;
+  if (pass === null) return null;
+  const wait = waitAt(layer, pass, layers, Boolean(state.map.value?.slow));
+  if (wait <= SHORT_WAIT) return null;
+  return (
+    <span class="vene-readout-wait"> Exact answer: in about {(wait / 1000).toPrecision(2)} s.</span>
   );
 }

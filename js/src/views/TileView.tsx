@@ -1,23 +1,27 @@
 // One tile of the map: its colour, its number, its ring, and all of it in words for screen readers.
 import { Component } from "preact";
 import { tileColours } from "../colour";
-import { precise, short } from "../format";
-import type { Metric } from "../metrics";
+import { precise } from "../format";
+import { tileText } from "../metrics";
 import type { Tile } from "../state";
-import type { Cell, Target } from "../wire";
+import type { Cell, MetricInfo } from "../wire";
 
 export interface TileProps extends Tile {
   label: string;
   cell: Cell | undefined;
-  isSame: boolean;
+  isIdle: boolean;
   value: number | null;
-  metric: Metric;
-  target: Target | undefined;
+  metric: MetricInfo;
+  /** The metric's title with the tokens in it. */
+  title: string;
   limit: number;
   hasNumber: boolean;
   isStop: boolean;
   isChosen: boolean;
   isSkipped: boolean;
+  isPainted: boolean;
+  /** Which pins it is under: `row`, `column`, `cell`, in this order. */
+  pins: string;
   mark: string | null;
   colour: number;
 }
@@ -25,9 +29,9 @@ export interface TileProps extends Tile {
 /** Drawn anew only when one of its own values changed: there may be more than a thousand tiles. */
 export class TileView extends Component<TileProps> {
   override shouldComponentUpdate(next: TileProps): boolean {
-    return (Object.keys(next) as (keyof TileProps)[]).some(
-      (name) => next[name] !== this.props[name],
-    );
+    for (const name in next)
+      if (next[name as keyof TileProps] !== this.props[name as keyof TileProps]) return true;
+    return false;
   }
 
   override render(props: TileProps) {
@@ -35,35 +39,45 @@ export class TileView extends Component<TileProps> {
   }
 }
 
+/** Why a hatched tile is empty, before its cell has arrived to say it more exactly. */
+const AGREE = "Base and source agree up to here, so copying changes nothing.";
+
 function drawTile(props: TileProps) {
-  const { layer, position, label, cell, isSame, value, metric, target, limit } = props;
-  const what = metric.of(target?.label ?? "token");
-  const reading = isSame
-    ? "nothing can change here"
+  const { layer, position, label, cell, isIdle, value, metric, limit } = props;
+  const reason = cell?.sentence ?? AGREE;
+  const reading = isIdle
+    ? reason
     : value === null
       ? "not computed yet"
-      : `${what} ${precise(value)}`;
+      : `${props.title} ${precise(value)}`;
   const chosen = props.isChosen ? `, in the experiment${props.isSkipped ? ", skipped" : ""}` : "";
   const group = props.mark === null ? "" : `, group ${props.mark}`;
-  const reason = cell?.sentence ?? "Base and source agree up to here, so copying changes nothing.";
+  const pinned = props.pins.endsWith("cell") ? ", pinned" : "";
+  const classes = [
+    "vene-tile",
+    isIdle && "vene-tile-idle",
+    value === null && "vene-tile-open",
+    props.isChosen && "vene-tile-chosen",
+    props.isSkipped && "vene-tile-skipped",
+    props.isPainted && "vene-tile-painted",
+  ];
   return (
     // biome-ignore lint/a11y/useSemanticElements: see the grid
     <div
-      class={`vene-tile${isSame ? " vene-tile-same" : ""}${value === null ? " vene-tile-open" : ""}${
-        props.isChosen ? " vene-tile-chosen" : ""
-      }${props.isSkipped ? " vene-tile-skipped" : ""}`}
+      class={classes.filter(Boolean).join(" ")}
       role="gridcell"
       tabIndex={props.isStop ? 0 : -1}
       data-layer={layer}
       data-position={position}
       data-colour={props.colour < 0 ? undefined : props.colour}
+      data-pins={props.pins || undefined}
       aria-selected={props.isChosen}
-      aria-label={`layer ${layer}, position ${position} ${label}, ${reading}${chosen}${group}`}
-      title={isSame ? reason : undefined}
-      style={value === null || isSame ? undefined : tileColours(value, limit, metric.scale)}
+      aria-label={`layer ${layer}, position ${position} ${label}, ${reading}${chosen}${group}${pinned}`}
+      title={isIdle ? reason : undefined}
+      style={value === null || isIdle ? undefined : tileColours(value, limit, metric.scale)}
     >
-      {props.hasNumber && value !== null && !isSame && (
-        <span class="vene-tile-number">{short(value, metric.scale === "diverging")}</span>
+      {props.hasNumber && value !== null && !isIdle && (
+        <span class="vene-tile-number">{tileText(metric, value)}</span>
       )}
       {props.mark !== null && <span class="vene-tile-mark">{props.mark}</span>}
     </div>
