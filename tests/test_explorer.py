@@ -526,3 +526,18 @@ def test_a_replaced_slot_is_told_by_which(make: Make) -> None:
     assert "but slot 2 at the same place" in replaced["words"]
     alone = ask(explorer, **setting(slot(1, 4), slot(0, 3, intervention="zero")))
     assert alone["ok"] and replaced["others_equal"] and replaced["shape"] == [1, 5, 24]
+
+
+def test_the_code_on_the_screen_is_the_explorers_own(make: Make) -> None:
+    explorer = make()
+    ask(explorer, **setting(slot(layer=1, strength=0.5)))
+    explorer.wait()
+    scripts = {s["face"]: s for s in explorer.answer["scripts"]}
+    assert list(scripts) == ["vene_widgets", "intervenable", "pyvene"]
+    assert scripts["vene_widgets"]["text"] == explorer.code() and "strength=0.5" in explorer.code()
+    assert scripts["pyvene"]["text"] is None and "has strength 0.5" in scripts["pyvene"]["why"]
+    names = {"hf_model": explorer.model.model, "tokenizer": explorer.model.tokenizer}
+    exec(explorer.code(), names)  # noqa: S102
+    assert torch.equal(names["logits"], explorer.run.logits)  # type: ignore[arg-type]
+    before = explorer.experiment.replace(slots=())
+    assert "# changed" in explorer.code(since=before)

@@ -370,6 +370,7 @@ export interface Answer {
   verdicts: Verdict[];
   receipts: ReceiptInfo[];
   sentence: string;
+  scripts: Script[];
 }
 /**
  * One column of the tokens panel. `role` is base, source, intervened, ungrouped or grouped.
@@ -442,6 +443,16 @@ export interface ReceiptInfo {
   shape: number[] | null;
   others_equal: boolean;
   words: string;
+}
+/**
+ * Code that gives the result again, in the names of one library.
+ *
+ * `text` is None where those names have no word for something; `why` then says for what.
+ */
+export interface Script {
+  face: "vene_widgets" | "intervenable" | "pyvene";
+  text: string | null;
+  why: string | null;
 }
 /**
  * How two sides compare: exact runs in full. `request` is the id of the `Compare` it answers.

@@ -380,6 +380,17 @@ class ReceiptInfo(Wire):
     words: str
 
 
+class Script(Wire):
+    """Code that gives the result again, in the names of one library.
+
+    `text` is None where those names have no word for something; `why` then says for what.
+    """
+
+    face: Literal["vene_widgets", "intervenable", "pyvene"]
+    text: str | None
+    why: str | None
+
+
 class Answer(Wire):
     """The exact result of one experiment: full runs at batch 1."""
 
@@ -392,6 +403,7 @@ class Answer(Wire):
     verdicts: list[Verdict]
     receipts: list[ReceiptInfo]
     sentence: str
+    scripts: list[Script]
 
 
 class Contrast(Wire):

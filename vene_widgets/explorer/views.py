@@ -16,6 +16,7 @@ from vene_widgets.explorer.receipts import receipts
 from vene_widgets.interventions import INTERVENTIONS, Intervention, Options
 from vene_widgets.metrics import METRICS
 from vene_widgets.planning import Plan, PlannedSlot
+from vene_widgets.scripts import FACES, Face, script
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -156,7 +157,16 @@ def answer(model: LanguageModel, result: Result, checked: Plan, revision: int) -
         verdicts=verdicts(result),
         receipts=receipts(result, checked),
         sentence=sentence(model, result, checked),
+        scripts=[_script(model, checked, face) for face in FACES],
     )
+
+
+def _script(model: LanguageModel, checked: Plan, face: Face) -> wire.Script:
+    """The code of an experiment in one library's names, or why there is none."""
+    try:
+        return wire.Script(face=face, text=script(model, checked, face), why=None)
+    except RequestError as error:
+        return wire.Script(face=face, text=None, why=str(error))
 
 
 def differences(result: Result) -> list[wire.Difference]:

@@ -28,6 +28,7 @@ from vene_widgets.memory import Memory
 from vene_widgets.models import LanguageModel, load
 from vene_widgets.planning import Plan, plan
 from vene_widgets.running import Run
+from vene_widgets.scripts import Face, script
 from vene_widgets.sweeping import SweepPlan, plan_sweep, prepare, row_frame, sweep_layers
 
 if TYPE_CHECKING:
@@ -182,6 +183,15 @@ class Explorer(anywidget.AnyWidget):
         return (
             pd.concat(self._map_frames, ignore_index=True) if self._map_frames else pd.DataFrame()
         )
+
+    def code(self, face: Face = "vene_widgets", *, since: Experiment | None = None) -> str:
+        """The script that gives the result on the screen again (`vene_widgets.script`).
+
+        Args:
+            face: whose names it is written in: `vene_widgets`, `intervenable` or `pyvene`.
+            since: an earlier experiment; lines that have changed since are marked.
+        """
+        return script(self._model, self.experiment, face, since=since)
 
     def figure(self, kind: str | None = None) -> Any:
         """The plotnine figure of what is shown, made in this process: change it, save it.

@@ -6,7 +6,7 @@ from difflib import SequenceMatcher
 from typing import TYPE_CHECKING, Literal
 
 from vene_widgets.errors import choose
-from vene_widgets.planning import plan
+from vene_widgets.planning import Plan, plan
 from vene_widgets.scripts import own, representations
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ MARK = "  # changed"
 
 def script(
     model: LanguageModel,
-    experiment: Experiment,
+    experiment: Experiment | Plan,
     face: Face = "vene_widgets",
     *,
     since: Experiment | None = None,
@@ -40,7 +40,7 @@ def script(
     Args:
         model: from `load`, which the script calls again, or from `wrap`: then the script leaves a
             line for the reader's own model.
-        experiment: what to run.
+        experiment: what to run, or the plan of one that was checked already.
         face: whose names to write it in.
         since: an earlier experiment; lines that differ from its script end in `# changed`.
 
@@ -49,14 +49,14 @@ def script(
             the message says what and where.
     """
     choose(face, FACES, "face")
-    lines = _lines(model, experiment, face)
-    if since is not None and since != experiment:
-        lines = _marked(_lines(model, since, face), lines)
+    checked = experiment if isinstance(experiment, Plan) else plan(model, experiment)
+    lines = _lines(model, checked, face)
+    if since is not None and since != checked.experiment:
+        lines = _marked(_lines(model, plan(model, since), face), lines)
     return "\n".join(lines) + "\n"
 
 
-def _lines(model: LanguageModel, experiment: Experiment, face: Face) -> list[str]:
-    checked = plan(model, experiment)
+def _lines(model: LanguageModel, checked: Plan, face: Face) -> list[str]:
     if face == "vene_widgets":
         return own.lines(model, checked)
     return representations.lines(model, checked, face)

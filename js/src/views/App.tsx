@@ -1,6 +1,7 @@
 // The screen: header, slots and map, the sentence, tokens and difference, the figure.
 import type { State } from "../state";
 import { Alert } from "./Alert";
+import { CodePanel } from "./CodePanel";
 import { ComparePanel } from "./ComparePanel";
 import { DifferencePanel } from "./DifferencePanel";
 import { FigurePanel } from "./FigurePanel";
@@ -37,6 +38,7 @@ export function App({ state }: { state: State }) {
             {state.compare.isOpen.value && <ComparePanel state={state} />}
             <TokensPanel state={state} />
             <DifferencePanel state={state} />
+            {state.code.isOpen.value && <CodePanel state={state} />}
             <FigurePanel state={state} />
           </div>
         </>
@@ -52,6 +54,9 @@ export function App({ state }: { state: State }) {
 
 const FIELDS = "input, select, textarea";
 
+/** Fields in which one types have an undo of their own; sliders and menus have none. */
+const TEXTS = 'input:not([type="range"]), textarea';
+
 /** Keys by which fields and menus are used: the notebook would move its cells with the arrows. */
 function isFieldsOwn(event: KeyboardEvent): boolean {
   const isPlain = !event.ctrlKey && !event.metaKey && !event.altKey;
@@ -61,14 +66,14 @@ function isFieldsOwn(event: KeyboardEvent): boolean {
 /** Keys that mean the same everywhere on the screen; text fields and menus keep theirs. */
 function handleKey(state: State, event: KeyboardEvent): boolean {
   const target = event.target as HTMLElement;
-  if (event.defaultPrevented || target.matches(FIELDS)) return false;
+  if (event.defaultPrevented || target.matches(TEXTS)) return false;
   const key = event.key.toLowerCase();
   if ((event.ctrlKey || event.metaKey) && !event.altKey) {
     if (key === "z") return event.shiftKey ? state.redo() || true : state.undo() || true;
     if (key === "y") return state.redo() || true;
     return false;
   }
-  if (event.ctrlKey || event.metaKey || event.altKey) return false;
+  if (event.ctrlKey || event.metaKey || event.altKey || target.matches(FIELDS)) return false;
   if (key === "g") state.group();
   else if (key === "u") state.ungroup();
   else if (key === "c") state.compare.toggle();

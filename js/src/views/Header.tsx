@@ -1,67 +1,17 @@
 // The prompts, undo and redo, and the status line.
-import { useSignal } from "@preact/signals";
-import { freshSource, setBase, setPrompt } from "../experiments";
 import type { State } from "../state";
 import { IconButton } from "./controls";
-import { PlusIcon, RedoIcon, UndoIcon } from "./icons";
-import { NewPrompt, Prompt } from "./Prompt";
+import { RedoIcon, UndoIcon } from "./icons";
+import { Prompts } from "./Prompts";
 import { Cancel, Status } from "./Status";
 
 export function Header({ state }: { state: State }) {
   const scene = state.scene.value;
   const experiment = state.experiment.value;
-  const isAdding = useSignal(false);
   if (!scene || !experiment) return null;
-  const names = Object.keys(experiment.sources);
-  const base = experiment.base === scene.experiment.base ? scene.base : null;
-  const add = (
-    <button
-      type="button"
-      class="vene-button vene-add-source"
-      title="Add a source prompt"
-      onClick={() => {
-        isAdding.value = true;
-      }}
-    >
-      <PlusIcon /> {names.length === 0 ? "Add a source prompt" : "source"}
-    </button>
-  );
   return (
     <header class="vene-header">
-      <div class="vene-prompts">
-        <Prompt
-          name="base"
-          text={experiment.base}
-          tokens={base}
-          onCommit={(text) => state.commit(setBase(experiment, text))}
-        />
-        {names.map((name, n) => (
-          <Prompt
-            key={name}
-            name={name}
-            isSource
-            text={experiment.sources[name] ?? ""}
-            tokens={
-              experiment.sources[name] === scene.experiment.sources?.[name]
-                ? (scene.sources[name] ?? null)
-                : null
-            }
-            against={base}
-            onCommit={(text) => state.commit(setPrompt(experiment, name, text))}
-          >
-            {n === names.length - 1 && !isAdding.value && add}
-          </Prompt>
-        ))}
-        {names.length === 0 && !isAdding.value && add}
-        {isAdding.value && (
-          <NewPrompt
-            onDone={(text) => {
-              isAdding.value = false;
-              if (text) state.commit(setPrompt(experiment, freshSource(experiment), text));
-            }}
-          />
-        )}
-      </div>
+      <Prompts state={state} scene={scene} experiment={experiment} />
       <div class="vene-header-tools">
         <Cancel state={state} />
         <IconButton
@@ -89,6 +39,16 @@ export function Header({ state }: { state: State }) {
           onClick={state.compare.toggle}
         >
           Compare
+        </button>
+        <button
+          type="button"
+          class="vene-button"
+          data-opens="code"
+          aria-expanded={state.code.isOpen.value}
+          title="The script that gives this result again"
+          onClick={state.code.toggle}
+        >
+          Code
         </button>
         <Status state={state} />
         <IconButton

@@ -1,0 +1,77 @@
+// The code panel: whose names, which lines the last change made, and what it says where it has none.
+import { afterEach, describe, expect, it, vi } from "vitest";
+import { changedLines } from "../src/code";
+import { accept, answer, click, drawn, mount, tile } from "./helpers";
+
+describe("changed lines", () => {
+  it("are those that the earlier script has not got, in order", () => {
+    expect([...changedLines(["a", "b", "c"], ["a", "x", "c", "d"])]).toEqual([1, 3]);
+    expect([...changedLines(["a", "b"], ["b", "a"])]).toHaveLength(1);
+    expect([...changedLines(["a", "b", "c"], ["a", "c"])]).toEqual([]);
+    expect([...changedLines([], ["a"])]).toEqual([0]);
+  });
+});
+
+describe("the panel", () => {
+  let screen: ReturnType<typeof mount>;
+  afterEach(() => {
+    screen?.close();
+    document.body.innerHTML = "";
+    vi.unstubAllGlobals();
+  });
+  const $ = (selector: string) => screen.el.querySelector<HTMLElement>(selector);
+  const lines = () => [...screen.el.querySelectorAll(".vene-code code")];
+
+  async function open(): Promise<void> {
+    screen = mount();
+    click($("[data-opens=code]") as HTMLElement);
+    await drawn();
+  }
+
+  it("is opened by its button, which says whether it is open", async () => {
+    await open();
+    expect($("[data-opens=code]")?.getAttribute("aria-expanded")).toBe("true");
+    expect(lines()[0]?.textContent).toBe("import vene_widgets as vw\n");
+    expect($(".vene-code-changed")).toBeNull();
+    click($("[data-opens=code]") as HTMLElement);
+    await drawn();
+    expect($(".vene-code")).toBeNull();
+  });
+
+  it("marks the line that the last change made, once its answer is there", async () => {
+    await open();
+    click(tile(screen.el, 1, 3));
+    await drawn();
+    expect($(".vene-code-changed")).toBeNull();
+    answer(screen.model, accept(screen.model, 2));
+    await drawn();
+    const marked = [...screen.el.querySelectorAll(".vene-code-changed")];
+    expect(marked.map((line) => line.textContent)).toEqual([
+      "        vw.Slot(layer=1, position=3),\n",
+    ]);
+  });
+
+  it("shows the reason where those names have no word for it", async () => {
+    await open();
+    const select = $('[aria-label="Names of"]') as HTMLSelectElement;
+    select.value = "pyvene";
+    select.dispatchEvent(new Event("change", { bubbles: true }));
+    await drawn();
+    expect($(".vene-code")).toBeNull();
+    expect($(".vene-panel-code .vene-hint")?.textContent).toContain("pyvene has no word");
+  });
+
+  it("copies the script without marks, and says when the browser refuses", async () => {
+    await open();
+    const writeText = vi.fn().mockResolvedValueOnce(undefined).mockRejectedValueOnce(new Error());
+    vi.stubGlobal("navigator", { ...navigator, clipboard: { writeText } });
+    const button = [...screen.el.querySelectorAll("button")].find((b) => b.textContent === "Copy");
+    click(button as HTMLElement);
+    await drawn();
+    expect(writeText.mock.calls[0]?.[0]).toMatch(/^import vene_widgets as vw\n[^#]+$/);
+    expect(button?.textContent).toBe("Copied");
+    click(button as HTMLElement);
+    await drawn();
+    expect(button?.textContent).toBe("The browser refused");
+  });
+});
