@@ -72,6 +72,11 @@ export function createDraft(kernel: Kernel) {
       clearTimeout(timer);
       timer = setTimeout(ask, REST);
     },
+    /** What the kernel has said of this text already. */
+    known(now: string): Split | null {
+      text.value = now;
+      return split.peek()?.text === now ? split.peek() : null;
+    },
     /** Tokens or error of this text; null when the kernel is too busy to say. */
     async settled(now: string): Promise<Split | null> {
       text.value = now;

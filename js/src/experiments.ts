@@ -262,3 +262,21 @@ function inOrder({ base, sources, slots, mode }: Plain): unknown[] {
   ]);
   return [base, mode, Object.entries(sources), rows];
 }
+
+/** Why a group may not be renamed like this; null when it may. An existing name joins the two. */
+export function whyNotGroup(experiment: Plain, from: string, to: string): string | null {
+  if (to.trim() === "") return "A group needs a name.";
+  if (to.length > 80) return "A name has at most 80 characters.";
+  const read = (name: string) => experiment.slots.find((slot) => slot.group === name)?.source;
+  const [mine, other] = [read(from), read(to)];
+  if (to === from || other === undefined || other === mine) return null;
+  return `Group “${to}” reads another source: slots of a group share one source run.`;
+}
+
+export function renameGroup(experiment: Plain, from: string, to: string): Plain {
+  if (whyNotGroup(experiment, from, to) !== null) return experiment;
+  return {
+    ...experiment,
+    slots: experiment.slots.map((slot) => (slot.group === from ? { ...slot, group: to } : slot)),
+  };
+}

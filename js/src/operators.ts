@@ -106,6 +106,19 @@ export function writeSubspace(subspace: string | number[] | null): string {
   return Array.isArray(subspace) ? subspace.join(", ") : (subspace ?? "");
 }
 
+/** Positions as a person writes them: `3`, `3, -1`, a token’s text; nothing is those of the base. */
+export function readPlaces(text: string): Slot["source_position"] {
+  if (text.trim() === "") return null;
+  const parts = text.trim().split(/[\s,]+/);
+  if (!parts.every((part) => /^-?\d+$/.test(part))) return text as never; // the kernel knows texts
+  return parts.length === 1 ? Number(parts[0]) : parts.map(Number);
+}
+
+/** What `readPlaces` reads back. */
+export function writePlaces(places: Slot["source_position"]): string {
+  return Array.isArray(places) ? places.join(", ") : String(places ?? "");
+}
+
 /** Prompts as written, one a line. */
 export function readPrompts(text: string): string[] {
   return text.split("\n").filter((line) => line.trim() !== "");

@@ -13,7 +13,14 @@ export function moveSlot(experiment: Plain, from: number, to: number): Plain {
 export function duplicateSlot(experiment: Plain, index: number): Plain {
   const slot = experiment.slots[index];
   if (!slot) return experiment;
-  return { ...experiment, slots: experiment.slots.toSpliced(index + 1, 0, { ...slot }) };
+  return {
+    ...experiment,
+    slots: [
+      ...experiment.slots.slice(0, index + 1),
+      { ...slot },
+      ...experiment.slots.slice(index + 1),
+    ],
+  };
 }
 
 /** Whether a slot's place in the list counts: another live slot acts at the same site. */

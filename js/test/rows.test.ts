@@ -49,7 +49,8 @@ describe("a slot's row", () => {
     expect(slotsSent()[0]?.strength).toBe(0.5);
     click(named("More of slot 0"));
     await drawn();
-    expect(row(0).textContent).toContain("strength 0.5");
+    expect(named("Strength of slot 0 as a number").value).toBe("0.5");
+    expect(named("Strength of slot 0").title).toContain("new = b + strength");
     await choose("Strength of slot 0", "1");
     expect(named("Strength of slot 0")).toBeNull();
   });

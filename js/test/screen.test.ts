@@ -182,11 +182,13 @@ describe("the slots", () => {
     traits.answer.receipts = traits.answer.receipts.map((receipt) => ({
       ...receipt,
       fired: receipt.index !== 1,
+      idle: receipt.index === 1,
       words: `words ${receipt.index}`,
     }));
     screen = mount(traits);
     expect($('[data-slot="1"]')?.textContent).toContain("words 1");
-    expect($('[data-slot="0"]')?.textContent).not.toContain("words 0");
+    expect($('[data-slot="1"] .vene-slot-warning')).not.toBeNull();
+    expect($('[data-slot="0"] .vene-slot-warning')).toBeNull();
   });
 
   it("change layer and component, with a head just where there are heads", async () => {

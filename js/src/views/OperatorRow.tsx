@@ -1,10 +1,12 @@
 // What a slot's operator can be told: rank, subspace, shared weights, noise, prompts, strength.
+import { useSignal } from "@preact/signals";
 import type { ComponentChildren } from "preact";
 import { changeSlot, type Plain, type Slot } from "../experiments";
 import {
   kindOf,
   link,
   linksOf,
+  readPlaces,
   readPrompts,
   readSubspace,
   setRank,
@@ -12,6 +14,7 @@ import {
   toggleSubspace,
   twinsOf,
   unlink,
+  writePlaces,
   writeSubspace,
 } from "../operators";
 import type { State } from "../state";
@@ -96,28 +99,30 @@ export function OperatorRow({ state, experiment, slot, index, coordinates, isOpe
         </Labelled>
       )}
       {(isOpen || slot.strength !== 1) && (
-        <Labelled text={`strength ${slot.strength}`}>
-          <Slider
-            name={`Strength ${of}`}
-            value={slot.strength}
-            min={0}
-            max={1}
-            step={0.05}
-            onChoose={(strength) => change({ strength })}
-          />
-        </Labelled>
+        <Strength of={of} value={slot.strength} onChoose={(strength) => change({ strength })} />
       )}
       {(kind?.has_weights || slot.link !== null) && (
         <LinkButton state={state} experiment={experiment} slot={slot} index={index} />
       )}
       {slot.intervention === "mean" && (
-        <TextField
-          name={`Prompts ${of}`}
-          value={slot.prompts.join("\n")}
-          title="The mean is taken over these prompts, one a line"
-          isLong
-          onChoose={(text) => change({ prompts: readPrompts(text) })}
-        />
+        <>
+          <Labelled text="mean at">
+            <TextField
+              name={`Positions in the prompts ${of}`}
+              value={writePlaces(slot.source_position)}
+              placeholder="as in the base"
+              title="Where in each prompt the state is read, one number per base position: 3 is the fourth token, -1 the last; empty: the same positions as in the base"
+              onChoose={(text) => change({ source_position: readPlaces(text) })}
+            />
+          </Labelled>
+          <TextField
+            name={`Prompts ${of}`}
+            value={slot.prompts.join("\n")}
+            title="The mean is taken over these prompts, one a line"
+            isLong
+            onChoose={(text) => change({ prompts: readPrompts(text) })}
+          />
+        </>
       )}
     </span>
   );
@@ -159,6 +164,36 @@ function LinkButton({ state, experiment, slot, index }: Omit<Props, "coordinates
         <UnlinkIcon />
       </IconButton>
     </span>
+  );
+}
+
+/** A slider for the way from the base to the intervention, and its number; both are one value. */
+function Strength(props: { of: string; value: number; onChoose(value: number): void }) {
+  const { of, value, onChoose } = props;
+  const held = useSignal<number | null>(null);
+  const title = `strength ${held.value ?? value}: new = b + strength · (intervention − b). At 0 the base’s own state stays, at 1 the intervention is whole, beyond 1 it goes further.`;
+  return (
+    <Labelled text="strength">
+      <Slider
+        name={`Strength ${of}`}
+        value={value}
+        min={0}
+        max={1}
+        step={0.05}
+        title={title}
+        onHold={(now) => {
+          held.value = now;
+        }}
+        onChoose={onChoose}
+      />
+      <NumberField
+        name={`Strength ${of} as a number`}
+        value={held.value ?? value}
+        min={0}
+        step="any"
+        onChoose={(wanted) => wanted !== null && onChoose(wanted)}
+      />
+    </Labelled>
   );
 }
 

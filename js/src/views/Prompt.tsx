@@ -1,125 +1,128 @@
-// One prompt as its tokens; double-click or the pencil makes it a text field.
+// One prompt: its name, its tokens, and the field that takes their place while it is edited.
 import { useSignal } from "@preact/signals";
 import type { ComponentChildren } from "preact";
-import { sharedEnds } from "../geometry";
+import { useLayoutEffect, useRef } from "preact/hooks";
+import type { State } from "../state";
 import type { TokenInfo } from "../wire";
 import { IconButton } from "./controls";
 import { PencilIcon } from "./icons";
+import { NameField } from "./NameField";
+import { PromptField } from "./PromptField";
+import { useEntry } from "./useEntry";
 
 interface PromptProps {
-  name: string;
+  state: State;
+  /** Null for the base. */
+  source: string | null;
   text: string;
   /** Null while the kernel has not split the new text yet. */
   tokens: TokenInfo[] | null;
-  onCommit(text: string): void;
-  isSource?: boolean;
-  /** The base's tokens: those that differ are marked. */
-  against?: TokenInfo[] | null;
-  /** What stands behind the pencil. */
+  /** The base's tokens, for a source. */
+  against: TokenInfo[] | null;
+  /** Token rows differ: those of the base are dropped on, those of a source are carried. */
+  chips(tokens: TokenInfo[]): ComponentChildren;
+  onCommit(text: string, tokens: TokenInfo[] | null): void;
+  /** Sources have names that can be changed. */
+  whyNot?(name: string): string | null;
+  onRename?(name: string): void;
+  /** What stands behind the pencil, and under the row. */
   children?: ComponentChildren;
+  note?: ComponentChildren;
 }
 
-export function Prompt({ name, text, tokens, onCommit, isSource, against, children }: PromptProps) {
-  const isEditing = useSignal(false);
-  const ids = (list: TokenInfo[]) => list.map((token) => token.id);
-  const same = tokens && against ? sharedEnds(ids(tokens), ids(against)) : null;
-  const differs = (index: number) =>
-    same !== null && index >= same.start && index < (tokens?.length ?? 0) - same.end;
-  const label = isSource ? (name === "source" ? "source" : name) : "base";
+export function Prompt(props: PromptProps) {
+  const { state, source, text, tokens, against, note } = props;
+  const label = source ?? "base";
+  const pencil = useRef<HTMLSpanElement>(null);
+  const returns = useRef(false);
+  const entry = useEntry(state, {
+    current: () => {
+      const now = state.experiment.peek();
+      return source === null ? now?.base : now?.sources[source];
+    },
+    commit: props.onCommit,
+  });
+  useLayoutEffect(() => {
+    if (!returns.current || entry.isOpen.peek()) return;
+    returns.current = false;
+    pencil.current?.querySelector("button")?.focus();
+  });
   return (
-    <div class="vene-prompt" data-prompt={name}>
-      <span class="vene-prompt-name" title={isSource ? `source ${name}` : "base"}>
-        {isSource && (
-          <span class="vene-arrow" aria-hidden="true">
-            ⟵
-          </span>
-        )}
-        {label}
-      </span>
-      {isEditing.value ? (
+    <div class="vene-prompt" data-prompt={label}>
+      <PromptName {...props} label={label} />
+      {entry.isOpen.value ? (
         <PromptField
+          state={state}
+          entry={entry}
           name={`Edit ${label}`}
           text={text}
-          onDone={(wanted) => {
-            isEditing.value = false;
-            if (wanted !== null && wanted !== text) onCommit(wanted);
+          tokens={tokens}
+          against={against}
+          onLeave={() => {
+            returns.current = true;
           }}
         />
       ) : (
-        <>
+        <span class="vene-prompt-row">
           {/* biome-ignore lint/a11y/noStaticElementInteractions: the pencil does the same */}
-          <span
-            class="vene-chips"
-            onDblClick={() => {
-              isEditing.value = true;
-            }}
-          >
+          <span onDblClick={entry.open}>
             {tokens ? (
-              tokens.map((token) => (
-                <span
-                  key={token.index}
-                  class={`vene-chip${differs(token.index) ? " vene-chip-differs" : ""}`}
-                  title={`position ${token.index} · id ${token.id}`}
-                >
-                  {token.label}
-                </span>
-              ))
+              props.chips(tokens)
             ) : (
-              <span class="vene-chip vene-old">{text}</span>
+              <span class="vene-chips">
+                <span class="vene-chip vene-old">{text}</span>
+              </span>
             )}
           </span>
-          <IconButton
-            name={`Edit ${label}`}
-            onPress={() => {
-              isEditing.value = true;
-            }}
-          >
-            <PencilIcon />
-          </IconButton>
-          {children}
-        </>
+          <span class="vene-prompt-tools" ref={pencil}>
+            <IconButton name={`Edit ${label}`} onPress={entry.open}>
+              <PencilIcon />
+            </IconButton>
+            {props.children}
+          </span>
+        </span>
       )}
+      {note}
     </div>
   );
 }
 
-/** The field for one more source prompt. */
-export function NewPrompt({ onDone }: { onDone(text: string | null): void }) {
+function PromptName({ source, label, whyNot, onRename }: PromptProps & { label: string }) {
+  const isRenaming = useSignal(false);
+  if (source === null || !onRename || !whyNot) {
+    return (
+      <span class="vene-prompt-name" title="base">
+        {label}
+      </span>
+    );
+  }
+  if (isRenaming.value) {
+    return (
+      <NameField
+        name={`New name of source ${source}`}
+        value={source}
+        whyNot={whyNot}
+        onDone={(name) => {
+          isRenaming.value = false;
+          if (name !== null) onRename(name);
+        }}
+      />
+    );
+  }
   return (
-    <div class="vene-prompt">
-      <span class="vene-prompt-name">new source</span>
-      <PromptField name="New source" text="" onDone={onDone} />
-    </div>
-  );
-}
-
-/** Enter gives the text, Escape and leaving the field give null. */
-function PromptField({
-  name,
-  text,
-  onDone,
-}: {
-  name: string;
-  text: string;
-  onDone(text: string | null): void;
-}) {
-  return (
-    <input
-      class="vene-prompt-field"
-      type="text"
-      aria-label={name}
-      title="Enter runs it, Escape leaves it as it was"
-      spellcheck={false}
-      defaultValue={text}
-      ref={(field) => {
-        if (field && document.activeElement !== field) field.focus();
+    <button
+      type="button"
+      class="vene-prompt-name"
+      aria-label={`Rename source ${source}`}
+      title={`source ${source}: rename`}
+      onClick={() => {
+        isRenaming.value = true;
       }}
-      onKeyDown={(event) => {
-        event.stopPropagation();
-        if (event.key === "Enter") onDone(event.currentTarget.value);
-        else if (event.key === "Escape") onDone(null);
-      }}
-      onBlur={() => onDone(null)}
-    />
+    >
+      <span class="vene-arrow" aria-hidden="true">
+        ⟵
+      </span>
+      {label}
+    </button>
   );
 }

@@ -115,21 +115,26 @@ interface SliderProps extends FieldProps<number> {
   min: number;
   max: number;
   step: number;
+  title?: string;
+  /** The value while it is dragged; null when it is let go. */
+  onHold?(value: number | null): void;
 }
 
-export function Slider({ name, value, min, max, step, onChoose }: SliderProps) {
+export function Slider({ name, value, min, max, step, title, onHold, onChoose }: SliderProps) {
   return (
     <input
       class="vene-slider"
       type="range"
       aria-label={name}
-      title={String(value)}
+      title={title ?? String(value)}
       min={min}
       max={max}
       step={step}
       value={value}
+      onInput={(event) => onHold?.(Number(event.currentTarget.value))}
       onChange={(event) => {
         const wanted = Number(event.currentTarget.value);
+        onHold?.(null);
         if (wanted !== value) onChoose(wanted);
       }}
     />

@@ -84,6 +84,36 @@ export const WarningIcon = () => (
   </Icon>
 );
 
+export const GripIcon = () => (
+  <Icon>
+    <path d="M6 4v.1M6 8v.1M6 12v.1M10 4v.1M10 8v.1M10 12v.1" stroke-width="2" />
+  </Icon>
+);
+
+export const CopyIcon = () => (
+  <Icon>
+    <path d="M6 6h7.500v7.500H6zM3.500 10H2.500V2.500H10v1" />
+  </Icon>
+);
+
+export const CheckIcon = () => (
+  <Icon>
+    <path d="m3 8.500 3.500 3.500L13 4.500" />
+  </Icon>
+);
+
+export const DashIcon = () => (
+  <Icon>
+    <path d="M4 8h8" />
+  </Icon>
+);
+
+export const ChevronIcon = () => (
+  <Icon>
+    <path d="m4.500 6.500 3.500 3.500 3.500-3.500" />
+  </Icon>
+);
+
 export const SwapIcon = () => (
   <Icon>
     <path d="M4.500 3 2 5.500 4.500 8M2 5.500h11M11.500 8 14 10.500 11.500 13M14 10.500H3" />

@@ -1,0 +1,69 @@
+// A row's number, by which it is moved: dragged, or with Alt and the arrows.
+import { useRef } from "preact/hooks";
+import { dropIndex } from "../order";
+import { GripIcon } from "./icons";
+
+interface Props {
+  index: number;
+  count: number;
+  /** Whether another slot acts at the same site, so that the order changes the result. */
+  isOrdered: boolean;
+  /** Where the row would go now; null when nothing is dragged any more. */
+  onDrag(to: number | null): void;
+  onMove(to: number): void;
+}
+
+export function Handle({ index, count, isOrdered, onDrag, onMove }: Props) {
+  const drag = useRef<{ middles: number[]; to: number } | null>(null);
+  const stop = () => {
+    drag.current = null;
+    onDrag(null);
+  };
+  const why = isOrdered
+    ? "the order counts: another slot acts at this site, and the later one sees what the earlier left"
+    : "the order changes nothing here: no other slot acts at this site";
+  return (
+    <button
+      type="button"
+      class="vene-slot-handle"
+      aria-label={`Move slot ${index}`}
+      aria-keyshortcuts="Alt+ArrowUp Alt+ArrowDown"
+      title={`Slot ${index}. Drag, or Alt-Up and Alt-Down; ${why}.`}
+      onPointerDown={(event) => {
+        if (event.button !== 0) return;
+        const rows = [...(event.currentTarget.closest("ol")?.children ?? [])];
+        const middles = rows.map((row) => {
+          const { top, height } = row.getBoundingClientRect();
+          return top + height / 2;
+        });
+        drag.current = { middles, to: index };
+        event.currentTarget.setPointerCapture?.(event.pointerId);
+      }}
+      onPointerMove={(event) => {
+        if (!drag.current) return;
+        const to = dropIndex(event.clientY, index, drag.current.middles);
+        if (to === drag.current.to) return;
+        drag.current.to = to;
+        onDrag(to);
+      }}
+      onPointerUp={() => {
+        const to = drag.current?.to ?? index;
+        stop();
+        if (to !== index) onMove(to);
+      }}
+      onPointerCancel={stop}
+      onKeyDown={(event) => {
+        if (event.key === "Escape" && drag.current) stop();
+        else if (!event.altKey || event.ctrlKey || event.metaKey) return;
+        else if (event.key === "ArrowUp") onMove(Math.max(0, index - 1));
+        else if (event.key === "ArrowDown") onMove(Math.min(count - 1, index + 1));
+        else return;
+        event.preventDefault();
+        event.stopPropagation();
+      }}
+    >
+      <GripIcon />
+      <span class="vene-slot-index">{index}</span>
+    </button>
+  );
+}

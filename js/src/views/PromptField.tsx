@@ -1,0 +1,76 @@
+// The field for a prompt, with the tokens of what is typed beneath it.
+import { useEffect, useRef } from "preact/hooks";
+import type { State } from "../state";
+import type { TokenInfo } from "../wire";
+import { Chip, differing } from "./Chips";
+import type { Entry } from "./useEntry";
+
+interface Props {
+  state: State;
+  entry: Entry;
+  /** Accessible name. */
+  name: string;
+  text: string;
+  tokens: TokenInfo[] | null;
+  /** The base's tokens: those that differ are marked. */
+  against: TokenInfo[] | null;
+  /** Left by a key, so that the focus has to go somewhere. */
+  onLeave(): void;
+}
+
+export function PromptField({ state, entry, name, text, tokens, against, onLeave }: Props) {
+  const { draft } = state;
+  const field = useRef<HTMLInputElement>(null);
+  const first = entry.rejected.peek()?.text ?? text;
+  useEffect(() => {
+    draft.open(first, first === text ? tokens : null);
+    if (first !== text) draft.type(first);
+    field.current?.focus();
+  }, []);
+  const { rejected } = entry;
+  const isRejected = rejected.value !== null && rejected.value.text === draft.text.value;
+  const error = isRejected ? rejected.value?.error : draft.error.value;
+  const shown = draft.tokens.value;
+  const marks = differing(shown, against);
+  return (
+    <span class="vene-prompt-edit">
+      <input
+        ref={field}
+        class="vene-prompt-field"
+        type="text"
+        aria-label={name}
+        aria-invalid={error != null}
+        title="Enter runs it, Escape leaves it as it was"
+        spellcheck={false}
+        defaultValue={first}
+        onInput={(event) => draft.type(event.currentTarget.value)}
+        onKeyDown={(event) => {
+          event.stopPropagation();
+          if (event.key === "Enter") entry.enter(event.currentTarget.value).then(onLeave);
+          else if (event.key === "Escape") {
+            entry.close();
+            onLeave();
+          }
+        }}
+        onBlur={entry.close}
+      />
+      {shown && (
+        <span
+          class={`vene-chips${draft.isOld.value ? " vene-old" : ""}`}
+          role="img"
+          aria-label={`${shown.length} tokens: ${shown.map((token) => token.label).join(" ")}`}
+        >
+          {shown.map((token) => (
+            <Chip key={token.index} token={token} differs={marks(token.index)} />
+          ))}
+          <span class="vene-note">{shown.length === 1 ? "1 token" : `${shown.length} tokens`}</span>
+        </span>
+      )}
+      {error != null && (
+        <span class="vene-field-error" role="alert">
+          {error}
+        </span>
+      )}
+    </span>
+  );
+}
