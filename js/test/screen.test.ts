@@ -222,16 +222,24 @@ describe("a prompt", () => {
     expect($("input.vene-prompt-field")).toBeNull();
   });
 
-  it("that the kernel refuses leaves the good one, with the reason as an alert", async () => {
+  it("that the kernel refuses is open again with the reason, and Escape leaves the good one", async () => {
     screen = mount();
     await edit("bad", "Enter");
     refuse(screen.model, "prompt 'bad' has no tokens");
     await drawn();
     expect($("[role=alert]")?.textContent).toContain("prompt 'bad' has no tokens");
+    const field = await vi.waitFor(() => {
+      const found = $('[data-prompt="base"] input') as HTMLInputElement | null;
+      if (!found) throw new Error("not open again yet");
+      return found;
+    });
+    expect([field.value, field.getAttribute("aria-invalid")]).toEqual(["bad", "true"]);
+    expect(screen.el.querySelectorAll("[role=alert]")).toHaveLength(1);
     expect($('[data-prompt="base"]')?.textContent).toContain("␣Spain");
-    click(named("Dismiss"));
+    press(field, "Escape");
     await drawn();
     expect($("[role=alert]")).toBeNull();
+    expect($('[data-prompt="base"] .vene-chips')?.textContent).toBe("The␣capital␣of␣Spain␣is");
   });
 });
 

@@ -23,7 +23,7 @@ export function PromptField({ state, entry, name, text, tokens, against, onLeave
   const field = useRef<HTMLInputElement>(null);
   const first = entry.rejected.peek()?.text ?? text;
   useEffect(() => {
-    draft.open(first, first === text ? tokens : null);
+    draft.open(text, tokens);
     if (first !== text) draft.type(first);
     field.current?.focus();
   }, []);
