@@ -22,6 +22,7 @@ ORDER = [
     "metrics",
     "frames",
     "theme",
+    "geoms",
     "figures",
     "resuming",
     "memory",
