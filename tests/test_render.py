@@ -73,6 +73,93 @@ def test_the_same_order_is_not_drawn_again(painter: Painter) -> None:
     assert again.delivered == [(first, None)]  # at once, the very same picture
 
 
+class Slow(Painter):
+    """Draws nothing, in a thread as a painter does: each order waits until the test lets it end."""
+
+    def __init__(self) -> None:
+        self.begun: list[str] = []
+        self.may_end = threading.Semaphore(0)
+        super().__init__()
+
+    def _ensure_child(self) -> Any:
+        return None
+
+    def _paint(self, order: Order) -> tuple[Picture | None, str | None]:
+        self.begun.append(order.key)
+        assert self.may_end.acquire(timeout=60)
+        return Picture(order.key.encode(), 1, 1, ""), None
+
+
+@pytest.fixture
+def slow() -> Iterator[Slow]:
+    made = Slow()
+    yield made
+    for _ in range(20):
+        made.may_end.release()
+    made.close()
+
+
+def wait_begun(slow: Slow, count: int) -> None:
+    end = time.monotonic() + 60
+    while len(slow.begun) < count:
+        assert time.monotonic() < end
+        time.sleep(0.005)
+
+
+def test_an_order_that_waits_behind_its_equal_is_not_drawn(slow: Slow) -> None:
+    desk = Desk()
+    for client in ("a", "a", "b"):
+        slow.draw(client, order("equal"), desk.done)
+        wait_begun(slow, 1)
+    slow.may_end.release()
+    desk.wait(3)
+    assert slow.begun == ["equal"]
+    assert len({id(picture) for picture, _ in desk.delivered}) == 1
+
+
+def test_of_many_orders_of_a_client_only_the_latest_is_drawn(slow: Slow) -> None:
+    desk, dropped = Desk(), Desk()
+    slow.draw("a", order("begun"), desk.done)
+    wait_begun(slow, 1)
+    for key in ("second", "third"):
+        slow.draw("a", order(key), dropped.done)
+    slow.draw("a", order("latest"), desk.done)
+    slow.draw("b", order("of another"), desk.done)
+    for _ in range(3):
+        slow.may_end.release()
+    desk.wait(3)
+    assert slow.begun == ["begun", "latest", "of another"] and dropped.delivered == []
+
+
+def test_a_kept_picture_supersedes_what_its_client_waits_for(slow: Slow) -> None:
+    desk, dropped = Desk(), Desk()
+    slow.may_end.release()
+    slow.draw("a", order("kept"), desk.done)
+    desk.wait()
+    slow.draw("b", order("busy"), desk.done)
+    wait_begun(slow, 2)
+    slow.draw("a", order("waiting"), dropped.done)
+    slow.draw("a", order("kept"), desk.done)
+    slow.may_end.release()
+    slow.may_end.release()
+    desk.wait(3)
+    slow.draw("a", order("last"), desk.done)
+    desk.wait(4)
+    assert slow.begun == ["kept", "busy", "last"] and dropped.delivered == []
+
+
+def test_the_picture_that_was_asked_longest_ago_is_forgotten(
+    slow: Slow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vene_widgets.explorer.render.KEPT_PICTURES", 2)
+    desk = Desk()
+    for count, key in enumerate(["one", "two", "one", "three", "one", "two"], 1):
+        slow.may_end.release()
+        slow.draw("a", order(key), desk.done)
+        desk.wait(count)
+    assert slow.begun == ["one", "two", "three", "two"]
+
+
 def test_a_dead_child_is_replaced_and_the_order_drawn(painter: Painter) -> None:
     desk = Desk()
     painter.draw("a", order("before"), desk.done)

@@ -9,6 +9,7 @@ length.
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import pickle
 import struct
@@ -83,7 +84,7 @@ class Painter:
     def draw(self, client: object, order: Order, done: Done) -> None:
         """Queue an order; an older one of the same client that has not begun is dropped."""
         with self._changed:
-            picture = self._pictures.get(order.key)
+            picture = self._recall(order)
             if picture is None and not self._closed:
                 self._orders[client] = (order, done)
                 self._changed.notify_all()
@@ -116,7 +117,9 @@ class Painter:
                     break
                 client = next(iter(self._orders))
                 order, done = self._orders.pop(client)
-            picture, error = self._paint(order)
+                picture, error = self._recall(order), None  # drawn while this one was waiting?
+            if picture is None:
+                picture, error = self._paint(order)
             if self._closed:
                 break
             if picture:
@@ -126,6 +129,13 @@ class Painter:
                         self._pictures.popitem(last=False)
             done(picture, error)
         self._end_child()
+
+    def _recall(self, order: Order) -> Picture | None:
+        """The picture of an equal order, if it is kept. Call it under the lock."""
+        picture = self._pictures.get(order.key)
+        if picture:
+            self._pictures.move_to_end(order.key)
+        return picture
 
     def _paint(self, order: Order) -> tuple[Picture | None, str | None]:
         """Have the child draw; when it died over it, once more in a new one."""
@@ -250,6 +260,10 @@ def _serve() -> None:
     sys.stdout = sys.stderr  # a stray print must not reach the parent as an answer
     import vene_widgets.figures  # noqa: F401  # the slow import, done before the first order
 
+    # What was imported is never garbage, and looking for it there takes longer than a figure does.
+    gc.collect()
+    gc.freeze()
+    gc.disable()
     while True:
         try:
             order = receive(stdin)
@@ -260,6 +274,7 @@ def _serve() -> None:
         except Exception as error:
             answer = f"{type(error).__name__}: {error}"
         send(stdout, answer)
+        gc.collect()  # a figure's objects hold each other; nobody waits just now
 
 
 if __name__ == "__main__":
