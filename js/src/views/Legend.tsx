@@ -20,7 +20,7 @@ export function Legend({ metric, limit, target, other, hasIdle, done, slow }: Pr
   const { low, high } = endsOf(metric, limit);
   return (
     <div class="vene-legend">
-      <span class="vene-legend-item" title={metric.about}>
+      <span class="vene-legend-item vene-legend-metric" title={metric.about}>
         <span class="vene-legend-scale">
           <span>{low}</span>
           <span
@@ -30,10 +30,7 @@ export function Legend({ metric, limit, target, other, hasIdle, done, slow }: Pr
               "--vene-fill-dark": gradient(metric.scale, "dark"),
             }}
           />
-          <span>
-            {high}
-            {metric.unit && ` ${metric.unit}`}
-          </span>
+          <span>{metric.scale === "order" ? metric.unit : `${high} ${metric.unit}`}</span>
         </span>
         <span class="vene-legend-formula">
           {spell(metric.formula, target?.label, other?.label)}

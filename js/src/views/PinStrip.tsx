@@ -86,7 +86,7 @@ function PinnedLine({ state, pin, metric, map, scene }: PinProps<Spot> & { scene
   const other = map.targets[aim.other]?.label;
   const range =
     least && most
-      ? `${precise(least.value)} at ${name(least.i)} to ${precise(most.value)} at ${name(most.i)}`
+      ? `lowest ${brief(least.value)} at ${name(least.i)}, highest ${brief(most.value)} at ${name(most.i)}`
       : "not computed yet";
   return (
     <>
@@ -100,6 +100,11 @@ function PinnedLine({ state, pin, metric, map, scene }: PinProps<Spot> & { scene
       <span class="vene-number vene-dim">{range}</span>
     </>
   );
+}
+
+/** Three digits, for the ends of a line; the tiles themselves have all. */
+function brief(value: number): string {
+  return precise(Number(value.toPrecision(3)));
 }
 
 function nameOf({ layer, position }: Spot, scene: Scene): string {

@@ -122,8 +122,8 @@ function GhostNote({ ghost, shown }: { ghost: Ghost; shown: { id: number }[] }) 
   const best = ghost.top[0];
   return (
     <span class="vene-note vene-ghost-note">
-      <i class="vene-ghost vene-ghost-key" aria-hidden="true" /> preview of the tile pointed at
-      (layer {ghost.layer}, position {ghost.position})
+      <i class="vene-ghost vene-ghost-key" aria-hidden="true" /> preview of layer {ghost.layer},
+      position {ghost.position}
       {missing && missing === best && (
         <>
           : likeliest <span class="vene-token">{missing.label}</span> {percent(missing.probability)}{" "}
