@@ -1,6 +1,6 @@
 // Layer × token, one tile = one intervention. A WAI-ARIA grid: one tab stop, arrows move.
 import { useSignal } from "@preact/signals";
-import { useEffect, useRef } from "preact/hooks";
+import { useLayoutEffect, useRef } from "preact/hooks";
 import { groupsOf, isAt, type Plain, positionsOf } from "../experiments";
 import { move, type Spot, tileSize } from "../geometry";
 import { limitOf, readingOf, spell } from "../metrics";
@@ -219,7 +219,7 @@ export function MapGrid({ state, scene, metric, width }: Props) {
 function useDrag(state: State) {
   const { brush, strokeTiles } = state.lens;
   const held = useRef<AbortController | null>(null);
-  useEffect(
+  useLayoutEffect(
     () => () => {
       held.current?.abort();
       brush.drop();

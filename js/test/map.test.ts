@@ -1,0 +1,473 @@
+// The map's view: metrics and tokens, pins, painting, previews under the pointer.
+import { afterEach, describe, expect, it } from "vitest";
+import { makeAnswer, makeMap, spainAndItaly, tokens } from "../dev/fixtures";
+import { SHORT_WAIT } from "../src/estimate";
+import type { Map as Sweep } from "../src/wire";
+import { accept, answer, click, drawn, mount, press, tile } from "./helpers";
+
+let screen: ReturnType<typeof mount>;
+afterEach(() => {
+  screen?.close();
+  document.body.innerHTML = "";
+});
+
+const $ = (selector: string) => screen.el.querySelector<HTMLElement>(selector);
+const $$ = (selector: string) => [...screen.el.querySelectorAll<HTMLElement>(selector)];
+const named = (name: string) => $(`[aria-label="${name}"]`) as HTMLElement;
+const text = (selector: string) => $(selector)?.textContent ?? "";
+const idOf = (label: string) =>
+  spainAndItaly().map.targets.find((target) => target.label === label)?.token_id as number;
+const at = (layer: number, position: number) => tile(screen.el, layer, position);
+const point = (target: Element, type: string, more: PointerEventInit = {}) =>
+  target.dispatchEvent(
+    new PointerEvent(type, { bubbles: true, cancelable: true, isPrimary: true, ...more }),
+  );
+const hover = async (target: Element) => {
+  point(target, "pointerover");
+  await drawn();
+};
+const choose = async (name: string, value: string) => {
+  const select = named(name) as HTMLSelectElement;
+  select.value = value;
+  select.dispatchEvent(new Event("change", { bubbles: true }));
+  await drawn();
+};
+const experiments = () =>
+  screen.model.sent.flatMap((request) =>
+    request.kind === "experiment" ? [request.experiment] : [],
+  );
+const slots = () =>
+  experiments()
+    .at(-1)
+    ?.slots?.map((slot) => [slot.layer, slot.position, slot.group ?? null]);
+
+describe("the metric", () => {
+  it("is described by the kernel alone, and changes without asking it", async () => {
+    screen = mount();
+    const titles = [...(named("Metric") as HTMLSelectElement).options].map((o) => o.text);
+    expect(titles).toEqual(spainAndItaly().scene.model.metrics.map((metric) => metric.title));
+    for (const { name, title } of spainAndItaly().scene.model.metrics) {
+      await choose("Metric", name);
+      const words = title.replace(/\bt\b/, "␣Rome").replace(/\bu\b/, "␣Madrid");
+      expect(at(1, 3).getAttribute("aria-label")).toContain(`, ${words} `);
+    }
+    expect(screen.model.sent).toEqual([]);
+  });
+
+  it("shows its formula, unit and limits, with the tokens in them", async () => {
+    screen = mount();
+    await choose("Metric", "logit_difference");
+    expect(text(".vene-legend")).toContain("ln (P(␣Rome) / P(␣Madrid)) after the change");
+    expect(text(".vene-legend-scale")).toMatch(/^−\d+\+\d+ logits$/);
+    await choose("Metric", "rank");
+    expect(text(".vene-legend-scale")).toMatch(/^\d+1 = most likely$/);
+    expect(at(1, 3).textContent).toBe("1");
+  });
+
+  it("sets the target against a second token of one's choice", async () => {
+    screen = mount();
+    expect(named("Second token")).toBeNull();
+    await choose("Metric", "logit_difference");
+    await choose("Second token", String(idOf("␣Milan")));
+    await hover(at(1, 3));
+    const cell = spainAndItaly().map.cells.find((c) => c.layer === 1 && c.position === 3);
+    const p = (label: string) =>
+      cell?.probabilities[
+        spainAndItaly().map.targets.findIndex((t) => t.label === label)
+      ] as number;
+    expect(text(".vene-readout")).toContain(
+      `logit(␣Rome) − logit(␣Milan) = ${Math.log(p("␣Rome")) - Math.log(p("␣Milan"))} logits`,
+    );
+  });
+});
+
+describe("the target token", () => {
+  it("is any token of the tokens panel or the difference panel, at a click", async () => {
+    screen = mount();
+    click(at(1, 3));
+    answer(screen.model, accept(screen.model, 2));
+    await drawn();
+    const button = (table: string, label: string) =>
+      $$(`.vene-${table} .vene-token-button`).find((b) => b.textContent === label) as HTMLElement;
+    click(button("tokens", "␣Milan"));
+    await drawn();
+    expect(at(1, 3).getAttribute("aria-label")).toContain("P(␣Milan)");
+    expect(button("tokens", "␣Milan").getAttribute("aria-pressed")).toBe("true");
+    click(button("differences", "␣Madrid"));
+    await drawn();
+    expect(at(1, 3).getAttribute("aria-label")).toContain("P(␣Madrid)");
+    expect(screen.model.sent).toHaveLength(1);
+  });
+
+  it("brings back a metric of tokens when the map shows one of whole distributions", async () => {
+    screen = mount();
+    await choose("Metric", "kl");
+    expect(named("Target token")).toBeNull();
+    click($(".vene-tokens .vene-token-button") as HTMLElement);
+    await drawn();
+    expect(at(1, 3).getAttribute("aria-label")).toContain("P(␣Madrid)");
+  });
+
+  const type = async (value: string) => {
+    await choose("Target token", "type");
+    const field = named("Target token, typed") as HTMLInputElement;
+    field.value = value;
+    field.dispatchEvent(new Event("input", { bubbles: true }));
+    press(field, "Enter");
+    await drawn();
+    return field;
+  };
+
+  it("can be typed as shown or by its id; what the map holds is not asked for", async () => {
+    screen = mount();
+    await type(" Naples");
+    expect(at(1, 3).getAttribute("aria-label")).toContain("P(␣Naples)");
+    await type(String(idOf("␣Milan")));
+    expect(at(1, 3).getAttribute("aria-label")).toContain("P(␣Milan)");
+    expect(screen.model.sent).toEqual([]);
+  });
+
+  it("makes its space visible while it is typed", async () => {
+    screen = mount();
+    await choose("Target token", "type");
+    const field = named("Target token, typed") as HTMLInputElement;
+    expect(document.activeElement).toBe(field);
+    field.value = " Ro";
+    field.dispatchEvent(new Event("input", { bubbles: true }));
+    expect(field.value).toBe("␣Ro");
+    press(field, "Escape");
+    await drawn();
+    expect((named("Target token") as HTMLSelectElement).value).toBe(String(idOf("␣Rome")));
+  });
+
+  it("is asked for once when the map lacks it, and shown when it comes", async () => {
+    screen = mount();
+    await type(" Oslo");
+    const request = screen.model.sent.at(-1);
+    expect(request).toMatchObject({ kind: "follow", token: " Oslo" });
+    expect(screen.model.sent).toHaveLength(1);
+    expect(at(1, 3).getAttribute("aria-label")).toContain("P(␣Rome)");
+    screen.model.reply({ id: request?.id ?? "", ok: true, error: null, tokens: null });
+    const map = spainAndItaly().map;
+    const grown: Sweep = {
+      ...map,
+      targets: [
+        ...map.targets,
+        { token_id: 4242, label: "␣Oslo", base: 0.1, source: 0.2, request: request?.id ?? "" },
+      ],
+      cells: map.cells.map((cell) => ({
+        ...cell,
+        probabilities: [...cell.probabilities, 0.25],
+        ranks: [...cell.ranks, 7],
+      })),
+    };
+    screen.model.write({ map: grown });
+    await drawn();
+    expect(at(1, 3).getAttribute("aria-label")).toContain("P(␣Oslo) 0.25");
+  });
+
+  it("that is no single token is refused at its field", async () => {
+    screen = mount();
+    await type(" Lyon");
+    const id = screen.model.sent.at(-1)?.id ?? "";
+    screen.model.reply({ id, ok: false, error: "is 2 tokens, [' L', 'yon']", tokens: null });
+    await drawn();
+    expect(text(".vene-map-tools [role=alert]")).toContain("[' L', 'yon']");
+    const field = named("Target token, typed") as HTMLInputElement;
+    expect([field.value, field.getAttribute("aria-invalid")]).toEqual(["␣Lyon", "true"]);
+    expect($$("[role=alert]")).toHaveLength(1);
+    press(field, "Escape");
+    await drawn();
+    expect($("[role=alert]")).toBeNull();
+    expect(at(1, 3).getAttribute("aria-label")).toContain("P(␣Rome)");
+  });
+});
+
+describe("tiles that cannot matter", () => {
+  it("are hatched and say why, on hover and to screen readers", async () => {
+    screen = mount();
+    for (const [layer, position, why] of [
+      [2, 0, "agree up to and including"],
+      [5, 3, "reaches no later position"],
+    ] as const) {
+      expect(at(layer, position).className).toContain("vene-tile-idle");
+      expect(at(layer, position).title).toContain(why);
+      expect(at(layer, position).getAttribute("aria-label")).toContain(why);
+      await hover(at(layer, position));
+      expect(text(".vene-readout-sentence")).toContain(why);
+    }
+    expect(at(5, 4).className).not.toContain("vene-tile-idle");
+    expect(at(4, 3).className).not.toContain("vene-tile-idle");
+  });
+
+  it("are known before their cells come, by equal positions alone", () => {
+    const traits = spainAndItaly();
+    const empty = { ...traits.map, cells: [], done: 0 };
+    screen = mount({ map: empty });
+    expect(at(2, 0).className).toContain("vene-tile-idle");
+    expect(at(5, 3).className).not.toContain("vene-tile-idle");
+    screen.close();
+    screen = mount({ map: { ...empty, source_positions: [1, 1, 2, 3, 4] } });
+    expect(at(2, 0).className).not.toContain("vene-tile-idle");
+    expect(at(2, 1).className).toContain("vene-tile-idle");
+  });
+});
+
+describe("pins", () => {
+  const pinned = () =>
+    $$(".vene-pin").map((pin) => pin.querySelector(".vene-pin-name")?.textContent);
+
+  it("come by P on tiles and by a click or P on headers, live together, and go again", async () => {
+    screen = mount();
+    at(1, 3).focus();
+    press(at(1, 3), "p");
+    await drawn();
+    click(named("Pin layer 2"));
+    press(named("Pin position 4: ␣is"), "p");
+    await drawn();
+    expect(pinned()).toEqual(["layer 1 · 3 ␣Spain", "layer 2", "4 ␣is"]);
+    expect(at(1, 3).dataset.pins).toBe("cell");
+    expect(at(2, 4).dataset.pins).toBe("row column");
+    expect(at(1, 3).getAttribute("aria-label")).toMatch(/, pinned$/);
+    expect(named("Pin layer 2").getAttribute("aria-pressed")).toBe("true");
+    press(at(1, 3), "P");
+    click(named("Unpin layer 2"));
+    click(named("Pin position 4: ␣is"));
+    await drawn();
+    expect(pinned()).toEqual([]);
+    expect(at(2, 4).dataset.pins).toBeUndefined();
+    expect(screen.model.sent).toEqual([]);
+  });
+
+  it("are reached by the arrows: headers are the grid's edge", async () => {
+    screen = mount();
+    at(1, 0).focus();
+    press(at(1, 0), "ArrowLeft");
+    await drawn();
+    expect(document.activeElement).toBe(named("Pin layer 1"));
+    expect($$('[role=grid] [tabindex="0"]')).toEqual([document.activeElement]);
+    expect(press(named("Pin layer 1"), "Enter").defaultPrevented).toBe(false);
+    press(named("Pin layer 1"), "ArrowRight");
+    await drawn();
+    expect(document.activeElement).toBe(at(1, 0));
+  });
+
+  it("keep a tile's value beside the one pointed at", async () => {
+    screen = mount();
+    press(at(1, 3), "p");
+    await hover(at(1, 4));
+    const rome = spainAndItaly().map.targets.findIndex((t) => t.label === "␣Rome");
+    const value = (layer: number, position: number) =>
+      spainAndItaly().map.cells.find((c) => c.layer === layer && c.position === position)
+        ?.probabilities[rome] as number;
+    const shown = $$(".vene-pin .vene-number").map((number) => number.title);
+    expect(shown[0]).toBe(String(value(1, 3)));
+    expect($(".vene-pin .vene-dim")?.title).toBe(String(value(1, 4) - value(1, 3)));
+  });
+
+  it("draw a row or column as a line that says its ends, and mark the tile pointed at", async () => {
+    screen = mount();
+    click(named("Pin position 3: ␣Spain ⟵ ␣Italy"));
+    await hover(at(2, 3));
+    const line = $(".vene-profile") as HTMLElement;
+    expect(line.getAttribute("aria-label")).toMatch(
+      /^P\(␣Rome\) along 3 ␣Spain: lowest .* at layer 5, highest 0\.97\d* at layer \d$/,
+    );
+    expect(
+      line.querySelector("path.vene-profile-line")?.getAttribute("d")?.split("L"),
+    ).toHaveLength(6);
+    expect($$(".vene-profile-here")).toHaveLength(1);
+    await hover(at(2, 4));
+    expect($$(".vene-profile-here")).toHaveLength(0);
+  });
+
+  it("of a prompt that became shorter are not shown", async () => {
+    screen = mount();
+    press(at(1, 4), "p");
+    await drawn();
+    const scene = { ...spainAndItaly().scene, revision: 2, base: tokens("The capital") };
+    const map = { ...makeMap(scene), revision: 2, positions: [0, 1] };
+    screen.model.write({ scene, map });
+    await drawn();
+    expect(pinned()).toEqual([]);
+  });
+});
+
+describe("painting", () => {
+  const drag = async (from: HTMLElement, to: HTMLElement, more: PointerEventInit = {}) => {
+    point(from, "pointerdown", { button: 0, ...more });
+    point(to, "pointerover", more);
+    await drawn();
+  };
+  const painted = () => $$(".vene-tile-painted").length;
+
+  it("puts a rectangle of tiles into one group, in one step of the history", async () => {
+    screen = mount();
+    await drag(at(1, 2), at(3, 4));
+    expect(painted()).toBe(6); // the third column agrees with the source
+    expect(text(".vene-readout")).toContain("6 slots in one group");
+    expect(experiments()).toHaveLength(0);
+    point(at(3, 4), "pointerup");
+    await drawn();
+    expect(experiments()).toHaveLength(1);
+    expect(slots()).toEqual([
+      [1, 3, "A"],
+      [1, 4, "A"],
+      [2, 3, "A"],
+      [2, 4, "A"],
+      [3, 3, "A"],
+      [3, 4, "A"],
+    ]);
+    expect(painted()).toBe(0);
+    answer(screen.model, accept(screen.model, 2));
+    click(named("Undo"));
+    expect(slots()).toEqual([]);
+  });
+
+  it("adds to the group with shift, leaving what is in, and begins another with alt", async () => {
+    screen = mount();
+    click(at(1, 3));
+    answer(screen.model, accept(screen.model, 2));
+    await drag(at(1, 3), at(1, 4), { shiftKey: true });
+    point(at(1, 4), "pointerup", { shiftKey: true });
+    expect(slots()).toEqual([
+      [1, 3, "A"],
+      [1, 4, "A"],
+    ]);
+    answer(screen.model, accept(screen.model, 3));
+    await drag(at(2, 3), at(2, 4), { altKey: true });
+    point(at(2, 4), "pointerup");
+    expect(slots()?.slice(2)).toEqual([
+      [2, 3, "B"],
+      [2, 4, "B"],
+    ]);
+  });
+
+  it("is dropped by Escape, and the click of its release too", async () => {
+    screen = mount();
+    await drag(at(1, 3), at(2, 4));
+    press(document.body, "Escape");
+    await drawn();
+    expect(painted()).toBe(0);
+    point(at(1, 3), "pointerup");
+    click(at(1, 3));
+    expect(experiments()).toHaveLength(0);
+  });
+
+  it("is dropped when the pointer is taken away, as by a scroll", async () => {
+    screen = mount();
+    await drag(at(1, 3), at(2, 4));
+    window.dispatchEvent(new Event("pointercancel"));
+    await drawn();
+    expect(painted()).toBe(0);
+    point(at(2, 4), "pointerup");
+    expect(experiments()).toHaveLength(0);
+  });
+
+  it("is a plain click when it ends where it began, and no drag without the main button", async () => {
+    screen = mount();
+    await drag(at(1, 3), at(2, 3));
+    point(at(1, 3), "pointerover");
+    point(at(1, 3), "pointerup");
+    click(at(1, 3));
+    expect(slots()).toEqual([[1, 3, null]]);
+    await drag(at(1, 3), at(2, 3), { button: 2 });
+    expect(painted()).toBe(0);
+  });
+
+  it("works from the keyboard: Shift with arrows paints, Enter applies, Escape drops", async () => {
+    screen = mount();
+    at(1, 3).focus();
+    press(at(1, 3), "ArrowUp", { shiftKey: true });
+    press(at(2, 3), "ArrowRight", { shiftKey: true });
+    await drawn();
+    expect(painted()).toBe(4);
+    expect(document.activeElement).toBe(at(2, 4));
+    press(at(2, 4), "Escape");
+    await drawn();
+    expect(painted()).toBe(0);
+    press(at(2, 4), "ArrowDown", { shiftKey: true });
+    press(at(1, 4), "Enter");
+    expect(slots()).toEqual([
+      [1, 4, "A"],
+      [2, 4, "A"],
+    ]);
+  });
+
+  it("leaves no listener behind when the view goes while a button is held", async () => {
+    screen = mount();
+    await drag(at(1, 3), at(2, 4));
+    const element = at(2, 4);
+    screen.close();
+    point(element, "pointerup");
+    window.dispatchEvent(new Event("pointerup"));
+    expect(experiments()).toHaveLength(0);
+  });
+});
+
+describe("the tile under the pointer", () => {
+  it("is previewed in tokens and differences by hollow marks, which go with it", async () => {
+    screen = mount();
+    click(at(1, 3));
+    answer(screen.model, accept(screen.model, 2));
+    await drawn();
+    const before = $$(".vene-tokens tbody tr").map((row) => row.textContent);
+    await hover(at(1, 4));
+    expect($$(".vene-tokens td .vene-ghost")).toHaveLength(10);
+    expect($$(".vene-differences .vene-ghost-bar").length).toBeGreaterThan(0);
+    expect(text(".vene-ghost-note")).toContain("preview of layer 1, position 4");
+    expect($$(".vene-tokens tbody tr").map((row) => row.textContent)).toEqual(before);
+    point(named("Map").querySelector("[role=grid]") as Element, "pointerleave");
+    await drawn();
+    expect($$(".vene-ghost, .vene-ghost-bar")).toHaveLength(0);
+  });
+
+  it("has a column of its own while there is no result to mark it in", async () => {
+    screen = mount();
+    const columns = () => $$(".vene-tokens thead th").length;
+    const count = columns();
+    await hover(at(1, 3));
+    expect(columns()).toBe(count);
+    const last = $$('.vene-tokens td[data-role="ghost"]').map((cell) => cell.textContent);
+    expect(last).toContain("96.7");
+  });
+
+  it("changes nothing on the map itself", async () => {
+    screen = mount();
+    const seen: MutationRecord[] = [];
+    const observer = new MutationObserver((records) => seen.push(...records));
+    observer.observe($("[role=grid]") as Node, {
+      subtree: true,
+      childList: true,
+      attributes: true,
+    });
+    await hover(at(1, 3));
+    await hover(at(1, 4));
+    expect(text(".vene-readout")).toContain("layer 1 · 4");
+    expect(seen).toEqual([]);
+    observer.disconnect();
+  });
+
+  it("says about how long its exact answer takes when that is long", async () => {
+    const traits = spainAndItaly();
+    const scene = { ...traits.scene };
+    screen = mount();
+    click(at(3, 3));
+    const shown = accept(screen.model, 2);
+    screen.model.write({ answer: { ...makeAnswer(shown), milliseconds: 3 * SHORT_WAIT } });
+    await hover(at(0, 4));
+    expect(text(".vene-readout-wait")).toContain("in about 3.0 s");
+    await hover(at(3, 4));
+    expect(text(".vene-readout-wait")).toContain("in about 1.5 s");
+    await hover(at(5, 4)); // a third of what three layers took
+    expect(text(".vene-readout-wait")).toBe("");
+    screen.model.write({ map: { ...makeMap(scene), slow: "the model has cross-attention" } });
+    await hover(at(5, 4));
+    expect(text(".vene-readout-wait")).not.toBe("");
+  });
+});
+
+it("a slow map says why", () => {
+  screen = mount({ map: { ...spainAndItaly().map, slow: "the model carries hooks of its own" } });
+  expect(text(".vene-legend-slow")).toContain("the model carries hooks of its own");
+});
