@@ -133,8 +133,8 @@ describe("metrics", () => {
     { token_id: 2, label: "b", base: 0.05, source: 0.9, request: null },
   ];
   const metric = (name: MetricName) => METRICS.find((info) => info.name === name) as MetricInfo;
-  const read = (name: MetricName, target: number, of: Cell | undefined = cell) =>
-    readingOf(metric(name), of, { target, other: 1 - target }, targets);
+  const read = (name: MetricName, target: number, of: Partial<Cell> = {}) =>
+    readingOf(metric(name), { ...cell, ...of }, { target, other: 1 - target }, targets);
 
   it("are what their formulas say", () => {
     expect(read("probability", 1)).toBe(0.8);
@@ -144,13 +144,13 @@ describe("metrics", () => {
     expect(read("logit_difference", 0)).toBeCloseTo(-Math.log(8), 12);
     expect(read("kl", 1)).toBe(2.5);
     expect([read("rank", 0), read("rank", 1)]).toEqual([2, 1]);
-    expect(read("log_ratio", 0, { ...cell, probabilities: [0, 0] })).toBeGreaterThan(-100);
+    expect(read("log_ratio", 0, { probabilities: [0, 0] })).toBeGreaterThan(-100);
   });
 
   it("have no value where the map holds none", () => {
-    for (const { name } of METRICS) expect(read(name, 0, undefined)).toBeNull();
-    for (const { name, of_target } of METRICS) {
-      if (of_target) expect(read(name, 5)).toBeNull();
+    for (const info of METRICS) {
+      expect(readingOf(info, undefined, { target: 0, other: 1 }, targets)).toBeNull();
+      if (info.of_target) expect(read(info.name, 5)).toBeNull();
     }
   });
 

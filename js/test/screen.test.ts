@@ -130,7 +130,7 @@ describe("the map", () => {
     metric.value = "kl";
     metric.dispatchEvent(new Event("change", { bubbles: true }));
     await drawn();
-    expect(tile(screen.el, 5, 4).getAttribute("aria-label")).toContain("KL(swap ‖ base)");
+    expect(tile(screen.el, 5, 4).getAttribute("aria-label")).toContain("KL(cell ‖ base)");
     expect(screen.model.sent).toHaveLength(0);
   });
 });
