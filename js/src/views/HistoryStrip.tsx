@@ -11,25 +11,25 @@ import { Glyph, type Mark } from "./Glyph";
 export function HistoryStrip({ state }: { state: State }) {
   const { entries, current, refused } = state.past;
   const strip = useRef<HTMLDivElement>(null);
-  /** The chip that Tab reaches; null for the one on the screen. */
-  const focused = useSignal<number | null>(null);
+  /** The chip that Tab reaches, as long as the one on the screen stays; else it is that one. */
+  const focused = useSignal<{ number: number; here: number | null } | null>(null);
   const naming = useSignal<number | null>(null);
   const here = current.value?.number ?? null;
   const count = entries.value.length;
   useEffect(() => {
-    focused.value = null;
     reveal(strip.current?.querySelector<HTMLElement>("[aria-current]"));
   }, [here, count]);
   if (count === 0) return null;
 
-  const stop = entries.value.some((entry) => entry.number === focused.value)
-    ? focused.value
+  const moved = focused.value?.here === here ? focused.value.number : null;
+  const stop = entries.value.some((entry) => entry.number === moved)
+    ? moved
     : (here ?? entries.value.at(-1)?.number);
   const named = entries.value.find((entry) => entry.number === naming.value);
 
   function go(to: Element | null | undefined): void {
     if (!isChip(to)) return;
-    focused.value = Number(to.dataset.number);
+    focused.value = { number: Number(to.dataset.number), here };
     to.focus();
     reveal(to);
   }
@@ -59,7 +59,7 @@ export function HistoryStrip({ state }: { state: State }) {
             isCurrent={entry.number === here}
             isStop={entry.number === stop}
             onPress={(isCompare) => {
-              focused.value = entry.number;
+              focused.value = { number: entry.number, here };
               if (isCompare) state.compare.compareWith(entry);
               else state.commit(toPlain(entry.experiment));
             }}
@@ -78,10 +78,10 @@ export function HistoryStrip({ state }: { state: State }) {
           <EntryName
             key={named.number}
             entry={named}
-            onDone={(text) => {
+            onDone={(text, isKey) => {
               naming.value = null;
               if (text !== null) state.past.name(named, text);
-              go(strip.current?.querySelector(`[data-number="${named.number}"]`));
+              if (isKey) go(strip.current?.querySelector(`[data-number="${named.number}"]`));
             }}
           />
         ) : (
@@ -146,8 +146,15 @@ function Chip({ entry, layers, isCurrent, isStop, onPress, onName, onKey }: Chip
   );
 }
 
-function EntryName(props: { entry: PastEntry; onDone(text: string | null): void }) {
+function EntryName(props: { entry: PastEntry; onDone(text: string | null, isKey: boolean): void }) {
   const field = useRef<HTMLInputElement>(null);
+  // A field that goes away is left as well, which would end it twice.
+  const isDone = useRef(false);
+  function end(text: string | null, isKey: boolean): void {
+    if (isDone.current) return;
+    isDone.current = true;
+    props.onDone(text, isKey);
+  }
   // Before the screen is painted, so that no key goes to the chip.
   useLayoutEffect(() => {
     field.current?.focus();
@@ -167,9 +174,9 @@ function EntryName(props: { entry: PastEntry; onDone(text: string | null): void 
         if (event.key !== "Enter" && event.key !== "Escape") return;
         event.preventDefault();
         event.stopPropagation();
-        props.onDone(event.key === "Enter" ? event.currentTarget.value : null);
+        end(event.key === "Enter" ? event.currentTarget.value : null, true);
       }}
-      onBlur={(event) => props.onDone(event.currentTarget.value)}
+      onBlur={(event) => end(event.currentTarget.value, false)}
     />
   );
 }
