@@ -82,7 +82,6 @@ export function createDraft(kernel: Kernel) {
       text.value = now;
       const known = split.peek();
       if (known?.text === now) return known;
-      ask();
       settle(null);
       return new Promise((done) => {
         const late = setTimeout(() => settle(null), PATIENCE);
@@ -90,6 +89,7 @@ export function createDraft(kernel: Kernel) {
           clearTimeout(late);
           done(found);
         };
+        ask();
       });
     },
     dispose(): void {

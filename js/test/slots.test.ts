@@ -1,0 +1,447 @@
+import { afterEach, describe, expect, it, vi } from "vitest";
+import { makeAnswer, makeMap, sceneOf, spainAndItaly, tokens } from "../dev/fixtures";
+import type { Experiment, ReceiptInfo } from "../src/wire";
+import { accept, answer, click, drawn, mount, press, tile } from "./helpers";
+
+let screen: ReturnType<typeof mount>;
+afterEach(() => {
+  screen?.close();
+  document.body.innerHTML = "";
+});
+
+const named = (name: string) =>
+  screen.el.querySelector(`[aria-label="${name}"]`) as HTMLInputElement;
+const row = (index: number) => screen.el.querySelector(`[data-slot="${index}"]`) as HTMLElement;
+const experimentSent = () => {
+  const request = screen.model.sent.filter((sent) => sent.kind === "experiment").at(-1);
+  if (request?.kind !== "experiment") throw new Error("no experiment was asked for");
+  return request.experiment;
+};
+const slotsSent = () => experimentSent().slots ?? [];
+const spoken = () => screen.el.querySelector(".vene-voice")?.textContent;
+
+function open(slots: NonNullable<Experiment["slots"]>, more: Partial<Experiment> = {}) {
+  const scene = sceneOf({ ...spainAndItaly().scene.experiment, slots, ...more }, 6, 2, null);
+  screen = mount({ scene, answer: makeAnswer(scene), map: makeMap(scene) });
+}
+async function settle() {
+  await drawn();
+  answer(screen.model, accept(screen.model, 3 + screen.model.sent.length));
+  await drawn();
+}
+async function press_(name: string) {
+  click(named(name));
+  await settle();
+}
+async function choose(name: string, value: string) {
+  const field = named(name);
+  field.value = value;
+  field.dispatchEvent(new Event("change", { bubbles: true }));
+  await settle();
+}
+const three = [0, 1, 2].map((layer) => ({ layer, position: 3, source: "italy" }));
+const peru = { sources: { italy: "The capital of Italy is", peru: "The capital of Peru is" } };
+
+describe("a row", () => {
+  it("moves with Alt and the arrows, keeps the focus and what is open in it, and is announced", async () => {
+    open(three);
+    click(named("More of slot 2"));
+    await drawn();
+    named("Move slot 2").focus();
+    press(named("Move slot 2"), "ArrowUp", { altKey: true });
+    await settle();
+    expect(slotsSent().map((slot) => slot.layer)).toEqual([0, 2, 1]);
+    expect(named("More of slot 1").getAttribute("aria-expanded")).toBe("true");
+    expect(named("More of slot 2").getAttribute("aria-expanded")).toBe("false");
+    expect(document.activeElement).toBe(named("Move slot 1"));
+    expect(spoken()).toBe("Slot 2 is now slot 1, number 2 of 3.");
+    press(named("Move slot 0"), "ArrowUp", { altKey: true });
+    await drawn();
+    expect(spoken()).toBe("Slot 0 is the first.");
+    const sent = screen.model.sent.length;
+    press(named("Move slot 0"), "ArrowDown");
+    expect(screen.model.sent).toHaveLength(sent);
+    await press_("Undo");
+    expect(slotsSent().map((slot) => slot.layer)).toEqual([0, 1, 2]);
+    expect(named("More of slot 2").getAttribute("aria-expanded")).toBe("true");
+  });
+
+  it("moves under the pointer, shows where it would go, and Escape leaves it", async () => {
+    open(three);
+    screen.el.querySelectorAll("[data-slot]").forEach((element, i) => {
+      element.getBoundingClientRect = () => ({ top: 100 * i, height: 100 }) as DOMRect;
+    });
+    const at = (type: string, clientY: number) =>
+      named("Move slot 0").dispatchEvent(
+        new PointerEvent(type, { clientY, button: 0, bubbles: true, pointerId: 1 }),
+      );
+    at("pointerdown", 50);
+    at("pointermove", 160);
+    await drawn();
+    expect([0, 1, 2].map((i) => row(i).dataset.drop)).toEqual(["dragged", "after", undefined]);
+    press(named("Move slot 0"), "Escape");
+    at("pointerup", 160);
+    await drawn();
+    expect(row(1).dataset.drop).toBeUndefined();
+    expect(screen.model.sent).toHaveLength(0);
+    at("pointerdown", 50);
+    at("pointermove", 290);
+    at("pointerup", 290);
+    expect(slotsSent().map((slot) => slot.layer)).toEqual([1, 2, 0]);
+  });
+
+  it("is duplicated and removed without what is open jumping to another", async () => {
+    open(three);
+    click(named("More of slot 1"));
+    await drawn();
+    await press_("Duplicate slot 1");
+    expect(slotsSent().map((slot) => slot.layer)).toEqual([0, 1, 1, 2]);
+    const opened = () =>
+      [0, 1, 2, 3].map((i) => named(`More of slot ${i}`)?.getAttribute("aria-expanded"));
+    expect(opened()).toEqual(["false", "true", "false", "false"]);
+    expect(document.activeElement).toBe(named("Move slot 2"));
+    await press_("Remove slot 0");
+    expect(opened().slice(0, 3)).toEqual(["true", "false", "false"]);
+    expect(spoken()).toBe("Slot 0 is removed; 3 left.");
+  });
+
+  it("has several pairs: one more, one less, summed up when closed", async () => {
+    open([{ ...(three[0] as object), layer: 0, position: 3 } as never]);
+    click(named("More of slot 0"));
+    await drawn();
+    await press_("Add a position to slot 0");
+    await press_("Add a position to slot 0");
+    expect(slotsSent()[0]).toMatchObject({ position: [3, 0, 1], source_position: [3, 0, 1] });
+    await choose("Source position of slot 0, pair 3", "4");
+    expect(slotsSent()[0]?.source_position).toEqual([3, 0, 4]);
+    // A position is spoken for once.
+    const options = [...named("Base position of slot 0").querySelectorAll("option")];
+    expect(options.map((option) => option.value)).toEqual(["2", "3", "4"]);
+    click(named("More of slot 0"));
+    await drawn();
+    expect(row(0).querySelector(".vene-slot-sum")?.textContent).toBe(
+      "3 positions: 3, 0–1 ⟵ 3, 0, 4",
+    );
+    click(named("More of slot 0"));
+    await drawn();
+    await press_("Take position 0 out of slot 0");
+    expect(slotsSent()[0]).toMatchObject({ position: [3, 1], source_position: [3, 4] });
+  });
+
+  it("tells the strength in a slider and a number, with its formula", async () => {
+    open(three);
+    click(named("More of slot 0"));
+    await drawn();
+    const slider = named("Strength of slot 0");
+    slider.value = "0.3";
+    slider.dispatchEvent(new Event("input", { bubbles: true }));
+    await drawn();
+    expect(named("Strength of slot 0 as a number").value).toBe("0.3");
+    expect(screen.model.sent).toHaveLength(0); // asked for when it is let go
+    await choose("Strength of slot 0 as a number", "0.25");
+    expect(slotsSent()[0]?.strength).toBe(0.25);
+    expect(named("Strength of slot 0").title).toContain("b + strength · (intervention − b)");
+    // The slider has no undo of its own.
+    press(named("Strength of slot 0"), "z", { ctrlKey: true });
+    await settle();
+    expect(slotsSent()[0]?.strength).toBe(1);
+    const sent = screen.model.sent.length;
+    press(named("Dims of slot 0"), "z", { ctrlKey: true });
+    press(named("Strength of slot 0"), "g");
+    expect(screen.model.sent).toHaveLength(sent);
+  });
+
+  it("of a mean says where in the prompts", async () => {
+    open(three);
+    await choose("Intervention of slot 0", "mean");
+    await choose("Positions in the prompts of slot 0", "-1");
+    expect(slotsSent()[0]?.source_position).toBe(-1);
+    expect(named("Positions in the prompts of slot 0").value).toBe("-1");
+  });
+
+  it("has rank and scale just for what uses them", async () => {
+    open(three);
+    click(named("More of slot 0"));
+    await drawn();
+    for (const [name, has] of [
+      ["vanilla", []],
+      ["zero", []],
+      ["noise", ["Scale"]],
+      ["low_rank_rotated_space", ["Rank"]],
+    ] as const) {
+      if (name !== "vanilla") await choose("Intervention of slot 0", name);
+      expect(["Rank", "Scale"].filter((field) => named(`${field} of slot 0`))).toEqual(has);
+    }
+  });
+});
+
+describe("a receipt", () => {
+  const receipts = (...reasons: ReceiptInfo["reason"][]) => {
+    const slots = reasons.map((reason, layer) => ({
+      layer,
+      position: 3,
+      skip: reason === "skipped",
+    }));
+    const scene = sceneOf({ ...spainAndItaly().scene.experiment, slots }, 12, 2, null);
+    const full = makeAnswer(scene);
+    full.receipts = full.receipts.map((receipt, i) => ({
+      ...receipt,
+      reason: reasons[i] as ReceiptInfo["reason"],
+      words: `Words for ${reasons[i]}.`,
+    }));
+    screen = mount({ scene, answer: full });
+  };
+
+  it("says for every reason what became of the slot, with a named mark", () => {
+    const quiet = ["changed", "collected", "skipped"] as const;
+    const warned = ["unreached", "weak", "prefix", "same", "replaced", "unread"] as const;
+    receipts(...quiet, ...warned);
+    [...quiet, ...warned].forEach((reason, i) => {
+      const line = row(i).querySelector(".vene-receipt");
+      expect(line?.textContent).toBe(`Words for ${reason}.`);
+      const mark = line?.querySelector("[role=img]")?.getAttribute("aria-label");
+      expect(mark).toBe(i > 2 ? "Warning:" : reason === "skipped" ? "Skipped:" : "Fired:");
+    });
+  });
+
+  it("is measured on request", async () => {
+    receipts("changed");
+    expect(row(0).querySelector("dl")).toBeNull();
+    click(named("Receipt of slot 0"));
+    await drawn();
+    const said = row(0).querySelector("dl")?.textContent;
+    for (const part of ["firedyes", "vectors replaced1", "12.31", "1 × 5 × 96", "all 96"])
+      expect(said).toContain(part);
+  });
+
+  it("is not told of an experiment that has not been run", async () => {
+    open(three);
+    click(named("Skip slot 0"));
+    await drawn();
+    expect(row(1).querySelector(".vene-receipt")?.textContent).toBe("The exact run is on its way.");
+    expect(row(0).querySelector(".vene-receipt")?.textContent).toContain("keeps its number");
+    expect(screen.el.querySelector(".vene-count")?.textContent).toBe("3 slots, 2 live");
+  });
+});
+
+describe("groups and sources", () => {
+  it("are renamed in place; a name that is taken says so at the field", async () => {
+    open(
+      three.map((slot, i) => ({
+        ...slot,
+        group: "AAB"[i] as string,
+        source: i < 2 ? "italy" : "peru",
+      })),
+      peru,
+    );
+    expect(named("Rename group A")).not.toBeNull();
+    expect(screen.el.querySelectorAll('[aria-label="Rename group A"]')).toHaveLength(1);
+    click(named("Rename group A"));
+    await drawn();
+    const field = named("New name of group A");
+    field.value = "B";
+    press(field, "Enter");
+    await drawn();
+    expect(row(0).querySelector("[role=alert]")?.textContent).toContain("another source");
+    field.value = "subject";
+    press(field, "Enter");
+    expect(slotsSent().map((slot) => slot.group)).toEqual(["subject", "subject", "B"]);
+    await settle();
+    click(named("Rename source peru"));
+    await drawn();
+    const name = named("New name of source peru");
+    name.value = "Lima";
+    press(name, "Enter");
+    expect(Object.keys(experimentSent().sources ?? {})).toEqual(["italy", "Lima"]);
+    expect(slotsSent().map((slot) => slot.source)).toEqual(["italy", "italy", "Lima"]);
+  });
+
+  it("run in parallel or as a chain, in a sentence, where there is more than one", async () => {
+    open(three);
+    expect(named("How the sources run")).toBeNull();
+    screen.close();
+    open(three, peru);
+    expect(screen.el.querySelector(".vene-mode")?.textContent).toContain("runs as it is");
+    await choose("How the sources run", "serial");
+    expect(experimentSent().mode).toBe("serial");
+    expect(screen.el.querySelector(".vene-mode")?.textContent).toContain(
+      "those that read “italy” act on the run of “peru”, those that read “peru” on the base",
+    );
+  });
+
+  it("are removed with the slots that read them, which the button says first", () => {
+    open([...three.slice(0, 2), { layer: 2, position: 3, source: "peru" }], peru);
+    const remove = named("Remove source italy and the 2 slots that read it");
+    expect(remove.textContent).toBe("with 2 slots");
+    expect(named("Remove source peru and the 1 slot that reads it")).not.toBeNull();
+    click(remove);
+    expect(experimentSent().sources).toEqual({ peru: "The capital of Peru is" });
+    expect(slotsSent().map((slot) => slot.layer)).toEqual([2]);
+  });
+});
+
+describe("a prompt that is typed", () => {
+  const type = (field: HTMLInputElement, text: string) => {
+    field.value = text;
+    field.dispatchEvent(new Event("input", { bubbles: true }));
+  };
+  /** The kernel splits every text that it is asked for. */
+  const split = () => {
+    screen.model.answer = (request) => {
+      if (request.kind !== "tokens") return;
+      const found = tokens(request.text);
+      const error = found.length ? null : "prompt '' has no tokens";
+      screen.model.reply({ id: request.id, ok: !error, error, tokens: error ? null : found });
+    };
+  };
+
+  it("shows its tokens, and its slots follow them when it is run", async () => {
+    open(three);
+    split();
+    click(named("Edit base"));
+    await drawn();
+    type(named("Edit base"), "The old capital of Spain is");
+    const chips = () => screen.el.querySelector(".vene-prompt-edit .vene-chips");
+    await vi.waitFor(() => expect(chips()?.textContent).toContain("␣old"));
+    expect(chips()?.textContent).toContain("6 tokens");
+    press(named("Edit base"), "Enter");
+    await drawn();
+    expect(experimentSent().base).toBe("The old capital of Spain is");
+    expect(slotsSent().map((slot) => [slot.position, slot.source_position])).toEqual(
+      three.map(() => [4, 3]),
+    );
+  });
+
+  it("waits on Enter for its tokens, so that fast typing changes nothing", async () => {
+    open(three);
+    split();
+    click(named("Edit base"));
+    await drawn();
+    type(named("Edit base"), "The old capital of Spain is");
+    press(named("Edit base"), "Enter");
+    await drawn();
+    expect(slotsSent().map((slot) => slot.position)).toEqual([4, 4, 4]);
+  });
+
+  it("without tokens says so at the field and is not run", async () => {
+    open(three);
+    split();
+    click(named("Edit base"));
+    await drawn();
+    type(named("Edit base"), "");
+    press(named("Edit base"), "Enter");
+    await drawn();
+    const row = screen.el.querySelector('[data-prompt="base"]');
+    expect(row?.querySelector("[role=alert]")?.textContent).toBe("prompt '' has no tokens");
+    expect(row?.querySelector(".vene-old")?.textContent).toContain("␣Spain");
+    expect(screen.model.sent.filter((request) => request.kind === "experiment")).toHaveLength(0);
+  });
+
+  it("is one more source, or nothing when it is left", async () => {
+    open(three);
+    const add = () => screen.el.querySelector(".vene-add-source") as HTMLElement;
+    click(add());
+    await drawn();
+    press(named("New source"), "Enter");
+    await drawn();
+    expect(screen.model.sent).toHaveLength(0);
+    expect(named("New source")).toBeNull();
+    split();
+    click(add());
+    await drawn();
+    type(named("New source"), "The capital of Peru is");
+    press(named("New source"), "Enter");
+    await drawn();
+    expect(Object.entries(experimentSent().sources ?? {})).toEqual([
+      ["italy", "The capital of Italy is"],
+      ["source", "The capital of Peru is"],
+    ]);
+  });
+});
+
+describe("tokens of unequal prompts", () => {
+  const long = { sources: { italy: "The capital of old Italy is" } };
+  const captions = (prompt: string) =>
+    [...screen.el.querySelectorAll(`[data-prompt="${prompt}"] .vene-chip-caption`)].map(
+      (caption) => caption.textContent,
+    );
+
+  it("say where they go; those of equal ones do not", () => {
+    open(three);
+    expect(captions("base")).toEqual([]);
+    screen.close();
+    open([], long);
+    expect(captions("base")).toEqual(["0", "1", "2", "3", "4"]);
+    expect(captions("italy")).toHaveLength(6);
+    expect(captions("italy")).toContain("unused");
+  });
+
+  it("are paired with the keyboard: Enter, arrows, Enter; the focus comes back", async () => {
+    open(three, long);
+    const chip = named("4 ␣Italy: pick up to pair") ?? screen.el.querySelector('[data-token="4"]');
+    chip.focus();
+    click(chip); // what Enter does on a button
+    await drawn();
+    expect(screen.el.querySelector(".vene-carry")?.textContent).toContain("␣Italy is picked up");
+    const focused = () => document.activeElement as HTMLElement;
+    const from = Number(focused().dataset.base);
+    press(focused(), from > 3 ? "ArrowLeft" : "ArrowRight");
+    await drawn();
+    while (Number(focused().dataset.base) !== 3) {
+      press(focused(), Number(focused().dataset.base) > 3 ? "ArrowLeft" : "ArrowRight");
+      await drawn();
+    }
+    click(focused());
+    await settle();
+    expect(slotsSent().map((slot) => slot.source_position)).toEqual([4, 4, 4]);
+    expect(screen.model.sent.find((request) => request.kind === "sweep")).toMatchObject({
+      source_positions: expect.arrayContaining([4]),
+    });
+    expect(spoken()).toBe(
+      "4 ␣Italy now goes into 3 ␣Spain: in slots 0, 1, 2 and in the map’s column 3.",
+    );
+    expect(focused().dataset.token).toBe("4");
+    expect(captions("italy")[4]).toContain("3");
+    expect(screen.el.querySelector('[data-prompt="italy"]')?.textContent).toContain(
+      "Paired by hand",
+    );
+    click(named("Pair italy as suggested"));
+    await drawn();
+    expect(screen.model.sent.at(-1)).toMatchObject({ kind: "sweep", source_positions: null });
+  });
+
+  it("are put back with Escape, and nothing is asked for", async () => {
+    open(three, long);
+    click(screen.el.querySelector('[data-token="4"]') as HTMLElement);
+    await drawn();
+    press(document.activeElement as HTMLElement, "Escape");
+    await drawn();
+    expect(screen.el.querySelector(".vene-carry")).toBeNull();
+    expect(screen.model.sent).toHaveLength(0);
+  });
+
+  it("are dropped by the pointer on the base token under it; a column without a slot remembers", async () => {
+    open([], long);
+    const chip = screen.el.querySelector('[data-token="4"]') as HTMLElement;
+    const target = () => screen.el.querySelector('[data-base="3"]') as HTMLElement;
+    document.elementsFromPoint = () => [target()];
+    const at = (type: string, clientX: number) =>
+      chip.dispatchEvent(
+        new PointerEvent(type, { clientX, clientY: 0, button: 0, bubbles: true, pointerId: 1 }),
+      );
+    at("pointerdown", 0);
+    at("pointermove", 2);
+    await drawn();
+    expect(screen.el.querySelector(".vene-carry")).toBeNull(); // a hand is never quite still
+    at("pointermove", 40);
+    await drawn();
+    expect(target().dataset.over).toBe("true");
+    at("pointerup", 40);
+    click(chip);
+    await drawn();
+    expect(screen.model.sent).toMatchObject([{ kind: "sweep" }]);
+    expect(spoken()).toContain("no slot is there yet, the next click on it will use that");
+    click(tile(screen.el, 1, 3));
+    expect(slotsSent()[0]).toMatchObject({ position: 3, source_position: 4 });
+  });
+});
