@@ -1,0 +1,314 @@
+import { readFileSync } from "node:fs";
+import { afterEach, describe, expect, it, vi } from "vitest";
+import { makeAnswer, sceneOf, spainAndItaly } from "../dev/fixtures";
+import { addPast, makeContrast } from "../dev/past";
+import { type Plain, toPlain } from "../src/experiments";
+import { sidesOf } from "../src/sides";
+import type { Compare, Experiment, PastEntry } from "../src/wire";
+import { accept, answer, click, drawn, mount, press, start } from "./helpers";
+
+let screen: ReturnType<typeof mount>;
+afterEach(() => {
+  screen?.close();
+  document.body.innerHTML = "";
+  vi.useRealTimers();
+});
+
+interface Case {
+  what: string;
+  experiment: Experiment;
+  past: PastEntry[];
+  sides: object[];
+}
+// Python's tests read the same file: both halves know a side by the same title.
+const CASES: Case[] = JSON.parse(readFileSync("../tests/sides.json", "utf8"));
+
+describe("the sides", () => {
+  it.each(CASES)("$what", ({ experiment, past, sides }) => {
+    const found = sidesOf(
+      toPlain(experiment),
+      past.map((entry) => ({ ...entry, label: "x", probability: 0.5 })),
+    );
+    expect(
+      found.map(({ title, isShared, experiment: side }) => ({
+        title,
+        shared: isShared,
+        base: side.base,
+        skips: side.slots.map((slot) => slot.skip),
+        groups: side.slots.map((slot) => slot.group),
+      })),
+    ).toEqual(sides);
+    expect(new Set(found.map(({ key }) => key)).size).toBe(found.length);
+  });
+});
+
+type Model = ReturnType<typeof start>["model"];
+const asked = (model: Model): Compare => {
+  const request = model.sent.findLast((sent) => sent.kind === "compare");
+  if (request?.kind !== "compare") throw new Error("no comparison was asked for");
+  return request;
+};
+const count = (model: Model) => model.sent.filter((sent) => sent.kind === "compare").length;
+
+/** What the kernel does with a comparison: the answer by the sides' own experiments. */
+function contrast(model: Model, { id, left, right }: Compare = asked(model)) {
+  const with_ = (side: Compare["left"]) => ({
+    ...side,
+    answer: makeAnswer(sceneOf(side.experiment, 6, 0, null)),
+  });
+  model.reply({ id, ok: true, error: null } as never);
+  model.write({ contrast: makeContrast(id, with_(left), with_(right)) });
+}
+
+const slot = (layer: number, position: number) => ({
+  ...{ layer, position, source: "italy", source_position: position },
+});
+const two = sceneOf(
+  { ...spainAndItaly().scene.experiment, slots: [slot(1, 3), slot(2, 4)] },
+  6,
+  1,
+  null,
+);
+const traits = () => ({
+  scene: two,
+  answer: makeAnswer(two),
+  past: addPast(null, two, makeAnswer(two)),
+});
+
+describe("a comparison", () => {
+  it("asks when it is opened, previews what is known, and is exact when the kernel says", () => {
+    const { model, state } = start(traits());
+    expect(count(model)).toBe(0);
+    state.compare.toggle();
+    expect([asked(model).left.title, asked(model).right.title]).toEqual(["base", "intervened"]);
+    expect(asked(model).left.experiment).toMatchObject({ sources: {}, slots: [] });
+    expect(state.compare.label.value).toBe("preview");
+    const known = state.compare.shown.value;
+    expect(known?.verdict).toBeNull();
+    const shown = state.answer.value?.tokens[0];
+    expect(known?.tokens[0]).toEqual({
+      id: shown?.token_id,
+      label: shown?.label,
+      probabilities: [shown?.probabilities[0], shown?.probabilities.at(-1)],
+    });
+    for (const row of known?.differences ?? [])
+      expect(row.kl).toBeCloseTo(row.after * Math.log(row.after / row.before), 12);
+    contrast(model);
+    expect(state.compare.label.value).toBe("exact");
+    expect(state.compare.shown.value?.verdict?.verdict).toBe("different");
+    expect(count(model)).toBe(1);
+  });
+
+  it("previews one slot alone from the map", () => {
+    const { model, state } = start(traits());
+    state.compare.toggle();
+    state.compare.choose("right", "slot:0");
+    expect(asked(model).right.experiment.slots?.map((s) => s.skip)).toEqual([false, true]);
+    const cell = state.map.value?.cells.find((c) => c.layer === 1 && c.position === 3);
+    expect(state.compare.label.value).toBe("preview");
+    const [top] = cell?.top ?? [];
+    const row = state.compare.shown.value?.tokens.find(({ id }) => id === top?.token_id);
+    expect(row?.probabilities[1]).toBe(top?.probability);
+  });
+
+  it("follows the experiment on the screen once the kernel has taken it", () => {
+    const { model, state } = start(traits());
+    state.compare.toggle();
+    state.compare.choose("left", "slot:1");
+    contrast(model);
+    const before = count(model);
+    state.applyTile({ layer: 3, position: 4 }, "replace");
+    expect(count(model)).toBe(before); // the kernel may still refuse it
+    const scene = accept(model, 2);
+    // Slot 1 is gone: base stands in for it, and comes back as slot 1 when there is one again.
+    expect(asked(model).left.title).toBe("base");
+    expect(asked(model).right.experiment.slots?.[0]?.layer).toBe(3);
+    answer(model, scene);
+    state.applyTile({ layer: 0, position: 3 }, "add");
+    accept(model, 3);
+    const { left } = asked(model);
+    expect([left.title, left.experiment.slots?.map((s) => s.skip)]).toEqual([
+      "slot 1",
+      [true, false],
+    ]);
+    expect(left.experiment.slots?.[1]?.layer).toBe(0);
+  });
+
+  it("asks nothing while it is closed, or while neither side has changed", () => {
+    const { model, state } = start(traits());
+    state.compare.toggle();
+    state.compare.choose("right", "source:italy");
+    contrast(model);
+    const before = count(model);
+    state.applyTile({ layer: 3, position: 4 }, "replace");
+    answer(model, accept(model, 2));
+    expect(count(model)).toBe(before);
+    expect(state.compare.label.value).toBe("exact");
+    state.compare.toggle();
+    state.compare.choose("right", "result");
+    expect(count(model)).toBe(before);
+  });
+
+  it("is never overwritten by one that comes late", () => {
+    const { model, state } = start(traits());
+    state.compare.toggle();
+    const first = asked(model);
+    state.compare.choose("right", "source:italy");
+    contrast(model);
+    const newer = state.compare.shown.value;
+    contrast(model, first);
+    expect(state.compare.shown.value).toEqual(newer);
+    expect(state.compare.shown.value?.right).toBe("italy");
+    state.compare.choose("right", "result"); // what came late is not lost either
+    expect(state.compare.label.value).toBe("exact");
+    expect(count(model)).toBe(2);
+  });
+
+  it("swaps its sides", () => {
+    const { model, state } = start(traits());
+    state.compare.toggle();
+    contrast(model);
+    const before = state.compare.shown.value;
+    state.compare.swap();
+    contrast(model);
+    const after = state.compare.shown.value;
+    expect([after?.left, after?.right]).toEqual([before?.right, before?.left]);
+    for (const row of after?.differences ?? []) {
+      const other = before?.differences.find(({ id }) => id === row.id);
+      if (other) expect([row.before, row.after]).toEqual([other.after, other.before]);
+    }
+  });
+
+  it("asks again when another view’s question took the place of its own", () => {
+    const { model, state } = start(traits());
+    state.compare.toggle();
+    const mine = asked(model);
+    const theirs = { ...mine, id: "another-view" };
+    contrast(model, theirs);
+    expect(count(model)).toBe(2);
+    expect(state.compare.label.value).toBe("preview");
+    contrast(model);
+    expect(state.compare.label.value).toBe("exact");
+    contrast(model, { ...theirs, id: "another-view-2" });
+    expect(count(model)).toBe(2); // nothing is waited for: nothing is asked
+  });
+
+  it("says why there is none, and asks once more on demand", () => {
+    const { model, state } = start(traits());
+    state.compare.toggle();
+    model.reply({ id: asked(model).id, ok: false, error: "layer 9 is out of range" } as never);
+    expect([state.compare.label.value, state.compare.error.value]).toEqual([
+      "none",
+      "layer 9 is out of range",
+    ]);
+    expect(state.error.value).toBeNull(); // the answer on the screen is not in doubt
+    expect(count(model)).toBe(1);
+    state.compare.again();
+    expect([count(model), state.compare.error.value]).toEqual([2, null]);
+    contrast(model);
+    expect(state.compare.label.value).toBe("exact");
+  });
+
+  it("says that it waits when nobody answers", () => {
+    vi.useFakeTimers();
+    const { model, state } = start(traits());
+    state.compare.toggle();
+    expect(state.compare.isWaiting.value).toBe(false);
+    vi.advanceTimersByTime(2600);
+    expect(state.compare.isWaiting.value).toBe(true);
+    contrast(model);
+    expect(state.compare.isWaiting.value).toBe(false);
+  });
+});
+
+describe("the panel", () => {
+  const $ = (selector: string) => screen.el.querySelector<HTMLElement>(selector);
+  const named = (name: string) => $(`[aria-label="${name}"]`) as HTMLSelectElement;
+  const panel = () => $('section[aria-label="Compare"]');
+  const opener = () => $("[data-opens=compare]") as HTMLElement;
+
+  it("opens from the header or with C, beside the map, and closes with Escape", async () => {
+    screen = mount(traits());
+    expect(panel()).toBeNull();
+    click(opener());
+    await drawn();
+    expect(opener().getAttribute("aria-expanded")).toBe("true");
+    expect($("[role=grid]")).not.toBeNull();
+    press(named("Left side"), "Escape");
+    await drawn();
+    expect(panel()).toBeNull();
+    expect(document.activeElement).toBe(opener());
+    press(opener(), "c");
+    await drawn();
+    expect(panel()).not.toBeNull();
+    press(named("Left side"), "c"); // a menu's own key
+    await drawn();
+    expect(panel()).not.toBeNull();
+    click(named("Close the comparison"));
+    await drawn();
+    expect(panel()).toBeNull();
+  });
+
+  it("offers every side, the history’s newest first, and names what it shows", async () => {
+    const past = addPast(
+      traits().past,
+      { ...two, experiment: spainAndItaly().scene.experiment },
+      {
+        ...makeAnswer(two),
+      },
+    );
+    screen = mount({ ...traits(), past });
+    click(opener());
+    await drawn();
+    expect([...named("Left side").options].map((option) => option.value)).toEqual([
+      ...["base", "source:italy", "slot:0", "slot:1", "result", "past:1", "past:0"],
+    ]);
+    contrast(screen.model);
+    await drawn();
+    const rows = (table: string) => panel()?.querySelectorAll(`${table} tbody tr`).length ?? 0;
+    expect([rows(".vene-tokens"), rows(".vene-differences")]).toEqual([8, 8]);
+    expect(panel()?.querySelector(".vene-status")?.textContent).toMatch(/^exact · .* nats$/);
+    const verdict = panel()?.querySelector(".vene-verdict") as HTMLElement;
+    expect(verdict.dataset.verdict).toBe("different");
+    for (const words of ["base vs intervened", "7.31", "layer 2", "1.000e−5", "all positions"])
+      expect(verdict.textContent).toContain(words);
+    const select = named("Right side");
+    select.value = "slot:1";
+    select.dispatchEvent(new Event("change", { bubbles: true }));
+    await drawn();
+    expect(asked(screen.model).right.title).toBe("slot 1");
+    expect(panel()?.querySelector(".vene-status")?.textContent).toBe("preview");
+    expect(panel()?.querySelector(".vene-verdict")).toBeNull();
+    click(named("Swap sides"));
+    await drawn();
+    expect([named("Left side").value, named("Right side").value]).toEqual(["slot:1", "base"]);
+  });
+
+  it("keeps the pair before in sight, dimmed, while nothing is known of the new one", async () => {
+    screen = mount({ ...traits(), map: {} });
+    click(opener());
+    contrast(screen.model);
+    await drawn();
+    const select = named("Right side");
+    select.value = "slot:1";
+    select.dispatchEvent(new Event("change", { bubbles: true }));
+    await drawn();
+    expect(panel()?.querySelector(".vene-status")?.textContent).toBe("running");
+    expect(panel()?.querySelector(".vene-compare-body.vene-old")).not.toBeNull();
+    expect(panel()?.querySelector(".vene-verdict.vene-old")?.textContent).toContain(
+      "base vs intervened",
+    );
+  });
+
+  it("shows tokens as text", async () => {
+    const markup = "<img src=x onerror=alert(1)>";
+    const experiment: Plain = toPlain({ ...two.experiment, sources: { [markup]: markup } });
+    const scene = sceneOf({ ...experiment, slots: [] }, 6, 1, null);
+    screen = mount({ scene, answer: makeAnswer(scene), past: {} });
+    click(opener());
+    contrast(screen.model);
+    await drawn();
+    expect(panel()?.querySelector("img")).toBeNull();
+    expect(panel()?.textContent).toContain(markup);
+  });
+});
