@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from vene_widgets.comparing import Comparison, commute, compare
     from vene_widgets.errors import RequestError
     from vene_widgets.experiment import Experiment, Slot
-    from vene_widgets.explorer import Explorer, explore
+    from vene_widgets.explorer import Explorer, explore, from_state
     from vene_widgets.explorer.controls import controls
     from vene_widgets.explorer.stories import Step
     from vene_widgets.fitting import Fit, fit_subspace
@@ -55,6 +55,7 @@ _HOMES = {
     "restore": "saving",
     "script": "scripts",
     "explore": "explorer",
+    "from_state": "explorer",
     "Explorer": "explorer",
     "Step": "explorer.stories",
     "controls": "explorer.controls",
@@ -82,6 +83,7 @@ __all__ = [
     "figures",
     "fit_subspace",
     "frames",
+    "from_state",
     "load",
     "make_weights",
     "register",

@@ -19,12 +19,15 @@ import {
   ungroup,
 } from "./experiments";
 import { createPast, empty, type History, redo, step, undo } from "./history";
-import type { Kernel } from "./kernel";
+import type { Kernel, Request } from "./kernel";
+import { createLecture } from "./lecture";
 import { createLens } from "./lens";
 import { kindOf, linkGroup, targetOf, toggleSubspace } from "./operators";
 import { paint } from "./paint";
 import { createPairing, createVoice } from "./pairing";
 import { cellOf, fromAnswer, fromCell, type Shown } from "./preview";
+import { createStory } from "./story";
+import { createShare } from "./share";
 import type { Answer, Figure, Reply, Map as Sweep } from "./wire";
 
 /** `exact` and `preview` name the numbers on the screen; `busy`: none for this experiment yet. */
@@ -81,14 +84,18 @@ export function createState(kernel: Kernel) {
   const settled = computed(() => (scene.value ? fromScene(scene.value) : null));
   const experiment = computed(() => pending.value?.experiment ?? settled.value);
 
-  /** The map, when it is of the prompts on the screen. */
+  const story = createStory(kernel, experiment);
+  /** The map, when it is of the prompts on the screen; a story's own until the kernel's is whole. */
   const map = computed(() => {
     const value = kernel.map.value;
     const [asked, got] = [experiment.value, settled.value];
-    if (!value || !asked || !got || !hasSamePrompts(asked, got)) return null;
-    return value.revision >= promptsSince.value ? value : null;
+    const told = story.map.value;
+    if (!value || !asked || !got || !hasSamePrompts(asked, got)) return told;
+    if (value.revision < promptsSince.value) return told;
+    return told && value.done < value.total && isSameSweep(value, told) ? told : value;
   });
-  const lens = createLens(kernel, { scene, map, answer, hover });
+  const lecture = createLecture(kernel.owner, { experiment, map, story });
+  const lens = createLens(kernel, { scene: story.scene, map: lecture.map, answer, hover });
   const sweep = computed<SweepChoice>(() => {
     const sources = Object.keys(experiment.value?.sources ?? {});
     const chosen = wantedSweep.value?.choice ?? map.value ?? kernel.map.value;
@@ -101,7 +108,7 @@ export function createState(kernel: Kernel) {
   });
 
   const draft = createDraft(kernel);
-  const pairing = createPairing({ scene, map });
+  const pairing = createPairing({ scene: story.scene, map });
   const voice = createVoice();
 
   const kinds = computed(() => scene.value?.model.interventions ?? []);
@@ -116,7 +123,7 @@ export function createState(kernel: Kernel) {
   /** The exact answer to what is on the screen: the newest, else one kept from an earlier visit. */
   const exact = computed<Answer | null>(() => {
     if (isFresh.value) return answer.value;
-    return experiment.value ? answers.of(experiment.value) : null;
+    return story.answer.value ?? (experiment.value ? answers.of(experiment.value) : null);
   });
   const cell = computed(() => (experiment.value ? cellOf(experiment.value, map.value) : null));
   const isWorking = computed(
@@ -155,7 +162,11 @@ export function createState(kernel: Kernel) {
     if (now && !isSame(now, next)) begin(next, step(history.value, now));
   }
 
-  function begin(next: Plain, after: History<Plain>): void {
+  function begin(
+    next: Plain,
+    after: History<Plain>,
+    request = (id: string): Request => ({ id, kind: "experiment", experiment: next }),
+  ): string {
     const id = newId();
     batch(() => {
       const before = pending.value?.before ?? history.value;
@@ -165,7 +176,8 @@ export function createState(kernel: Kernel) {
       // Painted first, sent second: the screen never waits for the wire.
       pending.value = { id, experiment: next, before, isAccepted: false };
     });
-    kernel.send({ id, kind: "experiment", experiment: next });
+    kernel.send(request(id));
+    return id;
   }
 
   function restore(to: typeof undo): boolean {
@@ -276,25 +288,31 @@ export function createState(kernel: Kernel) {
 
   const past = createPast(kernel, experiment);
   const code = createCode(answer);
+  const share = createShare(kernel);
   const compare = createCompare(kernel, {
     ...{ experiment, map, lastAnswer, answers, entries: past.entries },
     isAsking: () => pending.value !== null,
   });
 
   return {
-    scene,
+    /** What is drawn: the kernel's scene, or that of a step which the kernel has not reached. */
+    scene: story.scene,
+    story,
+    lecture,
     kinds,
     status,
     picture,
     answer,
     experiment,
-    map,
+    /** The map, without what the curtain of lecture mode covers. */
+    map: lecture.map,
     sweep,
     cell,
     label,
     exact,
     past,
     code,
+    share,
     compare,
     isWorking,
     isWaiting,
@@ -351,6 +369,10 @@ export function createState(kernel: Kernel) {
     ungroup(): void {
       if (experiment.value) commit(ungroup(experiment.value));
     },
+    /** Goes to a step of the story, from 0; the history is of what was changed by hand. */
+    walk(to: number): void {
+      story.walk(to, (next, request) => begin(next, history.value, request));
+    },
     undo: () => restore(undo),
     redo: () => restore(redo),
 
@@ -373,6 +395,7 @@ export function createState(kernel: Kernel) {
       refused.value = null;
     },
     dispose(): void {
+      story.dispose();
       lens.dispose();
       draft.dispose();
       pairing.dispose();
@@ -383,4 +406,8 @@ export function createState(kernel: Kernel) {
       compare.dispose();
     },
   };
+}
+
+function isSameSweep(a: SweepChoice, b: SweepChoice): boolean {
+  return a.component === b.component && a.head === b.head && a.source === b.source;
 }

@@ -13,6 +13,7 @@ export interface Protocol {
     | Compare
     | NameEntry
     | SetStep
+    | Share
     | Cancel;
   reply: Reply;
   scene: Scene;
@@ -179,6 +180,13 @@ export interface SetStep {
   step: number;
 }
 /**
+ * Write a token of what is on the screen; the reply carries it as `text`.
+ */
+export interface Share {
+  id: string;
+  kind?: "share";
+}
+/**
  * Stop the sweep or run that is under way; the last good state stays.
  */
 export interface Cancel {
@@ -188,13 +196,14 @@ export interface Cancel {
 /**
  * Answer to one request: accepted, or refused with the reason that the screen shows.
  *
- * `tokens` answers a `SplitPrompt` that was accepted.
+ * `tokens` answers a `SplitPrompt` that was accepted, `text` a `Share`.
  */
 export interface Reply {
   id: string;
   ok: boolean;
   error?: string | null;
   tokens?: TokenInfo[] | null;
+  text?: string | null;
 }
 /**
  * One token of a prompt. `label` is the text made visible (␣ for a space, ↵ for a newline).

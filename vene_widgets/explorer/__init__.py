@@ -1,17 +1,19 @@
 """The explorer: a widget to click in, one thread that owns the model, one figure process."""
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from vene_widgets.explorer.widget import Explorer, explore
+    from vene_widgets.explorer.opening import explore, from_state
+    from vene_widgets.explorer.widget import Explorer
 
-__all__ = ["Explorer", "explore"]
+_HOMES = {"Explorer": "widget", "explore": "opening", "from_state": "opening"}
+
+__all__ = ["Explorer", "explore", "from_state"]
 
 
 def __getattr__(name: str) -> Any:
     # Lazy, so that the figure process imports neither torch nor the widget.
-    if name in __all__:
-        from vene_widgets.explorer import widget
-
-        return getattr(widget, name)
+    if name in _HOMES:
+        return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -118,6 +118,13 @@ class FollowToken(Wire):
     token: str | int
 
 
+class Share(Wire):
+    """Write a token of what is on the screen; the reply carries it as `text`."""
+
+    id: str
+    kind: Literal["share"] = "share"
+
+
 class Cancel(Wire):
     """Stop the sweep or run that is under way; the last good state stays."""
 
@@ -134,6 +141,7 @@ Request = Annotated[
     | Compare
     | NameEntry
     | SetStep
+    | Share
     | Cancel,
     Field(discriminator="kind"),
 ]
@@ -151,13 +159,14 @@ class TokenInfo(Wire):
 class Reply(Wire):
     """Answer to one request: accepted, or refused with the reason that the screen shows.
 
-    `tokens` answers a `SplitPrompt` that was accepted.
+    `tokens` answers a `SplitPrompt` that was accepted, `text` a `Share`.
     """
 
     id: str
     ok: bool
     error: str | None = None
     tokens: list[TokenInfo] | None = None
+    text: str | None = None
 
 
 # kernel -> browser -------------------------------------------------------------------------------

@@ -17,15 +17,15 @@ import traitlets
 from vene_widgets import frames
 from vene_widgets.comparing import TOLERANCE, Comparison, compare
 from vene_widgets.errors import RequestError, choose
-from vene_widgets.experiment import Experiment, Slot
-from vene_widgets.explorer import contrasts, render, still, stories, views
+from vene_widgets.experiment import Experiment
+from vene_widgets.explorer import contrasts, render, sharing, still, stories, views
 from vene_widgets.explorer import messages as wire
 from vene_widgets.explorer.history import Entry, History
 from vene_widgets.explorer.maps import Filling, token_of
 from vene_widgets.explorer.results import Result, results
 from vene_widgets.explorer.worker import Worker
 from vene_widgets.memory import Memory
-from vene_widgets.models import LanguageModel, load
+from vene_widgets.models import LanguageModel
 from vene_widgets.planning import Plan, plan
 from vene_widgets.running import Run
 from vene_widgets.scripts import Face, script
@@ -43,7 +43,7 @@ FIRST_WAIT = 10.0
 TYPED = 8
 """Tokens typed by a person that the map goes on carrying, the newest of them."""
 
-FIGURES: tuple[str, ...] = wire.FigureKind.__args__
+FIGURES: tuple[wire.FigureKind, ...] = wire.FigureKind.__args__
 
 _requests: pydantic.TypeAdapter[wire.Request] = pydantic.TypeAdapter(wire.Request)
 
@@ -98,6 +98,7 @@ class Explorer(anywidget.AnyWidget):
         model: LanguageModel,
         experiment: Experiment,
         component: str = "block_output",
+        shared: sharing.Shared | None = None,
         **traits: Any,
     ) -> None:
         self._ready = False
@@ -116,9 +117,13 @@ class Explorer(anywidget.AnyWidget):
         self._map_frames: list[pd.DataFrame] = []
         self._filling: Filling | None = None
         self._typed: dict[int, str] = {}
-        self._kind = FIGURES[0]
+        self._kind: wire.FigureKind = FIGURES[0]
         self._told = stories.Told()
         self._arrival: threading.Thread | None = None
+        if shared is not None:
+            self._swept |= {"head": shared.head, "source": shared.source}
+            self._kind = shared.figure
+            self._history = sharing.remember(shared, model)
         super().__init__(
             _esm=_bundle("explorer.js"),
             _css=_bundle("explorer.css"),
@@ -192,6 +197,28 @@ class Explorer(anywidget.AnyWidget):
             since: an earlier experiment; lines that have changed since are marked.
         """
         return script(self._model, self.experiment, face, since=since)
+
+    def state(self) -> str:
+        """A short text that gives this screen again, with its history: see `from_state`.
+
+        It holds prompts, experiments and results in words; no path, no code, no weights.
+        """
+        self._worker.wait("answer")
+        return self._token()
+
+    def _token(self) -> str:
+        with self._lock:
+            return sharing.encode(
+                sharing.Shared(
+                    model=sharing.shared_name(self._model),
+                    experiment=self.experiment,
+                    component=self._swept["component"],
+                    head=self._swept["head"],
+                    source=self._swept["source"],
+                    figure=self._kind,
+                    history=sharing.recall(self._history),
+                )
+            )
 
     def figure(self, kind: str | None = None) -> Any:
         """The plotnine figure of what is shown, made in this process: change it, save it.
@@ -326,13 +353,13 @@ class Explorer(anywidget.AnyWidget):
         name = str(content.get("id", ""))
         try:
             request = _requests.validate_python(content)
-            tokens = self._split(request)
-            if tokens is None:
+            said = self._say_at_once(request)
+            if not said:
                 self._obey(request)
         except (RequestError, pydantic.ValidationError) as error:
             reply = wire.Reply(id=name, ok=False, error=explain(error))
         else:
-            reply = wire.Reply(id=name, ok=True, tokens=tokens)
+            reply = wire.Reply(id=name, ok=True, **said)
         self.send(reply.model_dump())
 
     def _be_heard_while_a_cell_runs(self) -> None:
@@ -345,14 +372,16 @@ class Explorer(anywidget.AnyWidget):
         if hasattr(self.comm, "_reply_subshell_for"):
             self.comm._reply_subshell_for = lambda _data, default: default  # type: ignore[union-attr]
 
-    def _split(self, request: wire.Request) -> list[wire.TokenInfo] | None:
-        """The tokens of a text that is being typed; None for requests that ask for something else.
+    def _say_at_once(self, request: wire.Request) -> dict[str, Any]:
+        """What the reply itself carries; nothing for requests that ask for a change.
 
-        It changes nothing and needs no turn of the worker's, so that it is answered during a run.
+        It needs no turn of the worker's, so that it is answered during a run.
         """
-        if not isinstance(request, wire.SplitPrompt):
-            return None
-        return views.token_infos(self._model.tokens(request.text))
+        if isinstance(request, wire.SplitPrompt):
+            return {"tokens": views.token_infos(self._model.tokens(request.text))}
+        if isinstance(request, wire.Share):
+            return {"text": self._token()}
+        return {}
 
     def _obey(self, request: wire.Request) -> None:
         if isinstance(request, wire.SetExperiment):
@@ -638,7 +667,7 @@ class Explorer(anywidget.AnyWidget):
             self.picture = {
                 **wire.Figure(
                     revision=revision,
-                    kind=kind,  # pyright: ignore[reportArgumentType]
+                    kind=kind,
                     alt=picture.alt,
                     width=picture.width,
                     height=picture.height,
@@ -669,36 +698,6 @@ class Explorer(anywidget.AnyWidget):
             "story": "The story could not be computed",
         }[kind]
         self._say(busy=None, progress=None, error=f"{what}: {explain(error)}")
-
-
-def explore(
-    base: str,
-    source: str | Mapping[str, str] = (),  # pyright: ignore[reportArgumentType]
-    model: LanguageModel | str | None = None,
-    slots: Iterable[Slot] = (),
-    *,
-    component: str = "block_output",
-) -> Explorer:
-    """Open the explorer: point at a place in the model and see the next-token distribution change.
-
-    Args:
-        base: the prompt whose run is changed.
-        source: the prompt whose run is copied from, or several by name.
-        model: from `load` or `wrap`, or a name for `load`; None for the built-in model.
-        slots: what the experiment begins with.
-        component: what the map sweeps at first.
-
-    Raises:
-        RequestError: a prompt or slot that does not fit the model.
-    """
-    if model is None or isinstance(model, str):
-        model = load(model) if model else load()
-    sources = {"source": source} if isinstance(source, str) else dict(source)
-    explorer = Explorer(
-        model, Experiment(base=base, sources=sources, slots=tuple(slots)), component=component
-    )
-    explorer._worker.wait("sweep", FIRST_WAIT)
-    return explorer
 
 
 def explain(error: Exception) -> str:

@@ -1,7 +1,7 @@
 // The script that reproduces the result, to copy; lines that the last change made are marked.
-import { useSignal } from "@preact/signals";
 import { FACES, type Face } from "../code";
 import type { State } from "../state";
+import { CopyButton } from "./CopyButton";
 import { Panel, Select } from "./controls";
 
 export function CodePanel({ state }: { state: State }) {
@@ -41,26 +41,5 @@ export function CodePanel({ state }: { state: State }) {
         <p class="vene-hint">{script?.why ?? "The code is written with the first answer."}</p>
       )}
     </Panel>
-  );
-}
-
-/** Copies a text and says for two seconds that it did, or why it could not. */
-export function CopyButton({ text, name }: { text: string; name: string }) {
-  const said = useSignal<string | null>(null);
-  async function copy(): Promise<void> {
-    try {
-      await navigator.clipboard.writeText(text);
-      said.value = "Copied";
-    } catch {
-      said.value = "The browser refused";
-    }
-    setTimeout(() => {
-      said.value = null;
-    }, 2000);
-  }
-  return (
-    <button type="button" class="vene-button" onClick={copy}>
-      <span aria-live="polite">{said.value ?? name}</span>
-    </button>
   );
 }

@@ -1,7 +1,9 @@
 // The prompts, undo and redo, and the status line.
 import type { State } from "../state";
+import { CopyButton } from "./CopyButton";
 import { IconButton } from "./controls";
 import { RedoIcon, UndoIcon } from "./icons";
+import { LectureButton } from "./Lecture";
 import { Prompts } from "./Prompts";
 import { Cancel, Status } from "./Status";
 
@@ -50,6 +52,12 @@ export function Header({ state }: { state: State }) {
         >
           Code
         </button>
+        <CopyButton
+          name="Share"
+          title="Copy a token: vw.from_state(token) opens this screen again"
+          text={async () => `vw.from_state("${await state.share.token()}")`}
+        />
+        <LectureButton state={state} />
         <Status state={state} />
         <IconButton
           name="Clicks and keys"

@@ -1,0 +1,39 @@
+// A button that copies a text, and says for two seconds that it did, or why it could not.
+import { useSignal } from "@preact/signals";
+
+interface Props {
+  name: string;
+  title?: string;
+  /** The text, or how to come by it; a rejection's message is shown. */
+  text: string | (() => Promise<string>);
+}
+
+export function CopyButton({ name, title, text }: Props) {
+  const said = useSignal<string | null>(null);
+  async function copy(): Promise<void> {
+    let wanted: string;
+    try {
+      wanted = typeof text === "string" ? text : await text();
+    } catch (error) {
+      say((error as Error).message);
+      return;
+    }
+    try {
+      await navigator.clipboard.writeText(wanted);
+      say("Copied");
+    } catch {
+      say("The browser refused");
+    }
+  }
+  function say(words: string): void {
+    said.value = words;
+    setTimeout(() => {
+      said.value = null;
+    }, 2000);
+  }
+  return (
+    <button type="button" class="vene-button" title={title} onClick={copy}>
+      <span aria-live="polite">{said.value ?? name}</span>
+    </button>
+  );
+}

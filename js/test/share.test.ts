@@ -1,0 +1,49 @@
+// The Share button: asks the kernel for a token and copies a line that opens it.
+import { afterEach, describe, expect, it, vi } from "vitest";
+import { click, drawn, mount } from "./helpers";
+
+describe("the Share button", () => {
+  let screen: ReturnType<typeof mount>;
+  afterEach(() => {
+    vi.useRealTimers();
+    screen?.close();
+    document.body.innerHTML = "";
+    vi.unstubAllGlobals();
+  });
+  const press = () => {
+    screen = mount();
+    const writeText = vi.fn().mockResolvedValue(undefined);
+    vi.stubGlobal("navigator", { ...navigator, clipboard: { writeText } });
+    const button = [...screen.el.querySelectorAll("button")].find((b) => b.textContent === "Share");
+    click(button as HTMLElement);
+    return { button: button as HTMLElement, writeText, id: screen.model.sent.at(-1)?.id ?? "" };
+  };
+
+  it("copies the line that opens the screen again", async () => {
+    const { button, writeText, id } = press();
+    expect(screen.model.sent.at(-1)?.kind).toBe("share");
+    screen.model.reply({ id: "another", ok: true, error: null, text: "vene1.other" });
+    screen.model.reply({ id, ok: true, error: null, text: "vene1.abc" });
+    await drawn();
+    expect(writeText.mock.calls).toEqual([['vw.from_state("vene1.abc")']]);
+    expect(button.textContent).toBe("Copied");
+  });
+
+  it("says what the kernel says when it refuses, and copies nothing", async () => {
+    const { button, writeText, id } = press();
+    screen.model.reply({ id, ok: false, error: "No." });
+    await drawn();
+    expect(button.textContent).toBe("No.");
+    expect(writeText).not.toHaveBeenCalled();
+  });
+
+  it("gives a silent kernel up", async () => {
+    vi.useFakeTimers();
+    const { button, writeText } = press();
+    await vi.advanceTimersByTimeAsync(5100);
+    vi.useRealTimers();
+    await drawn();
+    expect(button.textContent).toBe("The kernel does not answer");
+    expect(writeText).not.toHaveBeenCalled();
+  });
+});
