@@ -453,7 +453,12 @@ export function makeAnswer(scene: Scene): Answer {
 export const SPAIN = "The capital of Spain is";
 export const ITALY = "The capital of Italy is";
 
-export type Traits = Omit<Protocol, "request" | "reply" | "figure" | "contrast" | "past"> & {
+export type Traits = Omit<
+  Protocol,
+  "request" | "reply" | "figure" | "contrast" | "past" | "story"
+> & {
+  steps: object;
+  step: number | null;
   picture: object;
   contrast: object;
   past: object;
@@ -468,6 +473,8 @@ export function spainAndItaly(layers = 6): Traits {
     picture: {},
     contrast: {},
     past: {},
+    steps: {},
+    step: null,
     status: { busy: null, progress: null, error: null },
   };
 }

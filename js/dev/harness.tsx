@@ -14,6 +14,7 @@ import {
   tokens as splitTokens,
 } from "./fixtures";
 import { addPast, makeContrast } from "./past";
+import { aStory } from "./stories";
 
 const query = new URLSearchParams(location.search);
 const layers = Number(query.get("layers") ?? 6);
@@ -115,6 +116,7 @@ if (state === "busy" || state === "filling") {
     );
   }
 }
+if (state === "story") Object.assign(model.traits, { steps: aStory(layers), step: 0 });
 if (state === "error") {
   model.traits.status = {
     busy: null,
@@ -133,8 +135,14 @@ for (const [n, name] of ["empty", "single", "many", "grouped"].entries()) {
 }
 model.write({ past: past ?? {} });
 
-model.answer = (request: Request) => {
+model.answer = (asked: Request) => {
   setTimeout(() => {
+    let request = asked;
+    if (request.kind === "step") {
+      const { experiment } = aStory(layers).steps[request.step] ?? scene;
+      model.write({ step: request.step });
+      request = { id: request.id, kind: "experiment", experiment };
+    }
     if (request.kind === "experiment") {
       const bad =
         request.experiment.slots?.some((s) => s.layer >= layers) || request.experiment.base === "";

@@ -10,6 +10,7 @@ import type {
   Reply,
   Scene,
   Status,
+  Story,
   Map as Sweep,
 } from "./wire";
 
@@ -26,6 +27,11 @@ export interface Kernel {
   readonly past: ReadonlySignal<Past | null>;
   readonly picture: ReadonlySignal<Picture | null>;
   readonly status: ReadonlySignal<Status | null>;
+  readonly steps: ReadonlySignal<Story | null>;
+  /** Where in the story the kernel is, from 0; null without one. */
+  readonly step: ReadonlySignal<number | null>;
+  /** Stands for the widget in whichever view: the same object for all views of one. */
+  readonly owner: object;
   send(request: Request): void;
   onReply(listener: (reply: Reply) => void): void;
   /** Takes every listener off the model; the signals keep their last values. */
@@ -33,7 +39,16 @@ export interface Kernel {
 }
 
 /** The traits as the model names them. The picture is not called `figure`: that is a Python method. */
-const TRAITS = ["scene", "map", "answer", "contrast", "past", "picture", "status"] as const;
+const TRAITS = [
+  "scene",
+  "map",
+  "answer",
+  "contrast",
+  "past",
+  "picture",
+  "status",
+  "steps",
+] as const;
 
 export function connect(model: AnyModel): Kernel {
   const values = {
@@ -44,7 +59,9 @@ export function connect(model: AnyModel): Kernel {
     past: signal<Past | null>(null),
     picture: signal<Picture | null>(null),
     status: signal<Status | null>(null),
+    steps: signal<Story | null>(null),
   };
+  const step = signal<number | null>(null);
   const undo: (() => void)[] = [];
 
   for (const name of TRAITS) {
@@ -57,6 +74,13 @@ export function connect(model: AnyModel): Kernel {
     undo.push(() => model.off(`change:${name}`, read));
   }
 
+  const readStep = () => {
+    step.value = model.get("step") ?? null;
+  };
+  readStep();
+  model.on("change:step", readStep);
+  undo.push(() => model.off("change:step", readStep));
+
   const listeners: ((reply: Reply) => void)[] = [];
   const receive = (message: unknown) => {
     if (isReply(message)) for (const listener of listeners) listener(message);
@@ -66,6 +90,9 @@ export function connect(model: AnyModel): Kernel {
 
   return {
     ...values,
+    step,
+    // The model itself comes wrapped anew for each view; its layout is the widget's own.
+    owner: model.get("layout") ?? model,
     send: (request) => model.send(request),
     onReply: (listener) => void listeners.push(listener),
     dispose: () => {

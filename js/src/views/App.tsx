@@ -1,4 +1,7 @@
 // The screen: header, slots and map, the sentence, tokens and difference, the figure.
+import { useLayoutEffect, useRef } from "preact/hooks";
+import { guard, isFieldsOwn } from "../keys";
+import { press, pressFirst } from "../press";
 import type { State } from "../state";
 import { Alert } from "./Alert";
 import { CodePanel } from "./CodePanel";
@@ -8,39 +11,65 @@ import { FigurePanel } from "./FigurePanel";
 import { Header } from "./Header";
 import { Help } from "./Help";
 import { HistoryStrip } from "./HistoryStrip";
+import { Lecture } from "./Lecture";
 import { MapPanel } from "./MapPanel";
-import { Sentence } from "./Sentence";
+import { Heard, Sentence } from "./Sentence";
 import { SlotsPanel } from "./SlotsPanel";
+import { StoryPanel } from "./StoryPanel";
 import { TokensPanel } from "./TokensPanel";
 
 export function App({ state }: { state: State }) {
+  const root = useRef<HTMLDivElement>(null);
+  useLayoutEffect(() => (root.current ? guard(root.current) : undefined), []);
+  const isLecture = state.lecture.isOn.value;
+  // Where the focus was is gone when the mode changes; it stays on the screen, so that keys do.
+  const before = useRef(isLecture);
+  useLayoutEffect(() => {
+    if (before.current !== isLecture) root.current?.focus({ preventScroll: true });
+    before.current = isLecture;
+  }, [isLecture]);
   return (
     // biome-ignore lint/a11y/noStaticElementInteractions: keys for the whole screen; every action also has a button
     <div
-      class="vene-root"
-      data-lm-suppress-shortcuts="true"
+      ref={root}
+      class={`vene-root${isLecture ? " vene-lecture" : ""}`}
+      // Not by Tab: a click between the controls brings the focus here, and with it the keys.
+      tabIndex={-1}
+      onKeyDownCapture={(event) => {
+        if (!pressFirst(state, event)) return;
+        event.preventDefault();
+        event.stopPropagation();
+      }}
       onKeyDown={(event) => {
-        if (handleKey(state, event)) event.preventDefault();
+        if (press(state, event)) event.preventDefault();
         else if (!isFieldsOwn(event)) return;
         event.stopPropagation();
       }}
     >
       {state.scene.value ? (
         <>
-          <Header state={state} />
+          {!isLecture && <Header state={state} />}
           <Alert state={state} />
           {state.isHelpOpen.value && <Help />}
-          <div class="vene-grid">
-            <SlotsPanel state={state} />
-            <MapPanel state={state} />
-            <Sentence state={state} />
-            <HistoryStrip state={state} />
-            {state.compare.isOpen.value && <ComparePanel state={state} />}
-            <TokensPanel state={state} />
-            <DifferencePanel state={state} />
-            {state.code.isOpen.value && <CodePanel state={state} />}
-            <FigurePanel state={state} />
-          </div>
+          <Heard state={state} />
+          {isLecture ? (
+            <Lecture state={state} />
+          ) : (
+            <>
+              <StoryPanel state={state} />
+              <div class="vene-grid">
+                <SlotsPanel state={state} />
+                <MapPanel state={state} />
+                <Sentence state={state} />
+                <HistoryStrip state={state} />
+                {state.compare.isOpen.value && <ComparePanel state={state} />}
+                <TokensPanel state={state} />
+                <DifferencePanel state={state} />
+                {state.code.isOpen.value && <CodePanel state={state} />}
+                <FigurePanel state={state} />
+              </div>
+            </>
+          )}
         </>
       ) : (
         <>
@@ -50,35 +79,4 @@ export function App({ state }: { state: State }) {
       )}
     </div>
   );
-}
-
-const FIELDS = "input, select, textarea";
-
-/** Fields in which one types have an undo of their own; sliders and menus have none. */
-const TEXTS = 'input:not([type="range"]), textarea';
-
-/** Keys by which fields and menus are used: the notebook would move its cells with the arrows. */
-function isFieldsOwn(event: KeyboardEvent): boolean {
-  const isPlain = !event.ctrlKey && !event.metaKey && !event.altKey;
-  return isPlain && event.key !== "Escape" && (event.target as HTMLElement).matches(FIELDS);
-}
-
-/** Keys that mean the same everywhere on the screen; text fields and menus keep theirs. */
-function handleKey(state: State, event: KeyboardEvent): boolean {
-  const target = event.target as HTMLElement;
-  if (event.defaultPrevented || target.matches(TEXTS)) return false;
-  const key = event.key.toLowerCase();
-  if ((event.ctrlKey || event.metaKey) && !event.altKey) {
-    if (key === "z") return event.shiftKey ? state.redo() || true : state.undo() || true;
-    if (key === "y") return state.redo() || true;
-    return false;
-  }
-  if (event.ctrlKey || event.metaKey || event.altKey || target.matches(FIELDS)) return false;
-  if (key === "g") state.group();
-  else if (key === "u") state.ungroup();
-  else if (key === "c") state.compare.toggle();
-  else if (key === "?") state.isHelpOpen.value = !state.isHelpOpen.value;
-  else if (key === "escape" && state.hover.value) state.hover.value = null;
-  else return false;
-  return true;
 }

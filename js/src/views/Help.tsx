@@ -1,30 +1,56 @@
-// What clicks and keys do, listed on demand.
-const GESTURES = [
-  ["Click · Enter", "this tile alone is the experiment"],
-  ["Shift-click · Shift-Enter", "add the tile to the group, or take it out"],
+// What keys and clicks do, listed on demand: the keys from the table that the handlers use.
+import { type Row, type Scope, shownKeys, TABLE } from "../keys";
+
+const NAMES: Record<Scope, string> = {
+  everywhere: "Everywhere",
+  map: "On the map",
+  history: "In the history",
+  slots: "Slots",
+  story: "In a story",
+  lecture: "In lecture mode",
+};
+
+const CLICKS = [
+  ["Click", "this tile alone is the experiment"],
+  ["Shift-click", "add the tile to the group, or take it out"],
   ["Alt-click", "add the tile in a new group"],
-  ["Arrows, Home, End, Page keys", "move on the map"],
-  ["Space", "skip the slot at the tile, or wake it"],
-  ["L", "slots of the tile’s group share weights, or part"],
-  ["1 … 9", "choose a subspace of the slot at the tile"],
-  ["G · U", "group all slots · ungroup them"],
-  ["C", "compare any two runs"],
-  ["Click, Shift-click in the history", "go back · compare with the present; F2 names it"],
-  ["Ctrl-Z · Ctrl-Y", "undo · redo"],
+  ["Drag", "paint tiles into one group"],
+  ["Click a row’s or column’s name", "pin it"],
   ["Double-click a prompt", "edit it; Enter runs it, Escape leaves it"],
-  ["Escape", "clear the readout"],
-  ["?", "open or close this list"],
+  ["Click the past", "go back to it; Shift-click compares it"],
 ] as const;
 
 export function Help() {
   return (
-    <dl class="vene-help">
-      {GESTURES.map(([keys, meaning]) => (
-        <div key={keys}>
-          <dt>{keys}</dt>
-          <dd>{meaning}</dd>
+    <section class="vene-help" aria-label="Clicks and keys">
+      {(Object.keys(NAMES) as Scope[]).map((scope) => (
+        <div class="vene-help-group" key={scope}>
+          <h3 class="vene-help-name">{NAMES[scope]}</h3>
+          <dl>
+            {Object.entries<Row>(TABLE[scope]).map(([action, row]) => (
+              <div key={action}>
+                <dt>
+                  {shownKeys(row).map((key) => (
+                    <kbd key={key}>{key}</kbd>
+                  ))}
+                </dt>
+                <dd>{row.says}</dd>
+              </div>
+            ))}
+          </dl>
         </div>
       ))}
-    </dl>
+      <div class="vene-help-group">
+        <h3 class="vene-help-name">Pointer</h3>
+        <dl>
+          {CLICKS.map(([gesture, meaning]) => (
+            <div key={gesture}>
+              <dt>{gesture}</dt>
+              <dd>{meaning}</dd>
+            </div>
+          ))}
+        </dl>
+      </div>
+    </section>
   );
 }

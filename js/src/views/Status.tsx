@@ -23,12 +23,15 @@ export function Status({ state }: { state: State }) {
   const exact = state.exact.value;
   if (label === "exact" && exact) {
     const isKept = state.pending.value || exact.revision !== state.scene.value?.revision;
-    parts.push(isKept ? `kept from run ${exact.revision}` : milliseconds(exact.milliseconds));
+    // A story's answers are of no revision: they were computed before the first step.
+    if (exact.revision === 0) parts.push("computed beforehand");
+    else parts.push(isKept ? `kept from run ${exact.revision}` : milliseconds(exact.milliseconds));
   }
   if (model) parts.push(model.device);
   if (state.isWaiting.value) parts.push("waiting for the kernel");
   const progress = state.status.value?.progress ?? null;
-  if (progress !== null) parts.push(`map ${Math.floor(100 * progress)} %`);
+  const what = state.status.value?.busy === "story" ? "story" : "map";
+  if (progress !== null) parts.push(`${what} ${Math.floor(100 * progress)} %`);
   const about = model ? `\n${model.name}: ${model.layers} layers, ${model.dtype}` : "";
   return (
     <span class="vene-status" data-label={label} title={ABOUT[label] + about}>

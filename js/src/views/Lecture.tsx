@@ -1,0 +1,147 @@
+// Lecture mode: the story's step, the prompts, the map, and the answer behind its curtain.
+import type { TargetedMouseEvent } from "preact";
+import { sharedEnds } from "../geometry";
+import type { State } from "../state";
+import type { TokenInfo } from "../wire";
+import { Curtain } from "./Curtain";
+import { IconButton } from "./controls";
+import { MapPanel } from "./MapPanel";
+import { Sentence } from "./Sentence";
+import { Status } from "./Status";
+import { StoryPanel } from "./StoryPanel";
+import { TokensPanel } from "./TokensPanel";
+
+export function Lecture({ state }: { state: State }) {
+  const { lecture } = state;
+  const [scene, experiment] = [state.scene.value, state.experiment.value];
+  if (!scene || !experiment) return null;
+  const isCovered = lecture.isCovered.value;
+  // The legend names the plain runs' answers, which may be what is asked for.
+  const isBase = isCovered && experiment.slots.every((slot) => slot.skip);
+  return (
+    <>
+      <StoryPanel state={state} />
+      <header class="vene-header">
+        <div class="vene-prompts">
+          <Line name="base" tokens={scene.base} />
+          {Object.entries(scene.sources).map(([name, tokens]) => (
+            <Line key={name} name={name} tokens={tokens} against={scene.base} />
+          ))}
+        </div>
+        <div class="vene-header-tools">
+          <Status state={state} />
+          <LectureTools state={state} />
+        </div>
+      </header>
+      <div class={`vene-lecture-grid${isBase ? " vene-lecture-base" : ""}`}>
+        <MapPanel state={state} />
+        <div class="vene-answer">
+          {isCovered ? (
+            <Curtain state={state} />
+          ) : (
+            <>
+              <Sentence state={state} />
+              <TokensPanel state={state} />
+            </>
+          )}
+        </div>
+      </div>
+    </>
+  );
+}
+
+/** A prompt to be read, not edited; what differs from the base is framed. */
+function Line(props: { name: string; tokens: TokenInfo[]; against?: TokenInfo[] }) {
+  const { name, tokens, against } = props;
+  const ids = (list: TokenInfo[]) => list.map((token) => token.id);
+  const same = against ? sharedEnds(ids(tokens), ids(against)) : null;
+  const differs = (index: number) =>
+    same !== null && index >= same.start && index < tokens.length - same.end;
+  return (
+    <p class="vene-line">
+      <span class="vene-line-name">
+        {against && <span aria-hidden="true">⟵ </span>}
+        {name}
+      </span>
+      {tokens.map((token) => (
+        <span
+          key={token.index}
+          class={`vene-chip${differs(token.index) ? " vene-chip-differs" : ""}`}
+        >
+          {token.label}
+        </span>
+      ))}
+    </p>
+  );
+}
+
+function LectureTools({ state }: { state: State }) {
+  const { lecture } = state;
+  return (
+    <>
+      <button
+        type="button"
+        class="vene-button"
+        aria-pressed={lecture.isMapOpen.value}
+        aria-keyshortcuts="M"
+        title="Show every tile’s value (M)"
+        onClick={(event) => {
+          backToScreen(event);
+          lecture.toggleMap();
+        }}
+      >
+        Whole map
+      </button>
+      {document.fullscreenEnabled && (
+        <button
+          type="button"
+          class="vene-button"
+          title="Fill the screen; Escape comes back"
+          onClick={(event) => {
+            backToScreen(event);
+            if (document.fullscreenElement) document.exitFullscreen();
+            // The host, because the layout follows the host's width.
+            else event.currentTarget.closest(".vene-host")?.requestFullscreen();
+          }}
+        >
+          Full screen
+        </button>
+      )}
+      <LectureButton state={state} />
+      <IconButton
+        name="Clicks and keys"
+        title="Clicks and keys (?)"
+        isPressed={state.isHelpOpen.value}
+        onPress={() => {
+          state.isHelpOpen.value = !state.isHelpOpen.value;
+        }}
+      >
+        ?
+      </IconButton>
+    </>
+  );
+}
+
+/** Enters and leaves lecture mode. */
+export function LectureButton({ state }: { state: State }) {
+  const isOn = state.lecture.isOn.value;
+  return (
+    <button
+      type="button"
+      class="vene-button"
+      aria-keyshortcuts="F"
+      title={isOn ? "Back to the whole screen (Escape)" : "Large, for the back row (F)"}
+      onClick={state.lecture.toggle}
+    >
+      {isOn ? "Leave" : "Lecture"}
+    </button>
+  );
+}
+
+/** Focus leaves what was clicked, so that Space goes on revealing; a key's press leaves it there. */
+export function backToScreen(event: TargetedMouseEvent<HTMLElement>): void {
+  const { currentTarget: button, detail } = event;
+  const isGoing = button.matches(".vene-reveal");
+  if (detail > 0 || isGoing)
+    button.closest<HTMLElement>(".vene-root")?.focus({ preventScroll: true });
+}
