@@ -266,12 +266,11 @@ def readings(logits: Tensor, tokens: Sequence[int]) -> tuple[list[list[float]], 
 def top_ids(logits: Tensor, count: int) -> list[list[int]]:
     """Ids of the largest logits in each row, largest first, lower id first among equals."""
     count = min(count, logits.shape[-1])
+    # Not `>=`: a NaN counts as the largest, as it does for `torch.sort`.
     least = logits.topk(count, dim=-1).values[:, -1:]
     found = []
-    for row, near in zip(logits, logits >= least, strict=True):
+    for row, near in zip(logits, ~(logits < least), strict=True):
         ids = near.nonzero()[:, 0]
-        if len(ids) < count:  # NaN is not comparable
-            ids = torch.arange(len(row))
         order = torch.sort(row[ids], descending=True, stable=True).indices[:count]
         found.append(ids[order].tolist())
     return found
