@@ -77,7 +77,7 @@ def test_the_end_names_what_was_missed(bench: Any, row: Any) -> None:
 @pytest.mark.parametrize(
     ("value", "said"),
     [(13_208.4, "13208"), (99.96, "100"), (51.23, "51.2"), (0.5436, "0.544"), (0, "0"),
-     (0.0042, "0.0042"), (4.1e-6, "4.1e-06"), (-3.14159, "-3.14"), (None, "")],
+     (0.0042, "0.0042"), (4.1e-6, "4.1e-06"), (1e-4, "0.0001"), (-3.14159, "-3.14"), (None, "")],
 )  # fmt: skip
 def test_numbers_have_three_digits(bench: Any, value: float | None, said: str) -> None:
     assert bench("table").plain(value) == said

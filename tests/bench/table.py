@@ -62,7 +62,7 @@ def plain(value: float | None) -> str:
         return ""
     if abs(value) >= 100:
         return f"{value:.0f}"
-    return f"{value:.3g}" if value == 0 or abs(value) >= 0.001 else f"{value:.1e}"
+    return f"{value:.3g}" if value == 0 or abs(value) >= 0.001 else f"{value:.2g}"
 
 
 def table(rows: Sequence[Row], earlier: Sequence[Row] | None = None) -> str:
