@@ -1,6 +1,6 @@
 // A short text field that stands where a name stood: Enter takes it, Escape leaves it.
 import { useSignal } from "@preact/signals";
-import { useEffect, useRef } from "preact/hooks";
+import { useLayoutEffect, useRef } from "preact/hooks";
 
 interface Props {
   /** Accessible name. */
@@ -15,7 +15,7 @@ interface Props {
 export function NameField({ name, value, whyNot, onDone }: Props) {
   const problem = useSignal<string | null>(null);
   const field = useRef<HTMLInputElement>(null);
-  useEffect(() => {
+  useLayoutEffect(() => {
     field.current?.focus();
     field.current?.select();
   }, []);

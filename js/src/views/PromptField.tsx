@@ -1,5 +1,5 @@
 // The field for a prompt, with the tokens of what is typed beneath it.
-import { useEffect, useRef } from "preact/hooks";
+import { useLayoutEffect, useRef } from "preact/hooks";
 import type { State } from "../state";
 import type { TokenInfo } from "../wire";
 import { Chip, differing } from "./Chips";
@@ -22,7 +22,7 @@ export function PromptField({ state, entry, name, text, tokens, against, onLeave
   const { draft } = state;
   const field = useRef<HTMLInputElement>(null);
   const first = entry.rejected.peek()?.text ?? text;
-  useEffect(() => {
+  useLayoutEffect(() => {
     draft.open(text, tokens);
     if (first !== text) draft.type(first);
     field.current?.focus();

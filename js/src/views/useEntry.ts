@@ -1,5 +1,6 @@
 // A prompt while it is edited: open, sent, and open again with the reason when it was refused.
-import { useSignal, useSignalEffect } from "@preact/signals";
+import { effect, useSignal } from "@preact/signals";
+import { useLayoutEffect } from "preact/hooks";
 import type { State } from "../state";
 import type { TokenInfo } from "../wire";
 
@@ -17,7 +18,7 @@ export function useEntry(state: State, { current, commit }: Wanted) {
   const rejected = useSignal<{ text: string; error: string } | null>(null);
   const sent = useSignal<{ text: string; id: string } | null>(null);
 
-  useSignalEffect(() => {
+  const judge = () => {
     const asked = sent.value;
     const pending = state.pending.value;
     if (!asked || pending?.id === asked.id) return;
@@ -28,7 +29,9 @@ export function useEntry(state: State, { current, commit }: Wanted) {
     state.dismiss();
     rejected.value = { text: asked.text, error };
     isOpen.value = true;
-  });
+  };
+  // Listening before anything can be typed; a prompt's row is of one prompt as long as it lives.
+  useLayoutEffect(() => effect(judge), []);
 
   const close = () => {
     rejected.value = null;
