@@ -8,7 +8,10 @@ export interface Row {
   shown?: readonly string[];
 }
 
-const ARROWS = ["ArrowUp", "ArrowDown", "ArrowLeft", "ArrowRight"] as const;
+const MOVES = [
+  ...["ArrowUp", "ArrowDown", "ArrowLeft", "ArrowRight"],
+  ...["Home", "End", "PageUp", "PageDown"],
+];
 
 export const TABLE = {
   everywhere: {
@@ -23,12 +26,12 @@ export const TABLE = {
   },
   map: {
     move: {
-      keys: [...ARROWS, "Home", "End", "PageUp", "PageDown"],
+      keys: MOVES,
       says: "move on the map",
       shown: ["Arrows", "Home", "End", "Page keys"],
     },
     paint: {
-      keys: ARROWS.map((key) => `Shift+${key}` as const),
+      keys: MOVES.map((key) => `Shift+${key}`),
       says: "paint tiles; Enter then groups them",
       shown: ["Shift-arrows"],
     },
@@ -38,18 +41,30 @@ export const TABLE = {
     link: { keys: ["L"], says: "slots of the tile’s group share weights, or part" },
     subspace: { keys: ["1-9"], says: "choose a subspace of the slot at the tile" },
     pin: { keys: ["P"], says: "pin the tile, row or column, or let it go" },
+    drop: { keys: ["Escape"], says: "drop what is being painted" },
+  },
+  tokens: {
+    left: { keys: ["ArrowLeft"], says: "along a source’s tokens; Enter picks one up" },
+    right: { keys: ["ArrowRight"], says: "and, picked up, along the base’s; Enter drops it" },
+    first: { keys: ["Home"], says: "first token" },
+    last: { keys: ["End"], says: "last token" },
+    put: { keys: ["Escape"], says: "put it back" },
   },
   history: {
-    go: {
-      keys: ["ArrowLeft", "ArrowRight", "Home", "End"],
-      says: "move along the history",
-    },
+    left: { keys: ["ArrowLeft"], says: "towards the past" },
+    right: { keys: ["ArrowRight"], says: "towards the present" },
+    first: { keys: ["Home"], says: "the oldest" },
+    last: { keys: ["End"], says: "the newest" },
     compare: { keys: ["Shift+Enter"], says: "compare the past with the present" },
     name: { keys: ["F2"], says: "name an experiment" },
   },
   slots: {
-    up: { keys: ["ArrowUp"], says: "on a slot’s handle: one place up" },
-    down: { keys: ["ArrowDown"], says: "one place down" },
+    up: { keys: ["Alt+ArrowUp"], says: "on a slot’s handle: one place up" },
+    down: { keys: ["Alt+ArrowDown"], says: "one place down" },
+    put: { keys: ["Escape"], says: "put a dragged slot back" },
+  },
+  compare: {
+    close: { keys: ["Escape"], says: "close the comparison" },
   },
   story: {
     next: { keys: ["ArrowRight"], says: "next step" },
@@ -98,15 +113,14 @@ export function nameOf(event: KeyboardEvent): string {
 /** How the help writes a row's keys. */
 export function shownKeys({ keys, shown }: Row): readonly string[] {
   if (shown) return shown;
-  const signs: Record<string, string> = { ArrowLeft: "←", ArrowRight: "→", "1-9": "1 … 9" };
-  return keys.map((key) =>
-    (signs[key] ?? key)
-      .replaceAll("+", "-")
-      .replace("ArrowUp", "↑")
-      .replace("ArrowDown", "↓")
-      .replace("PageDown", "Page down")
-      .replace("PageUp", "Page up"),
-  );
+  const signs: Record<string, string> = {
+    ...{ ArrowLeft: "←", ArrowRight: "→", ArrowUp: "↑", ArrowDown: "↓" },
+    ...{ PageUp: "Page up", PageDown: "Page down", "1-9": "1 … 9" },
+  };
+  return keys.map((key) => {
+    const parts = key.split("+");
+    return parts.map((part) => signs[part] ?? part).join("-");
+  });
 }
 
 const FIELDS = "input, select, textarea";

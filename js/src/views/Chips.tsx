@@ -4,6 +4,7 @@ import type { ComponentChildren } from "preact";
 import { useLayoutEffect, useRef } from "preact/hooks";
 import type { Carry } from "../carry";
 import { sharedEnds } from "../geometry";
+import { actionOf } from "../keys";
 import { idsOf } from "../prompts";
 import type { TokenInfo } from "../wire";
 
@@ -59,10 +60,10 @@ export function BaseChips({
               aria-label={`Drop ${held.label} on ${token.index} ${token.label}`}
               onClick={() => carry.drop(token.index)}
               onKeyDown={(event) => {
-                const by = { ArrowLeft: -1, ArrowRight: 1, Home: -1e9, End: 1e9 }[event.key];
-                if (by !== undefined) carry.step(by);
-                else if (event.key === "Escape") carry.put();
-                else return;
+                const action = actionOf("tokens", event);
+                if (action === null) return;
+                if (action === "put") carry.put();
+                else carry.step({ left: -1, right: 1, first: -1e9, last: 1e9 }[action]);
                 event.preventDefault();
                 event.stopPropagation();
               }}
@@ -161,15 +162,14 @@ export function SourceChips({ name, tokens, against, carry, pairs }: SourceProps
                 else carry.pick(name, index, token.label, true);
               }}
               onKeyDown={(event) => {
-                const next = {
-                  ArrowLeft: index - 1,
-                  ArrowRight: index + 1,
-                  Home: 0,
-                  End: tokens.length - 1,
-                }[event.key];
-                if (event.key === "Escape" && held !== null) carry.put();
-                else if (next !== undefined) focus(Math.max(0, Math.min(tokens.length - 1, next)));
-                else return;
+                const action = actionOf("tokens", event);
+                const last = tokens.length - 1;
+                if (action === null || (action === "put" && held === null)) return;
+                if (action === "put") carry.put();
+                else {
+                  const next = { left: index - 1, right: index + 1, first: 0, last }[action];
+                  focus(Math.max(0, Math.min(last, next)));
+                }
                 event.preventDefault();
                 event.stopPropagation();
               }}

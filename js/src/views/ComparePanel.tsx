@@ -2,6 +2,7 @@
 import { useEffect, useRef } from "preact/hooks";
 import type { Compare, ContrastLabel } from "../compare";
 import { milliseconds, precise } from "../format";
+import { actionOf } from "../keys";
 import type { State } from "../state";
 import { IconButton, Panel, Select } from "./controls";
 import { DifferenceTable } from "./DifferencePanel";
@@ -39,7 +40,7 @@ export function ComparePanel({ state }: { state: State }) {
       ref={panel}
       class="vene-compare"
       onKeyDown={(event) => {
-        if (event.key !== "Escape") return;
+        if (actionOf("compare", event) !== "close") return;
         event.preventDefault();
         event.stopPropagation();
         close();

@@ -1,5 +1,6 @@
 // A row's number, by which it is moved: dragged, or with Alt and the arrows.
 import { useRef } from "preact/hooks";
+import { actionOf } from "../keys";
 import { dropIndex } from "../order";
 import { GripIcon } from "./icons";
 
@@ -53,10 +54,10 @@ export function Handle({ index, count, isOrdered, onDrag, onMove }: Props) {
       }}
       onPointerCancel={stop}
       onKeyDown={(event) => {
-        if (event.key === "Escape" && drag.current) stop();
-        else if (!event.altKey || event.ctrlKey || event.metaKey) return;
-        else if (event.key === "ArrowUp") onMove(Math.max(0, index - 1));
-        else if (event.key === "ArrowDown") onMove(Math.min(count - 1, index + 1));
+        const action = actionOf("slots", event);
+        if (action === "put" && drag.current) stop();
+        else if (action === "up") onMove(Math.max(0, index - 1));
+        else if (action === "down") onMove(Math.min(count - 1, index + 1));
         else return;
         event.preventDefault();
         event.stopPropagation();

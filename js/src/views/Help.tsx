@@ -4,8 +4,10 @@ import { type Row, type Scope, shownKeys, TABLE } from "../keys";
 const NAMES: Record<Scope, string> = {
   everywhere: "Everywhere",
   map: "On the map",
+  tokens: "On a prompt’s tokens",
+  slots: "On the slots",
   history: "In the history",
-  slots: "Slots",
+  compare: "In the comparison",
   story: "In a story",
   lecture: "In lecture mode",
 };

@@ -4,6 +4,7 @@ import { useEffect, useLayoutEffect, useRef } from "preact/hooks";
 import { type Plain, positionsOf, toPlain } from "../experiments";
 import { percent } from "../format";
 import { titleOf } from "../history";
+import { actionOf } from "../keys";
 import type { State } from "../state";
 import type { PastEntry } from "../wire";
 import { Glyph, type Mark } from "./Glyph";
@@ -35,15 +36,15 @@ export function HistoryStrip({ state }: { state: State }) {
   }
 
   function onKey(event: KeyboardEvent, entry: PastEntry): void {
-    if (event.ctrlKey || event.metaKey || event.altKey) return;
     const chip = event.currentTarget as HTMLElement;
-    if (event.key === "Enter" && event.shiftKey) state.compare.compareWith(entry);
-    else if (event.key === "ArrowLeft") go(chip.previousElementSibling);
-    else if (event.key === "ArrowRight") go(chip.nextElementSibling);
-    else if (event.key === "Home") go(chip.parentElement?.querySelector(".vene-past"));
-    else if (event.key === "End") go([...(chip.parentElement?.children ?? [])].findLast(isChip));
-    else if (event.key === "F2") naming.value = entry.number;
-    else return;
+    const action = actionOf("history", event);
+    if (action === null) return;
+    if (action === "compare") state.compare.compareWith(entry);
+    else if (action === "left") go(chip.previousElementSibling);
+    else if (action === "right") go(chip.nextElementSibling);
+    else if (action === "first") go(chip.parentElement?.querySelector(".vene-past"));
+    else if (action === "last") go([...(chip.parentElement?.children ?? [])].findLast(isChip));
+    else naming.value = entry.number;
     event.preventDefault();
     event.stopPropagation();
   }

@@ -3,12 +3,16 @@ import { useSignal } from "@preact/signals";
 import { useLayoutEffect, useRef } from "preact/hooks";
 import { groupsOf, isAt, type Plain, positionsOf } from "../experiments";
 import { move, type Spot, tileSize } from "../geometry";
+import { actionOf } from "../keys";
 import { limitOf, readingOf, spell } from "../metrics";
 import { targetOf as runOf } from "../operators";
 import type { State, Tile } from "../state";
 import type { MetricInfo, Scene } from "../wire";
 import { Legend } from "./Legend";
 import { TileView } from "./TileView";
+
+/** How much larger the map's type is in lecture mode. */
+const LECTURE = 1.7;
 
 interface Props {
   state: State;
@@ -28,7 +32,12 @@ export function MapGrid({ state, scene, metric, width }: Props) {
   const [target, other] = [targets[aim.target], targets[aim.other]];
   const { layers, positions } = lens.axes.value;
   const labels = positions.map((position) => scene.base[position]?.label ?? "?");
-  const size = tileSize(width, positions.length, layers.length, labels);
+  const size = tileSize(
+    state.lecture.isOn.value ? width / LECTURE : width,
+    positions.length,
+    layers.length,
+    labels,
+  );
   const values = (map?.cells ?? []).map((cell) => readingOf(metric, cell, aim, targets) ?? 0);
   const limit = limitOf(metric, values);
   const title = spell(metric.title, target?.label, other?.label);
@@ -45,25 +54,26 @@ export function MapGrid({ state, scene, metric, width }: Props) {
 
   const onKeyDown = (event: KeyboardEvent) => {
     const spot = spotUnder(event);
-    if (!spot || event.ctrlKey || event.metaKey || event.altKey) return;
+    const action = actionOf("map", event);
+    if (!spot || action === null) return;
     const at = asTile(spot);
     const next = move(event.key, spot, layers, positions);
-    const name = event.key.toLowerCase();
+    const isPainting = lens.brush.stroke.peek() !== null;
     if (next) {
       const reached = asTile(next);
-      if (!event.shiftKey) lens.brush.drop();
+      if (action === "move") lens.brush.drop();
       else if (at && reached) lens.brush.extend(at, reached);
       focus.value = next;
       find(grid.current, next)?.focus();
-    } else if (name === "p") pins.toggle(spot);
-    else if (name === "escape" && lens.brush.stroke.peek()) lens.brush.drop();
-    else if (!at) return;
-    else if (name === "enter" && lens.brush.stroke.peek()) drag.finish();
-    else if (name === "enter") state.applyTile(at, event.shiftKey ? "add" : "replace");
-    else if (name === " ") state.toggleSkip(state.slotsAt(at));
-    else if (name === "l") state.linkAt(at);
-    else if (/^[1-9]$/.test(name)) state.pickSubspace(at, Number(name));
-    else return;
+    } else if (action === "pin") pins.toggle(spot);
+    else if (action === "drop" && isPainting) lens.brush.drop();
+    else if (!at || action === "drop") return;
+    else if ((action === "apply" || action === "add") && isPainting) drag.finish();
+    else if (action === "apply") state.applyTile(at, "replace");
+    else if (action === "add") state.applyTile(at, "add");
+    else if (action === "skip") state.toggleSkip(state.slotsAt(at));
+    else if (action === "link") state.linkAt(at);
+    else if (action === "subspace") state.pickSubspace(at, Number(event.key));
     event.preventDefault();
     event.stopPropagation();
   };
@@ -158,6 +168,7 @@ export function MapGrid({ state, scene, metric, width }: Props) {
                   isChosen={chosen.length > 0}
                   isSkipped={chosen.length > 0 && chosen.every((i) => experiment?.slots[i]?.skip)}
                   isPainted={stroke.has(key(layer, position))}
+                  isCovered={!state.lecture.isMapOpen.value}
                   pins={pinsAt(tile, pins.has)}
                   mark={first?.group ?? null}
                   colour={first?.group ? groups.indexOf(first.group) % 6 : -1}

@@ -20,6 +20,8 @@ export interface TileProps extends Tile {
   isChosen: boolean;
   isSkipped: boolean;
   isPainted: boolean;
+  /** Whether a value that is not there is one that lecture mode covers. */
+  isCovered: boolean;
   /** Which pins it is under: `row`, `column`, `cell`, in this order. */
   pins: string;
   mark: string | null;
@@ -48,7 +50,9 @@ function drawTile(props: TileProps) {
   const reading = isIdle
     ? reason
     : value === null
-      ? "not computed yet"
+      ? props.isCovered
+        ? "covered"
+        : "not computed yet"
       : `${props.title} ${precise(value)}`;
   const chosen = props.isChosen ? `, in the experiment${props.isSkipped ? ", skipped" : ""}` : "";
   const group = props.mark === null ? "" : `, group ${props.mark}`;
