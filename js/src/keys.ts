@@ -155,7 +155,10 @@ export function guard(root: HTMLElement): () => void {
     if (!(event.target instanceof Node) || !root.contains(event.target)) return;
     const isPlain = !event.ctrlKey && !event.metaKey && !event.altKey && !/^F\d+$/.test(event.key);
     const isOurs =
-      isPlain || event.key === "Enter" || isFieldsOwn(event) || actionOf("everywhere", event);
+      isPlain ||
+      event.key === "Enter" ||
+      isFieldsOwn(event) ||
+      ["everywhere", "history", "slots"].some((scope) => actionOf(scope as Scope, event));
     if (isOurs) root.setAttribute(MARK, "true");
     else root.removeAttribute(MARK);
   };

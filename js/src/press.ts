@@ -3,7 +3,7 @@ import { type Action, actionOf, isField, isText, nameOf } from "./keys";
 import type { State } from "./state";
 
 /** Parts in which arrows, Home and End already mean something. */
-const ROVING = "[role=grid], [role=toolbar], [role=listbox], .vene-handle, .vene-chips";
+const ROVING = "[role=grid], [role=toolbar], [role=listbox], .vene-slot-handle, .vene-chips";
 
 /** Before any part of the screen: lecture mode has its own Space, digits and clicker keys. */
 export function pressFirst(state: State, event: KeyboardEvent): boolean {

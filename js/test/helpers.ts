@@ -13,8 +13,9 @@ export function start(traits: Partial<Traits> | Record<string, unknown> = {}) {
   return { model, kernel, state: createState(kernel) };
 }
 
-export function mount(traits: Record<string, unknown> = {}) {
-  const model = new FakeModel({ ...spainAndItaly(), ...traits });
+/** A view of a new widget, or one more of a widget that there is already. */
+export function mount(traits: Record<string, unknown> = {}, of?: FakeModel) {
+  const model = of ?? new FakeModel({ ...spainAndItaly(), ...traits });
   const el = document.createElement("div");
   document.body.append(el);
   const controller = new AbortController();

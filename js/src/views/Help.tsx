@@ -25,7 +25,7 @@ const CLICKS = [
 export function Help() {
   return (
     <section class="vene-help" aria-label="Clicks and keys">
-      {(Object.keys(NAMES) as Scope[]).map((scope) => (
+      {(Object.keys(TABLE) as Scope[]).map((scope) => (
         <div class="vene-help-group" key={scope}>
           <h3 class="vene-help-name">{NAMES[scope]}</h3>
           <dl>

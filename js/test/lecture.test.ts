@@ -1,0 +1,302 @@
+import { afterEach, describe, expect, it } from "vitest";
+import { makeAnswer, spainAndItaly } from "../dev/fixtures";
+import { aStory } from "../dev/stories";
+import { accept, answer, click, drawn, mount, press, tile } from "./helpers";
+
+let screen: ReturnType<typeof mount>;
+afterEach(() => {
+  screen?.close();
+  document.body.innerHTML = "";
+});
+
+const $ = (selector: string) => screen.el.querySelector<HTMLElement>(selector);
+const root = () => $(".vene-root") as HTMLElement;
+const button = (text: string) =>
+  [...screen.el.querySelectorAll("button")].find((b) => b.textContent === text) as HTMLElement;
+const key = async (name: string, more: KeyboardEventInit = {}, at: Element = root()) => {
+  const event = press(at, name, more);
+  await drawn();
+  return event;
+};
+/** What a screen reader says of a tile. */
+const said = (layer: number, position: number) =>
+  tile(screen.el, layer, position).getAttribute("aria-label");
+/** A screen in lecture mode, a tile clicked and answered. */
+async function lecture(layer = 1, position = 3): Promise<void> {
+  screen = mount();
+  await key("f");
+  click(tile(screen.el, layer, position));
+  answer(screen.model, accept(screen.model, 2));
+  await drawn();
+}
+
+describe("lecture mode", () => {
+  it("has map, sentence and tokens, and folds the rest", async () => {
+    screen = mount();
+    await key("f");
+    await key(" ");
+    expect(root().classList).toContain("vene-lecture");
+    const panels = [...screen.el.querySelectorAll(".vene-panel")].map((p) =>
+      p.getAttribute("aria-label"),
+    );
+    expect(panels).toEqual(["Map", "Next token"]);
+    expect($(".vene-sentence")).not.toBeNull();
+    expect(document.activeElement).toBe(root());
+    await key("Escape");
+    expect(root().classList).not.toContain("vene-lecture");
+    expect($(".vene-panel-slots")).not.toBeNull();
+  });
+
+  it("is entered and left by button, and never told to the kernel", async () => {
+    screen = mount();
+    click(button("Lecture"));
+    await drawn();
+    click(button("Leave"));
+    await drawn();
+    expect($(".vene-panel-slots")).not.toBeNull();
+    expect(screen.model.sent).toHaveLength(0);
+  });
+
+  it("covers the answer until Space: nothing of it is on the page", async () => {
+    await lecture();
+    const sentence = makeAnswer(accept(screen.model, 2)).sentence;
+    expect($(".vene-curtain")).not.toBeNull();
+    expect(screen.el.textContent).not.toContain(sentence.slice(0, 20));
+    expect(said(1, 3)).toContain("covered");
+    expect(screen.el.querySelectorAll(".vene-tile-number")).toHaveLength(0);
+    expect((await key(" ")).defaultPrevented).toBe(true);
+    expect($(".vene-curtain")).toBeNull();
+    expect($(".vene-sentence")?.textContent).toBe(sentence);
+    expect($(".vene-tokens")).not.toBeNull();
+    // Of the map, just the tile that is the experiment.
+    expect(said(1, 3)).toContain("P(␣Rome)");
+    expect(said(0, 3)).toContain("covered");
+    expect(screen.el.querySelectorAll(".vene-tile-number")).toHaveLength(1);
+  });
+
+  it("covers each new experiment, not one that was seen, and again on Shift-Space", async () => {
+    await lecture();
+    await key(" ");
+    click(tile(screen.el, 4, 4));
+    answer(screen.model, accept(screen.model, 3));
+    await drawn();
+    expect($(".vene-curtain")).not.toBeNull();
+    expect(said(1, 3)).toContain("P(␣Rome)");
+    click(tile(screen.el, 1, 3));
+    await drawn();
+    expect($(".vene-curtain")).toBeNull();
+    await key(" ", { shiftKey: true });
+    expect($(".vene-curtain")).not.toBeNull();
+  });
+
+  it("reveals by button and keeps the keys, and Space on a tile skips nothing", async () => {
+    await lecture();
+    click(button("Reveal"));
+    await drawn();
+    expect($(".vene-sentence")).not.toBeNull();
+    expect(document.activeElement).toBe(root());
+    const sent = screen.model.sent.length;
+    await key(" ", {}, tile(screen.el, 1, 3));
+    expect(screen.model.sent).toHaveLength(sent);
+  });
+
+  it("leaves Space to a button that has the focus", async () => {
+    await lecture();
+    const event = await key(" ", {}, button("Whole map"));
+    expect(event.defaultPrevented).toBe(false);
+    expect($(".vene-curtain")).not.toBeNull();
+  });
+
+  it("shows the whole map on demand", async () => {
+    await lecture();
+    await key("m");
+    expect(screen.el.querySelectorAll(".vene-tile-number").length).toBeGreaterThan(6);
+    expect(button("Whole map").getAttribute("aria-pressed")).toBe("true");
+    expect($(".vene-curtain")).not.toBeNull();
+    await key("m");
+    expect(screen.el.querySelectorAll(".vene-tile-number")).toHaveLength(0);
+  });
+
+  it("is as it was when the view comes back, for this widget alone", async () => {
+    await lecture();
+    await key(" ");
+    const { model } = screen;
+    screen.close();
+    const again = mount({}, model);
+    expect(again.el.querySelector(".vene-lecture .vene-sentence")).not.toBeNull();
+    expect(document.activeElement).toBe(document.body);
+    const other = mount();
+    expect(other.el.querySelector(".vene-lecture")).toBeNull();
+    again.close();
+    other.close();
+  });
+
+  it("says nothing to screen readers before the reveal, and once after it", async () => {
+    await lecture();
+    const heard = $("[role=status]") as HTMLElement;
+    expect(heard.textContent).toBe("");
+    await key(" ");
+    expect(heard.isConnected && heard.textContent).toBe($(".vene-sentence")?.textContent);
+  });
+});
+
+describe("what is heard", () => {
+  it("is exact answers: a preview is silent", async () => {
+    screen = mount();
+    click(tile(screen.el, 1, 3));
+    await drawn();
+    expect($(".vene-status")?.dataset.label).toBe("preview");
+    expect($(".vene-sentence")?.textContent).toContain("block 1");
+    expect($(".vene-heard")?.textContent).toBe("");
+    tile(screen.el, 0, 3).dispatchEvent(new Event("pointerover", { bubbles: true }));
+    await drawn();
+    expect($(".vene-heard")?.textContent).toBe("");
+    answer(screen.model, accept(screen.model, 2));
+    await drawn();
+    expect($(".vene-heard")?.textContent).toContain("block 1");
+    const live = [...screen.el.querySelectorAll("[aria-live=polite]")];
+    const said = live.filter((region) => region.textContent?.includes("block 1"));
+    expect(said.map((region) => region.className)).toEqual(["vene-heard"]);
+  });
+});
+
+describe("a story", () => {
+  const tell = (step = 0, traits: Record<string, unknown> = {}) => {
+    screen = mount({ steps: aStory(), step, ...traits });
+  };
+  const title = () => $(".vene-story-title")?.textContent;
+  const asked = () => screen.model.sent.map((request) => (request as { step?: number }).step);
+
+  it("walks by keys, each step painted as exact before the kernel has said a word", async () => {
+    tell();
+    expect(title()).toBe("What the model knows");
+    await key("ArrowRight");
+    expect(title()).toBe("An early swap");
+    expect($(".vene-status")?.dataset.label).toBe("exact");
+    expect($(".vene-sentence")?.textContent).toBe(aStory().steps[1]?.result.sentence);
+    expect(tile(screen.el, 1, 3).getAttribute("aria-selected")).toBe("true");
+    await key("End");
+    expect(title()).toBe("Two places at once");
+    await key("ArrowRight");
+    await key("ArrowLeft");
+    await key("Home");
+    await key("PageDown");
+    await key("PageUp");
+    expect(title()).toBe("What the model knows");
+    expect(asked()).toEqual([1, 3, 3, 2, 0, 1, 0]);
+    expect(screen.model.sent.every((request) => request.kind === "step")).toBe(true);
+  });
+
+  it("brings other prompts with their tokens and their map", async () => {
+    tell();
+    await key("ArrowRight");
+    await key("ArrowRight");
+    expect(screen.el.querySelector('[data-prompt="base"]')?.textContent).toContain("␣France");
+    expect($(".vene-map-axis")?.textContent).toContain("␣France");
+    expect($(".vene-status")?.dataset.label).toBe("exact");
+    expect(said(4, 4)).toContain("P(");
+    expect(screen.el.textContent).not.toContain("waiting");
+  });
+
+  it("is walked by Python too, and a late word of the kernel's moves nobody back", async () => {
+    tell();
+    screen.model.write({ step: 3 });
+    await drawn();
+    expect(title()).toBe("Two places at once");
+    await key("ArrowLeft");
+    await key("ArrowLeft");
+    const [first, second] = screen.model.sent;
+    screen.model.write({ step: 2 });
+    screen.model.reply({ id: first?.id ?? "", ok: true, error: null, tokens: null } as never);
+    await drawn();
+    expect(title()).toBe("An early swap");
+    screen.model.write({ step: 1 });
+    screen.model.reply({ id: second?.id ?? "", ok: true, error: null, tokens: null } as never);
+    await drawn();
+    expect(title()).toBe("An early swap");
+  });
+
+  it("asks first in lecture mode: the question, a digit, the reveal, what was right", async () => {
+    tell();
+    await key("f");
+    await key("ArrowRight");
+    const choices = () => [...screen.el.querySelectorAll<HTMLElement>(".vene-choice")];
+    expect($(".vene-story-question")?.textContent).toBe("What will the model say?");
+    expect($(".vene-curtain")).not.toBeNull();
+    await key("1", {}, tile(screen.el, 0, 3));
+    expect(choices().map((c) => c.getAttribute("aria-pressed"))).toEqual([
+      "true",
+      "false",
+      "false",
+    ]);
+    expect($("[data-verdict]")).toBeNull();
+    await key("PageDown");
+    expect(title()).toBe("An early swap");
+    expect(choices().map((c) => c.textContent)).toEqual([
+      "1Madrid✗ not this",
+      "2Rome✓ right",
+      "3Something else",
+    ]);
+    // After the reveal the guess is what it was.
+    await key("2");
+    expect(choices()[0]?.getAttribute("aria-pressed")).toBe("true");
+    await key("PageDown");
+    expect(title()).toBe("Another country");
+    expect($(".vene-curtain")).not.toBeNull();
+    await key("PageUp");
+    expect($(".vene-sentence")).not.toBeNull();
+    await key(" ");
+    expect(title()).toBe("Another country");
+  });
+
+  it("marks what is right as soon as one has chosen, without a curtain", async () => {
+    tell(1);
+    await key("ArrowRight");
+    await key("ArrowLeft");
+    expect($("[data-verdict]")).toBeNull();
+    await key("3");
+    expect($('[data-verdict="right"]')?.textContent).toContain("Rome");
+    expect($('[data-verdict="wrong"]')?.textContent).toContain("not this");
+  });
+
+  it("says when a click has left the step, and comes back", async () => {
+    tell(1);
+    await key("ArrowRight");
+    await key("ArrowLeft");
+    expect($(".vene-story-away")).toBeNull();
+    click(tile(screen.el, 5, 4));
+    await drawn();
+    expect($(".vene-story-away")?.textContent).toContain("left this step");
+    click(button("Back to the step"));
+    await drawn();
+    expect($(".vene-story-away")).toBeNull();
+    expect(asked().at(-1)).toBe(1);
+  });
+
+  it("leaves the map its arrows", async () => {
+    tell();
+    tile(screen.el, 2, 3).focus();
+    await key("ArrowRight", {}, tile(screen.el, 2, 3));
+    expect(title()).toBe("What the model knows");
+    expect(document.activeElement).toBe(tile(screen.el, 2, 4));
+  });
+
+  it("gets titles, texts and choices as text, never as markup", () => {
+    const evil = "<img src=x onerror=alert(1)>";
+    const steps = aStory();
+    const dirty = JSON.parse(
+      JSON.stringify(steps, (name, value) =>
+        ["title", "text", "question"].includes(name) ? evil : value,
+      ),
+    );
+    dirty.steps[0].choices = [evil];
+    screen = mount({ ...spainAndItaly(), steps: dirty, step: 0 });
+    expect($(".vene-story")?.querySelectorAll("img")).toHaveLength(0);
+    expect($(".vene-choice")?.textContent).toContain(evil);
+  });
+
+  it("shows how far it is computed", async () => {
+    screen = mount({ status: { busy: "story", progress: 0.4, error: null } });
+    expect($(".vene-status")?.textContent).toContain("story 40 %");
+  });
+});
