@@ -147,6 +147,21 @@ def test_the_command_runs_the_parts_that_are_asked_for(
         main(["--only", "four"], parts)
 
 
+def test_files_are_shown_together_without_measuring(
+    bench: Any, row: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = [tmp_path / f"{name}.json" for name in ("one", "two")]
+    for file in files:
+        rows = [row.of(file.stem, "wished", [2.0, 3.0, 4.0], "ms", yardstick="a person", most=4),
+                row.of(file.stem, "free", [2.0], "")]  # fmt: skip
+        bench("table").write(file, {"cores": "17"}, rows)
+    bench("command").main(["--show", *map(str, files), "--markdown"], {})
+    said = capsys.readouterr().out
+    assert "cores: 17" in said and "free" not in said
+    for name in ("one", "two"):
+        assert f"| {name}: wished | 3 ms | 2 to 4 | ≤ 4 | a person |" in said
+
+
 def test_another_machine_is_named(bench: Any) -> None:
     described = bench("machine").described
     here = {"torch": "2", "cores": "2"}

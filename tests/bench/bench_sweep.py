@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -76,7 +78,8 @@ def _pair(
 
 def reference_loop(model: LanguageModel, base: str, source: str) -> Work:
     """pyvene as its tutorials use it: one intervenable model per layer and one call per cell."""
-    import pyvene
+    with contextlib.redirect_stdout(sys.stderr):  # it announces what is not installed
+        import pyvene
 
     own: Any = copy.deepcopy(model.model)  # it changes the model it wraps
     ids = [{"input_ids": torch.tensor([Ids()(text)["input_ids"]])} for text in (base, source)]

@@ -13,7 +13,7 @@ from importlib import import_module
 from pathlib import Path
 
 from machine import described, machine
-from table import Row, missed, read, table, write
+from table import Row, markdown, missed, read, table, write
 
 Part = Callable[[bool], Iterator[Row]]
 """Yields a part's rows; with True it takes fewer repeats."""
@@ -35,15 +35,20 @@ def main(arguments: Sequence[str] | None = None, parts: Mapping[str, Part] | Non
     parser.add_argument("--quick", action="store_true", help="fewer repeats")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write all that was found")
     parser.add_argument("--against", type=Path, metavar="FILE", help="compare with such a file")
+    parser.add_argument("--show", nargs="+", type=Path, metavar="FILE",
+                        help="measure nothing, print what such files hold")  # fmt: skip
+    parser.add_argument("--markdown", action="store_true", help="the README's table")
     asked = parser.parse_args(arguments)
     earlier = read(asked.against) if asked.against else None
-    here = machine()
+    shown = [read(file) for file in asked.show or ()]
+    here = shown[0][0] if shown else machine()
     print(described(here, earlier and earlier[0]), end="\n\n", flush=True)
-    found: list[Row] = []
-    for name in [name for name in known if not asked.only or name in asked.only]:
+    found = [row for _, rows in shown for row in rows]
+    for name in [name for name in known if not shown and (not asked.only or name in asked.only)]:
         print(f"measuring: {name} …", file=sys.stderr, flush=True)
         part = parts[name] if parts is not None else import_module(PARTS[name]).rows
         found += part(asked.quick)
         if asked.json:  # after every part: a run that is stopped has kept what it found
             write(asked.json, here, found)
-    print(table(found, earlier and earlier[1]), missed(found), sep="\n\n")
+    text = markdown(found) if asked.markdown else table(found, earlier and earlier[1])
+    print(text, missed(found), sep="\n\n")

@@ -91,6 +91,18 @@ def table(rows: Sequence[Row], earlier: Sequence[Row] | None = None) -> str:
     return "\n".join([text[0], "-" * max(map(len, text)), *text[1:]])
 
 
+def markdown(rows: Sequence[Row]) -> str:
+    """The lines that have a wish, as the README's table."""
+    lines = ["| | measured | quartiles | wanted | against |", "|---|---|---|---|---|"]
+    for row in rows:
+        if row.wish:
+            spread = f"{plain(row.low)} to {plain(row.high)}" if row.repeats > 1 else ""
+            value = f"{plain(row.median)} {row.unit}".strip()
+            name = f"{row.part}: {row.name}"
+            lines.append(f"| {name} | {value} | {spread} | {row.wish} | {row.yardstick} |")
+    return "\n".join(lines)
+
+
 def missed(rows: Sequence[Row]) -> str:
     """One sentence on the wishes, for the table's end."""
     wished = [row for row in rows if row.wish]
