@@ -32,7 +32,7 @@ def cost_rows(model: LanguageModel, quick: bool) -> Iterator[Row]:
     for key, plan in plans.items():
         prepared = prepare(plan)
         works[str(key)] = lambda prepared=prepared: list(sweep_layers(prepared))
-    repeats = 2 if quick else 5
+    repeats = 2 if quick else 3
     found = in_turns(repeats, works)
     medians = torch.tensor([1000 * statistics.median(t) for t in found.values()]).double()
     line = torch.stack([torch.ones_like(counts), counts], 1)
