@@ -70,8 +70,9 @@ class Explorer(anywidget.AnyWidget):
     """A live screen for one experiment: prompts, slots, map, distributions, verdict, figure.
 
     Made by `explore`. What is shown can be taken: `.experiment`, `.run`, `.runs`, `.frame`,
-    `.figure()`. Assigning `.experiment` changes the screen; `observe(handler, "experiment")` tells
-    of every change, also of those made by a click. `close()` frees everything.
+    `.figure()`, `.compare(left, right)`, `.history`. Assigning `.experiment`, or `.restore(name)`,
+    changes the screen; `observe(handler, "experiment")` tells of every change, also of those made
+    by a click. `close()` frees everything.
 
     Each synchronised trait has one writer, this class, and holds one model of
     `explorer.messages`; the browser only sends requests.
