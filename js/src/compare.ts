@@ -3,16 +3,14 @@ import { batch, computed, effect, type ReadonlySignal, signal } from "@preact/si
 import type { Answers } from "./answers";
 import { keyOf, type Plain } from "./experiments";
 import type { Kernel } from "./kernel";
-import { type Change, cellOf } from "./preview";
+import { cellOf, type Known, probabilities, ranks, type Tables, tables, tablesOf } from "./preview";
 import { BASE, ofPast, RESULT, type Side, sidesOf, toWire } from "./sides";
-import type { Answer, Contrast, PastEntry, Map as Sweep, Verdict } from "./wire";
+import type { Answer, Contrast, PastEntry, RunInfo, Map as Sweep, Verdict } from "./wire";
 
 /** What the panel draws. Null is what a preview does not know. */
-export interface Contrasted {
+export interface Contrasted extends Tables {
   left: string;
   right: string;
-  tokens: { id: number; label: string; probabilities: (number | null)[] }[];
-  differences: Change[];
   kl: number | null;
   milliseconds: number | null;
   verdict: Verdict | null;
@@ -66,8 +64,11 @@ export function createCompare(kernel: Kernel, view: View) {
   const error = computed(() => answered.value?.error ?? null);
   const guess = computed(() => {
     if (!isOpen.value || !left.value || !right.value) return null;
-    const both = [known(left.value, view), known(right.value, view)];
-    return both[0] && both[1] ? preview(both[0], both[1]) : null;
+    const labels = new Map<number, string>();
+    const [one, other] = [known(left.value, view, labels), known(right.value, view, labels)];
+    if (!one || !other) return null;
+    const { tokens, differences } = tablesOf(labels, [one, other], one, other);
+    return { tokens, differences, kl: null, milliseconds: null, verdict: null };
   });
   const titles = computed(() => ({
     left: left.value?.title ?? "",
@@ -75,7 +76,7 @@ export function createCompare(kernel: Kernel, view: View) {
   }));
   const now = computed<Contrasted | null>(() => {
     const found = answered.value;
-    const rest = found && found.error === null ? fromContrast(found) : guess.value;
+    const rest = found?.error === null ? { ...found, ...tables(found) } : guess.value;
     if (!rest) return null;
     // An entry may have got another name since.
     const verdict = rest.verdict && { ...rest.verdict, ...titles.value };
@@ -202,84 +203,33 @@ const NOTHING: Contrast = {
   error: null,
 };
 
-type Untitled = Omit<Contrasted, "left" | "right">;
-
-function fromContrast(contrast: Contrast): Untitled {
-  return {
-    ...contrast,
-    tokens: contrast.tokens.map(({ token_id, label, probabilities }) => ({
-      id: token_id,
-      label,
-      probabilities,
-    })),
-    differences: contrast.differences.map((row) => ({
-      id: row.token_id,
-      label: row.label,
-      before: row.before,
-      after: row.after,
-      kl: row.kl,
-      rankBefore: row.rank_before,
-      rankAfter: row.rank_after,
-    })),
-  };
-}
-
-type Known = ReadonlyMap<number, { label: string; p: number }>;
-
 /** What the view knows of a side already: a column of an answer, else a tile of the map. */
-function known(side: Side, view: View): Known | null {
+function known(side: Side, view: View, labels: Map<number, string>): Known | null {
   const last = view.lastAnswer.value;
-  if (last && (side.key === BASE || side.key.startsWith("source:"))) {
-    const name = side.key.slice("source:".length);
-    return column(
-      last,
-      last.runs.findIndex((run) =>
-        side.key === BASE ? run.role === "base" : run.role === "source" && run.name === name,
-      ),
-    );
-  }
   const kept = view.answers.of(side.experiment);
+  const isPlain = side.key === BASE || side.key.startsWith("source:");
+  if (last && isPlain) return column(last, last.runs.findIndex(isOf(side.key)), labels);
   if (kept) {
     const isLive = side.experiment.slots.some((slot) => !slot.skip);
-    return column(kept, isLive ? kept.runs.length - 1 : 0);
+    return column(kept, isLive ? kept.runs.length - 1 : 0, labels);
   }
-  const cell = cellOf(side.experiment, view.map.value);
-  if (!cell) return null;
-  return new Map(cell.top.map((c) => [c.token_id, { label: c.label, p: c.probability }]));
+  const top = cellOf(side.experiment, view.map.value)?.top;
+  for (const { token_id, label } of top ?? []) labels.set(token_id, label);
+  return top ? { ps: probabilities(top), ranks: ranks(top) } : null;
 }
 
-function column(answer: Answer, index: number): Known | null {
-  if (index < 0) return null;
-  return new Map(
-    answer.tokens.map((row) => [
-      row.token_id,
-      { label: row.label, p: row.probabilities[index] ?? 0 },
-    ]),
-  );
+/** Whether a column is that of the base, or of a source. */
+function isOf(key: string): (run: RunInfo) => boolean {
+  return (run) => (run.role === "source" ? `source:${run.name}` : run.role) === key;
 }
 
-function preview(left: Known, right: Known): Untitled {
-  const labels = new Map<number, string>();
-  for (const [id, { label }] of [...left, ...right]) labels.set(id, label);
-  const tokens = [...labels].map(([id, label]) => ({
-    id,
-    label,
-    probabilities: [left.get(id)?.p ?? null, right.get(id)?.p ?? null],
-  }));
-  const differences: Change[] = [];
-  for (const { id, label, probabilities } of tokens) {
-    const [before, after] = probabilities;
-    if (before == null || after == null) continue;
-    const kl = before > 0 && after > 0 ? after * Math.log(after / before) : 0;
-    differences.push({ id, label, before, after, kl, rankBefore: null, rankAfter: null });
+function column(answer: Answer, n: number, labels: Map<number, string>): Known | null {
+  const run = answer.runs[n];
+  if (!run) return null;
+  const ps = new Map<number, number>();
+  for (const row of answer.tokens) {
+    labels.set(row.token_id, row.label);
+    ps.set(row.token_id, row.probabilities[n] ?? 0);
   }
-  const most = (row: { probabilities: (number | null)[] }) =>
-    Math.max(...row.probabilities.map((p) => p ?? 0));
-  return {
-    tokens: tokens.sort((a, b) => most(b) - most(a)),
-    differences: differences.sort((a, b) => Math.abs(b.kl) - Math.abs(a.kl)).slice(0, 10),
-    kl: null,
-    milliseconds: null,
-    verdict: null,
-  };
+  return { ps, ranks: ranks(run.top) };
 }

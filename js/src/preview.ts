@@ -21,19 +21,17 @@ export interface Change {
   rankAfter: number | null;
 }
 
-export function fromAnswer(answer: Answer): Shown {
+export type Tables = Pick<Shown, "tokens" | "differences">;
+
+/** The kernel's rows as the tables draw them. */
+export function tables(from: Pick<Answer, "tokens" | "differences">): Tables {
   return {
-    runs: answer.runs.map(({ role, name, source_runs }) => ({
-      role,
-      name,
-      sourceRuns: source_runs,
-    })),
-    tokens: answer.tokens.map(({ token_id, label, probabilities }) => ({
+    tokens: from.tokens.map(({ token_id, label, probabilities }) => ({
       id: token_id,
       label,
       probabilities,
     })),
-    differences: answer.differences.map((row) => ({
+    differences: from.differences.map((row) => ({
       id: row.token_id,
       label: row.label,
       before: row.before,
@@ -42,6 +40,17 @@ export function fromAnswer(answer: Answer): Shown {
       rankBefore: row.rank_before,
       rankAfter: row.rank_after,
     })),
+  };
+}
+
+export function fromAnswer(answer: Answer): Shown {
+  return {
+    runs: answer.runs.map(({ role, name, source_runs }) => ({
+      role,
+      name,
+      sourceRuns: source_runs,
+    })),
+    ...tables(answer),
     verdicts: answer.verdicts,
     sentence: answer.sentence,
   };
@@ -89,6 +98,30 @@ export function fromCell(cell: Cell, map: Sweep, last: Answer | null): Shown {
   }
   for (const { token_id, label } of last?.tokens ?? []) labels.set(token_id, label);
   for (const { token_id, label } of cell.top) labels.set(token_id, label);
+  return {
+    runs: [
+      { role: "base", name: "base", sourceRuns: null },
+      ...sources.map((name) => ({ role: "source" as const, name, sourceRuns: null })),
+      { role: "intervened", name: "intervened", sourceRuns: null },
+    ],
+    ...tablesOf(labels, columns, base, swapped),
+    verdicts: [],
+    sentence: cell.sentence,
+  };
+}
+
+export interface Known {
+  ps: Map<number, number>;
+  ranks: Map<number, number>;
+}
+
+/** Tables of what is known: tokens in every column, and those known on both sides of a change. */
+export function tablesOf(
+  labels: Map<number, string>,
+  columns: Known[],
+  base: Known,
+  other: Known,
+): Tables {
   const tokens = [...labels].map(([id, label]) => ({
     id,
     label,
@@ -99,7 +132,7 @@ export function fromCell(cell: Cell, map: Sweep, last: Answer | null): Shown {
 
   const differences: Change[] = [];
   for (const [id, label] of labels) {
-    const [before, after] = [base.ps.get(id), swapped.ps.get(id)];
+    const [before, after] = [base.ps.get(id), other.ps.get(id)];
     if (before === undefined || after === undefined) continue;
     differences.push({
       id,
@@ -108,25 +141,13 @@ export function fromCell(cell: Cell, map: Sweep, last: Answer | null): Shown {
       after,
       kl: after > 0 && before > 0 ? after * Math.log(after / before) : 0,
       rankBefore: base.ranks.get(id) ?? null,
-      rankAfter: swapped.ranks.get(id) ?? null,
+      rankAfter: other.ranks.get(id) ?? null,
     });
   }
   return {
-    runs: [
-      { role: "base", name: "base", sourceRuns: null },
-      ...sources.map((name) => ({ role: "source" as const, name, sourceRuns: null })),
-      { role: "intervened", name: "intervened", sourceRuns: null },
-    ],
     tokens: tokens.sort((a, b) => most(b) - most(a)),
     differences: differences.sort((a, b) => Math.abs(b.kl) - Math.abs(a.kl)),
-    verdicts: [],
-    sentence: cell.sentence,
   };
-}
-
-interface Known {
-  ps: Map<number, number>;
-  ranks: Map<number, number>;
 }
 
 /** What is known of a plain run: all that the last answer showed of it, at least the map's targets. */
@@ -141,10 +162,10 @@ function known(map: Sweep, last: Answer | null, role: "base" | "source", name: s
   return { ps, ranks: ranks(last?.runs[column]?.top ?? []) };
 }
 
-function probabilities(top: Candidate[]): Map<number, number> {
+export function probabilities(top: Candidate[]): Map<number, number> {
   return new Map(top.map((candidate) => [candidate.token_id, candidate.probability]));
 }
 
-function ranks(top: Candidate[]): Map<number, number> {
+export function ranks(top: Candidate[]): Map<number, number> {
   return new Map(top.map((candidate) => [candidate.token_id, candidate.rank]));
 }
