@@ -315,7 +315,7 @@ def test_names_that_cannot_be(explorer: vw.Explorer, number: int, name: str, sai
 def test_the_oldest_goes_first_and_what_has_a_name_stays(
     explorer: vw.Explorer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(history, "KEPT", 2)
+    monkeypatch.setattr(history, "KEPT", 1)
     monkeypatch.setattr(history, "NAMED", 1)
     explorer.checkpoint("start")
     for layer in (0, 1, 2):
@@ -328,3 +328,14 @@ def test_the_oldest_goes_first_and_what_has_a_name_stays(
     explorer.wait(30)
     show(explorer, grouped())
     assert [entry["number"] for entry in explorer.past["entries"]] == [0, 3, 4]
+
+
+def test_long_prompts_are_kept_less_often(
+    explorer: vw.Explorer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for layer in (0, 1, 2):
+        show(explorer, single(layer))
+    monkeypatch.setattr(history, "SIZE", 2 * explorer._history.records[-1].size + 100)
+    show(explorer, grouped())
+    assert [entry["number"] for entry in explorer.past["entries"]] == [2, 3, 4]
+    assert len(json.dumps(explorer.past["entries"][0])) == explorer._history.records[0].size

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from vene_widgets.errors import RequestError, choose
@@ -15,7 +17,10 @@ if TYPE_CHECKING:
     from vene_widgets.planning import Plan, PlannedSlot
 
 KEPT = 50
-"""Entries without a name that are kept; the oldest goes first."""
+"""Entries without a name that are kept beside the present one; the oldest goes first."""
+
+SIZE = 200_000
+"""Characters that the entries without a name may take: long prompts are kept less often."""
 
 NAMED = 100
 """Entries with a name that are kept; they are never dropped, so no more can be named."""
@@ -47,6 +52,28 @@ class Record:
     def title(self) -> str:
         """What a comparison and `restore` call it: its name, else its number."""
         return self.entry.name or f"#{self.number}"
+
+    @cached_property
+    def sent(self) -> dict[str, Any]:
+        """`messages.PastEntry` as a dict; slots leave out what they do not say."""
+        whole = wire.PastEntry(
+            number=self.number,
+            name=self.entry.name,
+            experiment=self.settled,
+            sentence=self.entry.sentence,
+            tokens=self.tokens,
+            revision=self.revision,
+            token_id=self.top.token_id,
+            label=self.top.label,
+            probability=self.top.probability,
+        )
+        experiment = self.settled.model_dump(mode="json", exclude_defaults=True)
+        return {**whole.model_dump(exclude={"experiment"}), "experiment": experiment}
+
+    @cached_property
+    def size(self) -> int:
+        """Characters that it takes on the wire."""
+        return len(json.dumps(self.sent))
 
 
 class History:
@@ -149,15 +176,23 @@ class History:
         self._current = None
 
     def to_wire(self) -> dict[str, Any]:
-        """`messages.Past` as a dict. Slots leave out what they do not say: it crosses per click."""
-        entries = [_entry(record) for record in self._records]
-        return {"entries": entries, "current": self._current}
+        """`messages.Past` as a dict."""
+        return {"entries": [record.sent for record in self._records], "current": self._current}
 
     def _drop(self) -> None:
         """Let the oldest entries without a name go; never the one on the screen."""
-        loose = [r for r in self._records if not r.entry.name]
-        gone = {r.number for r in loose[: max(0, len(loose) - KEPT)]} - {self._current}
-        self._records = [r for r in self._records if r.number not in gone]
+        loose = [r for r in self._records if not r.entry.name and r.number != self._current]
+        kept, size = set[int](), 0
+        for record in reversed(loose[-KEPT:]):
+            size += record.size
+            if size > SIZE:
+                break
+            kept.add(record.number)
+        self._records = [
+            r
+            for r in self._records
+            if r.entry.name or r.number == self._current or r.number in kept
+        ]
 
 
 def settled(checked: Plan) -> Experiment:
@@ -186,19 +221,3 @@ def _settled(planned: PlannedSlot) -> Any:
 def _one(positions: Iterable[int]) -> int | tuple[int, ...]:
     several = tuple(positions)
     return several[0] if len(several) == 1 else several
-
-
-def _entry(record: Record) -> dict[str, Any]:
-    whole = wire.PastEntry(
-        number=record.number,
-        name=record.entry.name,
-        experiment=record.settled,
-        sentence=record.entry.sentence,
-        tokens=record.tokens,
-        revision=record.revision,
-        token_id=record.top.token_id,
-        label=record.top.label,
-        probability=record.top.probability,
-    )
-    experiment = record.settled.model_dump(exclude_defaults=True)
-    return {**whole.model_dump(exclude={"experiment"}), "experiment": experiment}
