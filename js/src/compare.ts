@@ -131,8 +131,8 @@ export function createCompare(kernel: Kernel, view: View) {
   }
 
   const stopAsking = effect(() => {
-    const about = question.value;
-    if (!isOpen.value || about === null || view.isAsking()) return;
+    const about = isOpen.value ? question.value : null; // closed, it costs a click nothing
+    if (about === null || view.isAsking()) return;
     if (asked.peek()?.question !== about && !got.peek().has(about)) ask();
   });
   const stopHearing = effect(() => {

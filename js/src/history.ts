@@ -43,9 +43,10 @@ export type Past = ReturnType<typeof createPast>;
 export function createPast(kernel: Kernel, experiment: ReadonlySignal<Plain | null>) {
   const refused = signal<string | null>(null);
   const entries = computed<readonly PastEntry[]>(() => kernel.past.value?.entries ?? []);
+  const keys = computed(() => entries.value.map((entry) => keyOf(toPlain(entry.experiment))));
   const current = computed<PastEntry | null>(() => {
-    const now = experiment.value && keyOf(experiment.value);
-    return entries.value.find((entry) => keyOf(toPlain(entry.experiment)) === now) ?? null;
+    const now = experiment.value;
+    return (now && entries.value[keys.value.indexOf(keyOf(now))]) ?? null;
   });
   const prefix = `past-${Math.random().toString(36).slice(2, 10)}`;
   let count = 0;
