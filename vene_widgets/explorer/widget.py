@@ -84,7 +84,7 @@ class Explorer(anywidget.AnyWidget):
     scene = traitlets.Dict().tag(sync=True)  # written by _begin
     map = traitlets.Dict().tag(sync=True)  # written by the sweep job
     answer = traitlets.Dict().tag(sync=True)  # written by the answer job
-    contrast = traitlets.Dict().tag(sync=True)  # written by the contrast job and _contrast_ended
+    contrast = traitlets.Dict().tag(sync=True)  # written by _show_contrast
     past = traitlets.Dict().tag(sync=True)  # written by _note and _name
     picture = traitlets.Dict().tag(sync=True)  # written when the painter is done
     status = traitlets.Dict().tag(sync=True)  # written by _say
@@ -541,23 +541,26 @@ class Explorer(anywidget.AnyWidget):
             self._worker.submit("contrast", lambda: self._contrast(asked))
 
     def _contrast(self, asked: wire.Compare) -> Generator[None, None, None]:
-        """Job: both sides in full, compared."""
-        shown = yield from contrasts.contrast(self._model, asked)
+        """Job: both sides in full, compared; a failure is an answer too, nobody waits for it."""
+        try:
+            shown = yield from contrasts.contrast(self._model, asked)
+        except Exception as error:
+            shown = contrasts.failed(asked, f"The comparison failed: {explain(error)}")
+        self._show_contrast(asked, shown)
+
+    def _show_contrast(self, asked: wire.Compare, shown: wire.Contrast) -> None:
+        """Write an answer, unless another has been asked for since."""
         with self._lock:
             if asked is self._asked:
                 self.contrast = shown.model_dump()
 
-    def _contrast_ended(self, why: str) -> None:
-        """The newest comparison will not come: say why, so that nobody waits for it."""
-        with self._lock:
-            if self._asked is not None:
-                self.contrast = contrasts.failed(self._asked, why).model_dump()
-
     def _cancel_contrast(self) -> None:
-        if self._worker.busy("contrast"):
+        with self._lock:
+            asked, waits = self._asked, self._worker.busy("contrast")
             self._worker.cancel("contrast")
-            self._contrast_ended("The comparison was cancelled.")
-            self._asked = None
+            if asked and waits:
+                self._show_contrast(asked, contrasts.failed(asked, "The comparison was cancelled."))
+                self._asked = None
 
     # map -----------------------------------------------------------------------------------------
 
@@ -688,9 +691,6 @@ class Explorer(anywidget.AnyWidget):
 
     def _failed(self, kind: str, error: Exception) -> None:
         """A job raised: say so on the screen, keep the last good state."""
-        if kind == "contrast":
-            self._contrast_ended(f"The comparison failed: {explain(error)}")
-            return
         self._error = error
         what = {
             "answer": "The run failed",
