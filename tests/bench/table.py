@@ -39,7 +39,11 @@ class Row:
     def of(cls, part: str, name: str, values: Sequence[float], unit: str, **more: Any) -> Row:
         """A row of some repeats' values."""
         median = statistics.median(values)
-        low, _, high = statistics.quantiles(values, n=4) if len(values) > 1 else [median] * 3
+        low, _, high = (
+            statistics.quantiles(values, n=4, method="inclusive")
+            if len(values) > 1
+            else [median] * 3
+        )
         return cls(part, name, unit, median, low, high, len(values), **more)
 
     @property
