@@ -63,8 +63,10 @@ def test_a_numbered_tile_is_a_tile_and_a_text() -> None:
     assert (pixels(one) == pixels(two)).all()
 
 
-def test_a_change_is_a_segment_two_points_and_a_text() -> None:
+@pytest.mark.parametrize("flip", [[], [p9.coord_flip()]], ids=["upright", "flipped"])
+def test_a_change_is_a_segment_two_points_and_a_text(flip: list[Any]) -> None:
     rest = [
+        *flip,
         p9.scale_color_identity(guide=None),
         p9.scale_x_continuous(limits=(0, 1)),
         p9.scale_y_continuous(limits=(0.5, 3.5)),

@@ -40,7 +40,8 @@ class NumberedTile(geom_tile):
         super().draw_panel(data, panel_params, coord, ax)
         inks = {fill: ink_on(fill) for fill in data["fill"].unique()}
         data = coord.transform(data, panel_params)
-        _write(self, ax, data, data["x"], [inks[fill] for fill in data["fill"]], "center")
+        inks_of = [inks[fill] for fill in data["fill"]]
+        _write(self, ax, data[["x", "y"]], data["label"], inks_of, "center")
 
 
 class Change(geom):
@@ -60,29 +61,31 @@ class Change(geom):
 
     def draw_panel(self, data: Any, panel_params: Any, coord: Any, ax: Axes) -> None:
         """The lines, on them the dots of after, then those of before, hollow: they may meet."""
-        data = coord.transform(data, panel_params)
-        x, end, y, colours = (list(data[name]) for name in ("x", "xend", "y", "color"))
-        z = self.params["zorder"]
-        lines = [[(a, row), (b, row)] for a, b, row in zip(x, end, y, strict=True)]
+        y = data["y"]
+        points = data.assign(yend=y, xmax=self.params["column"], ymax=y)  # all three, for flips
+        data = coord.transform(points, panel_params)
+        z, colours = self.params["zorder"], list(data["color"])
+        before, after = (data[names].to_numpy(float) for names in (["x", "y"], ["xend", "yend"]))
         ax.add_collection(
             LineCollection(
-                lines, colors=colours, linewidths=LINE * WIDTH, capstyle="butt", zorder=z
+                list(zip(before, after, strict=True)), colors=colours, linewidths=LINE * WIDTH,
+                capstyle="butt", zorder=z,
             )
-        )
-        for where, fills, (size, edge) in ((end, colours, AFTER), (x, "white", BEFORE)):
+        )  # fmt: skip
+        for dots, fills, (size, edge) in ((after, colours, AFTER), (before, "white", BEFORE)):
             ax.scatter(
-                where, y, s=math.pi * (size + edge) ** 2, marker="o", facecolor=fills,
+                *dots.T, s=math.pi * (size + edge) ** 2, marker="o", facecolor=fills,
                 edgecolor=colours, linewidth=edge * WIDTH, zorder=z,
             )  # fmt: skip
-        _write(self, ax, data, [self.params["column"]] * len(y), colours, "right")
+        _write(self, ax, data[["xmax", "ymax"]], data["label"], colours, "right")
 
 
 def _write(
-    mark: geom, ax: Axes, data: Any, x: Sequence[float], colours: Sequence[str], ha: Any
+    mark: geom, ax: Axes, where: Any, labels: Sequence[str], colours: Sequence[str], ha: Any
 ) -> None:
     """One text per row, as `geom_text` does it."""
-    for where, y, label, colour in zip(x, data["y"], data["label"], colours, strict=True):
+    for (x, y), label, colour in zip(where.to_numpy(), labels, colours, strict=True):
         ax.text(
-            where, y, label, size=mark.params["text_size"], color=colour, ha=ha, va="center",
+            x, y, label, size=mark.params["text_size"], color=colour, ha=ha, va="center",
             linespacing=1.2, clip_on=True, zorder=mark.params["zorder"],
         )  # fmt: skip
