@@ -27,10 +27,11 @@ export function short(value: number, signed: boolean): string {
   return (signed ? sign(value) : value < 0 ? "−" : "") + digits.replace(/^0\./, ".");
 }
 
-/** A signed number with so many decimals; what rounds to nothing has no sign. */
+/** A signed number with so many decimals; what rounds to nothing and is not says so. */
 export function signed(value: number, decimals: number): string {
+  if (value === 0) return "0";
   const digits = Math.abs(value).toFixed(decimals);
-  return Number(digits) === 0 ? "0" : sign(value) + digits;
+  return Number(digits) === 0 ? "≈ 0" : sign(value) + digits;
 }
 
 /** Every digit that a double holds, for titles and copying. */

@@ -3,6 +3,7 @@ import { afterEach, describe, expect, it, vi } from "vitest";
 import { makeAnswer, sceneOf, spainAndItaly } from "../dev/fixtures";
 import { addPast, makeContrast } from "../dev/past";
 import { type Plain, toPlain } from "../src/experiments";
+import { signed } from "../src/format";
 import { sidesOf } from "../src/sides";
 import type { Compare, Experiment, PastEntry } from "../src/wire";
 import { accept, answer, click, drawn, mount, press, start } from "./helpers";
@@ -39,6 +40,14 @@ describe("the sides", () => {
       })),
     ).toEqual(sides);
     expect(new Set(found.map(({ key }) => key)).size).toBe(found.length);
+  });
+});
+
+describe("parts of the divergence", () => {
+  it("have a sign, and say when they are too small for their decimals", () => {
+    expect([7.3914, -0.0049, 0.0004, -1e-9, 0].map((part) => signed(part, 3))).toEqual([
+      ...["+7.391", "−0.005", "≈ 0", "≈ 0", "0"],
+    ]);
   });
 });
 

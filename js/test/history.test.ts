@@ -1,8 +1,10 @@
+import { h, render as paint } from "preact";
 import { afterEach, describe, expect, it } from "vitest";
 import { FakeModel } from "../dev/fake_model";
 import { makeAnswer, sceneOf, spainAndItaly } from "../dev/fixtures";
 import { addPast } from "../dev/past";
 import widget from "../src/index";
+import { Glyph } from "../src/views/Glyph";
 import type { Past, Scene } from "../src/wire";
 import { accept, answer, click, drawn, mount, press, start } from "./helpers";
 
@@ -52,6 +54,36 @@ describe("the strip", () => {
     const [low, high] = [...chip(2).querySelectorAll(".vene-glyph-mark")];
     expect(Number(low?.getAttribute("y"))).toBeGreaterThan(Number(high?.getAttribute("y")));
     expect(Number(low?.getAttribute("x"))).toBeLessThan(Number(high?.getAttribute("x")));
+  });
+
+  it("keeps every mark inside its glyph, however large the map", () => {
+    const at = (layer: number, position: number, layers: number, tokens: number) => {
+      const el = document.createElement("div");
+      const marks = [{ layer, position, isOpen: false }];
+      paint(h(Glyph, { layers, tokens, marks }), el);
+      const [frame, mark] = [...el.querySelectorAll("rect")].map((rect) =>
+        ["x", "y", "width", "height"].map((name) => Number(rect.getAttribute(name))),
+      ) as [number[], number[]];
+      return { frame, mark };
+    };
+    for (const [layers, tokens] of [
+      [1, 1],
+      [6, 5],
+      [48, 1024],
+    ] as const) {
+      for (const [layer, position] of [
+        [0, 0],
+        [layers - 1, tokens - 1],
+      ] as const) {
+        const { frame, mark } = at(layer, position, layers, tokens);
+        for (const axis of [0, 1]) {
+          const [start, size] = [frame[axis] ?? 0, frame[axis + 2] ?? 0];
+          expect(mark[axis]).toBeGreaterThanOrEqual(start);
+          expect((mark[axis] ?? 0) + (mark[axis + 2] ?? 0)).toBeLessThanOrEqual(start + size);
+          expect(mark[axis + 2]).toBeGreaterThanOrEqual(3);
+        }
+      }
+    }
   });
 
   it("goes back with a click, as one step that can be undone", async () => {
