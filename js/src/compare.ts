@@ -87,8 +87,8 @@ export function createCompare(kernel: Kernel, view: View) {
   const shown = computed(() => now.value ?? before.value);
   const label = computed<ContrastLabel>(() => {
     if (answered.value && error.value === null) return "exact";
-    if (error.value !== null) return "none";
     if (guess.value) return "preview";
+    if (error.value !== null) return "none";
     return asked.value || view.isAsking() ? "busy" : "none";
   });
 

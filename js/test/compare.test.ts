@@ -207,13 +207,18 @@ describe("a comparison", () => {
     state.compare.toggle();
     model.reply({ id: asked(model).id, ok: false, error: "layer 9 is out of range" } as never);
     expect([state.compare.label.value, state.compare.error.value]).toEqual([
-      "none",
-      "layer 9 is out of range",
+      ...["preview", "layer 9 is out of range"], // what is known stays in sight
     ]);
+    expect(state.compare.shown.value?.verdict).toBeNull();
+    model.write({ map: {} });
+    state.compare.choose("right", "slot:0");
+    model.reply({ id: asked(model).id, ok: false, error: "no" } as never);
+    expect(state.compare.label.value).toBe("none");
+    state.compare.choose("right", "result");
     expect(state.error.value).toBeNull(); // the answer on the screen is not in doubt
-    expect(count(model)).toBe(1);
+    expect(count(model)).toBe(2);
     state.compare.again();
-    expect([count(model), state.compare.error.value]).toEqual([2, null]);
+    expect([count(model), state.compare.error.value]).toEqual([3, null]);
     contrast(model);
     expect(state.compare.label.value).toBe("exact");
   });

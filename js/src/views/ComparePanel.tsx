@@ -104,7 +104,8 @@ export function ComparePanel({ state }: { state: State }) {
           {shown?.verdict ? (
             <VerdictStrip verdicts={[shown.verdict]} isOld={isOld} />
           ) : (
-            label === "preview" && (
+            label === "preview" &&
+            compare.error.value === null && (
               <p class="vene-hint">
                 {compare.isWaiting.value
                   ? "The verdict needs both sides to run in full; the kernel has not answered yet."
