@@ -1,6 +1,6 @@
 // A token that the map's metric speaks of: from the menu, or typed as it is shown, or by its id.
 import { useSignal } from "@preact/signals";
-import { useEffect, useRef } from "preact/hooks";
+import { useLayoutEffect, useRef } from "preact/hooks";
 import type { Role } from "../lens";
 import type { State } from "../state";
 import { Select } from "./controls";
@@ -75,7 +75,8 @@ interface TypedProps {
 
 function Typed({ name, text, error, isWaiting, onDone, onLeave }: TypedProps) {
   const field = useRef<HTMLInputElement>(null);
-  useEffect(() => field.current?.focus(), []);
+  // At once: the next key typed must not go to the notebook.
+  useLayoutEffect(() => field.current?.focus(), []);
   return (
     <span class="vene-target-typed">
       <input
