@@ -61,7 +61,7 @@ describe("the metric", () => {
     expect(text(".vene-legend-scale")).toMatch(/^−\d+\+\d+ logits$/);
     await choose("Metric", "rank");
     expect(text(".vene-legend-scale")).toMatch(/^\d+1 = most likely$/);
-    expect(at(1, 3).textContent).toBe("1");
+    expect(at(1, 3).querySelector<HTMLElement>("[data-text]")?.dataset.text).toBe("1");
   });
 
   it("sets the target against a second token of one's choice", async () => {
@@ -223,7 +223,7 @@ describe("pins", () => {
     press(at(1, 3), "p");
     await drawn();
     click(named("Pin layer 2"));
-    press(named("Pin position 4: ␣is"), "p");
+    press(named("Pin column ␣is 4"), "p");
     await drawn();
     expect(pinned()).toEqual(["layer 1 · 3 ␣Spain", "layer 2", "4 ␣is"]);
     expect(at(1, 3).dataset.pins).toBe("cell");
@@ -232,7 +232,7 @@ describe("pins", () => {
     expect(named("Pin layer 2").getAttribute("aria-pressed")).toBe("true");
     press(at(1, 3), "P");
     click(named("Unpin layer 2"));
-    click(named("Pin position 4: ␣is"));
+    click(named("Pin column ␣is 4"));
     await drawn();
     expect(pinned()).toEqual([]);
     expect(at(2, 4).dataset.pins).toBeUndefined();
@@ -267,7 +267,7 @@ describe("pins", () => {
 
   it("draw a row or column as a line that says its ends, and mark the tile pointed at", async () => {
     screen = mount();
-    click(named("Pin position 3: ␣Spain ⟵ ␣Italy"));
+    click(named("Pin column ␣Spain 3 ⟵ ␣Italy"));
     await hover(at(2, 3));
     const line = $(".vene-profile") as HTMLElement;
     expect(line.getAttribute("aria-label")).toMatch(

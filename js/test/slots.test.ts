@@ -271,9 +271,9 @@ describe("groups and sources", () => {
 
   it("are removed with the slots that read them, which the button says first", () => {
     open([...three.slice(0, 2), { layer: 2, position: 3, source: "peru" }], peru);
-    const remove = named("Remove source italy and the 2 slots that read it");
+    const remove = named("Remove source italy with 2 slots that read it");
     expect(remove.textContent).toBe("with 2 slots");
-    expect(named("Remove source peru and the 1 slot that reads it")).not.toBeNull();
+    expect(named("Remove source peru with 1 slot that reads it")).not.toBeNull();
     click(remove);
     expect(experimentSent().sources).toEqual({ peru: "The capital of Peru is" });
     expect(slotsSent().map((slot) => slot.layer)).toEqual([2]);

@@ -200,12 +200,12 @@ export function MapGrid({ state, scene, metric, width }: Props) {
                   tabIndex={isStop({ layer: null, position }) ? 0 : -1}
                   data-position={position}
                   aria-pressed={pins.has({ layer: null, position })}
-                  aria-label={`Pin ${name}`}
+                  aria-label={`Pin column ${labels[column]} ${position}${differs ? ` ⟵ ${from.label}` : ""}`}
                   title={`${name}; click: pin this column`}
                   onClick={() => pins.toggle({ layer: null, position })}
                 >
-                  <span class="vene-map-label">{labels[column]}</span>
-                  <span class="vene-map-position">{position}</span>
+                  <span class="vene-map-label">{labels[column]}</span>{" "}
+                  <span class="vene-map-position">{position}</span>{" "}
                   {differs && !size.turned && <span class="vene-map-from">⟵ {from.label}</span>}
                 </button>
               </span>

@@ -136,7 +136,7 @@ function RemoveSource(props: { name: string; readers: number; onPress(): void })
   const title =
     readers === 0
       ? `Remove source ${name}`
-      : `Remove source ${name} and the ${slots} that ${readers === 1 ? "reads" : "read"} it`;
+      : `Remove source ${name} with ${slots} that ${readers === 1 ? "reads" : "read"} it`;
   return (
     <button
       type="button"

@@ -81,9 +81,9 @@ function drawTile(props: TileProps) {
       style={value === null || isIdle ? undefined : tileColours(value, limit, metric.scale)}
     >
       {props.hasNumber && value !== null && !isIdle && (
-        <span class="vene-tile-number">{tileText(metric, value)}</span>
+        <span class="vene-tile-number" data-text={tileText(metric, value)} />
       )}
-      {props.mark !== null && <span class="vene-tile-mark">{props.mark}</span>}
+      {props.mark !== null && <span class="vene-tile-mark" data-text={props.mark} />}
     </div>
   );
 }
