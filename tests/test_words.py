@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from vene_widgets.explorer.messages import ReceiptReason
 from vene_widgets.explorer.words import (
     Change,
     Deed,
@@ -15,7 +16,9 @@ from vene_widgets.explorer.words import (
     done,
     joined,
     percent,
+    receipt,
     sentence,
+    several,
 )
 from vene_widgets.interventions import BUILT_IN
 
@@ -162,3 +165,22 @@ def test_joined() -> None:
         "a and b",
         "a, b and c",
     ]
+
+
+def test_every_reason_of_a_receipt_is_a_sentence_of_its_own() -> None:
+    said = {
+        reason: receipt(reason, rows, 12.345678, " of", 3)
+        for reason in ReceiptReason.__args__
+        for rows in (1, 2)
+    }
+    assert len(set(said.values())) == len(ReceiptReason.__args__)
+    assert all(text[0].isupper() and text.endswith(".") for text in said.values())
+    assert "2 vectors: a change of norm 12.35." in said["changed"]
+    assert "1 vector:" in receipt("changed", 1, 1.0)
+    assert "base and source agree up to and including “of”" in said["prefix"]
+    assert "slot 3 at the same place" in said["replaced"]
+
+
+def test_slots_are_counted() -> None:
+    assert several(1, 2) == "Running 1 slot (2 skipped)"
+    assert several(3, 0) == "Running 3 slots together"

@@ -143,9 +143,9 @@ def _part(subspace: str | Sequence[int]) -> str:
 
 
 def several(live: int, skipped: int) -> str:
-    """The deed of many slots together."""
+    """The deed of slots that are too many, or too large, for a sentence about each."""
     more = f" ({skipped} skipped)" if skipped else ""
-    return f"Running {live} slots together{more}"
+    return f"Running 1 slot{more}" if live == 1 else f"Running {live} slots together{more}"
 
 
 def sentence(deed: str, change: Change) -> str:

@@ -114,7 +114,7 @@ export function SourceChips({ name, tokens, against, carry, pairs }: SourceProps
         const { index } = token;
         const to = pairs?.flatMap((from, base) => (from === index ? [base] : []));
         return (
-          <Cell key={index} caption={to && (to.length ? `→ ${to.join(", ")}` : "unused")}>
+          <Cell key={index} caption={to && (to.length ? `→ ${to.join(", ")}` : "–")}>
             <button
               type="button"
               class={chipClass(marks(index))}

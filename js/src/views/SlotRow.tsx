@@ -69,7 +69,8 @@ export function SlotRow(props: RowProps) {
         <Select
           name={`Layer of slot ${index}`}
           value={String(slot.layer)}
-          options={counted(model.layers, "layer ")}
+          options={counted(model.layers, "L")}
+          title={`layer ${slot.layer}`}
           onChoose={(value) => change({ layer: Number(value) })}
         />
         <Select
