@@ -256,8 +256,10 @@ def readings(logits: Tensor, tokens: Sequence[int]) -> tuple[list[list[float]], 
     ids = list(tokens)
     chosen = logits[:, ids]
     norm = logits.double().logsumexp(-1, keepdim=True)
+    count = torch.int32  # half the time of counting into int64
     above = [
-        (logits > x[:, None]).sum(-1) + (logits[:, :token] == x[:, None]).sum(-1)
+        (logits > x[:, None]).sum(-1, dtype=count)
+        + (logits[:, :token] == x[:, None]).sum(-1, dtype=count)
         for token, x in zip(ids, chosen.T, strict=True)
     ]
     return (chosen.double() - norm).exp().tolist(), (torch.stack(above, -1) + 1).tolist()
