@@ -146,7 +146,7 @@ def test_the_strip_goes_back_compares_names_and_outlives_a_reload(lab: Any) -> N
     lab.page.locator(".vene-past-name", has_text="one swap").wait_for()
     lab.shot("history", lab.page.locator(".vene-root"))
     kept = labels(lab)
-    assert kept[2].startswith("one swap: 1 slot")
+    assert kept[2].startswith("one swap ␣Rome")
 
     # A reload: the kernel goes on, and its widget comes back with everything.
     lab.save()

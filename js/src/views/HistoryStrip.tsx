@@ -130,7 +130,7 @@ function Chip({ entry, layers, isCurrent, isStop, onPress, onName, onKey }: Chip
       class="vene-past"
       data-number={entry.number}
       aria-current={isCurrent || undefined}
-      aria-label={`${titleOf(entry)}: ${slots}, ${entry.label} ${p}`}
+      aria-label={`${titleOf(entry)} ${entry.label} ${p}, ${slots}`}
       title={`${titleOf(entry)} · ${slots} · ${entry.experiment.base}\n${entry.sentence}\nClick goes back, shift-click compares, F2 names it.`}
       tabIndex={isStop ? 0 : -1}
       onClick={(event) => onPress(event.shiftKey)}
@@ -139,8 +139,8 @@ function Chip({ entry, layers, isCurrent, isStop, onPress, onName, onKey }: Chip
     >
       <Glyph layers={layers} tokens={entry.tokens} marks={marksOf(experiment)} />
       <span class="vene-past-words">
-        {entry.name && <span class="vene-past-name">{entry.name}</span>}
-        <span class="vene-token">{entry.label}</span>
+        {entry.name && <span class="vene-past-name">{entry.name}</span>}{" "}
+        <span class="vene-token">{entry.label}</span>{" "}
         {!entry.name && <span class="vene-number vene-dim">{p}</span>}
       </span>
     </button>
