@@ -212,8 +212,9 @@ describe("a text that is typed", () => {
     draft.type("abcde");
     vi.advanceTimersByTime(REST);
     const [early, late] = model.sent.map((request) => request.id) as [string, string];
-    model.reply({ id: late, ok: true, error: null, tokens: split("abcde") });
     model.reply({ id: early, ok: true, error: null, tokens: split("abcd") });
+    expect([draft.isOld.value, draft.tokens.value?.length]).toEqual([true, 2]);
+    model.reply({ id: late, ok: true, error: null, tokens: split("abcde") });
     expect([draft.isOld.value, draft.tokens.value?.length]).toEqual([false, 5]);
     vi.useRealTimers();
   });
