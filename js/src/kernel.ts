@@ -32,6 +32,8 @@ export interface Kernel {
   readonly step: ReadonlySignal<number | null>;
   /** Stands for the widget in whichever view: the same object for all views of one. */
   readonly owner: object;
+  /** A saved page stands for the kernel: nothing new can run. */
+  readonly isOffline: boolean;
   send(request: Request): void;
   onReply(listener: (reply: Reply) => void): void;
   /** Takes every listener off the model; the signals keep their last values. */
@@ -93,6 +95,7 @@ export function connect(model: AnyModel): Kernel {
     step,
     // The model itself comes wrapped anew for each view; its layout is the widget's own.
     owner: model.get("layout") ?? model,
+    isOffline: model.get("offline") === true,
     send: (request) => model.send(request),
     onReply: (listener) => void listeners.push(listener),
     dispose: () => {

@@ -311,6 +311,7 @@ export function createState(kernel: Kernel) {
     label,
     exact,
     past,
+    isOffline: kernel.isOffline,
     code,
     share,
     compare,

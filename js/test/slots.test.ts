@@ -218,7 +218,7 @@ describe("a receipt", () => {
     open(three);
     click(named("Skip slot 0"));
     await drawn();
-    expect(row(1).querySelector(".vene-receipt")?.textContent).toBe("The exact run is on its way.");
+    expect(row(1).querySelector(".vene-receipt")?.textContent).toBe("Not run alone yet: the numbers are the map’s.");
     expect(row(0).querySelector(".vene-receipt")?.textContent).toContain("keeps its number");
     expect(screen.el.querySelector(".vene-count")?.textContent).toBe("3 slots, 2 live");
   });

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import pickle
 import threading
 import time
@@ -18,7 +19,7 @@ from vene_widgets import frames
 from vene_widgets.comparing import TOLERANCE, Comparison, compare
 from vene_widgets.errors import RequestError, choose
 from vene_widgets.experiment import Experiment
-from vene_widgets.explorer import contrasts, render, sharing, still, stories, views
+from vene_widgets.explorer import contrasts, page, render, sharing, still, stories, views
 from vene_widgets.explorer import messages as wire
 from vene_widgets.explorer.history import Entry, History
 from vene_widgets.explorer.maps import Filling, token_of
@@ -198,6 +199,43 @@ class Explorer(anywidget.AnyWidget):
             since: an earlier experiment; lines that have changed since are marked.
         """
         return script(self._model, self.experiment, face, since=since)
+
+    def to_html(self, path: str | os.PathLike[str], *, title: str | None = None) -> Path:
+        """Write one file that goes on without a kernel and without a network.
+
+        The whole map can be pointed at and clicked, metrics and targets switch, a story can be
+        walked; the experiment on the screen has its exact answer and its figure. What would have to
+        run says so.
+
+        Args:
+            path: of the file, written anew.
+            title: of the page; None for the result in words.
+
+        Returns:
+            The path.
+        """
+        self.wait()
+        sentence = self._sentence()
+        traits = {name: getattr(self, name) for name in page.TRAITS}
+        traits["picture"] = self._drawn() or traits["picture"]
+        file = Path(path)
+        text = page.page(traits, sentence, title or sentence)
+        file.write_text(text, encoding="utf-8")
+        return file
+
+    def _drawn(self) -> dict[str, Any] | None:
+        """The figure of the result on the screen; None where it could not be drawn."""
+        found: list[render.Picture | None] = []
+        done = threading.Event()
+
+        def keep(picture: render.Picture | None, _error: str | None) -> None:
+            found.append(picture)
+            done.set()
+
+        revision, kind = self._answered, self._kind
+        self._painter.draw((id(self), "page"), self._order(kind, self.result), keep)
+        done.wait()
+        return _figure(revision, kind, found[0]) if found[0] else None
 
     def state(self) -> str:
         """A short text that gives this screen again, with its history: see `from_state`.
@@ -668,17 +706,7 @@ class Explorer(anywidget.AnyWidget):
             if picture is None:
                 self._say(error=f"The figure could not be drawn: {error}. Numbers are unaffected.")
                 return
-            self.picture = {
-                **wire.Figure(
-                    revision=revision,
-                    kind=kind,
-                    alt=picture.alt,
-                    width=picture.width,
-                    height=picture.height,
-                    png=None,
-                ).model_dump(),
-                "png": picture.png,
-            }
+            self.picture = _figure(revision, kind, picture)
 
         self._painter.draw(id(self), self._order(kind, result), done)
 
@@ -699,6 +727,19 @@ class Explorer(anywidget.AnyWidget):
             "story": "The story could not be computed",
         }[kind]
         self._say(busy=None, progress=None, error=f"{what}: {explain(error)}")
+
+
+def _figure(revision: int, kind: wire.FigureKind, picture: render.Picture) -> dict[str, Any]:
+    """`messages.Figure` as a dict; its bytes go beside the JSON."""
+    figure = wire.Figure(
+        revision=revision,
+        kind=kind,
+        alt=picture.alt,
+        width=picture.width,
+        height=picture.height,
+        png=None,
+    )
+    return {**figure.model_dump(), "png": picture.png}
 
 
 def explain(error: Exception) -> str:

@@ -28,7 +28,11 @@ export function FigurePanel({ state }: { state: State }) {
     <span class="vene-tools-end">
       {isOld && (
         <span class="vene-note">
-          {state.error.value === null ? "drawing…" : "of the experiment before"}
+          {state.isOffline
+            ? "of the experiment that was saved"
+            : state.error.value === null
+              ? "drawing…"
+              : "of the experiment before"}
         </span>
       )}
       <Select

@@ -52,11 +52,13 @@ export function Header({ state }: { state: State }) {
         >
           Code
         </button>
-        <CopyButton
-          name="Share"
-          title="Copy a token: vw.from_state(token) opens this screen again"
-          text={async () => `vw.from_state("${await state.share.token()}")`}
-        />
+        {!state.isOffline && (
+          <CopyButton
+            name="Share"
+            title="Copy a token: vw.from_state(token) opens this screen again"
+            text={async () => `vw.from_state("${await state.share.token()}")`}
+          />
+        )}
         <LectureButton state={state} />
         <Status state={state} />
         <IconButton

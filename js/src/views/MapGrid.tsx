@@ -121,8 +121,9 @@ export function MapGrid({ state, scene, metric, width }: Props) {
           if ((event.target as Element).matches(":focus-visible"))
             state.hover.value = tileUnder(event);
         }}
-        onFocusOut={() => {
-          state.hover.value = null;
+        onFocusOut={(event) => {
+          // A click moves the focus as well: what the pointer is on stays to be read.
+          if (!event.currentTarget.matches(":hover")) state.hover.value = null;
         }}
         onKeyDown={onKeyDown}
       >

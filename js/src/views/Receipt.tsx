@@ -33,7 +33,11 @@ export function Receipt({ index, isSkipped, receipt, info }: Props) {
     );
   }
   if (!receipt)
-    return <p class="vene-slot-note vene-receipt vene-dim">The exact run is on its way.</p>;
+    return (
+      <p class="vene-slot-note vene-receipt vene-dim">
+        Not run alone yet: the numbers are the map’s.
+      </p>
+    );
   const kind = receipt.reason in MARKS && !receipt.idle ? receipt.reason : "warning";
   return (
     <>

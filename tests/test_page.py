@@ -1,0 +1,89 @@
+"""Saved pages: one file, nothing from anywhere else, no token of a prompt read as markup."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import vene_widgets as vw
+from vene_widgets.explorer.page import TRAITS, page
+
+BASE, SOURCE = "The capital of Spain is", "The capital of Italy is"
+STATE = re.compile(r'<script type="application/json" data-vene-state="kept">(.*?)</script>', re.S)
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[vw.Explorer, str]]:
+    explorer = vw.explore(BASE, SOURCE, slots=[vw.Slot(layer=0, position=3)])
+    file = explorer.to_html(tmp_path_factory.mktemp("page") / "map.html", title="a <b> map")
+    yield explorer, file.read_text(encoding="utf-8")
+    explorer.close()
+
+
+def kept(text: str) -> dict[str, object]:
+    found = STATE.search(text)
+    assert found
+    return json.loads(found[1])
+
+
+def test_a_page_holds_what_the_screen_shows(saved: tuple[vw.Explorer, str]) -> None:
+    explorer, text = saved
+    state = kept(text)
+    assert state["answer"] == json.loads(json.dumps(explorer.answer))
+    assert state["map"] == json.loads(json.dumps(explorer.map))
+    picture = state["picture"]
+    assert isinstance(picture, dict)
+    assert picture["revision"] == explorer.answer["revision"]
+    [image] = re.findall(r'src="data:image/png;base64,([^"]+)"', saved[1])
+    assert base64.b64decode(image).startswith(b"\x89PNG")
+
+
+def test_a_page_of_six_layers_and_five_tokens_is_small(saved: tuple[vw.Explorer, str]) -> None:
+    assert len(saved[1].encode()) < 400_000
+
+
+def test_nothing_comes_from_anywhere_else(saved: tuple[vw.Explorer, str]) -> None:
+    text = saved[1]
+    outside = STATE.sub("", text)
+    assert not re.search(r"(src|href|url)\s*[=(]\s*[\"']?(https?:)?//", outside)
+    policy = re.search(r'Content-Security-Policy" content="([^"]+)"', text)
+    assert policy and "default-src 'none'" in policy[1] and "unsafe" not in policy[1]
+    for tag in ("script", "style"):
+        content = re.findall(rf"<{tag}>(.*?)</{tag}>", text, re.S)
+        assert len(content) == 1
+        digest = base64.b64encode(hashlib.sha256(content[0].encode()).digest()).decode()
+        assert f"{tag}-src 'sha256-{digest}'" in policy[1]
+
+
+def test_a_reader_without_scripts_finds_picture_and_sentence(
+    saved: tuple[vw.Explorer, str],
+) -> None:
+    explorer, text = saved
+    body = text.split("<body>")[1].split('<script type="application/json"')[0]
+    assert "<img alt=" in body and "data:image/png;base64," in body
+    assert explorer.answer["sentence"].split("“")[0] in body
+    assert "<title>a &lt;b&gt; map</title>" in text
+
+
+def test_no_text_is_read_as_markup() -> None:
+    evil = "</script><script>alert(1)</script><!-- & \u2028"
+    traits = {name: {"x": evil} for name in TRAITS}
+    text = page(traits, evil, evil)
+    assert kept(text)["scene"] == {"x": evil}
+    assert text.count("<script") == 2 and "alert(1)</" not in text.replace("&lt;", "")
+
+
+def test_what_cannot_be_written_leaves_no_file(tmp_path: Path) -> None:
+    explorer = vw.explore(BASE, SOURCE)
+    try:
+        with pytest.raises(FileNotFoundError):
+            explorer.to_html(tmp_path / "nowhere" / "map.html")
+        assert explorer.run is not None
+    finally:
+        explorer.close()
