@@ -147,21 +147,31 @@ export function isFieldsOwn(event: KeyboardEvent): boolean {
 const MARK = "data-lm-suppress-shortcuts";
 
 /**
- * Marks the screen for JupyterLab, key by key, before its shortcuts look at it: what is typed here
- * is ours, so that no cell is deleted by a `D`; shortcuts such as Ctrl-S go on to the notebook.
+ * Marks what is typed into for JupyterLab, key by key, before its shortcuts look at it: what is
+ * typed here is ours, so that no cell is deleted by a `D`; shortcuts such as Ctrl-S go on to the
+ * notebook. The mark is the focused element's own, because JupyterLab looks no further up once an
+ * element matches a shortcut's selector, and many of these end in `:focus`.
  */
 export function guard(root: HTMLElement): () => void {
+  let marked: Element | null = null;
   const decide = (event: KeyboardEvent) => {
-    if (!(event.target instanceof Node) || !root.contains(event.target)) return;
+    marked?.removeAttribute(MARK);
+    marked = null;
+    const { target } = event;
+    if (!(target instanceof Element) || !root.contains(target)) return;
     const isPlain = !event.ctrlKey && !event.metaKey && !event.altKey && !/^F\d+$/.test(event.key);
     const isOurs =
       isPlain ||
       event.key === "Enter" ||
       isFieldsOwn(event) ||
       ["everywhere", "history", "slots"].some((scope) => actionOf(scope as Scope, event));
-    if (isOurs) root.setAttribute(MARK, "true");
-    else root.removeAttribute(MARK);
+    if (!isOurs) return;
+    marked = target;
+    target.setAttribute(MARK, "true");
   };
   window.addEventListener("keydown", decide, true);
-  return () => window.removeEventListener("keydown", decide, true);
+  return () => {
+    window.removeEventListener("keydown", decide, true);
+    marked?.removeAttribute(MARK);
+  };
 }

@@ -79,7 +79,7 @@ describe("the map", () => {
     document.body.addEventListener("keydown", (event) => heard.push(event.key));
     for (const key of ["ArrowUp", "Enter", "g", "b", "Tab"]) press(tile(screen.el, 2, 3), key);
     expect(heard).toEqual(["b", "Tab"]);
-    expect($(".vene-root")?.dataset.lmSuppressShortcuts).toBe("true");
+    expect(tile(screen.el, 2, 3).dataset.lmSuppressShortcuts).toBe("true");
   });
 
   it("takes clicks: alone, with shift, with alt", async () => {
