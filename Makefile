@@ -19,7 +19,7 @@ BENCH_ARGS ?=
 export OMP_WAIT_POLICY ?= PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types js unit browser notebooks bench build clean \
+.PHONY: help demo test lint types js docs unit browser notebooks bench build clean \
   lint-python lint-js types-python types-js types-wire chromium
 
 help: ## list the commands
@@ -30,9 +30,9 @@ demo: $(VENV)/.lab ## open the first notebook in JupyterLab (DEMO_ARGS="--no-bro
 
 # One pytest run at the end, so that its closing line speaks for everything in Python. Gates before
 # it do not stop the rest: all that is wrong is seen at once, and the exit status remembers it.
-test: $(VENV)/.dev $(BUNDLE) chromium ## every gate: lint, types, js, then all of pytest
+test: $(VENV)/.dev $(BUNDLE) chromium ## every gate: lint, types, js, docs, then all of pytest
 	@failed=""; \
-	for gate in lint types js; do \
+	for gate in lint types js docs; do \
 	  echo "== $$gate"; \
 	  $(MAKE) --no-print-directory --keep-going $$gate || failed="$$failed $$gate"; \
 	done; \
@@ -64,6 +64,9 @@ types-wire: $(VENV)/.dev js/node_modules/.installed
 js: $(BUNDLE) ## build the widget's bundle and run its tests
 	$(NPM) run --silent test
 
+docs: $(VENV)/.dev $(BUNDLE) ## build the documentation into site/, with no warning left
+	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --quiet
+
 unit: $(VENV)/.dev $(BUNDLE) ## pytest without notebooks and browser
 	$(PY) -m pytest -m "not browser and not notebook" $(PYTEST_ARGS)
 
@@ -83,7 +86,7 @@ build: $(VENV)/.dev js/node_modules/.installed ## sdist and wheel, in dist/
 	@ls -l dist
 
 clean: ## remove what was built, keep .venv and node_modules
-	rm -rf dist build .pytest_cache .ruff_cache .hypothesis .test-output vene_widgets/static
+	rm -rf dist build site .pytest_cache .ruff_cache .hypothesis .test-output vene_widgets/static
 	find vene_widgets tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # ---- what the commands stand on ---------------------------------------------------------------
