@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import TYPE_CHECKING, Protocol
 
 import torch
@@ -400,20 +401,27 @@ def can_matter(checked: SweepPlan, layer: int, column: int) -> bool:
 
 
 def _chunks(prepared: Prepared, cells: list[_Cell]) -> Iterator[list[_Cell]]:
-    """Cut the cells into chunks of about as many rows as run well at once and fit into memory."""
+    """Cut the cells into chunks of at most as many rows as run well at once and fit into memory.
+
+    A layer is cut only where it is too large by itself, so that layers finish one after the other.
+    """
     checked = prepared.plan
     length = len(checked.base)
     limit = _rows_at_once(checked.model, length)
     chunk: list[_Cell] = []
     rows = 0
-    for cell in cells:
-        need = length - checked.positions[cell.column] if prepared.trace else length
-        new_layer = bool(chunk) and cell.row != chunk[-1].row
-        if chunk and (rows + need > limit or (new_layer and rows >= limit // 2)):
+    for _, layer in groupby(cells, key=lambda cell: cell.row):
+        whole = list(layer)
+        needs = [length - checked.positions[c.column] if prepared.trace else length for c in whole]
+        if chunk and rows + sum(needs) > limit:
             yield chunk
             chunk, rows = [], 0
-        chunk.append(cell)
-        rows += need
+        for cell, need in zip(whole, needs, strict=True):
+            if chunk and rows + need > limit:
+                yield chunk
+                chunk, rows = [], 0
+            chunk.append(cell)
+            rows += need
     if chunk:
         yield chunk
 
