@@ -138,13 +138,17 @@ describe("a row", () => {
     await drawn();
     expect(named("Strength of slot 0 as a number").value).toBe("0.3");
     expect(screen.model.sent).toHaveLength(0); // asked for when it is let go
+    expect(slider.value).toBe("0.3");
+    slider.dispatchEvent(new Event("change", { bubbles: true }));
+    await settle();
+    expect(slotsSent()[0]?.strength).toBe(0.3);
     await choose("Strength of slot 0 as a number", "0.25");
     expect(slotsSent()[0]?.strength).toBe(0.25);
     expect(named("Strength of slot 0").title).toContain("b + strength · (intervention − b)");
     // The slider has no undo of its own.
     press(named("Strength of slot 0"), "z", { ctrlKey: true });
     await settle();
-    expect(slotsSent()[0]?.strength).toBe(1);
+    expect(slotsSent()[0]?.strength).toBe(0.3);
     const sent = screen.model.sent.length;
     press(named("Dims of slot 0"), "z", { ctrlKey: true });
     press(named("Strength of slot 0"), "g");
@@ -218,7 +222,9 @@ describe("a receipt", () => {
     open(three);
     click(named("Skip slot 0"));
     await drawn();
-    expect(row(1).querySelector(".vene-receipt")?.textContent).toBe("Not run alone yet: the numbers are the map’s.");
+    expect(row(1).querySelector(".vene-receipt")?.textContent).toBe(
+      "Not run alone yet: the numbers are the map’s.",
+    );
     expect(row(0).querySelector(".vene-receipt")?.textContent).toContain("keeps its number");
     expect(screen.el.querySelector(".vene-count")?.textContent).toBe("3 slots, 2 live");
   });

@@ -126,7 +126,10 @@ def test_dark_strength_noise_and_a_slot_that_changes_nothing(lab: Any) -> None:
     named(lab, "Strength of slot 0").focus()
     for _ in range(2):
         lab.page.keyboard.press("ArrowLeft")
-    lab.page.get_by_text("strength 0.9", exact=True).wait_for()
+    lab.page.wait_for_function(
+        """() => document.querySelector('[aria-label="Strength of slot 0 as a number"]').value
+            === "0.9" """
+    )
     exact(lab)
     assert "after block 0 at strength 0.9 " in sentence.inner_text()
     named(lab, "Dims of slot 0").fill("7:3000")

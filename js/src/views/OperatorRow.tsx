@@ -176,7 +176,8 @@ function Strength(props: { of: string; value: number; onChoose(value: number): v
     <Labelled text="strength">
       <Slider
         name={`Strength ${of}`}
-        value={value}
+        // While it is held it is drawn where it is held: the field would jump back under the hand.
+        value={held.value ?? value}
         min={0}
         max={1}
         step={0.05}

@@ -133,9 +133,8 @@ export function Slider({ name, value, min, max, step, title, onHold, onChoose }:
       value={value}
       onInput={(event) => onHold?.(Number(event.currentTarget.value))}
       onChange={(event) => {
-        const wanted = Number(event.currentTarget.value);
         onHold?.(null);
-        if (wanted !== value) onChoose(wanted);
+        onChoose(Number(event.currentTarget.value));
       }}
     />
   );
