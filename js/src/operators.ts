@@ -38,7 +38,7 @@ export function setIntervention(
   const isOtherBasis = (before?.rotated ?? false) || kind.rotated;
   const rank = kind.takes_rank ? (slot.rank ?? (kind.needs_rank ? 2 : null)) : null;
   let { partition } = slot;
-  if (partition && isOtherBasis && isOurs(partition, slot.rank)) partition = null;
+  if (partition && isOtherBasis && isHalved(partition)) partition = null;
   if (kind.needs_rank && rank !== null) partition ??= halves(rank);
   const [first = null] = Object.keys(experiment.sources);
   const source = slot.source ?? (kind.needs_source ? first : null);
@@ -51,6 +51,12 @@ export function setIntervention(
     source,
     prompts: name === "mean" ? [prompt] : [],
   });
+}
+
+/** Whether these are the halves of some basis, made by a press of a button. */
+function isHalved(partition: Partition): boolean {
+  const size = (partition.b ?? partition.a)?.[1];
+  return size !== undefined && isOurs(partition, size);
 }
 
 function isOurs(partition: Partition, rank: number | null): boolean {

@@ -82,6 +82,18 @@ describe("an intervention", () => {
     expect(as(now, "rotated_space", 0).slots[0]?.subspace).toBeNull();
   });
 
+  it("forgets halves of another basis and keeps a partition of one's own", () => {
+    const halved = {
+      ...slots(1),
+      slots: slots(1).slots.map((s) => ({ ...s, partition: halves(96) })),
+    };
+    expect(as(halved, "zero", 0).slots[0]?.partition).toEqual(halves(96));
+    expect(as(halved, LOW, 0).slots[0]?.partition).toEqual(halves(2));
+    const own = { a: [0, 1] as [number, number], b: [1, 96] as [number, number] };
+    const mine = { ...slots(1), slots: slots(1).slots.map((s) => ({ ...s, partition: own })) };
+    expect(as(mine, LOW, 0).slots[0]?.partition).toEqual(own);
+  });
+
   it("leaves its link, whose slots are of one kind", () => {
     expect(links(as(link(low(2), 0), "vanilla", 1))).toEqual([null, null]);
   });

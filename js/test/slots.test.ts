@@ -155,6 +155,39 @@ describe("a row", () => {
     expect(screen.model.sent).toHaveLength(sent);
   });
 
+  it("is split in two halves, of which one may be chosen", async () => {
+    open(three);
+    expect(named("Two halves of slot 0")).toBeNull();
+    click(named("More of slot 0"));
+    await drawn();
+    await press_("Two halves of slot 0");
+    expect(slotsSent()[0]?.partition).toEqual({ a: [0, 48], b: [48, 96] });
+    expect(named("Two halves of slot 0")).toBeNull();
+    await press_("Subspace b of slot 0");
+    expect(slotsSent()[0]?.subspace).toBe("b");
+  });
+
+  it("scrolls its list while it is held near the edge", async () => {
+    open(three);
+    const list = screen.el.querySelector(".vene-slots") as HTMLElement;
+    list.getBoundingClientRect = () => ({ top: 0, bottom: 150, height: 150 }) as DOMRect;
+    screen.el.querySelectorAll("[data-slot]").forEach((element, i) => {
+      element.getBoundingClientRect = () => ({ top: 100 * i, height: 100 }) as DOMRect;
+    });
+    const at = (type: string, clientY: number) =>
+      named("Move slot 0").dispatchEvent(
+        new PointerEvent(type, { clientY, button: 0, bubbles: true, pointerId: 1 }),
+      );
+    at("pointerdown", 50);
+    for (let i = 0; i < 12; i++) at("pointermove", 140);
+    expect(list.scrollTop).toBe(144);
+    await drawn();
+    // 140 in the window is 284 in the list: behind the last middle.
+    expect(row(2).dataset.drop).toBe("after");
+    at("pointerup", 140);
+    expect(slotsSent().map((slot) => slot.layer)).toEqual([1, 2, 0]);
+  });
+
   it("of a mean says where in the prompts", async () => {
     open(three);
     await choose("Intervention of slot 0", "mean");

@@ -15,7 +15,7 @@ interface Props {
 }
 
 export function Handle({ index, count, isOrdered, onDrag, onMove }: Props) {
-  const drag = useRef<{ middles: number[]; to: number } | null>(null);
+  const drag = useRef<{ list: Element; from: number; middles: number[]; to: number } | null>(null);
   const stop = () => {
     drag.current = null;
     onDrag(null);
@@ -32,17 +32,20 @@ export function Handle({ index, count, isOrdered, onDrag, onMove }: Props) {
       title={`Slot ${index}. Drag, or Alt-Up and Alt-Down; ${why}.`}
       onPointerDown={(event) => {
         if (event.button !== 0) return;
-        const rows = [...(event.currentTarget.closest("ol")?.children ?? [])];
-        const middles = rows.map((row) => {
+        const list = event.currentTarget.closest("ol");
+        if (!list) return;
+        const middles = [...list.children].map((row) => {
           const { top, height } = row.getBoundingClientRect();
           return top + height / 2;
         });
-        drag.current = { middles, to: index };
+        drag.current = { list, from: list.scrollTop, middles, to: index };
         event.currentTarget.setPointerCapture?.(event.pointerId);
       }}
       onPointerMove={(event) => {
         if (!drag.current) return;
-        const to = dropIndex(event.clientY, index, drag.current.middles);
+        const { list, from, middles } = drag.current;
+        list.scrollTop += nudge(event.clientY, list.getBoundingClientRect());
+        const to = dropIndex(event.clientY + list.scrollTop - from, index, middles);
         if (to === drag.current.to) return;
         drag.current.to = to;
         onDrag(to);
@@ -68,3 +71,12 @@ export function Handle({ index, count, isOrdered, onDrag, onMove }: Props) {
     </button>
   );
 }
+
+/** Pixels by which a list scrolls while a row is held near its upper or lower edge. */
+function nudge(y: number, { top, bottom, height }: DOMRect): number {
+  if (height < 4 * EDGE) return 0;
+  return y < top + EDGE ? -STEP : y > bottom - EDGE ? STEP : 0;
+}
+
+const EDGE = 24;
+const STEP = 12;

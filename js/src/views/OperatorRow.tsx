@@ -3,6 +3,7 @@ import { useSignal } from "@preact/signals";
 import type { ComponentChildren } from "preact";
 import { changeSlot, type Plain, type Slot } from "../experiments";
 import {
+  halves,
   kindOf,
   link,
   linksOf,
@@ -65,6 +66,17 @@ export function OperatorRow({ state, experiment, slot, index, coordinates, isOpe
           {name}
         </button>
       ))}
+      {isOpen && names.length === 0 && coordinates !== undefined && coordinates > 1 && (
+        <button
+          type="button"
+          class="vene-button"
+          aria-label={`Two halves ${of}`}
+          title={`Names the two halves of the ${coordinates} coordinates a and b, to change one of them alone`}
+          onClick={() => change({ partition: halves(coordinates) })}
+        >
+          Two halves
+        </button>
+      )}
       {(isOpen || (slot.subspace !== null && !isNamed)) && (
         <Labelled text="dims">
           <TextField
