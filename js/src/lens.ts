@@ -167,7 +167,7 @@ function likeliest(targets: Target[], run: "base" | "source", not: number | null
   targets.forEach((target, i) => {
     if (i !== not && target[run] > (targets[best]?.[run] ?? -1)) best = i;
   });
-  return best >= 0 ? best : 0;
+  return Math.max(0, best);
 }
 
 function range(count: number): number[] {

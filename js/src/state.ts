@@ -26,8 +26,8 @@ import { kindOf, linkGroup, targetOf, toggleSubspace } from "./operators";
 import { paint } from "./paint";
 import { createPairing, createVoice } from "./pairing";
 import { cellOf, fromAnswer, fromCell, type Shown } from "./preview";
-import { createStory } from "./story";
 import { createShare } from "./share";
+import { createStory } from "./story";
 import type { Answer, Figure, Reply, Map as Sweep } from "./wire";
 
 /** `exact` and `preview` name the numbers on the screen; `busy`: none for this experiment yet. */

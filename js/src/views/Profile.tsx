@@ -54,7 +54,6 @@ export function Profile({ values, limit, scale, at, words }: Props) {
         values.map(
           (value, i) =>
             value !== null && (
-              // biome-ignore lint/suspicious/noArrayIndexKey: a value's place is its name
               <circle key={i} class="vene-profile-point" cx={x(i)} cy={y(value)} r="1.5" />
             ),
         )}
