@@ -12,7 +12,7 @@ export function Header({ state }: { state: State }) {
   const experiment = state.experiment.value;
   if (!scene || !experiment) return null;
   return (
-    <header class="vene-header">
+    <div class="vene-header">
       <Prompts state={state} scene={scene} experiment={experiment} />
       <div class="vene-header-tools">
         <Cancel state={state} />
@@ -72,6 +72,6 @@ export function Header({ state }: { state: State }) {
           ?
         </IconButton>
       </div>
-    </header>
+    </div>
   );
 }

@@ -21,7 +21,7 @@ export function Lecture({ state }: { state: State }) {
   return (
     <>
       <StoryPanel state={state} />
-      <header class="vene-header">
+      <div class="vene-header">
         <div class="vene-prompts">
           <Line name="base" tokens={scene.base} />
           {Object.entries(scene.sources).map(([name, tokens]) => (
@@ -32,7 +32,7 @@ export function Lecture({ state }: { state: State }) {
           <Status state={state} />
           <LectureTools state={state} />
         </div>
-      </header>
+      </div>
       <div class={`vene-lecture-grid${isBase ? " vene-lecture-base" : ""}`}>
         <MapPanel state={state} />
         <div class="vene-answer">

@@ -1,0 +1,208 @@
+"""Lecture mode, stories and plain controls in a real JupyterLab, and whose keys are whose."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.browser
+
+OPEN = """
+import vene_widgets as vw
+explorer = vw.explore("The capital of Spain is", "The capital of Italy is")
+explorer
+"""
+STORY = """
+heard = []
+explorer.observe(lambda change: heard.append(explorer.step), "experiment")
+explorer.story([
+    vw.Step("What it knows", text="The base runs as it is."),
+    vw.Step("An early swap", [vw.Slot(layer=0, position=" Spain", source_position=" Italy")],
+            question="What will it say?", choices=["Madrid", "Rome"], answer="Rome"),
+    {"title": "Another country", "experiment": {
+        "base": "The capital of France is", "sources": {"source": "The capital of Italy is"},
+        "slots": [{"layer": 5, "position": -1}]}},
+])
+print("told")
+"""
+SAY = """
+import json
+print(json.dumps({"step": explorer.step, "heard": heard,
+    "base": explorer.experiment.base, "slots": len(explorer.experiment.slots)}))
+"""
+EXACT = '.vene-status[data-label="exact"]'
+
+
+def tile(lab: Any, layer: int, position: int) -> Any:
+    return lab.page.locator(f'[role="gridcell"][data-layer="{layer}"][data-position="{position}"]')
+
+
+def test_a_lecture_with_a_story(lab: Any) -> None:
+    lab.open([OPEN, STORY, SAY, "explorer.step = 0"])
+    for cell in (0, 1):
+        lab.run_cell(cell)
+    page, root = lab.page, lab.page.locator(".vene-root")
+    root.locator(".vene-story-title", has_text="What it knows").wait_for()
+    root.focus()
+    page.keyboard.press("f")
+    root.locator(".vene-curtain").wait_for()
+    assert root.locator(".vene-slots, .vene-sentence, .vene-tokens, .vene-figure").count() == 0
+    sizes = root.evaluate(
+        """root => [...root.querySelectorAll("*")]
+            .filter((one) => [...one.childNodes].some((node) => node.nodeType === 3
+                && node.data.trim()) && one.checkVisibility())
+            .filter((one) => !one.closest(".vene-heard"))
+            .map((one) => parseFloat(getComputedStyle(one).fontSize))"""
+    )
+    assert len(sizes) > 20 and min(sizes) >= 20
+
+    # Predict, then reveal: by the keys that a clicker sends.
+    page.keyboard.press("ArrowRight")
+    root.locator(".vene-story-title", has_text="An early swap").wait_for()
+    assert "Rome" not in root.locator(".vene-answer").inner_text()
+    page.keyboard.press("1")
+    page.keyboard.press("PageDown")
+    root.locator(".vene-sentence", has_text="moved the answer from “Madrid” to “Rome”").wait_for()
+    right = root.locator('[data-verdict="right"]').inner_text()
+    assert right.split() == ["2", "Rome", "✓", "right"]
+    assert root.locator(EXACT).count() == 1
+    for name, size in {"wide": (1600, 900), "narrow": (1024, 768)}.items():
+        page.set_viewport_size({"width": size[0], "height": size[1]})
+        lab.shot(f"lecture-{name}")
+    page.set_viewport_size({"width": 1400, "height": 1000})
+    page.keyboard.press("PageDown")
+    root.locator(".vene-story-title", has_text="Another country").wait_for()
+    root.locator(".vene-line", has_text="France").wait_for()
+
+    # Python knows where the lecture is, and can walk as well.
+    page.keyboard.press("Escape")
+    root.locator(".vene-slots").wait_for()
+    lab.run_cell(2)
+    said = json.loads(lab.text(2))
+    assert said["heard"] == [1, 2] or said["heard"] == [0, 1, 2]
+    assert (said["step"], said["base"], said["slots"]) == (2, "The capital of France is", 1)
+    lab.run_cell(3)
+    root.locator(".vene-story-title", has_text="What it knows").wait_for()
+    assert not [p for p in lab.problems if "vene" in p or "uncaught" in p]
+
+
+def test_lecture_mode_outlives_the_view_and_fills_the_screen(lab: Any) -> None:
+    lab.open([OPEN, "explorer"])
+    lab.run_cell(0)
+    root = lab.output(0).locator(".vene-root")
+    root.locator(EXACT).wait_for()
+    tile(lab, 0, 3).click()
+    root.get_by_role("button", name="Lecture").click()
+    lab.page.keyboard.press("Space")
+    root.locator(".vene-sentence").wait_for()
+    lab.run_cell(1)
+    again = lab.output(1).locator(".vene-root")
+    again.locator(".vene-sentence", has_text="after block 0").wait_for()
+    assert again.locator(".vene-slots").count() == 0
+    root.get_by_role("button", name="Full screen").click()
+    lab.page.wait_for_function("document.fullscreenElement?.matches('.vene-host')")
+    lab.page.evaluate("document.exitFullscreen()")
+    lab.page.wait_for_function("document.fullscreenElement === null")
+    root.focus()
+    lab.page.keyboard.press("Escape")
+    root.locator(".vene-slots").wait_for()
+
+
+def test_whose_keys_are_whose(lab: Any) -> None:
+    lab.open([OPEN, "'a cell below'"])
+    lab.run_cell(0)
+    page, root = lab.page, lab.page.locator(".vene-root")
+    root.locator(EXACT).wait_for()
+    tile(lab, 2, 3).click()
+    root.locator(EXACT).wait_for()
+    cells = lab.cells.count()
+
+    # Letters that would insert, delete, cut or change a cell in command mode.
+    for key in ("a", "b", "d", "d", "x", "m", "r", "Shift+m", "Control+Enter", "Alt+Enter"):
+        page.keyboard.press(key)
+    page.wait_for_timeout(300)
+    assert lab.cells.count() == cells
+    assert root.count() == 1
+    assert page.locator(".jp-MarkdownCell").count() == 0
+
+    # Shift-Enter in a field of ours is ours.
+    root.get_by_role("button", name="Edit base").click()
+    prompt = lab.cells.nth(0).locator(".jp-InputPrompt").inner_text()
+    page.keyboard.press("Shift+Enter")
+    page.wait_for_timeout(300)
+    assert lab.cells.nth(0).locator(".jp-InputPrompt").inner_text() == prompt
+    assert lab.cells.nth(1).locator(".jp-InputPrompt").inner_text().strip() == "[ ]:"
+    menu = root.locator("select").first
+    menu.focus()
+    page.keyboard.press("d")
+    page.keyboard.press("d")
+    page.keyboard.press("Escape")
+    assert lab.cells.count() == cells
+
+    # Ctrl-S is the notebook's: it is saved from within the map.
+    tile(lab, 1, 3).click()
+    root.locator(EXACT).wait_for()
+    page.wait_for_function("document.querySelector('.lm-TabBar-tab.lm-mod-current.jp-mod-dirty')")
+    tile(lab, 1, 3).focus()
+    lab.save()
+
+
+CONTROLS = """
+import ipywidgets
+panel = vw.controls(explorer)
+inside = ipywidgets.Tab([ipywidgets.Label("first"), ipywidgets.HBox([explorer, panel])])
+inside.titles = ["one", "two"]
+fold = ipywidgets.Accordion([explorer, ipywidgets.Output()], titles=["map", "log"])
+ipywidgets.VBox([inside, fold])
+"""
+SLOTS = """
+print([(s.layer, s.group, s.skip) for s in explorer.experiment.slots], panel.error.value)
+"""
+
+
+def test_controls_are_linked_both_ways_and_boxes_give_room(lab: Any) -> None:
+    lab.open([OPEN.rsplit("explorer\n", 1)[0], CONTROLS, SLOTS, SLOTS])
+    for cell in (0, 1):
+        lab.run_cell(cell)
+    page, box = lab.page, lab.output(1)
+    # A tab that is shown later gives the explorer its width.
+    box.locator(".lm-TabBar-tab", has_text="two").first.click()
+    inside = box.locator(".jupyter-widget-tab .vene-root, .widget-tab .vene-root").first
+    inside.locator(EXACT).wait_for()
+    page.wait_for_timeout(300)
+    assert inside.bounding_box()["width"] > 400
+    grid = inside.locator('[role="grid"]')
+    assert grid.bounding_box()["width"] > 300
+    box.locator(
+        ".jupyter-widget-Collapse-header, .widget-accordion .p-Collapse-header"
+    ).first.click()
+    fold = box.locator(".jupyter-widget-accordion .vene-root, .widget-accordion .vene-root").first
+    fold.wait_for()
+    assert fold.bounding_box()["width"] > 400
+    lab.shot("controls")
+
+    # A click moves the widgets ...
+    inside.locator('[data-layer="1"][data-position="3"]').click()
+    layer = box.locator(".widget-slider", has_text="Layer").locator(".widget-readout").first
+    page.wait_for_function(
+        "element => element.textContent.trim() === '1'", arg=layer.element_handle()
+    )
+    # ... and a widget moves the screen.
+    group = box.get_by_label("Group", exact=True).first
+    group.fill("G")
+    group.press("Enter")
+    inside.locator("[data-slot]", has_text=re.compile("G")).first.wait_for()
+    box.get_by_label("Skip", exact=True).first.check()
+    inside.get_by_role("button", name="Unskip slot 0").wait_for()
+    lab.run_cell(2)
+    assert lab.text(2) == "[(1, 'G', True)]"
+    base = box.get_by_label("Base", exact=True).first
+    base.fill("The")
+    base.press("Enter")
+    box.locator(".widget-label", has_text="out of range").wait_for()
+    assert base.input_value() == "The capital of Spain is"
+    lab.run_cell(3)
+    assert lab.text(3).startswith("[(1, 'G', True)]")
