@@ -31,6 +31,7 @@ export function PromptField({ state, entry, name, text, tokens, against, onLeave
   const isRejected = rejected.value !== null && rejected.value.text === draft.text.value;
   const error = isRejected ? rejected.value?.error : draft.error.value;
   const shown = draft.tokens.value;
+  const isOld = draft.isOld.value;
   const marks = differing(shown, against);
   return (
     <span class="vene-prompt-edit">
@@ -56,14 +57,14 @@ export function PromptField({ state, entry, name, text, tokens, against, onLeave
       />
       {shown && (
         <span
-          class={`vene-chips${draft.isOld.value ? " vene-old" : ""}`}
+          class={`vene-chips${isOld ? " vene-old" : ""}`}
           role="img"
-          aria-label={`${shown.length} tokens: ${shown.map((token) => token.label).join(" ")}`}
+          aria-label={`${isOld ? "as before" : count(shown)}: ${shown.map((token) => token.label).join(" ")}`}
         >
           {shown.map((token) => (
             <Chip key={token.index} token={token} differs={marks(token.index)} />
           ))}
-          <span class="vene-note">{shown.length === 1 ? "1 token" : `${shown.length} tokens`}</span>
+          <span class="vene-note">{isOld ? "as before" : count(shown)}</span>
         </span>
       )}
       {error != null && (
@@ -74,3 +75,6 @@ export function PromptField({ state, entry, name, text, tokens, against, onLeave
     </span>
   );
 }
+
+const count = (tokens: TokenInfo[]) =>
+  tokens.length === 1 ? "1 token" : `${tokens.length} tokens`;
