@@ -27,6 +27,8 @@ ORDER = [
     "resuming",
     "memory",
     "running",
+    "sweep_plans",
+    "cells",
     "sweeping",
     "comparing",
     "fitting",

@@ -11,10 +11,11 @@ import pytest
 import torch
 
 import vene_widgets as vw
+from vene_widgets.cells import Prepared, prepare, sweep_layers
 from vene_widgets.errors import RequestError
 from vene_widgets.explorer import maps, render, widget
 from vene_widgets.metrics import METRICS, MetricName
-from vene_widgets.sweeping import Prepared, plan_sweep, prepare, sweep_layers
+from vene_widgets.sweep_plans import plan_sweep
 
 BASE, SOURCE = "The capital of Spain is", "The capital of Italy is"
 

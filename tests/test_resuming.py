@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import vene_widgets as vw
-from vene_widgets import sweeping
+from vene_widgets import cells
 from vene_widgets.hooks import undisturbed
 from vene_widgets.memory import Memory
 from vene_widgets.models import wrap
@@ -26,7 +26,7 @@ def both_ways(monkeypatch: pytest.MonkeyPatch, *args: Any, **more: Any) -> list[
     """A sweep resumed, and the same sweep with full forward passes."""
     found = [vw.sweep(*args, **more).logits]
     with monkeypatch.context() as patched:
-        patched.setattr(sweeping, "why_not", lambda _model: "for the test")
+        patched.setattr(cells, "why_not", lambda _model: "for the test")
         found.append(vw.sweep(*args, **more).logits)
     return found
 
@@ -53,7 +53,7 @@ def test_chunks_do_not_change_the_numbers(
 ) -> None:
     pair = "The capital of Spain is", " Madrid of Italy is Rome"
     whole = vw.sweep(tiny_gpt2, *pair).logits
-    monkeypatch.setattr(sweeping, "CPU_ROWS", 1)
+    monkeypatch.setattr(cells, "CPU_ROWS", 1)
     assert (vw.sweep(tiny_gpt2, *pair).logits - whole).abs().max() < 1e-5
 
 
@@ -66,7 +66,7 @@ def test_memory_does_not_grow_with_the_number_of_cells(tiny_gpt2: vw.LanguageMod
         advance(self, layer)
         held.append(sum(rows.numel() * rows.element_size() for rows in self.rows.values()))
 
-    most = sweeping.CPU_ROWS * tiny_gpt2.sites.d_model * 4
+    most = cells.CPU_ROWS * tiny_gpt2.sites.d_model * 4
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(Front, "advance", watched)
         for length in (8, 16, 31):
@@ -160,7 +160,7 @@ def test_a_sweep_from_memory_runs_no_prompt_again(
         passes: list[int] = []
         backbone = module_at(model.model, model.sites.architecture.backbone)
         handle = backbone.register_forward_pre_hook(lambda *_: passes.append(1))
-        patched.setattr(sweeping, "why_not", lambda _model: None)  # our own hook is no user's
+        patched.setattr(cells, "why_not", lambda _model: None)  # our own hook is no user's
         known = vw.sweep(model, *pair, "mlp_output", memory=memory).logits
         handle.remove()
     assert passes == [] and len(memory) == 2
@@ -170,7 +170,7 @@ def test_a_sweep_from_memory_runs_no_prompt_again(
 def test_the_gelu_in_one_pass_is_the_models_own(capitals: vw.LanguageModel) -> None:
     width = capitals.sites.d_model
     rows = torch.randn(50, width, generator=torch.Generator().manual_seed(0)) * 3
-    mlp = module_at(capitals.model, "transformer.h.2.mlp")
+    mlp: Any = module_at(capitals.model, "transformer.h.2.mlp")
     with torch.no_grad():
         assert (_mlp(capitals, 2, rows) - mlp(rows)).abs().max() < 1e-4
         exact = mlp.c_proj(torch.nn.functional.gelu(mlp.c_fc(rows)))

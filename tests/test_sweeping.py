@@ -12,13 +12,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from vene_widgets import sweeping
+from vene_widgets import cells
+from vene_widgets.cells import prepare
 from vene_widgets.errors import RequestError
 from vene_widgets.experiment import Experiment, Slot
 from vene_widgets.models import LanguageModel
 from vene_widgets.planning import align
 from vene_widgets.running import run
-from vene_widgets.sweeping import Cancelled, Sweep, plan_sweep, prepare, sweep
+from vene_widgets.sweep_plans import plan_sweep
+from vene_widgets.sweeping import Cancelled, Sweep, sweep
 
 SPAIN, ITALY = "The capital of Spain is", "The capital of Italy is"
 LONG = "The capital of Italy is is Rome is"
@@ -135,7 +137,7 @@ def test_small_chunks_give_the_same_cells(
 ):
     whole = sweep(either_way, SPAIN, LONG)
     for rows in (1, 7, 13):
-        monkeypatch.setattr(sweeping, "CPU_ROWS", rows)
+        monkeypatch.setattr(cells, "CPU_ROWS", rows)
         swept = sweep(either_way, SPAIN, LONG)
         assert torch.allclose(swept.logits, whole.logits, rtol=0, atol=TOLERANCE)
         assert worst(swept) <= TOLERANCE

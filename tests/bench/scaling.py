@@ -11,8 +11,9 @@ from measuring import in_turns
 from products import token_layers
 from table import Row
 
+from vene_widgets.cells import prepare, sweep_layers
 from vene_widgets.models import LanguageModel
-from vene_widgets.sweeping import plan_sweep, prepare, sweep_layers
+from vene_widgets.sweep_plans import plan_sweep
 
 LENGTHS, ENTRIES = (8, 16, 32, 64), (0, 3, 6, 9)
 

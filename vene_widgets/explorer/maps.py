@@ -12,17 +12,11 @@ from typing import TYPE_CHECKING, Literal
 
 import torch
 
+from vene_widgets.cells import LayerOfCells, Prepared, prepare, sweep_layers
 from vene_widgets.errors import RequestError
 from vene_widgets.explorer import messages as wire
 from vene_widgets.explorer import views, words
-from vene_widgets.sweeping import (
-    LayerOfCells,
-    Prepared,
-    SweepPlan,
-    can_matter,
-    prepare,
-    sweep_layers,
-)
+from vene_widgets.sweep_plans import SweepPlan, can_matter
 
 if TYPE_CHECKING:
     from torch import Tensor

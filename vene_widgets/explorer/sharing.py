@@ -23,7 +23,7 @@ from vene_widgets.explorer.messages import Candidate, FigureKind
 from vene_widgets.frames import visible
 from vene_widgets.models import load
 from vene_widgets.planning import plan
-from vene_widgets.sweeping import plan_sweep
+from vene_widgets.sweep_plans import plan_sweep
 
 if TYPE_CHECKING:
     from vene_widgets.models import LanguageModel

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from vene_widgets.cells import prepare, sweep_layers
 from vene_widgets.errors import RequestError, choose
 from vene_widgets.experiment import Experiment, Slot
 from vene_widgets.explorer import messages as wire
@@ -19,7 +20,7 @@ from vene_widgets.explorer import views
 from vene_widgets.explorer.maps import Filling
 from vene_widgets.explorer.results import Result, results
 from vene_widgets.planning import Plan, plan
-from vene_widgets.sweeping import plan_sweep, prepare, sweep_layers
+from vene_widgets.sweep_plans import plan_sweep
 
 if TYPE_CHECKING:
     from vene_widgets.memory import Memory

@@ -16,6 +16,7 @@ import pydantic
 import traitlets
 
 from vene_widgets import frames
+from vene_widgets.cells import prepare, sweep_layers
 from vene_widgets.comparing import TOLERANCE, Comparison, compare
 from vene_widgets.errors import RequestError, choose
 from vene_widgets.experiment import Experiment
@@ -30,7 +31,8 @@ from vene_widgets.models import LanguageModel
 from vene_widgets.planning import Plan, plan
 from vene_widgets.running import Run
 from vene_widgets.scripts import Face, script
-from vene_widgets.sweeping import SweepPlan, plan_sweep, prepare, row_frame, sweep_layers
+from vene_widgets.sweep_plans import SweepPlan, plan_sweep
+from vene_widgets.sweeping import row_frame
 
 if TYPE_CHECKING:
     import pandas as pd
