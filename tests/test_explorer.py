@@ -64,7 +64,7 @@ def ask(explorer: vw.Explorer, **request: Any) -> dict[str, Any]:
     return replies[0]
 
 
-def slot(layer: int = 0, position: int = 3, **more: Any) -> dict[str, Any]:
+def slot(layer: int = 0, position: int | list[int] = 3, **more: Any) -> dict[str, Any]:
     return {"layer": layer, "position": position, **more}
 
 
