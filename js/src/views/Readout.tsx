@@ -20,7 +20,7 @@ export function Readout({ state }: { state: State }) {
           {painted === MOST && ` (${MOST} are the most)`}
         </p>
         <p class="vene-readout-sentence">
-          Let go or press Enter to apply, Escape to leave the experiment as it is.
+          Let go or press Enter to apply, Escape to leave the experiment as it is
         </p>
       </div>
     );
@@ -71,10 +71,10 @@ export function Readout({ state }: { state: State }) {
             )}
           </span>
         )}
+        <Wait state={state} layer={layer} />
       </p>
       <p class="vene-readout-sentence">
         {cell?.sentence ?? "This tile has not been computed yet."}
-        <Wait state={state} layer={layer} />
       </p>
     </div>
   );
@@ -88,6 +88,6 @@ function Wait({ state, layer }: { state: State; layer: number }) {
   const wait = waitAt(layer, pass, layers, Boolean(state.map.value?.slow));
   if (wait <= SHORT_WAIT) return null;
   return (
-    <span class="vene-readout-wait"> Exact answer: in about {(wait / 1000).toPrecision(2)} s.</span>
+    <span class="vene-readout-wait">Exact answer in about {(wait / 1000).toPrecision(2)} s.</span>
   );
 }
