@@ -5,10 +5,11 @@ import { freshSource, type Plain, setBase, setPrompt } from "../experiments";
 import { follow, idsOf, readersOf, removeSource, renameSource, whyNotSource } from "../prompts";
 import type { State } from "../state";
 import type { Scene, TokenInfo } from "../wire";
-import { BaseChips, SourceChips } from "./Chips";
+import { BaseChips } from "./BaseChips";
 import { CrossIcon, PlusIcon } from "./icons";
 import { Prompt } from "./Prompt";
 import { PromptField } from "./PromptField";
+import { SourceChips } from "./SourceChips";
 import { useEntry } from "./useEntry";
 
 interface Props {
