@@ -295,6 +295,16 @@ describe("groups and sources", () => {
     expect(slotsSent().map((slot) => slot.source)).toEqual(["italy", "italy", "Lima"]);
   });
 
+  it("are changed for a shorter one without a position that it has not got", async () => {
+    const short = { sources: { ...peru.sources, short: "In Peru is" } };
+    open([{ layer: 0, position: [2, 4], source_position: [1, 4], source: "italy" }], short);
+    await choose("Source of slot 0", "short");
+    expect(slotsSent()[0]).toMatchObject({ source: "short", position: [2, 4] });
+    expect(slotsSent()[0]?.source_position).toEqual([1, 2]);
+    await choose("Source of slot 0", "peru");
+    expect(slotsSent()[0]?.source_position).toEqual([1, 2]);
+  });
+
   it("run in parallel or as a chain, in a sentence, where there is more than one", async () => {
     open(three);
     expect(named("How the sources run")).toBeNull();

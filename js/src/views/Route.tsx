@@ -87,7 +87,17 @@ export function Route({ state, scene, experiment, slot, index, isOpen }: Props) 
           name={`Source of slot ${index}`}
           value={slot.source}
           options={names.map((name) => ({ value: name, text: name }))}
-          onChoose={(name) => state.commit(setSource(experiment, index, name))}
+          onChoose={(name) => {
+            // Positions that the other prompt has not got are paired anew, so that it is valid at once.
+            const { length } = scene.sources[name] ?? [];
+            const fit = ([base, source]: [number, number]): [number, number] => [
+              base,
+              length === undefined || source < length
+                ? source
+                : Math.min(state.pairing.of(name)[base] ?? source, length - 1),
+            ];
+            state.commit(setPairs(setSource(experiment, index, name), index, pairs.map(fit)));
+          }}
         />
       )}
       {isOpen && next !== undefined && (
