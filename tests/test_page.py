@@ -8,10 +8,13 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 
 import vene_widgets as vw
+from vene_widgets.explorer import whole
 from vene_widgets.explorer.page import TRAITS, page
 
 BASE, SOURCE = "The capital of Spain is", "The capital of Italy is"
@@ -87,3 +90,33 @@ def test_what_cannot_be_written_leaves_no_file(tmp_path: Path) -> None:
         assert explorer.run is not None
     finally:
         explorer.close()
+
+
+def test_a_page_with_every_token_reads_any_of_them(
+    capitals: vw.LanguageModel, tmp_path: Path
+) -> None:
+    explorer = vw.explore(BASE, SOURCE, capitals)
+    try:
+        few = explorer.to_html(tmp_path / "few.html")
+        text = explorer.to_html(tmp_path / "all.html", every_token=True).read_text("utf-8")
+        state: Any = kept(text)
+        plain: Any = kept(few.read_text("utf-8"))
+        swept = vw.sweep(capitals, BASE, SOURCE).logits
+    finally:
+        explorer.close()
+    ids = [target["token_id"] for target in state["map"]["targets"]]
+    assert sorted(ids) == list(range(capitals.sites.vocabulary))
+    count = len(plain["map"]["targets"])
+    for cell, before in zip(state["map"]["cells"], plain["map"]["cells"], strict=True):
+        assert cell["probabilities"][:count] == before["probabilities"]
+        assert cell["ranks"][:count] == before["ranks"]
+        wanted = swept[cell["layer"], cell["position"]].double().softmax(-1)[ids]
+        assert torch.allclose(torch.tensor(cell["probabilities"]).double(), wanted, atol=1e-6)
+        assert sorted(cell["ranks"]) == list(range(1, len(ids) + 1))
+        assert sum(cell["probabilities"]) == pytest.approx(1)
+    assert len(text) < 4e6
+
+
+def test_a_page_that_no_browser_would_open_is_refused() -> None:
+    with pytest.raises(vw.RequestError, match="about 276 MB; 64 MB are allowed"):
+        whole.check(192, 50_257)

@@ -8,6 +8,7 @@ import pickle
 import threading
 import time
 from collections.abc import Generator, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,7 @@ from vene_widgets.cells import prepare, sweep_layers
 from vene_widgets.comparing import TOLERANCE, Comparison, compare
 from vene_widgets.errors import RequestError, choose
 from vene_widgets.experiment import Experiment
-from vene_widgets.explorer import contrasts, page, render, sharing, still, stories, views
+from vene_widgets.explorer import contrasts, page, render, sharing, still, stories, views, whole
 from vene_widgets.explorer import messages as wire
 from vene_widgets.explorer.history import Entry, History
 from vene_widgets.explorer.maps import Filling, token_of
@@ -202,7 +203,13 @@ class Explorer(anywidget.AnyWidget):
         """
         return script(self._model, self.experiment, face, since=since)
 
-    def to_html(self, path: str | os.PathLike[str], *, title: str | None = None) -> Path:
+    def to_html(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        title: str | None = None,
+        every_token: bool = False,
+    ) -> Path:
         """Write one file that goes on without a kernel and without a network.
 
         The whole map can be pointed at and clicked, metrics and targets switch, a story can be
@@ -212,18 +219,37 @@ class Explorer(anywidget.AnyWidget):
         Args:
             path: of the file, written anew.
             title: of the page; None for the result in words.
+            every_token: let the map show any token of the vocabulary, not the likeliest alone. The
+                map then runs once more.
 
         Returns:
             The path.
+
+        Raises:
+            RequestError: with every token the page would be too large.
         """
         self.wait()
         sentence = self._sentence()
         traits = {name: getattr(self, name) for name in page.TRAITS}
         traits["picture"] = self._drawn() or traits["picture"]
+        if every_token and self._filling is not None:
+            traits["map"] = self._whole_map(self._filling.plan)
         file = Path(path)
         text = page.page(traits, sentence, title or sentence)
         file.write_text(text, encoding="utf-8")
         return file
+
+    def _whole_map(self, checked: SweepPlan) -> dict[str, Any]:
+        """The map with every token of the vocabulary."""
+        whole.check(len(self.map["cells"]), self._model.sites.vocabulary)
+        prepared = prepare(checked, self._memory)
+        return whole.with_every_token(
+            self.map,
+            (row.logits for row in sweep_layers(prepared)),
+            prepared.base_logits.cpu(),
+            prepared.source_logits.cpu(),
+            partial(views.label, self._model),
+        )
 
     def _drawn(self) -> dict[str, Any] | None:
         """The figure of the result on the screen; None where it could not be drawn."""
