@@ -24,6 +24,7 @@ from matplotlib.text import Text
 
 from vene_widgets import figures, frames, theme
 from vene_widgets.errors import RequestError
+from vene_widgets.figures import labels
 
 ODD = [
     " $x$",
@@ -377,10 +378,10 @@ def test_heatmap_says_every_probability_and_puts_the_likeliest_on_top():
         for t in figure.axes[0].texts
     }
     assert said == {
-        (figures._label(row.label), row.run): figures._percent(row.probability)
+        (labels.label(row.label), row.run): labels.percent(row.probability)
         for row in frame.itertuples()
     }
-    assert names[max(names)] == figures._label(frame["label"].iloc[0])  # most likely on top
+    assert names[max(names)] == labels.label(frame["label"].iloc[0])  # most likely on top
     assert [t.get_text() for t in tick_labels(figure, "x")[0]] == ["base", "source"]
 
 
@@ -390,7 +391,7 @@ def test_heatmap_says_every_probability_and_puts_the_likeliest_on_top():
      (0.9999, ">99.9"), (0.9994, "99.9")],
 )  # fmt: skip
 def test_percentages_never_round_to_nothing_or_to_all(probability: float, says: str):
-    assert figures._percent(probability) == says
+    assert labels.percent(probability) == says
 
 
 # ---- difference panel ---------------------------------------------------------------------------
@@ -406,7 +407,7 @@ def test_difference_panel_orders_by_kl_and_prints_it():
     whole = frames.kl_divergence(logits(1), logits(2))
     assert f"KL(grouped ‖ base) = {whole:.3g} nats" in [t.get_text() for t in texts(figure)]
     changes = [t.get_text() for ax in figure.axes for t in ax.texts]
-    assert changes == [figures._points(d) for d in frame["delta"]]
+    assert changes == [labels.points(d) for d in frame["delta"]]
 
 
 def test_difference_panel_without_the_whole_kl_says_what_it_sums():
@@ -480,7 +481,7 @@ def test_a_map_has_a_panel_per_target_and_one_for_the_whole_distribution():
     assert len(plot("sweep_map", frame).draw().axes) == 3
     assert len(plot("sweep_map", frame, metric="kl").draw().axes) == 1
     strips = [t.get_text() for t in texts(drawn(plot("sweep_map", frame)))]
-    base = figures._percent(frame["base_probability"].iloc[0])
+    base = labels.percent(frame["base_probability"].iloc[0])
     assert f"P(␣token20), base {base} %" in strips
 
 
@@ -521,7 +522,7 @@ def test_words_of_token_figures_state_the_likeliest_of_every_run():
         said = figures.alt_text(frame, kind)
         for _, part in frame.groupby("run", observed=True):
             for row in part.nlargest(3, "probability").itertuples():
-                assert f"{row.label} {figures._percent(row.probability)} %" in said
+                assert f"{row.label} {labels.percent(row.probability)} %" in said
         assert "5 tokens" in said and "in source: " in said
 
 
@@ -529,7 +530,7 @@ def test_words_of_a_difference_state_before_after_ranks_and_kl():
     frame = difference_frame()
     said = figures.alt_text(frame, "difference_panel", after="grouped")
     row = frame.iloc[0]
-    change = f"{figures._percent(row.before)} % to {figures._percent(row.after)} %"
+    change = f"{labels.percent(row.before)} % to {labels.percent(row.after)} %"
     assert f"{row.label} {change} (rank {row.rank_before} to {row.rank_after})" in said
     assert f"KL(grouped ‖ base) = {frames.kl_divergence(logits(1), logits(2)):.3g} nats" in said
 
@@ -544,7 +545,7 @@ def test_words_of_a_map_state_extremes_and_where_the_target_wins():
     tokens = [Token(0, 5, "The"), Token(1, 6, " Spain")]
     frame = frames.sweep_frame(grid, base, [0, 1, 2, 3], tokens, [0, 1], [0], " Rome{}".format)
     said = figures.alt_text(frame, "sweep_map")
-    most, least = (figures._percent(x.softmax(-1)[0].item()) for x in (cell, base))
+    most, least = (labels.percent(x.softmax(-1)[0].item()) for x in (cell, base))
     assert f"to {most} % at ␣Spain (1), layer 0" in said
     assert f"from {least} % at The (0), layer 0" in said
     assert "␣Rome0 is the most likely token in 3 of 8 cells: ␣Spain (1) in layers 0–1, 3." in said

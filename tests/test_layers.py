@@ -22,6 +22,7 @@ ORDER = [
     "metrics",
     "frames",
     "theme",
+    "paper",
     "geoms",
     "figures",
     "resuming",

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from vene_widgets.fitting import Fit, fit_subspace
     from vene_widgets.interventions import register
     from vene_widgets.models import LanguageModel, available, load, wrap
+    from vene_widgets.paper import theme_paper
     from vene_widgets.running import Run, make_weights, run
     from vene_widgets.saving import restore, save
     from vene_widgets.scripts import script
@@ -61,6 +62,7 @@ _HOMES = {
     "controls": "explorer.controls",
     "frames": "frames",
     "figures": "figures",
+    "theme_paper": "paper",
 }
 
 __all__ = [
@@ -92,6 +94,7 @@ __all__ = [
     "save",
     "script",
     "sweep",
+    "theme_paper",
     "wrap",
 ]
 

@@ -1,4 +1,4 @@
-"""Colours, type and the two themes of every figure, in one place.
+"""Colours, type and the theme of every figure, in one place; `paper` has what print changes.
 
 Runs are told apart by Okabe & Ito's palette (2008, "Color Universal Design"), which holds under the
 common kinds of colour blindness, and by shape. The fill scales are even steps of lightness in OKLab
@@ -53,6 +53,9 @@ DIVERGING = [
 DOWN, UP = "#005a9d", "#b45824"
 """Less and more likely than before: the ends of the diverging scale."""
 
+SANS, SERIF = "DejaVu Sans", "STIXGeneral"
+"""Fonts that come with matplotlib: the same on every machine."""
+
 _FALLBACKS = (
     "Noto Sans CJK SC",
     "Noto Sans CJK JP",
@@ -102,10 +105,15 @@ def contrast(one: str, other: str) -> float:
 
 
 @cache
-def families() -> list[str]:
-    """DejaVu Sans, which comes with matplotlib, then fonts of this machine for other scripts."""
-    here = {font.name for font in font_manager.fontManager.ttflist}
-    return ["DejaVu Sans", *(name for name in _FALLBACKS if name in here)]
+def families(first: str = SANS) -> list[str]:
+    """A font, DejaVu Sans for what it lacks, then fonts of this machine for other scripts."""
+    here = installed()
+    return [*dict.fromkeys([first, SANS]), *(name for name in _FALLBACKS if name in here)]
+
+
+def installed() -> set[str]:
+    """Names of the fonts that matplotlib finds here."""
+    return {font.name for font in font_manager.fontManager.ttflist}
 
 
 @cache
@@ -185,21 +193,4 @@ def sized(width: float, height: float) -> p9.theme:
         plot_caption=p9.element_text(margin=gap(t=0.1)),
         plot_subtitle=p9.element_text(margin=gap(b=0.1)),
         plot_title=p9.element_text(margin=gap(b=0.08)),
-    )
-
-
-def theme_paper(base_size: int = 7) -> p9.theme:
-    """What print changes: smaller type and no background. Add it to any figure."""
-    text = p9.element_text
-    small = text(size=0.9 * base_size)
-    return p9.theme(
-        axis_text=small,
-        axis_title=small,
-        legend_text=small,
-        legend_title=small,
-        plot_background=p9.element_rect(fill="none", color="none"),
-        plot_caption=small,
-        plot_subtitle=small,
-        plot_title=text(size=1.15 * base_size),
-        strip_text=text(size=base_size),
     )

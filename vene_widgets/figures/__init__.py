@@ -1,0 +1,37 @@
+"""Frames -> plotnine figures: one function per figure, and the same result in words.
+
+Every function takes a frame from `frames` and returns a `ggplot`, to be changed and saved as any
+other. Nothing is drawn before `png`, `svg`, `pdf` or the notebook asks for it. Tokens are told
+apart by id; texts are only labels.
+"""
+
+from __future__ import annotations
+
+from vene_widgets.figures.alt import alt_text
+from vene_widgets.figures.difference import difference_panel
+from vene_widgets.figures.dots import distribution_dots
+from vene_widgets.figures.files import FORMATS, as_bytes, pdf, png, save, svg
+from vene_widgets.figures.heatmap import token_heatmap
+from vene_widgets.figures.labels import LONGEST
+from vene_widgets.figures.layout import beside, size_of
+from vene_widgets.figures.maps import sweep_map
+from vene_widgets.figures.needs import NEEDS, Kind
+
+__all__ = [
+    "FORMATS",
+    "LONGEST",
+    "NEEDS",
+    "Kind",
+    "alt_text",
+    "as_bytes",
+    "beside",
+    "difference_panel",
+    "distribution_dots",
+    "pdf",
+    "png",
+    "save",
+    "size_of",
+    "svg",
+    "sweep_map",
+    "token_heatmap",
+]

@@ -1,0 +1,102 @@
+"""distribution_dots: probabilities on a log axis."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pandas as pd
+import plotnine as p9
+
+from vene_widgets import theme
+from vene_widgets.errors import RequestError
+from vene_widgets.figures.labels import escape, label
+from vene_widgets.figures.layout import TEXT, composed, size_of
+from vene_widgets.figures.needs import checked, runs_of, token_labels
+from vene_widgets.figures.scales import NO_MINOR
+
+
+def distribution_dots(
+    frame: pd.DataFrame, floor: float = 1e-5, title: str | None = None
+) -> p9.ggplot:
+    """Next-token probabilities on a log axis with a fixed floor: a dot per token and run.
+
+    Dots, because the length of a bar on a log axis has no meaning; a fixed floor, so that two
+    figures can be compared.
+
+    Args:
+        frame: from `frames.token_frame`.
+        floor: smallest probability shown; smaller ones stand on it, unfilled.
+        title: above the figure.
+
+    Raises:
+        RequestError: the frame is empty or lacks a column, or the floor is not in (0, 1).
+
+    Example:
+        >>> import vene_widgets as vw
+        >>> model = vw.load()
+        >>> prompts = {"base": "The capital of Spain is", "source": "The capital of Italy is"}
+        >>> runs = {name: vw.run(model, vw.Experiment(base=text)) for name, text in prompts.items()}
+        >>> logits = {name: run.logits[-1] for name, run in runs.items()}
+        >>> frame = vw.frames.token_frame(logits, model.token_text, k=4)
+        >>> figure = vw.figures.distribution_dots(frame, floor=1e-4)
+    """
+    data = checked(frame, "distribution_dots")
+    if not 0 < floor < 1:
+        raise RequestError(f"floor={floor} does not fit; a probability between 0 and 1 is needed.")
+    tokens, runs = token_labels(data), runs_of(data)
+    colours, shapes = theme.run_styles(runs)
+    names = [label(run) for run in runs]
+    rows = {key: len(tokens) - i for i, key in enumerate(tokens)}
+    gap = min(0.2, 0.7 / len(runs))
+    offset = {run: gap * ((len(runs) - 1) / 2 - i) for i, run in enumerate(runs)}
+    data = data.assign(
+        row=data["token_id"].astype(str).map(rows)
+        + data["run"].astype(str).map(offset).astype(float),
+        value=data["probability"].clip(lower=floor),
+        strength=np.where(data["probability"] < floor, 0.3, 1.0),
+        floor=floor,
+    )
+    decades = [10.0**d for d in range(math.ceil(math.log10(floor) - 1e-9), 1)]
+    below = bool((data["probability"] < floor).any())
+    return composed(
+        data,
+        p9.aes("value", "row", color="run"),
+        p9.geom_segment(
+            p9.aes(x="floor", xend="value", yend="row"), size=0.4, alpha=0.35, show_legend=False
+        ),
+        p9.geom_point(p9.aes(shape="run", alpha="strength"), size=2.1, stroke=0),
+        # Equal names and labels make one legend of the two scales.
+        p9.scale_color_manual([colours[run] for run in runs], breaks=runs, labels=names),
+        p9.scale_shape_manual([shapes[run] for run in runs], breaks=runs, labels=names),
+        p9.scale_alpha_identity(guide=None),
+        p9.scale_x_log10(
+            **NO_MINOR,
+            breaks=decades,
+            labels=[f"{100 * decade:.6g}" for decade in decades],
+            limits=(floor, 1),
+            expand=(0.02, 0),
+        ),
+        p9.scale_y_continuous(
+            **NO_MINOR,
+            breaks=[*rows.values()],
+            labels=[*tokens.values()],
+            limits=(0.4, len(tokens) + 0.6),
+            expand=(0, 0),
+        ),
+        p9.labs(
+            title=escape(title),
+            x="P(next token), %, log scale",
+            y="",
+            caption=f"Pale, at the left edge: less than {100 * floor:.3g} %" if below else None,
+        ),
+        theme.theme_vene(TEXT),
+        theme.sized(*size_of(data, "distribution_dots", title)),
+        p9.theme(
+            axis_title_y=p9.element_blank(),
+            panel_grid_major_x=p9.element_line(color=theme.FAINT, size=0.6),
+            panel_grid_major_y=p9.element_blank(),
+            legend_position="top",
+            legend_title=p9.element_blank(),
+        ),
+    )

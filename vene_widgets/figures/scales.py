@@ -1,0 +1,72 @@
+"""Ends and breaks of the scales."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import plotnine as p9
+
+from vene_widgets import theme
+from vene_widgets.metrics import Metric
+
+NO_MINOR: dict[str, Any] = {"minor_breaks": ()}  # the theme draws none, but ticks cost their time
+
+
+def ceiling(value: float, most: float = 1.0) -> float:
+    """The next multiple of half the leading digit's unit, at most `most`: the end of a scale."""
+    if not value > 1e-12:
+        return 1.0
+    power = 10.0 ** math.floor(math.log10(value) - 1e-9)
+    return min(math.ceil(2 * value / power - 1e-9) / 2 * power, most)
+
+
+def step_of(reach: float) -> float:
+    """Distance of the breaks on a scale from 0 to `reach`: two to five of them."""
+    power = 10.0 ** math.floor(math.log10(reach))
+    return next(s * power for s in (0.2, 0.25, 0.5, 1, 2, 2.5) if reach / (s * power) < 4.6)
+
+
+def layer_breaks(layers: Sequence[int]) -> list[int]:
+    """Every layer while they are few, else every fifth and the last."""
+    first, last = int(min(layers)), int(max(layers))
+    if last - first < 16:
+        return [int(layer) for layer in layers]
+    return [layer for layer in range(first, last - 2) if layer % 5 == 0] + [last]
+
+
+def fill_limits(data: Any, metric: Metric) -> tuple[tuple[float, float], Any]:
+    """Limits of the fill scale, and the values within them."""
+    values = data[metric.column].astype("Float64").to_numpy(float, na_value=np.nan)
+    finite = np.abs(values[np.isfinite(values)])
+    largest = float(finite.max()) if len(finite) else 0.0
+    if metric.name == "rank":
+        return (1.0, max(10.0, largest)), values
+    top = ceiling(largest) if metric.range == (0.0, 1.0) else ceiling(largest, math.inf)
+    limits = (-top, top) if metric.diverging else (0.0, top)
+    return limits, np.clip(values, *limits)
+
+
+def fill_scale(metric: Metric, limits: tuple[float, float]) -> Any:
+    """The fill scale of a metric, with its colour bar."""
+    bar = p9.guide_colorbar(display="rectangles", nbin=25)
+    options: dict[str, Any] = {"limits": limits, "guide": bar, "name": metric.axis}
+    if metric.name == "rank":
+        steps = (1, 2, 5) if limits[1] < 100 else (1,)
+        breaks = [s * 10.0**d for d in range(5) for s in steps if s * 10.0**d <= limits[1]]
+        return p9.scale_fill_gradientn(
+            theme.SEQUENTIAL[::-1],
+            trans="log10",
+            breaks=breaks,
+            labels=[f"{b:.0f}" for b in breaks],
+            **options,
+        )
+    palette = theme.DIVERGING if metric.diverging else theme.SEQUENTIAL
+    step = step_of(limits[1])
+    counts = range(-int(limits[1] / step + 1e-9), int(limits[1] / step + 1e-9) + 1)
+    breaks = [step * n for n in counts if n >= 0 or metric.diverging]
+    sign = "+" if metric.diverging else ""
+    labels = [f"{b:{sign}.3g}".replace("-", "−") if b else "0" for b in breaks]
+    return p9.scale_fill_gradientn(palette, breaks=breaks, labels=labels, **options)
