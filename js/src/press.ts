@@ -50,6 +50,8 @@ function actEverywhere(state: State, action: Action<"everywhere">): boolean {
     else return false;
     return true;
   }
+  // At the lectern its panel is folded away.
+  if (action === "compare" && state.lecture.isOn.peek()) return false;
   ({
     undo: state.undo,
     redo: state.redo,

@@ -47,6 +47,18 @@ describe("lecture mode", () => {
     expect($(".vene-panel-slots")).not.toBeNull();
   });
 
+  it("opens no panel that it folds, and Escape closes the list of keys first", async () => {
+    screen = mount();
+    await key("f");
+    expect((await key("c")).defaultPrevented).toBe(false);
+    await key("?");
+    await key("Escape");
+    expect($(".vene-help")).toBeNull();
+    expect(root().classList).toContain("vene-lecture");
+    await key("Escape");
+    expect($(".vene-compare")).toBeNull();
+  });
+
   it("is entered and left by button, and never told to the kernel", async () => {
     screen = mount();
     click(button("Lecture"));
