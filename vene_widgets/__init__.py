@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from vene_widgets.explorer.stories import Step
     from vene_widgets.fitting import Fit, fit_subspace
     from vene_widgets.interventions import register
+    from vene_widgets.memory import Memory
     from vene_widgets.models import LanguageModel, available, load, wrap
     from vene_widgets.paper import theme_paper
     from vene_widgets.running import Run, make_weights, run
@@ -42,6 +43,7 @@ _HOMES = {
     "Slot": "experiment",
     "RequestError": "errors",
     "make_weights": "running",
+    "Memory": "memory",
     "register": "interventions",
     "run": "running",
     "Run": "running",
@@ -71,6 +73,7 @@ __all__ = [
     "Explorer",
     "Fit",
     "LanguageModel",
+    "Memory",
     "RequestError",
     "Run",
     "Slot",
