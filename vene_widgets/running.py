@@ -180,10 +180,11 @@ def run(
             there is no link); what is not given is made from the slot's own seed.
         gradients: let gradients flow from the run's tensors to those weights. The model's own
             weights are constants in it.
-        memory: where plain runs are kept (`vene_widgets.Memory`). With one, prompts that are known do not run again, and
-            the base starts at its first changed block; the numbers are the same, bit for bit. It is
-            passed over where it would not be honest or the same: for separate source runs, in
-            serial mode, with gradients, and where the model carries hooks of its own.
+        memory: a `vene_widgets.Memory`, where plain runs are kept. With one, prompts that are known
+            do not run again, and the base starts at its first changed block; the numbers are the
+            same, bit for bit. It is passed over where it would not be honest or the same: for
+            separate source runs, in serial mode, with gradients, and where the model carries hooks
+            of its own.
         logits_to_keep: for how many of the last positions the output head runs, as in transformers;
             0 for all. The next-token distribution needs 1, which is cheaper: on a CPU the head is
             a third of a pass through GPT-2 small. One position and several round differently in
