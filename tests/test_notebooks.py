@@ -1,7 +1,12 @@
-"""Every notebook runs from top to bottom, each cell within its time, in a kernel of its own."""
+"""Every notebook runs from top to bottom, and its exercise's check tells right from wrong.
+
+A notebook keeps no outputs. Its last cells are one tagged `exercise`, which sets a name to None,
+one tagged `check`, which prints a verdict, and the solution, folded away in a `<details>`.
+"""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,40 +15,101 @@ import pytest
 
 FOLDER = Path(__file__).parent.parent / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
+WIDGET = "application/vnd.jupyter.widget-view+json"
+STATE = "application/vnd.jupyter.widget-state+json"
+
+WRONG = {
+    "01_first_look": "last_layer_at_the_country = 1",
+    "02_grouped_skipped_linked": "my_slots = [vw.Slot(layer=0, position=3)] * 2",
+    "03_reading_a_map": "my_head = (3, 1)",
+    "04_subspaces": "my_rank = 1",
+    "05_your_own": "my_function = lambda base, source: (base + source) / 3",
+    "06_a_lecture": 'my_step = vw.Step("Base", question="?", choices=["Madrid", "Rome"], '
+    'answer="Rome", experiment=vw.Experiment(base=base, sources=source))',
+}
+"""An answer to each notebook's exercise that its check has to refuse."""
+
+every_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 
 
-def test_there_are_notebooks() -> None:
-    assert [path.name for path in NOTEBOOKS][:1] == ["01_first_look.ipynb"]
+def read(path: Path) -> Any:
+    return nbformat.read(path, as_version=4)
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.name)
+def tagged(notebook: Any, tag: str) -> Any:
+    """The one cell with a tag."""
+    (cell,) = [cell for cell in notebook.cells if tag in cell.metadata.get("tags", [])]
+    return cell
+
+
+def solution(notebook: Any) -> str:
+    """The code of the solution, from the folded part that ends the notebook."""
+    (code,) = re.findall(
+        r"<details>\n<summary>Solution</summary>\n\n.*```python\n(.*)```\n.*</details>$",
+        notebook.cells[-1].source,
+        flags=re.DOTALL,
+    )
+    return code
+
+
+def test_each_notebook_has_a_wrong_answer() -> None:
+    assert [path.stem for path in NOTEBOOKS] == sorted(WRONG)
+
+
+@every_notebook
 def test_a_notebook_is_kept_without_outputs_and_names_its_kernel(path: Path) -> None:
-    notebook: Any = nbformat.read(path, as_version=4)
+    notebook = read(path)
     nbformat.validate(notebook)
     assert notebook.metadata.kernelspec.name == "python3"
-    assert not any(cell.get("outputs") for cell in notebook.cells)
+    assert not any(cell.get("outputs") or cell.get("execution_count") for cell in notebook.cells)
+
+
+@every_notebook
+def test_a_notebook_says_what_its_reader_learns_and_ends_with_an_exercise(path: Path) -> None:
+    notebook = read(path)
+    assert re.match(r"# .*you will be able to\n\n- ", notebook.cells[0].source, flags=re.DOTALL)
+    assert re.match(r"\w+ = None", tagged(notebook, "exercise").source)
+    name = tagged(notebook, "exercise").source.split()[0]
+    assert name in tagged(notebook, "check").source
+    assert re.search(rf"\b{name}\b", solution(notebook)) and name in WRONG[path.stem]
 
 
 @pytest.mark.notebook
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.name)
+@every_notebook
 def test_a_notebook_runs(path: Path, tmp_path: Path) -> None:
     from nbclient import NotebookClient
 
-    notebook: Any = nbformat.read(path, as_version=4)
+    notebook = read(path)
+    own, check = len(notebook.cells), tagged(notebook, "check")
+    for answer in (solution(notebook), WRONG[path.stem]):
+        notebook.cells += [
+            nbformat.v4.new_code_cell(answer),
+            nbformat.v4.new_code_cell(check.source),
+        ]
     resources = {"metadata": {"path": str(tmp_path)}}
     NotebookClient(notebook, timeout=180, resources=resources).execute()
     for cell in notebook.cells:
         for output in cell.get("outputs", []):
             assert output.get("name") != "stderr", output["text"]
-    shown = [o for cell in notebook.cells for o in cell.get("outputs", []) if "data" in o]
-    widgets = [o.data for o in shown if "application/vnd.jupyter.widget-view+json" in o.data]
-    for data in widgets:
-        assert data["image/png"] and data["text/plain"], "no picture for viewers without scripts"
-    states = notebook.metadata.get("widgets", {}).get(
-        "application/vnd.jupyter.widget-state+json", {}
-    )
-    saved = [s["state"] for s in states.get("state", {}).values() if "scene" in s["state"]]
-    assert len(saved) == len(widgets)
-    for state in saved:
-        assert state["map"]["done"] == state["map"]["total"] > 0
+    verdicts = [check, *notebook.cells[own + 1 :: 2]]
+    said = ["".join(output.text for output in cell.outputs) for cell in verdicts]
+    for text, start in zip(said, ["No answer yet: ", "Right", "Not yet: "], strict=True):
+        assert text.startswith(start), said
+    widgets_have_company(notebook)
+
+
+def widgets_have_company(notebook: Any) -> None:
+    """Explorers are saved filled, with a picture; any other widget has a table or picture near."""
+    states = notebook.metadata.get("widgets", {}).get(STATE, {}).get("state", {})
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    for number, cell in enumerate(code):
+        near = [o.data for c in code[number : number + 2] for o in c.outputs if "data" in o]
+        for data in [output.data for output in cell.outputs if WIDGET in output.get("data", {})]:
+            state = states[data[WIDGET]["model_id"]]["state"]
+            assert data["text/plain"]
+            if "scene" in state:
+                assert data["image/png"], "no picture for viewers without scripts"
+                assert state["map"]["done"] == state["map"]["total"] > 0
+            else:
+                assert any(kind in one for one in near for kind in ("image/png", "text/html"))
