@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import plotnine as p9
 
@@ -14,6 +14,17 @@ COLUMNS = {1: 3.25, 2: 6.75}
 
 SMALLEST = 5.0
 """Points below which type is not made smaller, whatever the width."""
+
+SHRINKING = 0.85
+"""How much smaller type may become, so that a figure fits one column rather than two."""
+
+_TEXTS = {
+    **dict.fromkeys(("axis_text_x", "axis_text_y", "axis_title_x", "axis_title_y"), 0.9),
+    **dict.fromkeys(("legend_text", "legend_title", "plot_caption", "plot_subtitle"), 0.9),
+    "plot_title": 1.15,
+    "strip_text": 1.0,
+}
+"""Sizes of texts in parts of the base size."""
 
 _SCREEN = 9  # points, for which the sizes of figures are made
 
@@ -73,12 +84,14 @@ class theme_paper(p9.theme):  # noqa: N801  # plotnine's themes are named so
             return super().__radd__(other)
         width, height = other.theme.getp("figure_size")
         wanted = self._base / _SCREEN
-        columns = self._columns or (1 if width * wanted <= COLUMNS[1] else 2)
+        columns = self._columns or (1 if width * wanted * SHRINKING <= COLUMNS[1] else 2)
         scale = max(min(wanted, COLUMNS[columns] / width), SMALLEST / _SCREEN)
+        blank = [name for name in _TEXTS if other.theme.themeables.is_blank(name)]
         other = super().__radd__(other)
         other.theme = other.theme.add_theme(
             _look(_SCREEN * scale, self._families)
             + theme.sized(COLUMNS[columns], round(height * scale, 2))
+            + p9.theme(**cast(Any, {name: p9.element_blank() for name in blank}))
         )
         other.theme._rcParams = {**other.theme._rcParams, "pdf.fonttype": 42}  # for plot.save
         for layer in other.layers:
@@ -92,19 +105,9 @@ class theme_paper(p9.theme):  # noqa: N801  # plotnine's themes are named so
         return other
 
 
-def _look(size: float, families: list[str]) -> p9.theme:
+def _look(size: float, families: Any) -> p9.theme:
     """Type of one size, and no background."""
-    text = p9.element_text
-    small = text(size=0.9 * size)
-    return p9.theme(
-        text=text(family=families, size=size),
-        axis_text=small,
-        axis_title=small,
-        legend_text=small,
-        legend_title=small,
-        plot_background=p9.element_rect(fill="none", color="none"),
-        plot_caption=small,
-        plot_subtitle=small,
-        plot_title=text(size=1.15 * size),
-        strip_text=text(size=size),
-    )
+    sizes = {name: p9.element_text(size=part * size) for name, part in _TEXTS.items()}
+    background = p9.element_rect(fill="none", color="none")
+    text = p9.element_text(family=families, size=size)
+    return p9.theme(text=text, plot_background=background, **cast(Any, sizes))

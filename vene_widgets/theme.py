@@ -7,8 +7,10 @@ common kinds of colour blindness, and by shape. The fill scales are even steps o
 
 from __future__ import annotations
 
+from collections import UserList
 from collections.abc import Sequence
 from functools import cache
+from typing import Any, cast
 
 import plotnine as p9
 from matplotlib import font_manager
@@ -105,10 +107,13 @@ def contrast(one: str, other: str) -> float:
 
 
 @cache
-def families(first: str = SANS) -> list[str]:
-    """A font, DejaVu Sans for what it lacks, then fonts of this machine for other scripts."""
+def families(first: str = SANS) -> UserList[str]:
+    """A font, DejaVu Sans for what it lacks, then fonts of this machine for other scripts.
+
+    No plain list: plotnine deals one out, a font for each label, where there are as many of both.
+    """
     here = installed()
-    return [*dict.fromkeys([first, SANS]), *(name for name in _FALLBACKS if name in here)]
+    return UserList([*dict.fromkeys([first, SANS]), *(name for name in _FALLBACKS if name in here)])
 
 
 def installed() -> set[str]:
@@ -154,7 +159,7 @@ def theme_vene(base_size: int = 9) -> p9.theme:
     """The theme of every figure: quiet, no boxes, a faint grid. `base_size` is in points."""
     blank, text, small = p9.element_blank(), p9.element_text, 0.9 * base_size
     return p9.theme_void(base_size=base_size) + p9.theme(
-        text=text(family=families(), color=INK, size=base_size),
+        text=text(family=cast(Any, families()), color=INK, size=base_size),
         axis_text_x=text(size=small, va="top", margin=margin(t=3)),
         axis_text_y=text(size=small, ha="right", margin=margin(r=4)),
         axis_title_x=text(size=small, color=QUIET, va="bottom"),

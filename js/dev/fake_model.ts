@@ -28,9 +28,9 @@ export class FakeModel {
     }
   }
 
-  reply(reply: Reply): void {
+  reply(reply: Reply, buffers: DataView[] = []): void {
     for (const listener of [...(this.listeners.get("msg:custom") ?? [])]) {
-      (listener as (message: unknown, buffers: unknown[]) => void)(reply, []);
+      (listener as (message: unknown, buffers: unknown[]) => void)(reply, buffers);
     }
   }
 

@@ -35,7 +35,8 @@ export interface Kernel {
   /** A saved page stands for the kernel: nothing new can run. */
   readonly isOffline: boolean;
   send(request: Request): void;
-  onReply(listener: (reply: Reply) => void): void;
+  /** Buffers hold a reply's file. */
+  onReply(listener: (reply: Reply, buffers: DataView[]) => void): void;
   /** Takes every listener off the model; the signals keep their last values. */
   dispose(): void;
 }
@@ -83,9 +84,9 @@ export function connect(model: AnyModel): Kernel {
   model.on("change:step", readStep);
   undo.push(() => model.off("change:step", readStep));
 
-  const listeners: ((reply: Reply) => void)[] = [];
-  const receive = (message: unknown) => {
-    if (isReply(message)) for (const listener of listeners) listener(message);
+  const listeners: ((reply: Reply, buffers: DataView[]) => void)[] = [];
+  const receive = (message: unknown, buffers: DataView[] = []) => {
+    if (isReply(message)) for (const listener of listeners) listener(message, buffers);
   };
   model.on("msg:custom", receive);
   undo.push(() => model.off("msg:custom", receive));

@@ -28,6 +28,7 @@ import { createPairing, createVoice } from "./pairing";
 import { cellOf, fromAnswer, fromCell, type Shown } from "./preview";
 import { createShare } from "./share";
 import { createStory } from "./story";
+import { createTake } from "./take";
 import type { Answer, Figure, Reply, Map as Sweep } from "./wire";
 
 /** `exact` and `preview` name the numbers on the screen; `busy`: none for this experiment yet. */
@@ -289,6 +290,7 @@ export function createState(kernel: Kernel) {
   const past = createPast(kernel, experiment);
   const code = createCode(answer);
   const share = createShare(kernel);
+  const take = createTake(kernel);
   const compare = createCompare(kernel, {
     ...{ experiment, map, lastAnswer, answers, entries: past.entries },
     isAsking: () => pending.value !== null,
@@ -314,6 +316,7 @@ export function createState(kernel: Kernel) {
     isOffline: kernel.isOffline,
     code,
     share,
+    take,
     compare,
     isWorking,
     isWaiting,
@@ -404,6 +407,7 @@ export function createState(kernel: Kernel) {
         stop();
       stopKeeping();
       code.dispose();
+      take.dispose();
       compare.dispose();
     },
   };

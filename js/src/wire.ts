@@ -8,6 +8,7 @@ export interface Protocol {
     | SetExperiment
     | SetSweep
     | SetFigure
+    | TakeFigure
     | SplitPrompt
     | FollowToken
     | Compare
@@ -130,6 +131,19 @@ export interface SetFigure {
   figure: "result" | "token_heatmap" | "difference_panel" | "sweep_map" | "distribution_dots";
 }
 /**
+ * Make a file of the current state's figure. Nothing changes; the reply comes when it is made.
+ *
+ * Its `file` is the file's name, and its bytes are the message's one binary buffer. `zip` holds
+ * the figure in every format, its data, its code and its caption. `dpi` is of a PNG.
+ */
+export interface TakeFigure {
+  id: string;
+  kind?: "take";
+  figure: "result" | "token_heatmap" | "difference_panel" | "sweep_map" | "distribution_dots";
+  format: "png" | "svg" | "pdf" | "zip";
+  dpi?: number;
+}
+/**
  * Split a text into tokens while it is typed; the reply carries them. Nothing else changes.
  */
 export interface SplitPrompt {
@@ -196,7 +210,7 @@ export interface Cancel {
 /**
  * Answer to one request: accepted, or refused with the reason that the screen shows.
  *
- * `tokens` answers a `SplitPrompt` that was accepted, `text` a `Share`.
+ * `tokens` answers a `SplitPrompt` that was accepted, `text` a `Share`, `file` a `TakeFigure`.
  */
 export interface Reply {
   id: string;
@@ -204,6 +218,7 @@ export interface Reply {
   error?: string | null;
   tokens?: TokenInfo[] | null;
   text?: string | null;
+  file?: string | null;
 }
 /**
  * One token of a prompt. `label` is the text made visible (␣ for a space, ↵ for a newline).

@@ -68,6 +68,20 @@ class SetFigure(Wire):
     figure: FigureKind
 
 
+class TakeFigure(Wire):
+    """Make a file of the current state's figure. Nothing changes; the reply comes when it is made.
+
+    Its `file` is the file's name, and its bytes are the message's one binary buffer. `zip` holds
+    the figure in every format, its data, its code and its caption. `dpi` is of a PNG.
+    """
+
+    id: str
+    kind: Literal["take"] = "take"
+    figure: FigureKind
+    format: Literal["png", "svg", "pdf", "zip"]
+    dpi: Annotated[int, Field(ge=50, le=600)] = 300
+
+
 class SplitPrompt(Wire):
     """Split a text into tokens while it is typed; the reply carries them. Nothing else changes."""
 
@@ -136,6 +150,7 @@ Request = Annotated[
     SetExperiment
     | SetSweep
     | SetFigure
+    | TakeFigure
     | SplitPrompt
     | FollowToken
     | Compare
@@ -159,7 +174,7 @@ class TokenInfo(Wire):
 class Reply(Wire):
     """Answer to one request: accepted, or refused with the reason that the screen shows.
 
-    `tokens` answers a `SplitPrompt` that was accepted, `text` a `Share`.
+    `tokens` answers a `SplitPrompt` that was accepted, `text` a `Share`, `file` a `TakeFigure`.
     """
 
     id: str
@@ -167,6 +182,7 @@ class Reply(Wire):
     error: str | None = None
     tokens: list[TokenInfo] | None = None
     text: str | None = None
+    file: str | None = None
 
 
 # kernel -> browser -------------------------------------------------------------------------------

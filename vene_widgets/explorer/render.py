@@ -21,11 +21,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any
 
+from vene_widgets.errors import RequestError, choose
+
 if TYPE_CHECKING:
     import pandas as pd
 
 KEPT_PICTURES = 64
 """Pictures kept, so that the same figure asked for twice costs nothing."""
+
+THEMES = ("screen", "paper")
+"""Names of themes: the figures' own, and `theme_paper`."""
+
+CLOSED = "the figure process is closed"
 
 
 @dataclass(frozen=True)
@@ -37,12 +44,25 @@ class Order:
         kind: a `FigureKind`.
         frames: the frames it is drawn from, one per panel.
         options: keyword arguments for the figure functions.
+        formats: files to make of it, `figures.FORMATS`; none for a picture of the screen.
+        dpi: of a PNG among them.
+        theme: one of `THEMES`, or a plotnine theme.
     """
 
     key: str
     kind: str
     frames: dict[str, pd.DataFrame]
     options: dict[str, Any]
+    formats: tuple[str, ...] = ()
+    dpi: float = 300
+    theme: Any = "screen"
+
+
+@dataclass(frozen=True)
+class Files:
+    """A drawn figure as files: format -> bytes."""
+
+    files: dict[str, bytes]
 
 
 @dataclass(frozen=True)
@@ -55,8 +75,10 @@ class Picture:
     alt: str
 
 
-Done = Callable[[Picture | None, str | None], None]
-"""Told the picture, or None and the reason."""
+Drawing = Picture | Files
+
+Done = Callable[[Any, str | None], None]
+"""Told the `Picture`, or the `Files` that were ordered; or None and the reason."""
 
 
 class Painter:
@@ -90,7 +112,7 @@ class Painter:
                 self._changed.notify_all()
                 return
             self._orders.pop(client, None)
-        done(picture, None if picture else "the painter is closed")
+        done(picture, None if picture else CLOSED)
 
     def forget(self, client: object) -> None:
         """Drop what a client has queued."""
@@ -101,12 +123,35 @@ class Painter:
         """End the child and the thread."""
         with self._changed:
             self._closed = True
+            dropped = [done for _, done in self._orders.values()]
             self._orders.clear()
             self._changed.notify_all()
         child = self._child
         if child:
             child.kill()
+        for done in dropped:
+            done(None, CLOSED)
         self._thread.join(timeout)
+
+    def make(self, client: object, order: Order) -> Any:
+        """Draw an order and wait for it.
+
+        Raises:
+            RequestError: it could not be drawn; the message says why.
+        """
+        ready = threading.Event()
+        answers: list[tuple[Any, str | None]] = []
+
+        def done(drawing: Any, error: str | None) -> None:
+            answers.append((drawing, error))
+            ready.set()
+
+        self.draw(client, order, done)
+        ready.wait()
+        drawing, error = answers[0]
+        if drawing is None:
+            raise RequestError(f"the figure could not be drawn: {error}")
+        return drawing
 
     def _work(self) -> None:
         self._ensure_child()
@@ -121,8 +166,9 @@ class Painter:
             if picture is None:
                 picture, error = self._paint(order)
             if self._closed:
+                done(None, CLOSED)
                 break
-            if picture:
+            if isinstance(picture, Picture):  # files are large, and seldom wanted twice
                 with self._changed:
                     self._pictures[order.key] = picture
                     while len(self._pictures) > KEPT_PICTURES:
@@ -137,7 +183,7 @@ class Painter:
             self._pictures.move_to_end(order.key)
         return picture
 
-    def _paint(self, order: Order) -> tuple[Picture | None, str | None]:
+    def _paint(self, order: Order) -> tuple[Drawing | None, str | None]:
         """Have the child draw; when it died over it, once more in a new one."""
         reason = ""
         for _ in range(2):
@@ -151,7 +197,7 @@ class Painter:
                 if self._closed:
                     break
                 continue
-            return (answer, None) if isinstance(answer, Picture) else (None, str(answer))
+            return (answer, None) if isinstance(answer, Drawing) else (None, str(answer))
         return None, reason
 
     def _ensure_child(self) -> subprocess.Popen[bytes]:
@@ -233,25 +279,51 @@ def compose(order: Order) -> Any:
     """The plotnine figure of an order: one plot, or two side by side for `result`."""
     from vene_widgets import figures
 
+    look = _theme(order)
     if order.kind == "result":
         heatmap = figures.token_heatmap(order.frames["token_heatmap"])
         panel = figures.difference_panel(order.frames["difference_panel"], **order.options)
-        return figures.beside(heatmap, panel)
-    options = order.options if order.kind in ("difference_panel", "sweep_map") else {}
-    return getattr(figures, order.kind)(order.frames[order.kind], **options)
+        return (
+            figures.beside(heatmap, panel)
+            if look is None
+            else figures.beside(heatmap + look, panel + look)
+        )
+    plot = getattr(figures, order.kind)(order.frames[order.kind], **order.options)
+    return plot if look is None else plot + look
 
 
-def paint(order: Order, dpi: int = 110) -> Picture:
-    """Draw an order with plotnine."""
+def _theme(order: Order) -> Any:
+    """What is added to an order's figures; None for nothing. Two papers' figures share a width."""
+    if not isinstance(order.theme, str):
+        return order.theme
+    if choose(order.theme, THEMES, "theme", "A plotnine theme will do too.") == "screen":
+        return None
+    from vene_widgets.paper import theme_paper
+
+    return theme_paper(columns=1 if order.kind == "result" else None)
+
+
+def paint(order: Order, dpi: int = 110) -> Drawing:
+    """Draw an order with plotnine: the files that it names, else the screen's picture."""
     from vene_widgets import figures
 
+    if order.formats:
+        return files(order)
     png = figures.png(compose(order), dpi=dpi)
     width, height = struct.unpack(">II", png[16:24])  # the PNG header's own size fields
     alt = " ".join(
-        figures.alt_text(frame, kind, **(order.options if kind == "difference_panel" else {}))
+        figures.alt_text(frame, kind, **(order.options if kind != "token_heatmap" else {}))
         for kind, frame in order.frames.items()
     )
     return Picture(png, round(width * 96 / dpi), round(height * 96 / dpi), alt)
+
+
+def files(order: Order) -> Files:
+    """Draw the files that an order names."""
+    from vene_widgets import figures
+
+    plot = compose(order)
+    return Files({name: figures.as_bytes(plot, name, order.dpi) for name in order.formats})
 
 
 def _serve() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import os
 import pickle
@@ -21,13 +22,24 @@ from vene_widgets.cells import prepare, sweep_layers
 from vene_widgets.comparing import TOLERANCE, Comparison, compare
 from vene_widgets.errors import RequestError, choose
 from vene_widgets.experiment import Experiment
-from vene_widgets.explorer import contrasts, page, render, sharing, still, stories, views, whole
+from vene_widgets.explorer import (
+    contrasts,
+    page,
+    render,
+    sharing,
+    still,
+    stories,
+    taking,
+    views,
+    whole,
+)
 from vene_widgets.explorer import messages as wire
 from vene_widgets.explorer.history import Entry, History
 from vene_widgets.explorer.maps import Filling, token_of
 from vene_widgets.explorer.results import Result, results
 from vene_widgets.explorer.worker import Worker
 from vene_widgets.memory import Memory
+from vene_widgets.metrics import METRICS
 from vene_widgets.models import LanguageModel
 from vene_widgets.planning import Plan, plan
 from vene_widgets.running import Run
@@ -187,12 +199,15 @@ class Explorer(anywidget.AnyWidget):
 
         It follows the most likely next token of the base and of the source.
         """
+        self._worker.wait("sweep")
+        return self._map_table()
+
+    def _map_table(self) -> pd.DataFrame:
+        """The map that is filled; empty where there is none."""
         import pandas as pd
 
-        self._worker.wait("sweep")
-        return (
-            pd.concat(self._map_frames, ignore_index=True) if self._map_frames else pd.DataFrame()
-        )
+        tables = self._map_frames
+        return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
 
     def code(self, face: Face = "vene_widgets", *, since: Experiment | None = None) -> str:
         """The script that gives the result on the screen again (`vene_widgets.script`).
@@ -253,17 +268,12 @@ class Explorer(anywidget.AnyWidget):
 
     def _drawn(self) -> dict[str, Any] | None:
         """The figure of the result on the screen; None where it could not be drawn."""
-        found: list[render.Picture | None] = []
-        done = threading.Event()
-
-        def keep(picture: render.Picture | None, _error: str | None) -> None:
-            found.append(picture)
-            done.set()
-
         revision, kind = self._answered, self._kind
-        self._painter.draw((id(self), "page"), self._order(kind, self.result), keep)
-        done.wait()
-        return _figure(revision, kind, found[0]) if found[0] else None
+        try:
+            order = self._order(kind, self.result)
+            return _figure(revision, kind, self._painter.make((id(self), "page"), order))
+        except RequestError:
+            return None
 
     def state(self) -> str:
         """A short text that gives this screen again, with its history: see `from_state`.
@@ -287,14 +297,104 @@ class Explorer(anywidget.AnyWidget):
                 )
             )
 
-    def figure(self, kind: str | None = None) -> Any:
+    def figure(
+        self, kind: str | None = None, *, theme: Any = "screen", metric: str = "probability"
+    ) -> Any:
         """The plotnine figure of what is shown, made in this process: change it, save it.
 
         Args:
             kind: one of `FIGURES`; None for the kind on the screen.
+            theme: `screen`, `paper`, or a plotnine theme such as `vw.theme_paper(family="serif")`.
+            metric: of a `sweep_map`, one of `metrics.METRICS`.
         """
-        order = self._order(choose(kind or self._kind, FIGURES, "figure"), self.result)
-        return render.compose(order)
+        return render.compose(self._shown(kind, theme, metric).order)
+
+    def save_figure(
+        self,
+        path: str | os.PathLike[str],
+        kind: str | None = None,
+        *,
+        theme: Any = "screen",
+        metric: str = "probability",
+        dpi: float = 300,
+    ) -> Path:
+        """Write the figure of what is shown; the file's suffix says as what.
+
+        `.png`, `.svg` (a browser shows the exact value of the tile that is pointed at), `.pdf`
+        (fonts embedded), or `.zip`: all three, the data as CSV (and Parquet where pyarrow is
+        installed), the code that gives the result again, and a caption, also in LaTeX.
+
+        Args:
+            path: of the file, written anew.
+            kind, theme, metric: as in `figure`.
+            dpi: of a PNG.
+
+        Raises:
+            RequestError: another suffix, kind, theme or metric; the message lists the valid ones.
+
+        Example:
+            >>> import tempfile
+            >>> import vene_widgets as vw
+            >>> explorer = vw.explore("The capital of Spain is", "The capital of Italy is")
+            >>> with tempfile.TemporaryDirectory() as folder:
+            ...     explorer.save_figure(f"{folder}/capitals.pdf", theme="paper").name
+            'capitals.pdf'
+            >>> figure = explorer.figure(theme="paper")
+            >>> explorer.close()
+        """
+        file = Path(path)
+        suffix = taking.suffix_of(file)
+        shown = self._shown(kind, theme, metric)
+        drawn = render.files(taking.to_draw(shown, suffix, dpi))
+        file.write_bytes(taking.assembled(shown, suffix, drawn.files))
+        return file
+
+    def tables(self) -> dict[str, pd.DataFrame]:
+        """Every panel's numbers, unrounded: `tokens`, `difference`, `map`, `receipts`, `verdict`.
+
+        The whole vocabulary is in `explorer.run.frame` and `explorer.compare(...).frame`.
+        """
+        return taking.tables(self._shown("result"))
+
+    def save_tables(self, folder: str | os.PathLike[str]) -> list[Path]:
+        """Write `tables` as CSV files into a folder; their paths."""
+        return taking.save_tables(self._shown("result"), Path(folder))
+
+    def _shown(
+        self, kind: str | None, theme: Any = "screen", metric: str = "probability"
+    ) -> taking.Shown:
+        """The state on the screen and a figure of it, once its answer and its map are there."""
+        name = choose(kind or self._kind, FIGURES, "figure")
+        choose(metric, METRICS, "metric")
+        while True:
+            self._worker.wait("sweep")
+            result = self.result
+            with self._lock:
+                if self._answered != self._revision or self._worker.busy("sweep"):
+                    continue  # another experiment has begun
+                checked, tables = self._plan, self._map_table()
+                swept, revision = dict(self._swept), self._revision
+                break
+        assert checked is not None  # noqa: S101  # it has an answer
+        if name == "sweep_map" and tables.empty:
+            raise RequestError("there is no map to draw: add a source prompt to have one")
+        order = dataclasses.replace(self._order(name, result, metric), theme=theme)
+        drawn = {**self._order("result", result).frames, "sweep_map": tables}
+        return taking.Shown(self._model, checked, result, drawn, swept, order, revision)
+
+    def _take(self, asked: wire.TakeFigure) -> None:
+        """Make a file and send it: on a thread of its own, as it waits for answer and painter."""
+        data: list[bytes] | None = None
+        try:
+            shown = self._shown(asked.figure)
+            order = taking.to_draw(shown, asked.format, asked.dpi)
+            files = self._painter.make((id(self), asked.id), order).files
+            data = [taking.assembled(shown, asked.format, files)]
+            reply = wire.Reply(id=asked.id, ok=True, file=f"{shown.name}.{asked.format}")
+        except Exception as error:
+            reply = wire.Reply(id=asked.id, ok=False, error=explain(error))
+        if self._ready:
+            self.send(reply.model_dump(), data)
 
     def story(self, steps: Iterable[stories.Step | Mapping[str, Any]]) -> Explorer:
         """Tell a story in steps: all answers are computed now, and the walk waits for nothing.
@@ -420,6 +520,9 @@ class Explorer(anywidget.AnyWidget):
         name = str(content.get("id", ""))
         try:
             request = _requests.validate_python(content)
+            if isinstance(request, wire.TakeFigure):  # replied to when it is made
+                threading.Thread(target=self._take, args=(request,), daemon=True).start()
+                return
             said = self._say_at_once(request)
             if not said:
                 self._obey(request)
@@ -701,7 +804,7 @@ class Explorer(anywidget.AnyWidget):
 
     # figure --------------------------------------------------------------------------------------
 
-    def _order(self, kind: str, result: Result) -> render.Order:
+    def _order(self, kind: str, result: Result, metric: str = "probability") -> render.Order:
         """What to draw for a kind of figure, with a key that changes with its content."""
         columns = {c.name: c.run.logits[-1] for c in result.columns}
         text = self._model.token_text
@@ -718,7 +821,8 @@ class Explorer(anywidget.AnyWidget):
                 result.columns[0].run.logits[-1], after.logits[-1], text, k=views.TOP
             )
         if kind == "sweep_map":
-            drawn["sweep_map"] = self.map_frame
+            drawn["sweep_map"] = self._map_table()
+            options = {"metric": metric}
         content = pickle.dumps((kind, options, [frame.to_csv() for frame in drawn.values()]))
         return render.Order(hashlib.sha256(content).hexdigest(), kind, drawn, options)
 

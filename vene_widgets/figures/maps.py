@@ -17,6 +17,9 @@ from vene_widgets.figures.notes import cell_notes, links
 from vene_widgets.figures.scales import NO_MINOR, fill_limits, fill_scale, layer_breaks
 from vene_widgets.metrics import METRICS
 
+FAINTEST = 0.05
+"""In parts of the scale: what is less is too pale to be taken for more, and gets no minus sign."""
+
 
 def sweep_map(
     frame: pd.DataFrame,
@@ -57,7 +60,7 @@ def sweep_map(
         value=values,
         note=cell_notes(data, shown),
         href=links(data, href),
-        sign=np.sign(values) if shown.diverging else 0,
+        sign=np.where(values < -FAINTEST * limits[1], -1, 0) if shown.diverging else 0,
         column=data["position"].map(columns),
         panel=pd.Categorical(data["target_id"].map(plan.panels), [*plan.panels.values()]),
     )

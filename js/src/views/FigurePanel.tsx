@@ -3,6 +3,7 @@ import { useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
 import type { Picture } from "../kernel";
 import type { State } from "../state";
+import type { Format, Take } from "../take";
 import type { Figure } from "../wire";
 import { Panel, Select } from "./controls";
 import { DownloadIcon } from "./icons";
@@ -24,36 +25,32 @@ export function FigurePanel({ state }: { state: State }) {
     (picture.revision !== state.scene.value?.revision ||
       state.pending.value !== null ||
       picture.kind !== kind);
+  const note = !isOld
+    ? null
+    : state.isOffline
+      ? "of the experiment that was saved"
+      : state.error.value === null
+        ? "drawing…"
+        : "of the experiment before";
   const tools = (
-    <span class="vene-tools-end">
-      {isOld && (
-        <span class="vene-note">
-          {state.isOffline
-            ? "of the experiment that was saved"
-            : state.error.value === null
-              ? "drawing…"
-              : "of the experiment before"}
-        </span>
+    <span class="vene-tools-end vene-figure-tools">
+      {note && <span class="vene-note">{note}</span>}
+      {state.isOffline ? (
+        <span class="vene-note">{KINDS[kind]}</span>
+      ) : (
+        <Select
+          name="Kind of figure"
+          value={kind}
+          options={Object.entries(KINDS).map(([value, text]) => ({ value, text }))}
+          onChoose={(value) => state.chooseFigure(value as Figure["kind"])}
+        />
       )}
-      <Select
-        name="Kind of figure"
-        value={kind}
-        options={Object.entries(KINDS).map(([value, text]) => ({ value, text }))}
-        onChoose={(value) => state.chooseFigure(value as Figure["kind"])}
-      />
-      {url && picture && (
-        <a
-          class="vene-button"
-          href={url}
-          download={`vene-${picture.kind.replaceAll("_", "-")}-${picture.revision}.png`}
-        >
-          <DownloadIcon /> PNG
-        </a>
-      )}
+      {picture && <Files state={state} picture={picture} kind={kind} url={url} />}
     </span>
   );
   return (
     <Panel name="Figure" area="figure" tools={tools}>
+      <Told take={state.take} />
       {url && picture ? (
         <img
           class={`vene-figure${isOld ? " vene-old" : ""}`}
@@ -66,6 +63,62 @@ export function FigurePanel({ state }: { state: State }) {
         <p class="vene-hint">The figure is drawn after the answer.</p>
       )}
     </Panel>
+  );
+}
+
+const FILES: [Format, text: string, title: string][] = [
+  ["png", "300 dpi", "PNG for print"],
+  ["svg", "SVG", "Drawing for the web: a tile that is pointed at says its exact value"],
+  ["pdf", "PDF", "Drawing for papers, its fonts embedded"],
+  ["zip", "Everything", "One ZIP: PNG, SVG, PDF, the data unrounded, the code, and a caption"],
+];
+
+/** The picture that is shown can be kept without a kernel; the other files it draws. */
+function Files(props: {
+  state: State;
+  picture: Picture;
+  kind: Figure["kind"];
+  url: string | null;
+}) {
+  const { state, picture, kind, url } = props;
+  const isBusy = state.take.said.value?.tone === "busy";
+  return (
+    // biome-ignore lint/a11y/useSemanticElements: a fieldset would bring a frame of its own
+    <span class="vene-files" role="group" aria-label="Download">
+      {url && (
+        <a
+          class="vene-button"
+          href={url}
+          title="The picture as it is shown"
+          download={`vene-${picture.kind.replaceAll("_", "-")}-${picture.revision}.png`}
+        >
+          <DownloadIcon /> PNG
+        </a>
+      )}
+      {!state.isOffline &&
+        FILES.map(([format, text, title]) => (
+          <button
+            key={format}
+            type="button"
+            class="vene-button"
+            title={title}
+            aria-disabled={isBusy}
+            onClick={() => state.take.take(kind, format, text === "300 dpi" ? "PNG" : text)}
+          >
+            {text}
+          </button>
+        ))}
+    </span>
+  );
+}
+
+/** What became of the last file that was asked for. */
+function Told({ take }: { take: Take }) {
+  const said = take.said.value;
+  return (
+    <p class="vene-figure-said" data-tone={said?.tone} role="status">
+      {said?.words}
+    </p>
   );
 }
 
