@@ -24,8 +24,10 @@ def prepared(model: vw.LanguageModel, component: str = "block_output") -> Prepar
     return prepare(plan_sweep(model, BASE, SOURCE, component))
 
 
-def filled(model: vw.LanguageModel, typed: dict[int, str] | None = None) -> maps.Filling:
-    ready = prepared(model)
+def filled(
+    model: vw.LanguageModel, typed: dict[int, str] | None = None, component: str = "block_output"
+) -> maps.Filling:
+    ready = prepared(model, component)
     filling = maps.Filling(ready, "italy", 7, typed or {})
     for row in sweep_layers(ready):
         filling.add(row)
@@ -104,7 +106,9 @@ def test_a_map_too_large_to_hold_carries_the_plain_runs_tokens(
 # ---- idle tiles ---------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("component", ["block_output", "value_output"])
+@pytest.mark.parametrize(
+    "component", ["block_output", "value_output", "query_output", "block_input"]
+)
 def test_tiles_are_called_idle_where_the_answer_is_the_bases_and_nowhere_else(
     tiny_gpt2: vw.LanguageModel, component: str
 ):
@@ -118,12 +122,12 @@ def test_tiles_are_called_idle_where_the_answer_is_the_bases_and_nowhere_else(
             experiment = vw.Experiment(base=BASE, sources={"s": SOURCE}, slots=[slot])
             changed = not torch.equal(vw.run(tiny_gpt2, experiment).logits[-1], base)
             why = maps.why_idle(checked, layer, column)
+            assert changed == (why is None), (layer, position)
             # Before the first attention a state depends on its own token alone.
             own = layer == 0 and component != "block_output"
             alike = own and checked.base[position].id == checked.source[position].id
-            assert changed == (why is None and not alike), (layer, position)
             if why is not None:
-                wanted = "same" if position < checked.first_difference else "causal"
+                wanted = "same" if alike or position < checked.first_difference else "causal"
                 assert why == wanted and (why == "same" or layer == last)
 
 
@@ -133,6 +137,11 @@ def test_idle_tiles_say_exactly_why(tiny_gpt2: vw.LanguageModel):
     assert (same.idle, causal.idle, cells[0, 3].idle) == ("same", "causal", None)
     assert "up to and including “of”" in same.sentence and "zero" in same.sentence
     assert "“Spain”" in causal.sentence and "no later position" in causal.sentence
+    early = {
+        (c.layer, c.position): c for c in filled(tiny_gpt2, component="block_input").map().cells
+    }
+    assert early[0, 4].idle == "same" and "both have “is” here" in early[0, 4].sentence
+    assert early[1, 4].idle is None
 
 
 def test_a_slow_sweep_says_why(tiny_gpt2: vw.LanguageModel):

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 BEFORE_KEYS = ("block_input", "attention_input", "key_output", "value_output")
 """Components whose change at an earlier position still reaches the last one within their block."""
 
+BEFORE_ATTENTION = (*BEFORE_KEYS, "query_output")
+"""Components into which nothing of other positions has come within their block."""
+
 
 @dataclass(frozen=True)
 class SweepPlan:
@@ -110,16 +113,29 @@ def plan_sweep(
 def can_matter(checked: SweepPlan, layer: int, column: int) -> bool:
     """Whether a cell's swap can change the answer at the last position at all.
 
-    An interchange cannot where base and source agree up to there; and nothing can in the last block
-    after its keys and values are made, unless at the last position.
+    An interchange cannot where base and source hold the same states; and nothing can in the last
+    block after its keys and values are made, unless at the last position.
     """
-    position, partner = checked.positions[column], checked.source_positions[column]
-    same = position == partner and position < checked.first_difference
-    if same and checked.intervention == "vanilla":
+    if checked.intervention == "vanilla" and holds_the_same(checked, layer, column):
         return False
     early = checked.component.removeprefix("head_") in BEFORE_KEYS
     ends_here = layer == checked.model.sites.layers - 1 and not early
-    return not ends_here or position == len(checked.base) - 1
+    return not ends_here or checked.positions[column] == len(checked.base) - 1
+
+
+def holds_the_same(checked: SweepPlan, layer: int, column: int) -> bool:
+    """Whether base and source have equal states at a cell's site, whatever the weights are.
+
+    They do where the prompts agree up to there, and before the first attention where just the
+    tokens are equal and stand at the same position.
+    """
+    position, partner = checked.positions[column], checked.source_positions[column]
+    if position != partner:
+        return False
+    if position < checked.first_difference:
+        return True
+    alone = layer == 0 and checked.component.removeprefix("head_") in BEFORE_ATTENTION
+    return alone and checked.base[position].id == checked.source[partner].id
 
 
 def _first_difference(base: Sequence[Token], source: Sequence[Token]) -> int:

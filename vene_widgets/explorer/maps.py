@@ -16,7 +16,7 @@ from vene_widgets.cells import LayerOfCells, Prepared, prepare, sweep_layers
 from vene_widgets.errors import RequestError
 from vene_widgets.explorer import messages as wire
 from vene_widgets.explorer import views, words
-from vene_widgets.sweep_plans import SweepPlan, can_matter
+from vene_widgets.sweep_plans import SweepPlan, can_matter, holds_the_same
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -59,9 +59,7 @@ def why_idle(checked: SweepPlan, layer: int, column: int) -> Literal["same", "ca
     """
     if can_matter(checked, layer, column):
         return None
-    position, partner = checked.positions[column], checked.source_positions[column]
-    same = position == partner and position < checked.first_difference
-    return "same" if same else "causal"
+    return "same" if holds_the_same(checked, layer, column) else "causal"
 
 
 class Filling:
@@ -179,9 +177,11 @@ class Filling:
         for n, top in enumerate(top_ids(logits, views.TOP)):
             position, partner = checked.positions[n], checked.source_positions[n]
             idle = why_idle(checked, layer, n)
-            if idle == "same":
+            if idle == "same" and position < checked.first_difference:
                 last = checked.base[checked.first_difference - 1].text
                 said = words.nothing_can_change(last)
+            elif idle == "same":
+                said = words.nothing_came_in(checked.base[position].text)
             elif idle == "causal":
                 said = words.out_of_reach(checked.base[position].text, layer)
             else:

@@ -212,6 +212,15 @@ def nothing_can_change(token: str) -> str:
     )
 
 
+def nothing_came_in(token: str) -> str:
+    """Why tiles before the first attention do nothing where the tokens are equal."""
+    return (
+        f"Base and source both have {quoted(token)} here, and before the first attention nothing "
+        "of other tokens has come in: the states are the same and copying changes nothing. Other "
+        "operators, such as zero, may still act here."
+    )
+
+
 def out_of_reach(token: str, layer: int) -> str:
     """Why tiles of the last block before the last position do nothing, whatever is done there."""
     return (
