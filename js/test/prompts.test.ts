@@ -1,5 +1,5 @@
 import { describe, expect, it, vi } from "vitest";
-import { makeMap, sceneOf } from "../dev/fixtures";
+import { makeMap, sceneOf, tokens } from "../dev/fixtures";
 import { createDraft, PATIENCE, REST } from "../src/draft";
 import {
   changeSlot,
@@ -22,6 +22,7 @@ import {
   setPairs,
   whyNotSource,
 } from "../src/prompts";
+import { differing } from "../src/views/Chips";
 import { ranges } from "../src/views/Route";
 import { start } from "./helpers";
 
@@ -272,5 +273,22 @@ describe("pairs by hand", () => {
       scene: sceneOf({ ...scene.experiment, base: "The town of Spain is" }, 6, 3, null),
     });
     expect(state.pairing.isByHand("italy")).toBe(false);
+  });
+});
+
+describe("a token that differs", () => {
+  const marked = (prompt: string, against: string) => {
+    const [own, others] = [tokens(prompt), tokens(against)];
+    return own.filter(({ index }) => differing(own, others)(index)).map(({ label }) => label);
+  };
+
+  it("is marked at its own place in prompts of one length, not all that lies between", () => {
+    const base = "Spain is warm and Peru is dry";
+    expect(marked("Italy is warm and Chad is dry", base)).toEqual(["Italy", "␣Chad"]);
+    expect(marked(base, base)).toEqual([]);
+  });
+
+  it("lies between the shared ends where the lengths differ", () => {
+    expect(marked("a B c d", "a d")).toEqual(["␣B", "␣c"]);
   });
 });

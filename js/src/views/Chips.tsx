@@ -4,11 +4,16 @@ import { sharedEnds } from "../geometry";
 import { idsOf } from "../prompts";
 import type { TokenInfo } from "../wire";
 
-/** Whether a token lies between what two prompts share at their ends. */
+/**
+ * Whether a token differs from the one that it goes with: at its own place in prompts of one length,
+ * else where the two share neither beginning nor end.
+ */
 export function differing(tokens: TokenInfo[] | null, against: TokenInfo[] | null) {
-  const same = tokens && against ? sharedEnds(idsOf(tokens), idsOf(against)) : null;
-  return (index: number) =>
-    same !== null && index >= same.start && index < (tokens?.length ?? 0) - same.end;
+  if (!tokens || !against) return () => false;
+  const [ids, others] = [idsOf(tokens), idsOf(against)];
+  if (ids.length === others.length) return (index: number) => ids[index] !== others[index];
+  const { start, end } = sharedEnds(ids, others);
+  return (index: number) => index >= start && index < ids.length - end;
 }
 
 export function Chip({ token, differs }: { token: TokenInfo; differs: boolean }) {

@@ -1,8 +1,8 @@
 // Lecture mode: the story's step, the prompts, the map, and the answer behind its curtain.
 import type { TargetedMouseEvent } from "preact";
-import { sharedEnds } from "../geometry";
 import type { State } from "../state";
 import type { TokenInfo } from "../wire";
+import { chipClass, differing } from "./Chips";
 import { Curtain } from "./Curtain";
 import { IconButton } from "./controls";
 import { MapPanel } from "./MapPanel";
@@ -53,10 +53,7 @@ export function Lecture({ state }: { state: State }) {
 /** A prompt to be read, not edited; what differs from the base is framed. */
 function Line(props: { name: string; tokens: TokenInfo[]; against?: TokenInfo[] }) {
   const { name, tokens, against } = props;
-  const ids = (list: TokenInfo[]) => list.map((token) => token.id);
-  const same = against ? sharedEnds(ids(tokens), ids(against)) : null;
-  const differs = (index: number) =>
-    same !== null && index >= same.start && index < tokens.length - same.end;
+  const differs = differing(tokens, against ?? null);
   return (
     <p class="vene-line">
       <span class="vene-line-name">
@@ -64,10 +61,7 @@ function Line(props: { name: string; tokens: TokenInfo[]; against?: TokenInfo[] 
         {name}
       </span>
       {tokens.map((token) => (
-        <span
-          key={token.index}
-          class={`vene-chip${differs(token.index) ? " vene-chip-differs" : ""}`}
-        >
+        <span key={token.index} class={chipClass(differs(token.index))}>
           {token.label}
         </span>
       ))}
