@@ -251,15 +251,18 @@ describe("a receipt", () => {
       expect(said).toContain(part);
   });
 
-  it("is not told of an experiment that has not been run", async () => {
+  it("is not told of an experiment that has not been run: whose numbers are shown is", async () => {
     open(three);
     click(named("Skip slot 0"));
     await drawn();
-    expect(row(1).querySelector(".vene-receipt")?.textContent).toBe(
-      "Not run alone yet: the numbers are the map’s.",
-    );
-    expect(row(0).querySelector(".vene-receipt")?.textContent).toContain("keeps its number");
+    const untold = (index: number) => row(index).querySelector(".vene-receipt")?.textContent;
+    expect(untold(1)).toBe("Not run yet: the numbers are of the experiment before.");
+    expect(untold(0)).toContain("keeps its number");
     expect(screen.el.querySelector(".vene-count")?.textContent).toBe("3 slots, 2 live");
+    click(tile(screen.el, 2, 3));
+    await drawn();
+    expect(screen.el.querySelector<HTMLElement>(".vene-status")?.dataset.label).toBe("preview");
+    expect(untold(0)).toBe("Not run alone yet: the numbers are the map’s.");
   });
 });
 

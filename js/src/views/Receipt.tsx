@@ -2,6 +2,7 @@
 import { useSignal } from "@preact/signals";
 import type { ComponentChildren } from "preact";
 import { full, precise, site } from "../format";
+import type { Label } from "../state";
 import type { ReceiptInfo, SlotInfo } from "../wire";
 import { IconButton } from "./controls";
 import { CheckIcon, ChevronIcon, DashIcon, WarningIcon } from "./icons";
@@ -11,8 +12,17 @@ interface Props {
   isSkipped: boolean;
   /** Undefined while the exact answer is on its way. */
   receipt: ReceiptInfo | undefined;
+  /** Whose numbers the screen shows until then. */
+  label: Label;
   info: SlotInfo | undefined;
 }
+
+const UNTOLD: Record<Label, string> = {
+  exact: "Not run yet.",
+  preview: "Not run alone yet: the numbers are the map’s.",
+  busy: "Not run yet: the numbers are of the experiment before.",
+  none: "Not run: the numbers are of the experiment before.",
+};
 
 const MARKS: Record<string, [name: string, icon: ComponentChildren]> = {
   changed: ["Fired:", <CheckIcon key="fired" />],
@@ -21,7 +31,7 @@ const MARKS: Record<string, [name: string, icon: ComponentChildren]> = {
   warning: ["Warning:", <WarningIcon key="warning" />],
 };
 
-export function Receipt({ index, isSkipped, receipt, info }: Props) {
+export function Receipt({ index, isSkipped, receipt, label, info }: Props) {
   const isOpen = useSignal(false);
   const id = `Receipt of slot ${index}`;
   if (isSkipped) {
@@ -32,12 +42,7 @@ export function Receipt({ index, isSkipped, receipt, info }: Props) {
       />
     );
   }
-  if (!receipt)
-    return (
-      <p class="vene-slot-note vene-receipt vene-dim">
-        Not run alone yet: the numbers are the map’s.
-      </p>
-    );
+  if (!receipt) return <p class="vene-slot-note vene-receipt vene-dim">{UNTOLD[label]}</p>;
   const kind = receipt.reason in MARKS && !receipt.idle ? receipt.reason : "warning";
   return (
     <>

@@ -166,7 +166,13 @@ export function SlotRow(props: RowProps) {
           <CopyIcon /> Duplicate
         </button>
       )}
-      <Receipt index={index} isSkipped={slot.skip} receipt={receipt} info={info} />
+      <Receipt
+        index={index}
+        isSkipped={slot.skip}
+        receipt={receipt}
+        label={state.label.value}
+        info={info}
+      />
     </li>
   );
 }
