@@ -105,6 +105,23 @@ def test_click_shift_click_skip_and_read_back(lab: Any) -> None:
     assert not [p for p in lab.problems if "vene" in p or "uncaught" in p]
 
 
+def test_the_buttons_leave_the_prompts_their_room(lab: Any) -> None:
+    long = OPEN.replace("Spain is", "Spain is Madrid and the capital of Peru is")
+    lab.open([long])
+    lab.run_cell(0)
+    exact(lab)
+    page = lab.page
+    beside = page.viewport_size["width"] - page.locator(".vene-root").bounding_box()["width"]
+    for width in (600, 1000, 1100, 1400):
+        page.set_viewport_size({"width": int(width + beside), "height": 1000})
+        header, prompts, tools = (
+            page.locator(f".vene-{part}").bounding_box()
+            for part in ("header", "prompts", "header-tools")
+        )
+        assert prompts["width"] >= min(560, header["width"] - 24), width
+        assert tools["x"] + tools["width"] <= header["x"] + header["width"] - 12, width
+
+
 def test_python_changes_the_screen(lab: Any) -> None:
     change = """
 explorer.experiment = explorer.experiment.replace(
