@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import pickle
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -266,6 +268,62 @@ def test_replace_makes_a_new_validated_experiment():
         experiment.replace(slot=())
     with pytest.raises(ValidationError, match="names no source"):
         experiment.replace(sources={})
+
+
+def test_nothing_in_an_experiment_can_be_changed_in_place():
+    slot = swap(partition={"left": (0, 1)}, subspace="left", source="italy")
+    experiment = Experiment(base=SPAIN, sources={"italy": ITALY}, slots=[slot])
+    text = experiment.model_dump_json()
+    sources: Any = experiment.sources
+    changes: list[Any] = [
+        lambda: sources.__setitem__("italy", ""),
+        lambda: sources.__delitem__("italy"),
+        lambda: sources.__ior__({"spain": SPAIN}),
+        lambda: sources.update(spain=SPAIN),
+        lambda: sources.setdefault("spain", SPAIN),
+        lambda: sources.pop("italy"),
+        lambda: sources.popitem(),
+        lambda: sources.clear(),
+        lambda: slot.partition and slot.partition.clear(),
+    ]
+    for change in changes:
+        with pytest.raises(RequestError, match=r"cannot be changed in place.*replace\(sources="):
+            change()
+    assert experiment.model_dump_json() == text
+    assert sources | {"spain": SPAIN} == {"italy": ITALY, "spain": SPAIN}
+    given = {"italy": ITALY}
+    kept = Experiment(base=SPAIN, sources=given)
+    given.clear()
+    assert kept.sources == {"italy": ITALY}
+
+
+def test_equal_experiments_have_one_hash_and_survive_copies():
+    fields: dict[str, Any] = {"partition": {"left": (0, 1)}, "subspace": "left", "source": "italy"}
+    sources = {"italy": ITALY, "france": FRANCE}
+    one, same = (Experiment(base=SPAIN, sources=sources, slots=[swap(**fields)]) for _ in range(2))
+    for twin in (
+        same,
+        Experiment.model_validate_json(one.model_dump_json()),
+        pickle.loads(pickle.dumps(one)),  # noqa: S301  # our own
+        copy.copy(one),
+        copy.deepcopy(one),
+        one.model_copy(deep=True),
+    ):
+        assert twin == one
+        assert hash(twin) == hash(one)
+        with pytest.raises(RequestError, match="in place"):
+            twin.sources["italy"] = FRANCE
+    assert {one: "answer"}[same] == "answer"
+    assert one.model_dump(mode="json")["sources"] == sources
+    assert one != SPAIN
+
+
+def test_another_order_of_sources_is_another_experiment():
+    """In serial mode it is another chain."""
+    one = Experiment(base=SPAIN, sources={"italy": ITALY, "france": FRANCE})
+    other = Experiment(base=SPAIN, sources={"france": FRANCE, "italy": ITALY})
+    assert one != other
+    assert one.sources == other.sources
 
 
 def test_skipped_slots_keep_their_index():

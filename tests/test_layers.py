@@ -13,6 +13,7 @@ from vene_widgets.sites import ARCHITECTURES
 PACKAGE = Path(vene_widgets.__file__).parent
 ORDER = [
     "errors",
+    "frozen",
     "sites",
     "models",
     "interventions",

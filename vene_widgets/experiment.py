@@ -9,9 +9,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    field_validator,
+    model_validator,
+)
 
 from vene_widgets.errors import RequestError, choose
+from vene_widgets.frozen import Frozen
 from vene_widgets.sites import COMPONENTS
 
 if TYPE_CHECKING:
@@ -91,7 +100,7 @@ class Slot(BaseModel):
     intervention: str = "vanilla"
     strength: Annotated[float, Field(allow_inf_nan=False)] = 1.0
     subspace: Annotated[tuple[int, ...] | str | None, BeforeValidator(plain_ints)] = None
-    partition: dict[Name, tuple[int, int]] | None = None
+    partition: Annotated[dict[Name, tuple[int, int]], AfterValidator(Frozen)] | None = None
     rank: int | None = None
     scale: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1.0
     seed: Annotated[int, Field(ge=0)] = 0
@@ -191,7 +200,8 @@ class Slot(BaseModel):
 class Experiment(BaseModel):
     """A base prompt, named source prompts, and the ordered slots that change the base's run.
 
-    Frozen: every change makes a new experiment, `experiment.replace(slots=...)`.
+    Frozen: every change makes a new experiment, `experiment.replace(slots=...)`. Equal ones ask for
+    the same, the order of the sources included, and have one hash, so they can be keys of a dict.
     `model_dump_json()` and `Experiment.model_validate_json(text)` are inverse to each other.
 
     Attributes:
@@ -207,7 +217,7 @@ class Experiment(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     base: str
-    sources: dict[Name, str] = Field(default_factory=dict)
+    sources: Annotated[dict[Name, str], AfterValidator(Frozen)] = Field(default_factory=Frozen)
     slots: tuple[Slot, ...] = ()
     mode: Literal["parallel", "serial"] = "parallel"
 
@@ -221,6 +231,15 @@ class Experiment(BaseModel):
             slots: Iterable[Slot] = ...,
             mode: Literal["parallel", "serial"] = ...,
         ) -> None: ...
+
+    def __eq__(self, other: object) -> bool:
+        # A mapping's own == is blind to the order, which makes another chain.
+        if not isinstance(other, Experiment):
+            return NotImplemented
+        return super().__eq__(other) and list(self.sources) == list(other.sources)
+
+    def __hash__(self) -> int:
+        return hash((self.base, self.sources, self.slots, self.mode))
 
     @field_validator("base")
     @classmethod

@@ -37,7 +37,8 @@ export interface SetExperiment {
 /**
  * A base prompt, named source prompts, and the ordered slots that change the base's run.
  *
- * Frozen: every change makes a new experiment, `experiment.replace(slots=...)`.
+ * Frozen: every change makes a new experiment, `experiment.replace(slots=...)`. Equal ones ask for
+ * the same, the order of the sources included, and have one hash, so they can be keys of a dict.
  * `model_dump_json()` and `Experiment.model_validate_json(text)` are inverse to each other.
  *
  * Attributes:
