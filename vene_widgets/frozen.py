@@ -20,11 +20,11 @@ class Frozen(dict[K, V]):
 
     def _refuse(self, *arguments: Any, **named: Any) -> NoReturn:
         raise RequestError(
-            f"{dict(self)} belongs to something frozen and cannot be changed in place. Copy it "
-            "into a new experiment: experiment.replace(sources={**experiment.sources, name: prompt})."
+            f"{dict(self)} belongs to something frozen and cannot be changed in place. Copy "
+            "it into a new one: experiment.replace(sources={**experiment.sources, name: prompt})."
         )
 
-    __setitem__ = __delitem__ = __ior__ = _refuse  # pyright: ignore[reportAssignmentType]
+    __setitem__ = __delitem__ = __ior__ = _refuse
     clear = pop = popitem = setdefault = update = _refuse  # pyright: ignore[reportAssignmentType]
 
     def __hash__(self) -> int:
