@@ -54,14 +54,15 @@ export function createTake(kernel: Kernel) {
   return {
     said: said as ReadonlySignal<Said | null>,
     /** Asks for a file; while one is made, another is not begun. */
-    take(figure: Figure["kind"], format: Format, name: string): void {
+    take(figure: Figure["kind"], format: Format): void {
       if (asked !== null) return;
       const id = `take-${prefix}-${++count}`;
+      const name = format.toUpperCase();
       asked = { id, name, format };
-      said.value = { words: `Drawing ${name}…`, tone: "busy" };
+      said.value = { words: `Making the ${name}…`, tone: "busy" };
       timers = [
         setTimeout(() => {
-          said.value = { words: `Drawing ${name}… the kernel takes its time`, tone: "busy" };
+          said.value = { words: `Making the ${name}… the kernel takes its time`, tone: "busy" };
         }, LONG),
         setTimeout(() => end(`No ${name}: the kernel does not answer`, "error"), PATIENCE),
       ];

@@ -103,7 +103,7 @@ function Files(props: {
             class="vene-button"
             title={title}
             aria-disabled={isBusy}
-            onClick={() => state.take.take(kind, format, text === "300 dpi" ? "PNG" : text)}
+            onClick={() => state.take.take(kind, format)}
           >
             {text}
           </button>
