@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import vene_widgets as vw
-from vene_widgets.explorer import contrasts, history, render, widget
+from vene_widgets.explorer import contrasts, history, render, screen
 from vene_widgets.explorer import messages as wire
 from vene_widgets.planning import plan
 
@@ -27,7 +27,7 @@ def explorer(tiny_gpt2: vw.LanguageModel, monkeypatch: pytest.MonkeyPatch) -> It
 
     monkeypatch.setattr(render, "hire", lambda client: Silent())
     monkeypatch.setattr(render, "dismiss", lambda client: None)
-    monkeypatch.setattr(widget, "_bundle", lambda name: f"/* {name} */")
+    monkeypatch.setattr(screen, "built", lambda name: f"/* {name} */")
     made = vw.explore(BASE, {"italy": SOURCE}, tiny_gpt2)
     yield made.wait(30)
     made.close()

@@ -9,7 +9,7 @@ import ipywidgets
 import pytest
 
 import vene_widgets as vw
-from vene_widgets.explorer import render, widget
+from vene_widgets.explorer import render, screen
 from vene_widgets.explorer.controls import Controls, SlotControls
 
 BASE = "The capital of Spain is"
@@ -27,7 +27,7 @@ Make = Callable[..., tuple[vw.Explorer, Controls]]
 
 @pytest.fixture
 def make(tiny_gpt2: vw.LanguageModel, monkeypatch: pytest.MonkeyPatch) -> Iterator[Make]:
-    monkeypatch.setattr(widget, "_bundle", lambda name: f"/* {name} */")
+    monkeypatch.setattr(screen, "built", lambda name: f"/* {name} */")
     monkeypatch.setattr(render, "hire", lambda client: Silent())
     monkeypatch.setattr(render, "dismiss", lambda client: None)
     made: list[vw.Explorer] = []

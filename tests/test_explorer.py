@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import vene_widgets as vw
-from vene_widgets.explorer import render, widget
+from vene_widgets.explorer import bundle, render, screen
 from vene_widgets.interventions import BUILT_IN, INTERVENTIONS
 
 BASE, SOURCE = "The capital of Spain is", "The capital of Italy is"
@@ -41,7 +41,7 @@ Make = Callable[..., vw.Explorer]
 def make(
     tiny_gpt2: vw.LanguageModel, painter: Silent, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Make]:
-    monkeypatch.setattr(widget, "_bundle", lambda name: f"/* {name} */")
+    monkeypatch.setattr(screen, "built", lambda name: f"/* {name} */")
     made: list[vw.Explorer] = []
 
     def make(base: str = BASE, source: Any = SOURCE, **options: Any) -> vw.Explorer:
@@ -399,7 +399,7 @@ def test_a_figure_that_fails_says_so(make: Make, painter: Silent) -> None:
     assert explorer.status["error"] is None
 
 
-@pytest.mark.parametrize("kind", widget.FIGURES)
+@pytest.mark.parametrize("kind", screen.FIGURES)
 def test_every_figure_can_be_taken(make: Make, kind: str) -> None:
     explorer = make(slots=[vw.Slot(layer=0, position=3)])
     assert type(explorer.figure(kind)).__module__.startswith("plotnine")
@@ -445,9 +445,9 @@ def test_two_explorers_share_a_model(make: Make) -> None:
 def test_a_missing_bundle_says_how_to_build_it(
     tmp_path: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(widget, "STATIC", tmp_path)
+    monkeypatch.setattr(bundle, "STATIC", tmp_path)
     with pytest.raises(vw.RequestError, match="make js"):
-        widget._bundle("explorer.js")
+        bundle.built("explorer.js")
 
 
 def test_a_text_is_split_while_it_is_typed_and_nothing_else_changes(make: Make) -> None:

@@ -13,7 +13,7 @@ import torch
 import vene_widgets as vw
 from vene_widgets.cells import Prepared, prepare, sweep_layers
 from vene_widgets.errors import RequestError
-from vene_widgets.explorer import maps, render, widget
+from vene_widgets.explorer import maps, render, screen
 from vene_widgets.metrics import METRICS, MetricName
 from vene_widgets.sweep_plans import plan_sweep
 
@@ -215,7 +215,7 @@ def explorer(tiny_gpt2: vw.LanguageModel, monkeypatch: pytest.MonkeyPatch) -> It
 
     monkeypatch.setattr(render, "hire", lambda client: Silent())
     monkeypatch.setattr(render, "dismiss", lambda client: None)
-    monkeypatch.setattr(widget, "_bundle", lambda name: "")
+    monkeypatch.setattr(screen, "built", lambda name: "")
     with_map = vw.explore(BASE, SOURCE, tiny_gpt2).wait(30)
     yield with_map
     with_map.close()
@@ -265,9 +265,9 @@ def test_what_is_no_token_is_refused_and_changes_nothing(explorer: vw.Explorer):
 
 
 def test_only_the_newest_typed_tokens_are_kept(explorer: vw.Explorer):
-    for token in range(widget.TYPED + 3):
+    for token in range(screen.TYPED + 3):
         assert ask(explorer, token, f"r{token}")["ok"]
-    assert list(explorer._typed) == list(range(3, widget.TYPED + 3))
+    assert list(explorer._typed) == list(range(3, screen.TYPED + 3))
     assert explorer.map["targets"][-1]["label"]
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import vene_widgets as vw
-from vene_widgets.explorer import messages, render, widget
+from vene_widgets.explorer import messages, render, screen
 from vene_widgets.explorer.stories import Step
 
 BASE, SOURCE = "The capital of Spain is", "The capital of Italy is"
@@ -26,7 +26,7 @@ Make = Callable[..., vw.Explorer]
 
 @pytest.fixture
 def make(tiny_gpt2: vw.LanguageModel, monkeypatch: pytest.MonkeyPatch) -> Iterator[Make]:
-    monkeypatch.setattr(widget, "_bundle", lambda name: f"/* {name} */")
+    monkeypatch.setattr(screen, "built", lambda name: f"/* {name} */")
     monkeypatch.setattr(render, "hire", lambda client: Silent())
     monkeypatch.setattr(render, "dismiss", lambda client: None)
     made: list[vw.Explorer] = []
@@ -133,7 +133,7 @@ def test_walking_runs_nothing_and_sets_experiment_and_step(
     explorer.story(STEPS)
     explorer.wait(30)
     ran: list[object] = []
-    monkeypatch.setattr(widget, "results", lambda *given: ran.append(given))
+    monkeypatch.setattr(screen, "results", lambda *given: ran.append(given))
     heard: list[tuple[int | None, vw.Experiment]] = []
     explorer.observe(lambda change: heard.append((explorer.step, change["new"])), "experiment")
     reply = ask(explorer, kind="step", step=2)

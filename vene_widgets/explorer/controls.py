@@ -14,10 +14,10 @@ import pydantic
 
 from vene_widgets.errors import RequestError
 from vene_widgets.experiment import Experiment, Slot
+from vene_widgets.explorer.explaining import explain
 from vene_widgets.explorer.views import intervention_info
-from vene_widgets.explorer.widget import explain
 from vene_widgets.frames import visible
-from vene_widgets.interventions import INTERVENTIONS
+from vene_widgets.interventions import INTERVENTIONS, ignores
 from vene_widgets.planning import PlannedSlot, plan
 
 if TYPE_CHECKING:
@@ -303,6 +303,7 @@ def _intervention(value: str, now: Experiment, slot: Slot) -> dict[str, Any]:
         "source": slot.source or (next(iter(now.sources), None) if kind.needs_source else None),
         "prompts": (now.sources.get(slot.source or "", now.base),) if value == "mean" else (),
         "rank": rank if kind.takes_rank else None,
+        "scale": 1.0 if ignores(value, "scale") else slot.scale,
         "link": None,
         "subspace": None if is_other_basis else slot.subspace,
         "partition": None if is_other_basis else slot.partition,

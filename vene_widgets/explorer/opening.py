@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from vene_widgets.experiment import Experiment, Slot
 from vene_widgets.explorer import sharing
-from vene_widgets.explorer.widget import FIRST_WAIT, Explorer
+from vene_widgets.explorer.screen import FIRST_WAIT
+from vene_widgets.explorer.widget import Explorer
 from vene_widgets.models import load
 
 if TYPE_CHECKING:

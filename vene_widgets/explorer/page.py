@@ -7,10 +7,9 @@ import hashlib
 import html
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-STATIC = Path(__file__).parent.parent / "static"
+from vene_widgets.explorer.bundle import built
 
 TRAITS = ("scene", "map", "answer", "past", "picture", "steps")
 """What a page keeps of an explorer; what it was busy with stays behind."""
@@ -28,7 +27,7 @@ def page(traits: Mapping[str, Any], sentence: str, title: str) -> str:
             script.
         title: of the page.
     """
-    script, style = (_built(name) for name in ("page.js", "explorer.css"))
+    script, style = (_inline(name) for name in ("page.js", "explorer.css"))
     style += "body { margin: 16px auto; max-width: 1400px; padding: 0 16px; }\n"
     policy = (
         f"default-src 'none'; script-src '{_hash(script)}'; style-src '{_hash(style)}'; "
@@ -70,9 +69,8 @@ def _state(traits: Mapping[str, Any]) -> str:
     return text.replace("<", "\\u003c")
 
 
-def _built(name: str) -> str:
-    text = (STATIC / name).read_text(encoding="utf-8")
-    return text.replace("</script", "<\\/script")  # would end the script that it stands in
+def _inline(name: str) -> str:
+    return built(name).replace("</script", "<\\/script")  # would end the script that it stands in
 
 
 def _hash(text: str) -> str:

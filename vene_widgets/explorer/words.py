@@ -57,7 +57,7 @@ class Deed:
         component, layer, head: where.
         source_token: the token that it reads from; None for interventions that read none.
         intervention: the operator's name.
-        strength: from 0 to 1.
+        strength: 0 leaves the base's state, 1 is the intervention in full.
         subspace: a name, a range or dims; None for all coordinates.
         prompts: how many prompts a mean is taken over.
         target: the source on whose run it acts (serial mode); None for the base.
