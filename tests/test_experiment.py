@@ -13,8 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from vene_widgets import interventions
 from vene_widgets.errors import RequestError
 from vene_widgets.experiment import Experiment, Slot
+from vene_widgets.interventions import BUILT_IN, INTERVENTIONS
 from vene_widgets.models import Token
 from vene_widgets.planning import align, plan, resolve_positions
 from vene_widgets.sites import COMPONENTS
@@ -415,15 +417,17 @@ def planned_dims(model: LanguageModel, slot: Slot) -> tuple[int, ...] | None:
 def operations(draw: st.DrawFn) -> Slot:
     partition = draw(st.none() | st.just({"left": (0, 1), "right": (1, 2)}))
     subspaces = [None, "0:2", (0,), (3, 1)] + (["left", "right"] if partition else [])
+    kinds = ["zero", "noise", "mean", "collect", "rotated_space", "pca_rotated_space"]
+    kind = draw(st.sampled_from(kinds))
     return Slot(
         layer=draw(ints),
         position=draw(positions),
-        intervention=draw(st.sampled_from(["zero", "noise", "mean", "collect", "rotated_space"])),
+        intervention=kind,
         strength=draw(st.floats(-2, 2)),
         subspace=draw(st.sampled_from(subspaces)),
         partition=partition,
-        rank=draw(st.none() | st.integers(1, 5)),
-        scale=draw(st.floats(0, 3)),
+        rank=draw(st.none() | st.integers(1, 5)) if kind == "pca_rotated_space" else None,
+        scale=draw(st.floats(0, 3)) if kind == "noise" else 1.0,
         seed=draw(st.integers(0, 9)),
         prompts=tuple(draw(st.lists(prompts, min_size=1, max_size=3))),
     )
@@ -500,8 +504,7 @@ def test_a_rank_that_does_not_fit_names_the_slot(tiny_gpt2: LanguageModel, rank:
     [
         {"rank": 3},
         {"seed": 1},
-        {"scale": 2.0},
-        {"intervention": "rotated_space"},
+        {"intervention": "pca_rotated_space"},
     ],
 )
 def test_linked_slots_have_one_kind_of_weights(fields: dict[str, Any]):
@@ -510,6 +513,43 @@ def test_linked_slots_have_one_kind_of_weights(fields: dict[str, Any]):
         Experiment(base=SPAIN, sources=ITALY, slots=[one, swap(), other])
     apart = other.model_copy(update={"link": "m"})
     Experiment(base=SPAIN, sources=ITALY, slots=[one, swap(), apart])
+
+
+def test_linked_noise_has_one_scale():
+    one, other = (swap(intervention="noise", link="l", scale=scale) for scale in (1, 2))
+    with pytest.raises(ValidationError, match=r"slots\[1\] and slots\[0\] share link 'l' but not"):
+        Experiment(base=SPAIN, slots=[one, other])
+
+
+def test_an_option_that_an_operator_ignores_is_refused():
+    for name in set(BUILT_IN) - {"low_rank_rotated_space", "pca_rotated_space"}:
+        with pytest.raises(
+            ValidationError,
+            match=rf"rank 2 does not fit intervention '{name}'.*'low_rank_rotated_space', 'pca_",
+        ):
+            swap(intervention=name, rank=2, prompts=[ITALY])
+        assert swap(intervention=name, rank=None, scale=1, prompts=[ITALY]).scale == 1
+    for name in set(BUILT_IN) - {"noise"}:
+        with pytest.raises(
+            ValidationError, match=rf"scale 0.5 does not fit intervention '{name}'.*'noise'"
+        ):
+            swap(intervention=name, scale=0.5, prompts=[ITALY])
+
+
+def test_a_users_class_may_use_every_option_and_a_function_none(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(interventions, "INTERVENTIONS", dict(INTERVENTIONS))
+    interventions.register("shrunk", type("Shrunk", (interventions.Vanilla,), {}))
+    interventions.register("doubled", lambda base, source: 2 * base)
+    assert swap(intervention="shrunk", rank=2, scale=0.5).rank == 2
+    with pytest.raises(ValidationError, match="rank 2 does not fit intervention 'doubled'"):
+        swap(intervention="doubled", rank=2)
+
+
+@pytest.mark.parametrize("ends", [(2, 2), (3, 1), (-1, 2)])
+def test_every_range_of_a_partition_is_one(ends: tuple[int, int]):
+    """Also of a name that no subspace asks for."""
+    with pytest.raises(ValidationError, match=r"partition 'bad' .*0 <= start < stop is needed"):
+        rotated(partition={"good": (0, 1), "bad": ends}, subspace="good")
 
 
 def test_linked_slots_may_differ_in_everything_else(tiny_gpt2: LanguageModel):

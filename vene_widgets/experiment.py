@@ -75,13 +75,16 @@ class Slot(BaseModel):
         source_position: where in the source prompt, position i into base position i of `position`;
             None means the same positions as in the base.
         intervention: the operator (`vene_widgets.interventions.INTERVENTIONS`).
-        strength: from 0, the base's own state, to 1, the intervention in full.
+        strength: how far to go: new = base + strength · (intervention − base). 0 leaves the base's
+            own state, 1 is the intervention in full, and what lies between blends the two; above 1
+            goes further along the same line, below 0 the other way.
         subspace: which coordinates may change, of the site or, for rotated interventions, of their
             own basis: a list of dims, a half-open range `"0:2"`, or a name in `partition`; None is
             all of them.
-        partition: names for half-open ranges, `{"left": (0, 1), "right": (1, 2)}`.
-        rank: columns of a low-rank rotation, or principal components.
-        scale: standard deviation of noise, in the site's own units.
+        partition: names for half-open ranges, `{"left": (0, 1), "right": (1, 2)}`; whether one fits
+            the site is asked when `subspace` names it.
+        rank: columns of a low-rank rotation, or principal components; refused elsewhere.
+        scale: standard deviation of noise, in the site's own units; refused elsewhere.
         seed: of noise, and of the weights that an intervention begins with.
         prompts: for `mean`, the prompts over whose states at `source_position` it is taken.
         link: slots with one link share one set of weights, and nothing else.
@@ -154,9 +157,30 @@ class Slot(BaseModel):
     def _fields_fit_together(self) -> Slot:
         if self.intervention == "mean" and not self.prompts:
             raise RequestError("intervention 'mean' needs prompts to take the mean of; none given")
+        for name, (start, stop) in (self.partition or {}).items():
+            if not 0 <= start < stop:
+                raise RequestError(
+                    f"partition {name!r} ({start}, {stop}) is not a half-open range of dims: "
+                    "(start, stop) with 0 <= start < stop is needed."
+                )
         if isinstance(self.subspace, str):
             self.subspace_range()
+        self._options_are_used()
         return self
+
+    def _options_are_used(self) -> None:
+        from vene_widgets.interventions import USED_BY, ignores
+
+        for option, names in USED_BY.items():
+            value = getattr(self, option)
+            if value == type(self).model_fields[option].default:
+                continue
+            if ignores(self.intervention, option):
+                raise RequestError(
+                    f"{option} {value!r} does not fit intervention {self.intervention!r}, which "
+                    f"makes nothing of it: leave it out. Interventions with a {option}: "
+                    f"{', '.join(map(repr, names))}."
+                )
 
     def subspace_range(self) -> tuple[int, int]:
         """The half-open range that a textual subspace means.

@@ -416,6 +416,15 @@ INTERVENTIONS: dict[str, type[Intervention]] = {
 
 BUILT_IN = tuple(INTERVENTIONS)
 
+USED_BY = {"rank": (LowRankRotatedSpace.name, PCARotatedSpace.name), "scale": (Noise.name,)}
+"""Options of a slot that only some of the built-in operators use."""
+
+
+def ignores(name: str, option: str) -> bool:
+    """Whether an operator surely makes nothing of an option; a user's class may use any."""
+    known = name in BUILT_IN or issubclass(INTERVENTIONS[name], _Custom)
+    return known and name not in USED_BY[option]
+
 
 def register(
     name: str, operator: Function | type[Intervention], *, needs_source: bool = True
@@ -457,7 +466,7 @@ def make(name: str, options: Options) -> Intervention:
 
 
 def blend(base: Tensor, new: Tensor, strength: float) -> Tensor:
-    """From the base (0) to the intervened vectors (1), in a straight line; beyond also works."""
+    """Base + strength · (new − base): 0 is the base, 1 the intervened vectors, 2 twice the way."""
     return new if strength == 1 else base + strength * (new - base)
 
 

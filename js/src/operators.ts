@@ -46,6 +46,7 @@ export function setIntervention(
   return changeSlot(unlink(experiment, index), index, {
     intervention: name,
     rank,
+    scale: name === "noise" ? slot.scale : 1,
     partition,
     subspace: isOtherBasis ? null : slot.subspace,
     source,

@@ -1,6 +1,14 @@
 import { describe, expect, it } from "vitest";
 import { sceneOf } from "../dev/fixtures";
-import { addSlot, applyTile, fromScene, isAt, isSame, type Plain } from "../src/experiments";
+import {
+  addSlot,
+  applyTile,
+  changeSlot,
+  fromScene,
+  isAt,
+  isSame,
+  type Plain,
+} from "../src/experiments";
 import {
   halves,
   kindOf,
@@ -96,6 +104,12 @@ describe("an intervention", () => {
 
   it("leaves its link, whose slots are of one kind", () => {
     expect(links(as(link(low(2), 0), "vanilla", 1))).toEqual([null, null]);
+  });
+
+  it("keeps a scale just for noise, since the kernel refuses it elsewhere", () => {
+    const loud = changeSlot(as(slots(1), "noise", 0), 0, { scale: 0.5 });
+    expect(as(loud, "noise", 0).slots[0]?.scale).toBe(0.5);
+    expect(as(loud, "zero", 0).slots[0]?.scale).toBe(1);
   });
 
   it("with nothing to copy from is zero", () => {
