@@ -58,7 +58,7 @@ def start(lab: Any, cell: int) -> None:
     lab.page.locator(".jp-InputPrompt", has_text="[*]").wait_for()
 
 
-def test_a_drag_paints_one_group_in_one_step(lab: Any) -> None:
+def test_a_drag_paints_one_group_in_one_step_and_alt_begins_another(lab: Any) -> None:
     opened(lab, SLOTS)
     mouse = lab.page.mouse
     tile(lab, 3, 3).scroll_into_view_if_needed()
@@ -84,6 +84,11 @@ def test_a_drag_paints_one_group_in_one_step(lab: Any) -> None:
     tile(lab, 2, 3).click()
     exact(lab)
     assert slots(lab) == [[2, 3, None]]
+    tile(lab, 4, 4).click(modifiers=["Alt"])  # another group beside it
+    exact(lab)
+    tile(lab, 5, 4).click(modifiers=["Shift"])
+    exact(lab)
+    assert slots(lab) == [[2, 3, None], [4, 4, "A"], [5, 4, "A"]]
 
 
 def test_a_finger_paints_too(lab: Any) -> None:
