@@ -182,15 +182,6 @@ def test_text_width_is_what_matplotlib_draws():
     assert theme.text_width(f"a\n{sample}", 30) == theme.text_width(sample, 30)
 
 
-def test_paper_keeps_the_size_of_a_figure():
-    for kind in ("token_heatmap", "sweep_map"):
-        before = plot(kind)
-        after = before + theme.theme_paper()
-        assert after.theme.getp("figure_size") == before.theme.getp("figure_size")
-        sizes = [max(t.get_size() for t in tick_labels(drawn(p), "x")[0]) for p in (before, after)]
-        assert sizes[1] < sizes[0]
-
-
 # ---- all figures --------------------------------------------------------------------------------
 
 

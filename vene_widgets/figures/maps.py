@@ -58,13 +58,13 @@ def sweep_map(
     columns = {position: i for i, position in enumerate(plan.labels)}
     data = data.assign(
         value=values,
-        note=cell_notes(data, shown),
         href=links(data, href),
         sign=np.where(values < -FAINTEST * limits[1], -1, 0) if shown.diverging else 0,
         column=data["position"].map(columns),
         panel=pd.Categorical(data["target_id"].map(plan.panels), [*plan.panels.values()]),
     )
     ran, missing = data[data["value"].notna()], data[data["value"].isna()]
+    ran = ran.assign(note=cell_notes(ran, shown))
     parts: list[Any] = [
         geoms.Tile(
             p9.aes(fill="value", note="note", href="href", sign="sign"),

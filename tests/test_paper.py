@@ -1,0 +1,145 @@
+"""theme_paper: widths of columns, type that can be read, fonts that travel, nothing by colour."""
+
+from __future__ import annotations
+
+import io
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import plotnine as p9
+import pytest
+import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.text import Text
+from PIL import Image
+
+import vene_widgets as vw
+from vene_widgets import figures, frames, paper, theme
+from vene_widgets.models import Token
+
+
+def text(token_id: int) -> str:
+    return f" token{token_id}"
+
+
+def logits(seed: int) -> torch.Tensor:
+    return 3 * torch.randn(40, generator=torch.Generator().manual_seed(seed))
+
+
+def sweep_frame(positions: int = 5) -> pd.DataFrame:
+    grid = torch.stack([logits(n) for n in range(4 * positions)]).unflatten(0, (4, positions))
+    where = list(range(positions))
+    likely = int(logits(99).argmax())
+    tokens = [Token(n, n, f" word{n}") for n in where]
+    return frames.sweep_frame(grid, logits(99), [0, 1, 2, 3], tokens, where, [likely], text)
+
+
+def made(kind: str) -> p9.ggplot:
+    if kind == "sweep_map":
+        return figures.sweep_map(sweep_frame(), metric="delta")
+    if kind == "difference_panel":
+        frame = frames.difference_frame(logits(1), logits(2), text, k=6)
+        return figures.difference_panel(frame, title="A title")
+    runs = {"base": logits(1), "source": logits(2)}
+    return getattr(figures, kind)(frames.token_frame(runs, text, k=4))
+
+
+KINDS = [*figures.NEEDS]
+
+
+def texts(plot: Any) -> list[Text]:
+    figure = plot.draw()
+    FigureCanvasAgg(figure).draw()
+    return [t for t in figure.findobj(Text) if t.get_text().strip() and t.get_visible()]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("columns", [1, 2])
+def test_a_figure_is_as_wide_as_its_columns(kind: str, columns: int) -> None:
+    plot = made(kind) + vw.theme_paper(columns=columns)
+    width, height = plot.theme.getp("figure_size")
+    assert width == paper.COLUMNS[columns]
+    image = Image.open(io.BytesIO(figures.png(plot, dpi=100)))
+    assert image.size == pytest.approx((100 * width, 100 * height), abs=1)
+
+
+@pytest.mark.parametrize("family", ["sans", "serif", "DejaVu Serif"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_text_has_the_font_and_can_be_read(kind: str, family: str) -> None:
+    before, after = made(kind), made(kind) + vw.theme_paper(family=family)
+    wanted = {"sans": theme.SANS, "serif": theme.SERIF}.get(family, family)
+    seen = texts(after)
+    assert {t.get_fontfamily()[0] for t in seen} == {wanted}
+    sizes = [t.get_size() for t in seen]
+    assert min(sizes) >= 0.9 * paper.SMALLEST
+    assert max(sizes) < max(t.get_size() for t in texts(before))
+    said, signs = {t.get_text() for t in texts(before)}, {"−"}
+    assert {t.get_text() for t in seen} - signs == said - signs  # what was blank stays blank
+
+
+def test_a_wide_map_takes_two_columns_and_a_heatmap_one() -> None:
+    wide = figures.sweep_map(sweep_frame(30)) + vw.theme_paper()
+    assert wide.theme.getp("figure_size")[0] == paper.COLUMNS[2]
+    narrow = made("token_heatmap") + vw.theme_paper()
+    assert narrow.theme.getp("figure_size")[0] == paper.COLUMNS[1]
+
+
+def test_the_first_figure_is_left_as_it_was() -> None:
+    plot = made("token_heatmap")
+    before = figures.png(plot, dpi=50)
+    _ = plot + vw.theme_paper()
+    assert figures.png(plot, dpi=50) == before
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_pdf_embeds_its_fonts_as_truetype(kind: str, tmp_path: Path) -> None:
+    plot = made(kind) + vw.theme_paper()
+    plot.save(tmp_path / "own.pdf", verbose=False)
+    for data in (figures.pdf(plot), (tmp_path / "own.pdf").read_bytes()):
+        kinds = set(re.findall(rb"/Subtype /(Type3|CIDFontType2|TrueType|Type1)\b", data))
+        assert kinds and b"Type3" not in kinds and b"/FontFile2" in data
+    assert figures.pdf(made(kind)) == figures.pdf(made(kind))
+
+
+def test_svg_holds_texts_or_paths() -> None:
+    plot = made("token_heatmap")
+    texts_kept = figures.svg(plot + vw.theme_paper(family="serif"))
+    assert "<text" in texts_kept and theme.SERIF in texts_kept
+    assert "<text" not in figures.svg(plot + vw.theme_paper(svg_text=False))
+
+
+def test_a_map_of_differences_is_safe_in_grey() -> None:
+    frame = sweep_frame()
+    plot = figures.sweep_map(frame, metric="delta") + vw.theme_paper()
+    scales: Any = plot.scales
+    limit = scales.get_scales("fill").limits[1]
+    clear = (frame["delta"] < -0.05 * limit).sum()
+    assert clear > 0
+    signs = [t for t in texts(plot) if t.get_text() == "−"]
+    assert len(signs) == clear
+    assert not [t for t in texts(figures.sweep_map(frame, metric="delta")) if t.get_text() == "−"]
+    amounts = figures.sweep_map(frame, metric="probability") + vw.theme_paper()
+    assert not [t for t in texts(amounts) if t.get_text() == "−"]
+
+
+def test_amounts_get_darker_in_grey_too() -> None:
+    colours = theme.fill_colours(np.linspace(0, 1, 64).tolist(), theme.SEQUENTIAL)
+    grey = [Image.new("RGB", (1, 1), colour).convert("L").getpixel((0, 0)) for colour in colours]
+    assert (np.diff(np.array(grey, dtype=float)) <= 0).all() and grey[0] - grey[-1] > 150
+
+
+@pytest.mark.parametrize(
+    ("ask", "says"),
+    [
+        ({"family": "Times Old Roman"}, "family 'Times Old Roman'.*'sans'.*installed here"),
+        ({"columns": 3}, "columns 3.*1, 2, or None"),
+        ({"base_size": 4}, "base_size 4.*5 points"),
+        ({"base_size": float("nan")}, "base_size nan"),
+    ],
+)
+def test_refusals(ask: dict[str, Any], says: str) -> None:
+    with pytest.raises(vw.RequestError, match=says):
+        vw.theme_paper(**ask)
