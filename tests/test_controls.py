@@ -68,6 +68,13 @@ def test_every_choice_is_an_ordinary_widget_with_a_name(make: Make) -> None:
     assert len(fields) == 1 + 2 + 2 * 11 + 1  # base, sources, slots, add
 
 
+def test_another_intervention_leaves_a_scale_that_it_would_ignore(make: Make) -> None:
+    explorer, panel = make(slot(intervention="noise", scale=0.5))
+    panel.rows[0].intervention.value = "zero"
+    assert panel.error.value == ""
+    assert explorer.experiment.slots[0].scale == 1
+
+
 @pytest.mark.parametrize(
     ("name", "value", "change"),
     [

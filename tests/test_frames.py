@@ -298,6 +298,7 @@ def test_sweep_frame_places():
     assert frame.target_id.drop_duplicates().tolist() == [0, 1, 7]
     assert frame[frame.target_id < 2].target_label.unique().tolist() == ["␣Rome"]
     assert set(frame.component) == {"block_output"}
+    assert frame["head"].isna().all()
 
 
 def test_cells_that_were_not_run_are_missing():

@@ -90,6 +90,7 @@ def test_every_head_is_swept_for_itself(either_way: LanguageModel):
         heads = either_way.sites.head_count(component)
         assert heads
         swept = [sweep(either_way, SPAIN, ITALY, component, head=head) for head in range(heads)]
+        assert [set(one.frame["head"]) for one in swept] == [{head} for head in range(heads)]
         assert all(worst(one) <= TOLERANCE for one in swept)
         assert all(
             not torch.equal(one.logits, other.logits) for one, other in itertools.pairwise(swept)

@@ -73,6 +73,7 @@ COLUMNS: dict[str, Column] = {
     "rank_before": Column("Int64", "1 = most likely", "rank before the change"),
     "rank_after": Column("Int64", "1 = most likely", "rank after the change"),
     "component": Column("object", "", "which tensor was changed"),
+    "head": Column("Int64", "from 0", "which head was changed; <NA>: a whole vector"),
     "layer": Column("int64", "from 0", "block in which the cell's state was changed"),
     "position": Column("int64", "from 0", "base position whose state was changed"),
     "source_position": Column("int64", "from 0", "source position that the state came from"),
@@ -93,8 +94,8 @@ FRAMES: dict[str, tuple[str, ...]] = {
         "token_frame": "run token_id token label probability log_probability logit rank",
         "difference_frame": "token_id token label before after delta log_ratio kl "
         "rank_before rank_after",
-        "sweep_frame": "component layer position token token_id label source_position target_id "
-        "target target_label probability base_probability delta log_ratio contrast_id "
+        "sweep_frame": "component head layer position token token_id label source_position "
+        "target_id target target_label probability base_probability delta log_ratio contrast_id "
         "logit_difference rank kl best_id best best_probability",
     }.items()
 }
@@ -253,6 +254,7 @@ def sweep_frame(
     targets: Iterable[int],
     token_text: TokenText,
     component: str = "block_output",
+    head: int | None = None,
 ) -> pd.DataFrame:
     """A sweep's cells, followed at some target tokens.
 
@@ -265,10 +267,10 @@ def sweep_frame(
         source_positions: the source position paired with each of them.
         targets: ids of the tokens to follow.
         token_text: exact text of a token id.
-        component: which tensor was changed.
+        component, head: which tensor was changed.
 
     Returns:
-        One row per layer, position and target: `component`, `layer`, `position`, `token`,
+        One row per layer, position and target: `component`, `head`, `layer`, `position`, `token`,
         `token_id`, `label` (of the base token there), `source_position`, `target_id`, `target`,
         `target_label`, `probability`, `base_probability`, `delta`, `log_ratio`, `contrast_id`,
         `logit_difference`, `rank`, `kl` (of the whole distribution), `best_id`, `best`,
@@ -319,6 +321,7 @@ def sweep_frame(
     return _table(
         "sweep_frame",
         component=[component] * (grid * each),
+        head=[head] * (grid * each),
         layer=[int(layer) for layer in layers for _ in range(len(tokens) * each)],
         position=by_position([token.index for token in tokens]),
         token=by_position([token.text for token in tokens]),

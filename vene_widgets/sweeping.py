@@ -186,6 +186,7 @@ def row_frame(
         targets,
         checked.model.token_text,
         component=checked.component,
+        head=checked.head,
     )
 
 
