@@ -1,0 +1,41 @@
+"""A saved notebook, opened again with a kernel that never saw it: the map goes on clicking."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from typing import Any
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+pytestmark = pytest.mark.browser
+
+CELL = """import vene_widgets as vw
+slots = [vw.Slot(layer=0, position=3)]
+vw.explore("The capital of Spain is", "The capital of Italy is", slots=slots)
+"""
+
+
+def test_a_saved_notebook_clicks_from_its_own_state(lab: Any) -> None:
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(CELL)])
+    notebook.metadata.kernelspec = {"name": "python3", "display_name": "Python 3"}
+    NotebookClient(notebook, timeout=120).execute()
+    file = lab.server.notebooks / "saved.ipynb"
+    nbformat.write(notebook, file)
+    # What a person does with "Trust Notebook": scripts of untrusted ones never run.
+    home = {"JUPYTER_DATA_DIR": str(file.parent.parent / "jupyter_data_dir")}
+    command = [sys.executable, "-m", "jupyter", "trust", str(file)]
+    subprocess.run(command, env={**os.environ, **home}, check=True, capture_output=True)
+    page = lab.page
+    page.goto(f"{lab.server.url}/lab/tree/saved.ipynb?token={lab.server.token}")
+    page.locator(".vene-root").wait_for(timeout=60_000)
+    status = page.locator(".vene-status")
+    assert status.get_attribute("data-label") == "exact"
+    page.locator('[role="gridcell"][data-layer="4"][data-position="4"]').click()
+    page.locator(".vene-sentence", has_text="after block 4 moved the answer").wait_for()
+    assert status.get_attribute("data-label") == "preview"
+    page.locator(".vene-status", has_text="waiting for the kernel").wait_for()
+    assert page.locator("[role=alert]").count() == 0
