@@ -122,6 +122,16 @@ def test_the_buttons_leave_the_prompts_their_room(lab: Any) -> None:
         assert tools["x"] + tools["width"] <= header["x"] + header["width"] - 12, width
 
 
+def test_what_a_button_opens_is_as_wide_as_the_screen(lab: Any) -> None:
+    lab.open([OPEN])
+    lab.run_cell(0)
+    exact(lab)
+    whole = lab.page.locator(".vene-grid").bounding_box()["width"]
+    for name in ("code", "compare"):
+        lab.page.locator(f"[data-opens={name}]").click()
+        assert lab.page.locator(f".vene-panel-{name}").bounding_box()["width"] == whole, name
+
+
 def test_python_changes_the_screen(lab: Any) -> None:
     change = """
 explorer.experiment = explorer.experiment.replace(
