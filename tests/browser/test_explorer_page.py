@@ -132,6 +132,32 @@ def test_what_a_button_opens_is_as_wide_as_the_screen(lab: Any) -> None:
         assert lab.page.locator(f".vene-panel-{name}").bounding_box()["width"] == whole, name
 
 
+def test_the_numbers_of_two_sources_and_a_group_are_whole(lab: Any) -> None:
+    start = """
+import vene_widgets as vw
+sources = {"italy": "The capital of Italy is", "peru": "The capital of Peru is"}
+explorer = vw.explore("The capital of Spain is", sources)
+explorer.experiment = explorer.experiment.replace(slots=[
+    vw.Slot(layer=0, position=3, source="italy", group="A"),
+    vw.Slot(layer=2, position=4, source="peru", group="B"),
+])
+explorer
+"""
+    lab.open([start])
+    lab.run_cell(0)
+    exact(lab)
+    lab.page.locator('th.vene-run[data-role="grouped"]').wait_for()
+    beside = (
+        lab.page.viewport_size["width"] - lab.page.locator(".vene-root").bounding_box()["width"]
+    )
+    for width in (600, 1000, 1400):
+        lab.page.set_viewport_size({"width": int(width + beside), "height": 1000})
+        cut = lab.page.locator(".vene-panel-tokens .vene-scroll").evaluate(
+            "scroll => scroll.scrollWidth - scroll.clientWidth"
+        )
+        assert cut <= 0, width
+
+
 def test_python_changes_the_screen(lab: Any) -> None:
     change = """
 explorer.experiment = explorer.experiment.replace(
