@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
+import struct
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
@@ -14,7 +16,8 @@ import pytest
 import torch
 
 from vene_widgets import frames
-from vene_widgets.explorer.render import Order, Painter, Picture, dismiss, hire, paint
+from vene_widgets.errors import RequestError
+from vene_widgets.explorer.render import CLOSED, Order, Painter, Picture, dismiss, hire, paint
 
 TEXTS = [" Madrid", " Rome", " $x$", "<b>", "\n", " Paris"]
 
@@ -199,6 +202,50 @@ def test_paint_closes_its_figures() -> None:
     before = plt.get_fignums()
     paint(order("here"))
     assert plt.get_fignums() == before
+
+
+@pytest.mark.parametrize("theme", ["screen", "paper"])
+def test_files_are_made_of_an_order_and_not_kept(painter: Painter, theme: str) -> None:
+    wanted = replace(order(f"files {theme}"), formats=("png", "svg", "pdf"), dpi=60, theme=theme)
+    one, other = (painter.make("a", wanted) for _ in range(2))
+    assert list(one.files) == ["png", "svg", "pdf"] and one == other and one is not other
+    starts = [one.files[name][:4] for name in one.files]
+    assert starts == [b"\x89PNG", b"<?xm", b"%PDF"]
+    assert b"<title>" in one.files["svg"]
+    (width,) = struct.unpack(">I", one.files["png"][16:20])
+    assert (width == 195) == (theme == "paper")  # 3.25 inches
+
+
+def test_a_file_that_cannot_be_drawn_raises_its_reason(painter: Painter) -> None:
+    empty = Order("none", "token_heatmap", {"token_heatmap": pd.DataFrame()}, {}, ("pdf",))
+    with pytest.raises(RequestError, match=r"could not be drawn.*lacks the columns"):
+        painter.make("a", empty)
+    with pytest.raises(RequestError, match=r"theme 'print'.*'screen', 'paper'"):
+        painter.make("a", replace(order("theme"), formats=("pdf",), theme="print"))
+
+
+def test_who_waits_for_a_file_hears_of_the_end(slow: Slow) -> None:
+    heard: list[str] = []
+
+    def wait(name: str) -> None:
+        with pytest.raises(RequestError, match=CLOSED):
+            slow.make(name, order(name))
+        heard.append(name)
+
+    waiting = [threading.Thread(target=wait, args=(name,)) for name in ("drawn", "queued")]
+    waiting[0].start()
+    wait_begun(slow, 1)
+    waiting[1].start()
+    while not slow._orders:
+        time.sleep(0.005)
+    closing = threading.Thread(target=slow.close)
+    closing.start()
+    while not slow._closed:
+        time.sleep(0.005)
+    slow.may_end.release()  # what is being drawn ends after the close
+    for thread in (closing, *waiting):
+        thread.join(30)
+    assert sorted(heard) == ["drawn", "queued"]
 
 
 def test_the_last_client_ends_the_shared_painter() -> None:

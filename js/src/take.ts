@@ -15,6 +15,8 @@ export interface Said {
 const PATIENCE = 120_000;
 /** Milliseconds after which the screen says that it takes long. */
 const LONG = 5000;
+/** Milliseconds for which it says that a file was saved. */
+const SHORT = 10_000;
 
 const TYPES: Record<Format, string> = {
   png: "image/png",
@@ -36,7 +38,15 @@ export function createTake(kernel: Kernel) {
   function end(words: string, tone: Said["tone"]): void {
     asked = null;
     for (const timer of timers.splice(0)) clearTimeout(timer);
-    said.value = { words, tone };
+    const last = { words, tone };
+    said.value = last;
+    if (tone === "done") {
+      timers = [
+        setTimeout(() => {
+          if (said.peek() === last) said.value = null;
+        }, SHORT),
+      ];
+    }
   }
 
   kernel.onReply((reply, buffers) => {
@@ -59,6 +69,7 @@ export function createTake(kernel: Kernel) {
       const id = `take-${prefix}-${++count}`;
       const name = format.toUpperCase();
       asked = { id, name, format };
+      for (const timer of timers.splice(0)) clearTimeout(timer);
       said.value = { words: `Making the ${name}…`, tone: "busy" };
       timers = [
         setTimeout(() => {

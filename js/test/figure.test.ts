@@ -54,9 +54,14 @@ function press(name: string) {
 const said = () => screen.el.querySelector<HTMLElement>(".vene-figure-said");
 const taken = () => screen.model.sent.filter((request) => request.kind === "take");
 
+/** The link to the picture comes an effect after the picture. */
+async function shown(el: Element): Promise<void> {
+  await vi.waitFor(() => expect(el.querySelector(".vene-files a")).not.toBeNull());
+}
+
 async function open(): Promise<void> {
   screen = mount({ picture });
-  await drawn();
+  await shown(screen.el);
 }
 
 describe("the figure panel", () => {
@@ -138,7 +143,7 @@ describe("a saved page", () => {
     const el = document.createElement("div");
     document.body.append(el);
     const close = widget.render({ model, el, signal: new AbortController().signal } as never);
-    await drawn();
+    await shown(el);
     expect(buttons(el).map((button) => button.textContent?.trim())).toEqual(["PNG"]);
     expect(el.querySelector("[aria-label='Kind of figure']")).toBeNull();
     expect(el.querySelector(".vene-figure-tools")?.textContent).toContain("result");
