@@ -15,6 +15,7 @@ from vene_widgets.explorer.words import (
     copied,
     done,
     joined,
+    nothing_live,
     percent,
     receipt,
     sentence,
@@ -184,3 +185,18 @@ def test_every_reason_of_a_receipt_is_a_sentence_of_its_own() -> None:
 def test_slots_are_counted() -> None:
     assert several(1, 2) == "Running 1 slot (2 skipped)"
     assert several(3, 0) == "Running 3 slots together"
+
+
+def test_what_to_do_when_nothing_acts_can_be_done() -> None:
+    said = {
+        (slots, has_source): nothing_live(slots, has_source, " Madrid", 0.942)
+        for slots in (0, 1, 3)
+        for has_source in (False, True)
+    }
+    assert all("the base answers “Madrid” (94.2 %)" in words for words in said.values())
+    assert said[0, True].endswith("Click a tile.")
+    assert said[0, False].endswith("Add a source prompt to copy from.")
+    for has_source in (False, True):
+        assert said[1, has_source].startswith("The slot is skipped")
+        assert said[3, has_source].startswith("All 3 slots are skipped")
+        assert "tile" not in said[1, has_source] + said[3, has_source]

@@ -216,7 +216,8 @@ def sentence(model: LanguageModel, result: Result, checked: Plan) -> str:
     slots = result.experiment.slots
     if not result.experiment.live:
         best = int(base.argmax())
-        return words.nothing_live(len(slots), model.token_text(best), base[best].item())
+        has_source = bool(result.experiment.sources)
+        return words.nothing_live(len(slots), has_source, model.token_text(best), base[best].item())
     live = checked.live
     skipped = len(slots) - len(live)
     if len(live) == 1 and len(live[0].base_positions) == 1 and not skipped:

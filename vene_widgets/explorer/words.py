@@ -177,10 +177,15 @@ def sentence(deed: str, change: Change) -> str:
     )
 
 
-def nothing_live(slots: int, token: str, probability: float) -> str:
-    """What stands there when no slot acts."""
-    why = "Nothing is swapped yet" if not slots else f"All {slots} slots are skipped"
-    return f"{why}: the base answers {quoted(token)} ({percent(probability)}). Click a tile."
+def nothing_live(slots: int, has_source: bool, token: str, probability: float) -> str:
+    """What stands there when no slot acts, and what to do about it."""
+    if slots:
+        why = "The slot is skipped" if slots == 1 else f"All {slots} slots are skipped"
+        then = "Unskip it." if slots == 1 else "Unskip one."
+    else:
+        why = "Nothing is swapped yet"
+        then = "Click a tile." if has_source else "Add a source prompt to copy from."
+    return f"{why}: the base answers {quoted(token)} ({percent(probability)}). {then}"
 
 
 def all_idle(deed: str, live: int, reached: bool, token: str, probability: float) -> str:
