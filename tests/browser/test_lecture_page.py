@@ -206,3 +206,16 @@ def test_controls_are_linked_both_ways_and_boxes_give_room(lab: Any) -> None:
     assert base.input_value() == "The capital of Spain is"
     lab.run_cell(3)
     assert lab.text(3).startswith("[(1, 'G', True)]")
+
+
+def test_a_long_prompt_is_whole_before_a_class(lab: Any) -> None:
+    lab.open(
+        ["import vene_widgets as vw\nvw.explore('The capital of Spain is Madrid. ' * 4, 'Italy')"]
+    )
+    lab.run_cell(0)
+    lab.page.get_by_role("button", name="Lecture").click()
+    ends = lab.page.locator(".vene-line").first.evaluate(
+        """line => [...line.children].map((token) => token.getBoundingClientRect().right)"""
+    )
+    box = lab.page.locator(".vene-root").bounding_box()
+    assert len(ends) > 20 and max(ends) <= box["x"] + box["width"]
