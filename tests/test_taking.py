@@ -246,3 +246,18 @@ def test_the_answer_under_way_is_waited_for(
     assert vw.Experiment(**json.loads(packed.read(name))) == explorer.experiment
     explorer.experiment = before
     explorer.wait()
+
+
+def test_without_a_slot_the_first_source_is_compared_by_its_own_name(
+    capitals: vw.LanguageModel,
+) -> None:
+    two = vw.explore(BASE, {"italy": SOURCE, "france": "The capital of France is"}, capitals)
+    try:
+        italy, base = (two.runs[name].logits[-1] for name in ("italy", "base"))
+        frame = two.tables()["difference"]
+        assert frame.attrs["kl_divergence"] == pytest.approx(
+            vw.frames.kl_divergence(base, italy), abs=1e-4
+        )
+        assert "● italy" in two.figure("difference_panel").labels.subtitle
+    finally:
+        two.close()

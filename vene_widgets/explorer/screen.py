@@ -533,7 +533,8 @@ class Screen(anywidget.AnyWidget):
         if kind in ("result", "difference_panel"):
             last = result.columns[-1]
             after = last.run if result.experiment.live else (result.source or last.run)
-            options = {"before": "base", "after": last.name}
+            name = next(column.name for column in result.columns if column.run is after)
+            options = {"before": "base", "after": name}
             drawn["difference_panel"] = frames.difference_frame(
                 result.columns[0].run.logits[-1], after.logits[-1], text, k=views.TOP
             )
