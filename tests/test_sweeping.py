@@ -319,3 +319,15 @@ def test_a_cancelled_sweep_stops_before_its_next_layer(either_way: LanguageModel
 
 def test_a_sweep_describes_itself(tiny_gpt2: LanguageModel):
     assert "3 layers x 5 positions" in repr(sweep(tiny_gpt2, SPAIN, ITALY))
+
+
+def test_a_lone_target_is_one_token(tiny: LanguageModel):
+    """A text is no list of letters."""
+    for lone in (" Spain", tiny.token_id(" Spain")):
+        assert sweep(tiny, SPAIN, ITALY, targets=lone).targets == (tiny.token_id(" Spain"),)
+
+
+@pytest.mark.parametrize("target", [1.5, True, None])
+def test_a_target_is_a_text_or_an_id(tiny: LanguageModel, target: Any):
+    with pytest.raises(RequestError, match=f"target {target} is neither a token's text nor its id"):
+        sweep(tiny, SPAIN, ITALY, targets=[target])

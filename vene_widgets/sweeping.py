@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from numbers import Integral
 from typing import TYPE_CHECKING, Protocol
 
 import torch
@@ -103,7 +104,7 @@ def sweep(
     positions: Sequence[int] | int | str | None = None,
     source_positions: Sequence[int] | int | str | None = None,
     intervention: str = "vanilla",
-    targets: Sequence[str | int] | None = None,
+    targets: Sequence[str | int] | str | int | None = None,
     keep_bytes: int = KEEP_BYTES,
     progress: Callable[[int, int], None] | None = None,
     cancel: Event | None = None,
@@ -118,8 +119,8 @@ def sweep(
         component, head: the tensor that is swapped, as in `Slot`.
         layers, positions: which cells, written as in `Slot`; None for all.
         source_positions: one per position.
-        targets: tokens to follow in the frame, by text or id; None for the most likely next token
-            of the base and of the source.
+        targets: tokens to follow in the frame, by text or id, one or several; None for the most
+            likely next token of the base and of the source.
         keep_bytes: logits of all cells are kept up to this size.
         progress: called with `(cells done, cells in all)` after every layer.
         cancel: when set, the sweep stops before its next layer and raises `Cancelled`.
@@ -146,7 +147,9 @@ def sweep(
     if targets is None:
         followed = tuple(dict.fromkeys(int(x.argmax()) for x in (base_logits, source_logits)))
     else:
-        followed = tuple(_target(model, target) for target in targets)
+        # A lone text is one token, not the letters that it can be iterated into.
+        several = (targets,) if isinstance(targets, (str, int)) else targets
+        followed = tuple(_target(model, target) for target in several)
     size = base_logits.numel() * base_logits.element_size()
     keep = size * len(checked.layers) * len(checked.positions) <= keep_bytes
     kept, parts = [], []
@@ -194,6 +197,8 @@ def _target(model: LanguageModel, target: str | int) -> int:
     """A target token's id, checked."""
     if isinstance(target, str):
         return model.token_id(target)
+    if isinstance(target, bool) or not isinstance(target, Integral):
+        raise RequestError(f"target {target!r} is neither a token's text nor its id.")
     if not 0 <= target < model.sites.vocabulary:
         raise RequestError(
             f"target {target} is out of range: token ids go from 0 to {model.sites.vocabulary - 1}."
