@@ -19,6 +19,7 @@ from vene_widgets.experiment import Experiment, Slot
 from vene_widgets.interventions import BUILT_IN, INTERVENTIONS
 from vene_widgets.models import Token
 from vene_widgets.planning import align, plan, resolve_positions
+from vene_widgets.running import run
 from vene_widgets.sites import COMPONENTS
 
 if TYPE_CHECKING:
@@ -611,6 +612,20 @@ def test_strengths_that_mean_nothing_are_refused(strength: Any):
         swap(strength=strength)
     with pytest.raises(ValidationError, match="scale"):
         swap(scale=-1 if strength == "much" else strength)
+
+
+@pytest.mark.parametrize("field", ["rank", "seed"])
+def test_a_bool_is_no_number(field: str):
+    fields: dict[str, Any] = {field: True}
+    with pytest.raises(ValidationError, match="True is a bool"):
+        rotated(**fields)
+
+
+def test_a_seed_is_one_that_torch_takes(tiny_gpt2: LanguageModel):
+    with pytest.raises(ValidationError, match="less than"):
+        swap(intervention="noise", seed=2**63)
+    slot = swap(intervention="noise", seed=2**63 - 1)
+    assert run(tiny_gpt2, Experiment(base=SPAIN, slots=[slot])).receipts["fired"].all()
 
 
 # ---- serial mode ---------------------------------------------------------------------------------

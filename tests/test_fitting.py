@@ -216,6 +216,8 @@ def test_training_stops_when_the_held_out_loss_rises(tiny_gpt2: LanguageModel) -
         ({"steps": 0}, "steps 0 does not fit"),
         ({"batch_size": 1.5}, "batch_size 1.5 does not fit"),
         ({"lr": 0}, "lr 0 does not fit"),
+        ({"lr": "fast"}, "lr 'fast' does not fit"),
+        ({"seed": -1}, "seed -1 does not fit"),
         ({"held_out": 1.0}, "held_out 1.0 does not fit"),
         ({"held_out": []}, "0 held out"),
         ({"held_out": TINY[:1]}, "is there twice"),

@@ -104,9 +104,9 @@ class Slot(BaseModel):
     strength: Annotated[float, Field(allow_inf_nan=False)] = 1.0
     subspace: Annotated[tuple[int, ...] | str | None, BeforeValidator(plain_ints)] = None
     partition: Annotated[dict[Name, tuple[int, int]], AfterValidator(Frozen)] | None = None
-    rank: int | None = None
+    rank: Annotated[int | None, BeforeValidator(plain_ints)] = None
     scale: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1.0
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Annotated[int, BeforeValidator(plain_ints), Field(ge=0, lt=2**63)] = 0
     prompts: tuple[str, ...] = ()
     link: Name | None = None
     group: Name | None = None

@@ -197,7 +197,9 @@ def fit_subspace(
         RequestError: a pair, position, site, rank or number that does not fit; it names which.
     """
     _check_numbers(steps=steps, batch_size=batch_size, patience=patience)
-    if not lr > 0:
+    if type(seed) is not int or seed < 0:  # a slot could not name it
+        raise RequestError(f"seed {seed!r} does not fit: an int of 0 or more is needed.")
+    if not isinstance(lr, (int, float)) or not lr > 0:
         raise RequestError(f"lr {lr!r} does not fit: a learning rate above 0 is needed.")
     site = model.sites.site(layer, component, head)
     options = Options(site.width, rank, seed=seed)
