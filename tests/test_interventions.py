@@ -513,3 +513,9 @@ def test_a_sweep_refuses_what_it_has_no_options_for(
 ):
     with pytest.raises(RequestError, match=message):
         sweep(tiny_gpt2, SPAIN, ITALY, intervention=name)
+
+
+def test_a_class_that_is_no_intervention_is_refused():
+    with pytest.raises(RequestError, match="neither a function nor an Intervention class"):
+        register("linear", torch.nn.Linear)  # pyright: ignore[reportArgumentType]
+    assert "linear" not in INTERVENTIONS

@@ -447,7 +447,7 @@ def register(
     if isinstance(operator, type) and issubclass(operator, Intervention):
         INTERVENTIONS[name] = operator
         return
-    if not callable(operator):
+    if isinstance(operator, type) or not callable(operator):
         raise RequestError(f"operator {operator!r} is neither a function nor an Intervention class")
     body: dict[str, Any] = {
         "name": name,
