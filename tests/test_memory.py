@@ -183,3 +183,10 @@ def test_changed_weights_are_noticed(tiny_gpt2: vw.LanguageModel) -> None:
 def test_a_negative_limit_is_refused() -> None:
     with pytest.raises(vw.RequestError, match="limit -1 is negative"):
         Memory(limit=-1)
+
+
+def test_a_memory_says_what_it_holds(tiny_gpt2: vw.LanguageModel):
+    memory = Memory(2**20)
+    assert repr(memory) == "<Memory of 0 plain runs: 0 of 1 MB>"
+    vw.run(tiny_gpt2, vw.Experiment(base="The capital of Spain is"), memory=memory)
+    assert "of 1 plain runs" in repr(memory)

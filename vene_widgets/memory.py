@@ -74,7 +74,8 @@ class Kept:
 class Memory:
     """Plain runs by prompt, up to a number of bytes, the least recently used forgotten first.
 
-    It notices when the model's weights were changed in place or replaced, and runs anew.
+    It notices when the model's weights were changed in place or replaced, and runs anew. What is
+    written through a parameter's `.data` escapes torch's own count of changes: call `clear()` then.
 
     Args:
         limit: bytes that it may hold; the run that was asked last is kept in any case.
@@ -89,6 +90,10 @@ class Memory:
 
     def __len__(self) -> int:
         return len(self._kept)
+
+    def __repr__(self) -> str:
+        held, limit = (n / 2**20 for n in (self.bytes, self.limit))
+        return f"<Memory of {len(self)} plain runs: {held:.3g} of {limit:.3g} MB>"
 
     @property
     def bytes(self) -> int:
