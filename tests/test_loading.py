@@ -560,3 +560,9 @@ def test_naming_the_models_imports_no_torch() -> None:
         cwd=Path(__file__).parents[1],
     )
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("outside", [-1, 10**9])
+def test_a_token_id_outside_the_vocabulary_is_named(tiny_gpt2: vw.LanguageModel, outside: int):
+    with pytest.raises(vw.RequestError, match=f"token id {outside} is out of range: ids go from 0"):
+        tiny_gpt2.token_text(outside)

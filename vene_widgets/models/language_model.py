@@ -93,9 +93,18 @@ class LanguageModel:
         return [Token(i, id_, self.token_text(id_)) for i, id_ in enumerate(ids)]
 
     def token_text(self, token_id: int) -> str:
-        """The text of one token, its leading space kept. Different ids may share a text."""
+        """The text of one token, its leading space kept. Different ids may share a text.
+
+        Raises:
+            RequestError: an id outside the vocabulary.
+        """
         token_id = int(token_id)
         if token_id not in self._texts:
+            size = self.sites.vocabulary
+            if not 0 <= token_id < size:
+                raise RequestError(
+                    f"token id {token_id} is out of range: ids go from 0 to {size - 1}."
+                )
             self._texts[token_id] = self._decode(token_id)
         return self._texts[token_id]
 
