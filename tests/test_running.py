@@ -11,8 +11,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from vene_widgets import interventions
 from vene_widgets.errors import RequestError
 from vene_widgets.experiment import Experiment, Slot
+from vene_widgets.interventions import INTERVENTIONS
 from vene_widgets.models import LanguageModel
 from vene_widgets.running import Run, make_weights, record_states, run
 
@@ -996,3 +998,31 @@ def test_gpt2_gives_the_published_figures(gpt2_hub: LanguageModel):
     assert probability(early, " Rome") == pytest.approx(0.118, abs=1e-3)
     late = run(gpt2_hub, swapped(swap(11, 4, "attention_output")))
     assert probability(late, " Madrid") == pytest.approx(0.155, abs=1e-3)
+
+
+def test_a_run_without_a_distribution_has_a_repr(
+    tiny: LanguageModel, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setitem(INTERVENTIONS, "broken", INTERVENTIONS["zero"])
+    interventions.register("broken", lambda base, source: base * float("nan"), needs_source=False)
+    slot = Slot(layer=0, position=-1, intervention="broken")
+    broken = run(tiny, Experiment(base=SPAIN, slots=[slot]))
+    assert "no distribution" in repr(broken)
+    assert "no distribution" in broken._repr_html_()
+
+
+@pytest.mark.parametrize("keep", [-1, 1.5, None, True])
+def test_logits_to_keep_is_a_number_of_positions(tiny: LanguageModel, keep: Any):
+    with pytest.raises(RequestError, match=f"logits_to_keep {keep} does not fit"):
+        run(tiny, Experiment(base=SPAIN), logits_to_keep=keep)
+
+
+def test_arguments_of_another_kind_are_named(tiny: LanguageModel):
+    experiment: Any = Experiment(base=SPAIN, sources=ITALY, slots=[Slot(layer=0, position=3)])
+    model: Any = tiny
+    with pytest.raises(RequestError, match=r"experiment is a dict; .*model_validate"):
+        run(model, experiment.model_dump())
+    with pytest.raises(RequestError, match=r"model is a str; .*vw.load"):
+        run("capitals", experiment)  # pyright: ignore[reportArgumentType]
+    with pytest.raises(RequestError, match=r"weights 'slot 0' are a str; .*needs a Vanilla"):
+        run(model, experiment, weights={"slot 0": "trained"})  # pyright: ignore[reportArgumentType]

@@ -10,11 +10,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from vene_widgets.errors import RequestError
+from vene_widgets.experiment import Experiment
 from vene_widgets.interventions import INTERVENTIONS, Options
+from vene_widgets.models import LanguageModel
 
 if TYPE_CHECKING:
-    from vene_widgets.experiment import Experiment, Slot
-    from vene_widgets.models import LanguageModel, Token
+    from vene_widgets.experiment import Slot
+    from vene_widgets.models import Token
     from vene_widgets.sites import Site
 
 
@@ -84,6 +86,16 @@ def plan(model: LanguageModel, experiment: Experiment) -> Plan:
             a token text that does not occur exactly once, unequal numbers of base and source
             positions. The message names the slot.
     """
+    if not isinstance(experiment, Experiment):
+        raise RequestError(
+            f"experiment is a {type(experiment).__name__}; an Experiment is needed: "
+            "vw.Experiment(base=..., sources=..., slots=[...]), or Experiment.model_validate(data)."
+        )
+    if not isinstance(model, LanguageModel):
+        raise RequestError(
+            f"model is a {type(model).__name__}; what vw.load(name) or vw.wrap(model, tokenizer) "
+            "gives is needed."
+        )
     base = tuple(model.tokens(experiment.base))
     sources = {name: tuple(model.tokens(text)) for name, text in experiment.sources.items()}
     slots = [

@@ -142,17 +142,25 @@ class Run:
         return pd.DataFrame(rows, columns=list(RECEIPT_COLUMNS))
 
     def __repr__(self) -> str:
-        best = self.top(1).iloc[0]
         slots = self.experiment.slots
+        try:
+            best = self.top(1).iloc[0]
+            following = f"next {best.token!r} {best.probability:.3f}"
+        except RequestError:  # NaN, for instance: no reason to have no repr
+            following = "no distribution: logits are NaN or infinite"
         return (
             f"<Run of {self.experiment.base!r}: {len(slots)} slots, "
-            f"{len(self.experiment.live)} live; next {best.token!r} {best.probability:.3f}>"
+            f"{len(self.experiment.live)} live; {following}>"
         )
 
     def _repr_html_(self) -> str:
         import html
 
-        return f"<p>{html.escape(repr(self))}</p>{self.top(5).to_html(index=False)}"
+        try:
+            table = self.top(5).to_html(index=False)
+        except RequestError:
+            table = ""
+        return f"<p>{html.escape(repr(self))}</p>{table}"
 
 
 def run(
@@ -193,9 +201,9 @@ def run(
     Raises:
         RequestError: the experiment does not fit the model; the message names the slot.
     """
-    if isinstance(logits_to_keep, bool) or logits_to_keep < 0:
+    if type(logits_to_keep) is not int or logits_to_keep < 0:
         raise RequestError(
-            f"logits_to_keep {logits_to_keep} does not fit; a number of positions is needed, "
+            f"logits_to_keep {logits_to_keep!r} does not fit; a number of positions is needed, "
             "0 for all."
         )
     checked = plan(model, experiment)
@@ -291,6 +299,11 @@ def _weights(
         if module is None:
             made[key] = wanted(planned.options).to(model.device)
             continue
+        if not isinstance(module, Intervention):
+            raise RequestError(
+                f"weights {key!r} are a {type(module).__name__}; slots[{planned.index}] needs a "
+                f"{wanted.__name__}, as vw.make_weights(model, experiment) gives."
+            )
         have, need = module.options, planned.options
         if (
             type(module) is not wanted
