@@ -614,6 +614,14 @@ def test_strengths_that_mean_nothing_are_refused(strength: Any):
         swap(scale=-1 if strength == "much" else strength)
 
 
+def test_an_unknown_field_is_named_with_those_there_are():
+    with pytest.raises(ValidationError, match=r"field of Slot 'positions' .*Did you mean 'posit"):
+        swap(positions=3)
+    text = '{"base": "a", "source": "b"}'
+    with pytest.raises(ValidationError, match=r"field of Experiment 'source' .*'sources'"):
+        Experiment.model_validate_json(text)
+
+
 @pytest.mark.parametrize("field", ["rank", "seed"])
 def test_a_bool_is_no_number(field: str):
     fields: dict[str, Any] = {field: True}

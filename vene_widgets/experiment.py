@@ -46,6 +46,17 @@ def plain_ints(value: Any) -> Any:
     return value
 
 
+def known_fields(model: type[BaseModel], value: Any) -> Any:
+    """Pass what a model is made from, unless it has a field that the model lacks.
+
+    Raises:
+        RequestError: an unknown field, with the closest one and all there are.
+    """
+    for name in value if isinstance(value, Mapping) else ():
+        choose(name, model.model_fields, f"field of {model.__name__}")
+    return value
+
+
 Positions = Annotated[int | tuple[int, ...] | str, BeforeValidator(plain_ints)]
 """An int (negative counts from the end), several ints, or a token's text that occurs once."""
 
@@ -135,6 +146,11 @@ class Slot(BaseModel):
             group: str | None = ...,
             skip: bool = ...,
         ) -> None: ...
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fields_exist(cls, value: Any) -> Any:
+        return known_fields(cls, value)
 
     @field_validator("component")
     @classmethod
@@ -255,6 +271,11 @@ class Experiment(BaseModel):
             slots: Iterable[Slot] = ...,
             mode: Literal["parallel", "serial"] = ...,
         ) -> None: ...
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fields_exist(cls, value: Any) -> Any:
+        return known_fields(cls, value)
 
     def __eq__(self, other: object) -> bool:
         # A mapping's own == is blind to the order, which makes another chain.
