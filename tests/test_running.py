@@ -14,9 +14,11 @@ from torch import Tensor, nn
 from vene_widgets import interventions
 from vene_widgets.errors import RequestError
 from vene_widgets.experiment import Experiment, Slot
+from vene_widgets.fitting import fit_subspace
 from vene_widgets.interventions import INTERVENTIONS
 from vene_widgets.models import LanguageModel
 from vene_widgets.running import Run, make_weights, record_states, run
+from vene_widgets.sweeping import sweep
 
 SPAIN, ITALY, FRANCE = (f"The capital of {c} is" for c in ("Spain", "Italy", "France"))
 MODELS = ["tiny_gpt2", "tiny_llama", "capitals"]
@@ -1024,5 +1026,9 @@ def test_arguments_of_another_kind_are_named(tiny: LanguageModel):
         run(model, experiment.model_dump())
     with pytest.raises(RequestError, match=r"model is a str; .*vw.load"):
         run("capitals", experiment)  # pyright: ignore[reportArgumentType]
+    with pytest.raises(RequestError, match=r"model is a str; .*vw.load"):
+        sweep("capitals", SPAIN, ITALY)  # pyright: ignore[reportArgumentType]
+    with pytest.raises(RequestError, match=r"model is a str; .*vw.load"):
+        fit_subspace("capitals", [], 0, 0, 1)  # pyright: ignore[reportArgumentType]
     with pytest.raises(RequestError, match=r"weights 'slot 0' are a str; .*needs a Vanilla"):
         run(model, experiment, weights={"slot 0": "trained"})  # pyright: ignore[reportArgumentType]

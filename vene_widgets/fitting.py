@@ -21,7 +21,7 @@ from vene_widgets.errors import RequestError
 from vene_widgets.experiment import Slot, Where, plain_ints
 from vene_widgets.hooks import Edit, intervene, record, undisturbed
 from vene_widgets.interventions import Intervention, LowRankRotatedSpace, Options
-from vene_widgets.planning import resolve_positions
+from vene_widgets.planning import check_model, resolve_positions
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -196,6 +196,7 @@ def fit_subspace(
     Raises:
         RequestError: a pair, position, site, rank or number that does not fit; it names which.
     """
+    check_model(model)
     _check_numbers(steps=steps, batch_size=batch_size, patience=patience)
     if type(seed) is not int or seed < 0:  # a slot could not name it
         raise RequestError(f"seed {seed!r} does not fit: an int of 0 or more is needed.")

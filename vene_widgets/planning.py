@@ -91,11 +91,7 @@ def plan(model: LanguageModel, experiment: Experiment) -> Plan:
             f"experiment is a {type(experiment).__name__}; an Experiment is needed: "
             "vw.Experiment(base=..., sources=..., slots=[...]), or Experiment.model_validate(data)."
         )
-    if not isinstance(model, LanguageModel):
-        raise RequestError(
-            f"model is a {type(model).__name__}; what vw.load(name) or vw.wrap(model, tokenizer) "
-            "gives is needed."
-        )
+    check_model(model)
     base = tuple(model.tokens(experiment.base))
     sources = {name: tuple(model.tokens(text)) for name, text in experiment.sources.items()}
     slots = [
@@ -104,6 +100,15 @@ def plan(model: LanguageModel, experiment: Experiment) -> Plan:
     ]
     _links_have_one_width(slots)
     return Plan(experiment, base, sources, tuple(slots))
+
+
+def check_model(model: object) -> None:
+    """Refuse what `load` or `wrap` did not make, for instance a model's name."""
+    if not isinstance(model, LanguageModel):
+        raise RequestError(
+            f"model is a {type(model).__name__}; what vw.load(name) or vw.wrap(model, tokenizer) "
+            "gives is needed."
+        )
 
 
 def _plan_slot(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from vene_widgets.errors import RequestError, choose
 from vene_widgets.experiment import plain_ints
 from vene_widgets.interventions import INTERVENTIONS, Options
-from vene_widgets.planning import align, resolve_positions
+from vene_widgets.planning import align, check_model, resolve_positions
 
 if TYPE_CHECKING:
     from vene_widgets.models import LanguageModel, Token
@@ -65,6 +65,7 @@ def plan_sweep(
     intervention: str = "vanilla",
 ) -> SweepPlan:
     """Check a sweep against a model; arguments as in `sweep`."""
+    check_model(model)
     kind = INTERVENTIONS[choose(intervention, INTERVENTIONS, "intervention")]
     if intervention == "mean":
         raise RequestError(
