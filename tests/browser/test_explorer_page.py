@@ -87,7 +87,8 @@ def test_click_shift_click_skip_and_read_back(lab: Any) -> None:
     assert page.locator("[data-slot]").count() == 2
     figure_says(lab, "grouped")
     lab.shot("explorer-grouped")
-    lab.page.set_viewport_size({"width": 1400, "height": 1700})
+    lab.page.set_viewport_size({"width": 1400, "height": 1900})
+    lab.page.mouse.move(0, 0)
     lab.shot("explorer", page.locator(".vene-root"))  # the README's picture
 
     # A skipped slot keeps its row and its index; the other one alone changes nothing here.
