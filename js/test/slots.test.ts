@@ -105,6 +105,15 @@ describe("a row", () => {
     expect(spoken()).toBe("Slot 0 is removed; 3 left.");
   });
 
+  it("leaves the focus on the screen when the last is removed: the keys undo it", async () => {
+    open(three.slice(0, 1));
+    named("Remove slot 0").focus();
+    await press_("Remove slot 0");
+    expect(document.activeElement?.textContent).toContain("Add slot");
+    press(document.activeElement as Element, "z", { ctrlKey: true });
+    expect(slotsSent()).toHaveLength(1);
+  });
+
   it("has several pairs: one more, one less, summed up when closed", async () => {
     open([{ ...(three[0] as object), layer: 0, position: 3 } as never]);
     click(named("More of slot 0"));

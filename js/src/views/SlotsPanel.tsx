@@ -14,6 +14,7 @@ export function SlotsPanel({ state }: { state: State }) {
   const experiment = state.experiment.value;
   const drag = useSignal<{ from: number; to: number } | null>(null);
   const list = useRef<HTMLOListElement>(null);
+  const add = useRef<HTMLButtonElement>(null);
   const wanted = useRef<{ index: number; control: string } | null>(null);
   const keys = useKeys(experiment?.slots ?? []);
   useLayoutEffect(() => {
@@ -21,7 +22,8 @@ export function SlotsPanel({ state }: { state: State }) {
     if (index === undefined || !control) return;
     wanted.current = null;
     const row = list.current?.querySelector(`[data-slot="${index}"]`);
-    row?.querySelector<HTMLElement>(control)?.focus();
+    // After the last slot: where the next one comes from, so that keys stay on the screen.
+    (row?.querySelector<HTMLElement>(control) ?? add.current)?.focus();
   });
   if (!scene || !experiment) return null;
   const { slots } = experiment;
@@ -61,6 +63,7 @@ export function SlotsPanel({ state }: { state: State }) {
       )}
       <button
         type="button"
+        ref={add}
         class="vene-button vene-add-slot"
         onClick={() => {
           state.addSlot({ layer: 0, position: scene.base.length - 1 });
