@@ -280,6 +280,8 @@ class Explorer(Screen):
     def checkpoint(self, name: str) -> None:
         """Give the experiment on the screen a name in the history, where it then stays.
 
+        An empty name takes the one that it has away.
+
         Raises:
             RequestError: a name that is taken, or that a side of a comparison has.
         """
