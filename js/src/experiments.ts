@@ -90,6 +90,9 @@ function one(positions: number[]): number | number[] {
 }
 
 export function slotAt(place: Place, group: string | null = null): Slot {
+  // Where there is no source to copy from, a slot zeroes, and has no run to share in a group.
+  if (place.source === null)
+    return { ...UNSAID, ...place, source_position: null, intervention: "zero", group: null };
   return { ...UNSAID, ...place, group };
 }
 
@@ -121,6 +124,7 @@ export function applyTile(experiment: Plain, place: Place, gesture: Gesture): Pl
   }
   const there = experiment.slots.findIndex((slot) => isAt(slot, place));
   if (there >= 0) return removeSlot(experiment, there);
+  if (place.source === null) return addSlot(experiment, place);
   const last = experiment.slots.at(-1);
   if (last?.group && last.source === place.source) {
     return { ...experiment, slots: [...experiment.slots, slotAt(place, last.group)] };
@@ -187,13 +191,9 @@ export function removeSlot(experiment: Plain, index: number): Plain {
   return { ...experiment, slots: experiment.slots.filter((_, i) => i !== index) };
 }
 
-/** One more slot at a place; where there is no source to copy from, it zeroes. */
+/** One more slot at a place, in no group. */
 export function addSlot(experiment: Plain, place: Place): Plain {
-  const slot =
-    place.source === null
-      ? { ...slotAt(place), source_position: null, intervention: "zero" }
-      : slotAt(place);
-  return { ...experiment, slots: [...experiment.slots, slot] };
+  return { ...experiment, slots: [...experiment.slots, slotAt(place)] };
 }
 
 /** Another component; a head is kept where the new one has as many, and dropped where it has none. */

@@ -40,6 +40,17 @@ describe("a tile", () => {
     expect([one.base, one.sources]).toEqual([empty.base, empty.sources]);
   });
 
+  it("clicked zeroes where there is no source: nothing that the kernel would refuse", () => {
+    const alone: Plain = { ...empty, sources: {} };
+    const at = (layer: number) => ({ ...place(layer, 1), source: null });
+    let now = applyTile(alone, at(0), "replace");
+    now = applyTile(applyTile(now, at(1), "add"), at(2), "new group");
+    expect(
+      now.slots.map((slot) => [slot.layer, slot.intervention, slot.source, slot.group]),
+    ).toEqual([0, 1, 2].map((layer) => [layer, "zero", null, null]));
+    expect(applyTile(now, at(1), "add").slots.map((slot) => slot.layer)).toEqual([0, 2]);
+  });
+
   it("shift-clicked after a click makes one group of both", () => {
     const one = applyTile(empty, place(0, 1), "replace");
     const both = applyTile(one, place(2, 2), "add");
