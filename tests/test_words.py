@@ -195,7 +195,7 @@ def test_what_to_do_when_nothing_acts_can_be_done() -> None:
     }
     assert all("the base answers “Madrid” (94.2 %)" in words for words in said.values())
     assert said[0, True].endswith("Click a tile.")
-    assert said[0, False].endswith("Add a source prompt to copy from.")
+    assert said[0, False].endswith("Click a tile to zero it.")
     for has_source in (False, True):
         assert said[1, has_source].startswith("The slot is skipped")
         assert said[3, has_source].startswith("All 3 slots are skipped")

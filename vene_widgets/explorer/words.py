@@ -184,7 +184,7 @@ def nothing_live(slots: int, has_source: bool, token: str, probability: float) -
         then = "Unskip it." if slots == 1 else "Unskip one."
     else:
         why = "Nothing is swapped yet"
-        then = "Click a tile." if has_source else "Add a source prompt to copy from."
+        then = "Click a tile." if has_source else "Click a tile to zero it."
     return f"{why}: the base answers {quoted(token)} ({percent(probability)}). {then}"
 
 

@@ -36,7 +36,7 @@ export function SlotsPanel({ state }: { state: State }) {
         <p class="vene-hint">
           {hasSources
             ? "No slot yet. Click a tile of the map: the source’s state there is copied into the base’s run."
-            : "Add a source prompt to copy its state into the base’s run, or add a slot that zeroes a state."}
+            : "Add a source prompt to copy its state into the base’s run, or click a tile to zero the state there."}
         </p>
       ) : (
         <ol class="vene-slots" ref={list}>
