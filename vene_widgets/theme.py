@@ -45,14 +45,14 @@ SEQUENTIAL = [
 """Little to much."""
 
 DIVERGING = [
-    "#005a9d", "#3379bc", "#619ad3", "#94bae1", "#c7daee",
+    "#8c3d12", "#b45824", "#d07d4f", "#dda98a", "#ebd2c3",
     "#fafafa",
-    "#ebd2c3", "#dda98a", "#d07d4f", "#b45824", "#8c3d12",
+    "#c7daee", "#94bae1", "#619ad3", "#3379bc", "#005a9d",
 ]
-"""Less, no change, more."""
+"""Less, no change, more: orange and blue, as on the screen."""
 # fmt: on
 
-DOWN, UP = "#005a9d", "#b45824"
+DOWN, UP = "#b45824", "#005a9d"
 """Less and more likely than before: the ends of the diverging scale."""
 
 SANS, SERIF = "DejaVu Sans", "STIXGeneral"
