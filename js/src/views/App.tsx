@@ -49,7 +49,7 @@ export function App({ state }: { state: State }) {
       {state.scene.value ? (
         <>
           {!isLecture && <Header state={state} />}
-          <Alert state={state} />
+          {isLecture && <Alert state={state} />}
           {state.isHelpOpen.value && <Help />}
           <Heard state={state} />
           {isLecture ? (
@@ -60,6 +60,8 @@ export function App({ state }: { state: State }) {
               <div class="vene-grid">
                 <SlotsPanel state={state} />
                 <MapPanel state={state} />
+                {/* Below the map: an error must not move the tiles under the pointer. */}
+                <Alert state={state} />
                 <Sentence state={state} />
                 <HistoryStrip state={state} />
                 {state.compare.isOpen.value && <ComparePanel state={state} />}
