@@ -45,9 +45,18 @@ WITH_CODE = [page for page in PAGES if "```python" in page.read_text(encoding="u
 def names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
     """What a reader has when a page begins."""
     monkeypatch.chdir(tmp_path)  # for whatever a block writes
+    opened: list[vw.Explorer] = []
+    begin = vw.Explorer.__init__
+
+    def noted(self: vw.Explorer, *given: Any, **more: Any) -> None:
+        begin(self, *given, **more)
+        opened.append(self)
+
+    monkeypatch.setattr(vw.Explorer, "__init__", noted)  # a block need not give its explorer a name
     explorer = vw.explore("The capital of Spain is", "The capital of Italy is")
     yield {"__name__": "__main__", "vw": vw, "explorer": explorer}
-    explorer.close()
+    for each in opened:
+        each.close()
 
 
 @pytest.mark.parametrize("page", WITH_CODE, ids=name_of)
@@ -57,9 +66,6 @@ def test_every_python_block_of_a_page_runs(page: Path, names: dict[str, Any]):
         compiled = compile("\n" * line + code, str(page), "exec")
         if runs:
             exec(compiled, names)  # noqa: S102  # our own pages
-    for value in {id(v): v for v in names.values()}.values():
-        if isinstance(value, vw.Explorer) and value is not names["explorer"]:
-            value.close()
 
 
 def test_no_block_escapes_the_test_above():
