@@ -11,6 +11,8 @@ import pytest
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from torch import nn
 
     from vene_widgets.models.language_model import LanguageModel
@@ -119,6 +121,17 @@ def gpt2_hub() -> LanguageModel:
     ):
         pytest.skip("GPT-2 is not in the hub's cache on this machine: load it once while online")
     return vene_widgets.load("gpt2", device="cpu")
+
+
+@pytest.fixture
+def restored_registry() -> Iterator[None]:
+    """Forget whatever interventions a test registers."""
+    from vene_widgets.interventions import INTERVENTIONS, unregister
+
+    before = set(INTERVENTIONS)
+    yield
+    for name in set(INTERVENTIONS) - before:
+        unregister(name)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 from torch import Tensor
+from training.capitals.structure import swap_rates
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from vene_widgets.models.capitals import FOLDER, Country, countries
-from vene_widgets.models.capitals.structure import swap_rates
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

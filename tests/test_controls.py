@@ -9,8 +9,9 @@ import ipywidgets
 import pytest
 
 import vene_widgets as vw
-from vene_widgets.explorer import render, screen
 from vene_widgets.explorer.controls import Controls, SlotControls
+from vene_widgets.explorer.painter import painter as render
+from vene_widgets.explorer.session import session as screen
 
 BASE = "The capital of Spain is"
 SOURCES = {"italy": "The capital of Italy is", "france": "The capital of France is"}

@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from vene_widgets import interventions
+from vene_widgets.engine.planning import align, plan, resolve_positions
+from vene_widgets.engine.running import run
 from vene_widgets.errors import RequestError
-from vene_widgets.experiment import Experiment, Slot
-from vene_widgets.interventions import BUILT_IN, INTERVENTIONS
+from vene_widgets.experiments.components import COMPONENTS
+from vene_widgets.experiments.experiment import Experiment, Slot
+from vene_widgets.experiments.operators import BUILT_IN
 from vene_widgets.models import Token
-from vene_widgets.planning import align, plan, resolve_positions
-from vene_widgets.running import run
-from vene_widgets.sites import COMPONENTS
 
 if TYPE_CHECKING:
     from vene_widgets.models import LanguageModel
@@ -537,8 +537,8 @@ def test_an_option_that_an_operator_ignores_is_refused():
             swap(intervention=name, scale=0.5, prompts=[ITALY])
 
 
-def test_a_users_class_may_use_every_option_and_a_function_none(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(interventions, "INTERVENTIONS", dict(INTERVENTIONS))
+@pytest.mark.usefixtures("restored_registry")
+def test_a_users_class_may_use_every_option_and_a_function_none():
     interventions.register("shrunk", type("Shrunk", (interventions.Vanilla,), {}))
     interventions.register("doubled", lambda base, source: 2 * base)
     assert swap(intervention="shrunk", rank=2, scale=0.5).rank == 2

@@ -10,8 +10,11 @@ import pytest
 import torch
 
 import vene_widgets as vw
-from vene_widgets.explorer import bundle, render, screen
-from vene_widgets.interventions import BUILT_IN, INTERVENTIONS
+from vene_widgets.experiments.operators import BUILT_IN
+from vene_widgets.explorer.export import static_files as bundle
+from vene_widgets.explorer.painter import painter as render
+from vene_widgets.explorer.session import session as screen
+from vene_widgets.interventions import INTERVENTIONS, unregister
 
 BASE, SOURCE = "The capital of Spain is", "The capital of Italy is"
 
@@ -227,7 +230,7 @@ def test_an_operator_of_the_users_own_is_in_the_menu(make: Make) -> None:
         assert ask(explorer, **setting(slot(intervention="halved")))["ok"]
         assert explorer.answer["sentence"].startswith("Applying halved to “Spain” after block 0 ")
     finally:
-        del INTERVENTIONS["halved"]
+        unregister("halved")
 
 
 def test_a_row_has_what_its_controls_need(make: Make, tiny_gpt2: vw.LanguageModel) -> None:
@@ -337,7 +340,7 @@ def test_serial_mode_says_on_whose_run_a_slot_acts(make: Make) -> None:
 def test_a_failing_run_keeps_the_last_good_answer(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from vene_widgets.explorer import results
+    from vene_widgets.explorer import exact_runs as results
 
     explorer = make()
     good = explorer.answer
@@ -356,7 +359,7 @@ def test_a_failing_run_keeps_the_last_good_answer(
 
 
 def test_a_stale_answer_never_shows(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    from vene_widgets.explorer import results
+    from vene_widgets.explorer import exact_runs as results
 
     explorer = make()
     gate, begun, plain = threading.Event(), threading.Event(), results.run

@@ -22,9 +22,10 @@ from matplotlib.collections import PathCollection, PolyCollection
 from matplotlib.colors import to_rgb
 from matplotlib.text import Text
 
-from vene_widgets import figures, frames, theme
+from vene_widgets import figures
 from vene_widgets.errors import RequestError
-from vene_widgets.figures import labels
+from vene_widgets.figures import labels, theme
+from vene_widgets.tables import frames
 
 ODD = [
     " $x$",

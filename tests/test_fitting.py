@@ -12,12 +12,12 @@ import pandas as pd
 import pytest
 import torch
 
+from vene_widgets.engine.fitting import Fit, Pair, fit_subspace
+from vene_widgets.engine.running import run
 from vene_widgets.errors import RequestError
-from vene_widgets.experiment import Experiment
-from vene_widgets.fitting import Fit, Pair, fit_subspace
+from vene_widgets.experiments.experiment import Experiment
 from vene_widgets.models import LanguageModel
 from vene_widgets.models.capitals import countries
-from vene_widgets.running import run
 
 SPAIN, ITALY, FRANCE = (f"The capital of {c} is" for c in ("Spain", "Italy", "France"))
 # For the tiny models, whose answers mean nothing: four pairs with their wanted tokens.

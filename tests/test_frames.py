@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from torch.distributions import Categorical
 from torch.distributions.kl import kl_divergence as reference_kl
 
-from vene_widgets import frames
 from vene_widgets.errors import RequestError
-from vene_widgets.metrics import MetricName
+from vene_widgets.tables import frames
+from vene_widgets.tables.metrics import MetricName
 
 NAN = float("nan")
 TEXTS = [" Rome", " Rome", " $x$", "\n", "", "中", "<b>", "_%", "a", "b", "c", "d"]

@@ -12,8 +12,9 @@ import pytest
 from matplotlib.collections import LineCollection, PathCollection
 from PIL import Image
 
-from vene_widgets import figures, theme
-from vene_widgets.geoms import Change, NumberedTile
+from vene_widgets import figures
+from vene_widgets.figures import theme
+from vene_widgets.figures.geoms import Change, NumberedTile
 
 TILES = pd.DataFrame(
     {

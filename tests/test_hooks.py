@@ -11,13 +11,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from vene_widgets import hooks
+from vene_widgets.engine import hooks
+from vene_widgets.engine.hooks import Edit, Touch, intervene, record, record_head_input, undisturbed
+from vene_widgets.engine.running import record_states, run
 from vene_widgets.errors import RequestError
-from vene_widgets.experiment import Experiment, Slot
-from vene_widgets.hooks import Edit, Touch, intervene, record, record_head_input, undisturbed
+from vene_widgets.experiments.experiment import Experiment, Slot
 from vene_widgets.models import LanguageModel
-from vene_widgets.running import record_states, run
-from vene_widgets.sweeping import sweep
+from vene_widgets.sweeps.sweep import sweep
 
 SPAIN, ITALY = "The capital of Spain is", "The capital of Italy is"
 SLOTS = (
@@ -199,12 +199,12 @@ def test_an_exception_inside_an_intervention_leaves_no_trace(
             use()
 
 
-@pytest.mark.parametrize("where", ["blocks.2", "final"])
+@pytest.mark.parametrize("where", ["blocks.2", "unembedding"])
 def test_an_exception_inside_the_forward_pass_leaves_no_trace(
     untouched: LanguageModel, monkeypatch: pytest.MonkeyPatch, where: str
 ):
     a = untouched.sites.architecture
-    module = untouched.model.get_submodule(a.final if where == "final" else f"{a.blocks}.2")
+    module = untouched.model.get_submodule(a.unembedding if where == "unembedding" else f"{a.blocks}.2")
     with monkeypatch.context() as patch:
         patch.setattr(type(module), "forward", broken)
         for use in (

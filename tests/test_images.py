@@ -19,8 +19,10 @@ import pytest
 import torch
 from PIL import Image
 
-from vene_widgets import figures, frames, theme
+from vene_widgets import figures
+from vene_widgets.figures import theme
 from vene_widgets.models import Token
+from vene_widgets.tables import frames
 
 FOLDER = Path(__file__).parent / "images"
 LARGEST = 20_000

@@ -55,7 +55,8 @@ def test_lazy_names_are_the_public_names():
 
 def test_public_names_are_those_of_their_modules():
     """The public name is the very object that its module defines, not a namesake of it."""
-    from vene_widgets import errors, experiment
+    from vene_widgets import errors
+    from vene_widgets.experiments import experiment
 
     assert vene_widgets.Slot is experiment.Slot
     assert vene_widgets.RequestError is errors.RequestError

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
+from vene_widgets.engine.running import make_weights, run
 from vene_widgets.errors import RequestError
-from vene_widgets.experiment import Experiment, Slot
+from vene_widgets.experiments.experiment import Experiment, Slot
+from vene_widgets.experiments.operators import BUILT_IN
 from vene_widgets.interventions import (
-    BUILT_IN,
     INTERVENTIONS,
     BoundlessRotatedSpace,
     Intervention,
@@ -26,8 +26,7 @@ from vene_widgets.interventions import (
     register,
 )
 from vene_widgets.models import LanguageModel
-from vene_widgets.running import make_weights, run
-from vene_widgets.sweeping import sweep
+from vene_widgets.sweeps.sweep import sweep
 
 WIDTH, RANK = 12, 3
 SPAIN, ITALY = "The capital of Spain is", "The capital of Italy is"
@@ -345,22 +344,13 @@ def test_strength_goes_in_a_straight_line():
 # ---- register ------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def clean() -> Iterator[None]:
-    """Whatever a test registers is gone after it."""
-    before = dict(INTERVENTIONS)
-    yield
-    INTERVENTIONS.clear()
-    INTERVENTIONS.update(before)
-
-
 def halfway(base: Tensor, source: Tensor | None) -> Tensor:
     """Half of each."""
     assert source is not None
     return (base + source) / 2
 
 
-@pytest.mark.usefixtures("clean")
+@pytest.mark.usefixtures("restored_registry")
 def test_a_users_function_is_an_intervention(tiny_gpt2: LanguageModel):
     register("halfway", halfway)
     kind = INTERVENTIONS["halfway"]
@@ -379,7 +369,7 @@ def test_a_users_function_is_an_intervention(tiny_gpt2: LanguageModel):
     assert (touch.before != touch.after).any(0).tolist() == [True, True] + [False] * 22
 
 
-@pytest.mark.usefixtures("clean")
+@pytest.mark.usefixtures("restored_registry")
 def test_a_users_function_may_do_without_a_source(tiny_gpt2: LanguageModel):
     register("negated", lambda base, _source: -base, needs_source=False)
     slot = Slot(layer=1, position=3, intervention="negated")
@@ -387,7 +377,7 @@ def test_a_users_function_may_do_without_a_source(tiny_gpt2: LanguageModel):
     assert touch is not None and torch.equal(touch.after, -touch.before)
 
 
-@pytest.mark.usefixtures("clean")
+@pytest.mark.usefixtures("restored_registry")
 def test_a_function_that_works_in_place_changes_its_copy_only(tiny_gpt2: LanguageModel):
     def rude(base: Tensor, source: Tensor | None) -> Tensor:
         assert source is not None
@@ -403,7 +393,7 @@ def test_a_function_that_works_in_place_changes_its_copy_only(tiny_gpt2: Languag
     assert torch.equal(found.touch.after[0], torch.cat([2 * plain[:1], plain[1:]]))
 
 
-@pytest.mark.usefixtures("clean")
+@pytest.mark.usefixtures("restored_registry")
 def test_a_users_class_is_an_intervention_with_weights(tiny_gpt2: LanguageModel):
     class Steer(Intervention):
         """Add a vector that trains."""
@@ -430,7 +420,7 @@ def test_a_users_class_is_an_intervention_with_weights(tiny_gpt2: LanguageModel)
     assert steer.vector.grad.abs().max() > 0
 
 
-@pytest.mark.usefixtures("clean")
+@pytest.mark.usefixtures("restored_registry")
 @pytest.mark.parametrize("wrong", [lambda b, s: b[..., :3], lambda b, s: b.sum(), lambda b, s: 3])
 def test_a_function_that_returns_another_shape_is_refused(tiny_gpt2: LanguageModel, wrong: Any):
     register("wrong", wrong)
@@ -441,7 +431,7 @@ def test_a_function_that_returns_another_shape_is_refused(tiny_gpt2: LanguageMod
         run(tiny_gpt2, experiment)
 
 
-@pytest.mark.usefixtures("clean")
+@pytest.mark.usefixtures("restored_registry")
 def test_a_class_that_returns_another_shape_is_refused_and_leaves_no_hook(
     tiny_gpt2: LanguageModel,
 ):
@@ -469,7 +459,7 @@ def test_a_class_that_returns_another_shape_is_refused_and_leaves_no_hook(
         assert not module._forward_hooks and not module._forward_pre_hooks
 
 
-@pytest.mark.usefixtures("clean")
+@pytest.mark.usefixtures("restored_registry")
 def test_names_may_be_taken_over_but_not_from_the_built_in_ones():
     for name in ("", *BUILT_IN):
         with pytest.raises(RequestError, match=f"name {name!r} is taken or empty"):

@@ -9,8 +9,9 @@ import pytest
 import torch
 
 import vene_widgets as vw
-from vene_widgets import figures, frames
+from vene_widgets import figures
 from vene_widgets.models import Token
+from vene_widgets.tables import frames
 
 SVG = "{http://www.w3.org/2000/svg}"
 ODD = ["<script>alert(1)</script>", '" onload="x', "&amp;", "\x1b\u202e", " $x$", "{token}", "🎉"]

@@ -14,8 +14,8 @@ import pytest
 import torch
 
 import vene_widgets as vw
-from vene_widgets.explorer import whole
-from vene_widgets.explorer.page import TRAITS, page
+from vene_widgets.explorer.export import full_vocabulary as whole
+from vene_widgets.explorer.export.page import TRAITS, page
 
 BASE, SOURCE = "The capital of Spain is", "The capital of Italy is"
 STATE = re.compile(r'<script type="application/json" data-vene-state="kept">(.*?)</script>', re.S)

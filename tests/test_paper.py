@@ -17,8 +17,10 @@ from matplotlib.text import Text
 from PIL import Image
 
 import vene_widgets as vw
-from vene_widgets import figures, frames, paper, theme
+from vene_widgets import figures
+from vene_widgets.figures import paper, theme
 from vene_widgets.models import Token
+from vene_widgets.tables import frames
 
 
 def text(token_id: int) -> str:

@@ -13,10 +13,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from vene_widgets.experiment import Experiment, Slot
+from vene_widgets.engine.running import make_weights, run
+from vene_widgets.experiments.experiment import Experiment, Slot
 from vene_widgets.interventions import BoundlessRotatedSpace, Intervention, SigmoidMask
 from vene_widgets.models import LanguageModel
-from vene_widgets.running import make_weights, run
 
 # Whatever pyvene and what it imports deprecate is not ours to mend.
 pytestmark = [

@@ -12,13 +12,12 @@ import torch
 from torch import Tensor, nn
 
 from vene_widgets import interventions
+from vene_widgets.engine.fitting import fit_subspace
+from vene_widgets.engine.running import Run, make_weights, record_states, run
 from vene_widgets.errors import RequestError
-from vene_widgets.experiment import Experiment, Slot
-from vene_widgets.fitting import fit_subspace
-from vene_widgets.interventions import INTERVENTIONS
+from vene_widgets.experiments.experiment import Experiment, Slot
 from vene_widgets.models import LanguageModel
-from vene_widgets.running import Run, make_weights, record_states, run
-from vene_widgets.sweeping import sweep
+from vene_widgets.sweeps.sweep import sweep
 
 SPAIN, ITALY, FRANCE = (f"The capital of {c} is" for c in ("Spain", "Italy", "France"))
 MODELS = ["tiny_gpt2", "tiny_llama", "capitals"]
@@ -898,7 +897,9 @@ def test_requires_grad_is_put_back_when_a_run_fails(tiny: LanguageModel):
     def fail(*_: Any) -> None:
         raise RuntimeError("half-way")
 
-    handle = tiny.model.get_submodule(tiny.sites.architecture.final).register_forward_hook(fail)
+    handle = tiny.model.get_submodule(tiny.sites.architecture.unembedding).register_forward_hook(
+        fail
+    )
     try:
         with pytest.raises(RuntimeError, match="half-way"):
             run(tiny, swapped(low_rank()), gradients=True)
@@ -1002,10 +1003,8 @@ def test_gpt2_gives_the_published_figures(gpt2_hub: LanguageModel):
     assert probability(late, " Madrid") == pytest.approx(0.155, abs=1e-3)
 
 
-def test_a_run_without_a_distribution_has_a_repr(
-    tiny: LanguageModel, monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.setitem(INTERVENTIONS, "broken", INTERVENTIONS["zero"])
+@pytest.mark.usefixtures("restored_registry")
+def test_a_run_without_a_distribution_has_a_repr(tiny: LanguageModel):
     interventions.register("broken", lambda base, source: base * float("nan"), needs_source=False)
     slot = Slot(layer=0, position=-1, intervention="broken")
     broken = run(tiny, Experiment(base=SPAIN, slots=[slot]))

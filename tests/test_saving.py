@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,20 +10,21 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from vene_widgets import saving
+from vene_widgets.engine.running import make_weights, run
 from vene_widgets.errors import RequestError
-from vene_widgets.experiment import Experiment, Slot
+from vene_widgets.experiments.experiment import Experiment, Slot
+from vene_widgets.experiments.operators import BUILT_IN
 from vene_widgets.interventions import (
-    BUILT_IN,
     INTERVENTIONS,
     Intervention,
     Options,
     PCARotatedSpace,
     register,
+    saving,
+    unregister,
 )
+from vene_widgets.interventions.saving import restore, save
 from vene_widgets.models import LanguageModel
-from vene_widgets.running import make_weights, run
-from vene_widgets.saving import restore, save
 
 SPAIN, ITALY, FRANCE = (f"The capital of {c} is" for c in ("Spain", "Italy", "France"))
 FILES = {"experiment.json", "interventions.json", "weights.safetensors"}
@@ -35,15 +35,6 @@ NEEDS_RANK = ("low_rank_rotated_space", "pca_rotated_space")
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     return tmp_path / "saved"
-
-
-@pytest.fixture
-def registered() -> Iterator[None]:
-    """Whatever a test registers is forgotten after it."""
-    before = dict(INTERVENTIONS)
-    yield
-    INTERVENTIONS.clear()
-    INTERVENTIONS.update(before)
 
 
 def experiment_of(name: str, **more: Any) -> Experiment:
@@ -187,7 +178,7 @@ def test_number_types_and_frozen_weights_are_kept(folder: Path, dtype: torch.dty
     assert not back.trainable
 
 
-@pytest.mark.usefixtures("registered")
+@pytest.mark.usefixtures("restored_registry")
 def test_a_custom_intervention_asks_to_be_registered(
     folder: Path, tiny_gpt2: LanguageModel
 ) -> None:
@@ -211,7 +202,7 @@ def test_a_custom_intervention_asks_to_be_registered(
     assert torch.equal(torch.get_rng_state(), before)
     expected = run(tiny_gpt2, experiment, weights=weights).logits
     assert torch.equal(expected, run(tiny_gpt2, read, weights=again).logits)
-    del INTERVENTIONS["scaled"]
+    unregister("scaled")
     with pytest.raises(RequestError, match=r"'scaled', which is not registered.*vw\.register"):
         restore(folder)
     register("scaled", lambda base, source: base)
@@ -219,7 +210,7 @@ def test_a_custom_intervention_asks_to_be_registered(
         restore(folder)
 
 
-@pytest.mark.usefixtures("registered")
+@pytest.mark.usefixtures("restored_registry")
 def test_a_function_comes_back_by_its_name(folder: Path, tiny_gpt2: LanguageModel) -> None:
     register("halfway", lambda base, source: (base + source) / 2)
     experiment = experiment_of("halfway")

@@ -9,10 +9,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import layer_norm
 
+from vene_widgets.engine.hooks import record, undisturbed
 from vene_widgets.errors import RequestError, choose
-from vene_widgets.hooks import record, undisturbed
+from vene_widgets.experiments.components import COMPONENTS
 from vene_widgets.models import LanguageModel
-from vene_widgets.sites import ARCHITECTURES, COMPONENTS, Site, Sites
+from vene_widgets.models.architectures import ARCHITECTURES
+from vene_widgets.models.sites import Site, Sites
 
 PROMPT = "The capital of Spain is"
 MODELS = ["tiny_gpt2", "tiny_llama"]

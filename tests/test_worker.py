@@ -7,7 +7,7 @@ from collections.abc import Generator, Iterator
 
 import pytest
 
-from vene_widgets.explorer.worker import Worker
+from vene_widgets.explorer.session.worker import Worker
 
 Steps = Generator[None, None, None]
 

@@ -14,58 +14,62 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from vene_widgets import figures, frames
-    from vene_widgets.comparing import Comparison, commute, compare
+    from vene_widgets import figures
+    from vene_widgets.codegen.script import script
+    from vene_widgets.engine.cache import Memory
+    from vene_widgets.engine.comparing import Comparison, commute, compare
+    from vene_widgets.engine.fitting import Fit, fit_subspace
+    from vene_widgets.engine.running import Run, make_weights, run
     from vene_widgets.errors import RequestError
-    from vene_widgets.experiment import Experiment, Slot
+    from vene_widgets.experiments.experiment import Experiment, Slot
     from vene_widgets.explorer import Explorer, explore, from_state
     from vene_widgets.explorer.controls import controls
-    from vene_widgets.explorer.stories import Step
-    from vene_widgets.fitting import Fit, fit_subspace
+    from vene_widgets.explorer.session.stories import Step
+    from vene_widgets.figures.paper import theme_paper
     from vene_widgets.interventions import register
-    from vene_widgets.memory import Memory
+    from vene_widgets.interventions.saving import restore, save
     from vene_widgets.models import LanguageModel, available, load, wrap
-    from vene_widgets.paper import theme_paper
-    from vene_widgets.running import Run, make_weights, run
-    from vene_widgets.saving import restore, save
-    from vene_widgets.scripts import script
-    from vene_widgets.sweeping import Sweep, sweep
+    from vene_widgets.sweeps.sweep import Sweep, sweep
+    from vene_widgets.tables import frames
 
 __version__ = "0.1.0"
 
-# Public name -> the module that defines it; a submodule is its own definition.
+# Public name -> the module that defines it.
 _HOMES = {
     "load": "models",
     "wrap": "models",
     "available": "models",
     "LanguageModel": "models",
-    "Experiment": "experiment",
-    "Slot": "experiment",
+    "Experiment": "experiments",
+    "Slot": "experiments",
     "RequestError": "errors",
-    "make_weights": "running",
-    "Memory": "memory",
+    "make_weights": "engine.running",
+    "Memory": "engine.cache",
     "register": "interventions",
-    "run": "running",
-    "Run": "running",
-    "sweep": "sweeping",
-    "Sweep": "sweeping",
-    "commute": "comparing",
-    "compare": "comparing",
-    "Comparison": "comparing",
-    "fit_subspace": "fitting",
-    "Fit": "fitting",
-    "save": "saving",
-    "restore": "saving",
-    "script": "scripts",
+    "run": "engine.running",
+    "Run": "engine.running",
+    "sweep": "sweeps.sweep",
+    "Sweep": "sweeps.sweep",
+    "commute": "engine.comparing",
+    "compare": "engine.comparing",
+    "Comparison": "engine.comparing",
+    "fit_subspace": "engine.fitting",
+    "Fit": "engine.fitting",
+    "save": "interventions.saving",
+    "restore": "interventions.saving",
+    "script": "codegen.script",
     "explore": "explorer",
     "from_state": "explorer",
     "Explorer": "explorer",
-    "Step": "explorer.stories",
+    "Step": "explorer.session.stories",
     "controls": "explorer.controls",
-    "frames": "frames",
+    "frames": "tables.frames",
     "figures": "figures",
-    "theme_paper": "paper",
+    "theme_paper": "figures.paper",
 }
+
+_MODULES = ("figures", "frames")
+"""Public names that are modules themselves."""
 
 __all__ = [
     "Comparison",
@@ -106,7 +110,7 @@ def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     module = importlib.import_module(f"{__name__}.{_HOMES[name]}")
-    value = module if name == _HOMES[name] else getattr(module, name)
+    value = module if name in _MODULES else getattr(module, name)
     globals()[name] = value  # the next use does not come here
     return value
 

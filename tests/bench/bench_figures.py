@@ -11,8 +11,8 @@ import torch
 from measuring import seconds
 from table import Row
 
-from vene_widgets import frames
-from vene_widgets.explorer.render import Order, Painter, Picture
+from vene_widgets.explorer.painter.painter import Order, Painter, Picture
+from vene_widgets.tables import frames
 
 WARM = "the explorer's own child process, order to PNG"
 NAMES = ("base", "source", "ungrouped", "grouped")

@@ -16,10 +16,10 @@ from scaling import cost_rows
 from table import Row
 
 import vene_widgets as vw
-from vene_widgets.cells import prepare, sweep_layers
-from vene_widgets.memory import Memory
+from vene_widgets.engine.cache import Memory
 from vene_widgets.models import LanguageModel
-from vene_widgets.sweep_plans import plan_sweep
+from vene_widgets.sweeps.cells import prepare, sweep_layers
+from vene_widgets.sweeps.planning import plan_sweep
 
 LOOP = "pyvene's loop, one call per cell"
 BOUND = "its bare matrix products + 2 plain passes"

@@ -6,7 +6,7 @@ import torch
 from measuring import Work
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from vene_widgets.hooks import undisturbed
+from vene_widgets.engine.hooks import undisturbed
 from vene_widgets.models import LanguageModel
 
 SEED_PAIR = "464 3139 286 8602 318", "464 3139 286 8031 318"  # differ at position 3 of 5

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from measuring import Work
 
-from vene_widgets.sweep_plans import SweepPlan, can_matter
+from vene_widgets.sweeps.planning import SweepPlan, can_matter
 
 Product = tuple[int, int, int]
 """Rows, width in, width out."""

@@ -11,9 +11,9 @@ from measuring import in_turns
 from products import token_layers
 from table import Row
 
-from vene_widgets.cells import prepare, sweep_layers
 from vene_widgets.models import LanguageModel
-from vene_widgets.sweep_plans import plan_sweep
+from vene_widgets.sweeps.cells import prepare, sweep_layers
+from vene_widgets.sweeps.planning import plan_sweep
 
 LENGTHS, ENTRIES = (8, 16, 32, 64), (0, 3, 6, 9)
 

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any
 import ipywidgets
 import pydantic
 
+from vene_widgets.engine.planning import PlannedSlot, plan
 from vene_widgets.errors import RequestError
-from vene_widgets.experiment import Experiment, Slot
-from vene_widgets.explorer.explaining import explain
-from vene_widgets.explorer.views import intervention_info
-from vene_widgets.frames import visible
-from vene_widgets.interventions import INTERVENTIONS, ignores
-from vene_widgets.planning import PlannedSlot, plan
+from vene_widgets.experiments.experiment import Experiment, Slot
+from vene_widgets.experiments.operators import OPERATORS
+from vene_widgets.explorer.wire.error_text import explain
+from vene_widgets.explorer.wire.views import intervention_info
+from vene_widgets.interventions import INTERVENTIONS
+from vene_widgets.tables.frames import visible
 
 if TYPE_CHECKING:
     from vene_widgets.explorer.widget import Explorer
@@ -303,7 +304,7 @@ def _intervention(value: str, now: Experiment, slot: Slot) -> dict[str, Any]:
         "source": slot.source or (next(iter(now.sources), None) if kind.needs_source else None),
         "prompts": (now.sources.get(slot.source or "", now.base),) if value == "mean" else (),
         "rank": rank if kind.takes_rank else None,
-        "scale": 1.0 if ignores(value, "scale") else slot.scale,
+        "scale": 1.0 if OPERATORS[value].ignores("scale") else slot.scale,
         "link": None,
         "subspace": None if is_other_basis else slot.subspace,
         "partition": None if is_other_basis else slot.partition,

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
-from vene_widgets.experiment import Experiment, Slot
-from vene_widgets.explorer import sharing
-from vene_widgets.explorer.screen import FIRST_WAIT
+from vene_widgets.experiments.experiment import Experiment, Slot
+from vene_widgets.explorer.export import share_token as sharing
+from vene_widgets.explorer.session.session import FIRST_WAIT
 from vene_widgets.explorer.widget import Explorer
 from vene_widgets.models import load
 

@@ -8,30 +8,28 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vene_widgets import frames
-from vene_widgets.cells import prepare, sweep_layers
-from vene_widgets.comparing import TOLERANCE, Comparison, compare
-from vene_widgets.experiment import Experiment
-from vene_widgets.explorer import (
-    contrasts,
-    page,
-    render,
-    still,
-    stories,
-    taking,
-    views,
-    whole,
-)
-from vene_widgets.explorer.history import Entry
-from vene_widgets.explorer.screen import FIRST_WAIT, Screen
-from vene_widgets.scripts import Face, script
+from vene_widgets.codegen.script import Face, script
+from vene_widgets.engine.comparing import TOLERANCE, Comparison, compare
+from vene_widgets.experiments.experiment import Experiment
+from vene_widgets.explorer.export import archive as taking
+from vene_widgets.explorer.export import full_vocabulary as whole
+from vene_widgets.explorer.export import page
+from vene_widgets.explorer.export import preview_png as still
+from vene_widgets.explorer.painter import painter as render
+from vene_widgets.explorer.session import comparisons as contrasts
+from vene_widgets.explorer.session import stories
+from vene_widgets.explorer.session.history import Entry
+from vene_widgets.explorer.session.session import FIRST_WAIT, Screen
+from vene_widgets.explorer.wire import views
+from vene_widgets.sweeps.cells import prepare, sweep_layers
+from vene_widgets.tables import frames
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from vene_widgets.engine.running import Run
     from vene_widgets.models import LanguageModel
-    from vene_widgets.running import Run
-    from vene_widgets.sweep_plans import SweepPlan
+    from vene_widgets.sweeps.planning import SweepPlan
 
 
 class Explorer(Screen):

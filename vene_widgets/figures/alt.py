@@ -9,7 +9,7 @@ import pandas as pd
 from vene_widgets.errors import choose
 from vene_widgets.figures.labels import kl_words, layer_words, percent, place, saying
 from vene_widgets.figures.needs import NEEDS, checked, runs_of
-from vene_widgets.metrics import METRICS, Metric
+from vene_widgets.tables.metrics import METRICS, Metric
 
 
 def alt_text(

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import plotnine as p9
 
-from vene_widgets import geoms, theme
+from vene_widgets.figures import geoms, theme
 from vene_widgets.figures.labels import escape, kl_words, label, points
 from vene_widgets.figures.layout import SMALL, TEXT, composed, size_of
 from vene_widgets.figures.needs import checked, token_labels

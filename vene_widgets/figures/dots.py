@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import plotnine as p9
 
-from vene_widgets import theme
 from vene_widgets.errors import RequestError
+from vene_widgets.figures import theme
 from vene_widgets.figures.labels import escape, label
 from vene_widgets.figures.layout import TEXT, composed, size_of
 from vene_widgets.figures.needs import checked, runs_of, token_labels

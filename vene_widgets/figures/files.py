@@ -16,8 +16,8 @@ import plotnine as p9
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from vene_widgets import theme
 from vene_widgets.errors import choose
+from vene_widgets.figures import theme
 from vene_widgets.figures.notes import marked, titled
 
 FORMATS = ("png", "svg", "pdf")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import plotnine as p9
 
-from vene_widgets import geoms, theme
+from vene_widgets.figures import geoms, theme
 from vene_widgets.figures.labels import escape, label, percent
 from vene_widgets.figures.layout import SMALL, TEXT, composed, size_of
 from vene_widgets.figures.needs import checked, runs_of, token_labels

@@ -7,8 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-from vene_widgets import theme
-from vene_widgets.metrics import Metric
+from vene_widgets.figures import theme
+from vene_widgets.tables.metrics import Metric
 
 LONGEST = 18
 """Characters of a label that are shown; longer ones end in `…`."""

@@ -8,11 +8,11 @@ from typing import Any
 import pandas as pd
 import plotnine as p9
 
-from vene_widgets import theme
 from vene_widgets.errors import choose
+from vene_widgets.figures import theme
 from vene_widgets.figures.labels import distinct, label, percent, width_of
 from vene_widgets.figures.needs import NEEDS, checked, runs_of, token_labels
-from vene_widgets.metrics import METRICS, Metric
+from vene_widgets.tables.metrics import METRICS, Metric
 
 TEXT, SMALL = 9, 8.1  # points, as in theme_vene
 _ROW = 0.235  # inches of one token's row

@@ -8,14 +8,14 @@ import numpy as np
 import pandas as pd
 import plotnine as p9
 
-from vene_widgets import geoms, theme
 from vene_widgets.errors import choose
+from vene_widgets.figures import geoms, theme
 from vene_widgets.figures.labels import escape
 from vene_widgets.figures.layout import SMALL, TEXT, MapPlan, composed, size_of
 from vene_widgets.figures.needs import checked
 from vene_widgets.figures.notes import cell_notes, links
 from vene_widgets.figures.scales import NO_MINOR, fill_limits, fill_scale, layer_breaks
-from vene_widgets.metrics import METRICS
+from vene_widgets.tables.metrics import METRICS
 
 FAINTEST = 0.05
 """In parts of the scale: what is less is too pale to be taken for more, and gets no minus sign."""

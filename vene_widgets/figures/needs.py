@@ -8,7 +8,7 @@ import pandas as pd
 
 from vene_widgets.errors import RequestError
 from vene_widgets.figures.labels import distinct
-from vene_widgets.metrics import METRICS
+from vene_widgets.tables.metrics import METRICS
 
 Kind = Literal["token_heatmap", "difference_panel", "sweep_map", "distribution_dots"]
 

@@ -12,8 +12,8 @@ from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
 
 from vene_widgets.errors import RequestError, choose
-from vene_widgets.geoms import NOTES, Note
-from vene_widgets.metrics import Metric
+from vene_widgets.figures.geoms import NOTES, Note
+from vene_widgets.tables.metrics import Metric
 
 _MARK = "vene-note-"
 

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import plotnine as p9
 
-from vene_widgets import theme
-from vene_widgets.metrics import Metric
+from vene_widgets.figures import theme
+from vene_widgets.tables.metrics import Metric
 
 NO_MINOR: dict[str, Any] = {"minor_breaks": ()}  # the theme draws none, but ticks cost their time
 

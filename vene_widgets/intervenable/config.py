@@ -7,9 +7,9 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, cast
 
 from vene_widgets.errors import RequestError, choose
-from vene_widgets.experiment import plain_ints
+from vene_widgets.experiments.components import COMPONENTS
+from vene_widgets.experiments.experiment import plain_ints
 from vene_widgets.intervenable.operators import VanillaIntervention
-from vene_widgets.sites import COMPONENTS
 
 if TYPE_CHECKING:
     from torch import Tensor

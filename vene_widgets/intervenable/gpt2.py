@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from vene_widgets.models import LanguageModel, load
-from vene_widgets.sites import module_at
+from vene_widgets.models.sites import module_at
 
 
 def create_gpt2(

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from vene_widgets.engine.hooks import Touch, undisturbed
 from vene_widgets.errors import RequestError
-from vene_widgets.hooks import Touch, undisturbed
 from vene_widgets.intervenable import saving
 from vene_widgets.intervenable.acting import Request, acts
 from vene_widgets.intervenable.config import IntervenableConfig, as_config

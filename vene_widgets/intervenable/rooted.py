@@ -7,7 +7,8 @@ from typing import Any
 from torch import nn
 
 from vene_widgets.errors import choose
-from vene_widgets.sites import ARCHITECTURES, Architecture, module_at
+from vene_widgets.models.architectures import ARCHITECTURES, Architecture
+from vene_widgets.models.sites import module_at
 
 
 class _Rooted(nn.Module):
@@ -17,7 +18,7 @@ class _Rooted(nn.Module):
         super().__init__()
         self.config: Any = model.config
         self.add_module(architecture.backbone, backbone)
-        self.add_module(architecture.final, nn.Identity())  # a place only; nothing runs it
+        self.add_module(architecture.unembedding, nn.Identity())  # a place only; nothing runs it
         self.add_module("whole", model)
 
     def forward(self, **inputs: Any) -> Any:
@@ -37,7 +38,7 @@ def rooted(model: nn.Module) -> nn.Module:
     choose(kind, ARCHITECTURES, "architecture")
     architecture = ARCHITECTURES[kind]
     names = {name for name, _ in model.named_modules()}
-    if architecture.final in names:
+    if architecture.unembedding in names:
         return model
     if architecture.blocks in names:
         return _Rooted(model, module_at(model, architecture.backbone), architecture)

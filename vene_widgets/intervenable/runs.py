@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from vene_widgets.engine.hooks import Edit, Touch, intervene, record
 from vene_widgets.errors import RequestError
-from vene_widgets.hooks import Edit, Touch, intervene, record
 from vene_widgets.intervenable.acting import Act, Request
 from vene_widgets.intervenable.inputs import Encoding, same
 from vene_widgets.intervenable.operators import Batch

@@ -10,7 +10,7 @@ from vene_widgets.intervenable import subspaces
 from vene_widgets.intervenable.config import IntervenableConfig
 from vene_widgets.intervenable.operators import Operator, build
 from vene_widgets.interventions import Options
-from vene_widgets.sites import Sites
+from vene_widgets.models.sites import Sites
 
 
 @dataclass(frozen=True, eq=False)

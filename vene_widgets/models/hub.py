@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from vene_widgets.sites import ARCHITECTURES
+from vene_widgets.models.architectures import ARCHITECTURES
 
 # How long the hub may take for its first answer before the cache alone is used, in seconds. The
 # hub's own client retries for over 20 s without a network: too long in a lecture.

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from vene_widgets.errors import RequestError
-from vene_widgets.sites import Sites, module_at
+from vene_widgets.models.resume_blocker import resume_blocker
+from vene_widgets.models.sites import Sites, module_at
 
 if TYPE_CHECKING:
     import torch
@@ -72,7 +73,16 @@ class LanguageModel:
     @property
     def head(self) -> nn.Module:
         """The output head: its input is the last hidden state, its output the logits."""
-        return module_at(self.model, self.sites.architecture.final)
+        return module_at(self.model, self.sites.architecture.unembedding)
+
+    @property
+    def resume_blocker(self) -> str | None:
+        """Reason why sweeps and cached answers run whole forward passes; None if they need not.
+
+        Most runs restart at the first changed block. That is refused where it could differ from a
+        full pass: unusual attention, user-defined hooks, replaced `forward` methods.
+        """
+        return resume_blocker(self.model)
 
     def tokens(self, prompt: str) -> list[Token]:
         """Split a prompt into the tokens that the model sees, special tokens included.

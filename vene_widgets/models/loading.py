@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from vene_widgets.errors import RequestError, choose
 from vene_widgets.models import hub, smollm2
+from vene_widgets.models.architectures import ARCHITECTURES
 from vene_widgets.models.language_model import LanguageModel
 from vene_widgets.models.placement import choose_device, choose_dtype, dtype_option, place
-from vene_widgets.sites import ARCHITECTURES
 
 if TYPE_CHECKING:
     import torch
@@ -204,7 +204,7 @@ class _Origin:
             config.get("model_type", "(none in config.json)"),
             ARCHITECTURES,
             f"model {self.name!r}: architecture",
-            "To add one, write its table in vene_widgets/sites.py and put it in ARCHITECTURES.",
+            "To add one, write its table in vene_widgets/models/architectures/.",
         )
 
     def _check_weights(self) -> None:

@@ -1,0 +1,1 @@
+"""How the built-in model `capitals` was made: not part of the wheel."""

@@ -1,0 +1,333 @@
+"""Every cell of a sweep is the single run of the same slot, whichever way the sweep took."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import threading
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from vene_widgets.engine.planning import align
+from vene_widgets.engine.running import run
+from vene_widgets.errors import RequestError
+from vene_widgets.experiments.experiment import Experiment, Slot
+from vene_widgets.models import LanguageModel
+from vene_widgets.sweeps import cells
+from vene_widgets.sweeps.cells import prepare
+from vene_widgets.sweeps.planning import plan_sweep
+from vene_widgets.sweeps.sweep import Cancelled, Sweep, sweep
+
+SPAIN, ITALY = "The capital of Spain is", "The capital of Italy is"
+LONG = "The capital of Italy is is Rome is"
+TOLERANCE = 1e-5  # of a logit: cells run in batches, which rounds differently
+
+
+@pytest.fixture(params=["tiny_gpt2", "tiny_llama", "capitals"])
+def model(request: pytest.FixtureRequest) -> LanguageModel:
+    return request.getfixturevalue(request.param)
+
+
+@pytest.fixture(params=["tiny_gpt2", "tiny_llama"])
+def tiny(request: pytest.FixtureRequest) -> LanguageModel:
+    return request.getfixturevalue(request.param)
+
+
+@pytest.fixture(params=["resumed", "batched"])
+def either_way(tiny: LanguageModel, request: pytest.FixtureRequest) -> LanguageModel:
+    """A tiny model swept by resuming or, as it carries a hook, by full forward passes."""
+    copied = LanguageModel(request.param, copy.deepcopy(tiny.model), tiny.tokenizer)
+    if request.param == "batched":
+        copied.model.register_forward_hook(lambda *_: None)
+    taken = prepare(plan_sweep(copied, SPAIN, ITALY))
+    assert (taken.trace is None) == (taken.slow is not None) == (request.param == "batched")
+    return copied
+
+
+def cell(swept: Sweep, layer: int, column: int) -> Tensor:
+    """The run that a cell stands for, done alone: logits at the last position."""
+    p = swept.plan
+    slot = Slot(
+        layer=layer,
+        component=p.component,
+        head=p.head,
+        position=p.positions[column],
+        source_position=p.source_positions[column],
+    )
+    experiment = Experiment(base=p.base_prompt, sources={"s": p.source_prompt}, slots=(slot,))
+    return run(p.model, experiment).logits[-1]
+
+
+def worst(swept: Sweep) -> float:
+    """Largest difference of a logit between any cell and its own run."""
+    p = swept.plan
+    assert swept.logits.shape == (len(p.layers), len(p.positions), p.model.sites.vocabulary)
+    assert swept.logits.isfinite().all()
+    return max(
+        (swept.logits[row, column].double() - cell(swept, layer, column)).abs().max().item()
+        for row, layer in enumerate(p.layers)
+        for column in range(len(p.positions))
+    )
+
+
+# ---- cells are runs ------------------------------------------------------------------------------
+
+
+def test_every_cell_of_every_component_is_its_own_run(either_way: LanguageModel):
+    for component in either_way.sites.components:
+        heads = either_way.sites.head_count(component)
+        swept = sweep(either_way, SPAIN, ITALY, component, head=None if heads is None else -1)
+        assert worst(swept) <= TOLERANCE, component
+        assert not torch.equal(swept.logits[1, 4], swept.base_logits), component
+
+
+def test_every_head_is_swept_for_itself(either_way: LanguageModel):
+    for component in ("head_value_output", "head_attention_value_output"):
+        heads = either_way.sites.head_count(component)
+        assert heads
+        swept = [sweep(either_way, SPAIN, ITALY, component, head=head) for head in range(heads)]
+        assert [set(one.frame["head"]) for one in swept] == [{head} for head in range(heads)]
+        assert all(worst(one) <= TOLERANCE for one in swept)
+        assert all(
+            not torch.equal(one.logits, other.logits) for one, other in itertools.pairwise(swept)
+        )
+
+
+def test_the_cells_of_the_capitals_model_are_its_runs(capitals: LanguageModel):
+    for component in ("block_input", "block_output", "attention_output"):
+        assert worst(sweep(capitals, SPAIN, ITALY, component)) <= TOLERANCE
+
+
+def test_cells_of_a_larger_model_are_its_runs(smollm2: LanguageModel):
+    swept = sweep(smollm2, SPAIN, ITALY, layers=[0, 14, 29], positions=[3, 4])
+    # Thirty layers of a real model: rounding is larger than in a tiny one, the answers are not.
+    assert worst(swept) <= 1e-3
+
+
+@pytest.mark.parametrize(("base", "source"), [(SPAIN, LONG), (LONG, SPAIN), (SPAIN, "The is")])
+@pytest.mark.parametrize("component", ["block_output", "key_output", "mlp_input"])
+def test_prompts_of_unequal_length_are_paired_by_align(
+    either_way: LanguageModel, base: str, source: str, component: str
+):
+    swept = sweep(either_way, base, source, component)
+    pairs = align(tuple(either_way.tokens(base)), tuple(either_way.tokens(source)))
+    assert swept.plan.source_positions == pairs
+    assert worst(swept) <= TOLERANCE
+
+
+def test_unusual_attention_scales_are_the_models_own(tiny_gpt2: LanguageModel):
+    from transformers import GPT2LMHeadModel
+
+    config: Any = copy.deepcopy(tiny_gpt2.model.config)
+    config.scale_attn_by_inverse_layer_idx = True
+    config.attn_implementation = "eager"
+    hf = GPT2LMHeadModel(config).eval()
+    hf.load_state_dict(tiny_gpt2.model.state_dict())
+    model = LanguageModel("scaled", hf, tiny_gpt2.tokenizer)
+    swept = sweep(model, SPAIN, ITALY)
+    assert not torch.equal(swept.base_logits, sweep(tiny_gpt2, SPAIN, ITALY).base_logits)
+    assert worst(swept) <= TOLERANCE
+
+
+def test_small_chunks_give_the_same_cells(
+    either_way: LanguageModel, monkeypatch: pytest.MonkeyPatch
+):
+    whole = sweep(either_way, SPAIN, LONG)
+    for rows in (1, 7, 13):
+        monkeypatch.setattr(cells, "CPU_ROWS", rows)
+        swept = sweep(either_way, SPAIN, LONG)
+        assert torch.allclose(swept.logits, whole.logits, rtol=0, atol=TOLERANCE)
+        assert worst(swept) <= TOLERANCE
+
+
+# ---- cells that cannot change anything -----------------------------------------------------------
+
+
+def test_cells_before_the_first_difference_are_exactly_the_base(either_way: LanguageModel):
+    swept = sweep(either_way, SPAIN, ITALY)
+    assert swept.plan.first_difference == 3
+    assert torch.equal(swept.logits[:, :3], swept.base_logits.expand(3, 3, -1))
+    for column in range(3):
+        assert torch.equal(
+            cell(swept, 1, column), run(either_way, Experiment(base=SPAIN)).logits[-1]
+        )
+
+
+def test_a_prompt_swept_with_itself_is_exactly_the_base_everywhere(either_way: LanguageModel):
+    swept = sweep(either_way, SPAIN, SPAIN)
+    assert torch.equal(swept.logits, swept.base_logits.expand(3, 5, -1))
+    assert torch.equal(swept.base_logits, swept.source_logits)
+
+
+def test_other_positions_of_the_common_beginning_do_matter(either_way: LanguageModel):
+    swept = sweep(either_way, SPAIN, SPAIN, positions=[1, 2], source_positions=[2, 1])
+    assert worst(swept) <= TOLERANCE
+    assert not torch.equal(swept.logits[0, 0], swept.base_logits)
+
+
+def test_the_last_blocks_earlier_positions_are_exactly_the_base(either_way: LanguageModel):
+    swept = sweep(either_way, SPAIN, ITALY, layers=[-1])
+    assert torch.equal(swept.logits[0, 3], swept.base_logits)
+    for component in ("block_input", "attention_input", "key_output", "value_output"):
+        seen = sweep(either_way, SPAIN, ITALY, component, layers=[-1])
+        assert not torch.equal(seen.logits[0, 3], seen.base_logits), component
+
+
+def test_the_plain_runs_stand_beside_the_cells(model: LanguageModel):
+    swept = sweep(model, SPAIN, ITALY)
+    for logits, prompt in ((swept.base_logits, SPAIN), (swept.source_logits, ITALY)):
+        expected = run(model, Experiment(base=prompt)).logits[-1]
+        assert torch.allclose(logits, expected, rtol=0, atol=TOLERANCE)
+    # The first input at the last position of a one-token difference is not the whole source run,
+    # but the last block's output at the last position is.
+    assert torch.allclose(swept.logits[-1, 4], swept.source_logits, rtol=0, atol=TOLERANCE)
+
+
+# ---- which cells ---------------------------------------------------------------------------------
+
+
+def test_layers_and_positions_choose_cells_in_their_order(tiny: LanguageModel):
+    whole = sweep(tiny, SPAIN, ITALY).logits
+    some = sweep(tiny, SPAIN, ITALY, layers=[2, -3], positions=[-1, 3])
+    assert (some.plan.layers, some.plan.positions) == ((2, 0), (4, 3))
+    assert torch.allclose(some.logits, whole[[2, 0]][:, [4, 3]], rtol=0, atol=TOLERANCE)
+
+
+@pytest.mark.parametrize(
+    ("written", "positions"),
+    [
+        (3, (3,)),
+        (" Spain", (3,)),
+        (np.arange(2, 4), (2, 3)),
+        (range(2), (0, 1)),
+        (np.int64(-1), (4,)),
+    ],
+)
+def test_positions_are_written_as_in_a_slot(tiny: LanguageModel, written: Any, positions: Any):
+    planned = plan_sweep(tiny, SPAIN, ITALY, positions=written, layers=np.int64(1))  # pyright: ignore[reportArgumentType]
+    assert planned.positions == positions and planned.layers == (1,)
+    assert {type(n) for n in (*planned.positions, *planned.layers)} == {int}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            {"component": "block_outptu"},
+            r"'block_outptu' is not known. Did you mean 'block_output'",
+        ),
+        ({"component": "attention_weight"}, r"component 'attention_weight' cannot be reached"),
+        ({"component": "head_key_output"}, r"needs a head: 0 to 2, not None"),
+        ({"head": 1}, r"head 1 does not fit component 'block_output'"),
+        ({"layers": [0, 3]}, r"layer 3 is out of range: the model has 3 layers"),
+        ({"positions": [5]}, r"sweep.position 5 is out of range: the base has 5 tokens.*' Spain'"),
+        ({"positions": [1, -4]}, r"names a position twice"),
+        ({"positions": " Rome"}, r"' Rome' does not occur in the base"),
+        ({"positions": [" Spain"]}, r"sweep.position ' Spain' is not an int"),
+        ({"positions": [True]}, r"True is a bool"),
+        ({"positions": [3], "source_positions": [7]}, r"source_position 7 .* source has 5 tokens"),
+        ({"positions": [3], "source_positions": [3, 4]}, r"1 positions and 2 source positions"),
+        ({"layers": []}, r"0 layers.*at least one layer"),
+        ({"positions": []}, r"0 positions.*at least one layer and one position"),
+        ({"intervention": "vanila"}, r"intervention 'vanila' is not known. Did you mean 'vanilla'"),
+    ],
+)
+def test_plan_errors(tiny_gpt2: LanguageModel, arguments: dict[str, Any], message: str):
+    for use in (plan_sweep, sweep):
+        with pytest.raises(RequestError, match=message):
+            use(tiny_gpt2, SPAIN, ITALY, **arguments)
+
+
+# ---- targets and frame ---------------------------------------------------------------------------
+
+
+def test_the_frame_holds_each_cells_softmax_at_the_targets(tiny: LanguageModel):
+    rome = tiny.token_id(" Rome")
+    swept = sweep(tiny, SPAIN, ITALY, "mlp_output", targets=[" Rome", 7], layers=[0, 2])
+    assert swept.targets == (rome, 7)
+    frame = swept.frame
+    assert len(frame) == 2 * 5 * 2 and set(frame.target_id) == {rome, 7}
+    for row in frame.itertuples():
+        i = {0: 0, 2: 1}[row.layer]
+        expected = swept.logits[i, row.position].double().softmax(-1)
+        assert row.probability == pytest.approx(expected[row.target_id].item(), rel=1e-6)
+        assert row.component == "mlp_output" and row.source_position == row.position
+
+
+def test_without_targets_the_likeliest_of_base_and_source_are_followed(capitals: LanguageModel):
+    swept = sweep(capitals, SPAIN, ITALY)
+    assert [capitals.token_text(i) for i in swept.targets] == [" Madrid", " Rome"]
+
+
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [
+        (" Spain Italy", r"' Spain Italy' is 2 tokens"),
+        (-1, "target -1 is out of range"),
+        (10**6, "target 1000000 is out of range: token ids go from 0 to"),
+    ],
+)
+def test_target_errors(tiny: LanguageModel, target: str | int, message: str):
+    with pytest.raises(RequestError, match=message):
+        sweep(tiny, SPAIN, ITALY, targets=[target])
+
+
+# ---- size, progress, cancelling ------------------------------------------------------------------
+
+
+def test_large_sweeps_keep_the_frame_and_say_how_to_ask_for_logits(tiny: LanguageModel):
+    whole = sweep(tiny, SPAIN, ITALY)
+    need = whole.logits.numel() * 4
+    lean = sweep(tiny, SPAIN, ITALY, keep_bytes=need - 1)
+    with pytest.raises(RequestError, match=rf"keep_bytes={need}\)"):
+        _ = lean.logits
+    assert lean.frame.equals(whole.frame)
+    again = sweep(tiny, SPAIN, ITALY, keep_bytes=need)
+    assert torch.equal(again.logits, whole.logits)
+
+
+def test_progress_counts_cells_after_every_layer(either_way: LanguageModel):
+    calls: list[tuple[int, int]] = []
+    sweep(either_way, SPAIN, ITALY, positions=[3, 4], progress=lambda *n: calls.append(n))
+    assert calls == [(2, 6), (4, 6), (6, 6)]
+
+
+def test_a_cancelled_sweep_stops_before_its_next_layer(either_way: LanguageModel):
+    before = run(either_way, Experiment(base=SPAIN)).logits
+    cancel = threading.Event()
+    calls: list[int] = []
+
+    def stop_after_two(done: int, _total: int) -> None:
+        calls.append(done)
+        if len(calls) == 2:
+            cancel.set()
+
+    with pytest.raises(Cancelled, match="before layer 2"):
+        sweep(either_way, SPAIN, ITALY, progress=stop_after_two, cancel=cancel)
+    assert calls == [5, 10]
+    with pytest.raises(Cancelled, match="before layer 0"):
+        sweep(either_way, SPAIN, ITALY, progress=stop_after_two, cancel=cancel)
+    assert calls == [5, 10]
+    assert torch.equal(run(either_way, Experiment(base=SPAIN)).logits, before)
+    assert either_way.lock.acquire(blocking=False)
+    either_way.lock.release()
+
+
+def test_a_sweep_describes_itself(tiny_gpt2: LanguageModel):
+    assert "3 layers x 5 positions" in repr(sweep(tiny_gpt2, SPAIN, ITALY))
+
+
+def test_a_lone_target_is_one_token(tiny: LanguageModel):
+    """A text is no list of letters."""
+    for lone in (" Spain", tiny.token_id(" Spain")):
+        assert sweep(tiny, SPAIN, ITALY, targets=lone).targets == (tiny.token_id(" Spain"),)
+
+
+@pytest.mark.parametrize("target", [1.5, True, None])
+def test_a_target_is_a_text_or_an_id(tiny: LanguageModel, target: Any):
+    with pytest.raises(RequestError, match=f"target {target} is neither a token's text nor its id"):
+        sweep(tiny, SPAIN, ITALY, targets=[target])

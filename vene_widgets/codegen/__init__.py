@@ -1,0 +1,1 @@
+"""The Python code that reproduces an experiment's result."""

@@ -1,0 +1,1 @@
+"""Running experiments: hooks, forward passes, the activation cache, verdicts, training."""

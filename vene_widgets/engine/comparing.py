@@ -1,0 +1,163 @@
+"""compare(): how two exact runs differ, in one verdict and one table."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+import torch
+
+from vene_widgets.engine.running import Run, make_weights, run
+from vene_widgets.errors import RequestError
+from vene_widgets.tables import frames
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from torch import Tensor
+
+    from vene_widgets.experiments.experiment import Experiment
+    from vene_widgets.models import LanguageModel
+
+VerdictName = Literal["bit-equal", "allclose", "different"]
+
+TOLERANCE = 1e-5
+"""Default absolute and relative tolerance of `allclose`, the one that pyvene's tutorial uses."""
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """How two runs compare.
+
+    Attributes:
+        left, right: the runs.
+        verdict: `bit-equal` (every logit and every block's output is the same number), `allclose`
+            (logits within the tolerance), else `different`.
+        max_abs: largest absolute difference of a logit.
+        tolerance: what `allclose` allows, absolute and relative.
+        first_divergence: first layer whose output differs; None when no layer's does.
+        scope: `all positions`, or `last position` when the prompts differ in length or a run kept
+            the logits of its last positions only.
+    """
+
+    left: Run = field(repr=False)
+    right: Run = field(repr=False)
+    verdict: VerdictName
+    max_abs: float
+    tolerance: float
+    first_divergence: int | None
+    scope: str
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """Tokens at the last position by KL contribution (`frames.difference_frame`)."""
+        return frames.difference_frame(
+            self.left.logits[-1], self.right.logits[-1], self.left.model.token_text, k=None
+        )
+
+    @property
+    def kl(self) -> float:
+        """KL(right || left) of the next-token distributions, in nats."""
+        return frames.kl_divergence(self.left.logits[-1], self.right.logits[-1])
+
+    @property
+    def words(self) -> str:
+        """The verdict as one sentence."""
+        if self.verdict == "bit-equal":
+            return f"Bit-equal: the same number in every logit ({self.scope})."
+        where = (
+            "only after the last block"
+            if self.first_divergence is None
+            else f"first at the output of layer {self.first_divergence}"
+        )
+        if self.verdict == "allclose":
+            return (
+                f"Equal within {self.tolerance:g}: largest difference of a logit "
+                f"{self.max_abs:.3g}, {where} ({self.scope})."
+            )
+        return (
+            f"Different: largest difference of a logit {self.max_abs:.3g}, {where} ({self.scope})."
+        )
+
+    def __repr__(self) -> str:
+        return f"<Comparison {self.words}>"
+
+
+def compare(left: Run, right: Run, *, tolerance: float = TOLERANCE) -> Comparison:
+    """Compare two exact runs of the same model.
+
+    Args:
+        left, right: runs from `run`. Prompts of unequal length are compared at the last position.
+        tolerance: absolute and relative tolerance of `allclose`, in logits.
+
+    Raises:
+        RequestError: runs over different vocabularies, or a tolerance that is not 0 or more.
+    """
+    if not 0 <= tolerance < float("inf"):  # refuses NaN too
+        raise RequestError(f"tolerance {tolerance} does not fit; a number of 0 or more is needed.")
+    sizes = left.logits.shape[-1], right.logits.shape[-1]
+    if sizes[0] != sizes[1] or left.states.shape[::2] != right.states.shape[::2]:
+        raise RequestError(
+            f"runs of {left.model.name} ({sizes[0]} tokens) and {right.model.name} ({sizes[1]} "
+            "tokens) cannot be compared: both must come from models of one shape and vocabulary."
+        )
+    lengths = {n for run in (left, right) for n in (len(run.logits), run.states.shape[1])}
+    same_length = len(lengths) == 1  # and the logits of every position were kept
+    part = slice(None) if same_length else slice(-1, None)
+    a, b = _numbers(left.logits[part]), _numbers(right.logits[part])
+    diverged = _first_divergence(left.states[:, part], right.states[:, part])
+    verdict: VerdictName = "different"
+    if torch.equal(a, b) and diverged is None:
+        verdict = "bit-equal"
+    elif torch.allclose(a, b, rtol=tolerance, atol=tolerance):
+        verdict = "allclose"
+    return Comparison(
+        left=left,
+        right=right,
+        verdict=verdict,
+        max_abs=(a - b).abs().max().item(),
+        tolerance=tolerance,
+        first_divergence=diverged,
+        scope="all positions" if same_length else "last position",
+    )
+
+
+def commute(model: LanguageModel, experiment: Experiment, i: int, j: int) -> Comparison:
+    """Whether two slots commute: the experiment as it is, against the two in each other's place.
+
+    Slots at different sites act in network order whatever the list says, so only slots at one site,
+    or at a head and at the whole that it is a part of, can fail to commute. The verdict says
+    whether they do, `max_abs` by how much they do not.
+
+    Args:
+        model: from `load` or `wrap`.
+        experiment: what the slots are part of.
+        i, j: their indices, skipped slots counted.
+
+    Raises:
+        RequestError: an index that no slot has.
+    """
+    slots = list(experiment.slots)
+    for index in (i, j):
+        if not 0 <= index < len(slots):
+            raise RequestError(
+                f"slot {index} is out of range: the experiment has {len(slots)} slots, from 0."
+            )
+    weights = make_weights(model, experiment)
+    moved = {f"slot {i}": f"slot {j}", f"slot {j}": f"slot {i}"}
+    swapped = {moved.get(key, key): module for key, module in weights.items()}
+    slots[i], slots[j] = slots[j], slots[i]
+    other = run(model, experiment.replace(slots=tuple(slots)), weights=swapped)
+    return compare(run(model, experiment, weights=weights), other)
+
+
+def _first_divergence(a: Tensor, b: Tensor) -> int | None:
+    """First layer where two stacks of states `(layers, positions, d_model)` are not bit-equal."""
+    for layer in range(a.shape[0]):
+        if not torch.equal(_numbers(a[layer]), _numbers(b[layer])):
+            return layer
+    return None
+
+
+def _numbers(tensor: Tensor) -> Tensor:
+    """The same numbers, exactly, where runs of any device and number type can meet."""
+    return tensor.cpu().double()

@@ -1,0 +1,1 @@
+"""What leaves the explorer: pages, archives, captions, share tokens, previews."""

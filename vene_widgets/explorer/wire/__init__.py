@@ -1,0 +1,1 @@
+"""Messages between kernel and browser, and how engine objects become messages."""

@@ -1,0 +1,541 @@
+"""What crosses the wire between the explorer's two halves: the only description of it.
+
+`python -m vene_widgets.explorer.wire.messages` prints the JSON schema from which the TypeScript types
+are generated. The browser sends a `Request`; the kernel answers it with a `Reply` and then writes
+the traits `scene`, `map`, `answer`, `contrast`, `past`, `picture` (a `Figure`) and `status`, each
+holding one of the models below. Numbers cross unrounded. `revision` counts experiments: an answer
+belongs to the scene of the same revision, and anything older is stale.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from vene_widgets.experiments.experiment import Experiment
+from vene_widgets.tables.metrics import MetricName, Scale
+
+FigureKind = Literal[
+    "result", "token_heatmap", "difference_panel", "sweep_map", "distribution_dots"
+]
+"""`result`, the first one shown, is the token heatmap beside the difference panel."""
+
+
+ReceiptReason = Literal[
+    "changed", "collected", "skipped", "unreached", "weak", "prefix", "same", "replaced", "unread"
+]
+"""What became of a slot; `explorer.words.receipt` says each in a sentence."""
+
+
+class Wire(BaseModel):
+    """Base of everything on the wire: unknown fields are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="null")
+
+
+# browser -> kernel -------------------------------------------------------------------------------
+
+
+class SetExperiment(Wire):
+    """This is the experiment now: run it."""
+
+    id: str
+    kind: Literal["experiment"] = "experiment"
+    experiment: Experiment
+
+
+class SetSweep(Wire):
+    """Sweep this component (and head), copying from this source.
+
+    `source_positions` pairs by hand: one source position per base token. None is the suggested
+    pairing (`experiment.align`); new prompts go back to it.
+    """
+
+    id: str
+    kind: Literal["sweep"] = "sweep"
+    component: str
+    head: int | None = None
+    source: str | None = None
+    source_positions: list[int] | None = None
+
+
+class SetFigure(Wire):
+    """Draw this figure of the current state, and go on drawing this kind."""
+
+    id: str
+    kind: Literal["figure"] = "figure"
+    figure: FigureKind
+
+
+class TakeFigure(Wire):
+    """Make a file of the current state's figure. Nothing changes; the reply comes when it is made.
+
+    Its `file` is the file's name, and its bytes are the message's one binary buffer. `zip` holds
+    the figure in every format, its data, its code and its caption. `dpi` is of a PNG.
+    """
+
+    id: str
+    kind: Literal["take"] = "take"
+    figure: FigureKind
+    format: Literal["png", "svg", "pdf", "zip"]
+    dpi: Annotated[int, Field(ge=50, le=600)] = 300
+
+
+class SplitPrompt(Wire):
+    """Split a text into tokens while it is typed; the reply carries them. Nothing else changes."""
+
+    id: str
+    kind: Literal["tokens"] = "tokens"
+    text: str
+
+
+class Side(Wire):
+    """One side of a comparison. Without `share_sources` each slot outside a group runs its own."""
+
+    title: Annotated[str, Field(min_length=1, max_length=200)]
+    experiment: Experiment
+    share_sources: bool = True
+
+
+class Compare(Wire):
+    """Run both sides in full and say how they differ: the trait `contrast` carries the answer."""
+
+    id: str
+    kind: Literal["compare"] = "compare"
+    left: Side
+    right: Side
+
+
+class NameEntry(Wire):
+    """Give an entry of the history a name, or take it away; one with a name is never dropped."""
+
+    id: str
+    kind: Literal["name"] = "name"
+    number: int
+    name: Annotated[str | None, Field(max_length=80)] = None
+
+
+class SetStep(Wire):
+    """Go to this step of the story, from 0: its experiment is the experiment now."""
+
+    id: str
+    kind: Literal["step"] = "step"
+    step: int
+
+
+class FollowToken(Wire):
+    """Have the map carry one more token: its exact text, or its id."""
+
+    id: str
+    kind: Literal["follow"] = "follow"
+    token: str | int
+
+
+class Share(Wire):
+    """Write a token of what is on the screen; the reply carries it as `text`."""
+
+    id: str
+    kind: Literal["share"] = "share"
+
+
+class Cancel(Wire):
+    """Stop the sweep or run that is under way; the last good state stays."""
+
+    id: str
+    kind: Literal["cancel"] = "cancel"
+
+
+Request = Annotated[
+    SetExperiment
+    | SetSweep
+    | SetFigure
+    | TakeFigure
+    | SplitPrompt
+    | FollowToken
+    | Compare
+    | NameEntry
+    | SetStep
+    | Share
+    | Cancel,
+    Field(discriminator="kind"),
+]
+
+
+class TokenInfo(Wire):
+    """One token of a prompt. `label` is the text made visible (␣ for a space, ↵ for a newline)."""
+
+    index: int
+    id: int
+    text: str
+    label: str
+
+
+class Reply(Wire):
+    """Answer to one request: accepted, or refused with the reason that the screen shows.
+
+    `tokens` answers a `SplitPrompt` that was accepted, `text` a `Share`, `file` a `TakeFigure`.
+    """
+
+    id: str
+    ok: bool
+    error: str | None = None
+    tokens: list[TokenInfo] | None = None
+    text: str | None = None
+    file: str | None = None
+
+
+# kernel -> browser -------------------------------------------------------------------------------
+
+
+class InterventionInfo(Wire):
+    """One operator that a slot may name: what its menu and its row's controls need.
+
+    `rotated`: its coordinates are those of its own basis. `needs_rank`: it is refused without one;
+    `takes_rank`: it heeds one. `has_weights`: a link between slots shares something.
+    """
+
+    name: str
+    formula: str
+    about: str
+    needs_source: bool
+    rotated: bool
+    needs_rank: bool
+    takes_rank: bool
+    has_weights: bool
+
+
+class MetricInfo(Wire):
+    """One metric of the map, as `vene_widgets.tables.metrics` describes it; None is an open end."""
+
+    name: MetricName
+    title: str
+    unit: str
+    formula: str
+    about: str
+    scale: Scale
+    low: float | None
+    high: float | None
+    of_target: bool
+    of_pair: bool
+
+
+class ModelInfo(Wire):
+    """What the screen says about the model, and the choices it offers."""
+
+    name: str
+    layers: int
+    heads: dict[str, int]  # per-head component -> its number of heads
+    components: list[str]
+    interventions: list[InterventionInfo]
+    metrics: list[MetricInfo]
+    device: str
+    dtype: str
+
+
+class SlotInfo(Wire):
+    """A slot with its positions as ints, beside `Experiment.slots` at the same index.
+
+    `source` is None for interventions that read none. `target` is the source on whose run the slot
+    acts (serial mode), None for the base. `coordinates` is how many a subspace may choose from, and
+    `dims` which of them may change, None for all.
+    """
+
+    index: int
+    layer: int
+    component: str
+    head: int | None
+    source: str | None
+    base_positions: list[int]
+    source_positions: list[int]
+    target: str | None
+    intervention: str
+    strength: float
+    subspace: list[int] | str | None
+    dims: list[int] | None
+    coordinates: int
+    partition: dict[str, list[int]] | None
+    rank: int | None
+    link: str | None
+    group: str | None
+    skip: bool
+
+
+class Scene(Wire):
+    """The experiment on the screen. Written whenever it changes, before its answer is known.
+
+    `request` is the id of the browser's request that led to it, or None when Python set it.
+    """
+
+    revision: int
+    request: str | None
+    model: ModelInfo
+    base: list[TokenInfo]
+    sources: dict[str, list[TokenInfo]]
+    experiment: Experiment
+    slots: list[SlotInfo]
+
+
+class Candidate(Wire):
+    """One next token in one distribution. `probability` in 0..1, `rank` from 1."""
+
+    token_id: int
+    label: str
+    probability: float
+    logit: float
+    rank: int
+
+
+class Cell(Wire):
+    """The preview of one tile: the answer if this single slot were the experiment.
+
+    `top` are the most likely next tokens; `probabilities` and `ranks` (from 1) are those of
+    `Map.targets`, in their order; `kl` is KL(cell || base) in nats. `idle` tells why the map's copy
+    cannot change the answer there: `same` states in both prompts, or `causal`, no way from there to
+    the last position. `sentence` says it in words.
+    """
+
+    layer: int
+    position: int
+    source_position: int
+    top: list[Candidate]
+    probabilities: list[float]
+    ranks: list[int]
+    kl: float
+    idle: Literal["same", "causal"] | None
+    sentence: str
+
+
+class Target(Wire):
+    """A token that the map can show, with its probability in base and source.
+
+    `request` is the id of the `FollowToken` that asked for it, None where nobody did.
+    """
+
+    token_id: int
+    label: str
+    base: float
+    source: float
+    request: str | None
+
+
+class Map(Wire):
+    """The sweep: cells arrive layer by layer, `done` of `total`. Numbers are previews (batched).
+
+    `slow` says why this model's cells take full forward passes, None where they do not.
+    """
+
+    revision: int
+    source: str | None
+    component: str
+    head: int | None
+    layers: list[int]
+    positions: list[int]
+    source_positions: list[int]
+    first_difference: int  # base and source agree before this position: nothing can change there
+    targets: list[Target]
+    cells: list[Cell]
+    done: int
+    total: int
+    slow: str | None
+
+
+class RunInfo(Wire):
+    """One column of the tokens panel. `role` is base, source, intervened, ungrouped or grouped."""
+
+    role: Literal["base", "source", "intervened", "ungrouped", "grouped"]
+    name: str
+    top: list[Candidate]
+    source_runs: int  # forward passes over source prompts that this run needed
+
+
+class TokenRow(Wire):
+    """One token in every run: the union of the runs' top tokens, aligned with `Answer.runs`."""
+
+    token_id: int
+    label: str
+    probabilities: list[float]
+
+
+class Difference(Wire):
+    """One token's change from base to the (grouped or only) intervened run.
+
+    `kl` is its contribution p_after * log(p_after / p_before) in nats; rows come ordered by it.
+    """
+
+    token_id: int
+    label: str
+    before: float
+    after: float
+    kl: float
+    rank_before: int
+    rank_after: int
+
+
+class Verdict(Wire):
+    """How two exact runs compare. `first_divergence` is a layer, or None when they never part."""
+
+    left: str
+    right: str
+    verdict: Literal["bit-equal", "allclose", "different"]
+    max_abs: float  # largest difference of a logit
+    tolerance: float
+    first_divergence: int | None
+    scope: str  # which positions were compared
+    words: str
+
+
+class ReceiptInfo(Wire):
+    """What one slot did: `size` is the norm of the change at its site.
+
+    `idle`: it was meant to change something and did not, which the screen warns of. `reason` is
+    what became of it, `words` the same as one sentence (`explorer.receipts`). `shape` is that of
+    the tensor at the site, `others_equal` whether all the rest of it is bit-equal to before.
+    """
+
+    index: int
+    fired: bool
+    skipped: bool
+    idle: bool
+    reason: ReceiptReason
+    rows: int
+    size: float
+    shape: list[int] | None
+    others_equal: bool
+    words: str
+
+
+class Script(Wire):
+    """Code that gives the result again, in the names of one library.
+
+    `text` is None where those names have no word for something; `why` then says for what.
+    """
+
+    face: Literal["vene_widgets", "intervenable", "pyvene"]
+    text: str | None
+    why: str | None
+
+
+class Answer(Wire):
+    """The exact result of one experiment: full runs at batch 1."""
+
+    revision: int
+    label: Literal["exact"]
+    milliseconds: float
+    runs: list[RunInfo]
+    tokens: list[TokenRow]
+    differences: list[Difference]
+    verdicts: list[Verdict]
+    receipts: list[ReceiptInfo]
+    sentence: str
+    scripts: list[Script]
+
+
+class Contrast(Wire):
+    """How two sides compare: exact runs in full. `request` is the id of the `Compare` it answers.
+
+    `tokens` hold the left and the right probability, `differences` go from left to right, `kl` is
+    KL(right || left) in nats. With an `error` there is nothing else.
+    """
+
+    request: str
+    left: str
+    right: str
+    milliseconds: float
+    kl: float
+    tokens: list[TokenRow]
+    differences: list[Difference]
+    verdict: Verdict | None
+    error: str | None
+
+
+class PastEntry(Wire):
+    """One experiment that was answered: integers only, so that equal ones are equal as JSON.
+
+    `number` stays its own as others go. `tokens` is the length of its base prompt; `label` and
+    `probability` are of the most likely next token; `revision` is the answer's.
+    """
+
+    number: int
+    name: str | None
+    experiment: Experiment
+    sentence: str
+    tokens: int
+    revision: int
+    token_id: int
+    label: str
+    probability: float
+
+
+class Past(Wire):
+    """The history, oldest first, each experiment once; `current` is the newest answer's number."""
+
+    entries: list[PastEntry]
+    current: int | None
+
+
+class Figure(Wire):
+    """A plotnine figure of one revision; `png` is the picture, bytes on the wire."""
+
+    revision: int
+    kind: FigureKind
+    alt: str
+    width: int
+    height: int
+    png: Any  # bytes; a DataView in the browser
+
+
+class Status(Wire):
+    """What the kernel is doing. `error` stays until the next request that is accepted."""
+
+    busy: str | None
+    progress: float | None
+    error: str | None
+
+
+class StoryStep(Wire):
+    """One step of a story, its answer computed beforehand.
+
+    `base`, `sources`, `experiment` and `slots` are a scene's. `answer` is the right choice's index;
+    `map` the index of the prompts' map in `Story.maps`, None without sources.
+    """
+
+    title: str
+    text: str
+    question: str | None
+    choices: list[str]
+    answer: int | None
+    base: list[TokenInfo]
+    sources: dict[str, list[TokenInfo]]
+    experiment: Experiment
+    slots: list[SlotInfo]
+    result: Answer
+    map: int | None
+
+
+class Story(Wire):
+    """Steps to walk through; the browser shows their results without asking the kernel."""
+
+    steps: list[StoryStep]
+    maps: list[Map]
+
+
+class Protocol(Wire):
+    """Everything at once, so that one schema names it all."""
+
+    request: Request
+    reply: Reply
+    scene: Scene
+    map: Map
+    answer: Answer
+    contrast: Contrast
+    past: Past
+    figure: Figure
+    status: Status
+    story: Story
+
+
+if __name__ == "__main__":
+    import json
+
+    print(json.dumps(Protocol.model_json_schema(mode="serialization"), indent=1))

@@ -1,0 +1,96 @@
+"""GPT-2 (Radford et al. 2019): learned positions, one fused projection for q, k and v."""
+
+from __future__ import annotations
+
+from vene_widgets.models.architectures.architecture import (
+    AFTER_BOTH_NORMS,
+    BEFORE_BOTH_NORMS,
+    BETWEEN_NORMS,
+    Architecture,
+    Component,
+    MLPModules,
+    with_heads,
+)
+
+GPT2 = Architecture(
+    name="gpt2",
+    blocks="transformer.h",
+    backbone="transformer",
+    unembedding="lm_head",
+    attention_norm="ln_1",
+    mlp_norm="ln_2",
+    final_norm="transformer.ln_f",
+    attention="attn",
+    mlp="mlp",
+    mlp_modules=MLPModules(up="c_fc", activation="act", down="c_proj"),
+    rotary="",
+    components=with_heads(
+        {
+            "block_input": Component(
+                "",
+                "input",
+                norm=BEFORE_BOTH_NORMS,
+                before_attention=True,
+                reaches_later_positions=True,
+                writes_residual=True,
+                needed_to_resume=True,
+            ),
+            "block_output": Component("", "output", norm=AFTER_BOTH_NORMS, writes_residual=True),
+            "attention_input": Component(
+                "attn",
+                "input",
+                norm="after ln_1",
+                before_attention=True,
+                reaches_later_positions=True,
+            ),
+            "query_output": Component(
+                "attn.c_attn",
+                "output",
+                "d_heads",
+                part=(0, 3),
+                norm="after ln_1",
+                before_attention=True,
+            ),
+            "key_output": Component(
+                "attn.c_attn",
+                "output",
+                "d_heads",
+                part=(1, 3),
+                norm="after ln_1",
+                before_attention=True,
+                reaches_later_positions=True,
+                needed_to_resume=True,
+            ),
+            "value_output": Component(
+                "attn.c_attn",
+                "output",
+                "d_heads",
+                part=(2, 3),
+                norm="after ln_1",
+                before_attention=True,
+                reaches_later_positions=True,
+                needed_to_resume=True,
+            ),
+            "attention_value_output": Component(
+                "attn.c_proj", "input", "d_heads", norm=BETWEEN_NORMS
+            ),
+            "attention_output": Component(
+                "attn", "output", norm=BETWEEN_NORMS, writes_residual=True, needed_to_resume=True
+            ),
+            "mlp_input": Component("mlp", "input", norm="after ln_2"),
+            "mlp_activation": Component("mlp.act", "output", "d_mlp", norm="after ln_2"),
+            "mlp_output": Component(
+                "mlp", "output", norm="after ln_2", writes_residual=True, needed_to_resume=True
+            ),
+        },
+        key_values="heads",
+    ),
+    config={
+        "layers": ("n_layer",),
+        "heads": ("n_head",),
+        "key_value_heads": ("n_head",),
+        "d_model": ("n_embd",),
+        "d_mlp": ("n_inner",),
+        "positions": ("n_positions",),
+    },
+)

@@ -1,0 +1,207 @@
+"""Sites: where a component of one layer is found in one model, and the model's sizes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from vene_widgets.errors import RequestError, choose
+from vene_widgets.experiments.components import COMPONENTS
+from vene_widgets.models.architectures import ARCHITECTURES, Side
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from torch import nn
+
+
+@dataclass(frozen=True)
+class Site:
+    """One tensor in one block, ready to be hooked.
+
+    Attributes:
+        layer: index of the block, from 0.
+        component: its name, one of `COMPONENTS`.
+        head: index of the head for per-head components, else None.
+        path: module path from the model's root.
+        side: the module's input or output.
+        start, stop: half-open range of the hooked tensor's last dimension that the site covers.
+        order: place in network order within the block, for sorting sites as they are computed.
+    """
+
+    layer: int
+    component: str
+    head: int | None
+    path: str
+    side: Side
+    start: int
+    stop: int
+    order: int
+
+    @property
+    def width(self) -> int:
+        """Length of the vector that the site carries at each position."""
+        return self.stop - self.start
+
+    @property
+    def place(self) -> tuple[str, Side]:
+        """What a hook is registered on: sites with equal places share one hook."""
+        return self.path, self.side
+
+    def __str__(self) -> str:
+        head = "" if self.head is None else f", head {self.head}"
+        return f"{self.component} of layer {self.layer}{head}"
+
+
+class Sites:
+    """The sites of one model: sizes, lookup and a table that a person can read.
+
+    Args:
+        model: a Hugging Face causal language model of a known family.
+
+    Raises:
+        RequestError: when the model's family is not in `ARCHITECTURES`.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        config: Any = getattr(model, "config", None)
+        kind = getattr(config, "model_type", type(model).__name__)
+        choose(
+            kind,
+            ARCHITECTURES,
+            "architecture",
+            "To add one, write its table in vene_widgets/models/architectures/.",
+        )
+        self.architecture = ARCHITECTURES[kind]
+        if not _has_path(model, self.architecture.blocks) or not _has_path(
+            model, self.architecture.unembedding
+        ):
+            raise RequestError(
+                f"model {type(model).__name__} has no {self.architecture.blocks!r} or no "
+                f"{self.architecture.unembedding!r}. A model with a language-model head is needed, "
+                "for instance GPT2LMHeadModel or LlamaForCausalLM."
+            )
+        size = {name: _first(config, paths) for name, paths in self.architecture.config.items()}
+        self.layers: int = size["layers"]
+        self.heads: int = size["heads"]
+        self.key_value_heads: int = size["key_value_heads"]
+        self.d_model: int = size["d_model"]
+        self.d_mlp: int = size["d_mlp"] or 4 * self.d_model
+        self.d_head: int = getattr(config, "head_dim", None) or self.d_model // self.heads
+        self.positions: int = size["positions"]
+        self.vocabulary: int = config.vocab_size
+
+    @property
+    def components(self) -> tuple[str, ...]:
+        """Component names of this family, in the order of `COMPONENTS`."""
+        return tuple(name for name in COMPONENTS if name in self.architecture.components)
+
+    def width(self, component: str) -> int:
+        """Length of the whole vector of a component at one position, all heads together."""
+        widths = {
+            "d_model": self.d_model,
+            "d_mlp": self.d_mlp,
+            "d_heads": self.heads * self.d_head,
+            "d_key_values": self.key_value_heads * self.d_head,
+        }
+        return widths[self.architecture.components[component].width]
+
+    def head_count(self, component: str) -> int | None:
+        """How many heads a per-head component has; None for a whole vector per position."""
+        heads = self.architecture.components[component].heads
+        return None if not heads else int(getattr(self, heads))
+
+    def site(self, layer: int, component: str, head: int | None = None) -> Site:
+        """Look a site up.
+
+        Raises:
+            RequestError: unknown component, layer or head out of range, or a head given where
+                the component has none (or missing where it has).
+        """
+        if component == "attention_weight":
+            raise RequestError(
+                "component 'attention_weight' cannot be reached: transformers computes attention "
+                "in one function, with 'eager' as with 'sdpa', so no module holds its weights and "
+                "a hook would never fire. 'attention_value_output' is what they produce; "
+                "'query_output' and 'key_output' are what they are made of."
+            )
+        choose(component, self.components, f"component (on {self.architecture.name})")
+        if not -self.layers <= layer < self.layers:
+            raise RequestError(
+                f"layer {layer} is out of range: the model has {self.layers} layers, "
+                f"0 to {self.layers - 1} (or -{self.layers} to -1 from the end)."
+            )
+        spec = self.architecture.components[component]
+        count, width = self.head_count(component), self.width(component)
+        start = 0 if spec.part is None else spec.part[0] * width
+        stop = start + width
+        if count is None and head is not None:
+            raise RequestError(
+                f"head {head} does not fit component {component!r}, which has one vector per "
+                f"position. Per-head components: "
+                f"{', '.join(c for c in self.components if c.startswith('head_'))}."
+            )
+        if count is not None:
+            if head is None or not -count <= head < count:
+                raise RequestError(
+                    f"component {component!r} needs a head: 0 to {count - 1}, not {head!r}."
+                )
+            head %= count
+            each = width // count
+            start, stop = start + head * each, start + (head + 1) * each
+        layer %= self.layers
+        block = f"{self.architecture.blocks}.{layer}"
+        path = f"{block}.{spec.module}" if spec.module else block
+        # A head's tensor is computed with the whole one that it is a part of.
+        order = list(self.architecture.components).index(component.removeprefix("head_"))
+        if component == "block_output":
+            order = len(self.architecture.components)
+        return Site(layer, component, head, path, spec.side, start, stop, order)
+
+    def table(self) -> pd.DataFrame:
+        """One row per component: where it sits, its shape at one layer, and its module path."""
+        import pandas as pd
+
+        rows = []
+        for name in self.components:
+            spec, count = self.architecture.components[name], self.head_count(name)
+            width = self.width(name)
+            unit = "pos" if count is None else "h.pos"
+            shape = (
+                f"(positions, {width})"
+                if count is None
+                else (f"({count} heads, positions, {width // count})")
+            )
+            path = f"{self.architecture.blocks}.{{layer}}" + (
+                f".{spec.module}" if spec.module else ""
+            )
+            rows.append((name, unit, shape, spec.norm, path, spec.side))
+        return pd.DataFrame(rows, columns=["component", "unit", "shape", "place", "module", "side"])
+
+    def __repr__(self) -> str:
+        head = f"{self.architecture.name}: {self.layers} layers, d_model {self.d_model}"
+        return f"{head}\n{self.table().to_string(index=False)}"
+
+    def _repr_html_(self) -> str:
+        return self.table().to_html(index=False)
+
+
+def module_at(model: nn.Module, path: str) -> nn.Module:
+    """The submodule at a dotted path."""
+    return model.get_submodule(path)
+
+
+def _has_path(model: nn.Module, path: str) -> bool:
+    try:
+        model.get_submodule(path)
+    except AttributeError:
+        return False
+    return True
+
+
+def _first(config: Any, names: tuple[str, ...]) -> Any:
+    """The first of the named config attributes that is set."""
+    for name in names:
+        value = getattr(config, name, None)
+        if value is not None:
+            return value
+    return None

@@ -1,0 +1,1 @@
+"""Sweeps: one slot moved over layers and positions, previewed in batches."""

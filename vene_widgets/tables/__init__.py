@@ -1,0 +1,1 @@
+"""Tensors to tidy DataFrames: columns, metrics, statistics."""
