@@ -13,6 +13,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from explorer_testing import SilentPainter
     from torch import nn
 
     from vene_widgets.models.language_model import LanguageModel
@@ -121,6 +122,21 @@ def gpt2_hub() -> LanguageModel:
     ):
         pytest.skip("GPT-2 is not in the hub's cache on this machine: load it once while online")
     return vene_widgets.load("gpt2", device="cpu")
+
+
+@pytest.fixture
+def silent_painter(monkeypatch: pytest.MonkeyPatch) -> SilentPainter:
+    """Explorers without a figure process and without the built bundle."""
+    from explorer_testing import SilentPainter
+
+    from vene_widgets.explorer.painter import shared
+    from vene_widgets.explorer.session import session
+
+    painter = SilentPainter()
+    monkeypatch.setattr(shared, "acquire", lambda client: painter)
+    monkeypatch.setattr(shared, "release", lambda client: None)
+    monkeypatch.setattr(session, "built", lambda name: f"/* {name} */")
+    return painter
 
 
 @pytest.fixture

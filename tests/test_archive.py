@@ -1,4 +1,4 @@
-"""What is taken away: numbers unrounded, and a caption whose claims are the run's."""
+"""Exports: unrounded numbers, and a caption whose claims are the run's."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 
 import vene_widgets as vw
-from vene_widgets.explorer.export import archive as taking
+from vene_widgets.explorer.export import archive
 from vene_widgets.tables.metrics import METRICS
 
 BASE, SOURCE = "The capital of Spain is", "The capital of Italy is"
@@ -36,8 +36,8 @@ def read(data: bytes, dtype: Any = None) -> pd.DataFrame:
 
 
 @pytest.fixture(scope="module")
-def parcel(explorer: vw.Explorer, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    path = explorer.save_figure(tmp_path_factory.mktemp("parcel") / "all.zip")
+def zipped(explorer: vw.Explorer, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    path = explorer.save_figure(tmp_path_factory.mktemp("zipped") / "all.zip")
     with zipfile.ZipFile(path) as packed:
         assert packed.testzip() is None
         return {name.split("/", 1)[1]: packed.read(name) for name in packed.namelist()}
@@ -54,7 +54,7 @@ def test_the_suffix_says_what_is_written(
 
 
 @pytest.mark.parametrize(
-    ("ask", "says"),
+    ("request_", "message"),
     [
         ({"path": "a.jpeg"}, r"format '.jpeg'.*'.png', '.svg', '.pdf', '.zip'"),
         ({"path": "noname"}, r"format ''.*'.zip'"),
@@ -64,10 +64,10 @@ def test_the_suffix_says_what_is_written(
     ],
 )
 def test_refusals_name_what_is_valid_and_write_nothing(
-    explorer: vw.Explorer, tmp_path: Path, ask: dict[str, Any], says: str
+    explorer: vw.Explorer, tmp_path: Path, request_: dict[str, Any], message: str
 ) -> None:
-    with pytest.raises(vw.RequestError, match=says):
-        explorer.save_figure(tmp_path / ask.pop("path"), **ask)
+    with pytest.raises(vw.RequestError, match=message):
+        explorer.save_figure(tmp_path / request_.pop("path"), **request_)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -98,19 +98,19 @@ def test_csv_gives_every_number_back(explorer: vw.Explorer, tmp_path: Path) -> N
 def test_csv_holds_any_token() -> None:
     odd = ["NA", " ", "\n", '"', ",", "null", "=1+1", "\u202e", "a\r\nb", "🎉"]
     frame = pd.DataFrame({"token_id": range(len(odd)), "token": odd})
-    assert read(taking.csv(frame))["token"].tolist() == odd
+    assert read(archive.csv(frame))["token"].tolist() == odd
 
 
-def test_everything_is_in_the_zip(explorer: vw.Explorer, parcel: dict[str, bytes]) -> None:
+def test_everything_is_in_the_zip(explorer: vw.Explorer, zipped: dict[str, bytes]) -> None:
     for name in explorer.tables():
-        assert len(read(parcel[f"data/{name}.csv"])) == len(explorer.tables()[name])
-        if taking.find_spec("pyarrow"):
-            stored = pd.read_parquet(io.BytesIO(parcel[f"data/{name}.parquet"]))
+        assert len(read(zipped[f"data/{name}.csv"])) == len(explorer.tables()[name])
+        if archive.find_spec("pyarrow"):
+            stored = pd.read_parquet(io.BytesIO(zipped[f"data/{name}.parquet"]))
             assert list(stored) == list(explorer.tables()[name])
-    assert parcel["figure.png"].startswith(b"\x89PNG")
-    assert parcel["figure.pdf"].startswith(b"%PDF") and b"<svg" in parcel["figure.svg"]
-    assert parcel["code.py"].decode() == explorer.code()
-    assert vw.Experiment(**json.loads(parcel["experiment.json"])) == explorer.experiment
+    assert zipped["figure.png"].startswith(b"\x89PNG")
+    assert zipped["figure.pdf"].startswith(b"%PDF") and b"<svg" in zipped["figure.svg"]
+    assert zipped["code.py"].decode() == explorer.code()
+    assert vw.Experiment(**json.loads(zipped["experiment.json"])) == explorer.experiment
 
 
 def test_equal_states_give_equal_zips(explorer: vw.Explorer, tmp_path: Path) -> None:
@@ -121,15 +121,15 @@ def test_equal_states_give_equal_zips(explorer: vw.Explorer, tmp_path: Path) -> 
     assert one == other
 
 
-def test_the_caption_says_how_the_figure_came_about(
-    explorer: vw.Explorer, parcel: dict[str, bytes]
+def test_the_caption_says_how_the_figure_was_made(
+    explorer: vw.Explorer, zipped: dict[str, bytes]
 ) -> None:
     import plotnine
     import torch
     import transformers
 
-    said = parcel["caption.txt"].decode()
-    assert said.count("\n") == 1 and parcel["caption.tex"].decode().count("\n") == 1
+    caption = zipped["caption.txt"].decode()
+    assert caption.count("\n") == 1 and zipped["caption.tex"].decode().count("\n") == 1
     frame = explorer.tables()["difference"]
     for part in (
         "Model: capitals (float32, cpu).",
@@ -143,8 +143,8 @@ def test_the_caption_says_how_the_figure_came_about(
         f"vene_widgets {vw.__version__}, torch {torch.__version__}",
         f"transformers {transformers.__version__}, plotnine {plotnine.__version__}",
     ):
-        assert part in said
-    assert "preview" not in said
+        assert part in caption
+    assert "preview" not in caption
 
 
 def test_a_map_is_a_preview_and_its_code_sweeps(explorer: vw.Explorer, tmp_path: Path) -> None:
@@ -152,10 +152,10 @@ def test_a_map_is_a_preview_and_its_code_sweeps(explorer: vw.Explorer, tmp_path:
     with zipfile.ZipFile(path) as packed:
         held = {name.split("/", 1)[1]: packed.read(name).decode("latin1") for name in
                 packed.namelist()}  # fmt: skip
-        said = packed.read(f"{packed.namelist()[0].split('/')[0]}/caption.txt").decode()
+        caption = packed.read(f"{packed.namelist()[0].split('/')[0]}/caption.txt").decode()
     metric = METRICS["log_ratio"]
-    assert f"{metric.title} = {metric.formula}, in nats; t is ␣Madrid or ␣Rome." in said
-    assert "batched preview" in said and "exact" not in said
+    assert f"{metric.title} = {metric.formula}, in nats; t is ␣Madrid or ␣Rome." in caption
+    assert "batched preview" in caption and "exact" not in caption
     names: dict[str, Any] = {}
     exec(held["code.py"].replace("print(", "str("), names)  # noqa: S102
     columns = ["layer", "position", "target_id", "log_ratio"]
@@ -167,8 +167,8 @@ def test_a_map_is_a_preview_and_its_code_sweeps(explorer: vw.Explorer, tmp_path:
 
 
 def test_latex_has_no_command_of_a_prompt() -> None:
-    said = taking.latex("100 % of $x_1$ & {a}\\b #~^ ␣Rome\n<|end|>")
-    assert said == (
+    caption = archive.latex("100 % of $x_1$ & {a}\\b #~^ ␣Rome\n<|end|>")
+    assert caption == (
         r"100 \% of \$x\_1\$ \& \{a\}\textbackslash{}b \#\textasciitilde{}\textasciicircum{} "
         r"\textvisiblespace{}Rome \textless{}\textbar{}end\textbar{}\textgreater{}"
     )
@@ -190,7 +190,7 @@ def test_without_a_source_there_is_no_map(capitals: vw.LanguageModel, tmp_path: 
 
 
 class Wire:
-    """What the browser would get, by request."""
+    """The messages that the browser would receive, by request."""
 
     def __init__(self, explorer: vw.Explorer, monkeypatch: pytest.MonkeyPatch) -> None:
         self.replies: dict[str, tuple[dict[str, Any], list[bytes] | None]] = {}
@@ -204,7 +204,7 @@ class Wire:
             self._came.notify_all()
 
     def ask(self, name: str, **fields: Any) -> tuple[dict[str, Any], list[bytes] | None]:
-        self._explorer._receive(None, {"id": name, "kind": "take", **fields}, [])
+        self._explorer.receive({"id": name, "kind": "take", **fields})
         with self._came:
             assert self._came.wait_for(lambda: name in self.replies, 60)
         return self.replies[name]
@@ -233,7 +233,7 @@ def test_a_file_that_cannot_be_made_is_refused_with_its_reason(
         assert not content["ok"] and content["error"] and buffers is None
 
 
-def test_the_answer_under_way_is_waited_for(
+def test_a_file_waits_for_the_running_answer(
     explorer: vw.Explorer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wire = Wire(explorer, monkeypatch)

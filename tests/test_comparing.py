@@ -13,7 +13,8 @@ from torch import Tensor
 from vene_widgets.engine.comparing import commute, compare
 from vene_widgets.engine.running import Run, run
 from vene_widgets.errors import RequestError
-from vene_widgets.experiments.experiment import Experiment, Slot
+from vene_widgets.experiments.experiment import Experiment
+from vene_widgets.experiments.slot import Slot
 from vene_widgets.models import LanguageModel
 
 SPAIN, ITALY = "The capital of Spain is", "The capital of Italy is"
@@ -90,7 +91,7 @@ def test_equal_logits_with_other_states_are_not_bit_equal(plain: Run):
 
 @pytest.mark.parametrize("tolerance", [-1e-9, -math.inf, math.inf, math.nan])
 def test_tolerances_that_mean_nothing_are_refused(plain: Run, tolerance: float):
-    with pytest.raises(RequestError, match=f"tolerance {tolerance} .*0 or more"):
+    with pytest.raises(RequestError, match=f"tolerance must be .*0 or more, got {tolerance}"):
         compare(plain, plain, tolerance=tolerance)
 
 
@@ -174,7 +175,7 @@ def test_kl_and_frame_speak_of_the_last_position(model: LanguageModel):
     left, right = run(model, Experiment(base=SPAIN)), swapped(model, Slot(layer=1, position=3))
     found = compare(left, right)
     assert found.kl == pytest.approx(kl(left.logits[-1], right.logits[-1]), rel=1e-6)
-    frame = found.frame
+    frame: Any = found.frame
     assert len(frame) == model.sites.vocabulary
     assert frame.kl.sum() == pytest.approx(found.kl, rel=1e-6, abs=1e-12)
     before, after = (x.logits[-1].double().softmax(-1) for x in (left, right))

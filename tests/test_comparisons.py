@@ -1,4 +1,4 @@
-"""Any two sides compared; the history: entries, names, what goes first."""
+"""Comparisons of any two sides; the history: entries, names, which are dropped first."""
 
 from __future__ import annotations
 
@@ -10,27 +10,20 @@ from typing import Any
 
 import pytest
 import torch
+from explorer_testing import SilentPainter, ask
 
 import vene_widgets as vw
-from vene_widgets.engine.planning import plan
-from vene_widgets.explorer.painter import painter as render
-from vene_widgets.explorer.session import comparisons as contrasts
-from vene_widgets.explorer.session import history
-from vene_widgets.explorer.session import session as screen
+from vene_widgets.engine.planning import plan_experiment
+from vene_widgets.explorer.session import comparisons, history
 from vene_widgets.explorer.wire import messages as wire
+from vene_widgets.explorer.wire import views
 
 BASE, SOURCE = "The capital of Spain is", "The capital of Italy is"
 CASES = json.loads((Path(__file__).parent / "sides.json").read_text(encoding="utf-8"))
 
 
 @pytest.fixture
-def explorer(tiny_gpt2: vw.LanguageModel, monkeypatch: pytest.MonkeyPatch) -> Iterator[vw.Explorer]:
-    class Silent:
-        def draw(self, *_: object) -> None: ...
-
-    monkeypatch.setattr(render, "hire", lambda client: Silent())
-    monkeypatch.setattr(render, "dismiss", lambda client: None)
-    monkeypatch.setattr(screen, "built", lambda name: f"/* {name} */")
+def explorer(tiny_gpt2: vw.LanguageModel, silent_painter: SilentPainter) -> Iterator[vw.Explorer]:
     made = vw.explore(BASE, {"italy": SOURCE}, tiny_gpt2)
     yield made.wait(30)
     made.close()
@@ -57,15 +50,6 @@ def show(explorer: vw.Explorer, experiment: vw.Experiment) -> None:
     explorer.wait(30)
 
 
-def ask(explorer: vw.Explorer, **request: Any) -> dict[str, Any]:
-    """Send a request as the browser does; returns the reply."""
-    replies: list[dict[str, Any]] = []
-    explorer.send = lambda content, buffers=None: replies.append(content)
-    explorer._receive(explorer, {"id": "r1", **request}, [])
-    explorer.wait(30)
-    return replies[0]
-
-
 def on_wire(title: str, experiment: vw.Experiment, share: bool = True) -> dict[str, Any]:
     return {"title": title, "experiment": experiment.model_dump(), "share_sources": share}
 
@@ -75,12 +59,12 @@ def on_wire(title: str, experiment: vw.Experiment, share: bool = True) -> dict[s
 
 @pytest.mark.parametrize("case", CASES, ids=[case["what"] for case in CASES])
 def test_sides_are_those_of_the_screen(case: dict[str, Any]) -> None:
-    """The browser reads the same file: both halves know a side by the same title."""
+    """The browser reads the same file: kernel and browser use the same titles."""
     past = [
         (e["name"] or f"#{e['number']}", vw.Experiment.model_validate(e["experiment"]))
         for e in case["past"]
     ]
-    found = contrasts.sides(vw.Experiment.model_validate(case["experiment"]), past)
+    found = comparisons.sides(vw.Experiment.model_validate(case["experiment"]), past)
     assert [
         {
             "title": title,
@@ -121,7 +105,7 @@ def test_a_comparison_is_vw_compare_of_the_two_runs(explorer: vw.Explorer) -> No
     assert explorer.compare(single(1), "base").left.experiment == single(1)
 
 
-def test_an_unknown_side_is_told_with_those_that_there_are(explorer: vw.Explorer) -> None:
+def test_an_unknown_side_is_refused_with_the_valid_ones(explorer: vw.Explorer) -> None:
     with pytest.raises(vw.RequestError) as raised:
         explorer.compare("slot 0")
     for valid in ("'base'", "'italy'", "'#0'"):
@@ -148,7 +132,8 @@ def test_the_answer_on_the_wire_is_the_comparison(explorer: vw.Explorer) -> None
         "words": expected.words,
     }
     assert got["kl"] == expected.kl > 0
-    p = torch.stack([r.logits[-1].double().softmax(-1) for r in (expected.left, expected.right)])
+    sides = expected.left, expected.right
+    p = torch.stack([r.logits[-1].double().log_softmax(-1).exp() for r in sides])
     assert len(got["tokens"]) >= 10
     for row in got["tokens"]:
         assert row["probabilities"] == p[:, row["token_id"]].tolist()
@@ -168,7 +153,7 @@ def test_prompts_of_unequal_length_are_compared_at_the_last_position(
     assert explorer.contrast["verdict"]["scope"] == "last position"
 
 
-def test_a_side_that_does_not_fit_is_refused_and_the_last_answer_stays(
+def test_an_invalid_side_is_refused_and_the_last_answer_stays(
     explorer: vw.Explorer,
 ) -> None:
     base = on_wire("base", vw.Experiment(base=BASE))
@@ -184,25 +169,23 @@ def test_a_side_that_does_not_fit_is_refused_and_the_last_answer_stays(
 def test_a_late_comparison_never_overwrites_a_newer_one(
     explorer: vw.Explorer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The first is past its last step, and about to be written, when the second is asked for."""
+    """The first is past its last step, about to be written, when the second is requested."""
     gate, reached = threading.Event(), threading.Event()
-    real, seen = contrasts.to_wire, []
+    real, seen = views.contrast, []
 
-    def slow(asked: wire.Compare, comparison: vw.Comparison) -> wire.Contrast:
-        if asked.id == "first":
+    def slow(request: wire.Compare, comparison: vw.Comparison) -> wire.Contrast:
+        if request.id == "first":
             reached.set()
             assert gate.wait(10)
-        return real(asked, comparison)
+        return real(request, comparison)
 
-    monkeypatch.setattr(contrasts, "to_wire", slow)
+    monkeypatch.setattr(views, "contrast", slow)
     explorer.observe(lambda change: seen.append(change["new"]["request"]), "contrast")
     base = on_wire("base", vw.Experiment(base=BASE))
     explorer.send = lambda content, buffers=None: None
-    explorer._receive(explorer, {"id": "first", "kind": "compare", "left": base, "right": base}, [])
+    explorer.receive({"id": "first", "kind": "compare", "left": base, "right": base})
     assert reached.wait(10)
-    explorer._receive(
-        explorer, {"id": "second", "kind": "compare", "left": base, "right": base}, []
-    )
+    explorer.receive({"id": "second", "kind": "compare", "left": base, "right": base})
     gate.set()
     explorer.wait(30)
     assert seen == ["second"]
@@ -216,23 +199,23 @@ def test_a_comparison_that_fails_or_is_cancelled_says_so(
 
     base = on_wire("base", vw.Experiment(base=BASE))
     with monkeypatch.context() as patch:
-        patch.setattr(contrasts, "to_wire", broken)
+        patch.setattr(views, "contrast", broken)
         assert ask(explorer, kind="compare", left=base, right=base)["ok"]
     assert "out of memory" in explorer.contrast["error"]
     assert explorer.contrast["verdict"] is None
-    assert explorer.status["error"] is None  # the answer on the screen is not in doubt
+    assert explorer.status["error"] is None  # the answer on the screen is still valid
 
     gate = threading.Event()
-    real = contrasts.run_side
+    real = comparisons.run_side
 
     def slow(*arguments: Any) -> vw.Run:
         assert gate.wait(10)
         return real(*arguments)
 
-    monkeypatch.setattr(contrasts, "run_side", slow)
+    monkeypatch.setattr(comparisons, "run_side", slow)
     explorer.send = lambda content, buffers=None: None
-    explorer._receive(explorer, {"id": "c", "kind": "compare", "left": base, "right": base}, [])
-    explorer._receive(explorer, {"id": "x", "kind": "cancel"}, [])
+    explorer.receive({"id": "c", "kind": "compare", "left": base, "right": base})
+    explorer.receive({"id": "x", "kind": "cancel"})
     gate.set()
     explorer.wait(30)
     assert (explorer.contrast["request"], explorer.contrast["verdict"]) == ("c", None)
@@ -263,12 +246,12 @@ def test_an_experiment_written_another_way_is_the_same_entry(explorer: vw.Explor
     written = vw.Slot(layer=-2, position=[-2], source_position=[3])
     show(explorer, single(1).replace(slots=[written]))
     assert len(explorer.history) == 2
-    settled = history.settled(plan(explorer.model, single(1)))
+    settled = history.normal_form(plan_experiment(explorer.model, single(1)))
     assert settled.slots[0] == vw.Slot(layer=1, position=3, source="italy", source_position=3)
-    assert history.settled(plan(explorer.model, settled)) == settled
+    assert history.normal_form(plan_experiment(explorer.model, settled)) == settled
     sent = explorer.past["entries"][1]["experiment"]
     assert vw.Experiment.model_validate(sent) == settled
-    assert "intervention" not in sent["slots"][0]  # what a slot does not say stays at home
+    assert "intervention" not in sent["slots"][0]  # defaults are not sent
 
 
 def test_restore_by_name_title_and_place(explorer: vw.Explorer) -> None:
@@ -288,28 +271,30 @@ def test_restore_by_name_title_and_place(explorer: vw.Explorer) -> None:
     assert explorer.compare("one swap", single(0)).verdict == "bit-equal"
     with pytest.raises(vw.RequestError, match="Did you mean 'one swap'"):
         explorer.restore("one swop")
-    with pytest.raises(vw.RequestError, match="3 are kept"):
+    with pytest.raises(
+        vw.RequestError, match=r"3 is out of range: there are 3 entries\. Valid: 0 to 2"
+    ):
         explorer.restore(3)
 
 
 @pytest.mark.parametrize(
-    ("number", "name", "said"),
+    ("number", "name", "message"),
     [
-        (9, "x", "#9 is not kept"),
-        (1, "base", "sides of a comparison"),
+        (9, "x", "#9 does not exist. Valid: #0, #1."),
+        (1, "base", "reserved for the sides of a comparison"),
         (1, "slot 3", "sides of a comparison"),
         (1, "#7", "sides of a comparison"),
         (1, "mine", "is taken by entry #0"),
         (1, "x" * 81, "80"),
     ],
 )
-def test_names_that_cannot_be(explorer: vw.Explorer, number: int, name: str, said: str) -> None:
+def test_names_that_cannot_be(explorer: vw.Explorer, number: int, name: str, message: str) -> None:
     show(explorer, single(0))
     assert ask(explorer, kind="name", number=0, name=" mine ")["ok"]
     before = explorer.past
     assert [entry["name"] for entry in before["entries"]] == ["mine", None]
     reply = ask(explorer, kind="name", number=number, name=name)
-    assert not reply["ok"] and said in reply["error"]
+    assert not reply["ok"] and message in reply["error"]
     assert explorer.past == before
     assert ask(explorer, kind="name", number=0, name=None)["ok"]
     assert explorer.history[0].name is None
@@ -318,14 +303,14 @@ def test_names_that_cannot_be(explorer: vw.Explorer, number: int, name: str, sai
 def test_the_oldest_goes_first_and_what_has_a_name_stays(
     explorer: vw.Explorer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(history, "KEPT", 1)
-    monkeypatch.setattr(history, "NAMED", 1)
+    monkeypatch.setattr(history, "MAX_UNNAMED", 1)
+    monkeypatch.setattr(history, "MAX_NAMED", 1)
     explorer.checkpoint("start")
     for layer in (0, 1, 2):
         show(explorer, single(layer))
     assert [entry["number"] for entry in explorer.past["entries"]] == [0, 2, 3]
     assert [entry.name for entry in explorer.history] == ["start", None, None]
-    with pytest.raises(vw.RequestError, match="as many as are kept"):
+    with pytest.raises(vw.RequestError, match="at most 1 entries can have names"):
         explorer.checkpoint("another")
     explorer.restore(1)
     explorer.wait(30)
@@ -338,7 +323,9 @@ def test_long_prompts_are_kept_less_often(
 ) -> None:
     for layer in (0, 1, 2):
         show(explorer, single(layer))
-    monkeypatch.setattr(history, "SIZE", 2 * explorer._history.records[-1].size + 100)
+    monkeypatch.setattr(
+        history, "MAX_UNNAMED_CHARACTERS", 2 * explorer._history.records[-1].size + 100
+    )
     show(explorer, grouped())
     assert [entry["number"] for entry in explorer.past["entries"]] == [2, 3, 4]
     assert len(json.dumps(explorer.past["entries"][0])) == explorer._history.records[0].size

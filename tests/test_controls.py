@@ -1,4 +1,4 @@
-"""Controls: plain ipywidgets and the explorer's experiment move each other, without loops."""
+"""Controls: plain ipywidgets and the explorer's experiment update each other, without loops."""
 
 from __future__ import annotations
 
@@ -7,30 +7,20 @@ from typing import Any
 
 import ipywidgets
 import pytest
+from explorer_testing import SilentPainter
 
 import vene_widgets as vw
 from vene_widgets.explorer.controls import Controls, SlotControls
-from vene_widgets.explorer.painter import painter as render
-from vene_widgets.explorer.session import session as screen
 
 BASE = "The capital of Spain is"
 SOURCES = {"italy": "The capital of Italy is", "france": "The capital of France is"}
-
-
-class Silent:
-    """Stands for the painter: no test here is about figures."""
-
-    def draw(self, *_order: object) -> None: ...
 
 
 Make = Callable[..., tuple[vw.Explorer, Controls]]
 
 
 @pytest.fixture
-def make(tiny_gpt2: vw.LanguageModel, monkeypatch: pytest.MonkeyPatch) -> Iterator[Make]:
-    monkeypatch.setattr(screen, "built", lambda name: f"/* {name} */")
-    monkeypatch.setattr(render, "hire", lambda client: Silent())
-    monkeypatch.setattr(render, "dismiss", lambda client: None)
+def make(tiny_gpt2: vw.LanguageModel, silent_painter: SilentPainter) -> Iterator[Make]:
     made: list[vw.Explorer] = []
 
     def make(*slots: vw.Slot, source: Any = SOURCES) -> tuple[vw.Explorer, Controls]:
@@ -102,11 +92,11 @@ def test_a_widget_changes_just_its_field_and_makes_one_experiment(
     make: Make, name: str, value: Any, change: dict[str, Any]
 ) -> None:
     explorer, panel = make(slot(), slot(1))
-    heard: list[vw.Experiment] = []
-    explorer.observe(lambda event: heard.append(event["new"]), "experiment")
+    changes: list[vw.Experiment] = []
+    explorer.observe(lambda event: changes.append(event["new"]), "experiment")
     before = explorer.experiment.slots
     getattr(panel.rows[1], name).value = value
-    assert heard == [explorer.experiment]
+    assert changes == [explorer.experiment]
     assert panel.error.value == ""
     assert explorer.experiment.slots == (before[0], before[1].model_copy(update=change))
 
@@ -122,11 +112,11 @@ def test_an_experiment_moves_the_widgets_and_comes_back_unchanged(make: Make) ->
             vw.Slot(layer=1, position=-1, intervention="zero"),
         ],
     )
-    heard: list[vw.Experiment] = []
-    explorer.observe(lambda event: heard.append(event["new"]), "experiment")
+    changes: list[vw.Experiment] = []
+    explorer.observe(lambda event: changes.append(event["new"]), "experiment")
     explorer.experiment = wanted
-    # What was written as text, or from the end, stays so: showing changes nothing.
-    assert heard == [wanted] and explorer.experiment == wanted
+    # Texts and negative indices stay as written: showing an experiment does not change it.
+    assert changes == [wanted] and explorer.experiment == wanted
     assert panel.base.value == wanted.base
     first, second, third = map(shown, panel.rows)
     assert (first["layer"], first["position"], first["source_position"]) == (2, 3, 4)
@@ -187,11 +177,14 @@ def test_prompts_are_text(make: Make) -> None:
     [
         (lambda panel: setattr(panel.base, "value", ""), "base '' is empty"),
         (lambda panel: setattr(panel.base, "value", "The"), "out of range"),
-        (lambda panel: setattr(panel.rows[0].subspace, "value", "9:99"), "does not fit"),
+        (
+            lambda panel: setattr(panel.rows[0].subspace, "value", "9:99"),
+            "is invalid: expected one or",
+        ),
         (lambda panel: setattr(panel.rows[1].source, "value", "france"), "share one source"),
     ],
 )
-def test_what_does_not_fit_is_said_and_the_last_good_state_stays(
+def test_an_invalid_value_is_refused_and_the_last_good_state_stays(
     make: Make, move: Callable[[Controls], None], rule: str
 ) -> None:
     explorer, panel = make(slot(group="A"), slot(1, group="A"))
@@ -204,15 +197,16 @@ def test_what_does_not_fit_is_said_and_the_last_good_state_stays(
     assert panel.error.value == ""
 
 
-def test_an_error_of_the_run_is_said_too(make: Make) -> None:
+def test_an_error_of_the_run_is_shown_too(make: Make) -> None:
     explorer, panel = make(slot())
     explorer.wait(30)
-    explorer._failed("answer", ValueError("no memory"))
+    explorer._job_failed("answer", ValueError("no memory"))
     assert panel.error.value == "The run failed: ValueError: no memory"
 
 
 def test_closed_controls_leave_the_explorer_alone(make: Make) -> None:
     explorer, panel = make(slot())
+    panel.close()
     panel.close()
     explorer.experiment = explorer.experiment.replace(base="The capital of France is")
     assert panel.base.value == BASE

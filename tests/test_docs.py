@@ -1,8 +1,8 @@
-"""Every python block of the README and the documentation runs, page by page, top to bottom.
+"""Run every python block of the README and the documentation, page by page, top to bottom.
 
-A page's blocks share one namespace, as a reader types them into one notebook, with `vw` and an open
-`explorer` there from the start. A block that needs the network or a GPU has a comment in the line
-above its fence, which no reader sees: `<!-- not run: needs the hub -->`.
+The blocks of a page share one namespace, like the cells of one notebook; `vw` and an open
+`explorer` are defined from the start. A block that needs the network or a GPU is marked by a hidden
+comment in the line above its fence: `<!-- not run: needs the hub -->`.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ def name_of(page: Path) -> str:
 
 
 def blocks(text: str) -> list[tuple[int, bool, str]]:
-    """Each python block: the line of its fence, whether it is to run, its code."""
+    """Each python block: line of its fence, whether it runs, its code."""
     return [
-        (text.count("\n", 0, found.start("code")), not found["not_run"], found["code"])
-        for found in BLOCK.finditer(text)
+        (text.count("\n", 0, match.start("code")), not match["not_run"], match["code"])
+        for match in BLOCK.finditer(text)
     ]
 
 
@@ -43,48 +43,49 @@ WITH_CODE = [page for page in PAGES if "```python" in page.read_text(encoding="u
 
 @pytest.fixture
 def names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
-    """What a reader has when a page begins."""
-    monkeypatch.chdir(tmp_path)  # for whatever a block writes
-    opened: list[vw.Explorer] = []
-    begin = vw.Explorer.__init__
+    """Namespace at the start of a page; closes every explorer that the page opens."""
+    monkeypatch.chdir(tmp_path)  # for files that a block writes
+    explorers: list[vw.Explorer] = []
+    init = vw.Explorer.__init__
 
-    def noted(self: vw.Explorer, *given: Any, **more: Any) -> None:
-        begin(self, *given, **more)
-        opened.append(self)
+    def recording_init(self: vw.Explorer, *args: Any, **kwargs: Any) -> None:
+        init(self, *args, **kwargs)
+        explorers.append(self)
 
-    monkeypatch.setattr(vw.Explorer, "__init__", noted)  # a block need not give its explorer a name
+    # Patch the class: a block may open an explorer without assigning it to a name.
+    monkeypatch.setattr(vw.Explorer, "__init__", recording_init)
     explorer = vw.explore("The capital of Spain is", "The capital of Italy is")
     yield {"__name__": "__main__", "vw": vw, "explorer": explorer}
-    for each in opened:
+    for each in explorers:
         each.close()
 
 
 @pytest.mark.parametrize("page", WITH_CODE, ids=name_of)
 def test_every_python_block_of_a_page_runs(page: Path, names: dict[str, Any]):
     for line, runs, code in blocks(page.read_text(encoding="utf-8")):
-        # The empty lines make an error name the page's own line.
+        # The empty lines make tracebacks name the line of the page.
         compiled = compile("\n" * line + code, str(page), "exec")
         if runs:
-            exec(compiled, names)  # noqa: S102  # our own pages
+            exec(compiled, names)  # noqa: S102  # code of this repository
 
 
-def test_no_block_escapes_the_test_above():
+def test_every_python_fence_is_found():
     for page in PAGES:
         text = page.read_text(encoding="utf-8")
         assert len(blocks(text)) == text.count("```py"), name_of(page)
     assert {"README.md", "docs/index.md", "docs/screen.md"} <= {name_of(p) for p in WITH_CODE}
 
 
-def test_a_block_that_needs_the_hub_is_compiled_and_not_run():
+def test_a_block_that_needs_the_hub_is_compiled_but_not_run():
     text = "x\n\n<!-- not run: needs the hub -->\n```python\na\n```\n\n```python\nb\n```\n"
     assert blocks(text) == [(4, False, "a\n"), (8, True, "b\n")]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_every_name_on_a_page_exists(page: Path):
-    """`vw.something` in prose, and what the API's pages document, `::: module.name`."""
+    """Names in prose (`vw.something`) and on the API pages (`::: module.name`)."""
     text = page.read_text(encoding="utf-8")
-    paths = [f"vene_widgets.{found}" for found in NAME.findall(text)]
+    paths = [f"vene_widgets.{name}" for name in NAME.findall(text)]
     paths += re.findall(r"^::: (\S+)$", text, re.M)
     assert [path for path in paths if pydoc.locate(path) is None] == []
 

@@ -17,12 +17,12 @@ from vene_widgets.figures.needs import NEEDS
 # What each example has to draw: the marks of its layers.
 LAYERS: dict[str, tuple[Callable[..., Any], list[list[str]]]] = {
     "token_heatmap": (figures.token_heatmap, [["NumberedTile"]]),
-    "difference_panel": (figures.difference_panel, [["Change"]]),
+    "difference_panel": (figures.difference_panel, [["BeforeAfter"]]),
     "sweep_map": (figures.sweep_map, [["Tile"]]),
     "distribution_dots": (figures.distribution_dots, [["geom_segment", "geom_point"]]),
-    "beside": (figures.beside, [["NumberedTile"], ["Change"]]),
+    "beside": (figures.beside, [["NumberedTile"], ["BeforeAfter"]]),
     "theme_paper": (vw.theme_paper, [["NumberedTile"]]),
-    "save_figure": (vw.Explorer.save_figure, [["NumberedTile"], ["Change"]]),
+    "save_figure": (vw.Explorer.save_figure, [["NumberedTile"], ["BeforeAfter"]]),
 }
 
 

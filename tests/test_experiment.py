@@ -1,10 +1,12 @@
-"""Experiments are frozen, JSON gives them back, and every bad request says what to do instead."""
+"""Experiments are frozen, survive JSON, and every invalid request names the rule."""
 
 from __future__ import annotations
 
 import copy
 import json
 import pickle
+import subprocess
+import sys
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,12 +16,14 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from vene_widgets import interventions
-from vene_widgets.engine.planning import align, plan, resolve_positions
+from vene_widgets.engine.planning import plan_experiment
+from vene_widgets.engine.positions import align, resolve_positions
 from vene_widgets.engine.running import run
 from vene_widgets.errors import RequestError
 from vene_widgets.experiments.components import COMPONENTS
-from vene_widgets.experiments.experiment import Experiment, Slot
+from vene_widgets.experiments.experiment import Experiment
 from vene_widgets.experiments.operators import BUILT_IN
+from vene_widgets.experiments.slot import Slot
 from vene_widgets.models import Token
 
 if TYPE_CHECKING:
@@ -87,6 +91,30 @@ def test_experiments_and_slots_are_frozen():
     with pytest.raises(ValidationError, match="frozen"):
         experiment.slots[0].layer = 2  # pyright: ignore[reportAttributeAccessIssue]
     assert isinstance(experiment.slots, tuple)
+
+
+def test_making_an_experiment_imports_no_torch():
+    """Every validator runs; a fresh interpreter shows which modules they import."""
+    make = f"""
+import sys
+from vene_widgets import Experiment, Slot
+
+def torch_is_loaded():
+    return any(name.split(".")[0] == "torch" for name in sys.modules)
+
+slot = Slot(
+    layer=-1, position=" Spain", source="italy", intervention="low_rank_rotated_space", rank=2,
+    partition={{"left": (0, 1)}}, subspace="left", link="l", group="g", source_position=[3],
+)
+mean = Slot(layer=0, position=[3], intervention="mean", prompts=[{ITALY!r}])
+experiment = Experiment(base={SPAIN!r}, sources={{"italy": {ITALY!r}}}, slots=[slot, mean])
+again = Experiment.model_validate_json(experiment.model_dump_json())
+print(again == experiment, torch_is_loaded())
+import torch
+print(torch_is_loaded())
+"""
+    done = subprocess.run([sys.executable, "-c", make], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["True", "False", "True"]
 
 
 def test_the_callers_dict_and_list_are_copied():
@@ -218,7 +246,7 @@ def test_a_text_that_occurs_twice_says_where():
 def test_a_base_position_is_named_once_a_source_position_as_often_as_wanted():
     prompt = tokens("a", "b", "c")
     with pytest.raises(RequestError, match="names a position twice"):
-        resolve_positions((1, -2), prompt, "slots[0].position", "base")
+        resolve_positions((1, -2), prompt, "slots[0].position", "base", distinct=True)
     assert resolve_positions((1, 1), prompt, "slots[0].source_position", "source 's'") == (1, 1)
 
 
@@ -295,9 +323,9 @@ def test_nothing_in_an_experiment_can_be_changed_in_place():
     assert experiment.model_dump_json() == text
     assert sources | {"spain": SPAIN} == {"italy": ITALY, "spain": SPAIN}
     given = {"italy": ITALY}
-    kept = Experiment(base=SPAIN, sources=given)
+    copied = Experiment(base=SPAIN, sources=given)
     given.clear()
-    assert kept.sources == {"italy": ITALY}
+    assert copied.sources == {"italy": ITALY}
 
 
 def test_equal_experiments_have_one_hash_and_survive_copies():
@@ -352,7 +380,9 @@ def test_a_plan_holds_integers_only(tiny_gpt2: LanguageModel):
         swap(0, [-1, 0], source_position=[0, -1], skip=True),
         swap(1, -1),
     )
-    planned = plan(tiny_gpt2, Experiment(base=SPAIN, sources={"italy": ITALY}, slots=slots))
+    planned = plan_experiment(
+        tiny_gpt2, Experiment(base=SPAIN, sources={"italy": ITALY}, slots=slots)
+    )
     assert [p.site.layer for p in planned.slots] == [2, 0, 1]
     assert [p.base_positions for p in planned.slots] == [(3,), (4, 0), (4,)]
     assert [p.source_positions for p in planned.slots] == [(3,), (0, 4), (4,)]
@@ -362,7 +392,7 @@ def test_a_plan_holds_integers_only(tiny_gpt2: LanguageModel):
 
 def test_a_text_position_stands_for_the_same_index_in_the_source(tiny_gpt2: LanguageModel):
     experiment = Experiment(base=SPAIN, sources={"italy": ITALY}, slots=(swap(0, " Spain"),))
-    (planned,) = plan(tiny_gpt2, experiment).slots
+    (planned,) = plan_experiment(tiny_gpt2, experiment).slots
     assert (planned.base_positions, planned.source_positions) == ((3,), (3,))
 
 
@@ -382,7 +412,7 @@ def test_a_text_position_stands_for_the_same_index_in_the_source(tiny_gpt2: Lang
             r"slots\[1\] pairs 1 source positions \[1\] with 2 base positions \[1, 2\]",
         ),
         (swap(component="head_value_output"), r"slots\[1\]: .* needs a head: 0 to 2, not None"),
-        (swap(head=1), r"slots\[1\]: head 1 does not fit component 'block_output'"),
+        (swap(head=1), r"slots\[1\]: head 1 is invalid for component 'block_output'"),
         (
             swap(component="attention_weight"),
             r"slots\[1\]: component 'attention_weight' cannot be reached",
@@ -395,12 +425,12 @@ def test_a_plan_error_names_the_slot(
 ):
     slots = (swap(), slot.model_copy(update={"skip": skip}))
     with pytest.raises(RequestError, match=message):
-        plan(tiny_gpt2, Experiment(base=SPAIN, sources={"italy": ITALY}, slots=slots))
+        plan_experiment(tiny_gpt2, Experiment(base=SPAIN, sources={"italy": ITALY}, slots=slots))
 
 
 def test_a_prompt_longer_than_the_model_is_refused(tiny_gpt2: LanguageModel):
     with pytest.raises(RequestError, match="33 tokens; tiny-gpt2 takes at most 32"):
-        plan(tiny_gpt2, Experiment(base="The" + " capital" * 32))
+        plan_experiment(tiny_gpt2, Experiment(base="The" + " capital" * 32))
 
 
 # ---- operators, subspaces, links -----------------------------------------------------------------
@@ -411,7 +441,7 @@ def rotated(**more: Any) -> Slot:
 
 
 def planned_dims(model: LanguageModel, slot: Slot) -> tuple[int, ...] | None:
-    return plan(model, Experiment(base=SPAIN, sources=ITALY, slots=[slot])).slots[0].dims
+    return plan_experiment(model, Experiment(base=SPAIN, sources=ITALY, slots=[slot])).slots[0].dims
 
 
 @st.composite
@@ -464,8 +494,8 @@ def test_a_subspace_out_of_range_names_the_slot_and_the_size(
     tiny_gpt2: LanguageModel, subspace: Any
 ):
     slots = [swap(), rotated(subspace=subspace)]
-    with pytest.raises(RequestError, match=r"slots\[1\]: subspace .* does not fit.*from 0 to 3"):
-        plan(tiny_gpt2, Experiment(base=SPAIN, sources=ITALY, slots=slots))
+    with pytest.raises(RequestError, match=r"slots\[1\]: subspace .* is invalid.*from 0 to 3"):
+        plan_experiment(tiny_gpt2, Experiment(base=SPAIN, sources=ITALY, slots=slots))
 
 
 def test_without_a_rotation_a_subspace_is_of_the_site(tiny_gpt2: LanguageModel):
@@ -494,10 +524,12 @@ def test_other_subspaces_are_refused(value: Any):
 @pytest.mark.parametrize("rank", [None, 0, -2, 25])
 def test_a_rank_that_does_not_fit_names_the_slot(tiny_gpt2: LanguageModel, rank: int | None):
     slots = [swap(), rotated(rank=rank)]
-    with pytest.raises(RequestError, match=rf"slots\[1\]: rank {rank} does not fit.*1 to 24"):
-        plan(tiny_gpt2, Experiment(base=SPAIN, sources=ITALY, slots=slots))
+    with pytest.raises(RequestError, match=rf"slots\[1\]: rank {rank} is invalid for.*1 to 24"):
+        plan_experiment(tiny_gpt2, Experiment(base=SPAIN, sources=ITALY, slots=slots))
     for fits in (1, 24):
-        plan(tiny_gpt2, Experiment(base=SPAIN, sources=ITALY, slots=[rotated(rank=fits)]))
+        plan_experiment(
+            tiny_gpt2, Experiment(base=SPAIN, sources=ITALY, slots=[rotated(rank=fits)])
+        )
 
 
 @pytest.mark.parametrize(
@@ -526,13 +558,13 @@ def test_an_option_that_an_operator_ignores_is_refused():
     for name in set(BUILT_IN) - {"low_rank_rotated_space", "pca_rotated_space"}:
         with pytest.raises(
             ValidationError,
-            match=rf"rank 2 does not fit intervention '{name}'.*'low_rank_rotated_space', 'pca_",
+            match=rf"rank 2 has no effect on intervention '{name}'.*'low_rank_rotated_space', 'p",
         ):
             swap(intervention=name, rank=2, prompts=[ITALY])
         assert swap(intervention=name, rank=None, scale=1, prompts=[ITALY]).scale == 1
     for name in set(BUILT_IN) - {"noise"}:
         with pytest.raises(
-            ValidationError, match=rf"scale 0.5 does not fit intervention '{name}'.*'noise'"
+            ValidationError, match=rf"scale 0.5 has no effect on intervention '{name}'.*'noise'"
         ):
             swap(intervention=name, scale=0.5, prompts=[ITALY])
 
@@ -542,14 +574,14 @@ def test_a_users_class_may_use_every_option_and_a_function_none():
     interventions.register("shrunk", type("Shrunk", (interventions.Vanilla,), {}))
     interventions.register("doubled", lambda base, source: 2 * base)
     assert swap(intervention="shrunk", rank=2, scale=0.5).rank == 2
-    with pytest.raises(ValidationError, match="rank 2 does not fit intervention 'doubled'"):
+    with pytest.raises(ValidationError, match="rank 2 has no effect on intervention 'doubled'"):
         swap(intervention="doubled", rank=2)
 
 
 @pytest.mark.parametrize("ends", [(2, 2), (3, 1), (-1, 2)])
 def test_every_range_of_a_partition_is_one(ends: tuple[int, int]):
     """Also of a name that no subspace asks for."""
-    with pytest.raises(ValidationError, match=r"partition 'bad' .*0 <= start < stop is needed"):
+    with pytest.raises(ValidationError, match=r"partition 'bad' .*0 <= start < stop, got \("):
         rotated(partition={"good": (0, 1), "bad": ends}, subspace="good")
 
 
@@ -560,10 +592,12 @@ def test_linked_slots_may_differ_in_everything_else(tiny_gpt2: LanguageModel):
         rotated(layer=2, position=4, link="l", source="france", subspace=[3], strength=0.5),
         rotated(component="mlp_output", link="l", source="italy", skip=True),
     ]
-    planned = plan(tiny_gpt2, Experiment(base=SPAIN, sources=sources, slots=slots)).slots
-    assert [p.weights for p in planned] == ["link l"] * 3
-    alone = plan(tiny_gpt2, Experiment(base=SPAIN, sources=ITALY, slots=[rotated(), rotated()]))
-    assert [p.weights for p in alone.slots] == ["slot 0", "slot 1"]
+    planned = plan_experiment(tiny_gpt2, Experiment(base=SPAIN, sources=sources, slots=slots)).slots
+    assert [p.weights_key for p in planned] == ["link l"] * 3
+    alone = plan_experiment(
+        tiny_gpt2, Experiment(base=SPAIN, sources=ITALY, slots=[rotated(), rotated()])
+    )
+    assert [p.weights_key for p in alone.slots] == ["slot 0", "slot 1"]
 
 
 def test_linked_slots_have_one_width(tiny_gpt2: LanguageModel):
@@ -571,7 +605,7 @@ def test_linked_slots_have_one_width(tiny_gpt2: LanguageModel):
     with pytest.raises(
         RequestError, match=r"slots\[1\] and slots\[0\] share 'link l', .* 96 and 24 wide"
     ):
-        plan(tiny_gpt2, Experiment(base=SPAIN, sources=ITALY, slots=slots))
+        plan_experiment(tiny_gpt2, Experiment(base=SPAIN, sources=ITALY, slots=slots))
 
 
 def test_a_mean_needs_prompts_and_their_errors_name_the_slot(tiny_gpt2: LanguageModel):
@@ -580,7 +614,11 @@ def test_a_mean_needs_prompts_and_their_errors_name_the_slot(tiny_gpt2: Language
 
     def planned(*texts: str, **more: Any) -> tuple[tuple[int, ...], ...]:
         slots = [swap(), swap(intervention="mean", prompts=texts, **more)]
-        return plan(tiny_gpt2, Experiment(base=SPAIN, sources=ITALY, slots=slots)).slots[1].means
+        return (
+            plan_experiment(tiny_gpt2, Experiment(base=SPAIN, sources=ITALY, slots=slots))
+            .slots[1]
+            .mean_positions
+        )
 
     assert planned(ITALY, FRANCE) == ((3,), (3,))
     assert planned("of " + ITALY, FRANCE, position=-1) == ((6,), (4,))
@@ -596,7 +634,7 @@ def test_a_mean_needs_prompts_and_their_errors_name_the_slot(tiny_gpt2: Language
 @pytest.mark.parametrize("name", ["zero", "noise", "collect"])
 def test_operators_without_a_source_need_no_sources(tiny_gpt2: LanguageModel, name: str):
     slot = swap(intervention=name)
-    (planned,) = plan(tiny_gpt2, Experiment(base=SPAIN, slots=[slot])).slots
+    (planned,) = plan_experiment(tiny_gpt2, Experiment(base=SPAIN, slots=[slot])).slots
     assert (planned.source, planned.source_positions) == (None, ())
     with pytest.raises(ValidationError, match=r"slots\[0\].source 'itly'.*'italy'"):
         Experiment(
@@ -648,18 +686,18 @@ def test_in_a_chain_slots_act_on_the_run_after_the_one_that_they_read(tiny_gpt2:
         swap(intervention="zero"),
     ]
     experiment = Experiment(base=SPAIN, sources=sources, slots=slots, mode="serial")
-    planned = plan(tiny_gpt2, experiment).slots
+    planned = plan_experiment(tiny_gpt2, experiment).slots
     assert [p.target for p in planned] == [None, "long", "france", None]
     assert [p.base_positions for p in planned] == [(4,), (6,), (3,), (3,)]
     assert [p.source_positions for p in planned] == [(4,), (4,), (3,), ()]
     parallel = experiment.replace(mode="parallel", slots=slots[:2])
-    assert [p.target for p in plan(tiny_gpt2, parallel).slots] == [None, None]
+    assert [p.target for p in plan_experiment(tiny_gpt2, parallel).slots] == [None, None]
     with pytest.raises(
         RequestError, match=r"slots\[2\].position ' France' does not occur in .*bas"
     ):
-        plan(tiny_gpt2, experiment.replace(mode="parallel"))
+        plan_experiment(tiny_gpt2, experiment.replace(mode="parallel"))
     with pytest.raises(RequestError, match=r"slots\[0\].position 5 .* source 'france' has 5 tok"):
-        plan(
+        plan_experiment(
             tiny_gpt2,
             experiment.replace(slots=[swap(source="long", position=5, source_position=0)]),
         )

@@ -3,48 +3,30 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
+from explorer_testing import SilentPainter, ask, count_calls
 
 import vene_widgets as vw
 from vene_widgets.experiments.operators import BUILT_IN
-from vene_widgets.explorer.export import static_files as bundle
-from vene_widgets.explorer.painter import painter as render
-from vene_widgets.explorer.session import session as screen
+from vene_widgets.explorer.export import static_files
+from vene_widgets.explorer.painter.orders import Picture
+from vene_widgets.explorer.session import session
+from vene_widgets.explorer.wire import messages
 from vene_widgets.interventions import INTERVENTIONS, unregister
 
 BASE, SOURCE = "The capital of Spain is", "The capital of Italy is"
-
-
-class Silent:
-    """Stands for the painter where a test is not about figures."""
-
-    def __init__(self) -> None:
-        self.orders: list[tuple[render.Order, render.Done]] = []
-
-    def draw(self, _client: object, order: render.Order, done: render.Done) -> None:
-        self.orders.append((order, done))
-
-
-@pytest.fixture
-def painter(monkeypatch: pytest.MonkeyPatch) -> Silent:
-    silent = Silent()
-    monkeypatch.setattr(render, "hire", lambda client: silent)
-    monkeypatch.setattr(render, "dismiss", lambda client: None)
-    return silent
 
 
 Make = Callable[..., vw.Explorer]
 
 
 @pytest.fixture
-def make(
-    tiny_gpt2: vw.LanguageModel, painter: Silent, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Make]:
-    monkeypatch.setattr(screen, "built", lambda name: f"/* {name} */")
+def make(tiny_gpt2: vw.LanguageModel, silent_painter: SilentPainter) -> Iterator[Make]:
     made: list[vw.Explorer] = []
 
     def make(base: str = BASE, source: Any = SOURCE, **options: Any) -> vw.Explorer:
@@ -55,16 +37,6 @@ def make(
     yield make
     for explorer in made:
         explorer.close()
-
-
-def ask(explorer: vw.Explorer, **request: Any) -> dict[str, Any]:
-    """Send a request as the browser does; returns the reply."""
-    replies: list[dict[str, Any]] = []
-    explorer.send = lambda content, buffers=None: replies.append(content)
-    explorer._receive(explorer, {"id": "r1", **request}, [])
-    explorer.wait(30)
-    assert len(replies) == 1
-    return replies[0]
 
 
 def slot(layer: int = 0, position: int | list[int] = 3, **more: Any) -> dict[str, Any]:
@@ -97,6 +69,34 @@ def test_a_click_is_answered_exactly(make: Make, tiny_gpt2: vw.LanguageModel) ->
     top = explorer.answer["runs"][-1]["top"][0]
     shown = vw.run(tiny_gpt2, explorer.experiment, logits_to_keep=1).top(1).iloc[0]
     assert (top["token_id"], top["probability"]) == (shown.token_id, shown.probability)
+
+
+@pytest.mark.parametrize(
+    "slots", [[slot(1, 3)], [slot(0, 3, group="A"), slot(2, 4, group="A")]], ids=["plain", "group"]
+)
+def test_a_click_plans_its_experiment_and_splits_its_prompts_once(
+    make: Make, monkeypatch: pytest.MonkeyPatch, slots: list[dict[str, Any]]
+) -> None:
+    explorer = make()
+    plans, modules = count_calls(monkeypatch, "plan_experiment")
+    assert modules >= {
+        *("engine.planning", "engine.running", "engine.weights"),
+        *("codegen.script", "explorer.session.session"),
+    }
+    prompts: Counter[str] = Counter()
+    split = vw.LanguageModel.tokens
+
+    def counted(model: vw.LanguageModel, prompt: str) -> Any:
+        prompts[prompt] += 1
+        return split(model, prompt)
+
+    monkeypatch.setattr(vw.LanguageModel, "tokens", counted)
+    assert ask(explorer, **setting(*slots))["ok"]
+    # The run, the scripts and the receipts are all made from the one plan.
+    assert explorer.answer["revision"] == explorer.scene["revision"]
+    assert explorer.answer["scripts"][0]["text"] and len(explorer.answer["receipts"]) == len(slots)
+    assert [experiment for _, experiment in plans] == [explorer.experiment]
+    assert prompts == {BASE: 1, SOURCE: 1}
 
 
 def test_the_map_previews_what_a_click_answers(make: Make) -> None:
@@ -134,7 +134,7 @@ def test_a_skipped_slot_keeps_its_index(make: Make) -> None:
 
 
 @pytest.mark.parametrize(
-    ("request_", "said"),
+    ("request_", "message"),
     [
         (setting(slot(layer=9)), "layer 9 is out of range"),
         (setting(slot(position=17)), "17 is out of range"),
@@ -149,18 +149,34 @@ def test_a_skipped_slot_keeps_its_index(make: Make) -> None:
     ],
 )
 def test_a_bad_request_is_refused_and_nothing_changes(
-    make: Make, request_: dict[str, Any], said: str
+    make: Make, request_: dict[str, Any], message: str
 ) -> None:
     explorer = make(slots=[vw.Slot(layer=1, position=3)])
     before = explorer.scene, explorer.answer, explorer.map, explorer.experiment
     reply = ask(explorer, **request_)
-    assert not reply["ok"] and said in reply["error"]
+    assert not reply["ok"] and message in reply["error"]
     assert "https://" not in reply["error"]
     after = explorer.scene, explorer.answer, explorer.map, explorer.experiment
     assert all(a is b for a, b in zip(before, after, strict=True))
 
 
-def test_python_changes_the_screen_and_hears_of_clicks(make: Make) -> None:
+def test_errors_start_with_the_field_and_not_with_the_kind_of_request(make: Make) -> None:
+    explorer = make()
+    requests = get_args(get_args(messages.Request)[0])
+    assert len(requests) > 10
+    for request in requests:
+        kind = request.model_fields["kind"].default
+        reply = ask(explorer, kind=kind, colour="red")
+        assert not reply["ok"]
+        required = {name for name, field in request.model_fields.items() if field.is_required()}
+        missing = [f"{name}: Field required" for name in required - {"id"}]
+        # The location `experiment` is dropped: the user never writes it.
+        missing = ["Field required" if kind == "experiment" else text for text in missing]
+        wrong = "colour: Extra inputs are not permitted (given: 'red')"
+        assert sorted(reply["error"].split("; ")) == sorted([wrong, *missing])
+
+
+def test_python_changes_the_screen_and_observes_clicks(make: Make) -> None:
     explorer = make()
     seen: list[vw.Experiment] = []
     explorer.observe(lambda change: seen.append(change["new"]), "experiment")
@@ -221,7 +237,7 @@ def test_the_menu_says_what_each_operator_needs(make: Make) -> None:
     ]
 
 
-def test_an_operator_of_the_users_own_is_in_the_menu(make: Make) -> None:
+def test_a_user_defined_operator_is_in_the_menu(make: Make) -> None:
     vw.register("halved", lambda base, _source: base / 2, needs_source=False)
     try:
         explorer = make()
@@ -257,7 +273,7 @@ def test_a_row_has_what_its_controls_need(make: Make, tiny_gpt2: vw.LanguageMode
 
 
 @pytest.mark.parametrize(
-    ("more", "said"),
+    ("more", "message"),
     [
         ({"intervention": "zero"}, "Zeroing “Spain” after block 0 "),
         ({"intervention": "noise", "seed": 3}, "Adding noise to “Spain” after block 0 "),
@@ -270,7 +286,7 @@ def test_a_row_has_what_its_controls_need(make: Make, tiny_gpt2: vw.LanguageMode
 )
 @pytest.mark.parametrize("source", [SOURCE, {}])
 def test_slots_that_read_no_source(
-    make: Make, more: dict[str, Any], said: str, source: Any
+    make: Make, more: dict[str, Any], message: str, source: Any
 ) -> None:
     explorer = make(source=source)
     sources = {"source": source} if source else {}
@@ -281,7 +297,7 @@ def test_slots_that_read_no_source(
     assert (row["source"], row["source_positions"], row["base_positions"]) == (None, [], [3])
     assert explorer.answer["runs"][-1]["role"] == "intervened"
     assert explorer.result.source is None
-    assert explorer.answer["sentence"].startswith(said)
+    assert explorer.answer["sentence"].startswith(message)
     assert "neither prompt" not in explorer.answer["sentence"]
     assert not explorer.answer["receipts"][0]["idle"]
     assert torch.equal(explorer.run.logits, vw.run(explorer.model, explorer.experiment).logits)
@@ -297,7 +313,7 @@ def test_a_source_that_is_not_read_stays_named(make: Make) -> None:
     assert explorer.result.source is None
 
 
-def test_a_slot_that_does_nothing_although_meant_to_is_told(make: Make) -> None:
+def test_an_idle_slot_is_reported(make: Make) -> None:
     explorer = make()
     ask(explorer, **setting(slot(0, 1), slot(0, 3), slot(0, 2, skip=True)))
     assert [r["idle"] for r in explorer.answer["receipts"]] == [True, False, False]
@@ -305,9 +321,9 @@ def test_a_slot_that_does_nothing_although_meant_to_is_told(make: Make) -> None:
     assert "changed nothing" not in explorer.answer["sentence"]
     ask(explorer, **setting(slot(0, 1), slot(1, 2)))
     best = explorer.answer["runs"][0]["top"][0]
-    said = explorer.answer["sentence"]
-    assert said.startswith("Running 2 slots together changed nothing: what they would put there")
-    assert best["label"].removeprefix("␣") in said
+    message = explorer.answer["sentence"]
+    assert message.startswith("Running 2 slots together changed nothing: what they would put there")
+    assert best["label"].removeprefix("␣") in message
     ask(explorer, **setting(slot(0, 1)))
     assert explorer.answer["sentence"].startswith(
         "Copying “capital” into “capital” after block 0 changed nothing: what it would put there"
@@ -340,7 +356,7 @@ def test_serial_mode_says_on_whose_run_a_slot_acts(make: Make) -> None:
 def test_a_failing_run_keeps_the_last_good_answer(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from vene_widgets.explorer import exact_runs as results
+    from vene_widgets.explorer import exact_runs
 
     explorer = make()
     good = explorer.answer
@@ -348,7 +364,7 @@ def test_a_failing_run_keeps_the_last_good_answer(
     def broken(*_args: object, **_more: object) -> None:
         raise RuntimeError("out of memory")
 
-    monkeypatch.setattr(results, "run", broken)
+    monkeypatch.setattr(exact_runs, "run_plan", broken)
     assert ask(explorer, **setting(slot()))["ok"]
     assert explorer.status["error"] == "The run failed: RuntimeError: out of memory"
     assert explorer.status["busy"] is None
@@ -359,10 +375,10 @@ def test_a_failing_run_keeps_the_last_good_answer(
 
 
 def test_a_stale_answer_never_shows(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    from vene_widgets.explorer import exact_runs as results
+    from vene_widgets.explorer import exact_runs
 
     explorer = make()
-    gate, begun, plain = threading.Event(), threading.Event(), results.run
+    gate, begun, plain = threading.Event(), threading.Event(), exact_runs.run_plan
 
     def slow(*args: Any, **more: Any) -> Any:
         begun.set()
@@ -371,7 +387,7 @@ def test_a_stale_answer_never_shows(make: Make, monkeypatch: pytest.MonkeyPatch)
 
     shown: list[int] = []
     explorer.observe(lambda change: shown.append(change["new"]["revision"]), "answer")
-    monkeypatch.setattr(results, "run", slow)
+    monkeypatch.setattr(exact_runs, "run_plan", slow)
     first = explorer.experiment.replace(slots=(vw.Slot(layer=0, position=3),))
     explorer.experiment = first
     assert begun.wait(10)
@@ -382,27 +398,27 @@ def test_a_stale_answer_never_shows(make: Make, monkeypatch: pytest.MonkeyPatch)
     assert explorer.run.experiment.slots[0].layer == 1
 
 
-def test_a_late_figure_never_shows(make: Make, painter: Silent) -> None:
+def test_a_late_figure_never_shows(make: Make, silent_painter: SilentPainter) -> None:
     explorer = make()
-    order, done = painter.orders[-1]
+    order, done = silent_painter.orders[-1]
     assert set(order.frames) == {"token_heatmap", "difference_panel"}
     ask(explorer, **setting(slot()))
-    done(render.Picture(b"old", 1, 1, "old"), None)
+    done(Picture(b"old", 1, 1, "old"), None)
     assert explorer.picture == {}
-    painter.orders[-1][1](render.Picture(b"new", 3, 2, "the result"), None)
+    silent_painter.orders[-1][1](Picture(b"new", 3, 2, "the result"), None)
     assert explorer.picture["png"] == b"new" and explorer.picture["alt"] == "the result"
     assert explorer.picture["revision"] == explorer.scene["revision"]
 
 
-def test_a_figure_that_fails_says_so(make: Make, painter: Silent) -> None:
+def test_a_figure_that_fails_says_so(make: Make, silent_painter: SilentPainter) -> None:
     explorer = make()
-    painter.orders[-1][1](None, "the figure process ended")
+    silent_painter.orders[-1][1](None, "the figure process ended")
     assert "the figure process ended" in explorer.status["error"]
     ask(explorer, **setting(slot()))
     assert explorer.status["error"] is None
 
 
-@pytest.mark.parametrize("kind", screen.FIGURES)
+@pytest.mark.parametrize("kind", session.FIGURES)
 def test_every_figure_can_be_taken(make: Make, kind: str) -> None:
     explorer = make(slots=[vw.Slot(layer=0, position=3)])
     assert type(explorer.figure(kind)).__module__.startswith("plotnine")
@@ -448,9 +464,9 @@ def test_two_explorers_share_a_model(make: Make) -> None:
 def test_a_missing_bundle_says_how_to_build_it(
     tmp_path: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bundle, "STATIC", tmp_path)
+    monkeypatch.setattr(static_files, "STATIC", tmp_path)
     with pytest.raises(vw.RequestError, match="make js"):
-        bundle.built("explorer.js")
+        static_files.built("explorer.js")
 
 
 def test_a_text_is_split_while_it_is_typed_and_nothing_else_changes(make: Make) -> None:
@@ -464,7 +480,7 @@ def test_a_text_is_split_while_it_is_typed_and_nothing_else_changes(make: Make) 
     ]
     refused = ask(explorer, kind="tokens", text="")
     assert not refused["ok"] and refused["tokens"] is None
-    assert "at least one is needed" in refused["error"]
+    assert "expected at least one" in refused["error"]
     after = explorer.scene, explorer.answer, explorer.map, explorer.experiment
     assert all(a is b for a, b in zip(before, after, strict=True))
     assert explorer.status["error"] is None
@@ -479,9 +495,9 @@ def test_a_map_takes_pairs_by_hand_until_the_prompts_change(make: Make) -> None:
     assert ask(explorer, **sweep, source_positions=pairs)["ok"]
     assert explorer.map["source_positions"] == pairs
     assert [c["source_position"] for c in explorer.map["cells"] if c["layer"] == 0] == pairs
-    for wrong, said in [([0, 1, 2, 3], "4 source positions"), ([0, 1, 2, 3, 9], "9 is out of")]:
+    for wrong, message in [([0, 1, 2, 3], "4 source positions"), ([0, 1, 2, 3, 9], "9 is out of")]:
         refused = ask(explorer, **sweep, source_positions=wrong)
-        assert not refused["ok"] and said in refused["error"]
+        assert not refused["ok"] and message in refused["error"]
     assert explorer.map["source_positions"] == pairs
     ask(explorer, **setting(slot(0, 3)))
     assert explorer.map["source_positions"] == [0, 1, 2, 3, 4]
@@ -506,7 +522,7 @@ REASONS = [
 
 
 @pytest.mark.parametrize(("slots", "reasons"), REASONS)
-def test_every_slot_is_told_what_became_of_it(
+def test_every_slot_has_the_reason_for_its_outcome(
     make: Make, slots: list[dict[str, Any]], reasons: list[str]
 ) -> None:
     explorer = make()
@@ -514,7 +530,7 @@ def test_every_slot_is_told_what_became_of_it(
     receipts = explorer.answer["receipts"]
     assert [r["reason"] for r in receipts] == reasons
     assert [r["index"] for r in receipts] == list(range(len(slots)))
-    # What is said to be without effect is without effect, and what is said to change does.
+    # Outcomes without effect leave the result unchanged, and the others change it.
     run, *more = explorer.answer["runs"]
     same = all(r["top"] == run["top"] for r in more if r["role"] == "intervened")
     inert = {"prefix", "weak", "skipped", "collected", "unread"}
@@ -522,7 +538,7 @@ def test_every_slot_is_told_what_became_of_it(
     assert all(r["words"].endswith(".") for r in receipts)
 
 
-def test_a_replaced_slot_is_told_by_which(make: Make) -> None:
+def test_a_replaced_slot_names_the_later_one(make: Make) -> None:
     explorer = make()
     ask(explorer, **setting(slot(0, 3), slot(1, 4), slot(0, 3, intervention="zero")))
     replaced = explorer.answer["receipts"][0]

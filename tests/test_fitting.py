@@ -70,7 +70,7 @@ def test_the_columns_are_orthonormal(fit: Fit) -> None:
 
 
 def test_the_history_says_which_step_was_kept(fit: Fit) -> None:
-    history = fit.history
+    history: Any = fit.history
     assert list(history.columns) == ["step", "loss", "held_out_loss", "accuracy"]
     best = history.loc[history.held_out_loss.idxmin()]
     assert best.step == fit.kept_step and best.accuracy == fit.accuracy
@@ -206,19 +206,19 @@ def test_training_stops_when_the_held_out_loss_rises(tiny_gpt2: LanguageModel) -
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"rank": 0}, "rank 0 does not fit"),
-        ({"rank": 25}, "rank 25 does not fit"),
+        ({"rank": 0}, "rank 0 is invalid for"),
+        ({"rank": 25}, "rank 25 is invalid for"),
         ({"layer": 3}, "layer 3"),
         ({"component": "block"}, "'block' is not known. Did you mean"),
         ({"position": 9}, "9 is out of range"),
         ({"position": " Rome"}, "does not occur"),
-        ({"source_position": [1, 2]}, "pairs 2 source with 1 base"),
-        ({"steps": 0}, "steps 0 does not fit"),
-        ({"batch_size": 1.5}, "batch_size 1.5 does not fit"),
-        ({"lr": 0}, "lr 0 does not fit"),
-        ({"lr": "fast"}, "lr 'fast' does not fit"),
-        ({"seed": -1}, "seed -1 does not fit"),
-        ({"held_out": 1.0}, "held_out 1.0 does not fit"),
+        ({"source_position": [1, 2]}, "pairs 2 source positions with 1 base"),
+        ({"steps": 0}, "steps must be an int of at least 1, got 0"),
+        ({"batch_size": 1.5}, "batch_size must be an int of at least 1, got 1.5"),
+        ({"lr": 0}, "lr must be a learning rate above 0, got 0"),
+        ({"lr": "fast"}, "lr must be a learning rate above 0, got 'fast'"),
+        ({"seed": -1}, "seed must be an int of 0 or more, got -1"),
+        ({"held_out": 1.0}, "held_out must be a share between 0 and 1, got 1.0"),
         ({"held_out": []}, "0 held out"),
         ({"held_out": TINY[:1]}, "is there twice"),
         ({"pairs": TINY[:1]}, "0 pairs to train on"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import get_args
+from typing import Any, get_args
 
 import pandas as pd
 import pytest
@@ -35,6 +35,11 @@ def logits(seed: int, size: int = 12, dtype: torch.dtype = torch.float32) -> tor
     return (3 * torch.randn(size, generator=torch.Generator().manual_seed(seed))).to(dtype)
 
 
+def rows_of(frame: pd.DataFrame) -> Any:
+    """Rows as named tuples, whose columns have no types."""
+    return frame.itertuples()
+
+
 def example_sweep(seed: int = 7) -> tuple[torch.Tensor, torch.Tensor, pd.DataFrame]:
     """2 layers x 3 positions over 12 tokens, of which cell (1, 2) was not run."""
     grid = torch.stack([torch.stack([logits(seed + 3 * i + j) for j in range(3)]) for i in (0, 1)])
@@ -58,7 +63,7 @@ def every_frame() -> dict[str, pd.DataFrame]:
 # ---- the tables ---------------------------------------------------------------------------------
 
 
-def test_every_frame_obeys_the_table_of_columns():
+def test_every_frame_has_the_columns_and_dtypes_of_the_table():
     made = every_frame()
     assert set(made) == set(frames.FRAMES)
     for name, frame in made.items():
@@ -186,7 +191,7 @@ def test_token_frame_is_the_union_of_the_top_tokens():
 
 def test_token_frame_against_torch_distributions():
     runs = {"base": logits(1), "source": logits(2)}
-    for row in frames.token_frame(runs, text).itertuples():
+    for row in rows_of(frames.token_frame(runs, text)):
         values = runs[row.run].double()
         distribution = Categorical(logits=values)
         log_p = distribution.log_prob(torch.tensor(row.token_id)).item()
@@ -202,7 +207,7 @@ def test_ranks_are_exact_with_ties(whole: list[int]):
     values = torch.tensor(whole, dtype=torch.float32)
     frame = frames.token_frame({"run": values}, text, k=12)
     by_hand = sorted(range(len(whole)), key=lambda i: (-whole[i], i))
-    for row in frame.itertuples():
+    for row in rows_of(frame):
         assert by_hand[frame["rank"].loc[row.Index] - 1] == row.token_id
 
 
@@ -246,7 +251,7 @@ def test_kl_goes_from_after_to_before():
     assert (row.rank_before, row.rank_after) == (2, 1)
 
 
-def test_differences_come_by_kl_contribution():
+def test_differences_are_ordered_by_kl_contribution():
     frame = frames.difference_frame(logits(1), logits(2), text, k=None)
     assert frame["kl"].abs().is_monotonic_decreasing
     assert frame["kl"].min() < 0  # so the order is that of magnitudes
@@ -261,7 +266,7 @@ def test_nothing_changed():
     assert frame.token_id.tolist() == frames.top_frame(logits(1), text, 3).token_id.tolist()
 
 
-def test_impossible_tokens_take_no_part():
+def test_impossible_tokens_add_nothing_to_the_kl_divergence():
     before = torch.tensor([0.0, 0.0, -float("inf")])
     after = torch.tensor([0.0, -float("inf"), -float("inf")])
     assert frames.kl_divergence(before, after) == pytest.approx(math.log(2))
@@ -275,7 +280,7 @@ def test_sweep_frame_against_one_cell_at_a_time():
     grid, base, frame = example_sweep()
     assert len(frame) == 2 * 3 * 3
     p_base = Categorical(logits=base.double()).probs
-    for row in frame[frame.probability.notna()].itertuples():
+    for row in rows_of(frame[frame.probability.notna()]):
         i, j = {0: 0, 5: 1}[row.layer], {1: 0, 2: 1, 4: 2}[row.position]
         cell = grid[i, j].double()
         p = Categorical(logits=cell).probs
@@ -340,26 +345,35 @@ TOKEN = [Token(0, 0, "a")]
 @pytest.mark.parametrize(
     ("ask", "says"),
     [
-        (lambda: frames.top_frame(A[None], text), r"shape \(1, 12\).*run.logits\[-1\]"),
-        (lambda: frames.top_frame(A, text, k=0), "k=0 .*1 to 12"),
+        (lambda: frames.top_frame(A[None], text), r"run.logits\[-1\], got shape \(1, 12\)"),
+        (lambda: frames.top_frame(A, text, k=0), "k must be 1 to 12 tokens, got 0"),
         (lambda: frames.top_frame(A * NAN, text), "12 of 12 values are NaN"),
         (lambda: frames.top_frame(torch.full((3,), -float("inf")), text), "every value is -inf"),
-        (lambda: frames.token_frame({}, text), "runs is empty"),
+        (lambda: frames.token_frame({}, text), "runs must hold at least one run"),
         (lambda: frames.token_frame({"x": A, "y": B}, text), "'x' 12, 'y' 5"),
         (lambda: frames.token_frame({"x": A * NAN}, text), "run 'x'"),
         (lambda: frames.difference_frame(A, B, text), "'before' 12, 'after' 5"),
-        (lambda: frames.difference_frame(A, A, text, k=-1), "k=-1"),
-        (lambda: frames.kl_divergence(A, B), "vocabularies differ"),
+        (lambda: frames.difference_frame(A, A, text, k=-1), "k must be 1 to 12 tokens, got -1"),
+        (
+            lambda: frames.kl_divergence(A, B),
+            "must share one vocabulary, got sizes 'before' 12, 'after' 5",
+        ),
         (
             lambda: frames.sweep_frame(A[None, None], A, [0, 1], TOKEN, [0], [0], text),
-            r"shape \(1, 1, 12\).*need logits of shape \(2, 1, 12\)",
+            r"logits must have shape \(2, 1, 12\).*got shape \(1, 1, 12\)",
         ),
         (
             lambda: frames.sweep_frame(A[None, None], A, [0], TOKEN, [0, 1], [0], text),
             "2 source positions",
         ),
-        (lambda: frames.sweep_frame(A[None, None], A, [0], TOKEN, [0], [12], text), "target 12"),
-        (lambda: frames.sweep_frame(A[None, None], A, [0], TOKEN, [0], [], text), "0 targets"),
+        (
+            lambda: frames.sweep_frame(A[None, None], A, [0], TOKEN, [0], [12], text),
+            "target 12 .*0 to 11",
+        ),
+        (
+            lambda: frames.sweep_frame(A[None, None], A, [0], TOKEN, [0], [], text),
+            "at least one.*0 targets",
+        ),
     ],
 )
 def test_refusals(ask: Callable[[], object], says: str):

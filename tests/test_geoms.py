@@ -14,7 +14,7 @@ from PIL import Image
 
 from vene_widgets import figures
 from vene_widgets.figures import theme
-from vene_widgets.figures.geoms import Change, NumberedTile
+from vene_widgets.figures.geoms import BeforeAfter, NumberedTile
 
 TILES = pd.DataFrame(
     {
@@ -74,7 +74,7 @@ def test_a_change_is_a_segment_two_points_and_a_text(flip: list[Any]) -> None:
         *LOOK,
     ]
     mapping = p9.aes("before", "row", xend="after", color="colour", label="says")
-    one = made(CHANGES, mapping, Change(column=0.9, text_size=8.1), *rest)
+    one = made(CHANGES, mapping, BeforeAfter(column=0.9, text_size=8.1), *rest)
     four = made(
         CHANGES, p9.aes(y="row", yend="row", color="colour"),
         p9.geom_segment(p9.aes(x="before", xend="after"), size=1.1),
@@ -88,7 +88,7 @@ def test_a_change_is_a_segment_two_points_and_a_text(flip: list[Any]) -> None:
 
 def test_after_is_filled_and_before_is_hollow() -> None:
     mapping = p9.aes("before", "row", xend="after", color="colour", label="says")
-    plot = made(CHANGES, mapping, Change(column=1), p9.scale_color_identity(guide=None))
+    plot = made(CHANGES, mapping, BeforeAfter(column=1), p9.scale_color_identity(guide=None))
     [axes] = plot.draw().axes
     [lines] = [c for c in axes.collections if isinstance(c, LineCollection)]
     after, before = [c for c in axes.collections if isinstance(c, PathCollection)]

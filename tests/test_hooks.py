@@ -12,10 +12,12 @@ import torch
 from torch import Tensor, nn
 
 from vene_widgets.engine import hooks
-from vene_widgets.engine.hooks import Edit, Touch, intervene, record, record_head_input, undisturbed
+from vene_widgets.engine.eval_mode import locked_eval_mode
+from vene_widgets.engine.hooks import Edit, EditStats, intervene, record, record_unembedding_input
 from vene_widgets.engine.running import record_states, run
 from vene_widgets.errors import RequestError
-from vene_widgets.experiments.experiment import Experiment, Slot
+from vene_widgets.experiments.experiment import Experiment
+from vene_widgets.experiments.slot import Slot
 from vene_widgets.models import LanguageModel
 from vene_widgets.sweeps.sweep import sweep
 
@@ -182,7 +184,7 @@ def test_an_exception_inside_an_edit_leaves_no_trace(untouched: LanguageModel):
     zero = torch.tensor([0])
     with (
         pytest.raises(Fault),
-        undisturbed(untouched),
+        locked_eval_mode(untouched),
         intervene(untouched, [Edit(site, zero, zero, broken)]),
     ):
         untouched.model(input_ids=_ids(untouched, SPAIN))
@@ -204,7 +206,9 @@ def test_an_exception_inside_the_forward_pass_leaves_no_trace(
     untouched: LanguageModel, monkeypatch: pytest.MonkeyPatch, where: str
 ):
     a = untouched.sites.architecture
-    module = untouched.model.get_submodule(a.unembedding if where == "unembedding" else f"{a.blocks}.2")
+    module = untouched.model.get_submodule(
+        a.unembedding if where == "unembedding" else f"{a.blocks}.2"
+    )
     with monkeypatch.context() as patch:
         patch.setattr(type(module), "forward", broken)
         for use in (
@@ -288,7 +292,7 @@ def test_record_gives_what_the_users_own_hook_would_see(tiny_gpt2: LanguageModel
 
     handle = module.register_forward_hook(see)
     site = tiny_gpt2.sites.site(1, "mlp_output")
-    with undisturbed(tiny_gpt2), record(tiny_gpt2, [site]) as found:
+    with locked_eval_mode(tiny_gpt2), record(tiny_gpt2, [site]) as found:
         assert found == {}
         tiny_gpt2.model(input_ids=_ids(tiny_gpt2, SPAIN))
     handle.remove()
@@ -297,7 +301,7 @@ def test_record_gives_what_the_users_own_hook_would_see(tiny_gpt2: LanguageModel
 
 def test_the_head_input_is_the_last_hidden_state(tiny_llama: LanguageModel):
     ids = _ids(tiny_llama, SPAIN)
-    with undisturbed(tiny_llama), record_head_input(tiny_llama) as found:
+    with locked_eval_mode(tiny_llama), record_unembedding_input(tiny_llama) as found:
         tiny_llama.model(input_ids=ids)
     backbone = tiny_llama.model.get_submodule("model")
     with torch.no_grad():
@@ -306,20 +310,20 @@ def test_the_head_input_is_the_last_hidden_state(tiny_llama: LanguageModel):
 
 def test_an_edit_changes_its_rows_and_positions_only_and_reports_it(tiny_gpt2: LanguageModel):
     site = tiny_gpt2.sites.site(1, "head_value_output", 2)
-    touches: list[Touch] = []
+    applied: list[EditStats] = []
     edit = Edit(
         site,
         rows=torch.tensor([0, 2]),
         positions=torch.tensor([3, 1]),
         change=lambda vectors: vectors + torch.tensor([[3.0], [4.0]]),
-        report=touches.append,
+        on_applied=applied.append,
     )
     ids = _ids(tiny_gpt2, SPAIN).expand(3, -1)
     place = tiny_gpt2.sites.site(1, "value_output")
-    with undisturbed(tiny_gpt2), record(tiny_gpt2, [place]) as before:
+    with locked_eval_mode(tiny_gpt2), record(tiny_gpt2, [place]) as before:
         tiny_gpt2.model(input_ids=ids)
     with (
-        undisturbed(tiny_gpt2),
+        locked_eval_mode(tiny_gpt2),
         intervene(tiny_gpt2, [edit]),
         record(tiny_gpt2, [place]) as after,
     ):
@@ -328,14 +332,14 @@ def test_an_edit_changes_its_rows_and_positions_only_and_reports_it(tiny_gpt2: L
     expected[0, 3, 16:24] += 3
     expected[2, 1, 16:24] += 4
     assert torch.equal(after[place], expected)
-    (touch,) = touches
+    (touch,) = applied
     assert (touch.shape, touch.rows, touch.others_equal) == ((3, 5, 8), 2, True)
     assert touch.size == pytest.approx((8 * (9 + 16)) ** 0.5, rel=1e-5)
 
 
 def test_a_report_notices_when_something_else_changed(tiny_gpt2: LanguageModel):
     """`others_equal` can be False: here the edit's function writes where it should not."""
-    site, touches = tiny_gpt2.sites.site(0, "mlp_output"), []
+    site, applied = tiny_gpt2.sites.site(0, "mlp_output"), []
     tensor = torch.ones(1, 3, 24)
 
     def trespass(vectors: Tensor) -> Tensor:
@@ -343,9 +347,9 @@ def test_a_report_notices_when_something_else_changed(tiny_gpt2: LanguageModel):
         return vectors * 2
 
     zero = torch.tensor([0])
-    hooks._apply(tensor, Edit(site, zero, zero, trespass, touches.append))
-    hooks._apply(tensor, Edit(site, zero, zero, lambda v: v * 2, touches.append))
-    assert [touch.others_equal for touch in touches] == [False, True]
+    hooks._apply(tensor, Edit(site, zero, zero, trespass, applied.append))
+    hooks._apply(tensor, Edit(site, zero, zero, lambda v: v * 2, applied.append))
+    assert [touch.others_equal for touch in applied] == [False, True]
 
 
 # ---- threads -------------------------------------------------------------------------------------
@@ -407,7 +411,11 @@ def test_the_users_own_call_in_another_thread_meets_no_hook_of_ours(tiny_gpt2: L
     sites = [tiny_gpt2.sites.site(0, c) for c in ("block_input", "block_output")]
     zero = torch.tensor([0])
     edits = [Edit(site, zero, zero, torch.zeros_like) for site in sites]
-    with undisturbed(tiny_gpt2), intervene(tiny_gpt2, edits), record(tiny_gpt2, sites) as found:
+    with (
+        locked_eval_mode(tiny_gpt2),
+        intervene(tiny_gpt2, edits),
+        record(tiny_gpt2, sites) as found,
+    ):
         (theirs,) = in_threads(users)
         assert found == {}
         ours = tiny_gpt2.model(input_ids=ids).logits

@@ -1,4 +1,4 @@
-"""Importing the package costs nothing, and every public name is there when it is wanted."""
+"""Importing the package loads nothing heavy, and every public name resolves lazily."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""Every operator against a formula written by hand, in float64, and what all of them must obey."""
+"""Every operator against its formula in float64, and the properties that all of them share."""
 
 from __future__ import annotations
 
@@ -8,10 +8,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from vene_widgets.engine.running import make_weights, run
+import vene_widgets as vw
+from vene_widgets.engine.running import run
+from vene_widgets.engine.weights import make_weights
 from vene_widgets.errors import RequestError
-from vene_widgets.experiments.experiment import Experiment, Slot
-from vene_widgets.experiments.operators import BUILT_IN
+from vene_widgets.experiments.experiment import Experiment
+from vene_widgets.experiments.operators import BUILT_IN, OPERATORS
+from vene_widgets.experiments.slot import Slot
 from vene_widgets.interventions import (
     INTERVENTIONS,
     BoundlessRotatedSpace,
@@ -24,6 +27,7 @@ from vene_widgets.interventions import (
     blend,
     make,
     register,
+    unregister,
 )
 from vene_widgets.models import LanguageModel
 from vene_widgets.sweeps.sweep import sweep
@@ -62,7 +66,7 @@ def matrix(module: Intervention) -> Tensor:
 
 
 def expected(module: Intervention, b: Tensor, s: Tensor, chosen: list[int]) -> Tensor:
-    """What an operator should give when only the coordinates `chosen` may change, in float64."""
+    """Expected vectors in float64 if only the coordinates `chosen` may change."""
     b, s, name = b.double(), s.double(), module.name
     old, new, back = b, s, lambda x: x
     if name == "addition":
@@ -134,8 +138,8 @@ def test_coordinates_outside_the_mask_stay_bit_equal(name: str):
             assert change[:, ~mask].abs().max() < 1e-5 < change[:, 1].abs().min()
         return
     found = module(b, s, mask_of(module, [0, 7]))
-    kept = [i for i in range(WIDTH) if i not in (0, 7)]
-    assert torch.equal(found[:, kept], b[:, kept])
+    others = [i for i in range(WIDTH) if i not in (0, 7)]
+    assert torch.equal(found[:, others], b[:, others])
     assert name == "collect" or (found[:, [0, 7]] != b[:, [0, 7]]).all()
 
 
@@ -143,12 +147,12 @@ def test_coordinates_outside_the_mask_stay_bit_equal(name: str):
 def test_an_operator_changes_none_of_its_arguments(name: str):
     module, b, s = ready(name), vectors(1, 4), vectors(2, 4)
     mask = mask_of(module, [1])
-    kept = b.clone(), s.clone(), mask.clone()
+    copies = b.clone(), s.clone(), mask.clone()
     state = {key: value.clone() for key, value in module.state_dict().items()}
     found = module(b, s, mask)
     with torch.no_grad():
         found.add_(1) if name != "collect" else None
-    assert all(torch.equal(*pair) for pair in zip(kept, (b, s, mask), strict=True))
+    assert all(torch.equal(*pair) for pair in zip(copies, (b, s, mask), strict=True))
     assert all(torch.equal(state[key], value) for key, value in module.state_dict().items())
 
 
@@ -234,7 +238,7 @@ def test_equal_options_train_equally():
             module(vectors(1, 6), vectors(2, 6)).pow(3).mean().backward()
             optimiser.step()
         trained.append(matrix(module))
-        torch.rand(3)  # somebody else's random numbers
+        torch.rand(3)  # other code that uses the global random state
     assert torch.equal(*trained)
 
 
@@ -255,10 +259,10 @@ def test_a_full_rotation_is_an_interchange():
 
 @pytest.mark.parametrize("rank", [None, 0, -1, WIDTH + 1])
 def test_ranks_that_do_not_fit_are_refused(rank: int | None):
-    with pytest.raises(RequestError, match=f"rank {rank} does not fit low_rank.*1 to {WIDTH}"):
+    with pytest.raises(RequestError, match=f"rank {rank} is invalid for low_rank.*1 to {WIDTH}"):
         make("low_rank_rotated_space", options(rank=rank))
     if rank is not None:
-        with pytest.raises(RequestError, match=f"rank {rank} does not fit pca"):
+        with pytest.raises(RequestError, match=f"rank {rank} is invalid for pca.*1 to {WIDTH}"):
             make("pca_rotated_space", options(rank=rank))
 
 
@@ -296,8 +300,9 @@ def test_components_are_those_of_the_correlation_matrix():
 def test_states_that_do_not_fit_are_refused(shape: tuple[int, ...]):
     module = make("pca_rotated_space", options())
     assert isinstance(module, PCARotatedSpace)
-    with pytest.raises(RequestError, match=rf"states of shape .* do not fit: \(n, {WIDTH}\)"):
+    with pytest.raises(RequestError, match=rf"states must have shape \(n, {WIDTH}\)") as caught:
         module.fit(torch.zeros(shape))
+    assert f"got {shape}" in str(caught.value)
 
 
 def test_one_state_has_no_spread():
@@ -364,17 +369,17 @@ def test_a_users_function_is_an_intervention(tiny_gpt2: LanguageModel):
     assert torch.allclose(found.logits, half.logits, atol=1e-5)
     assert found.record[0].fired and not found.record[0].idle
     masked = run(tiny_gpt2, experiment.replace(slots=[slot.model_copy(update={"subspace": "0:2"})]))
-    touch = masked.record[0].touch
-    assert touch is not None
-    assert (touch.before != touch.after).any(0).tolist() == [True, True] + [False] * 22
+    stats = masked.record[0].stats
+    assert stats is not None
+    assert (stats.before != stats.after).any(0).tolist() == [True, True] + [False] * 22
 
 
 @pytest.mark.usefixtures("restored_registry")
 def test_a_users_function_may_do_without_a_source(tiny_gpt2: LanguageModel):
     register("negated", lambda base, _source: -base, needs_source=False)
     slot = Slot(layer=1, position=3, intervention="negated")
-    touch = run(tiny_gpt2, Experiment(base=SPAIN, slots=[slot])).record[0].touch
-    assert touch is not None and torch.equal(touch.after, -touch.before)
+    stats = run(tiny_gpt2, Experiment(base=SPAIN, slots=[slot])).record[0].stats
+    assert stats is not None and torch.equal(stats.after, -stats.before)
 
 
 @pytest.mark.usefixtures("restored_registry")
@@ -388,9 +393,9 @@ def test_a_function_that_works_in_place_changes_its_copy_only(tiny_gpt2: Languag
     slots = [Slot(layer=1, position=3, intervention="rude", subspace=[0])]
     found = run(tiny_gpt2, Experiment(base=SPAIN, sources=ITALY, slots=slots)).record[0]
     plain = run(tiny_gpt2, Experiment(base=SPAIN)).states[1, 3]
-    assert found.touch is not None and not found.idle
-    assert torch.equal(found.touch.before[0], plain)
-    assert torch.equal(found.touch.after[0], torch.cat([2 * plain[:1], plain[1:]]))
+    assert found.stats is not None and not found.idle
+    assert torch.equal(found.stats.before[0], plain)
+    assert torch.equal(found.stats.after[0], torch.cat([2 * plain[:1], plain[1:]]))
 
 
 @pytest.mark.usefixtures("restored_registry")
@@ -427,7 +432,7 @@ def test_a_function_that_returns_another_shape_is_refused(tiny_gpt2: LanguageMod
     experiment = Experiment(
         base=SPAIN, sources=ITALY, slots=[Slot(layer=1, position=3, intervention="wrong")]
     )
-    with pytest.raises(RequestError, match=r"intervention 'wrong' returned .*shape \(1, 24\)"):
+    with pytest.raises(RequestError, match=r"'wrong' must return .*shape \(1, 24\), got "):
         run(tiny_gpt2, experiment)
 
 
@@ -452,17 +457,47 @@ def test_a_class_that_returns_another_shape_is_refused_and_leaves_no_hook(
     ]
     experiment = Experiment(base=SPAIN, sources=ITALY, slots=slots)
     with pytest.raises(
-        RequestError, match=r"slots\[1\]: .*'narrow' returned .*\(2, 1\).*\(2, 24\)"
+        RequestError, match=r"slots\[1\]: .*'narrow' must return .*\(2, 24\), got \(2, 1\)"
     ):
         run(tiny_gpt2, experiment)
     for module in tiny_gpt2.model.modules():
         assert not module._forward_hooks and not module._forward_pre_hooks
 
 
+def needs_source() -> dict[str, bool]:
+    """Name -> whether it reads a source; the two registries must agree."""
+    classes = {name: kind.needs_source for name, kind in INTERVENTIONS.items()}
+    facts = {name: operator.needs_source for name, operator in OPERATORS.items()}
+    assert list(classes.items()) == list(facts.items())
+    return classes
+
+
+@pytest.mark.usefixtures("restored_registry")
+def test_both_registries_have_the_same_interventions():
+    assert tuple(needs_source()) == BUILT_IN
+    assert len(set(needs_source().values())) == 2
+
+    class Silenced(Intervention):
+        """Reads no source."""
+
+        needs_source = False
+
+    vw.register("silenced", Silenced)
+    vw.register("halfway", halfway)
+    vw.register("negated", lambda base, _source: -base, needs_source=False)
+    added = {"silenced": False, "halfway": True, "negated": False}
+    assert list(needs_source().items())[len(BUILT_IN) :] == list(added.items())
+    vw.register("halfway", lambda base, _source: base, needs_source=False)
+    assert needs_source()["halfway"] is False
+    for name in (*added, *BUILT_IN, "unknown"):
+        unregister(name)
+    assert tuple(needs_source()) == BUILT_IN
+
+
 @pytest.mark.usefixtures("restored_registry")
 def test_names_may_be_taken_over_but_not_from_the_built_in_ones():
     for name in ("", *BUILT_IN):
-        with pytest.raises(RequestError, match=f"name {name!r} is taken or empty"):
+        with pytest.raises(RequestError, match=f"name {name!r} is empty or built in"):
             register(name, halfway)
     register("mine", halfway)
     first = INTERVENTIONS["mine"]
@@ -479,7 +514,7 @@ def test_names_may_be_taken_over_but_not_from_the_built_in_ones():
 @pytest.mark.parametrize("hooked", [False, True])
 @pytest.mark.parametrize("name", ["addition", "zero", "noise", "vanilla", "sigmoid_mask"])
 def test_a_cell_of_a_sweep_is_a_run_of_its_own(tiny_gpt2: LanguageModel, name: str, hooked: bool):
-    # A hook of the user's makes the sweep run whole passes instead of resuming.
+    # A user-defined hook makes the sweep run full forward passes instead of resuming.
     block = tiny_gpt2.model.get_submodule("transformer.h.2")
     handle = block.register_forward_hook(lambda *_: None) if hooked else None
     try:
@@ -496,7 +531,7 @@ def test_a_cell_of_a_sweep_is_a_run_of_its_own(tiny_gpt2: LanguageModel, name: s
 
 @pytest.mark.parametrize(
     ("name", "message"),
-    [("mean", "'mean' needs prompts"), ("low_rank_rotated_space", "rank None does not fit")],
+    [("mean", "'mean' needs prompts"), ("low_rank_rotated_space", "rank None is invalid for")],
 )
 def test_a_sweep_refuses_what_it_has_no_options_for(
     tiny_gpt2: LanguageModel, name: str, message: str

@@ -1,4 +1,4 @@
-"""Loading by name, folder and hub cache; wrapping; and every way in which it is refused."""
+"""Loading by name, folder and hub cache; wrapping; and the errors of each."""
 
 from __future__ import annotations
 
@@ -169,7 +169,7 @@ def test_a_missing_hub_model_says_what_was_tried_and_what_works(
     assert message.endswith("hub models in the cache: 'lab/tiny'.")
 
 
-# ---- the hub, out of reach or without the model ------------------------------------------------
+# ---- the hub, unreachable or without the model --------------------------------------------------
 
 
 def test_a_hub_out_of_reach_costs_no_retries(
@@ -192,7 +192,7 @@ def test_a_hub_out_of_reach_costs_no_retries(
     monkeypatch.setattr("time.sleep", lambda _: pytest.fail("the library waits for another try"))
     lay_cache(tmp_path, saved)
     assert vw.load("lab/tiny", device="cpu", cache_dir=tmp_path).sites.layers == 2
-    with pytest.raises(vw.RequestError, match=r"out of reach.*Name or service not known") as caught:
+    with pytest.raises(vw.RequestError, match=r"unreachable.*Name or service not known") as caught:
         vw.load("gpt2", cache_dir=tmp_path)
     assert str(tmp_path) in str(caught.value)
     assert len(calls) == 2  # one question for each load
@@ -210,9 +210,9 @@ def test_a_hub_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
     monkeypatch.setattr("huggingface_hub.utils.get_session", Session)
-    monkeypatch.setattr(hub, "PATIENCE", 0.01)
+    monkeypatch.setattr(hub, "PROBE_TIMEOUT", 0.01)
     try:
-        assert re.search(r"no answer from http.* in 0\.01 s", hub.unreachable())
+        assert re.search(r"no answer from http.* in 0\.01 s", hub.unreachable_reason())
     finally:
         released.set()
 
@@ -269,7 +269,7 @@ print("POST" in {method for method, _ in asked}, any("discussions" in path for _
 
 
 def serve(root: Path, home: Path) -> list[str]:
-    """Load from a hub of our own that serves `root` as `lab/tiny`; what was printed."""
+    """Load from a local hub that serves `root` as `lab/tiny`; returns the printed lines."""
     keep = {k: v for k, v in os.environ.items() if not k.startswith(("HF_", "TRANSFORMERS_"))}
     keep = {k: v for k, v in keep.items() if not k.lower().endswith("_proxy")}
     done = subprocess.run(
@@ -314,7 +314,9 @@ def test_a_pickled_hub_model_is_refused_and_no_conversion_is_asked_for(
 def test_an_unknown_architecture_is_refused_before_weights_are_read(folder: Path) -> None:
     edit_config(folder, model_type="bert")
     (folder / "model.safetensors").write_bytes(b"not weights at all")
-    with pytest.raises(vw.RequestError, match=r"architecture 'bert'.*'gpt2'.*models/architectures/"):
+    with pytest.raises(
+        vw.RequestError, match=r"architecture 'bert'.*'gpt2'.*models/architectures/"
+    ):
         vw.load(folder)
     edit_config(folder, model_type="gpt2")  # now they are read, and that fails
     with pytest.raises(vw.RequestError, match="could not be loaded"):
@@ -346,7 +348,7 @@ def test_weights_that_would_be_random_are_refused(folder: Path) -> None:
 def test_a_folder_that_is_not_there_is_not_sought_on_the_hub(
     name: str | Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hub, "unreachable", lambda: pytest.fail("the hub was asked"))
+    monkeypatch.setattr(hub, "unreachable_reason", lambda: pytest.fail("the hub was asked"))
     with pytest.raises(vw.RequestError, match=r"does not exist.*'capitals'"):
         vw.load(name)
 
@@ -357,7 +359,7 @@ def test_an_empty_folder_says_what_is_missing(tmp_path: Path) -> None:
 
 
 def test_a_revision_of_a_folder_is_refused(saved: Path) -> None:
-    with pytest.raises(vw.RequestError, match=r"revision 'main'.*only hub models"):
+    with pytest.raises(vw.RequestError, match=r"revision must be None.*'main': only hub models"):
         vw.load(saved, revision="main")
 
 
@@ -492,10 +494,13 @@ def test_wrap_names_a_model_after_its_config_or_class(saved: Path) -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: "gpt2", "is a str.*load"),
+        (lambda: "gpt2", "must be a torch module.* got a str.*load"),
         (lambda: nn.Linear(2, 2), "architecture 'Linear' is not known"),
-        (lambda: GPT2Model(make_config()), "language-model head is needed"),
-        (lambda: GPT2ForSequenceClassification(make_config()), "language-model head is needed"),
+        (lambda: GPT2Model(make_config()), "expected a model with a language-model head"),
+        (
+            lambda: GPT2ForSequenceClassification(make_config()),
+            "expected a model with a language-model head",
+        ),
         (lambda: vw.wrap(make_model(), make_tokenizer()), "LanguageModel already"),
         (lambda: nn.Module.to(make_model(), "meta"), "meta device"),
     ],
@@ -507,7 +512,7 @@ def test_wrap_refuses_what_is_no_causal_language_model(make: Any, message: str) 
 
 @pytest.mark.parametrize("tokenizer", [None, "gpt2", str.split, nn.Linear(2, 2)])
 def test_wrap_refuses_what_is_no_tokenizer(tokenizer: Any) -> None:
-    with pytest.raises(vw.RequestError, match="Hugging Face tokenizer is needed"):
+    with pytest.raises(vw.RequestError, match="must be a Hugging Face tokenizer"):
         vw.wrap(make_model(), tokenizer)
 
 

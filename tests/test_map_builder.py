@@ -2,67 +2,43 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, get_args
 
+import pandas as pd
 import pytest
 import torch
+from explorer_testing import SilentPainter, ask, count_calls
 
 import vene_widgets as vw
 from vene_widgets.errors import RequestError
-from vene_widgets.explorer.painter import painter as render
-from vene_widgets.explorer.session import map_builder as maps
-from vene_widgets.explorer.session import session as screen
-from vene_widgets.sweeps.cells import Prepared, prepare, sweep_layers
+from vene_widgets.experiments.sweep_request import SweepRequest
+from vene_widgets.explorer.session import map_builder, session
+from vene_widgets.sweeps.cells import PreparedSweep, prepare_sweep, sweep_rows
 from vene_widgets.sweeps.planning import plan_sweep
 from vene_widgets.tables.metrics import METRICS, MetricName
 
 BASE, SOURCE = "The capital of Spain is", "The capital of Italy is"
 
 
-def prepared(model: vw.LanguageModel, component: str = "block_output") -> Prepared:
-    return prepare(plan_sweep(model, BASE, SOURCE, component))
+def prepared(model: vw.LanguageModel, component: str = "block_output") -> PreparedSweep:
+    return prepare_sweep(plan_sweep(model, BASE, SOURCE, SweepRequest(component=component)))
 
 
 def filled(
     model: vw.LanguageModel, typed: dict[int, str] | None = None, component: str = "block_output"
-) -> maps.Filling:
+) -> map_builder.MapBuilder:
     ready = prepared(model, component)
-    filling = maps.Filling(ready, "italy", 7, typed or {})
-    for row in sweep_layers(ready):
-        filling.add(row)
+    filling = map_builder.MapBuilder(ready, "italy", 7, typed or {})
+    for row in sweep_rows(ready):
+        filling.add_row(row)
     return filling
 
 
 def logits_of(model: vw.LanguageModel) -> torch.Tensor:
     """`(cells, vocabulary)`, layer by layer."""
-    return torch.cat([row.logits for row in sweep_layers(prepared(model))])
-
-
-# ---- readings -----------------------------------------------------------------------------------
-
-
-def test_readings_are_softmax_and_place_in_the_sorted_vocabulary():
-    torch.manual_seed(0)
-    logits = torch.randint(-2, 3, (4, 30)).float()  # few different numbers, so almost all tie
-    tokens = [0, 29, 7]
-    probabilities, ranks = maps.readings(logits, tokens)
-    for row, ps, places in zip(logits.tolist(), probabilities, ranks, strict=True):
-        order = sorted(range(30), key=lambda i: (-row[i], i))
-        assert places == [order.index(token) + 1 for token in tokens]
-        total = math.fsum(map(math.exp, row))
-        assert ps == pytest.approx([math.exp(row[token]) / total for token in tokens], abs=1e-12)
-
-
-def test_top_ids_are_those_of_a_stable_sort():
-    torch.manual_seed(1)
-    logits = torch.randint(0, 4, (5, 40)).float()
-    logits[4, 3] = float("nan")
-    wanted = torch.sort(logits, descending=True, stable=True).indices[:, :10]
-    assert maps.top_ids(logits, 10) == wanted.tolist()
-    assert len(maps.top_ids(logits[:, :3], 10)[0]) == 3
+    return torch.cat([row.logits for row in sweep_rows(prepared(model))])
 
 
 # ---- what a map carries -------------------------------------------------------------------------
@@ -71,12 +47,12 @@ def test_top_ids_are_those_of_a_stable_sort():
 def test_a_map_carries_what_both_runs_and_its_cells_find_likely(tiny_gpt2: vw.LanguageModel):
     ready, shown = prepared(tiny_gpt2), filled(tiny_gpt2).map()
     ids = [target.token_id for target in shown.targets]
-    assert len(ids) == len(set(ids)) <= maps.TARGETS
+    assert len(ids) == len(set(ids)) <= map_builder.TARGETS
     for logits in (ready.base_logits, ready.source_logits):
         assert set(logits.topk(10).indices.tolist()) <= set(ids)
     assert ids[:2] == [int(ready.base_logits.argmax()), int(ready.source_logits.argmax())]
-    likely = {c.token_id for cell in shown.cells for c in cell.top[: maps.CELL_TOP]}
-    assert likely <= set(ids) or len(ids) == maps.TARGETS
+    likely = {c.token_id for cell in shown.cells for c in cell.top[: map_builder.CELL_TOP]}
+    assert likely <= set(ids) or len(ids) == map_builder.TARGETS
     assert (shown.done, shown.total, shown.revision) == (len(shown.cells), 15, 7)
 
 
@@ -98,7 +74,7 @@ def test_a_map_too_large_to_hold_carries_the_plain_runs_tokens(
     tiny_gpt2: vw.LanguageModel, monkeypatch: pytest.MonkeyPatch
 ):
     whole = filled(tiny_gpt2).map()
-    monkeypatch.setattr(maps, "HOLD_BYTES", 0)
+    monkeypatch.setattr(map_builder, "HOLD_BYTES", 0)
     shown = filled(tiny_gpt2).map()
     count = len(shown.targets)
     assert 10 <= count <= 20 and shown.targets == whole.targets[:count]
@@ -111,25 +87,25 @@ def test_a_map_too_large_to_hold_carries_the_plain_runs_tokens(
 @pytest.mark.parametrize(
     "component", ["block_output", "value_output", "query_output", "block_input"]
 )
-def test_tiles_are_called_idle_where_the_answer_is_the_bases_and_nowhere_else(
+def test_tiles_are_idle_exactly_where_the_answer_is_the_bases(
     tiny_gpt2: vw.LanguageModel, component: str
 ):
     """Every cell runs in full here, so that the reason is tested, not the shortcut."""
-    checked = plan_sweep(tiny_gpt2, BASE, SOURCE, component)
+    plan = plan_sweep(tiny_gpt2, BASE, SOURCE, SweepRequest(component=component))
     last = tiny_gpt2.sites.layers - 1
     base = vw.run(tiny_gpt2, vw.Experiment(base=BASE)).logits[-1]
-    for layer in checked.layers:
-        for column, position in enumerate(checked.positions):
+    for layer in plan.layers:
+        for column, position in enumerate(plan.positions):
             slot = vw.Slot(layer=layer, position=position, component=component, source="s")
             experiment = vw.Experiment(base=BASE, sources={"s": SOURCE}, slots=[slot])
             changed = not torch.equal(vw.run(tiny_gpt2, experiment).logits[-1], base)
-            why = maps.why_idle(checked, layer, column)
+            why = map_builder.idle_reason(plan, layer, column)
             assert changed == (why is None), (layer, position)
             # Before the first attention a state depends on its own token alone.
             own = layer == 0 and component != "block_output"
-            alike = own and checked.base[position].id == checked.source[position].id
+            alike = own and plan.base[position].id == plan.source[position].id
             if why is not None:
-                wanted = "same" if alike or position < checked.first_difference else "causal"
+                wanted = "same" if alike or position < plan.first_difference else "causal"
                 assert why == wanted and (why == "same" or layer == last)
 
 
@@ -148,9 +124,12 @@ def test_idle_tiles_say_exactly_why(tiny_gpt2: vw.LanguageModel):
 
 def test_a_slow_sweep_says_why(tiny_gpt2: vw.LanguageModel):
     ready = prepared(tiny_gpt2)
-    assert maps.Filling(ready, "italy", 1, {}).map().slow is None
-    slow = replace(ready, slow="the model carries hooks of its own")
-    assert maps.Filling(slow, "italy", 1, {}).map().slow == "the model carries hooks of its own"
+    assert map_builder.MapBuilder(ready, "italy", 1, {}).map().slow is None
+    slow = replace(ready, resume_blocker="the model carries hooks of its own")
+    assert (
+        map_builder.MapBuilder(slow, "italy", 1, {}).map().slow
+        == "the model carries hooks of its own"
+    )
 
 
 # ---- typed tokens -------------------------------------------------------------------------------
@@ -166,14 +145,14 @@ def test_a_typed_token_is_read_from_kept_logits_or_by_a_sweep_with_equal_numbers
     tiny_gpt2: vw.LanguageModel, monkeypatch: pytest.MonkeyPatch
 ):
     token = absent(tiny_gpt2)
-    kept = filled(tiny_gpt2)
-    assert list(kept.follow({token: "r"})) == []
-    monkeypatch.setattr(maps, "KEEP_BYTES", 0)
+    held = filled(tiny_gpt2)
+    assert list(held.track_tokens({token: "r"})) == []
+    monkeypatch.setattr(map_builder, "KEEP_BYTES", 0)
     again = filled(tiny_gpt2)
-    parts = list(again.follow({token: "r"}))
+    parts = list(again.track_tokens({token: "r"}))
     assert parts == sorted(parts) and parts[-1] == 1.0
-    assert kept.map() == again.map()
-    assert (kept.map().targets[-1].token_id, kept.map().targets[-1].request) == (token, "r")
+    assert held.map() == again.map()
+    assert (held.map().targets[-1].token_id, held.map().targets[-1].request) == (token, "r")
     logits = logits_of(tiny_gpt2).double().softmax(-1)
     found = [cell.probabilities[-1] for cell in again.map().cells]
     assert found == pytest.approx(logits[:, token].tolist(), abs=1e-12)
@@ -182,7 +161,7 @@ def test_a_typed_token_is_read_from_kept_logits_or_by_a_sweep_with_equal_numbers
 def test_a_token_that_is_there_is_only_marked_with_its_request(tiny_gpt2: vw.LanguageModel):
     filling = filled(tiny_gpt2)
     before = filling.map()
-    assert list(filling.follow({before.targets[1].token_id: "r"})) == []
+    assert list(filling.track_tokens({before.targets[1].token_id: "r"})) == []
     assert filling.map().cells == before.cells
     assert [t.request for t in filling.map().targets][:3] == [None, "r", None]
 
@@ -190,46 +169,35 @@ def test_a_token_that_is_there_is_only_marked_with_its_request(tiny_gpt2: vw.Lan
 def test_typed_tokens_are_carried_from_the_first_layer_on(tiny_gpt2: vw.LanguageModel):
     token = absent(tiny_gpt2)
     ready = prepared(tiny_gpt2)
-    filling = maps.Filling(ready, "italy", 1, {token: "r"})
-    filling.add(next(sweep_layers(ready)))
+    filling = map_builder.MapBuilder(ready, "italy", 1, {token: "r"})
+    filling.add_row(next(sweep_rows(ready)))
     shown = filling.map()
     assert shown.done == 5 and shown.targets[-1].token_id == token
     assert all(len(cell.ranks) == len(shown.targets) for cell in shown.cells)
 
 
 def test_typed_tokens_are_checked(tiny_gpt2: vw.LanguageModel):
-    assert maps.token_of(tiny_gpt2, 3) == 3
-    assert maps.token_of(tiny_gpt2, tiny_gpt2.token_text(40)) == 40
+    assert tiny_gpt2.resolve_token(3) == 3
+    assert tiny_gpt2.resolve_token(tiny_gpt2.token_text(40)) == 40
     with pytest.raises(RequestError, match=r"is \d+ tokens, \["):
-        maps.token_of(tiny_gpt2, " Rome and Madrid")
+        tiny_gpt2.resolve_token(" Rome and Madrid")
     for outside in (-1, tiny_gpt2.sites.vocabulary):
         with pytest.raises(RequestError, match=f"{outside} is out of range: ids go from 0 to"):
-            maps.token_of(tiny_gpt2, outside)
+            tiny_gpt2.resolve_token(outside)
 
 
 # ---- on the screen ------------------------------------------------------------------------------
 
 
 @pytest.fixture
-def explorer(tiny_gpt2: vw.LanguageModel, monkeypatch: pytest.MonkeyPatch) -> Iterator[vw.Explorer]:
-    class Silent:
-        def draw(self, *_args: object) -> None: ...
-
-    monkeypatch.setattr(render, "hire", lambda client: Silent())
-    monkeypatch.setattr(render, "dismiss", lambda client: None)
-    monkeypatch.setattr(screen, "built", lambda name: "")
+def explorer(tiny_gpt2: vw.LanguageModel, silent_painter: SilentPainter) -> Iterator[vw.Explorer]:
     with_map = vw.explore(BASE, SOURCE, tiny_gpt2).wait(30)
     yield with_map
     with_map.close()
 
 
-def ask(explorer: vw.Explorer, token: str | int, name: str = "r") -> dict[str, Any]:
-    replies: list[dict[str, Any]] = []
-    explorer.send = lambda content, buffers=None: replies.append(content)
-    explorer._receive(explorer, {"id": name, "kind": "follow", "token": token}, [])
-    explorer._worker.wait("follow", 30)
-    assert len(replies) == 1
-    return replies[0]
+def follow(explorer: vw.Explorer, token: str | int, name: str = "r") -> dict[str, Any]:
+    return ask(explorer, id=name, kind="follow", token=token)
 
 
 def test_the_menu_is_the_registry(explorer: vw.Explorer):
@@ -248,7 +216,7 @@ def test_a_typed_token_comes_onto_the_map_and_stays_for_the_next_prompts(
     explorer: vw.Explorer, tiny_gpt2: vw.LanguageModel
 ):
     token = absent(tiny_gpt2)
-    assert ask(explorer, token)["ok"]
+    assert follow(explorer, token)["ok"]
     named = {t["request"]: t["token_id"] for t in explorer.map["targets"]}
     assert named["r"] == token
     explorer.experiment = explorer.experiment.replace(base="The capital of France is")
@@ -259,18 +227,33 @@ def test_a_typed_token_comes_onto_the_map_and_stays_for_the_next_prompts(
 
 def test_what_is_no_token_is_refused_and_changes_nothing(explorer: vw.Explorer):
     before = explorer.map
-    reply = ask(explorer, "Rome and Madrid")
-    assert not reply["ok"] and "exactly one is needed" in reply["error"]
+    reply = follow(explorer, "Rome and Madrid")
+    assert not reply["ok"] and "expected exactly one" in reply["error"]
     assert explorer.map == before
     explorer.experiment = vw.Experiment(base=BASE)
-    assert "add a source prompt" in ask(explorer.wait(30), 5)["error"]
+    assert "add a source prompt" in follow(explorer.wait(30), 5)["error"]
 
 
 def test_only_the_newest_typed_tokens_are_kept(explorer: vw.Explorer):
-    for token in range(screen.TYPED + 3):
-        assert ask(explorer, token, f"r{token}")["ok"]
-    assert list(explorer._typed) == list(range(3, screen.TYPED + 3))
+    for token in range(session.MAX_TYPED_TOKENS + 3):
+        assert follow(explorer, token, f"r{token}")["ok"]
+    assert list(explorer._typed) == list(range(3, session.MAX_TYPED_TOKENS + 3))
     assert explorer.map["targets"][-1]["label"]
+
+
+def test_statistics_are_computed_once_per_layer_for_map_and_frame(
+    explorer: vw.Explorer, tiny_gpt2: vw.LanguageModel, monkeypatch: pytest.MonkeyPatch
+):
+    calls, modules = count_calls(monkeypatch, "cell_statistics")
+    assert modules >= {"tables.statistics", "tables.frames", "explorer.session.map_builder"}
+    assert ask(explorer, kind="sweep", component="mlp_output")["ok"]
+    frame = explorer.map_frame
+    assert explorer.map["component"] == "mlp_output" and len(explorer.map["cells"]) == 15
+    vocabulary = tiny_gpt2.sites.vocabulary
+    assert [tuple(logits.shape) for logits, *_ in calls] == 3 * [(5, vocabulary)]
+    swept = vw.sweep(tiny_gpt2, BASE, SOURCE, "mlp_output", cache=vw.ActivationCache())
+    pd.testing.assert_frame_equal(frame, swept.frame, check_exact=True)
+    assert len(calls) > 3  # the sweep's own were counted too
 
 
 def test_the_frame_and_the_still_picture_follow_the_two_answers(explorer: vw.Explorer):

@@ -1,7 +1,7 @@
-"""Every notebook runs from top to bottom, and its exercise's check tells right from wrong.
+"""Every notebook runs from top to bottom, and the check of its exercise tells right from wrong.
 
-A notebook keeps no outputs. Its last cells are one tagged `exercise`, which sets a name to None,
-one tagged `check`, which prints a verdict, and the solution, folded away in a `<details>`.
+Notebooks are stored without outputs. The last cells are: one tagged `exercise`, which sets a name
+to None; one tagged `check`, which prints a verdict; and the solution, folded in a `<details>`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ WRONG = {
     "06_a_lecture": 'my_step = vw.Step("Base", question="?", choices=["Madrid", "Rome"], '
     'answer="Rome", experiment=vw.Experiment(base=base, sources=source))',
 }
-"""An answer to each notebook's exercise that its check has to refuse."""
+"""For each notebook, a wrong answer to its exercise, which its check must refuse."""
 
 every_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 
@@ -37,13 +37,13 @@ def read(path: Path) -> Any:
 
 
 def tagged(notebook: Any, tag: str) -> Any:
-    """The one cell with a tag."""
+    """The only cell with a tag."""
     (cell,) = [cell for cell in notebook.cells if tag in cell.metadata.get("tags", [])]
     return cell
 
 
 def solution(notebook: Any) -> str:
-    """The code of the solution, from the folded part that ends the notebook."""
+    """Code of the solution, from the folded part at the end of the notebook."""
     (code,) = re.findall(
         r"<details>\n<summary>Solution</summary>\n\n.*```python\n(.*)```\n.*</details>$",
         notebook.cells[-1].source,
@@ -57,7 +57,7 @@ def test_each_notebook_has_a_wrong_answer() -> None:
 
 
 @every_notebook
-def test_a_notebook_is_kept_without_outputs_and_names_its_kernel(path: Path) -> None:
+def test_a_notebook_is_stored_without_outputs_and_names_its_kernel(path: Path) -> None:
     notebook = read(path)
     nbformat.validate(notebook)
     assert notebook.metadata.kernelspec.name == "python3"
@@ -81,7 +81,8 @@ def test_a_notebook_runs(path: Path, tmp_path: Path) -> None:
     from nbclient import NotebookClient
 
     notebook = read(path)
-    own, check = len(notebook.cells), tagged(notebook, "check")
+    count, check = len(notebook.cells), tagged(notebook, "check")
+    # Append solution and wrong answer, each followed by the check, to run all in one kernel.
     for answer in (solution(notebook), WRONG[path.stem]):
         notebook.cells += [
             nbformat.v4.new_code_cell(answer),
@@ -92,15 +93,15 @@ def test_a_notebook_runs(path: Path, tmp_path: Path) -> None:
     for cell in notebook.cells:
         for output in cell.get("outputs", []):
             assert output.get("name") != "stderr", output["text"]
-    verdicts = [check, *notebook.cells[own + 1 :: 2]]
-    said = ["".join(output.text for output in cell.outputs) for cell in verdicts]
-    for text, start in zip(said, ["No answer yet: ", "Right", "Not yet: "], strict=True):
-        assert text.startswith(start), said
-    widgets_have_company(notebook)
+    verdicts = [check, *notebook.cells[count + 1 :: 2]]
+    texts = ["".join(output.text for output in cell.outputs) for cell in verdicts]
+    for text, start in zip(texts, ["No answer yet: ", "Right", "Not yet: "], strict=True):
+        assert text.startswith(start), texts
+    assert_widgets_have_fallbacks(notebook)
 
 
-def widgets_have_company(notebook: Any) -> None:
-    """Explorers are saved filled, with a picture; any other widget has a table or picture near."""
+def assert_widgets_have_fallbacks(notebook: Any) -> None:
+    """Explorers are saved filled, with a picture; other widgets have a table or picture nearby."""
     states = notebook.metadata.get("widgets", {}).get(STATE, {}).get("state", {})
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     for number, cell in enumerate(code):

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 import vene_widgets as vw
-from vene_widgets.explorer.export import full_vocabulary as whole
+from vene_widgets.explorer.export import full_vocabulary
 from vene_widgets.explorer.export.page import TRAITS, page
 
 BASE, SOURCE = "The capital of Spain is", "The capital of Italy is"
@@ -29,7 +29,7 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[vw.Explore
     explorer.close()
 
 
-def kept(text: str) -> dict[str, object]:
+def state_of(text: str) -> dict[str, object]:
     found = STATE.search(text)
     assert found
     return json.loads(found[1])
@@ -37,7 +37,7 @@ def kept(text: str) -> dict[str, object]:
 
 def test_a_page_holds_what_the_screen_shows(saved: tuple[vw.Explorer, str]) -> None:
     explorer, text = saved
-    state = kept(text)
+    state = state_of(text)
     assert state["answer"] == json.loads(json.dumps(explorer.answer))
     assert state["map"] == json.loads(json.dumps(explorer.map))
     picture = state["picture"]
@@ -78,7 +78,7 @@ def test_no_text_is_read_as_markup() -> None:
     evil = "</script><script>alert(1)</script><!-- & \u2028"
     traits = {name: {"x": evil} for name in TRAITS}
     text = page(traits, evil, evil)
-    assert kept(text)["scene"] == {"x": evil}
+    assert state_of(text)["scene"] == {"x": evil}
     assert text.count("<script") == 2 and "alert(1)</" not in text.replace("&lt;", "")
 
 
@@ -99,8 +99,8 @@ def test_a_page_with_every_token_reads_any_of_them(
     try:
         few = explorer.to_html(tmp_path / "few.html")
         text = explorer.to_html(tmp_path / "all.html", every_token=True).read_text("utf-8")
-        state: Any = kept(text)
-        plain: Any = kept(few.read_text("utf-8"))
+        state: Any = state_of(text)
+        plain: Any = state_of(few.read_text("utf-8"))
         swept = vw.sweep(capitals, BASE, SOURCE).logits
     finally:
         explorer.close()
@@ -118,5 +118,5 @@ def test_a_page_with_every_token_reads_any_of_them(
 
 
 def test_a_page_that_no_browser_would_open_is_refused() -> None:
-    with pytest.raises(vw.RequestError, match="about 276 MB; 64 MB are allowed"):
-        whole.check(192, 50_257)
+    with pytest.raises(vw.RequestError, match="about 276 MB; the limit is 64 MB"):
+        full_vocabulary.check_page_size(192, 50_257)

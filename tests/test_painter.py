@@ -1,4 +1,4 @@
-"""The painter: pictures from a child process that may die without anybody noticing."""
+"""The painter: pictures from a child process, which is restarted if it dies."""
 
 from __future__ import annotations
 
@@ -16,15 +16,10 @@ import pytest
 import torch
 
 from vene_widgets.errors import RequestError
-from vene_widgets.explorer.painter.painter import (
-    CLOSED,
-    Order,
-    Painter,
-    Picture,
-    dismiss,
-    hire,
-    paint,
-)
+from vene_widgets.explorer.painter.drawing import draw
+from vene_widgets.explorer.painter.orders import Drawing, FigureOrder, Picture
+from vene_widgets.explorer.painter.painter import CLOSED, Painter
+from vene_widgets.explorer.painter.shared import acquire, release
 from vene_widgets.tables import frames
 
 TEXTS = [" Madrid", " Rome", " $x$", "<b>", "\n", " Paris"]
@@ -35,26 +30,28 @@ def token_frame(shift: float = 0.0) -> pd.DataFrame:
     return frames.token_frame({"base": logits, "source": logits.flip(0)}, TEXTS.__getitem__, k=4)
 
 
-def order(key: str, shift: float = 0.0, kind: str = "token_heatmap") -> Order:
-    return Order(key, kind, {kind: token_frame(shift)}, {})
+def order(key: str, shift: float = 0.0, kind: str = "token_heatmap") -> FigureOrder:
+    return FigureOrder(key, kind, {kind: token_frame(shift)}, {})
 
 
 class Desk:
     """Collects what the painter delivers."""
 
     def __init__(self) -> None:
-        self.delivered: list[tuple[Picture | None, str | None]] = []
+        self.delivered: list[tuple[Drawing | None, str | None]] = []
         self.arrived = threading.Condition()
 
-    def done(self, picture: Picture | None, error: str | None) -> None:
+    def done(self, drawing: Drawing | None, error: str | None) -> None:
         with self.arrived:
-            self.delivered.append((picture, error))
+            self.delivered.append((drawing, error))
             self.arrived.notify_all()
 
     def wait(self, count: int = 1) -> tuple[Picture | None, str | None]:
         with self.arrived:
             assert self.arrived.wait_for(lambda: len(self.delivered) >= count, 60)
-            return self.delivered[count - 1]
+            drawing, error = self.delivered[count - 1]
+            assert drawing is None or isinstance(drawing, Picture)
+            return drawing, error
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +92,7 @@ class Slow(Painter):
     def _ensure_child(self) -> Any:
         return None
 
-    def _paint(self, order: Order) -> tuple[Picture | None, str | None]:
+    def _paint(self, order: FigureOrder) -> tuple[Picture | None, str | None]:
         self.begun.append(order.key)
         assert self.may_end.acquire(timeout=60)
         return Picture(order.key.encode(), 1, 1, ""), None
@@ -159,10 +156,10 @@ def test_a_kept_picture_supersedes_what_its_client_waits_for(slow: Slow) -> None
     assert slow.begun == ["kept", "busy", "last"] and dropped.delivered == []
 
 
-def test_the_picture_that_was_asked_longest_ago_is_forgotten(
+def test_the_least_recently_used_picture_is_forgotten(
     slow: Slow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("vene_widgets.explorer.painter.painter.KEPT_PICTURES", 2)
+    monkeypatch.setattr("vene_widgets.explorer.painter.painter.MAX_PICTURES", 2)
     desk = Desk()
     for count, key in enumerate(["one", "two", "one", "three", "one", "two"], 1):
         slow.may_end.release()
@@ -187,7 +184,7 @@ def test_a_dead_child_is_replaced_and_the_order_drawn(painter: Painter) -> None:
 def test_a_figure_that_cannot_be_drawn_gives_its_reason(painter: Painter) -> None:
     desk = Desk()
     painter.draw(
-        "a", Order("bad", "token_heatmap", {"token_heatmap": pd.DataFrame()}, {}), desk.done
+        "a", FigureOrder("bad", "token_heatmap", {"token_heatmap": pd.DataFrame()}, {}), desk.done
     )
     picture, error = desk.wait()
     assert picture is None and error and "RequestError" in error
@@ -208,14 +205,14 @@ def test_paint_closes_its_figures() -> None:
     import matplotlib.pyplot as plt
 
     before = plt.get_fignums()
-    paint(order("here"))
+    draw(order("here"))
     assert plt.get_fignums() == before
 
 
 @pytest.mark.parametrize("theme", ["screen", "paper"])
 def test_files_are_made_of_an_order_and_not_kept(painter: Painter, theme: str) -> None:
     wanted = replace(order(f"files {theme}"), formats=("png", "svg", "pdf"), dpi=60, theme=theme)
-    one, other = (painter.make("a", wanted) for _ in range(2))
+    one, other = (painter.draw_and_wait("a", wanted) for _ in range(2))
     assert list(one.files) == ["png", "svg", "pdf"] and one == other and one is not other
     starts = [one.files[name][:4] for name in one.files]
     assert starts == [b"\x89PNG", b"<?xm", b"%PDF"]
@@ -225,20 +222,20 @@ def test_files_are_made_of_an_order_and_not_kept(painter: Painter, theme: str) -
 
 
 def test_a_file_that_cannot_be_drawn_raises_its_reason(painter: Painter) -> None:
-    empty = Order("none", "token_heatmap", {"token_heatmap": pd.DataFrame()}, {}, ("pdf",))
+    empty = FigureOrder("none", "token_heatmap", {"token_heatmap": pd.DataFrame()}, {}, ("pdf",))
     with pytest.raises(RequestError, match=r"could not be drawn.*lacks the columns"):
-        painter.make("a", empty)
+        painter.draw_and_wait("a", empty)
     with pytest.raises(RequestError, match=r"theme 'print'.*'screen', 'paper'"):
-        painter.make("a", replace(order("theme"), formats=("pdf",), theme="print"))
+        painter.draw_and_wait("a", replace(order("theme"), formats=("pdf",), theme="print"))
 
 
-def test_who_waits_for_a_file_hears_of_the_end(slow: Slow) -> None:
-    heard: list[str] = []
+def test_waiting_for_a_file_ends_when_the_painter_closes(slow: Slow) -> None:
+    failed: list[str] = []
 
     def wait(name: str) -> None:
         with pytest.raises(RequestError, match=CLOSED):
-            slow.make(name, order(name))
-        heard.append(name)
+            slow.draw_and_wait(name, order(name))
+        failed.append(name)
 
     waiting = [threading.Thread(target=wait, args=(name,)) for name in ("drawn", "queued")]
     waiting[0].start()
@@ -253,21 +250,21 @@ def test_who_waits_for_a_file_hears_of_the_end(slow: Slow) -> None:
     slow.may_end.release()  # what is being drawn ends after the close
     for thread in (closing, *waiting):
         thread.join(30)
-    assert sorted(heard) == ["drawn", "queued"]
+    assert sorted(failed) == ["drawn", "queued"]
 
 
 def test_the_last_client_ends_the_shared_painter() -> None:
     one: Any = object()
     two: Any = object()
-    painter = hire(one)
-    assert hire(two) is painter
+    painter = acquire(one)
+    assert acquire(two) is painter
     desk = Desk()
     painter.draw(id(one), order("shared"), desk.done)
     desk.wait()
     child = painter.child
-    dismiss(one)
+    release(one)
     assert painter.child == child
-    dismiss(two)
+    release(two)
     assert painter.child is None
     for _ in range(50):
         if not _alive(child):

@@ -13,8 +13,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from vene_widgets.engine.running import make_weights, run
-from vene_widgets.experiments.experiment import Experiment, Slot
+from vene_widgets.engine.running import run
+from vene_widgets.engine.weights import make_weights
+from vene_widgets.experiments.experiment import Experiment
+from vene_widgets.experiments.slot import Slot
 from vene_widgets.interventions import BoundlessRotatedSpace, Intervention, SigmoidMask
 from vene_widgets.models import LanguageModel
 
@@ -354,9 +356,9 @@ def test_random_operators_agree_with_pyvene(
         theirs, collected = logits_of_operators(model, hf, experiment)
         tally.add(ours.logits, theirs, plain)
         kept = [
-            receipt.touch.before
+            receipt.stats.before
             for receipt in ours.record
-            if receipt.planned.slot.intervention == "collect" and receipt.touch
+            if receipt.planned.slot.intervention == "collect" and receipt.stats
         ]
         assert sum(x.numel() for x in collected) == sum(x.numel() for x in kept)
         # In network order there, in list order here: by their numbers.

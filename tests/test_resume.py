@@ -11,12 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import vene_widgets as vw
-from vene_widgets.engine.cache import Memory
-from vene_widgets.engine.hooks import undisturbed
+from vene_widgets.engine.cache import ActivationCache
+from vene_widgets.engine.eval_mode import locked_eval_mode
+from vene_widgets.engine.forward import forward_prompts
 from vene_widgets.models import wrap
 from vene_widgets.models.sites import module_at
-from vene_widgets.sweeps import cells
-from vene_widgets.sweeps.resume import Front, Trace, _mlp, plain, recorded, trace
+from vene_widgets.sweeps import blocks, cells
+from vene_widgets.sweeps.resume import BaseTrace, ResumedBatch, base_trace, sites_to_resume
 
 WORDS = ["The", " capital", " of", " Spain", " Italy", " France", " is", " Rome", " Madrid"]
 prompts = st.lists(st.sampled_from(WORDS), min_size=1, max_size=9).map("".join)
@@ -60,24 +61,26 @@ def test_chunks_do_not_change_the_numbers(
 def test_memory_does_not_grow_with_the_number_of_cells(tiny_gpt2: vw.LanguageModel) -> None:
     """Bytes held by the front: never more rows than a chunk may have, however many the cells."""
     held: list[int] = []
-    advance = Front.advance
+    advance = ResumedBatch.advance
 
-    def watched(self: Front, layer: int) -> None:
+    def watched(self: ResumedBatch, layer: int) -> None:
         advance(self, layer)
         held.append(sum(rows.numel() * rows.element_size() for rows in self.rows.values()))
 
     most = cells.CPU_ROWS * tiny_gpt2.sites.d_model * 4
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(Front, "advance", watched)
+        patched.setattr(ResumedBatch, "advance", watched)
         for length in (8, 16, 31):
             vw.sweep(tiny_gpt2, " Spain" * length, " Italy" * length)
     assert 0 < max(held) <= most
 
 
 def test_a_trace_counts_its_bytes(tiny_gpt2: vw.LanguageModel) -> None:
-    def traced(count: int) -> Trace:
+    def traced(count: int) -> BaseTrace:
         ids = [token.id for token in tiny_gpt2.tokens(" Spain" * count)]
-        return trace(tiny_gpt2, ids, *plain(tiny_gpt2, [ids], recorded(tiny_gpt2))[0])
+        return base_trace(
+            tiny_gpt2, ids, *forward_prompts(tiny_gpt2, [ids], sites_to_resume(tiny_gpt2))[0]
+        )
 
     short, long = (traced(n).bytes for n in (4, 8))
     per_token = (long - short) / 4
@@ -104,7 +107,7 @@ def test_a_models_own_hooks_take_the_slow_path_and_are_obeyed(own: vw.LanguageMo
 
 
 def test_hooks_that_transformers_leaves_behind_do_not_count(own: vw.LanguageModel) -> None:
-    with undisturbed(own):
+    with locked_eval_mode(own):
         own.model(input_ids=torch.tensor([[1, 2]]), output_hidden_states=True)
     assert own.resume_blocker is None
 
@@ -131,14 +134,14 @@ def test_prompts_of_one_pass_are_runs_of_their_own(
     family: str, request: pytest.FixtureRequest
 ) -> None:
     model: vw.LanguageModel = request.getfixturevalue(family)
-    sites = recorded(model)
+    sites = sites_to_resume(model)
 
     @settings(max_examples=25, deadline=None)
     @given(st.lists(prompts, min_size=1, max_size=3))
     def check(texts: list[str]) -> None:
         ids = [[token.id for token in model.tokens(text)] for text in texts]
-        for alone, (states, logits) in zip(ids, plain(model, ids, sites), strict=True):
-            [(own_states, own_logits)] = plain(model, [alone], sites)
+        for alone, (states, logits) in zip(ids, forward_prompts(model, ids, sites), strict=True):
+            [(own_states, own_logits)] = forward_prompts(model, [alone], sites)
             assert (logits - own_logits).abs().max() < 1e-4
             for site in sites:
                 assert states[site].shape == own_states[site].shape
@@ -148,22 +151,22 @@ def test_prompts_of_one_pass_are_runs_of_their_own(
 
 
 @pytest.mark.parametrize("family", ["tiny_gpt2", "tiny_llama"])
-def test_a_sweep_from_memory_runs_no_prompt_again(
+def test_a_sweep_from_cache_runs_no_prompt_again(
     family: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model: vw.LanguageModel = request.getfixturevalue(family)
-    pair, memory = ("The capital of Spain is", " Madrid of Italy"), Memory()
+    pair, cache = ("The capital of Spain is", " Madrid of Italy"), ActivationCache()
     fresh = vw.sweep(model, *pair, "mlp_output").logits
     for prompt in pair:
-        vw.run(model, vw.Experiment(base=prompt), memory=memory, logits_to_keep=1)
+        vw.run(model, vw.Experiment(base=prompt), cache=cache, logits_to_keep=1)
     with monkeypatch.context() as patched:
         passes: list[int] = []
         backbone = module_at(model.model, model.sites.architecture.backbone)
         handle = backbone.register_forward_pre_hook(lambda *_: passes.append(1))
         patched.setattr(vw.LanguageModel, "resume_blocker", None)  # our own hook is no user's
-        known = vw.sweep(model, *pair, "mlp_output", memory=memory).logits
+        known = vw.sweep(model, *pair, "mlp_output", cache=cache).logits
         handle.remove()
-    assert passes == [] and len(memory) == 2
+    assert passes == [] and len(cache) == 2
     assert (known - fresh).abs().max() < 1e-5
 
 
@@ -172,6 +175,8 @@ def test_the_gelu_in_one_pass_is_the_models_own(capitals: vw.LanguageModel) -> N
     rows = torch.randn(50, width, generator=torch.Generator().manual_seed(0)) * 3
     mlp: Any = module_at(capitals.model, "transformer.h.2.mlp")
     with torch.no_grad():
-        assert (_mlp(capitals, 2, rows) - mlp(rows)).abs().max() < 1e-4
+        assert (blocks.mlp(capitals, 2, rows) - mlp(rows)).abs().max() < 1e-4
         exact = mlp.c_proj(torch.nn.functional.gelu(mlp.c_fc(rows)))
-        assert (_mlp(capitals, 2, rows) - exact).abs().max() > 1e-4  # another GELU would be seen
+        assert (
+            blocks.mlp(capitals, 2, rows) - exact
+        ).abs().max() > 1e-4  # another GELU would be seen

@@ -1,4 +1,4 @@
-"""What saves comes back: bit-equal, or with an error that says what is wrong."""
+"""restore() gives back what save() wrote, bit for bit, or an error that says what is wrong."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from vene_widgets.engine.running import make_weights, run
+from vene_widgets.engine.running import run
+from vene_widgets.engine.weights import make_weights
 from vene_widgets.errors import RequestError
-from vene_widgets.experiments.experiment import Experiment, Slot
+from vene_widgets.experiments.experiment import Experiment
 from vene_widgets.experiments.operators import BUILT_IN
+from vene_widgets.experiments.slot import Slot
 from vene_widgets.interventions import (
     INTERVENTIONS,
     Intervention,
@@ -28,7 +30,7 @@ from vene_widgets.models import LanguageModel
 
 SPAIN, ITALY, FRANCE = (f"The capital of {c} is" for c in ("Spain", "Italy", "France"))
 FILES = {"experiment.json", "interventions.json", "weights.safetensors"}
-TURN = "rotate_layer.parametrizations.weight.original"
+ROTATION = "rotate_layer.parametrizations.weight.original"
 NEEDS_RANK = ("low_rank_rotated_space", "pca_rotated_space")
 
 
@@ -206,7 +208,7 @@ def test_a_custom_intervention_asks_to_be_registered(
     with pytest.raises(RequestError, match=r"'scaled', which is not registered.*vw\.register"):
         restore(folder)
     register("scaled", lambda base, source: base)
-    with pytest.raises(RequestError, match="does not fit the scaled of this process"):
+    with pytest.raises(RequestError, match="cannot be loaded into the scaled of this process"):
         restore(folder)
 
 
@@ -277,14 +279,14 @@ def test_other_weights_are_refused(saved: Path) -> None:
     [
         ("class", "Vanilla", "is a Vanilla"),
         ("intervention", "vanilla", "intervention of 'slot 0' 'vanilla'"),
-        ("options", {"width": 24, "rank": 0}, "rank 0 does not fit"),
-        ("options", {"width": 24, "rank": 4}, "does not fit the LowRankRotatedSpace"),
+        ("options", {"width": 24, "rank": 0}, "rank 0 is invalid for"),
+        ("options", {"width": 24, "rank": 4}, "cannot be loaded into the LowRankRotatedSpace"),
         ("options", {"breadth": 1}, "incomplete"),
         ("tensors", ["nothing"], "tensor 'slot 0/nothing' is not known"),
         ("tensors", [], "Missing key"),
-        ("strides", {TURN: [1]}, "do not fit a shape"),
-        ("strides", {TURN: [1, 1]}, "do not fit a shape"),
-        ("strides", {TURN: [1, 10**12]}, "do not fit a shape"),
+        ("strides", {ROTATION: [1]}, "are invalid for a tensor of shape"),
+        ("strides", {ROTATION: [1, 1]}, "are invalid for a tensor of shape"),
+        ("strides", {ROTATION: [1, 10**12]}, "are invalid for a tensor of shape"),
     ],
 )
 def test_a_changed_entry_is_refused(saved: Path, field: str, value: Any, message: str) -> None:
@@ -350,7 +352,7 @@ def test_a_failed_overwrite_leaves_the_old_folder(
 
 def test_a_folder_is_replaced_only_when_asked(saved: Path) -> None:
     other = experiment_of("vanilla")
-    with pytest.raises(RequestError, match="is there already"):
+    with pytest.raises(RequestError, match="already exists"):
         save(saved, other)
     assert restore(saved)[0] == experiment_of("low_rank_rotated_space")
     save(saved, other, overwrite=True)
@@ -360,7 +362,7 @@ def test_a_folder_is_replaced_only_when_asked(saved: Path) -> None:
 
 def test_a_folder_of_something_else_is_never_replaced(saved: Path) -> None:
     (saved / "thesis.txt").write_text("mine")
-    with pytest.raises(RequestError, match="something else"):
+    with pytest.raises(RequestError, match=r"not a folder that vw\.save wrote"):
         save(saved, experiment_of("vanilla"), overwrite=True)
     assert (saved / "thesis.txt").read_text() == "mine"
 
@@ -368,13 +370,13 @@ def test_a_folder_of_something_else_is_never_replaced(saved: Path) -> None:
 def test_a_link_to_a_folder_is_never_replaced(saved: Path, tmp_path: Path) -> None:
     link = tmp_path / "link"
     link.symlink_to(saved, target_is_directory=True)
-    with pytest.raises(RequestError, match="something else"):
+    with pytest.raises(RequestError, match=r"not a folder that vw\.save wrote"):
         save(link, experiment_of("vanilla"), overwrite=True)
     assert link.is_symlink() and restore(link)[0] == experiment_of("low_rank_rotated_space")
 
 
 def test_a_folder_needs_a_folder_above_it(tmp_path: Path) -> None:
-    with pytest.raises(RequestError, match="make it first"):
+    with pytest.raises(RequestError, match="create it first"):
         save(tmp_path / "nowhere" / "saved", experiment_of("vanilla"))
 
 

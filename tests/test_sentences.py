@@ -9,12 +9,12 @@ import pytest
 
 from vene_widgets.experiments.operators import BUILT_IN
 from vene_widgets.explorer.wire.messages import ReceiptReason
-from vene_widgets.explorer.wire.sentences import (
-    Change,
-    Deed,
+from vene_widgets.sentences import (
+    ProbabilityChange,
+    SlotAction,
     all_idle,
-    copied,
-    done,
+    describe,
+    describe_copy,
     joined,
     nothing_live,
     percent,
@@ -23,7 +23,7 @@ from vene_widgets.explorer.wire.sentences import (
     several,
 )
 
-MOVED = Change(
+MOVED = ProbabilityChange(
     base_token=" Madrid",
     base_before=0.972,
     base_after=0.004,
@@ -36,7 +36,7 @@ MOVED = Change(
 
 
 def test_a_moved_answer_names_both_tokens_and_all_four_numbers() -> None:
-    said = sentence(copied(" Spain", " Italy", "block_output", 0), MOVED)
+    said = sentence(describe_copy(" Spain", " Italy", "block_output", 0), MOVED)
     assert said == (
         "Copying “Italy” into “Spain” after block 0 moved the answer from “Madrid” to “Rome”: "
         "“Rome” 0.1 % → 95.1 %, “Madrid” 97.2 % → 0.4 %."
@@ -80,12 +80,12 @@ def test_percent_can_be_told_from_0_and_from_100(probability: float, text: str) 
 
 
 def test_a_component_is_named_with_its_head() -> None:
-    assert copied("a", "b", "head_value_output", 3, 1).endswith(
+    assert describe_copy("a", "b", "head_value_output", 3, 1).endswith(
         "at head_value_output of layer 3, head 1"
     )
 
 
-SPAIN = Deed(" Spain", "block_output", 0, source_token=" Italy")
+SPAIN = SlotAction(" Spain", "block_output", 0, source_token=" Italy")
 
 
 @pytest.mark.parametrize(
@@ -124,17 +124,17 @@ SPAIN = Deed(" Spain", "block_output", 0, source_token=" Italy")
         ({"target": "two"}, "Copying “Italy” into “Spain” after block 0 in the run of “two”"),
     ],
 )
-def test_a_deed_names_what_is_no_plain_interchange(change: dict[str, Any], said: str) -> None:
-    assert done(replace(SPAIN, **change)) == said
+def test_a_description_names_all_but_a_plain_interchange(change: dict[str, Any], said: str) -> None:
+    assert describe(replace(SPAIN, **change)) == said
 
 
 def test_every_operator_has_words_of_its_own() -> None:
-    said = {done(replace(SPAIN, intervention=name)) for name in BUILT_IN}
+    said = {describe(replace(SPAIN, intervention=name)) for name in BUILT_IN}
     assert len(said) == len(BUILT_IN) and not [words for words in said if "Applying" in words]
 
 
 def test_braces_in_an_operators_name_are_text() -> None:
-    assert done(replace(SPAIN, intervention="{x}")).startswith("Applying {x} to")
+    assert describe(replace(SPAIN, intervention="{x}")).startswith("Applying {x} to")
 
 
 def test_without_another_prompt_there_is_none_to_name() -> None:

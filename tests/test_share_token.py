@@ -1,4 +1,4 @@
-"""Tokens: an explorer's state there and back, and what is refused."""
+"""Share tokens: an explorer's state there and back, and what is refused."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import vene_widgets as vw
-from vene_widgets.explorer.export import share_token as sharing
-from vene_widgets.explorer.export.share_token import Past, Shared, decode, encode
+from vene_widgets.explorer.export import share_token
+from vene_widgets.explorer.export.share_token import Shared, SharedEntry, decode, encode
 
 BASE, SOURCE = "The capital of Spain is", "The capital of Italy is"
 texts = st.text(min_size=1, max_size=30)
@@ -44,7 +44,7 @@ states = st.builds(
     figure=st.sampled_from(["result", "sweep_map"]),
     history=st.lists(
         st.builds(
-            Past,
+            SharedEntry,
             name=st.none() | texts,
             experiment=experiments,
             sentence=texts,
@@ -88,9 +88,9 @@ def decoded(token: str) -> bytes:
 @pytest.mark.parametrize(
     ("token", "words"),
     [
-        ("", "not one of vene_widgets, which begin with 'vene1.'"),
-        (None, "not one of vene_widgets"),
-        ("eyJhbGciOiJIUzI1NiJ9.e30.x", "not one of vene_widgets"),
+        ("", "not a vene_widgets token, which begins with 'vene1.'"),
+        (None, "not a vene_widgets token"),
+        ("eyJhbGciOiJIUzI1NiJ9.e30.x", "not a vene_widgets token"),
         ("vene2.AAAA", "has version 2; this vene_widgets reads version 1"),
         ("vene1.", "damaged"),
         ("vene1.ÄÖ", "damaged"),
@@ -103,17 +103,17 @@ def test_what_is_no_token_is_refused_with_the_reason(token: Any, words: str) -> 
 
 def signed(content: bytes) -> str:
     packed = zlib.compress(content)
-    whole = hashlib.sha256(packed).digest()[: sharing.CHECK] + packed
+    whole = hashlib.sha256(packed).digest()[: share_token.CHECKSUM_BYTES] + packed
     return "vene1." + base64.urlsafe_b64encode(whole).decode().rstrip("=")
 
 
 def test_foreign_content_and_floods_are_refused() -> None:
-    with pytest.raises(vw.RequestError, match="holds no state"):
+    with pytest.raises(vw.RequestError, match="holds no explorer state"):
         decode(signed(b'{"model": "capitals", "experiment": {"base": 1}, "component": "x"}'))
-    with pytest.raises(vw.RequestError, match="holds no state"):
+    with pytest.raises(vw.RequestError, match="holds no explorer state"):
         decode(signed(b'{"model": null, "code": "import os"}'))
     with pytest.raises(vw.RequestError, match="more than 4 MB"):
-        decode(signed(b" " * (sharing.LARGEST + 1)))
+        decode(signed(b" " * (share_token.MAX_JSON_BYTES + 1)))
 
 
 @pytest.fixture
@@ -152,16 +152,16 @@ def test_an_explorer_comes_back_whole(open_one: Any, capitals: vw.LanguageModel)
 def test_the_built_in_model_is_named_and_a_folder_is_not(
     capitals: vw.LanguageModel, tiny_gpt2: vw.LanguageModel, tmp_path: Path
 ) -> None:
-    assert sharing.shared_name(capitals) == "capitals"
-    assert sharing.shared_name(tiny_gpt2) is None  # wrapped
+    assert share_token.shared_name(capitals) == "capitals"
+    assert share_token.shared_name(tiny_gpt2) is None  # wrapped
     folder = copy.copy(capitals)
     folder.name, folder.recipe = str(tmp_path), f"load({str(tmp_path)!r})"
-    assert sharing.shared_name(folder) is None
+    assert share_token.shared_name(folder) is None
     shared = Shared(model=None, experiment=vw.Experiment(base=BASE), component="block_output")
-    with pytest.raises(vw.RequestError, match="give yours"):
+    with pytest.raises(vw.RequestError, match="cannot be loaded by name: pass your own"):
         vw.from_state(encode(shared))
     path = shared.model_copy(update={"model": str(tmp_path)})
-    with pytest.raises(vw.RequestError, match="no name of a built-in or hub model"):
+    with pytest.raises(vw.RequestError, match="is not the name of a built-in or hub model"):
         vw.from_state(encode(path))
 
 
@@ -180,7 +180,7 @@ def test_a_token_that_does_not_fit_the_model_opens_nothing(
     experiment = vw.Experiment(base=BASE, sources=SOURCE)
     fields: dict[str, Any] = {"component": "block_output", "source": "source"}
     if "history" in change:
-        past = Past(experiment=experiment, sentence="x", token_id=99_999, probability=0.5)
+        past = SharedEntry(experiment=experiment, sentence="x", token_id=99_999, probability=0.5)
         change = {"history": (past,)}
     if "experiment" in change:
         experiment = experiment.replace(slots=[vw.Slot(**change["experiment"])])

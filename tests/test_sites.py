@@ -1,4 +1,4 @@
-"""Each component's tensor is what its name says, recomputed from the modules around it."""
+"""Each component's tensor equals its definition, recomputed from the modules around it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import layer_norm
 
-from vene_widgets.engine.hooks import record, undisturbed
+from vene_widgets.engine.eval_mode import locked_eval_mode
+from vene_widgets.engine.hooks import record
 from vene_widgets.errors import RequestError, choose
 from vene_widgets.experiments.components import COMPONENTS
 from vene_widgets.models import LanguageModel
@@ -44,7 +45,7 @@ def states(model: LanguageModel) -> dict[tuple[int, str], Tensor]:
 
 def recorded(model: LanguageModel, sites: list[Site]) -> dict[Site, Tensor]:
     ids = torch.tensor([[token.id for token in model.tokens(PROMPT)]])
-    with undisturbed(model), record(model, sites) as found:
+    with locked_eval_mode(model), record(model, sites) as found:
         model.model(input_ids=ids)
     return {site: tensor[0].clone() for site, tensor in found.items()}
 
@@ -291,7 +292,7 @@ def test_negative_layers_and_heads_count_from_the_end(model: LanguageModel):
         ),
         (3, "block_output", None, r"layer 3 is out of range: .* 3 layers, 0 to 2 \(or -3 to -1"),
         (-4, "block_output", None, r"layer -4 is out of range"),
-        (0, "mlp_output", 1, r"head 1 does not fit component 'mlp_output'.*head_query_output"),
+        (0, "mlp_output", 1, r"head 1 is invalid for component 'mlp_output'.*head_query_output"),
         (0, "head_key_output", None, r"'head_key_output' needs a head: 0 to 2, not None"),
         (0, "head_key_output", 3, r"'head_key_output' needs a head: 0 to 2, not 3"),
         (0, "head_key_output", -4, r"needs a head: 0 to 2, not -4"),
@@ -318,7 +319,9 @@ def test_an_unknown_architecture_is_named_with_the_known_ones():
 
 
 def test_a_model_without_a_language_model_head_is_refused(tiny_gpt2: LanguageModel):
-    with pytest.raises(RequestError, match=r"GPT2Model has no 'transformer.h'.*head is needed"):
+    with pytest.raises(
+        RequestError, match=r"GPT2Model has no 'transformer.h'.*language-model head"
+    ):
         Sites(tiny_gpt2.model.get_submodule("transformer"))
 
 

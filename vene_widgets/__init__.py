@@ -1,4 +1,4 @@
-"""Point at a layer and a token, copy another run's state there, see what the model now predicts.
+"""Activation patching: copy another run's state into a layer and a token, see what changes.
 
     import vene_widgets as vw
 
@@ -16,12 +16,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from vene_widgets import figures
     from vene_widgets.codegen.script import script
-    from vene_widgets.engine.cache import Memory
+    from vene_widgets.engine.cache import ActivationCache
     from vene_widgets.engine.comparing import Comparison, commute, compare
     from vene_widgets.engine.fitting import Fit, fit_subspace
-    from vene_widgets.engine.running import Run, make_weights, run
+    from vene_widgets.engine.running import Run, run
+    from vene_widgets.engine.weights import make_weights
     from vene_widgets.errors import RequestError
-    from vene_widgets.experiments.experiment import Experiment, Slot
+    from vene_widgets.experiments.experiment import Experiment
+    from vene_widgets.experiments.slot import Slot
     from vene_widgets.explorer import Explorer, explore, from_state
     from vene_widgets.explorer.controls import controls
     from vene_widgets.explorer.session.stories import Step
@@ -43,8 +45,8 @@ _HOMES = {
     "Experiment": "experiments",
     "Slot": "experiments",
     "RequestError": "errors",
-    "make_weights": "engine.running",
-    "Memory": "engine.cache",
+    "make_weights": "engine.weights",
+    "ActivationCache": "engine.cache",
     "register": "interventions",
     "run": "engine.running",
     "Run": "engine.running",
@@ -72,12 +74,12 @@ _MODULES = ("figures", "frames")
 """Public names that are modules themselves."""
 
 __all__ = [
+    "ActivationCache",
     "Comparison",
     "Experiment",
     "Explorer",
     "Fit",
     "LanguageModel",
-    "Memory",
     "RequestError",
     "Run",
     "Slot",

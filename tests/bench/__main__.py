@@ -1,4 +1,4 @@
-"""`python tests/bench`: see `command`."""
+"""Entry point of `python tests/bench`; see `command`."""
 
 from command import main
 

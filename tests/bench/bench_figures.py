@@ -1,4 +1,4 @@
-"""Figures as the screen gets them: from the warm figure process."""
+"""Figures as the screen gets them: drawn by the warm figure process."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ import torch
 from measuring import seconds
 from table import Row
 
-from vene_widgets.explorer.painter.painter import Order, Painter, Picture
+from vene_widgets.explorer.painter.orders import Drawing, FigureOrder, Picture
+from vene_widgets.explorer.painter.painter import Painter
 from vene_widgets.tables import frames
 
 WARM = "the explorer's own child process, order to PNG"
@@ -19,7 +20,7 @@ NAMES = ("base", "source", "ungrouped", "grouped")
 
 
 def rows(quick: bool) -> Iterator[Row]:
-    """New figures, each with a key of its own, and one that was drawn before."""
+    """New figures, each with its own key, and one that was already drawn."""
     ten, difference = tokens(10), frames.difference_frame(logits(1), logits(2), text, k=10)
     cases: dict[str, tuple[str, dict[str, Any], float | None]] = {
         "token heatmap, 10 × 4": ("token_heatmap", {"token_heatmap": ten}, 250),
@@ -30,16 +31,17 @@ def rows(quick: bool) -> Iterator[Row]:
     }  # fmt: skip
     painter, numbers = Painter(), itertools.count()
     try:
+        # A fresh key per order defeats the painter's cache; the first round is warm-up.
         times: dict[str, list[float]] = {name: [] for name in cases}
         for repeat in range(1 + (4 if quick else 15)):
             for name, (kind, data, _) in cases.items():
-                order = Order(str(next(numbers)), kind, data, {})
-                took = 1000 * seconds(lambda order=order: drawn(painter, order))
+                order = FigureOrder(str(next(numbers)), kind, data, {})
+                took = 1000 * seconds(lambda order=order: draw(painter, order))
                 if repeat:
                     times[name].append(took)
         for name, (_, _, most) in cases.items():
             yield Row.of("figures", name, times[name], "ms", yardstick=WARM, most=most)
-        again = [1000 * seconds(lambda: drawn(painter, order)) for _ in range(50)]
+        again = [1000 * seconds(lambda: draw(painter, order)) for _ in range(50)]
         yield Row.of(
             "figures", "the same figure again", again, "ms", yardstick="pictures kept", most=1
         )
@@ -47,18 +49,19 @@ def rows(quick: bool) -> Iterator[Row]:
         painter.close()
 
 
-def drawn(painter: Painter, order: Order) -> Picture:
+def draw(painter: Painter, order: FigureOrder) -> Picture:
     """Order a figure and wait for it."""
-    ready, found = threading.Event(), []
+    ready = threading.Event()
+    results: list[tuple[Drawing | None, str | None]] = []
 
-    def done(picture: Picture | None, error: str | None) -> None:
-        found.append((picture, error))
+    def done(picture: Drawing | None, error: str | None) -> None:
+        results.append((picture, error))
         ready.set()
 
     painter.draw("bench", order, done)
     ready.wait()
-    picture, error = found[0]
-    if picture is None:
+    picture, error = results[0]
+    if not isinstance(picture, Picture):
         raise RuntimeError(error)
     return picture
 
@@ -72,7 +75,7 @@ def text(token_id: int) -> str:
 
 
 def tokens(k: int) -> Any:
-    """`k` tokens in four runs: they agree on which are likely, as real runs mostly do."""
+    """Frame of `k` tokens in four runs that mostly agree on the likely tokens, as real runs do."""
     shared = torch.zeros(50_257)
     shared[:k] = 40
     return frames.token_frame({n: logits(i) + shared for i, n in enumerate(NAMES)}, text, k=k)
@@ -82,8 +85,8 @@ def sweep(layers: int, positions: int) -> Any:
     from vene_widgets.models import Token
 
     grid = torch.stack([logits(i) for i in range(layers * positions)])
-    where = list(range(positions))
+    columns = list(range(positions))
     return frames.sweep_frame(
         grid.unflatten(0, (layers, positions)), logits(-1), list(range(layers)),
-        [Token(i, i, text(i)) for i in where], where, [1, 2], text,
+        [Token(i, i, text(i)) for i in columns], columns, [1, 2], text,
     )  # fmt: skip

@@ -1,10 +1,10 @@
-"""How long a person waits in a real JupyterLab, with a real Chromium.
+"""Latency of the explorer as the user sees it, in JupyterLab with Chromium.
 
-Times are taken in the page itself. `map filled` is from the moment the cell is executed until all
-tiles stand in the page and the answer is exact, in a kernel that has imported the package;
-`painted` from a click until the sentence is in the page (from the sweep's data), `exact` until the
-kernel's answer is (`again`: on a tile that was clicked before), `figure` until the plotnine picture
-of it is drawn.
+Times are taken in the page itself. `map filled`: from the execution of the cell until all tiles are
+in the page and the answer is exact, in a kernel that has imported the package already. `painted`:
+from a click until the sentence is in the page (computed from the sweep's data). `exact`: until the
+kernel's answer is in the page (`again`: on a tile that was clicked before). `figure`: until its
+plotnine picture is drawn.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ OPEN = (
 
 @dataclass(frozen=True)
 class Notebook:
-    """A model, the cell that makes it, and the wishes in ms: an exact answer, a filled map."""
+    """A model, the cell that creates it, and the targets in ms for exact answer and filled map."""
 
     name: str
     setup: str
@@ -40,7 +40,7 @@ NOTEBOOKS = (
     Notebook("built-in model", f"{SETUP}\nmodel = vw.load()", 6, 150, 1500),
     Notebook(
         "GPT-2 small, random weights",
-        # Its 50,257 ids are more than the tokenizer has; those beyond are shown as no text.
+        # The model has 50,257 ids, more than the tokenizer; the rest are shown as empty text.
         f"{SETUP}\ntorch.manual_seed(0)\n"
         "own = transformers.GPT2LMHeadModel(transformers.GPT2Config()).eval()\n"
         "model = vw.wrap(own, vw.load().tokenizer)",
@@ -49,7 +49,7 @@ NOTEBOOKS = (
     ),
 )
 
-# Clicks one tile and resolves with the milliseconds until each thing stood in the page.
+# Clicks one tile and resolves with the milliseconds until each part was in the page.
 CLICK = """([layer, position, wantFigure]) => new Promise((resolve, reject) => {
     const root = document.querySelector(".vene-root");
     const tile = root.querySelector(
@@ -61,9 +61,9 @@ CLICK = """([layer, position, wantFigure]) => new Promise((resolve, reject) => {
     const start = performance.now();
     const look = () => {
         const now = performance.now() - start;
-        const said = root.querySelector(".vene-sentence").textContent.includes(words);
-        if (said && found.painted === undefined) found.painted = now;
-        if (said && label() === "exact" && found.exact === undefined) found.exact = now;
+        const isPainted = root.querySelector(".vene-sentence").textContent.includes(words);
+        if (isPainted && found.painted === undefined) found.painted = now;
+        if (isPainted && label() === "exact" && found.exact === undefined) found.exact = now;
         const image = root.querySelector("img.vene-figure");
         const fresh = image && image.src !== old && image.complete;
         if (fresh && found.exact !== undefined && found.figure === undefined) found.figure = now;
@@ -90,10 +90,10 @@ FORGET = "document.querySelector('.vene-root').classList.remove('vene-root')"
 
 
 def rows(quick: bool) -> Iterator[Row]:
-    """One JupyterLab, a notebook per model."""
+    """Measure in one JupyterLab server, with one notebook per model."""
     helpers = lab_helpers()
     if helpers.CHROMIUM is None:
-        raise FileNotFoundError("Chromium is not installed; scripts/ensure_chromium.sh gets it.")
+        raise FileNotFoundError("Chromium is not installed: run scripts/ensure_chromium.sh.")
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         server = helpers.Server(Path(folder) / "lab")
         browser = playwright.chromium.launch(executable_path=helpers.CHROMIUM, args=helpers.FLAGS)
@@ -132,7 +132,7 @@ def _filled(lab: Any, notebook: Notebook, repeats: int) -> list[float]:
     found: list[float] = []
     for _ in range(repeats):
         lab.cells.nth(1).locator(".cm-content").click()
-        if found:  # the screen of the cell's last run must not answer for this one's
+        if found:  # hide the previous run's explorer from the selector
             lab.page.evaluate(FORGET)
         start = lab.page.evaluate("performance.now()")
         lab.page.keyboard.press("Control+Enter")
@@ -143,14 +143,14 @@ def _filled(lab: Any, notebook: Notebook, repeats: int) -> list[float]:
 
 
 def _clicks(page: Page, notebook: Notebook, count: int) -> dict[str, list[float]]:
-    """Times of clicks on the tiles that change something; every fifth waits for the figure too."""
+    """Times of clicks on tiles that change the output; every fifth also waits for the figure."""
     page.locator(".vene-root img.vene-figure").wait_for(timeout=60_000)
     found: dict[str, list[float]] = {"painted": [], "exact": [], "exact, again": [], "figure": []}
     seen: set[tuple[int, int]] = set()
     for n in range(count):
         layer, position = n % notebook.layers, 3 + (n // notebook.layers) % 2
         times = page.evaluate(CLICK, [layer, position, n % 5 == 0])
-        if (layer, position) in seen:  # the explorer may have kept the answer
+        if (layer, position) in seen:  # the explorer may have cached the answer
             times["exact, again"] = times.pop("exact")
         seen.add((layer, position))
         for name, value in times.items():
@@ -160,7 +160,7 @@ def _clicks(page: Page, notebook: Notebook, count: int) -> dict[str, list[float]
 
 
 def lab_helpers() -> Any:
-    """The browser tests' own way to start JupyterLab."""
+    """Import `tests/browser/conftest.py`, which starts JupyterLab for the browser tests."""
     path = Path(__file__).parent.parent / "browser" / "conftest.py"
     spec = importlib.util.spec_from_file_location("lab_helpers", path)
     if spec is None or spec.loader is None:

@@ -1,4 +1,4 @@
-"""A map against the reference library's loop, and against the products it cannot do without."""
+"""A whole map, compared with pyvene's loop and with the matrix products that it needs."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from scaling import cost_rows
 from table import Row
 
 import vene_widgets as vw
-from vene_widgets.engine.cache import Memory
+from vene_widgets.engine.cache import ActivationCache
 from vene_widgets.models import LanguageModel
-from vene_widgets.sweeps.cells import prepare, sweep_layers
+from vene_widgets.sweeps.cells import prepare_sweep, sweep_rows
 from vene_widgets.sweeps.planning import plan_sweep
 
 LOOP = "pyvene's loop, one call per cell"
@@ -26,7 +26,7 @@ BOUND = "its bare matrix products + 2 plain passes"
 
 
 def rows(quick: bool) -> Iterator[Row]:
-    """The seed pair, two longer prompts, and what the time grows with."""
+    """Measure the seed pair, two longer prompts, and how the time scales."""
     model = gpt2_small()
     yield from _pair(model, "5 tokens", SEED_PAIR, 1 if quick else 3, quick, (40, 80))
     yield from _pair(model, "16 tokens", apart(16), 0 if quick else 1, quick, (25, None))
@@ -41,36 +41,37 @@ def _pair(
     quick: bool,
     least: tuple[float, float | None],
 ) -> Iterator[Row]:
-    checked = plan_sweep(model, *pair)
-    memory = Memory()
+    plan = plan_sweep(model, *pair)
+    cache = ActivationCache()
     works: dict[str, Work] = {
-        "cold": lambda: list(sweep_layers(prepare(checked))),
-        "known": lambda: list(sweep_layers(prepare(checked, memory))),
-        "bare": bare_products(checked),
+        "cold": lambda: list(sweep_rows(prepare_sweep(plan))),
+        "known": lambda: list(sweep_rows(prepare_sweep(plan, cache))),
+        "bare": bare_products(plan),
         "plain": plain_run(model, pair[0]),
     }
     if loops:
         loop = reference_loop(model, *pair)
-        found = in_turns(
+        times = in_turns(
             loops, {"loop": loop, "cold": works["cold"], "known": works["known"]}, slow=["loop"]
         )
-        for work, said, wish in zip(
+        for work, label, target in zip(
             ("cold", "known"), ("nothing known", "prompts known"), least, strict=True
         ):
             yield Row.of(
-                "sweep", f"{name}: loop / map, {said}", ratios(found["loop"], found[work]), "×",
-                yardstick=LOOP, least=wish,
+                "sweep", f"{name}: loop / map, {label}", ratios(times["loop"], times[work]), "×",
+                yardstick=LOOP, least=target,
             )  # fmt: skip
-    found = in_turns(4 if quick else 15, works)
-    bound = [bare + 2 * plain for bare, plain in zip(found["bare"], found["plain"], strict=True)]
+    times = in_turns(4 if quick else 15, works)
+    # Least work: the products, and one plain pass for each of the two prompts.
+    bound = [bare + 2 * plain for bare, plain in zip(times["bare"], times["plain"], strict=True)]
     yield Row.of(
-        "sweep", f"{name}: map / least work", ratios(found["cold"], bound), "×",
+        "sweep", f"{name}: map / least work", ratios(times["cold"], bound), "×",
         yardstick=BOUND, most=1.3,
     )  # fmt: skip
-    cells = f"{len(checked.layers)} layers × {len(checked.positions)} tokens"
-    for work, said in (("cold", "nothing known"), ("known", "prompts known")):
-        times = [1000 * t for t in found[work]]
-        yield Row.of("sweep", f"{name}: map, {said}", times, "ms", yardstick=cells)
+    cells = f"{len(plan.layers)} layers × {len(plan.positions)} tokens"
+    for work, label in (("cold", "nothing known"), ("known", "prompts known")):
+        milliseconds = [1000 * t for t in times[work]]
+        yield Row.of("sweep", f"{name}: map, {label}", milliseconds, "ms", yardstick=cells)
     yield Row.of(
         "sweep", f"{name}: largest logit difference", [worst_difference(model, *pair)], "",
         yardstick="single runs of 12 cells", most=1e-4,
@@ -78,11 +79,12 @@ def _pair(
 
 
 def reference_loop(model: LanguageModel, base: str, source: str) -> Work:
-    """pyvene as its tutorials use it: one intervenable model per layer and one call per cell."""
-    with contextlib.redirect_stdout(sys.stderr):  # it announces what is not installed
+    """pyvene as in its tutorials: one intervenable model per layer, one call per cell."""
+    # pyvene prints which optional packages are missing.
+    with contextlib.redirect_stdout(sys.stderr):
         import pyvene
 
-    own: Any = copy.deepcopy(model.model)  # it changes the model it wraps
+    own: Any = copy.deepcopy(model.model)  # pyvene modifies the model that it wraps
     ids = [{"input_ids": torch.tensor([Ids()(text)["input_ids"]])} for text in (base, source)]
     count = ids[0]["input_ids"].shape[1]
 
@@ -102,7 +104,7 @@ def reference_loop(model: LanguageModel, base: str, source: str) -> Work:
 
 
 def worst_difference(model: LanguageModel, base: str, source: str) -> float:
-    """Largest difference of a logit between a dozen cells and the runs that they stand for."""
+    """Largest absolute logit difference between twelve cells and single runs of the same slots."""
     swept = vw.sweep(model, base, source)
     layers, positions = len(swept.plan.layers), len(swept.plan.positions)
     worst = 0.0

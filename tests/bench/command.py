@@ -1,7 +1,7 @@
-"""How fast it is, in one table: `make bench`, or `python tests/bench --help`.
+"""Benchmarks in one table: `make bench`, or `python tests/bench --help`.
 
-Ratios are measured in turns within one process, so that they carry over to other machines; wishes
-stand beside them and decide nothing.
+Ratios are measured in turns within one process, so that they carry over to other machines. Targets
+are printed beside them; a missed target does not change the exit status.
 """
 
 from __future__ import annotations
@@ -16,39 +16,39 @@ from machine import described, machine
 from table import Row, markdown, missed, read, table, write
 
 Part = Callable[[bool], Iterator[Row]]
-"""Yields a part's rows; with True it takes fewer repeats."""
+"""Yields the rows of one part; the argument is `quick`: fewer repeats."""
 
 PARTS = {name: f"bench_{name}" for name in ("sweep", "answer", "screen", "figures", "import")}
-"""Each part's module, which has a function `rows`; loaded when it is asked for."""
+"""Part -> its module, which has a function `rows`; imported on demand."""
 
 
 def main(arguments: Sequence[str] | None = None, parts: Mapping[str, Part] | None = None) -> None:
-    """Measure and print.
+    """Run the benchmarks and print the table.
 
     Args:
-        arguments: those of the command line.
-        parts: other parts than `PARTS`, by name.
+        arguments: command-line arguments; None for `sys.argv`.
+        parts: parts by name, instead of `PARTS`.
     """
     known = PARTS if parts is None else parts
     parser = argparse.ArgumentParser(prog="python tests/bench", description=__doc__)
-    parser.add_argument("--only", nargs="+", choices=[*known], help="these parts alone")
+    parser.add_argument("--only", nargs="+", choices=[*known], help="run only these parts")
     parser.add_argument("--quick", action="store_true", help="fewer repeats")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="also write all that was found")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the results as JSON")
     parser.add_argument("--against", type=Path, metavar="FILE", help="compare with such a file")
     parser.add_argument("--show", nargs="+", type=Path, metavar="FILE",
-                        help="measure nothing, print what such files hold")  # fmt: skip
-    parser.add_argument("--markdown", action="store_true", help="the README's table")
-    asked = parser.parse_args(arguments)
-    earlier = read(asked.against) if asked.against else None
-    shown = [read(file) for file in asked.show or ()]
-    here = shown[0][0] if shown else machine()
+                        help="print such files without measuring")  # fmt: skip
+    parser.add_argument("--markdown", action="store_true", help="print the README's table")
+    options = parser.parse_args(arguments)
+    earlier = read(options.against) if options.against else None
+    files = [read(file) for file in options.show or ()]
+    here = files[0][0] if files else machine()
     print(described(here, earlier and earlier[0]), end="\n\n", flush=True)
-    found = [row for _, rows in shown for row in rows]
-    for name in [name for name in known if not shown and (not asked.only or name in asked.only)]:
+    results = [row for _, rows in files for row in rows]
+    for name in [n for n in known if not files and (not options.only or n in options.only)]:
         print(f"measuring: {name} …", file=sys.stderr, flush=True)
         part = parts[name] if parts is not None else import_module(PARTS[name]).rows
-        found += part(asked.quick)
-        if asked.json:  # after every part: a run that is stopped has kept what it found
-            write(asked.json, here, found)
-    text = markdown(found) if asked.markdown else table(found, earlier and earlier[1])
-    print(text, missed(found), sep="\n\n")
+        results += part(options.quick)
+        if options.json:  # after every part, so that an interrupted run keeps its results
+            write(options.json, here, results)
+    text = markdown(results) if options.markdown else table(results, earlier and earlier[1])
+    print(text, missed(results), sep="\n\n")

@@ -1,4 +1,4 @@
-"""GPT-2 small with random weights, whose prompts are token ids."""
+"""GPT-2 small with random weights; its prompts are token ids."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import torch
 from measuring import Work
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from vene_widgets.engine.hooks import undisturbed
+from vene_widgets.engine.eval_mode import locked_eval_mode
 from vene_widgets.models import LanguageModel
 
 SEED_PAIR = "464 3139 286 8602 318", "464 3139 286 8031 318"  # differ at position 3 of 5
 
 
 class Ids:
-    """A tokenizer whose prompts are token ids, since the weights are random anyway."""
+    """Tokenizer for prompts of space-separated token ids."""
 
     def __call__(self, text: str, **_more: object) -> dict[str, list[int]]:
         return {"input_ids": [int(word) for word in text.split()]}
@@ -32,7 +32,7 @@ def gpt2_small() -> LanguageModel:
 
 
 def apart(length: int) -> tuple[str, str]:
-    """Two prompts of a length that agree nowhere."""
+    """Two prompts of equal length that differ at every position."""
     base, source = range(100, 100 + length), range(1000, 1000 + length)
     return " ".join(map(str, base)), " ".join(map(str, source))
 
@@ -41,7 +41,7 @@ def plain_run(model: LanguageModel, prompt: str) -> Work:
     ids = torch.tensor([Ids()(prompt)["input_ids"]])
 
     def work() -> None:
-        with undisturbed(model):
+        with locked_eval_mode(model):
             model.model(input_ids=ids, use_cache=False)
 
     return work

@@ -1,4 +1,4 @@
-"""What the numbers were measured on, and with which versions."""
+"""Machine and package versions of a benchmark run."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ PACKAGES = ("torch", "transformers", "pyvene", "plotnine")
 
 
 def machine() -> dict[str, str]:
-    """Versions, processor and threads."""
+    """Package versions, processor, cores and threads, by name."""
     import torch
 
     return {
@@ -26,13 +26,13 @@ def machine() -> dict[str, str]:
     }  # fmt: skip
 
 
-def described(found: Mapping[str, str], earlier: Mapping[str, str] | None = None) -> str:
-    """The machine in lines, and in what an earlier run's machine was another."""
-    text = ", ".join(f"{name} {found[name]}" for name in ("python", *PACKAGES) if name in found)
-    rest = ", ".join(f"{k}: {v}" for k, v in found.items() if k not in ("python", *PACKAGES))
+def described(here: Mapping[str, str], earlier: Mapping[str, str] | None = None) -> str:
+    """The machine as text; with an earlier run's machine, also where that one differed."""
+    text = ", ".join(f"{name} {here[name]}" for name in ("python", *PACKAGES) if name in here)
+    rest = ", ".join(f"{k}: {v}" for k, v in here.items() if k not in ("python", *PACKAGES))
     lines = [text, rest]
     if earlier is not None:
-        other = [f"{k} {earlier.get(k)}" for k in found if earlier.get(k) != found[k]]
+        other = [f"{k} {earlier.get(k)}" for k in here if earlier.get(k) != here[k]]
         same = "on an equal machine" if not other else f"with {', '.join(other)}"
         lines.append(f"The earlier run was {same}.")
     return "\n".join(lines)

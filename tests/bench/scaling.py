@@ -1,4 +1,4 @@
-"""What a sweep's time grows with: a line through prompts of four lengths and four entry layers."""
+"""How a sweep's time scales: a line fitted over four prompt lengths and four entry layers."""
 
 from __future__ import annotations
 
@@ -7,37 +7,38 @@ from collections.abc import Iterator
 
 import torch
 from gpt2 import apart
-from measuring import in_turns
+from measuring import Work, in_turns
 from products import token_layers
 from table import Row
 
+from vene_widgets.experiments.sweep_request import SweepRequest
 from vene_widgets.models import LanguageModel
-from vene_widgets.sweeps.cells import prepare, sweep_layers
+from vene_widgets.sweeps.cells import prepare_sweep, sweep_rows
 from vene_widgets.sweeps.planning import plan_sweep
 
 LENGTHS, ENTRIES = (8, 16, 32, 64), (0, 3, 6, 9)
 
 
 def cost_rows(model: LanguageModel, quick: bool) -> Iterator[Row]:
-    """Time of one layer's cells = a + b × their necessary token-layers, by least squares.
+    """Fit the time of one layer's cells = a + b × their necessary token-layers, by least squares.
 
-    The head's products are in the count as what they are in token-layers; attention itself is not.
+    The output head's products are converted to token-layers and counted; attention is not counted.
     """
     plans = {
-        (length, entry): plan_sweep(model, *apart(length), layers=[entry])
+        (length, entry): plan_sweep(model, *apart(length), SweepRequest(layers=entry))
         for length in (LENGTHS[:3] if quick else LENGTHS)
         for entry in ENTRIES
     }
     counts = torch.tensor([token_layers(plan) for plan in plans.values()], dtype=torch.float64)
-    works = {}
+    works: dict[str, Work] = {}
     for key, plan in plans.items():
-        prepared = prepare(plan)
-        works[str(key)] = lambda prepared=prepared: list(sweep_layers(prepared))
+        prepared = prepare_sweep(plan)
+        works[str(key)] = lambda prepared=prepared: list(sweep_rows(prepared))
     repeats = 2 if quick else 3
-    found = in_turns(repeats, works)
-    medians = torch.tensor([1000 * statistics.median(t) for t in found.values()]).double()
+    times = in_turns(repeats, works)
+    medians = torch.tensor([1000 * statistics.median(t) for t in times.values()]).double()
     line = torch.stack([torch.ones_like(counts), counts], 1)
-    # Relative errors, so that the short prompts count as much as the long ones.
+    # Minimise relative errors, so that short prompts count as much as long ones.
     weighted = torch.linalg.lstsq(line / medians[:, None], torch.ones(len(medians), 1).double())
     a, b = (float(x) for x in weighted.solution.flatten())
     fitted = line @ torch.tensor([a, b], dtype=torch.float64)

@@ -1,4 +1,4 @@
-"""What a benchmark found, as lines of one table and as JSON."""
+"""Benchmark results: rows of one table, as text, markdown and JSON."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Row:
-    """One line: a ratio, a time or a count, and what it is wished to be.
+    """One row: a ratio, a time or a count, and its target.
 
     Attributes:
         part: the part of the benchmarks that it belongs to.
         name: what was measured.
-        unit: of the numbers, `×` for a ratio.
+        unit: unit of the numbers, `×` for a ratio.
         median, low, high: median and quartiles of the repeats.
-        repeats: how often it was measured.
-        yardstick: what it is measured against.
-        least, most: the wish, None where there is none on that side.
+        repeats: number of measurements.
+        yardstick: what it is compared with.
+        least, most: target bounds; None if there is no bound on that side.
     """
 
     part: str
@@ -37,7 +37,7 @@ class Row:
 
     @classmethod
     def of(cls, part: str, name: str, values: Sequence[float], unit: str, **more: Any) -> Row:
-        """A row of some repeats' values."""
+        """Make a row from the values of all repeats."""
         median = statistics.median(values)
         low, _, high = (
             statistics.quantiles(values, n=4, method="inclusive")
@@ -48,20 +48,20 @@ class Row:
 
     @property
     def missed(self) -> bool:
-        """Whether the median is outside the wish."""
+        """Whether the median is outside the target."""
         below = self.least is not None and self.median < self.least
         return below or (self.most is not None and self.median > self.most)
 
     @property
     def wish(self) -> str:
-        """The wish as text, with a word where it was missed."""
+        """The target as text, with `MISSED` if it was missed; empty if there is none."""
         bounds = [f"≥ {plain(self.least)}"] if self.least is not None else []
         bounds += [f"≤ {plain(self.most)}"] if self.most is not None else []
         return " and ".join(bounds) + (" MISSED" if self.missed else "")
 
 
 def plain(value: float | None) -> str:
-    """A number in three digits, or as many as stand before its point."""
+    """A number with three significant digits, or all digits before the decimal point."""
     if value is None:
         return ""
     if abs(value) >= 100:
@@ -70,7 +70,7 @@ def plain(value: float | None) -> str:
 
 
 def table(rows: Sequence[Row], earlier: Sequence[Row] | None = None) -> str:
-    """All rows under one another; with an earlier run's, also its medians and the change."""
+    """All rows as an aligned text table; with an earlier run, also its medians and the change."""
     head = ["part", "line", "median", "unit", "quartiles", "n", "wanted"]
     old = {(row.part, row.name): row.median for row in earlier or ()}
     lines = [[*head, *(["earlier", "change"] if earlier is not None else []), "yardstick"]]
@@ -96,7 +96,7 @@ def table(rows: Sequence[Row], earlier: Sequence[Row] | None = None) -> str:
 
 
 def markdown(rows: Sequence[Row]) -> str:
-    """The lines that have a wish, as the README's table."""
+    """The rows that have a target, as the README's table."""
     lines = ["| | measured | quartiles | wanted | against |", "|---|---|---|---|---|"]
     for row in rows:
         if row.wish:
@@ -108,7 +108,7 @@ def markdown(rows: Sequence[Row]) -> str:
 
 
 def missed(rows: Sequence[Row]) -> str:
-    """One sentence on the wishes, for the table's end."""
+    """One sentence about missed targets, printed below the table."""
     wished = [row for row in rows if row.wish]
     names = [f"{row.part}: {row.name}" for row in wished if row.missed]
     if not names:
@@ -117,12 +117,12 @@ def missed(rows: Sequence[Row]) -> str:
 
 
 def write(file: Path, machine: Mapping[str, str], rows: Sequence[Row]) -> None:
-    """Everything that was found, as JSON."""
-    found = {"machine": dict(machine), "rows": [asdict(row) for row in rows]}
-    file.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n")
+    """Write machine and rows as JSON."""
+    content = {"machine": dict(machine), "rows": [asdict(row) for row in rows]}
+    file.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
 
 
 def read(file: Path) -> tuple[dict[str, str], list[Row]]:
-    """What `write` wrote."""
-    found = json.loads(file.read_text())
-    return found["machine"], [Row(**row) for row in found["rows"]]
+    """Read machine and rows from a file of `write`."""
+    content = json.loads(file.read_text())
+    return content["machine"], [Row(**row) for row in content["rows"]]

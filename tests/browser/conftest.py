@@ -1,8 +1,8 @@
-"""A real JupyterLab and a real Chromium, in a home of their own.
+"""Fixtures: a real JupyterLab and a real Chromium, with their own home folder.
 
-`lab` gives a test one page of the browser and what a person does with it: open a notebook made of
-some cells, run it, read what a cell printed, take a picture. Pictures go to the folder that the
-environment variable VENE_SHOTS names, else to the test's temporary folder.
+`lab` gives a test one browser page and the user's actions on it: open a notebook made of some
+cells, run it, read the output of a cell, take a screenshot. Screenshots go to the folder named by
+the environment variable VENE_SHOTS, or else to the test's temporary folder.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ CELL_SECONDS = 120
 
 
 class Server:
-    """A JupyterLab server of its own: port, token, home and notebooks folder belong to it alone."""
+    """A JupyterLab server with its own port, token, home and notebooks folder."""
 
     def __init__(self, folder: Path) -> None:
         self.notebooks = folder / "notebooks"
@@ -95,7 +95,7 @@ class Server:
                 env={
                     **lab_environment(),
                     **homes,
-                    # A cell sees the models that were fetched for the person who runs the tests.
+                    # Cells can use the models that the user running the tests has fetched.
                     "XDG_CACHE_HOME": os.environ.get("XDG_CACHE_HOME", str(Path.home() / ".cache")),
                     "PYTHONUNBUFFERED": "1",
                 },
@@ -106,11 +106,11 @@ class Server:
             )
 
     def wait(self) -> None:
-        """Return when the server answers; fail with its log when it ends or never does."""
+        """Return when the server answers; fail with its log if it exits or times out."""
         end = time.monotonic() + START_SECONDS
         while time.monotonic() < end:
             if self._process.poll() is not None:
-                pytest.fail(f"JupyterLab ended before it answered:\n{self.tail()}")
+                pytest.fail(f"JupyterLab exited before it answered:\n{self.tail()}")
             try:
                 self.ask("GET", "api")
                 return
@@ -119,12 +119,12 @@ class Server:
         pytest.fail(f"JupyterLab did not answer within {START_SECONDS} s:\n{self.tail()}")
 
     def tail(self, lines: int = 60) -> str:
-        """The end of the server's log, the kernels' standard error included."""
+        """The end of the server's log, including the kernels' standard error."""
         text = self.log.read_text(errors="replace") if self.log.exists() else ""
         return "\n".join(text.splitlines()[-lines:])
 
     def ask(self, method: str, path: str, body: str | None = None) -> str:
-        """Ask the server's REST interface; the text of its answer."""
+        """Send a request to the server's REST API and return the text of its answer."""
         request = urllib.request.Request(  # noqa: S310
             f"{self.url}/{path}?token={self.token}",
             method=method,
@@ -134,7 +134,7 @@ class Server:
             return answer.read().decode()
 
     def stop(self) -> None:
-        """End the server; it ends its kernels."""
+        """Stop the server, which stops its kernels."""
         self._process.terminate()
         try:
             self._process.wait(15)
@@ -144,12 +144,12 @@ class Server:
 
 
 class Lab:
-    """One browser page on the server, and what a person does with it.
+    """One browser page on the server, and the user's actions on it.
 
     Attributes:
-        page: Playwright's page, for everything that stands in no method here.
+        page: Playwright's page, for everything that has no method here.
         server: the server behind it.
-        problems: errors of the page's console and uncaught exceptions, in order.
+        problems: console errors and uncaught exceptions of the page, in order.
     """
 
     def __init__(self, page: Page, server: Server, shots: Path) -> None:
@@ -157,29 +157,29 @@ class Lab:
         self.server = server
         self.problems: list[str] = []
         self._shots = shots
-        page.on("console", self._keep)
+        page.on("console", self._record)
         page.on("pageerror", lambda error: self.problems.append(f"uncaught: {error}"))
 
-    def _keep(self, message: Any) -> None:
+    def _record(self, message: Any) -> None:
         if message.type == "error":
             self.problems.append(f"{message.text} ({message.location.get('url', '')})")
 
     def use_theme(self, name: str) -> None:
-        """Choose a theme by name, such as `JupyterLab Dark`, for pages opened after this."""
+        """Set the theme by name, such as `JupyterLab Dark`, for pages opened from now on."""
         settings = json.dumps({"raw": json.dumps({"theme": name})})
         self.server.ask("PUT", THEME, settings)
 
     def without_subshells(self) -> None:
-        """Let widget messages wait for the running cell, as older kernels and front ends do."""
+        """Make widget messages wait for the running cell, as older kernels and front ends do."""
         settings = json.dumps({"raw": json.dumps({"commsOverSubshells": "disabled"})})
         self.server.ask("PUT", KERNELS, settings)
 
     def open(self, cells: Sequence[str], name: str = "test.ipynb") -> Path:
-        """Write a notebook of code cells and open it, its kernel started; the file's path."""
+        """Write a notebook of code cells, open it and start its kernel; return the file's path."""
         notebook: Any = nbformat.v4.new_notebook(
             cells=[nbformat.v4.new_code_cell(source) for source in cells],
             metadata={
-                # Without a kernelspec the page asks which kernel to start.
+                # Without a kernelspec, JupyterLab opens a dialog to select a kernel.
                 "kernelspec": {
                     "name": "python3",
                     "display_name": "Python 3 (ipykernel)",
@@ -194,15 +194,15 @@ class Lab:
         return path
 
     def open_file(self, path: Path) -> None:
-        """Open a notebook below the server's folder in a clean workspace, its kernel started."""
-        where = path.relative_to(self.server.notebooks).as_posix()
-        self.page.goto(f"{self.server.url}/lab/tree/{where}?token={self.server.token}&reset")
+        """Open a notebook below the server's folder in a clean workspace and start its kernel."""
+        relative = path.relative_to(self.server.notebooks).as_posix()
+        self.page.goto(f"{self.server.url}/lab/tree/{relative}?token={self.server.token}&reset")
         self.page.locator(".jp-Notebook .jp-Cell").first.wait_for(timeout=START_SECONDS * 1000)
         self.wait_idle()
 
     @property
     def cells(self) -> Locator:
-        """The notebook's cells, in order."""
+        """The cells of the notebook, in order."""
         return self.page.locator(".jp-Notebook .jp-Cell")
 
     def output(self, cell: int) -> Locator:
@@ -210,20 +210,20 @@ class Lab:
         return self.cells.nth(cell).locator(".jp-Cell-outputArea")
 
     def run_all(self, timeout: float = CELL_SECONDS) -> None:
-        """Run every cell, and wait until the last has run. `timeout` in seconds."""
+        """Run every cell and wait until the last one has finished. `timeout` in seconds."""
         self.page.get_by_role("menuitem", name="Run", exact=True).click()
         self.page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
         self.wait_run(timeout)
 
     def run_cell(self, cell: int, timeout: float = CELL_SECONDS) -> None:
-        """Run one cell, from 0, and wait until it has run. `timeout` in seconds."""
+        """Run one cell, from 0, and wait until it has finished. `timeout` in seconds."""
         self.cells.nth(cell).locator(".cm-content").click()
         self.page.keyboard.press("Control+Enter")
         self.wait_run(timeout)
 
     def wait_run(self, timeout: float = CELL_SECONDS) -> None:
-        """Wait until no cell is running or waiting its turn and the kernel is idle."""
-        # The prompt [*] appears in the moment of the request, so its absence means that all ran.
+        """Wait until no cell is running or queued and the kernel is idle."""
+        # The prompt [*] appears as soon as a run is requested, so its absence means that all ran.
         self.page.wait_for_function(
             """() => {
                 const prompts = [...document.querySelectorAll(
@@ -235,14 +235,14 @@ class Lab:
             timeout=timeout * 1000,
         )
         dialogs = self.page.locator(".jp-Dialog").all_inner_texts()
-        assert not dialogs, f"JupyterLab asks instead of running the cells: {dialogs}"
+        assert not dialogs, f"JupyterLab opened a dialog instead of running the cells: {dialogs}"
         self.wait_idle(timeout)
 
     def wait_idle(self, timeout: float = CELL_SECONDS) -> None:
-        """Wait until the kernel has started, the page is connected, and there is nothing to do.
+        """Wait until the kernel has started, the page is connected and the kernel is idle.
 
-        The indicator in the notebook's toolbar says idle before there is any kernel; the status bar
-        names the kernel first.
+        The indicator in the notebook's toolbar shows idle before there is any kernel, so the status
+        bar is read, which also names the kernel.
         """
         self.page.wait_for_function(
             """() => [...document.querySelectorAll("#jp-main-statusbar .jp-StatusBar-Item")].some(
@@ -251,7 +251,7 @@ class Lab:
         )
 
     def text(self, cell: int) -> str:
-        """What a cell printed or returned, as the page shows it, without surrounding space."""
+        """Output of a cell as the page shows it, without surrounding whitespace."""
         return self.output(cell).locator(".jp-OutputArea-output").first.inner_text().strip()
 
     def texts(self, cell: int) -> list[str]:
@@ -261,7 +261,7 @@ class Lab:
         ]
 
     def save(self) -> None:
-        """Save the notebook, and wait until the page says that nothing is unsaved."""
+        """Save the notebook and wait until it is no longer marked as unsaved."""
         self.page.keyboard.press("Control+s")
         self.page.wait_for_function(
             """() => !document.querySelector(
@@ -270,7 +270,7 @@ class Lab:
         )
 
     def shot(self, name: str, of: Locator | None = None) -> Path:
-        """Take a picture of the page, or of one element of it; the file's path."""
+        """Take a screenshot of the page, or of one element; return the file's path."""
         path = self._shots / f"{name}.png"
         if of is None:
             self.page.screenshot(path=path)
@@ -281,7 +281,7 @@ class Lab:
 
 @pytest.fixture(scope="session")
 def lab_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """One JupyterLab for the session."""
+    """One JupyterLab server per test session."""
     server = Server(tmp_path_factory.mktemp("lab"))
     try:
         server.wait()
@@ -292,9 +292,9 @@ def lab_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 @pytest.fixture(scope="session")
 def chromium() -> Iterator[Browser]:
-    """One headless browser for the session."""
+    """One headless browser per test session."""
     if CHROMIUM is None:
-        pytest.fail("Chromium is not installed: run 'make browser', which says how to get it")
+        pytest.fail("Chromium is not installed: run 'make browser', which installs it or says how")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         try:
@@ -307,19 +307,19 @@ def chromium() -> Iterator[Browser]:
 def lab(
     request: pytest.FixtureRequest, lab_server: Server, chromium: Browser, tmp_path: Path
 ) -> Iterator[Lab]:
-    """A fresh page, with no cookies and no open notebooks; pictures and logs when a test fails."""
+    """A fresh page, without cookies or open notebooks; screenshot and logs if the test fails."""
     shots = Path(os.environ.get("VENE_SHOTS") or tmp_path)
     shots.mkdir(parents=True, exist_ok=True)
     context = chromium.new_context(viewport={"width": 1400, "height": 1000})
     context.set_default_timeout(30_000)
     try:
-        opened = Lab(context.new_page(), lab_server, shots)
-        yield opened
+        page = Lab(context.new_page(), lab_server, shots)
+        yield page
         if getattr(request.node, "failed_call", False):
-            picture = opened.shot(re.sub(r"\W+", "-", request.node.name) + "-failed")
-            print(f"the page when it failed: {picture}")
-            print("\n".join(["errors on the page:", *opened.problems]))
-            print(f"the end of the server's log:\n{lab_server.tail()}")
+            picture = page.shot(re.sub(r"\W+", "-", request.node.name) + "-failed")
+            print(f"screenshot of the failed test: {picture}")
+            print("\n".join(["errors on the page:", *page.problems]))
+            print(f"end of the server's log:\n{lab_server.tail()}")
     finally:
         context.close()
         for settings in (THEME, KERNELS):
@@ -329,7 +329,7 @@ def lab(
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
-    """Tell the fixture of a failed test that it failed, so that it shows the page and the log."""
+    """Mark a failed test, so that the `lab` fixture prints its page and the server's log."""
     report: Any = yield
     if report.when == "call" and report.failed:
         item.failed_call = True  # pyright: ignore[reportAttributeAccessIssue]
@@ -337,7 +337,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
 
 
 def _shut_down_kernels(server: Server) -> None:
-    """End every session of the server, so that no test pays for the kernels of another."""
+    """Shut down every session of the server, so that kernels do not slow down later tests."""
     for session in json.loads(server.ask("GET", "api/sessions")):
         server.ask("DELETE", f"api/sessions/{session['id']}")
 

@@ -1,4 +1,4 @@
-"""axe-core finds nothing inside the explorer, in both themes and in every state of the screen."""
+"""axe-core finds no violations in the explorer, in both themes and every state of the screen."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ alone
 """
 STORY = """
 import vene_widgets as vw
-told = vw.explore("The capital of Spain is", "The capital of Italy is")
-told.story([
+explorer = vw.explore("The capital of Spain is", "The capital of Italy is")
+explorer.story([
     vw.Step("First", text="A text."),
     vw.Step("Second", [vw.Slot(layer=0, position=3)], question="What comes?",
             choices=["Madrid", "Rome"], answer="Rome"),
 ])
-told
+explorer
 """
 
 VIOLATIONS = """async (root) => {
@@ -42,13 +42,13 @@ VIOLATIONS = """async (root) => {
 
 
 def violations(root: Any) -> list[str]:
-    """What axe has against the explorer as it is now, when nothing moves any more."""
+    """Violations that axe finds in the explorer, once all animations have ended."""
     root.page.wait_for_timeout(400)
     return root.evaluate(VIOLATIONS)
 
 
 def opened(lab: Any, source: str) -> Any:
-    """An explorer alone in a notebook, with axe in the page."""
+    """Open an explorer alone in a notebook and load axe into the page."""
     lab.open([source])
     lab.run_cell(0)
     root = lab.page.locator(".vene-root")
@@ -65,7 +65,7 @@ def test_the_whole_screen_its_lists_and_its_errors(lab: Any, theme: str) -> None
     lab.use_theme(f"JupyterLab {theme}")
     root = opened(lab, OPEN)
     assert violations(root) == []
-    # axe sees what is there: a picture without words is found.
+    # Check that axe works: it must find an image without alternative text.
     root.evaluate("root => root.append(document.createElement('img'))")
     assert any("image-alt" in found for found in violations(root))
     root.evaluate("root => root.lastElementChild.remove()")
@@ -119,7 +119,7 @@ def test_motion_contrast_and_touch_are_as_the_reader_wants_them(lab: Any) -> Non
         }).map((element) => element.className)"""
     )
     assert moving == []
-    # With the system's colours, a tile keeps its own, and its ring can still be seen.
+    # With forced system colours, tiles keep their own colours, and the ring stays visible.
     tile = root.locator('[role="gridcell"][aria-selected="true"]').first
     assert tile.evaluate("tile => getComputedStyle(tile).forcedColorAdjust") == "none"
     lab.shot("forced-colors", root)

@@ -1,4 +1,4 @@
-"""Comparing any two runs, and the history, in a real JupyterLab."""
+"""Comparisons of any two runs, and the history, in a real JupyterLab."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ explorer = vw.explore("The capital of Spain is", {"italy": "The capital of Italy
 explorer
 """
 AGAIN = "explorer"
-KEPT = """
+NAMES = """
 import json
 print(json.dumps({
     "names": [entry.name for entry in explorer.history],
@@ -41,7 +41,7 @@ def tile(lab: Any, layer: int, position: int, view: int = 0) -> Any:
 
 
 def fresh(lab: Any) -> None:
-    """Wait until the kernel's own answer, not a kept one, is on the screen."""
+    """Wait until a newly computed answer, not a cached one, is on the screen."""
     lab.page.wait_for_function(
         """() => {
             const status = document.querySelector(".vene-header .vene-status");
@@ -63,7 +63,7 @@ def labels(lab: Any, view: int = 0) -> list[str]:
 
 
 def verdict(lab: Any, words: str) -> Any:
-    """Wait for the comparison's exact verdict whose heading contains some words."""
+    """Wait for the exact verdict of the comparison whose heading contains `words`."""
     found = lab.page.locator(".vene-compare .vene-verdict", has_text=words)
     found.wait_for()
     lab.page.locator('.vene-compare .vene-status[data-label="exact"]').wait_for()
@@ -96,12 +96,12 @@ def test_two_sides_are_compared_beside_the_map(lab: Any) -> None:
     page.set_viewport_size({"width": 1400, "height": 1700})
     lab.shot("compare", page.locator(".vene-root"))
 
-    # Python says the same of the same names.
+    # Python's compare() gives the same verdict for the same sides.
     lab.run_cell(1)
-    told = json.loads(lab.text(1))
-    assert told["verdict"]["words"] == told["python"][1] != told["python"][0]
+    result = json.loads(lab.text(1))
+    assert result["verdict"]["words"] == result["python"][1] != result["python"][0]
 
-    # The sides follow the experiment: slot 1 is another one now, and the runs part where it acts.
+    # The sides follow the experiment: slot 1 has moved, and the runs differ from its layer on.
     tile(lab, 2, 4).click(modifiers=["Shift"])
     fresh(lab)
     tile(lab, 3, 4).click(modifiers=["Shift"])
@@ -111,7 +111,7 @@ def test_two_sides_are_compared_beside_the_map(lab: Any) -> None:
 
 
 def test_the_strip_goes_back_compares_names_and_outlives_a_reload(lab: Any) -> None:
-    lab.open([OPEN, KEPT])
+    lab.open([OPEN, NAMES])
     lab.run_cell(0)
     fresh(lab)
     for layer in (0, 1):
@@ -122,7 +122,7 @@ def test_the_strip_goes_back_compares_names_and_outlives_a_reload(lab: Any) -> N
     assert len(labels(lab)) == 4
     before = sentence(lab)
 
-    # A click goes back at once; the strip keeps its order.
+    # A click goes back at once; the order of the strip stays the same.
     chips(lab).nth(1).click()
     assert "after block 0" in sentence(lab)
     fresh(lab)
@@ -131,13 +131,13 @@ def test_the_strip_goes_back_compares_names_and_outlives_a_reload(lab: Any) -> N
     fresh(lab)
     assert sentence(lab) == before
 
-    # Shift-click compares with the present one.
+    # Shift-click compares with the current experiment.
     chips(lab).nth(1).click(modifiers=["Shift"])
     assert verdict(lab, "#1 vs grouped").get_attribute("data-verdict") == "different"
     chips(lab).nth(3).click(modifiers=["Shift"])
     assert verdict(lab, "#3 vs grouped").get_attribute("data-verdict") == "bit-equal"
 
-    # A name, given with the keyboard.
+    # Name an entry with the keyboard.
     chips(lab).nth(3).focus()
     lab.page.keyboard.press("ArrowLeft")
     lab.page.keyboard.press("F2")
@@ -145,22 +145,22 @@ def test_the_strip_goes_back_compares_names_and_outlives_a_reload(lab: Any) -> N
     lab.page.keyboard.press("Enter")
     lab.page.locator(".vene-past-name", has_text="one swap").wait_for()
     lab.shot("history", lab.page.locator(".vene-root"))
-    kept = labels(lab)
-    assert kept[2].startswith("one swap ␣Rome")
+    before_reload = labels(lab)
+    assert before_reload[2].startswith("one swap ␣Rome")
 
-    # A reload: the kernel goes on, and its widget comes back with everything.
+    # After a reload the kernel still runs, and its widget is restored completely.
     lab.save()
     lab.page.reload()
     chips(lab).first.wait_for()
-    assert labels(lab) == kept
+    assert labels(lab) == before_reload
     assert chips(lab).nth(3).get_attribute("aria-current") == "true"
     chips(lab).nth(2).click()
     fresh(lab)
     assert "after block 1" in sentence(lab)
     lab.run_cell(1)
-    told = json.loads(lab.text(1))
-    assert told["names"] == [None, None, "one swap", None]
-    assert told["slots"] == [[1, 3]]
+    state = json.loads(lab.text(1))
+    assert state["names"] == [None, None, "one swap", None]
+    assert state["slots"] == [[1, 3]]
     no_problems(lab)
 
 

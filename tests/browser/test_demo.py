@@ -1,4 +1,4 @@
-"""What `vene-widgets` opens: the first notebook, with a kernel, and no questions asked."""
+"""`vene-widgets demo` opens the first notebook, with a kernel and without any dialog."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ ADDRESS = re.compile(r"http://127\.0\.0\.1:\d+/lab/tree/01_first_look\.ipynb\?to
 
 @pytest.fixture
 def address(tmp_path: Path) -> Iterator[str]:
-    """The address that the demo prints, while it runs."""
+    """Start the demo and return the address that it prints; stop the demo afterwards."""
     log = tmp_path / "log"
     home = tmp_path / "home"
     home.mkdir()
-    with log.open("wb") as written:
+    with log.open("wb") as output:
         demo = subprocess.Popen(
             [sys.executable, "-m", "vene_widgets.cli", "--no-browser"],
             cwd=tmp_path,
@@ -33,7 +33,7 @@ def address(tmp_path: Path) -> Iterator[str]:
                 "PYTHONPATH": str(Path(__file__).parents[2]),
             },
             stdin=subprocess.DEVNULL,
-            stdout=written,
+            stdout=output,
             stderr=subprocess.STDOUT,
         )
     try:
@@ -57,7 +57,7 @@ def test_the_demo_opens_the_first_notebook(lab: Any, address: str):
     lab.wait_idle()
     assert lab.page.locator(".lm-TabBar-tab.jp-mod-current").inner_text() == "01_first_look.ipynb"
     assert lab.cells.count() > 1
-    lab.page.wait_for_timeout(2000)  # a question would come late
+    lab.page.wait_for_timeout(2000)  # a dialog would appear late
     lab.shot("demo")
     assert lab.page.locator(".jp-Dialog").all_inner_texts() == []
     assert lab.page.locator(".Toastify__toast").all_inner_texts() == []

@@ -1,4 +1,4 @@
-"""The main job in a real JupyterLab: click a place, read what changed, take it back to Python."""
+"""The main workflow in a real JupyterLab: click a tile, read the change, use it in Python."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def sentence(lab: Any) -> str:
 
 
 def figure_says(lab: Any, words: str) -> Any:
-    """Wait for the figure whose alternative text contains some words, drawn and decoded."""
+    """Wait until the figure whose alternative text contains `words` is drawn and decoded."""
     image = lab.page.locator(f'img.vene-figure[alt*="{words}"]')
     image.wait_for(timeout=60_000)
     lab.page.wait_for_function(
@@ -59,7 +59,7 @@ def test_click_shift_click_skip_and_read_back(lab: Any) -> None:
     page = lab.page
     page.locator(".vene-root").wait_for()
 
-    # The map is there and filled before anything is clicked.
+    # The map is filled before the first click.
     assert page.locator('[role="grid"] [role="gridcell"]').count() == 6 * 5
     exact(lab)
     assert "Madrid" in sentence(lab)
@@ -68,9 +68,9 @@ def test_click_shift_click_skip_and_read_back(lab: Any) -> None:
     # A click at layer 0, " Spain", moves the answer from Madrid to Rome.
     tile(lab, 0, 3).click()
     exact(lab)
-    said = sentence(lab)
-    assert re.search(r"moved the answer from “Madrid” to “Rome”", said), said
-    assert len(re.findall(r"[\d.]+ % → >?[\d.]+ %", said)) == 2, said
+    text = sentence(lab)
+    assert re.search(r"moved the answer from “Madrid” to “Rome”", text), text
+    assert len(re.findall(r"[\d.]+ % → >?[\d.]+ %", text)) == 2, text
     figure_says(lab, "Rome")
     lab.shot("explorer-clicked")
     answer = read(lab, 1)
@@ -91,7 +91,7 @@ def test_click_shift_click_skip_and_read_back(lab: Any) -> None:
     lab.page.mouse.move(0, 0)
     lab.shot("explorer", page.locator(".vene-root"))  # the README's picture
 
-    # A skipped slot keeps its row and its index; the other one alone changes nothing here.
+    # A skipped slot keeps its row and its index; the other slot alone changes nothing here.
     page.get_by_role("button", name="Skip slot 0").click()
     page.get_by_role("button", name="Unskip slot 0").wait_for()
     exact(lab)
@@ -176,7 +176,7 @@ explorer.experiment = explorer.experiment.replace(
 
 
 def test_a_click_is_answered_while_a_cell_runs(lab: Any) -> None:
-    """JupyterLab's subshells: the screen answers although the kernel's main thread is busy."""
+    """JupyterLab's subshells: the explorer answers while the kernel's main thread is busy."""
     lab.open([OPEN, "import time\nfor _ in range(60):\n    time.sleep(0.5)"])
     lab.run_cell(0)
     exact(lab)
@@ -207,12 +207,12 @@ def test_a_click_without_subshells_is_painted_at_once_and_exact_after_the_cell(l
 
 
 def test_tokens_are_text_and_errors_stand_on_the_screen(lab: Any) -> None:
-    evil = """
+    markup = """
 import vene_widgets as vw
 explorer = vw.explore("<img src=x onerror=alert(1)> $x$", "<b>The capital</b> of Italy is")
 explorer
 """
-    lab.open([evil])
+    lab.open([markup])
     dialogs: list[str] = []
     lab.page.on("dialog", lambda dialog: (dialogs.append(dialog.message), dialog.dismiss()))
     lab.run_cell(0)

@@ -1,4 +1,4 @@
-"""Files of the figure, asked for on the screen of a real JupyterLab and saved by the browser."""
+"""Figure files, requested in a real JupyterLab and downloaded by the browser."""
 
 from __future__ import annotations
 
@@ -25,22 +25,22 @@ def test_every_file_is_saved(lab: Any, tmp_path: Path) -> None:
     files.get_by_text("PNG", exact=False).first.wait_for()
     starts = {"PNG": b"\x89PNG", "300 dpi": b"\x89PNG", "SVG": b"<?xml", "PDF": b"%PDF",
               "Everything": b"PK"}  # fmt: skip
-    held: dict[str, bytes] = {}
+    contents: dict[str, bytes] = {}
     for name, start in starts.items():
         with lab.page.expect_download() as waiting:
             files.get_by_text(name, exact=True).click()
         path = tmp_path / waiting.value.suggested_filename
         waiting.value.save_as(path)
-        held[name] = path.read_bytes()
-        assert held[name].startswith(start), name
+        contents[name] = path.read_bytes()
+        assert contents[name].startswith(start), name
         if name != "PNG":
             lab.page.locator(".vene-figure-said", has_text=f"Saved {path.name}").wait_for()
-    with zipfile.ZipFile(io.BytesIO(held["Everything"])) as packed:
-        assert packed.testzip() is None and len(packed.namelist()) > 10
+    with zipfile.ZipFile(io.BytesIO(contents["Everything"])) as archive:
+        assert archive.testzip() is None and len(archive.namelist()) > 10
     lab.shot("figure", lab.page.locator(".vene-panel-figure"))
 
     picture = tmp_path / "figure.svg"
-    picture.write_bytes(held["SVG"])
+    picture.write_bytes(contents["SVG"])
     lab.page.goto(picture.as_uri())
     title = lab.page.evaluate("document.querySelector('g > g > title')"
                               ".textContent")  # fmt: skip

@@ -1,4 +1,4 @@
-"""Operators by hand in a real JupyterLab: linked, partitioned slots, and slots that do nothing."""
+"""Operators set by hand in a real JupyterLab: linked and partitioned slots, and idle slots."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ explorer = vw.explore("The capital of Spain is", "The capital of Italy is")
 explorer
 """
 
-# The same pair as the hand makes, written in Python: what the screen ran must be this, bit for bit.
+# The same pair of slots in Python: the explorer's run must equal this one bit for bit.
 COMPARE = """
 import torch
 pair = [
@@ -24,20 +24,20 @@ pair = [
     )
     for layer, name in [(0, "a"), (1, "b")]
 ]
-written = vw.Experiment(
+expected = vw.Experiment(
     base="The capital of Spain is", sources="The capital of Italy is", slots=pair
 )
-shown, mine = explorer.experiment.ungrouped(), vw.run(explorer.model, written)
+on_screen, run = explorer.experiment.ungrouped(), vw.run(explorer.model, expected)
 fields = ("layer", "intervention", "rank", "partition", "subspace", "link", "seed", "strength")
 same = [
     [getattr(slot, name) for name in fields] == [getattr(other, name) for name in fields]
-    for slot, other in zip(shown.slots, written.slots, strict=True)
+    for slot, other in zip(on_screen.slots, expected.slots, strict=True)
 ]
-apart = vw.run(explorer.model, written.replace(slots=[
+unlinked = vw.run(explorer.model, expected.replace(slots=[
     slot.model_copy(update={"link": None, "seed": seed}) for seed, slot in enumerate(pair)
 ]))
 print(
-    same, torch.equal(explorer.run.logits, mine.logits), torch.equal(mine.logits, apart.logits),
+    same, torch.equal(explorer.run.logits, run.logits), torch.equal(run.logits, unlinked.logits),
     [receipt.idle for receipt in explorer.run.record],
 )
 """
@@ -57,7 +57,7 @@ def named(lab: Any, name: str) -> Any:
 
 
 def make_pair(lab: Any) -> None:
-    """Two low-rank slots at the subject, one subspace each, with one set of weights."""
+    """Make two linked low-rank slots at the subject token, with one subspace each."""
     tile(lab, 0, 3).click()
     exact(lab)
     tile(lab, 1, 3).click(modifiers=["Shift"])
@@ -135,7 +135,7 @@ def test_dark_strength_noise_and_a_slot_that_changes_nothing(lab: Any) -> None:
     named(lab, "Dims of slot 0").fill("7:3000")
     lab.page.keyboard.press("Enter")
     alert = lab.page.locator('.vene-root [role="alert"]')
-    assert "'7:3000' does not fit" in alert.inner_text()
+    assert "'7:3000' is invalid" in alert.inner_text()
     named(lab, "Intervention of slot 0").select_option("zero")
     exact(lab)
     named(lab, "Dims of slot 0").fill("0:4")

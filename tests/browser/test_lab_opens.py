@@ -1,4 +1,4 @@
-"""The browser tests stand on firm ground: a page opens, a kernel runs, its answer is read."""
+"""The fixtures of the browser tests: a page opens, a kernel runs, its output is read."""
 
 from typing import Any
 
@@ -35,5 +35,5 @@ def test_a_theme_lasts_for_one_test(lab: Any, theme: str | None, light: str):
     if theme:
         lab.use_theme(theme)
     lab.open(["1"])
-    where = lab.page.locator(f'body[data-jp-theme-light="{light}"]')
-    where.wait_for(state="attached")  # the body itself has no height
+    body = lab.page.locator(f'body[data-jp-theme-light="{light}"]')
+    body.wait_for(state="attached")  # the body has no height

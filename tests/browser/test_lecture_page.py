@@ -1,4 +1,4 @@
-"""Lecture mode, stories and plain controls in a real JupyterLab, and whose keys are whose."""
+"""Lecture mode, stories, plain controls and keyboard shortcuts in a real JupyterLab."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ explorer = vw.explore("The capital of Spain is", "The capital of Italy is")
 explorer
 """
 STORY = """
-heard = []
-explorer.observe(lambda change: heard.append(explorer.step), "experiment")
+steps = []
+explorer.observe(lambda change: steps.append(explorer.step), "experiment")
 explorer.story([
     vw.Step("What it knows", text="The base runs as it is."),
     vw.Step("An early swap", [vw.Slot(layer=0, position=" Spain", source_position=" Italy")],
@@ -26,11 +26,11 @@ explorer.story([
         "base": "The capital of France is", "sources": {"source": "The capital of Italy is"},
         "slots": [{"layer": 5, "position": -1}]}},
 ])
-print("told")
+print("ready")
 """
-SAY = """
+STATE = """
 import json
-print(json.dumps({"step": explorer.step, "heard": heard,
+print(json.dumps({"step": explorer.step, "steps": steps,
     "base": explorer.experiment.base, "slots": len(explorer.experiment.slots)}))
 """
 EXACT = '.vene-status[data-label="exact"]'
@@ -41,7 +41,7 @@ def tile(lab: Any, layer: int, position: int) -> Any:
 
 
 def test_a_lecture_with_a_story(lab: Any) -> None:
-    lab.open([OPEN, STORY, SAY, "explorer.step = 0"])
+    lab.open([OPEN, STORY, STATE, "explorer.step = 0"])
     for cell in (0, 1):
         lab.run_cell(cell)
     page, root = lab.page, lab.page.locator(".vene-root")
@@ -59,7 +59,7 @@ def test_a_lecture_with_a_story(lab: Any) -> None:
     )
     assert len(sizes) > 20 and min(sizes) >= 20
 
-    # Predict, then reveal: by the keys that a clicker sends.
+    # Predict, then reveal, with the keys that a clicker sends.
     page.keyboard.press("ArrowRight")
     root.locator(".vene-story-title", has_text="An early swap").wait_for()
     assert "Rome" not in root.locator(".vene-answer").inner_text()
@@ -77,13 +77,13 @@ def test_a_lecture_with_a_story(lab: Any) -> None:
     root.locator(".vene-story-title", has_text="Another country").wait_for()
     root.locator(".vene-line", has_text="France").wait_for()
 
-    # Python knows where the lecture is, and can walk as well.
+    # Python can read the current step, and set it.
     page.keyboard.press("Escape")
     root.locator(".vene-slots").wait_for()
     lab.run_cell(2)
-    said = json.loads(lab.text(2))
-    assert said["heard"] == [1, 2] or said["heard"] == [0, 1, 2]
-    assert (said["step"], said["base"], said["slots"]) == (2, "The capital of France is", 1)
+    state = json.loads(lab.text(2))
+    assert state["steps"] == [1, 2] or state["steps"] == [0, 1, 2]
+    assert (state["step"], state["base"], state["slots"]) == (2, "The capital of France is", 1)
     lab.run_cell(3)
     root.locator(".vene-story-title", has_text="What it knows").wait_for()
     assert not [p for p in lab.problems if "vene" in p or "uncaught" in p]
@@ -120,7 +120,7 @@ def test_whose_keys_are_whose(lab: Any) -> None:
     root.locator(EXACT).wait_for()
     cells = lab.cells.count()
 
-    # Letters that would insert, delete, cut or change a cell in command mode.
+    # Keys that would insert, delete, cut, convert or run a cell in command mode.
     for key in ("a", "b", "d", "d", "x", "m", "r", "Shift+m", "Control+Enter", "Alt+Enter"):
         page.keyboard.press(key)
     page.wait_for_timeout(300)
@@ -128,7 +128,7 @@ def test_whose_keys_are_whose(lab: Any) -> None:
     assert root.count() == 1
     assert page.locator(".jp-MarkdownCell").count() == 0
 
-    # Shift-Enter in a field of ours is ours.
+    # Shift-Enter in a field of the explorer does not run the cell.
     root.get_by_role("button", name="Edit base").click()
     prompt = lab.cells.nth(0).locator(".jp-InputPrompt").inner_text()
     page.keyboard.press("Shift+Enter")
@@ -142,7 +142,7 @@ def test_whose_keys_are_whose(lab: Any) -> None:
     page.keyboard.press("Escape")
     assert lab.cells.count() == cells
 
-    # Ctrl-S is the notebook's: it is saved from within the map.
+    # Ctrl-S belongs to JupyterLab: it saves the notebook with the focus on the map.
     tile(lab, 1, 3).click()
     root.locator(EXACT).wait_for()
     page.wait_for_function("document.querySelector('.lm-TabBar-tab.lm-mod-current.jp-mod-dirty')")
@@ -168,7 +168,7 @@ def test_controls_are_linked_both_ways_and_boxes_give_room(lab: Any) -> None:
     for cell in (0, 1):
         lab.run_cell(cell)
     page, box = lab.page, lab.output(1)
-    # A tab that is shown later gives the explorer its width.
+    # The explorer gets its width when a hidden tab is opened.
     box.locator(".lm-TabBar-tab", has_text="two").first.click()
     inside = box.locator(".jupyter-widget-tab .vene-root, .widget-tab .vene-root").first
     inside.locator(EXACT).wait_for()
@@ -184,13 +184,13 @@ def test_controls_are_linked_both_ways_and_boxes_give_room(lab: Any) -> None:
     assert fold.bounding_box()["width"] > 400
     lab.shot("controls")
 
-    # A click moves the widgets ...
+    # A click updates the widgets ...
     inside.locator('[data-layer="1"][data-position="3"]').click()
     layer = box.locator(".widget-slider", has_text="Layer").locator(".widget-readout").first
     page.wait_for_function(
         "element => element.textContent.trim() === '1'", arg=layer.element_handle()
     )
-    # ... and a widget moves the screen.
+    # ... and a widget updates the explorer.
     group = box.get_by_label("Group", exact=True).first
     group.fill("G")
     group.press("Enter")

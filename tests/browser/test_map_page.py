@@ -1,4 +1,4 @@
-"""The map in a real JupyterLab: drag, touch, hover, pins; metric and token in a busy kernel."""
+"""The map in a real JupyterLab: drag, touch, hover, pins; metric and token with a busy kernel."""
 
 from __future__ import annotations
 
@@ -47,12 +47,12 @@ def slots(lab: Any, cell: int = 1) -> list[list[Any]]:
     return json.loads(lab.text(cell))
 
 
-def says(lab: Any, layer: int, position: int) -> str:
+def description(lab: Any, layer: int, position: int) -> str:
     return tile(lab, layer, position).get_attribute("aria-label")
 
 
 def start(lab: Any, cell: int) -> None:
-    """Run a cell and do not wait for it."""
+    """Run a cell without waiting for it."""
     lab.cells.nth(cell).locator(".cm-content").click()
     lab.page.keyboard.press("Control+Enter")
     lab.page.locator(".jp-InputPrompt", has_text="[*]").wait_for()
@@ -84,7 +84,7 @@ def test_a_drag_paints_one_group_in_one_step_and_alt_begins_another(lab: Any) ->
     tile(lab, 2, 3).click()
     exact(lab)
     assert slots(lab) == [[2, 3, None]]
-    tile(lab, 4, 4).click(modifiers=["Alt"])  # another group beside it
+    tile(lab, 4, 4).click(modifiers=["Alt"])  # a second group
     exact(lab)
     tile(lab, 5, 4).click(modifiers=["Shift"])
     exact(lab)
@@ -116,17 +116,17 @@ def test_the_tile_under_the_pointer_is_read_and_previewed(lab: Any) -> None:
     tile(lab, 0, 3).click()
     exact(lab)
     lab.run_cell(1)
-    sent = json.loads(lab.text(1))
-    rome = next(n for n, t in enumerate(sent["targets"]) if t["label"] == "␣Rome")
-    cell = next(c for c in sent["cells"] if (c["layer"], c["position"]) == (2, 4))
+    map_data = json.loads(lab.text(1))
+    rome = next(n for n, t in enumerate(map_data["targets"]) if t["label"] == "␣Rome")
+    cell = next(c for c in map_data["cells"] if (c["layer"], c["position"]) == (2, 4))
     tile(lab, 2, 4).hover()
     readout = lab.page.locator(".vene-readout").inner_text()
-    shown = re.search(r"P\(␣Rome\) = ([\d.e-]+) id (\d+)", readout)
-    assert shown is not None, readout
-    assert float(shown[1]) == cell["probabilities"][rome]
-    assert int(shown[2]) == sent["targets"][rome]["token_id"]
+    match = re.search(r"P\(␣Rome\) = ([\d.e-]+) id (\d+)", readout)
+    assert match is not None, readout
+    assert float(match[1]) == cell["probabilities"][rome]
+    assert int(match[2]) == map_data["targets"][rome]["token_id"]
     assert lab.page.locator(".vene-tokens td .vene-ghost").count() >= 10
-    # Two frames are enough: no time is measured, none is waited.
+    # The preview must be there after two animation frames.
     ghost = lab.page.evaluate(
         """async ([layer, position]) => {
             const tile = document.querySelector(
@@ -150,11 +150,11 @@ def test_metric_and_token_change_while_the_kernel_works_and_after_an_interrupt(l
     exact(lab)
     start(lab, 1)
     lab.page.get_by_label("Metric", exact=True).select_option("rank")
-    assert "Rank of ␣Rome 1" in says(lab, 0, 3)
+    assert "Rank of ␣Rome 1" in description(lab, 0, 3)
     lab.page.get_by_label("Metric", exact=True).select_option("logit_difference")
-    assert "logit(␣Rome) − logit(␣Madrid)" in says(lab, 0, 3)
+    assert "logit(␣Rome) − logit(␣Madrid)" in description(lab, 0, 3)
     lab.page.locator(".vene-tokens .vene-token-button", has_text="␣Warsaw").first.click()
-    assert "logit(␣Warsaw) − logit(␣Madrid)" in says(lab, 0, 3)
+    assert "logit(␣Warsaw) − logit(␣Madrid)" in description(lab, 0, 3)
     lab.page.get_by_role("button", name="Pin layer 0", exact=True).click()
     assert lab.page.locator(".vene-profile").count() == 1
     tile(lab, 1, 4).hover()
@@ -165,9 +165,9 @@ def test_metric_and_token_change_while_the_kernel_works_and_after_an_interrupt(l
     lab.page.get_by_role("menuitem", name="Interrupt Kernel").click()
     lab.page.locator(".jp-InputPrompt", has_text="[*]").wait_for(state="detached")
     lab.page.get_by_label("Metric", exact=True).select_option("delta")
-    assert "ΔP(␣Warsaw)" in says(lab, 0, 3)
+    assert "ΔP(␣Warsaw)" in description(lab, 0, 3)
     lab.page.get_by_label("Target token", exact=True).select_option(label="␣Rome")
-    assert "ΔP(␣Rome) 0.9" in says(lab, 0, 3)
+    assert "ΔP(␣Rome) 0.9" in description(lab, 0, 3)
     tile(lab, 2, 3).click()
     lab.page.locator(".vene-sentence", has_text="after block 2").wait_for()
     exact(lab)
@@ -187,8 +187,8 @@ def test_a_typed_token_comes_from_the_kernel_and_a_wrong_one_is_explained(lab: A
     lab.page.keyboard.press("Enter")
     problem = lab.page.locator(".vene-map-tools [role=alert]")
     problem.wait_for()
-    assert "exactly one is needed" in problem.inner_text()
+    assert "expected exactly one" in problem.inner_text()
     lab.shot("map-typed")
     lab.page.keyboard.press("Escape")
     problem.wait_for(state="detached")
-    assert "P(␣Lima)" in says(lab, 0, 3)
+    assert "P(␣Lima)" in description(lab, 0, 3)

@@ -1,4 +1,4 @@
-"""A saved notebook, opened again with a kernel that never saw it: the map goes on clicking."""
+"""A saved notebook, reopened with a new kernel that has not run it: its map still responds."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_a_saved_notebook_clicks_from_its_own_state(lab: Any) -> None:
     NotebookClient(notebook, timeout=120).execute()
     file = lab.server.notebooks / "saved.ipynb"
     nbformat.write(notebook, file)
-    # What a person does with "Trust Notebook": scripts of untrusted ones never run.
+    # Same as "Trust Notebook": widgets of untrusted notebooks do not run.
     home = {"JUPYTER_DATA_DIR": str(file.parent.parent / "jupyter_data_dir")}
     command = [sys.executable, "-m", "jupyter", "trust", str(file)]
     subprocess.run(command, env={**os.environ, **home}, check=True, capture_output=True)

@@ -1,4 +1,4 @@
-"""A saved page in a browser without a network: it clicks, and its numbers are Python's."""
+"""A saved page in an offline browser: clicks work, and its numbers equal those in Python."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ def explorer() -> Iterator[vw.Explorer]:
 @pytest.fixture
 def offline(chromium: Browser) -> Iterator[tuple[Page, list[str]]]:
     context = chromium.new_context(viewport={"width": 1200, "height": 900}, offline=True)
-    page, heard = context.new_page(), []
-    page.on("console", lambda message: heard.append(message.text))
-    page.on("pageerror", lambda error: heard.append(str(error)))
-    page.on("request", lambda r: heard.append(r.url) if r.url.startswith("http") else None)
-    yield page, heard
+    page, events = context.new_page(), []
+    page.on("console", lambda message: events.append(message.text))
+    page.on("pageerror", lambda error: events.append(str(error)))
+    page.on("request", lambda r: events.append(r.url) if r.url.startswith("http") else None)
+    yield page, events
     context.close()
 
 
 def test_a_saved_page_clicks_without_a_network(
     explorer: vw.Explorer, offline: tuple[Page, list[str]], tmp_path: Path
 ) -> None:
-    page, heard = offline
+    page, events = offline
     page.goto(explorer.to_html(tmp_path / "map.html").as_uri())
     status = page.locator(".vene-status")
     assert status.get_attribute("data-label") == "exact"
@@ -51,13 +51,13 @@ def test_a_saved_page_clicks_without_a_network(
         wanted = cell["probabilities"][names.index("␣Rome")]
         page.locator(".vene-readout", has_text=str(wanted)).wait_for(timeout=5000)
         assert status.get_attribute("data-label") in ("preview", "exact")
-    assert heard == []
+    assert events == []
 
 
 def test_two_pages_in_one(
     explorer: vw.Explorer, offline: tuple[Page, list[str]], tmp_path: Path
 ) -> None:
-    page, heard = offline
+    page, events = offline
     text = explorer.to_html(tmp_path / "map.html").read_text(encoding="utf-8")
     body = text.split("<body>")[1].split("</body>")[0]
     twice = text.replace(body, body + body)
@@ -68,4 +68,4 @@ def test_two_pages_in_one(
     roots.nth(1).locator('[role=gridcell][data-layer="5"][data-position="4"]').click()
     roots.nth(1).locator(".vene-sentence", has_text="after block 5").wait_for()
     assert "after block 0" in roots.nth(0).locator(".vene-sentence").inner_text()
-    assert heard == []
+    assert events == []

@@ -1,4 +1,4 @@
-"""Slots and prompts by hand in a real JupyterLab: keys alone, undo, pairs by drag."""
+"""Slots and prompts in a real JupyterLab: keyboard only, undo, pairing by drag."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ explorer = vw.explore("The capital of Spain is", "The capital of Italy is")
 explorer
 """
 
-TELL = """
+STATE = """
 import json
 explorer.wait()
 print(json.dumps({
@@ -26,7 +26,7 @@ print(json.dumps({
 }))
 """
 
-# What every control of the slots' panel shows: two equal signatures are one experiment.
+# Values of all controls of the slots panel: equal signatures mean equal experiments.
 SIGNATURE = """() => [...document.querySelectorAll(
     ".vene-slots :is(select, input, .vene-subspace, [aria-label*='kip slot'])")].map(
         (e) => `${e.getAttribute("aria-label")}=${e.value || e.getAttribute("aria-pressed")}`)"""
@@ -51,21 +51,21 @@ def named(lab: Any, name: str) -> Any:
     return lab.page.get_by_label(name, exact=True)
 
 
-def told(lab: Any, cell: int) -> Any:
+def state_of(lab: Any, cell: int) -> Any:
     lab.run_cell(cell)
     return json.loads(lab.text(cell))
 
 
 def tab_to(lab: Any, name: str, back: bool = False) -> None:
-    """Press Tab until the control of this name has the focus."""
-    passed = []
+    """Press Tab until the control with this name has the focus."""
+    visited: list[str] = []
     for _ in range(150):
         here = lab.page.evaluate(FOCUSED)
         if here == name:
             return
-        passed.append(here)
+        visited.append(here)
         lab.page.keyboard.press("Shift+Tab" if back else "Tab")
-    raise AssertionError(f"Tab never reaches {name!r}; it passes {passed}")
+    raise AssertionError(f"Tab never reaches {name!r}; it visits {visited}")
 
 
 def press(lab: Any, *keys: str) -> None:
@@ -75,7 +75,7 @@ def press(lab: Any, *keys: str) -> None:
 
 
 def test_an_experiment_with_keys_alone(lab: Any) -> None:
-    opened(lab, TELL)
+    opened(lab, STATE)
     named(lab, "Edit base").focus()
     tab_to(lab, "Add slot")
     press(lab, "Enter")
@@ -92,7 +92,7 @@ def test_an_experiment_with_keys_alone(lab: Any) -> None:
     exact(lab)
     tab_to(lab, "Subspace b of slot 1")
     press(lab, "Space")
-    press(lab, "g")  # a key of the whole screen
+    press(lab, "g")  # a shortcut of the whole screen
     tab_to(lab, "Rename group A", back=True)
     lab.page.keyboard.press("Enter")
     lab.page.keyboard.type("subject")
@@ -104,7 +104,7 @@ def test_an_experiment_with_keys_alone(lab: Any) -> None:
     assert lab.page.evaluate(FOCUSED) == "Move slot 0"
     assert lab.page.locator(".vene-voice").inner_text().startswith("Slot 1 is now slot 0")
     lab.shot("slots-keys")
-    found = told(lab, 1)
+    found = state_of(lab, 1)
     first, second = found["experiment"]["slots"]
     assert (first["layer"], first["position"], first["subspace"]) == (2, 4, "b")
     assert first["intervention"] == "low_rank_rotated_space" and not first["skip"]
@@ -115,7 +115,7 @@ def test_an_experiment_with_keys_alone(lab: Any) -> None:
 
 
 def test_twenty_steps_back_and_forth_also_from_a_menu(lab: Any) -> None:
-    opened(lab, TELL, TELL)
+    opened(lab, STATE, STATE)
     lab.page.get_by_role("button", name="Add slot").click()
     exact(lab)
     states = [lab.page.evaluate(SIGNATURE)]
@@ -133,20 +133,20 @@ def test_twenty_steps_back_and_forth_also_from_a_menu(lab: Any) -> None:
         lab.page.keyboard.press("Control+z")
         exact(lab)
         assert lab.page.evaluate(SIGNATURE) == state
-    begun = told(lab, 1)["experiment"]["slots"]
+    begun = state_of(lab, 1)["experiment"]["slots"]
     assert [(slot["layer"], slot["skip"]) for slot in begun] == [(0, False)]
     named(lab, "Layer of slot 0").focus()
     for state in states[1:]:
         lab.page.keyboard.press("Control+y")
         exact(lab)
         assert lab.page.evaluate(SIGNATURE) == state
-    ended = told(lab, 2)["experiment"]["slots"]
+    ended = state_of(lab, 2)["experiment"]["slots"]
     assert str(ended[0]["layer"]) == named(lab, "Layer of slot 0").input_value()
     assert lab.problems == []
 
 
 def test_unequal_prompts_are_paired_by_dragging_a_token(lab: Any) -> None:
-    opened(lab, TELL, TELL)
+    opened(lab, STATE, STATE)
     lab.page.locator('[role="gridcell"][data-layer="0"][data-position="3"]').click()
     exact(lab)
     named(lab, "Edit source").click()
@@ -160,8 +160,8 @@ def test_unequal_prompts_are_paired_by_dragging_a_token(lab: Any) -> None:
     chip = lab.page.locator('[data-prompt="source"] [data-token]', has_text="␣Italy")
     italy = int(chip.get_attribute("data-token"))
     assert italy > 3
-    # The slot went along with its token; the map's suggestion is another one.
-    before = told(lab, 1)
+    # The slot follows its token; the map pairs this position with another one.
+    before = state_of(lab, 1)
     assert before["experiment"]["slots"][0]["source_position"] == italy
     other = italy - 1
     lab.page.locator(".vene-header").scroll_into_view_if_needed()
@@ -176,11 +176,11 @@ def test_unequal_prompts_are_paired_by_dragging_a_token(lab: Any) -> None:
     exact(lab)
     assert "now goes into 3 ␣Spain: in slot 0" in lab.page.locator(".vene-voice").inner_text()
     lab.shot("slots-paired")
-    after = told(lab, 2)
+    after = state_of(lab, 2)
     assert after["experiment"]["slots"][0]["source_position"] == other
     assert after["pairs"][3] == other
     assert after["pairs"][:3] == before["pairs"][:3] and after["pairs"][4] == before["pairs"][4]
-    # The next click on that column copies from there too.
+    # The next click on that column copies from there as well.
     lab.page.locator('[role="gridcell"][data-layer="1"][data-position="3"]').click()
     exact(lab)
     assert named(lab, "Source position of slot 0").input_value() == str(other)
@@ -194,7 +194,7 @@ def test_an_error_stays_at_the_field_and_the_last_good_prompt_stays(lab: Any) ->
     field.fill("")
     error = lab.page.locator('[data-prompt="base"] [role="alert"]')
     error.wait_for()
-    assert "at least one is needed" in error.inner_text()
+    assert "expected at least one" in error.inner_text()
     field.press("Enter")
     assert named(lab, "Edit base").input_value() == ""
     lab.page.keyboard.press("Escape")
@@ -219,7 +219,7 @@ explorer.experiment = vw.Experiment(
 )
 """
 
-# Names of the controls that stick out of the screen, and of those too small for a finger.
+# Names of the controls that overflow the screen, and of those too small for touch.
 WIDE = """(root) => {
     const frame = root.getBoundingClientRect();
     const parts = root.querySelectorAll(".vene-header *, .vene-panel-slots *");
@@ -238,7 +238,7 @@ SMALL = """(root) => {
     }).map((e) => e.getAttribute("aria-label") || e.className);
 }"""
 
-# How far the rows scrolled, and how far the panel's head moved with them.
+# Scroll distance of the rows, and how far the panel's head moved with them.
 SCROLLED = """(rows) => {
     const top = () => rows.parentElement.firstElementChild.getBoundingClientRect().top;
     const before = top();
@@ -258,7 +258,7 @@ def test_nothing_overflows_at_600_pixels_with_twelve_slots(lab: Any, theme: str)
     assert root.bounding_box()["width"] == 600
     assert root.evaluate(WIDE) == []
     assert root.evaluate(SMALL) == []
-    # The head stays where it is while the rows scroll.
+    # The head stays in place while the rows scroll.
     head = lab.page.locator(".vene-panel-slots .vene-panel-head")
     rows = lab.page.locator(".vene-slots")
     assert rows.evaluate(SCROLLED) == [300, 0]

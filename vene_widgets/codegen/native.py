@@ -9,7 +9,7 @@ from vene_widgets.experiments.operators import BUILT_IN
 
 if TYPE_CHECKING:
     from vene_widgets.engine.planning import Plan
-    from vene_widgets.experiments.experiment import Slot
+    from vene_widgets.experiments.slot import Slot
     from vene_widgets.models import LanguageModel
 
 

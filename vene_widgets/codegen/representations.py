@@ -160,8 +160,7 @@ def _weights(slots: tuple[PlannedSlot, ...]) -> list[str]:
 
 
 def _variable(planned: PlannedSlot) -> str:
-    word = planned.weights if planned.weights.startswith("slot ") else f"link {planned.slot.link}"
-    return "".join(c if c.isalnum() else "_" for c in word)
+    return "".join(c if c.isalnum() else "_" for c in planned.weights_key)
 
 
 def _representations(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from vene_widgets.codegen import native as own
 from vene_widgets.codegen import representations
-from vene_widgets.engine.planning import Plan, plan
+from vene_widgets.engine.planning import Plan, plan_experiment
 from vene_widgets.errors import choose
 
 if TYPE_CHECKING:
@@ -50,10 +50,10 @@ def script(
             the message says what and where.
     """
     choose(face, FACES, "face")
-    checked = experiment if isinstance(experiment, Plan) else plan(model, experiment)
+    checked = experiment if isinstance(experiment, Plan) else plan_experiment(model, experiment)
     lines = _lines(model, checked, face)
     if since is not None and since != checked.experiment:
-        lines = _marked(_lines(model, plan(model, since), face), lines)
+        lines = _marked(_lines(model, plan_experiment(model, since), face), lines)
     return "\n".join(lines) + "\n"
 
 

@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING, Literal
 
 import torch
 
-from vene_widgets.engine.running import Run, make_weights, run
+from vene_widgets import sentences
+from vene_widgets.engine.running import Run, run
+from vene_widgets.engine.weights import make_weights
 from vene_widgets.errors import RequestError
+from vene_widgets.experiments.slot import weights_key
 from vene_widgets.tables import frames
 
 if TYPE_CHECKING:
@@ -26,7 +29,7 @@ TOLERANCE = 1e-5
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """How two runs compare.
+    """Result of comparing two runs.
 
     Attributes:
         left, right: the runs.
@@ -34,8 +37,8 @@ class Comparison:
             (logits within the tolerance), else `different`.
         max_abs: largest absolute difference of a logit.
         tolerance: what `allclose` allows, absolute and relative.
-        first_divergence: first layer whose output differs; None when no layer's does.
-        scope: `all positions`, or `last position` when the prompts differ in length or a run kept
+        first_divergence: first layer whose output differs; None if no layer's does.
+        scope: `all positions`, or `last position` if the prompts differ in length or a run kept
             the logits of its last positions only.
     """
 
@@ -62,20 +65,8 @@ class Comparison:
     @property
     def words(self) -> str:
         """The verdict as one sentence."""
-        if self.verdict == "bit-equal":
-            return f"Bit-equal: the same number in every logit ({self.scope})."
-        where = (
-            "only after the last block"
-            if self.first_divergence is None
-            else f"first at the output of layer {self.first_divergence}"
-        )
-        if self.verdict == "allclose":
-            return (
-                f"Equal within {self.tolerance:g}: largest difference of a logit "
-                f"{self.max_abs:.3g}, {where} ({self.scope})."
-            )
-        return (
-            f"Different: largest difference of a logit {self.max_abs:.3g}, {where} ({self.scope})."
+        return sentences.verdict(
+            self.verdict, self.max_abs, self.tolerance, self.first_divergence, self.scope
         )
 
     def __repr__(self) -> str:
@@ -93,7 +84,7 @@ def compare(left: Run, right: Run, *, tolerance: float = TOLERANCE) -> Compariso
         RequestError: runs over different vocabularies, or a tolerance that is not 0 or more.
     """
     if not 0 <= tolerance < float("inf"):  # refuses NaN too
-        raise RequestError(f"tolerance {tolerance} does not fit; a number of 0 or more is needed.")
+        raise RequestError(f"tolerance must be a number of 0 or more, got {tolerance}.")
     sizes = left.logits.shape[-1], right.logits.shape[-1]
     if sizes[0] != sizes[1] or left.states.shape[::2] != right.states.shape[::2]:
         raise RequestError(
@@ -143,9 +134,12 @@ def commute(model: LanguageModel, experiment: Experiment, i: int, j: int) -> Com
                 f"slot {index} is out of range: the experiment has {len(slots)} slots, from 0."
             )
     weights = make_weights(model, experiment)
-    moved = {f"slot {i}": f"slot {j}", f"slot {j}": f"slot {i}"}
-    swapped = {moved.get(key, key): module for key, module in weights.items()}
     slots[i], slots[j] = slots[j], slots[i]
+    # Unlinked weights go with their slot to its new index; linked ones keep their key.
+    moved = {
+        weights_key(experiment.slots[b], b): weights_key(slots[a], a) for a, b in ((i, j), (j, i))
+    }
+    swapped = {moved.get(key, key): module for key, module in weights.items()}
     other = run(model, experiment.replace(slots=tuple(slots)), weights=swapped)
     return compare(run(model, experiment, weights=weights), other)
 
@@ -159,5 +153,5 @@ def _first_divergence(a: Tensor, b: Tensor) -> int | None:
 
 
 def _numbers(tensor: Tensor) -> Tensor:
-    """The same numbers, exactly, where runs of any device and number type can meet."""
+    """The same numbers, exactly, on the CPU in float64, so that any two runs can be compared."""
     return tensor.cpu().double()

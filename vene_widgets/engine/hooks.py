@@ -1,16 +1,16 @@
 """record() and intervene(): context managers, and the only place that registers hooks.
 
 Both leave the model exactly as it was, also when a registration, a hook or the forward pass fails:
-our handles are removed, the user's hooks stay, and every module's train/eval flag is put back.
+our handles are removed and user-defined hooks stay.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 
@@ -22,9 +22,15 @@ if TYPE_CHECKING:
 
     from vene_widgets.models import LanguageModel
 
+Place = tuple[str, Side]
+"""What a hook is registered on: a module's path and its input or output."""
+
+BlockCall = tuple[tuple[Any, ...], dict[str, Any]]
+"""The positional arguments of a block, hidden states first, and the named ones."""
+
 
 @dataclass(frozen=True)
-class Touch:
+class EditStats:
     """What one edit did when its hook fired.
 
     Attributes:
@@ -49,51 +55,22 @@ class Edit:
 
     Attributes:
         site: where.
-        rows, positions: equally long; vector n is the one of batch row `rows[n]` at `positions[n]`.
+        rows, positions: equally long; vector n belongs to batch row `rows[n]` at `positions[n]`.
         change: the site's vectors `(n, width)` -> the new ones, same shape.
-        report: told what happened, when wanted; measuring costs a copy of the tensor.
+        on_applied: called with the edit's statistics; measuring them costs a copy of the tensor.
     """
 
     site: Site
     rows: Tensor
     positions: Tensor
     change: Callable[[Tensor], Tensor]
-    report: Callable[[Touch], None] | None = None
+    on_applied: Callable[[EditStats], None] | None = None
 
 
 @contextmanager
-def undisturbed(model: LanguageModel, *, gradients: bool = False) -> Iterator[None]:
-    """Hold the model's lock, in eval mode; put every flag back afterwards.
-
-    With `gradients`, they flow through the run to whatever the hooks bring in; the model's own
-    weights are constants in it, so that nothing is ever added to their `.grad`.
-    """
-    with model.lock, torch.set_grad_enabled(gradients), _constant(model.model, gradients):
-        training = [module for module in model.model.modules() if module.training]
-        try:
-            for module in training:
-                module.training = False
-            yield
-        finally:
-            for module in training:
-                module.training = True
-
-
-@contextmanager
-def _constant(root: nn.Module, gradients: bool) -> Iterator[None]:
-    """Within a run with gradients, the model's weights ask for none."""
-    asking = [p for p in root.parameters() if p.requires_grad] if gradients else []
-    try:
-        for parameter in asking:
-            parameter.requires_grad = False
-        yield
-    finally:
-        for parameter in asking:
-            parameter.requires_grad = True
-
-
-@contextmanager
-def record(model: LanguageModel, sites: Iterable[Site]) -> Iterator[dict[Site, Tensor]]:
+def record(
+    model: LanguageModel, sites: Iterable[Site]
+) -> Generator[dict[Site, Tensor], None, None]:
     """Collect the tensors at some sites while the model runs.
 
     Yields:
@@ -101,7 +78,7 @@ def record(model: LanguageModel, sites: Iterable[Site]) -> Iterator[dict[Site, T
         are the model's own; nothing is copied.
     """
     found: dict[Site, Tensor] = {}
-    places: dict[tuple[str, Side], list[Site]] = {}
+    places: dict[Place, list[Site]] = {}
     for site in sites:
         places.setdefault(site.place, []).append(site)
 
@@ -117,23 +94,18 @@ def record(model: LanguageModel, sites: Iterable[Site]) -> Iterator[dict[Site, T
 
 
 @contextmanager
-def record_head_input(model: LanguageModel) -> Iterator[list[Tensor]]:
+def record_unembedding_input(model: LanguageModel) -> Generator[list[Tensor], None, None]:
     """Collect the last hidden states, `(batch, positions, d_model)`, one entry per forward pass."""
     found: list[Tensor] = []
-    place: tuple[str, Side] = (model.sites.architecture.unembedding, "input")
+    place: Place = (model.sites.architecture.unembedding, "input")
     with _hooked(model.model, {place: found.append}):
         yield found
 
 
 @contextmanager
-def record_calls(
-    model: LanguageModel,
-) -> Iterator[list[tuple[tuple[Any, ...], dict[str, Any]]]]:
-    """Collect what every block is called with: positional, hidden states first, and named.
-
-    Called again with the same, a block does the same.
-    """
-    calls: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
+def record_calls(model: LanguageModel) -> Generator[list[BlockCall], None, None]:
+    """Collect the arguments of every block. Called again with them, a block repeats its output."""
+    calls: list[BlockCall] = []
     owner = threading.get_ident()
 
     def keep(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -146,20 +118,19 @@ def record_calls(
 
     with ExitStack() as stack:
         for layer in range(model.sites.layers):
-            block = module_at(model.model, model.sites.site(layer, "block_output").path)
-            handle = block.register_forward_pre_hook(keep, with_kwargs=True)
+            handle = model.block(layer).register_forward_pre_hook(keep, with_kwargs=True)
             stack.callback(handle.remove)
         yield calls
 
 
 @contextmanager
-def intervene(model: LanguageModel, edits: Sequence[Edit]) -> Iterator[None]:
+def intervene(model: LanguageModel, edits: Sequence[Edit]) -> Generator[None, None, None]:
     """Change tensors at some sites while the model runs.
 
     Different sites act in network order, as the forward pass reaches them; edits at one site act in
     list order, each seeing what the one before left.
     """
-    places: dict[tuple[str, Side], list[Edit]] = {}
+    places: dict[Place, list[Edit]] = {}
     for edit in edits:
         places.setdefault(edit.site.place, []).append(edit)
 
@@ -177,52 +148,56 @@ def intervene(model: LanguageModel, edits: Sequence[Edit]) -> Iterator[None]:
 
 
 def _apply(tensor: Tensor, edit: Edit) -> None:
-    """Carry out one edit in place on our own copy of the tensor, and report it."""
+    """Apply one edit in place to our own copy of the tensor, and measure it if asked."""
     site = edit.site
-    before = tensor.clone() if edit.report else None
+    before = tensor.clone() if edit.on_applied else None
     vectors = tensor[edit.rows, edit.positions, site.start : site.stop]
     new = edit.change(vectors)
     tensor[edit.rows, edit.positions, site.start : site.stop] = new
-    if edit.report and before is not None:
-        # In float64, which not every device has.
+    if edit.on_applied and before is not None:
         with torch.no_grad():
-            size = (new.cpu().double() - vectors.cpu().double()).norm().item()
+            # The norm in float64, on the CPU: not every device has float64.
+            change = new.cpu().double() - vectors.cpu().double()
+            norm = cast("Tensor", change.norm())  # pyright: ignore[reportUnknownMemberType]  # torch's
+            size = float(norm)
             # Undo the edit on a copy: had anything else changed, the copy would not be as before.
             undone = tensor.clone()
             undone[edit.rows, edit.positions, site.start : site.stop] = vectors
-            others = torch.equal(undone, before)
+            others_equal = torch.equal(undone, before)
         shape = (*tensor.shape[:-1], site.width)
-        edit.report(Touch(shape, len(edit.rows), size, others, vectors, new))
+        edit.on_applied(EditStats(shape, len(edit.rows), size, others_equal, vectors, new))
 
 
 @contextmanager
 def _hooked(
-    root: nn.Module, functions: Mapping[tuple[str, Side], Callable[[Tensor], Tensor | None]]
-) -> Iterator[None]:
+    root: nn.Module, functions: Mapping[Place, Callable[[Tensor], Tensor | None]]
+) -> Generator[None, None, None]:
     """Register one hook per place; the function may return a tensor that replaces the old one.
 
-    Hooks belong to the thread that registered them: when the user's own code calls the model from
-    another thread meanwhile, it gets the plain model and leaves no trace in what we record.
+    A hook acts only on the thread that registered it: if other code calls the model from another
+    thread meanwhile, it gets the plain model and leaves no trace in what we record.
     """
     owner = threading.get_ident()
 
-    def ours(function: Callable[[Tensor], Tensor | None]) -> Callable[[Tensor], Tensor | None]:
+    def on_own_thread(
+        function: Callable[[Tensor], Tensor | None],
+    ) -> Callable[[Tensor], Tensor | None]:
         return lambda tensor: function(tensor) if threading.get_ident() == owner else None
 
     with ExitStack() as stack:
         for (path, side), function in functions.items():
             module = module_at(root, path)
             if side == "input":
-                hook = _on_input(ours(function))
+                hook = _on_input(on_own_thread(function))
                 handle = module.register_forward_pre_hook(hook, with_kwargs=True)
             else:
-                handle = module.register_forward_hook(_on_output(ours(function)))
+                handle = module.register_forward_hook(_on_output(on_own_thread(function)))
             stack.callback(handle.remove)
         yield
 
 
 def _on_input(function: Callable[[Tensor], Tensor | None]) -> Callable[..., Any]:
-    """A pre-hook around `function`: hidden states arrive as first argument or by their name."""
+    """A pre-hook around `function`: hidden states come first or by name."""
 
     def hook(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if args:
@@ -235,12 +210,13 @@ def _on_input(function: Callable[[Tensor], Tensor | None]) -> Callable[..., Any]
 
 
 def _on_output(function: Callable[[Tensor], Tensor | None]) -> Callable[..., Any]:
-    """A forward hook around `function`: modules return a tensor, or a tuple that begins with it."""
+    """A forward hook around `function`: modules return a tensor, or a tuple that starts with it."""
 
     def hook(_module: nn.Module, _args: tuple[Any, ...], output: Any) -> Any:
         if isinstance(output, tuple):
-            new = function(output[0])
-            return None if new is None else (new, *output[1:])
+            first, *rest = cast("tuple[Any, ...]", output)
+            new = function(first)
+            return None if new is None else (new, *rest)
         return function(output)
 
     return hook

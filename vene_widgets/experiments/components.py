@@ -1,8 +1,7 @@
 """The component names that a slot may give: pyvene's vocabulary.
 
 Wu et al. 2024, "pyvene: A Library for Understanding and Improving PyTorch Models via
-Interventions". Which tensor a name stands for is each model family's own
-(`models/architectures`).
+Interventions". Each model family maps the names to its own tensors (`models/architectures`).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Frozen: a mapping that cannot be changed in place, for the fields of frozen models."""
+"""FrozenDict: a hashable dict without in-place changes, for the fields of frozen models."""
 
 from __future__ import annotations
 
@@ -10,31 +10,33 @@ K = TypeVar("K")
 V = TypeVar("V")
 
 
-class Frozen(dict[K, V]):
-    """A dict that refuses to be changed, and can be hashed.
+class FrozenDict(dict[K, V]):
+    """A hashable dict that raises on every in-place change.
 
-    It is a dict still, so that JSON, pickle, `copy` and `==` take it as one; a change is a new
-    dict, `{**old, name: value}` or `old | {...}`. As with any dict, order counts for nothing in
-    `==`.
+    As a subclass of dict it works with JSON, pickle, `copy` and `==`, which ignores order. To
+    change it, make a new dict: `{**old, name: value}` or `old | {...}`.
     """
 
-    def _refuse(self, *arguments: Any, **named: Any) -> NoReturn:
+    def _raise_frozen(self, *args: Any, **kwargs: Any) -> NoReturn:
         raise RequestError(
-            f"{dict(self)} belongs to something frozen and cannot be changed in place. Copy "
-            "it into a new one: experiment.replace(sources={**experiment.sources, name: prompt})."
+            f"{dict(self)} is part of a frozen object and cannot be changed in place. Make a new "
+            "one: experiment.replace(sources={**experiment.sources, name: prompt})."
         )
 
-    __setitem__ = __delitem__ = __ior__ = _refuse
-    clear = pop = popitem = setdefault = update = _refuse  # pyright: ignore[reportAssignmentType]
+    __setitem__ = __delitem__ = __ior__ = _raise_frozen
+    # The signature is not dict's, but no call gets that far.
+    clear = pop = popitem = setdefault = update = _raise_frozen  # pyright: ignore[reportAssignmentType]
 
-    def __hash__(self) -> int:
+    # Hash without order, since == ignores it. In dict, `__hash__` is None.
+    def __hash__(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
         return hash(frozenset(self.items()))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (dict(self),)  # a dict's own way sets one item after another
+        # By default unpickling a dict sets its items one by one, which would raise.
+        return type(self), (dict(self),)
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Frozen[K, V]:
+    def __deepcopy__(self, memo: dict[int, Any]) -> FrozenDict[K, V]:
         return self
 
-    def __copy__(self) -> Frozen[K, V]:
+    def __copy__(self) -> FrozenDict[K, V]:
         return self

@@ -1,4 +1,4 @@
-"""What a request has to know of each intervention: its name, its inputs, its options. No torch.
+"""Facts about each intervention that requests are checked against: name, inputs, options. No torch.
 
 The operators themselves are in `vene_widgets.interventions`; `register` adds to both.
 """
@@ -10,18 +10,20 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class OperatorFacts:
-    """One intervention, as a slot sees it.
+    """What a slot has to satisfy to use one intervention.
 
     Attributes:
         needs_source: whether it reads a source run.
-        options: fields of a slot, out of `OPTIONS`, that it uses; None means it may use any.
+        options: fields of a slot, out of `OPTIONS`, that it uses; None if it may use any.
+        overwrites: whether the new state is independent of the base's state.
     """
 
     needs_source: bool = True
     options: frozenset[str] | None = frozenset()
+    overwrites: bool = False
 
     def ignores(self, option: str) -> bool:
-        """Whether an option has no effect on it."""
+        """Whether an option has no effect on the intervention."""
         return self.options is not None and option not in self.options
 
 
@@ -31,11 +33,11 @@ OPTIONS = ("rank", "scale")
 _RANK = frozenset({"rank"})
 
 OPERATORS: dict[str, OperatorFacts] = {
-    "vanilla": OperatorFacts(),
+    "vanilla": OperatorFacts(overwrites=True),
     "addition": OperatorFacts(),
     "subtraction": OperatorFacts(),
-    "zero": OperatorFacts(needs_source=False),
-    "mean": OperatorFacts(needs_source=False),
+    "zero": OperatorFacts(needs_source=False, overwrites=True),
+    "mean": OperatorFacts(needs_source=False, overwrites=True),
     "noise": OperatorFacts(needs_source=False, options=frozenset({"scale"})),
     "collect": OperatorFacts(needs_source=False),
     "rotated_space": OperatorFacts(),
@@ -44,11 +46,11 @@ OPERATORS: dict[str, OperatorFacts] = {
     "boundless_rotated_space": OperatorFacts(),
     "pca_rotated_space": OperatorFacts(options=_RANK),
 }
-"""Every intervention by the name that a slot gives, built-in ones first."""
+"""Name in a slot -> facts about the intervention, built-in ones first."""
 
 BUILT_IN: tuple[str, ...] = tuple(OPERATORS)
 
 
 def built_in_with(option: str) -> list[str]:
-    """Built-in interventions that use an option."""
+    """Names of the built-in interventions that use an option."""
     return [name for name in BUILT_IN if not OPERATORS[name].ignores(option)]

@@ -1,4 +1,4 @@
-"""The explorer: a widget to click in, one thread that owns the model, one figure process."""
+"""The explorer: the notebook widget, its worker thread and its figure process."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any

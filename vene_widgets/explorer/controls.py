@@ -1,7 +1,10 @@
-"""controls(): an explorer's choices as plain ipywidgets, to build a dashboard of one's own from.
+# pyright: basic
+# Basic: this is the traits' edge, and ipywidgets is untyped.
+"""controls(): an explorer's choices as plain ipywidgets, to build your own dashboard.
 
-Both ways: a widget that is moved makes a new experiment, and a new experiment, wherever it comes
-from, moves the widgets. What does not fit is refused in words, and the last good state stays.
+The link is two-way: a widget's new value makes a new experiment, and a new experiment updates the
+widgets, also one set by Python or by a click. An invalid value is refused with its error, and the
+last good state stays.
 """
 
 from __future__ import annotations
@@ -12,11 +15,13 @@ from typing import TYPE_CHECKING, Any
 import ipywidgets
 import pydantic
 
-from vene_widgets.engine.planning import PlannedSlot, plan
+from vene_widgets.engine.planning import PlannedSlot, plan_experiment
 from vene_widgets.errors import RequestError
-from vene_widgets.experiments.experiment import Experiment, Slot
+from vene_widgets.experiments.experiment import Experiment
 from vene_widgets.experiments.operators import OPERATORS
-from vene_widgets.explorer.wire.error_text import explain
+from vene_widgets.experiments.slot import Slot
+from vene_widgets.explorer.session.history import int_or_tuple
+from vene_widgets.explorer.wire.error_text import error_text
 from vene_widgets.explorer.wire.views import intervention_info
 from vene_widgets.interventions import INTERVENTIONS
 from vene_widgets.tables.frames import visible
@@ -25,16 +30,17 @@ if TYPE_CHECKING:
     from vene_widgets.explorer.widget import Explorer
     from vene_widgets.models import Token
 
-Change = Callable[[Experiment], Experiment]
+ExperimentEdit = Callable[[Experiment], Experiment]
+"""Makes the new experiment from the current one."""
 
-SLIDER_LAYERS = 200
-"""Up to so many layers the choice is a slider; beyond that one step of it would be too small."""
+MAX_SLIDER_LAYERS = 200
+"""A slider chooses among up to this many layers; beyond that its steps would be too small."""
 
-_WIDE = {"description_width": "112px"}
+_WIDE = {"description_width": "112px"}  # fits the longest label
 
 
 def controls(explorer: Explorer) -> Controls:
-    """The explorer's prompts and slots as plain ipywidgets, linked both ways.
+    """Make plain ipywidgets for an explorer's prompts and slots, linked both ways.
 
         panel = vw.controls(explorer)
         ipywidgets.HBox([explorer, panel])
@@ -43,7 +49,7 @@ def controls(explorer: Explorer) -> Controls:
         explorer: from `explore`.
 
     Returns:
-        a `VBox` whose parts may be taken out and arranged anew: `panel.base`, `panel.sources["…"]`,
+        A `VBox` whose parts can be rearranged: `panel.base`, `panel.sources["…"]`,
         `panel.rows[0].layer`, `panel.add`, `panel.error`, or `panel.children`.
     """
     return Controls(explorer)
@@ -57,13 +63,14 @@ class Controls(ipywidgets.VBox):
         sources: name -> text field of that source prompt.
         rows: one `SlotControls` per slot, in the experiment's order.
         add: button for one more slot.
-        error: label with what was refused last; empty when all is well.
+        error: label with the last error; empty if there is none.
     """
 
     def __init__(self, explorer: Explorer) -> None:
         self._explorer = explorer
-        self._is_showing = False
-        self._refused = ""
+        self._is_linked = False
+        self._is_showing = False  # the widgets are being updated, and must not edit
+        self._error_text = ""  # of the last refused edit
         self.base = _text("Base")
         self.sources: dict[str, ipywidgets.Text] = {}
         self.rows: list[SlotControls] = []
@@ -73,44 +80,54 @@ class Controls(ipywidgets.VBox):
         self._prompts: Any = ipywidgets.VBox()
         self._slots: Any = ipywidgets.VBox()
         self.base.observe(
-            lambda change: self._change(lambda now: now.replace(base=change["new"])), "value"
+            lambda change: self._edit(lambda now: now.replace(base=change["new"])), "value"
         )
-        self.add.on_click(lambda _button: self._change(_added))
+        self.add.on_click(lambda _button: self._edit(_add_slot))
         super().__init__([self.base, self._prompts, self._slots, self.add, self.error])
         explorer.observe(self._show, "experiment")
-        explorer.observe(self._say, "status")
+        explorer.observe(self._show_error, "status")
+        self._is_linked = True
         self._show()
 
     def close(self) -> None:
-        """Part from the explorer, which stays as it is, and remove the widgets."""
-        if self._explorer is not None:
+        """Unlink the widgets from the explorer, which stays open, and remove them."""
+        if self._is_linked:
+            self._is_linked = False
             self._explorer.unobserve(self._show, "experiment")
-            self._explorer.unobserve(self._say, "status")
+            self._explorer.unobserve(self._show_error, "status")
             for row in self.rows:
                 row.close()
         super().close()
 
-    def _change(self, make: Change) -> None:
-        """Ask for another experiment, unless it is the experiment that moves the widgets."""
+    def _edit(self, edit: ExperimentEdit) -> None:
+        """Change the explorer's experiment; an invalid one is refused with its error.
+
+        Nothing happens while `_show` sets the widgets' values, which triggers their observers.
+        """
         if self._is_showing:
             return
-        self._refused = ""
+        self._error_text = ""
         try:
-            self._explorer.experiment = make(self._explorer.experiment)
+            self._explorer.experiment = edit(self._explorer.experiment)
         except (RequestError, pydantic.ValidationError) as error:
-            self._refused = explain(error)
-            self._show()
-        self._say()
+            self._error_text = error_text(error)
+            self._show()  # back to the last good values
+        self._show_error()
 
-    def _say(self, _change: object = None) -> None:
-        self.error.value = self._refused or self._explorer.status.get("error") or ""
+    def _show_error(self, _change: object = None) -> None:
+        """Show the error of the last edit, else that of the explorer."""
+        self.error.value = self._error_text or self._explorer.status.get("error") or ""
 
     def _show(self, change: object = None) -> None:
-        """Let every widget say what the experiment is."""
+        """Set every widget to the explorer's experiment.
+
+        Args:
+            change: the trait's change; None if the experiment is not new.
+        """
         if change is not None:
-            self._refused = ""
+            self._error_text = ""
         experiment = self._explorer.experiment
-        planned = plan(self._explorer.model, experiment)
+        plan = plan_experiment(self._explorer.model, experiment)
         self._is_showing = True
         try:
             self.base.value = experiment.base
@@ -119,24 +136,25 @@ class Controls(ipywidgets.VBox):
                 self._prompts.children = tuple(self.sources.values())
             for name, field in self.sources.items():
                 field.value = experiment.sources[name]
-            for row in self.rows[len(planned.slots) :]:
+            for row in self.rows[len(plan.slots) :]:
                 row.close()
-            self.rows = self.rows[: len(planned.slots)]
-            while len(self.rows) < len(planned.slots):
-                self.rows.append(SlotControls(self._explorer, len(self.rows), self._change))
+            self.rows = self.rows[: len(plan.slots)]
+            while len(self.rows) < len(plan.slots):
+                self.rows.append(SlotControls(self._explorer, len(self.rows), self._edit))
             if self._slots.children != tuple(self.rows):
                 self._slots.children = tuple(self.rows)
-            for row, slot in zip(self.rows, planned.slots, strict=True):
-                acts_on = planned.base if slot.target is None else planned.sources[slot.target]
-                reads = planned.sources.get(slot.source or "", ())
+            for row, slot in zip(self.rows, plan.slots, strict=True):
+                acts_on = plan.base if slot.target is None else plan.sources[slot.target]
+                reads = plan.sources.get(slot.source or "", ())
                 row.show(slot, acts_on, reads, tuple(experiment.sources))
         finally:
             self._is_showing = False
 
     def _source(self, name: str) -> ipywidgets.Text:
+        """Make the text field of a source prompt."""
         field = _text("Source" if name == "source" else f"Source {name}")
         field.observe(
-            lambda change: self._change(
+            lambda change: self._edit(
                 lambda now: now.replace(sources={**now.sources, name: change["new"]})
             ),
             "value",
@@ -148,23 +166,26 @@ class SlotControls(ipywidgets.VBox):
     """The choices of one slot, each an ordinary widget.
 
     Attributes:
-        layer, component, head, position, source, source_position, intervention, group, skip: of the
-            slot's fields of the same names. `head` is empty for components without heads.
-        subspace: a multiple choice of the partition's names; a text field where nothing is named,
-            in which `0:2` is a range and `0, 3, 5` are dims.
-        remove: button that takes the slot out.
+        layer, component, head, position, source, source_position, intervention, group, skip: for
+            the slot's fields of the same names. `head` is empty for components without heads.
+        subspace: a multiple choice of the partition's names; without a partition a text field, in
+            which `0:2` is a range and `0, 3, 5` are dims.
+        remove: button that removes the slot.
     """
 
-    def __init__(self, explorer: Explorer, index: int, change: Callable[[Change], None]) -> None:
+    def __init__(
+        self, explorer: Explorer, index: int, apply: Callable[[ExperimentEdit], None]
+    ) -> None:
         sites = explorer.model.sites
         self._sites = sites
-        self._named = ipywidgets.SelectMultiple(description="Subspace", rows=3, style=_WIDE)
-        self._typed = _text("Subspace", placeholder="all; 0:2; 0, 3, 5")
-        self._is_named = False
-        slider = sites.layers <= SLIDER_LAYERS
+        self._subspace_names = ipywidgets.SelectMultiple(
+            description="Subspace", rows=3, style=_WIDE
+        )
+        self._subspace_text = _text("Subspace", placeholder="all; 0:2; 0, 3, 5")
+        self._has_partition = False
         self.layer: Any = (
             ipywidgets.IntSlider(max=sites.layers - 1, continuous_update=False, style=_WIDE)
-            if slider
+            if sites.layers <= MAX_SLIDER_LAYERS
             else ipywidgets.Dropdown(options=range(sites.layers), style=_WIDE)
         )
         self.layer.description = "Layer"
@@ -179,31 +200,33 @@ class SlotControls(ipywidgets.VBox):
         self.group = _text("Group", placeholder="none")
         self.skip = ipywidgets.Checkbox(description="Skip", style=_WIDE)
         self.remove = ipywidgets.Button(description=f"Remove slot {index}", icon="times")
-        self._last = ipywidgets.HBox([self.skip, self.remove])
+        self._last_line = ipywidgets.HBox([self.skip, self.remove])
         super().__init__(layout=ipywidgets.Layout(border_top="1px solid var(--jp-border-color2)"))
 
         def link(widget: Any, fields: Callable[[Any, Experiment, Slot], dict[str, Any]]) -> None:
-            def moved(event: dict[str, Any]) -> None:
-                value = event["new"]
-                change(lambda now: _changed(now, index, fields(value, now, now.slots[index])))
+            """Let a widget's new value edit the slot; `fields` computes the slot's new fields."""
 
-            widget.observe(moved, "value")
+            def on_change(change: dict[str, Any]) -> None:
+                value = change["new"]
+                apply(lambda now: _edit_slot(now, index, fields(value, now, now.slots[index])))
+
+            widget.observe(on_change, "value")
 
         for name in ("layer", "position", "source", "source_position", "skip"):
             link(getattr(self, name), lambda value, _now, _slot, name=name: {name: value})
         link(self.head, lambda value, _now, _slot: {"head": value})
-        link(self.component, self._component)
-        link(self.intervention, _intervention)
+        link(self.component, self._component_fields)
+        link(self.intervention, _intervention_fields)
         link(self.group, lambda value, _now, _slot: {"group": value.strip() or None})
-        link(self._typed, lambda value, _now, _slot: {"subspace": _read_subspace(value)})
-        link(self._named, lambda value, _now, slot: {"subspace": _dims_of(value, slot)})
-        self.remove.on_click(lambda _button: change(lambda now: _removed(now, index)))
+        link(self._subspace_text, lambda value, _now, _slot: {"subspace": _parse_subspace(value)})
+        link(self._subspace_names, lambda value, _now, slot: {"subspace": _joined(value, slot)})
+        self.remove.on_click(lambda _button: apply(lambda now: _remove_slot(now, index)))
         self._arrange()
 
     @property
     def subspace(self) -> ipywidgets.SelectMultiple | ipywidgets.Text:
-        """The widget that fits the slot: a multiple choice where its partition names subspaces."""
-        return self._named if self._is_named else self._typed
+        """The slot's subspace widget: a multiple choice if it has a partition, else a text."""
+        return self._subspace_names if self._has_partition else self._subspace_text
 
     def show(
         self,
@@ -212,43 +235,53 @@ class SlotControls(ipywidgets.VBox):
         reads: tuple[Token, ...],
         sources: tuple[str, ...],
     ) -> None:
-        """Say what the slot is. `acts_on` and `reads` are the tokens of the two prompts."""
+        """Set the widgets to a slot.
+
+        Args:
+            planned: the slot.
+            acts_on: tokens of the prompt whose run it changes.
+            reads: tokens of its source; empty if it has none.
+            sources: names of all sources.
+        """
         slot = planned.slot
         self.layer.value = planned.site.layer
         self.component.value = slot.component
         heads = self._sites.head_count(slot.component) or 0
-        _offer(self.head, [(str(head), head) for head in range(heads)], slot.head)
+        _set_menu(self.head, [(str(head), head) for head in range(heads)], slot.head)
         self.head.disabled = heads == 0
-        _offer(self.position, _places(acts_on), _one(planned.base_positions))
+        position = int_or_tuple(planned.base_positions)
+        _set_menu(self.position, _position_options(acts_on), position)
         names = [(name, name) for name in sources]
-        _offer(self.source, names, planned.source or slot.source)
+        _set_menu(self.source, names, planned.source or slot.source)
         reads_source = planned.source is not None
         self.source.disabled = self.source_position.disabled = not reads_source
-        found = _one(planned.source_positions) if reads_source else None
-        _offer(self.source_position, _places(reads), found)
+        partner = int_or_tuple(planned.source_positions) if reads_source else None
+        _set_menu(self.source_position, _position_options(reads), partner)
         self.intervention.value = slot.intervention
         self.group.value = slot.group or ""
         self.skip.value = slot.skip
         self._show_subspace(planned)
 
     def _show_subspace(self, planned: PlannedSlot) -> None:
+        """Set both subspace widgets, of which one is shown."""
         slot = planned.slot
-        names = {
-            name: set(range(start, stop)) for name, (start, stop) in (slot.partition or {}).items()
-        }
-        self._is_named = bool(names)
-        chosen = None if planned.dims is None else set(planned.dims)
-        if self._named.options != tuple(names):
-            self._named.options = tuple(names)
-        self._named.value = tuple(
-            name for name, dims in names.items() if chosen is not None and dims <= chosen
+        partition = slot.partition or {}
+        dims_by_name = {name: set(range(start, stop)) for name, (start, stop) in partition.items()}
+        self._has_partition = bool(dims_by_name)
+        # All coordinates (dims None) are shown as no selection.
+        selected = None if planned.dims is None else set(planned.dims)
+        if self._subspace_names.options != tuple(dims_by_name):
+            self._subspace_names.options = tuple(dims_by_name)
+        self._subspace_names.value = tuple(
+            name for name, dims in dims_by_name.items() if selected is not None and dims <= selected
         )
         text = slot.subspace or ""
-        self._typed.value = text if isinstance(text, str) else ", ".join(map(str, text))
+        self._subspace_text.value = text if isinstance(text, str) else ", ".join(map(str, text))
         self._arrange()
 
     def _arrange(self) -> None:
-        wanted = (
+        """Put the widgets in order, with the right one for the subspace."""
+        children = (
             self.layer,
             self.component,
             self.head,
@@ -258,13 +291,13 @@ class SlotControls(ipywidgets.VBox):
             self.intervention,
             self.subspace,
             self.group,
-            self._last,
+            self._last_line,
         )
-        if tuple(self.children) != wanted:
-            self.children = wanted
+        if tuple(self.children) != children:
+            self.children = children
 
-    def _component(self, value: str, _now: Experiment, slot: Slot) -> dict[str, Any]:
-        """Another component: a head is kept where the new one has as many."""
+    def _component_fields(self, value: str, _now: Experiment, slot: Slot) -> dict[str, Any]:
+        """The slot's fields with another component; its head is clamped to the new range."""
         heads = self._sites.head_count(value)
         return {"component": value, "head": min(slot.head or 0, heads - 1) if heads else None}
 
@@ -272,19 +305,21 @@ class SlotControls(ipywidgets.VBox):
 # experiments -------------------------------------------------------------------------------------
 
 
-def _changed(now: Experiment, index: int, changes: dict[str, Any]) -> Experiment:
+def _edit_slot(now: Experiment, index: int, changes: dict[str, Any]) -> Experiment:
+    """Change some fields of one slot; the slot is validated again."""
     slot = now.slots[index]
     fields = {name: getattr(slot, name) for name in Slot.model_fields}
     slots = (*now.slots[:index], Slot(**{**fields, **changes}), *now.slots[index + 1 :])
     return now.replace(slots=slots)
 
 
-def _removed(now: Experiment, index: int) -> Experiment:
+def _remove_slot(now: Experiment, index: int) -> Experiment:
+    """Remove one slot; later ones move up."""
     return now.replace(slots=now.slots[:index] + now.slots[index + 1 :])
 
 
-def _added(now: Experiment) -> Experiment:
-    """One more slot: like the last one, else at the last token of layer 0."""
+def _add_slot(now: Experiment) -> Experiment:
+    """Add a slot: a copy of the last one, else one at the last token of layer 0."""
     if now.slots:
         new = now.slots[-1]
     elif now.sources:
@@ -294,8 +329,11 @@ def _added(now: Experiment) -> Experiment:
     return now.replace(slots=(*now.slots, new))
 
 
-def _intervention(value: str, now: Experiment, slot: Slot) -> dict[str, Any]:
-    """Another operator with what it needs at once; link and dims of another basis are left."""
+def _intervention_fields(value: str, now: Experiment, slot: Slot) -> dict[str, Any]:
+    """The slot's fields with another operator: those that it requires are set to a default.
+
+    Its link is removed. So is its subspace if either operator has its own basis.
+    """
     kind = intervention_info(value, INTERVENTIONS[value])
     is_other_basis = INTERVENTIONS[slot.intervention].rotated or kind.rotated
     rank = slot.rank or (2 if kind.needs_rank else None)
@@ -311,16 +349,19 @@ def _intervention(value: str, now: Experiment, slot: Slot) -> dict[str, Any]:
     }
 
 
-def _read_subspace(text: str) -> str | tuple[int, ...] | None:
-    """`0:2` and names stay text, `0, 3, 5` are dims, nothing is all; the experiment judges."""
+def _parse_subspace(text: str) -> str | tuple[int, ...] | None:
+    """Read a subspace: `0, 3, 5` are dims, empty is all; `0:2` and names stay text.
+
+    The experiment validates it.
+    """
     parts = text.replace(",", " ").split()
     if not parts:
         return None
     return tuple(map(int, parts)) if all(part.isdigit() for part in parts) else text.strip()
 
 
-def _dims_of(names: tuple[str, ...], slot: Slot) -> str | tuple[int, ...] | None:
-    """The subspace that the chosen names of a partition make together; None of them is all."""
+def _joined(names: tuple[str, ...], slot: Slot) -> str | tuple[int, ...] | None:
+    """The subspace of some names of the slot's partition together; no name is all coordinates."""
     if len(names) < 2:
         return names[0] if names else None
     ranges = [slot.partition[name] for name in names] if slot.partition else []
@@ -331,26 +372,24 @@ def _dims_of(names: tuple[str, ...], slot: Slot) -> str | tuple[int, ...] | None
 
 
 def _text(name: str, placeholder: str = "") -> ipywidgets.Text:
-    """A field that gives its text when it is left or Enter is pressed."""
+    """Make a text field; its value changes on Enter or when it loses focus."""
     return ipywidgets.Text(
         description=name, continuous_update=False, placeholder=placeholder, style=_WIDE
     )
 
 
 def _menu(name: str) -> ipywidgets.Dropdown:
+    """Make a menu; `_set_menu` fills it."""
     return ipywidgets.Dropdown(description=name, style=_WIDE)
 
 
-def _places(tokens: tuple[Token, ...]) -> list[tuple[str, Any]]:
+def _position_options(tokens: tuple[Token, ...]) -> list[tuple[str, Any]]:
+    """A prompt's positions with their tokens, as a menu's options."""
     return [(f"{token.index} {visible(token.text)}", token.index) for token in tokens]
 
 
-def _one(positions: tuple[int, ...]) -> int | tuple[int, ...]:
-    return positions[0] if len(positions) == 1 else positions
-
-
-def _offer(menu: ipywidgets.Dropdown, options: list[tuple[str, Any]], value: Any) -> None:
-    """Set choices and choice; a value of another kind, such as several positions, is one more."""
+def _set_menu(menu: ipywidgets.Dropdown, options: list[tuple[str, Any]], value: Any) -> None:
+    """Set a menu's options and value; any other value, such as several positions, is added."""
     if all(value != known for _, known in options):
         several = isinstance(value, tuple)
         name = ", ".join(map(str, value)) if several else "" if value is None else str(value)

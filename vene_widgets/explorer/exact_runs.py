@@ -1,54 +1,67 @@
-"""Exact results of an experiment: the runs that the screen shows side by side."""
+"""The exact runs that the screen shows side by side: base, sources, and the result."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
-from vene_widgets.engine.cache import Memory
+from vene_widgets.engine.cache import ActivationCache
 from vene_widgets.engine.comparing import Comparison, compare
-from vene_widgets.engine.running import Run, run
-from vene_widgets.experiments.experiment import Experiment
+from vene_widgets.engine.planning import Plan
+from vene_widgets.engine.running import Run, run, run_plan
 from vene_widgets.experiments.operators import OPERATORS
+from vene_widgets.tables import frames
 
 if TYPE_CHECKING:
-    from vene_widgets.models import LanguageModel
+    import pandas as pd
+
+    from vene_widgets.experiments.experiment import Experiment
+    from vene_widgets.models import LanguageModel, Token
+
+TOP = 10
+"""Most likely next tokens listed per run and per cell."""
+
+Role = Literal["base", "source", "intervened", "ungrouped", "grouped"]
 
 
 @dataclass(frozen=True, eq=False)
-class Column:
-    """One run on the screen. `role` is base, source, intervened, ungrouped or grouped."""
+class RunColumn:
+    """One run with its role on the screen; a source's column has the source's name."""
 
-    role: str
+    role: Role
     name: str
     run: Run
 
 
 @dataclass(frozen=True, eq=False)
-class Result:
+class ExactRuns:
     """Everything exact about one experiment.
 
     Attributes:
         experiment: what was run.
         columns: the runs in the order of the screen; the last one is the result.
-        comparison: grouped against ungrouped, when the experiment has groups.
-        milliseconds: forward passes of all columns together.
+        comparison: grouped against ungrouped, if the experiment has groups.
     """
 
     experiment: Experiment
-    columns: tuple[Column, ...]
+    columns: tuple[RunColumn, ...]
     comparison: Comparison | None
 
     @property
+    def base(self) -> Run:
+        """The base's plain run."""
+        return self.columns[0].run
+
+    @property
     def final(self) -> Run:
-        """The run that the sentence is about; the base's own run when no slot is live."""
-        return self.columns[-1].run if self.experiment.live else self.columns[0].run
+        """The result; the base's own run if no slot is live."""
+        return self.columns[-1].run if self.experiment.live else self.base
 
     @property
     def source(self) -> Run | None:
-        """The plain run of the first source that a live slot reads; None when they read none.
+        """The plain run of the first source that a live slot reads; None if they read none.
 
         Without live slots it is the first source there is.
         """
@@ -65,49 +78,77 @@ class Result:
                 return column.run
         return None
 
+    @property
+    def compared_with_base(self) -> RunColumn:
+        """The column that the difference panel compares with the base: result, else source."""
+        after = self.final if self.experiment.live else (self.source or self.columns[-1].run)
+        return next(column for column in self.columns if column.run is after)
+
+    @cached_property
+    def token_frame(self) -> pd.DataFrame:
+        """The likely next tokens of every run (`frames.token_frame`)."""
+        logits = {column.name: column.run.logits[-1] for column in self.columns}
+        return frames.token_frame(logits, self.base.model.token_text, k=TOP)
+
+    @cached_property
+    def difference_frame(self) -> pd.DataFrame:
+        """What moved most from the base to `compared_with_base` (`frames.difference_frame`)."""
+        after = self.compared_with_base.run
+        return frames.difference_frame(
+            self.base.logits[-1], after.logits[-1], self.base.model.token_text, k=TOP
+        )
+
     @cached_property
     def runs(self) -> Mapping[str, Run]:
-        """Every run by its column's name, with the logits of all positions, made when asked for."""
-        return {column.name: _whole(column.run) for column in self.columns}
+        """Every run by its column's name, with the logits of all positions; run on first use."""
+        return {column.name: _with_all_logits(column.run) for column in self.columns}
 
     @property
     def milliseconds(self) -> float:
+        """Wall time of the result's forward passes."""
         return sum(c.run.milliseconds for c in self.columns if c.role not in ("base", "source"))
 
 
-def _whole(shown: Run) -> Run:
-    """The run itself where it kept every position's logits; else it is made anew."""
-    kept_all = len(shown.logits) == len(shown.tokens)
-    return shown if kept_all else run(shown.model, shown.experiment)
+def _with_all_logits(last_only: Run) -> Run:
+    """Repeat a run whose logits are the last position's only; any other is returned unchanged."""
+    is_complete = len(last_only.logits) == len(last_only.tokens)
+    return last_only if is_complete else run(last_only.model, last_only.experiment)
 
 
-def results(
-    model: LanguageModel, experiment: Experiment, memory: Memory
-) -> Iterator[Result | None]:
-    """Run an experiment as the screen shows it; yields None between its runs, the result last.
+def run_exactly(
+    model: LanguageModel, plan: Plan, cache: ActivationCache
+) -> Iterator[ExactRuns | None]:
+    """Run an experiment and its prompts; yields None between the runs, then the result.
 
-    Grouped and ungrouped are separate runs: in the ungrouped one every slot's source prompt runs
-    anew, in the grouped one once per group. Plain runs, and the answer where nothing is grouped,
-    use what `memory` keeps, which gives the same numbers, bit for bit. The screen shows the last
-    position, so the output head runs there alone; a verdict is about every position.
+    Grouped and ungrouped are separate runs: the ungrouped one runs every slot's source prompt anew,
+    the grouped one once per group. Plain runs, and the result if nothing is grouped, use the cache,
+    which gives the same numbers bit for bit. The screen shows the last position, so the output head
+    runs there alone; grouped and ungrouped runs are compared at every position, so theirs runs at
+    all of them.
+
+    Args:
+        model: the model to run.
+        plan: the experiment, planned.
+        cache: plain runs by prompt.
     """
+    experiment = plan.experiment
 
-    def plain(prompt: str) -> Run:
-        return run(model, Experiment(base=prompt), memory=memory, logits_to_keep=1)
+    def plain(prompt: str, tokens: tuple[Token, ...]) -> Run:
+        return run_plan(model, Plan.of_prompt(prompt, tokens), cache=cache, logits_to_keep=1)
 
-    columns = [Column("base", "base", plain(experiment.base))]
+    columns = [RunColumn("base", "base", plain(experiment.base, plan.base))]
     for name, prompt in experiment.sources.items():
-        columns.append(Column("source", name, plain(prompt)))
+        columns.append(RunColumn("source", name, plain(prompt, plan.sources[name])))
     yield None
     comparison = None
     if experiment.live and not experiment.has_groups:
-        answer = run(model, experiment, memory=memory, logits_to_keep=1)
-        columns.append(Column("intervened", "intervened", answer))
+        result = run_plan(model, plan, cache=cache, logits_to_keep=1)
+        columns.append(RunColumn("intervened", "intervened", result))
     elif experiment.live:
-        apart = run(model, experiment.ungrouped(), share_sources=False)
-        columns.append(Column("ungrouped", "ungrouped", apart))
+        ungrouped = run_plan(model, plan.ungrouped(), share_sources=False)
+        columns.append(RunColumn("ungrouped", "ungrouped", ungrouped))
         yield None
-        together = run(model, experiment, share_sources=False)
-        columns.append(Column("grouped", "grouped", together))
-        comparison = compare(together, apart)
-    yield Result(experiment, tuple(columns), comparison)
+        grouped = run_plan(model, plan, share_sources=False)
+        columns.append(RunColumn("grouped", "grouped", grouped))
+        comparison = compare(grouped, ungrouped)
+    yield ExactRuns(experiment, tuple(columns), comparison)

@@ -1,4 +1,6 @@
-"""Explorer: what a person does with the screen from Python, and takes away from it."""
+# pyright: basic
+# Basic: this is the traits' edge, and traitlets, ipywidgets and anywidget are untyped.
+"""Explorer: the Python interface of the screen: read its results, change it, export it."""
 
 from __future__ import annotations
 
@@ -11,52 +13,58 @@ from typing import TYPE_CHECKING, Any
 from vene_widgets.codegen.script import Face, script
 from vene_widgets.engine.comparing import TOLERANCE, Comparison, compare
 from vene_widgets.experiments.experiment import Experiment
-from vene_widgets.explorer.export import archive as taking
-from vene_widgets.explorer.export import full_vocabulary as whole
-from vene_widgets.explorer.export import page
-from vene_widgets.explorer.export import preview_png as still
-from vene_widgets.explorer.painter import painter as render
-from vene_widgets.explorer.session import comparisons as contrasts
-from vene_widgets.explorer.session import stories
+from vene_widgets.explorer.export import (
+    archive,
+    full_vocabulary,
+    page,
+    panel_tables,
+    preview_png,
+)
+from vene_widgets.explorer.painter.drawing import compose, draw_files
+from vene_widgets.explorer.session import comparisons, stories
 from vene_widgets.explorer.session.history import Entry
-from vene_widgets.explorer.session.session import FIRST_WAIT, Screen
+from vene_widgets.explorer.session.session import FIRST_WAIT, Session
 from vene_widgets.explorer.wire import views
-from vene_widgets.sweeps.cells import prepare, sweep_layers
+from vene_widgets.sweeps.cells import prepare_sweep, sweep_rows
 from vene_widgets.tables import frames
 
 if TYPE_CHECKING:
     import pandas as pd
+    import plotnine as p9
+    from plotnine.composition import Compose
 
     from vene_widgets.engine.running import Run
+    from vene_widgets.explorer.export.share_token import Shared
     from vene_widgets.models import LanguageModel
     from vene_widgets.sweeps.planning import SweepPlan
 
 
-class Explorer(Screen):
-    """A live screen for one experiment: prompts, slots, map, distributions, verdict, figure.
+class Explorer(Session):
+    """The explorer widget: prompts, slots, map, distributions, verdict and figure of an experiment.
 
-    Made by `explore`. What is shown can be taken: `.experiment`, `.run`, `.runs`, `.frame`,
-    `.figure()`, `.compare(left, right)`, `.history`. Assigning `.experiment`, or `.restore(name)`,
-    changes the screen; `observe(handler, "experiment")` tells of every change, also of those made
-    by a click. `close()` frees everything.
+    Made by `explore`. Everything on the screen is available in Python: `.experiment`, `.run`,
+    `.runs`, `.frame`, `.figure()`, `.compare(left, right)`, `.history`. Assigning `.experiment`, or
+    `.restore(name)`, changes the screen; `observe(handler, "experiment")` is called for every
+    change, including clicks. `close()` frees its thread, its runs and its share of the figure
+    process.
     """
 
     @property
     def model(self) -> LanguageModel:
-        """The model that is explored."""
+        """The model that the experiments run on."""
         return self._model
 
     @property
     def run(self) -> Run:
-        """The exact run on the screen: grouped or intervened; the base's when no slot is live.
+        """The exact run on the screen: grouped or intervened; the base's run if no slot is live.
 
-        It is `run(explorer.model, explorer.experiment)`, number for number. The screen needs the
-        last position only, and its output head runs there alone, so its own numbers may differ from
+        It is `run(explorer.model, explorer.experiment)`, number for number. For the screen the
+        output head runs at the last position only, so the screen's own numbers may differ from
         these by rounding.
         """
         result = self.result
-        shown = result.columns[-1 if result.experiment.live else 0]
-        return result.runs[shown.name]
+        column = result.columns[-1 if result.experiment.live else 0]
+        return result.runs[column.name]
 
     @property
     def runs(self) -> Mapping[str, Run]:
@@ -72,19 +80,23 @@ class Explorer(Screen):
 
     @property
     def map_frame(self) -> pd.DataFrame:
-        """The map on the screen (`frames.sweep_frame`); waits until it is filled.
+        """The map on the screen (`frames.sweep_frame`); waits until it is full.
 
-        It follows the most likely next token of the base and of the source.
+        Its targets are the most likely next tokens of the base and of the source.
         """
         self._worker.wait("sweep")
         return self._map_table()
 
     def code(self, face: Face = "vene_widgets", *, since: Experiment | None = None) -> str:
-        """The script that gives the result on the screen again (`vene_widgets.script`).
+        """The script that reproduces the result on the screen (`vene_widgets.script`).
 
         Args:
-            face: whose names it is written in: `vene_widgets`, `intervenable` or `pyvene`.
-            since: an earlier experiment; lines that have changed since are marked.
+            face: the library in whose names it is written: `vene_widgets`, `intervenable` or
+                `pyvene`.
+            since: an earlier experiment; lines that differ from its script are marked.
+
+        Raises:
+            RequestError: that library cannot express the experiment.
         """
         return script(self._model, self.experiment, face, since=since)
 
@@ -95,89 +107,104 @@ class Explorer(Screen):
         title: str | None = None,
         every_token: bool = False,
     ) -> Path:
-        """Write one file that goes on without a kernel and without a network.
+        """Write one HTML file that works without a kernel or a network.
 
-        The whole map can be pointed at and clicked, metrics and targets switch, a story can be
-        walked; the experiment on the screen has its exact answer and its figure. What would have to
-        run says so.
+        The whole map can be hovered and clicked, metrics and targets can be switched, a story can
+        be walked; the experiment on the screen has its exact answer and its figure. The page says
+        so if something would have to run.
 
         Args:
-            path: of the file, written anew.
+            path: of the file; an existing one is overwritten.
             title: of the page; None for the result in words.
-            every_token: let the map show any token of the vocabulary, not the likeliest alone. The
-                map then runs once more.
+            every_token: include every token of the vocabulary in the map, not only the likeliest.
+                The sweep then runs once more.
 
         Returns:
             The path.
 
         Raises:
-            RequestError: with every token the page would be too large.
+            RequestError: the page would be too large with every token.
         """
         self.wait()
         sentence = self._sentence()
         traits = {name: getattr(self, name) for name in page.TRAITS}
-        traits["picture"] = self._drawn() or traits["picture"]
-        if every_token and self._filling is not None:
-            traits["map"] = self._whole_map(self._filling.plan)
+        traits["picture"] = self._draw_for_page() or traits["picture"]
+        if every_token and self._map is not None:
+            traits["map"] = self._full_vocabulary_map(self._map.plan)
         file = Path(path)
         text = page.page(traits, sentence, title or sentence)
         file.write_text(text, encoding="utf-8")
         return file
 
-    def _whole_map(self, checked: SweepPlan) -> dict[str, Any]:
-        """The map with every token of the vocabulary."""
-        whole.check(len(self.map["cells"]), self._model.sites.vocabulary)
-        prepared = prepare(checked, self._memory)
-        return whole.with_every_token(
+    def _full_vocabulary_map(self, plan: SweepPlan) -> dict[str, Any]:
+        """The map with every token of the vocabulary, from one more sweep."""
+        full_vocabulary.check_page_size(len(self.map["cells"]), self._model.sites.vocabulary)
+        prepared = prepare_sweep(plan, self._cache)
+        return full_vocabulary.with_full_vocabulary(
             self.map,
-            (row.logits for row in sweep_layers(prepared)),
+            (row.logits for row in sweep_rows(prepared)),
             prepared.base_logits.cpu(),
             prepared.source_logits.cpu(),
             partial(views.label, self._model),
         )
 
     def state(self) -> str:
-        """A short text that gives this screen again, with its history: see `from_state`.
+        """The share token of this screen and its history, for `from_state`.
 
-        It holds prompts, experiments and results in words; no path, no code, no weights.
+        It holds prompts, experiments and results in words; no paths, no code, no weights.
         """
         self._worker.wait("answer")
-        return self._token()
+        return self._share_token()
 
     def figure(
-        self, kind: str | None = None, *, theme: Any = "screen", metric: str = "probability"
-    ) -> Any:
-        """The plotnine figure of what is shown, made in this process: change it, save it.
+        self,
+        kind: str | None = None,
+        *,
+        theme: str | p9.theme = "screen",
+        metric: str = "probability",
+    ) -> p9.ggplot | Compose:
+        """The screen's figure as plotnine's object, to change and save.
 
         Args:
-            kind: one of `FIGURES`; None for the kind on the screen.
+            kind: `result`, `token_heatmap`, `difference_panel`, `sweep_map` or
+                `distribution_dots`; None for the kind on the screen.
             theme: `screen`, `paper`, or a plotnine theme such as `vw.theme_paper(family="serif")`.
-            metric: of a `sweep_map`, one of `metrics.METRICS`.
+            metric: of a `sweep_map`, a key of `frames.METRICS`.
+
+        Returns:
+            One plot; for `result` a composition of two.
+
+        Raises:
+            RequestError: an unknown kind, theme or metric; the message lists the valid ones.
         """
-        return render.compose(self._shown(kind, theme, metric).order)
+        return compose(self._snapshot(kind, theme, metric).order)
 
     def save_figure(
         self,
         path: str | os.PathLike[str],
         kind: str | None = None,
         *,
-        theme: Any = "screen",
+        theme: str | p9.theme = "screen",
         metric: str = "probability",
         dpi: float = 300,
     ) -> Path:
-        """Write the figure of what is shown; the file's suffix says as what.
+        """Write the screen's figure in the format of the file's suffix.
 
-        `.png`, `.svg` (a browser shows the exact value of the tile that is pointed at), `.pdf`
-        (fonts embedded), or `.zip`: all three, the data as CSV (and Parquet where pyarrow is
-        installed), the code that gives the result again, and a caption, also in LaTeX.
+        Formats are `.png`, `.svg` (a browser shows the exact value of the hovered tile), `.pdf`
+        (fonts embedded) and `.zip`: all three, the data as CSV (and as Parquet if pyarrow is
+        installed), the code that reproduces the result, and a caption as text and as LaTeX.
 
         Args:
-            path: of the file, written anew.
+            path: of the file; an existing one is overwritten.
             kind, theme, metric: as in `figure`.
-            dpi: of a PNG.
+            dpi: resolution of a PNG.
+
+        Returns:
+            The path.
 
         Raises:
-            RequestError: another suffix, kind, theme or metric; the message lists the valid ones.
+            RequestError: an unknown suffix, kind, theme or metric; the message lists the valid
+                ones.
 
         Example:
             >>> import tempfile
@@ -190,37 +217,41 @@ class Explorer(Screen):
             >>> explorer.close()
         """
         file = Path(path)
-        suffix = taking.suffix_of(file)
-        shown = self._shown(kind, theme, metric)
-        drawn = render.files(taking.to_draw(shown, suffix, dpi))
-        file.write_bytes(taking.assembled(shown, suffix, drawn.files))
+        suffix = archive.suffix_of(file)
+        snapshot = self._snapshot(kind, theme, metric)
+        drawings = draw_files(archive.file_order(snapshot, suffix, dpi))
+        file.write_bytes(archive.file_bytes(snapshot, suffix, drawings.files))
         return file
 
     def tables(self) -> dict[str, pd.DataFrame]:
-        """Every panel's numbers, unrounded: `tokens`, `difference`, `map`, `receipts`, `verdict`.
+        """The panels' numbers, unrounded: `tokens`, `difference`, `map`, `receipts`, `verdict`.
 
-        The whole vocabulary is in `explorer.run.frame` and `explorer.compare(...).frame`.
+        For the whole vocabulary see `explorer.run.frame` and `explorer.compare(...).frame`.
         """
-        return taking.tables(self._shown("result"))
+        return panel_tables.panel_tables(self._snapshot("result"))
 
     def save_tables(self, folder: str | os.PathLike[str]) -> list[Path]:
-        """Write `tables` as CSV files into a folder; their paths."""
-        return taking.save_tables(self._shown("result"), Path(folder))
+        """Write `tables` as CSV files into a folder, and return their paths."""
+        return panel_tables.save_tables(self._snapshot("result"), Path(folder))
 
     def story(self, steps: Iterable[stories.Step | Mapping[str, Any]]) -> Explorer:
-        """Tell a story in steps: all answers are computed now, and the walk waits for nothing.
+        """Present a story in steps. All results are computed now, so that walking needs no runs.
 
-        The screen then shows the first step; Left and Right walk, and so does assigning
-        `explorer.step`. Progress is on the screen, where Cancel stops it and keeps what was there.
+        The screen then shows the first step; the Left and Right keys walk, and so does assigning
+        `explorer.step`. Progress is shown on the screen; Cancel stops the computation and keeps the
+        previous story.
 
         Args:
             steps: `vw.Step` values, or dicts of their fields.
 
+        Returns:
+            The explorer itself, after at most 10 seconds.
+
         Raises:
-            RequestError: a step that does not fit the model; nothing has changed then.
+            RequestError: a step that is invalid for the model; nothing has changed then.
         """
-        checked = stories.check(self._model, self.experiment, steps)
-        self._worker.submit("story", lambda: self._tell(checked))
+        planned = stories.plan_story(self._model, self.experiment, steps)
+        self._worker.submit("story", lambda: self._compute_story(planned))
         return self._await_story(FIRST_WAIT)
 
     def compare(
@@ -230,33 +261,33 @@ class Explorer(Screen):
         *,
         tolerance: float = TOLERANCE,
     ) -> Comparison:
-        """Two sides of what is on the screen, run in full and compared.
+        """Run two sides of the screen in full and compare them.
 
         Args:
             left, right: `base`, a source's name, `slot 0` (alone, the others skipped), `ungrouped`,
-                `grouped` or `intervened`, an entry of the history by its title, or an experiment of
-                your own. None is the result: grouped, intervened, or base where no slot is live.
+                `grouped` or `intervened`, the title of an entry of the history, or any experiment.
+                None is the result: grouped, intervened, or base if no slot is live.
             tolerance: absolute and relative tolerance of `allclose`, in logits.
 
         Raises:
-            RequestError: an unknown side; the message lists those that there are.
+            RequestError: an unknown side; the message lists the valid ones.
         """
         self._worker.wait("answer")
         with self._lock:
             past = [(record.title, record.entry.experiment) for record in self._history.records]
-            valid = contrasts.sides(self.experiment, past)
-        one, other = (contrasts.side(value, valid) for value in (left, right))
+            valid = comparisons.sides(self.experiment, past)
+        left_side, right_side = (comparisons.resolve_side(side, valid) for side in (left, right))
         return compare(
-            contrasts.run_side(self._model, one),
-            contrasts.run_side(self._model, other),
+            comparisons.run_side(self._model, left_side),
+            comparisons.run_side(self._model, right_side),
             tolerance=tolerance,
         )
 
     @property
     def history(self) -> list[Entry]:
-        """Every experiment that was answered, once, oldest first: `(name, experiment, sentence)`.
+        """The answered experiments, each once, oldest first: `(name, experiment, sentence)`.
 
-        The newest 50 without a name are kept, and all that have one.
+        It keeps all entries with a name and the newest 50 of the others.
         """
         self._worker.wait("answer")
         with self._lock:
@@ -266,35 +297,51 @@ class Explorer(Screen):
         """Put an experiment of the history on the screen.
 
         Args:
-            key: its name, its title on the screen (`#3`), or its place in `history`.
+            key: its name, its title on the screen (`#3`), or its index in `history`.
 
         Raises:
-            RequestError: no such entry; the message lists those that there are.
+            RequestError: no such entry; the message lists the valid ones.
         """
         self._worker.wait("answer")
         with self._lock:
             self.experiment = self._history.find(key).entry.experiment
 
     def checkpoint(self, name: str) -> None:
-        """Give the experiment on the screen a name in the history, where it then stays.
+        """Name the experiment on the screen in the history, which never drops named entries.
 
-        An empty name takes the one that it has away.
+        An empty name removes its name.
 
         Raises:
-            RequestError: a name that is taken, or that a side of a comparison has.
+            RequestError: a name that is taken or reserved, or one name too many.
         """
         if self.result and (record := self._history.current()):
-            self._name(record.number, name)
+            self._name_entry(record.number, name)
 
     def __repr__(self) -> str:
         return f"<Explorer of {self._model.name!r}: {self._sentence()}>"
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
-        """The widget, and beside it a picture and a sentence for viewers that run no script."""
+        """The widget, with a picture and a sentence for viewers that run no scripts."""
         bundle = super()._repr_mimebundle_(**kwargs)
         data = bundle[0] if isinstance(bundle, tuple) else bundle
         if data is not None:
             data["text/plain"] = self._sentence()
             if self.map.get("cells"):
-                data["image/png"] = still.png(self.map, self.scene, self._sentence())
+                data["image/png"] = preview_png.draw_map(self.map, self.scene, self._sentence())
         return bundle
+
+
+def open_explorer(
+    model: LanguageModel, experiment: Experiment, component: str, shared: Shared | None = None
+) -> Explorer:
+    """Make an explorer and wait up to `FIRST_WAIT` for its map, so that it appears filled.
+
+    Args:
+        model: the model to run.
+        experiment: the first one on the screen.
+        component: the first one that the map sweeps.
+        shared: the state of a share token to restore.
+    """
+    explorer = Explorer(model, experiment, component, shared)
+    explorer._worker.wait("sweep", FIRST_WAIT)
+    return explorer

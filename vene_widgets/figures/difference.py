@@ -52,7 +52,7 @@ def difference_panel(
     return composed(
         data,
         p9.aes("before", "row", xend="after", color="colour", label="change"),
-        geoms.Change(column=1.27 * reach, text_size=SMALL),
+        geoms.BeforeAfter(column=1.27 * reach, text_size=SMALL),
         p9.scale_color_identity(guide=None),
         p9.scale_x_continuous(
             **NO_MINOR,

@@ -96,7 +96,7 @@ class NumberedTile(Tile):
         self._number(data, data["label"], panel_params, coord, ax)
 
 
-class Change(geom):
+class BeforeAfter(geom):
     """A line from a hollow dot, before, to a filled one, after; and in a column how much it is.
 
     Aesthetics: `x` before and `xend` after, `y`, `color`, `label`. Parameters: `column`, the x at

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from vene_widgets.errors import RequestError, choose
 from vene_widgets.experiments.components import COMPONENTS
-from vene_widgets.experiments.experiment import plain_ints
+from vene_widgets.experiments.fields import as_ints
 from vene_widgets.intervenable.operators import VanillaIntervention
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ class IntervenableRepresentationConfig(_Fields):
         given = {**dict(zip(names, args, strict=False)), **renamed(kwargs, names, "representation")}
         for name in ("layer", "max_number_of_units", "low_rank_dimension"):
             if name in given:
-                given[name] = plain_ints(given[name])
+                given[name] = as_ints(given[name])
         super().__init__(**given)
         choose(self.component, COMPONENTS, "component")
         choose(self.unit, UNITS, "unit")

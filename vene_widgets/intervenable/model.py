@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vene_widgets.engine.hooks import Touch, undisturbed
+from vene_widgets.engine.eval_mode import locked_eval_mode
+from vene_widgets.engine.hooks import EditStats
 from vene_widgets.errors import RequestError
 from vene_widgets.intervenable import saving
 from vene_widgets.intervenable.acting import Request, acts
@@ -32,13 +33,13 @@ class IntervenableModelOutput:
         collected_activations: per collecting slot, `(batch, units, width)`, per head
             `(batch, heads, positions, width)`; a tuple of one tensor per example when those differ
             in their number of places. None when no slot collects.
-        receipts: per live slot's index, what its hooks reported, one `Touch` per head.
+        receipts: per live slot's index, what its hooks reported, one `EditStats` per head.
     """
 
     original_outputs: Any
     intervened_outputs: Any
     collected_activations: list[Any] | None
-    receipts: Mapping[int, tuple[Touch, ...]]
+    receipts: Mapping[int, tuple[EditStats, ...]]
 
 
 class IntervenableModel:
@@ -171,7 +172,7 @@ class IntervenableModel:
         gradients = torch.is_grad_enabled() and any(a.slot.operator.trainable for a in found)
         call = Call(self._model, request, found, measures=return_dict)
         original = None
-        with undisturbed(self._model, gradients=gradients):
+        with locked_eval_mode(self._model, gradients=gradients):
             if output_original_output:
                 original = self._model.model(**request.base, **options)
             output = call.run(options)
@@ -181,7 +182,7 @@ class IntervenableModel:
                 original,
                 output,
                 call.collected() if collects else None,
-                {index: tuple(touches) for index, touches in call.touches.items()},
+                {index: tuple(stats) for index, stats in call.stats.items()},
             )
         return ((original, call.collected()) if collects else original), output
 

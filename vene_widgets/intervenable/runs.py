@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vene_widgets.engine.hooks import Edit, Touch, intervene, record
+from vene_widgets.engine.hooks import Edit, EditStats, intervene, record
 from vene_widgets.errors import RequestError
 from vene_widgets.intervenable.acting import Act, Request
 from vene_widgets.intervenable.inputs import Encoding, same
@@ -29,7 +29,7 @@ class Call:
         measures: whether their hooks report what they did.
         values: per slot, the vectors `(n, width)` that it reads.
         met: per slot, what its hooks met: indices into its base places, and the vectors there.
-        touches: per slot, the reports.
+        stats: per slot, what its edits did.
     """
 
     model: LanguageModel
@@ -38,7 +38,7 @@ class Call:
     measures: bool
     values: dict[int, Tensor] = field(default_factory=dict)
     met: dict[int, list[tuple[list[int], Tensor]]] = field(default_factory=dict)
-    touches: dict[int, list[Touch]] = field(default_factory=dict)
+    stats: dict[int, list[EditStats]] = field(default_factory=dict)
 
     def run(self, options: Mapping[str, Any]) -> Any:
         """Run the sources, then the base with the slots in place; the model's own output.
@@ -121,14 +121,14 @@ class Call:
                     mask=None if act.mask is None else act.mask[chosen],
                     subspaces=act.subspaces,
                 )
-                report = self.touches.setdefault(index, []).append if self.measures else None
+                on_applied = self.stats.setdefault(index, []).append if self.measures else None
                 edits.append(
                     Edit(
                         site=self.model.sites.site(act.slot.layer, act.slot.component, head),
                         rows=torch.tensor(rows, device=device),
                         positions=torch.tensor([act.base[n][2] for n in chosen], device=device),
                         change=partial(self._change, act, batch, chosen),
-                        report=report,
+                        on_applied=on_applied,
                     )
                 )
         return edits

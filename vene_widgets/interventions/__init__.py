@@ -1,4 +1,4 @@
-"""The operators that a slot may put at a site: pure modules of tensors."""
+"""Interventions: the operators that a slot applies at a site, as pure functions of tensors."""
 
 from vene_widgets.interventions.base import Intervention, Options, blend
 from vene_widgets.interventions.registry import (

@@ -1,14 +1,16 @@
-"""Intervention: the base class of every operator, and what the operators share.
+"""Intervention: the base class of all operators, and helpers that they share.
 
-Each takes the base's vectors `(..., width)`, where it needs them the source's, of the same shape,
-and a mask of the coordinates that it may change, and returns new vectors of the same shape. They
-know nothing of models, layers or positions, and change none of their arguments. Names are pyvene's
-(Wu et al. 2024, "pyvene: A Library for Understanding and Improving PyTorch Models via
+An operator takes the base's vectors `(..., width)`, the source's vectors of the same shape if it
+reads a source, and a mask of the coordinates that it may change. It returns new vectors of the same
+shape and does not modify its arguments. It is independent of models, layers and positions. Names
+are pyvene's (Wu et al. 2024, "pyvene: A Library for Understanding and Improving PyTorch Models via
 Interventions").
 """
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -20,13 +22,13 @@ from vene_widgets.errors import RequestError
 
 @dataclass(frozen=True)
 class Options:
-    """What makes one operator from its class.
+    """Options that an operator is constructed with.
 
     Attributes:
         width: length of the site's vectors.
-        rank: columns of a low-rank rotation.
+        rank: columns of a low-rank rotation, or principal components.
         scale: standard deviation of noise, in the site's own units.
-        seed: of the noise and of first weights.
+        seed: of noise and of initial weights.
     """
 
     width: int
@@ -39,11 +41,11 @@ class Intervention(nn.Module):
     """An operator at a site.
 
     Class attributes:
-        name: what a slot calls it.
+        name: its name in a slot.
         needs_source: whether it reads a source run.
         formula: in words and symbols, for menus and captions; b is the base, s the source.
-        about: what it is for, with its source.
-        rotated: whether its mask picks coordinates of its own basis rather than of the site.
+        about: its purpose in one sentence, with the paper that it comes from.
+        rotated: whether its mask selects coordinates of its own basis rather than of the site.
     """
 
     name: ClassVar[str] = ""
@@ -58,7 +60,7 @@ class Intervention(nn.Module):
 
     @classmethod
     def size(cls, options: Options) -> int:
-        """How many coordinates a mask has."""
+        """How many coordinates the mask has."""
         return options.width
 
     @property
@@ -71,11 +73,11 @@ class Intervention(nn.Module):
 
         Args:
             base: `(..., width)`.
-            source: `(..., width)`, None where none is needed.
+            source: `(..., width)`; None if the operator reads no source.
             mask: bool, broadcastable to `(..., size)`: which coordinates may change; None for all.
 
         Returns:
-            `(..., width)`, in the base's number type.
+            `(..., width)`, in the base's dtype.
         """
         raise NotImplementedError
 
@@ -84,28 +86,46 @@ class Intervention(nn.Module):
 
 
 def blend(base: Tensor, new: Tensor, strength: float) -> Tensor:
-    """Base + strength · (new − base): 0 is the base, 1 the intervened vectors, 2 twice the way."""
+    """Base + strength · (new − base): 0 gives the base, 1 the new vectors, 2 twice the change."""
+    # At strength 1 the formula would round; the new vectors must come back bit for bit.
     return new if strength == 1 else base + strength * (new - base)
 
 
 def only_masked(mask: Tensor | None, old: Tensor, new: Tensor) -> Tensor:
-    """The new coordinates where the mask says so, the old ones elsewhere, bit for bit."""
+    """Coordinates of `new` where the mask is true, of `old` elsewhere, bit for bit."""
     return new if mask is None else torch.where(mask.to(old.device), new, old)
 
 
-def checked_rank(name: str, rank: int | None, width: int) -> int:
+def require_rank(name: str, rank: int | None, width: int) -> int:
+    """Return the rank if it is valid for the intervention `name` at a site of some width.
+
+    Raises:
+        RequestError: no rank, or not from 1 to the site's width.
+    """
     if not rank or not 1 <= rank <= width:
         raise RequestError(
-            f"rank {rank!r} does not fit {name}: 1 to {width} is needed (the width of the site)."
+            f"rank {rank!r} is invalid for {name}: expected 1 to {width}, the width of the site."
         )
     return rank
 
 
 def cast_like(tensor: Tensor, other: Tensor) -> Tensor:
+    """The tensor on the device and in the dtype of another one."""
     return tensor.to(device=other.device, dtype=other.dtype)
 
 
 def require_source(source: Tensor | None) -> Tensor:
+    """Return the source of an operator that reads one; planning guarantees that it is there."""
     if source is None:
         raise AssertionError("an intervention that reads a source was planned without one")
     return source
+
+
+@contextmanager
+def preserve_random_state() -> Generator[None, None, None]:
+    """Restore torch's global random state of the CPU on exit: it belongs to the user."""
+    state = torch.get_rng_state()
+    try:
+        yield
+    finally:
+        torch.set_rng_state(state)

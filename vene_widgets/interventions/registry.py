@@ -1,4 +1,4 @@
-"""Every operator by the name that a slot gives; `register` adds a user's own."""
+"""Registry of all operators by name; `register` adds user-defined ones."""
 
 from __future__ import annotations
 
@@ -28,25 +28,34 @@ from vene_widgets.interventions.simple import (
 )
 
 Function = Callable[[Tensor, "Tensor | None"], Tensor]
-"""A user's own operator: base and source `(..., width)` -> new, same shape."""
+"""A user-defined operator: base and source `(..., width)` -> new vectors, same shape."""
 
 
-class _Custom(Intervention):
-    """Base of the classes that `register` makes around a user's function."""
+class _FunctionIntervention(Intervention):
+    """Base of the classes that `register` makes around a user-defined function."""
 
     function: ClassVar[Function]
 
     def forward(self, base: Tensor, source: Tensor | None, mask: Tensor | None = None) -> Tensor:
-        # Copies: what a user's function does in place must not reach the run.
-        given = None if source is None else source.clone()
-        new = type(self).function(base.clone(), given)
-        if not isinstance(new, Tensor) or new.shape != base.shape:
-            got = tuple(new.shape) if isinstance(new, Tensor) else type(new).__name__
-            raise RequestError(
-                f"intervention {self.name!r} returned {got}; a tensor of the base's shape "
-                f"{tuple(base.shape)} is needed."
-            )
+        # Pass copies, so that in-place operations of the function cannot change the run.
+        new = type(self).function(base.clone(), None if source is None else source.clone())
+        new = _require_shape(self.name, new, base)
         return only_masked(mask, base, new.to(base.dtype))
+
+
+def _require_shape(name: str, new: object, base: Tensor) -> Tensor:
+    """Return the result of a user-defined function if it is a tensor of the base's shape.
+
+    Raises:
+        RequestError: another shape, or no tensor.
+    """
+    if not isinstance(new, Tensor) or new.shape != base.shape:
+        got = tuple(new.shape) if isinstance(new, Tensor) else f"a {type(new).__name__}"
+        raise RequestError(
+            f"intervention {name!r} must return a tensor of the base's shape "
+            f"{tuple(base.shape)}, got {got}."
+        )
+    return new
 
 
 INTERVENTIONS: dict[str, type[Intervention]] = {
@@ -66,25 +75,26 @@ INTERVENTIONS: dict[str, type[Intervention]] = {
         PCARotatedSpace,
     )
 }
-"""Every operator by the name that a slot gives."""
+"""Name in a slot -> class of the operator, built-in ones first."""
 
 
 def register(
     name: str, operator: Function | type[Intervention], *, needs_source: bool = True
 ) -> None:
-    """Make a user's own function or `Intervention` class known under a name for slots.
+    """Register a user-defined function or `Intervention` class under a name for slots.
 
     Args:
-        name: what slots will call it; a name given before is taken over, a built-in one is not.
+        name: its name in slots. A name registered before is replaced; built-in names are refused.
         operator: a function `(base, source) -> new` of tensors `(..., width)`, or a class.
-        needs_source: whether a function reads a source run.
+        needs_source: whether a function reads a source run; a class has its own `needs_source`.
 
     Raises:
-        RequestError: a built-in name, or something that cannot be called.
+        RequestError: an empty or built-in name, or an operator that is neither a function nor an
+            `Intervention` class.
     """
     if not name or name in BUILT_IN:
         raise RequestError(
-            f"intervention name {name!r} is taken or empty. Choose another than: "
+            f"intervention name {name!r} is empty or built in. Choose a name other than: "
             f"{', '.join(BUILT_IN)}."
         )
     if isinstance(operator, type) and issubclass(operator, Intervention):
@@ -93,7 +103,7 @@ def register(
         return
     if isinstance(operator, type) or not callable(operator):
         raise RequestError(f"operator {operator!r} is neither a function nor an Intervention class")
-    body: dict[str, Any] = {
+    namespace: dict[str, Any] = {
         "name": name,
         "needs_source": needs_source,
         "formula": f"new = {name}(b, s)" if needs_source else f"new = {name}(b)",
@@ -101,17 +111,17 @@ def register(
         "function": staticmethod(operator),
         "__doc__": operator.__doc__,
     }
-    INTERVENTIONS[name] = type(name, (_Custom,), body)
+    INTERVENTIONS[name] = type(name, (_FunctionIntervention,), namespace)
     OPERATORS[name] = OperatorFacts(needs_source)
 
 
 def unregister(name: str) -> None:
-    """Remove what `register` added under a name; unknown and built-in names are left alone."""
+    """Remove a name that `register` added; unknown and built-in names are ignored."""
     if name not in BUILT_IN:
         INTERVENTIONS.pop(name, None)
         OPERATORS.pop(name, None)
 
 
 def make(name: str, options: Options) -> Intervention:
-    """One operator by its name; equal options give equal weights."""
+    """Construct an operator by its name; equal options give equal weights."""
     return INTERVENTIONS[choose(name, INTERVENTIONS, "intervention")](options)

@@ -1,6 +1,8 @@
-"""Operators with weights: interchange in a rotated basis, along principal components, by a mask."""
+"""Operators with weights: interchange in a rotated basis, of principal components, by a mask."""
 
 from __future__ import annotations
+
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -11,40 +13,42 @@ from vene_widgets.interventions.base import (
     Intervention,
     Options,
     cast_like,
-    checked_rank,
     only_masked,
+    preserve_random_state,
+    require_rank,
     require_source,
 )
 
+# torch has no type hints for its matrix decompositions.
+_linalg = cast("Any", torch.linalg)
 
-class _Turn(nn.Module):
-    """A matrix `(width, rank)`, kept with orthonormal columns by its parametrization."""
+
+class _OrthonormalColumns(nn.Module):
+    """A random matrix `(width, rank)` with orthonormal columns; the module multiplies by it."""
 
     def __init__(self, width: int, rank: int, seed: int) -> None:
         super().__init__()
         generator = torch.Generator().manual_seed(seed)
-        weight = torch.linalg.qr(torch.randn(width, rank, generator=generator)).Q
+        weight: Tensor = _linalg.qr(torch.randn(width, rank, generator=generator)).Q
         self.weight = nn.Parameter(weight.contiguous())
 
     def forward(self, x: Tensor) -> Tensor:
         return x.to(self.weight.dtype) @ self.weight
 
 
-def _orthogonal(width: int, rank: int, seed: int) -> nn.Module:
-    """A `_Turn` that stays orthogonal as it trains.
-
-    The parametrization completes the columns to a basis from torch's global random numbers: seeded
-    here, so that equal options train equally too, and put back, since they are the user's.
-    """
-    turn = _Turn(width, rank, seed)
-    with torch.random.fork_rng(devices=[]):
+def _make_rotation(width: int, rank: int, seed: int) -> nn.Module:
+    """An `_OrthonormalColumns` whose columns stay orthonormal in training."""
+    columns = _OrthonormalColumns(width, rank, seed)
+    # The parametrization completes the columns to a basis with torch's global random numbers. Seed
+    # them, so that equal options also train equally.
+    with preserve_random_state():
         torch.default_generator.manual_seed(seed)
-        return parametrizations.orthogonal(turn, use_trivialization=True)
+        return parametrizations.orthogonal(columns, use_trivialization=True)
 
 
-def _columns(turn: nn.Module) -> Tensor:
-    """The matrix `(width, rank)` of a `_Turn`."""
-    weight = turn.weight
+def _matrix(rotation: nn.Module) -> Tensor:
+    """The matrix `(width, rank)` of a rotation."""
+    weight = rotation.weight
     if not isinstance(weight, Tensor):
         raise AssertionError("a rotation without a weight")
     return weight
@@ -64,13 +68,13 @@ class RotatedSpace(Intervention):
 
     def __init__(self, options: Options) -> None:
         super().__init__(options)
-        self.rotate_layer = _orthogonal(options.width, options.width, options.seed)
+        self.rotate_layer = _make_rotation(options.width, options.width, options.seed)
 
     def forward(self, base: Tensor, source: Tensor | None, mask: Tensor | None = None) -> Tensor:
-        turned = only_masked(
+        coordinates = only_masked(
             mask, self.rotate_layer(base), self.rotate_layer(require_source(source))
         )
-        return (turned @ _columns(self.rotate_layer).T).to(base.dtype)
+        return (coordinates @ _matrix(self.rotate_layer).T).to(base.dtype)
 
 
 class LowRankRotatedSpace(Intervention):
@@ -87,22 +91,22 @@ class LowRankRotatedSpace(Intervention):
 
     def __init__(self, options: Options) -> None:
         super().__init__(options)
-        self.rotate_layer = _orthogonal(options.width, self.size(options), options.seed)
+        self.rotate_layer = _make_rotation(options.width, self.size(options), options.seed)
 
     @classmethod
     def size(cls, options: Options) -> int:
-        return checked_rank(cls.name, options.rank, options.width)
+        return require_rank(cls.name, options.rank, options.width)
 
     def forward(self, base: Tensor, source: Tensor | None, mask: Tensor | None = None) -> Tensor:
         change = self.rotate_layer(require_source(source)) - self.rotate_layer(base)
         change = only_masked(mask, torch.zeros_like(change), change)
-        return (base + change @ _columns(self.rotate_layer).T).to(base.dtype)
+        return (base + change @ _matrix(self.rotate_layer).T).to(base.dtype)
 
 
 class SigmoidMask(Intervention):
-    """A soft choice of coordinates: new = (1 − σ(m / T)) b + σ(m / T) s.
+    """A soft selection of coordinates: new = (1 − σ(m / T)) b + σ(m / T) s.
 
-    The mask m `(width,)` trains, the temperature T is set as training goes on. De Cao et al. 2020,
+    The mask m `(width,)` is trained; the training loop sets the temperature T. De Cao et al. 2020,
     "How do Decisions Emerge across Layers in Neural Models?"; pyvene's class of the same name.
     """
 
@@ -118,8 +122,8 @@ class SigmoidMask(Intervention):
         self.register_buffer("temperature", torch.tensor(0.01))
 
     def forward(self, base: Tensor, source: Tensor | None, mask: Tensor | None = None) -> Tensor:
-        share = torch.sigmoid(self.mask / self.temperature)
-        new = (1 - share) * base + share * cast_like(require_source(source), base)
+        weight = torch.sigmoid(self.mask / self.temperature)
+        new = (1 - weight) * base + weight * cast_like(require_source(source), base)
         return only_masked(mask, base, new.to(base.dtype))
 
 
@@ -139,26 +143,28 @@ class BoundlessRotatedSpace(Intervention):
 
     def __init__(self, options: Options) -> None:
         super().__init__(options)
-        self.rotate_layer = _orthogonal(options.width, options.width, options.seed)
+        self.rotate_layer = _make_rotation(options.width, options.width, options.seed)
         self.boundary = nn.Parameter(torch.tensor([0.5]))
         self.register_buffer("temperature", torch.tensor(50.0))
 
     def forward(self, base: Tensor, source: Tensor | None, mask: Tensor | None = None) -> Tensor:
-        place = torch.arange(self.options.width, device=base.device)
+        index = torch.arange(self.options.width, device=base.device)
+        # `boundary` is a fraction of the width.
         end = self.boundary.clamp(1e-3, 1) * self.options.width
-        share = torch.sigmoid(place / self.temperature) * torch.sigmoid(
-            (end - place) / self.temperature
+        weight = torch.sigmoid(index / self.temperature) * torch.sigmoid(
+            (end - index) / self.temperature
         )
-        one, other = self.rotate_layer(base), self.rotate_layer(require_source(source))
-        turned = only_masked(mask, one, (1 - share) * one + share * other)
-        return (turned @ _columns(self.rotate_layer).T).to(base.dtype)
+        old, new = self.rotate_layer(base), self.rotate_layer(require_source(source))
+        coordinates = only_masked(mask, old, (1 - weight) * old + weight * new)
+        return (coordinates @ _matrix(self.rotate_layer).T).to(base.dtype)
 
 
 class PCARotatedSpace(Intervention):
-    """Interchange of principal components: the basis comes from data and does not train.
+    """Interchange of principal components: `fit` takes the basis from data; it is not trained.
 
-    With z(x) = (x − mean) / std · Cᵀ: new = [z(b) | z(s)] C · std + mean. What the kept components
-    do not span is lost, as in pyvene's class of the same name; with all of them nothing is.
+    With z(x) = (x − mean) / std · Cᵀ: new = [z(b) | z(s)] C · std + mean. Of the base, only its
+    projection onto the components is retained, as in pyvene's class of the same name; nothing is
+    lost if there are `width` components.
     """
 
     name = "pca_rotated_space"
@@ -180,31 +186,38 @@ class PCARotatedSpace(Intervention):
     @classmethod
     def size(cls, options: Options) -> int:
         rank = options.width if options.rank is None else options.rank
-        return checked_rank(cls.name, rank, options.width)
+        return require_rank(cls.name, rank, options.width)
 
     def fit(self, states: Tensor) -> PCARotatedSpace:
-        """Take the principal components of states `(n, width)`, each coordinate standardised.
+        """Set the basis to the principal components of standardised states.
+
+        Args:
+            states: `(n, width)`, n at least the number of components and at least 2.
+
+        Returns:
+            The module itself.
 
         Raises:
-            RequestError: fewer states than components, or just one.
+            RequestError: fewer states than components, just one state, or another width.
         """
         rank, width = self.components.shape
         if states.ndim != 2 or states.shape[0] < max(rank, 2) or states.shape[1] != width:
             raise RequestError(
-                f"states of shape {tuple(states.shape)} do not fit: (n, {width}) "
-                f"with n of at least {max(rank, 2)} is needed."
+                f"states must have shape (n, {width}) with n of at least {max(rank, 2)}, "
+                f"got {tuple(states.shape)}."
             )
         x = states.detach().float().to(self.mean.device)
         self.mean, self.std = x.mean(0), x.std(0).clamp_min(1e-8)
-        self.components = torch.linalg.svd((x - self.mean) / self.std, full_matrices=False).Vh[
-            :rank
-        ]
+        # The right singular vectors of standardised data are the eigenvectors of its correlation
+        # matrix, largest eigenvalue first.
+        right: Tensor = _linalg.svd((x - self.mean) / self.std, full_matrices=False).Vh
+        self.components = right[:rank]
         return self
 
     def forward(self, base: Tensor, source: Tensor | None, mask: Tensor | None = None) -> Tensor:
-        one, other = (
+        old, new = (
             ((x.to(self.mean.dtype) - self.mean) / self.std) @ self.components.T
             for x in (base, require_source(source))
         )
-        turned = only_masked(mask, one, other)
-        return (turned @ self.components * self.std + self.mean).to(base.dtype)
+        coordinates = only_masked(mask, old, new)
+        return (coordinates @ self.components * self.std + self.mean).to(base.dtype)

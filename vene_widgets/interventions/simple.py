@@ -1,4 +1,4 @@
-"""Operators without a basis of their own: interchange, arithmetic, ablation, noise, collect."""
+"""Operators in the site's own coordinates: interchange, arithmetic, ablation, noise, collect."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from vene_widgets.interventions.base import Intervention, cast_like, only_masked
 
 
 class Vanilla(Intervention):
-    """Interchange: the source's coordinates take the place of the base's.
+    """Interchange intervention (activation patching): copy the source's coordinates into the base.
 
     new = s. Geiger et al. 2021, "Causal Abstractions of Neural Networks".
     """
@@ -58,9 +58,9 @@ class Zero(Intervention):
 
 
 class Mean(Intervention):
-    """Mean ablation: new = the mean of the given prompts' states at the same place.
+    """Mean ablation: new = the mean of the slot's prompts' states at the same site.
 
-    The mean arrives as the source. Wang et al. 2022, "Interpretability in the Wild".
+    The engine passes the mean as `source`. Wang et al. 2022, "Interpretability in the Wild".
     """
 
     name = "mean"
@@ -75,9 +75,9 @@ class Mean(Intervention):
 class Noise(Intervention):
     """Gaussian noise: new = b + scale · ε, ε standard normal from the slot's seed.
 
-    The same seed gives the same noise at any batch size on any device: vectors are drawn one by
-    one, so that fewer positions get the first of those that more positions get, and the batch's
-    examples share them. Meng et al. 2022, "Locating and Editing Factual Associations in GPT".
+    The same seed gives the same noise at any batch size on any device. Position i always gets the
+    i-th vector of the seed, however many positions there are, and all examples of a batch share
+    the vectors. Meng et al. 2022, "Locating and Editing Factual Associations in GPT".
     """
 
     name = "noise"
@@ -88,14 +88,15 @@ class Noise(Intervention):
     def forward(self, base: Tensor, source: Tensor | None, mask: Tensor | None = None) -> Tensor:
         generator = torch.Generator().manual_seed(self.options.seed)
         count = base.shape[-2] if base.ndim > 1 else 1
-        # On the CPU: the same everywhere.
+        # One call per vector, on the CPU: torch.randn's numbers depend on the tensor's size and
+        # on the device.
         rows = [torch.randn(base.shape[-1], generator=generator) for _ in range(count)]
         noise = torch.stack(rows) if base.ndim > 1 else rows[0]
         return only_masked(mask, base, base + self.options.scale * cast_like(noise, base))
 
 
 class Collect(Intervention):
-    """Change nothing; the run's receipt keeps the vectors."""
+    """Change nothing; the run's record has the vectors (`SlotReport.stats`)."""
 
     name = "collect"
     needs_source = OPERATORS["collect"].needs_source

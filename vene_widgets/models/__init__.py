@@ -1,4 +1,4 @@
-"""Models: load one, wrap your own, see which are at hand."""
+"""Models: load one, wrap your own, list those that are available."""
 
 from vene_widgets.models.catalogue import available
 from vene_widgets.models.language_model import LanguageModel, Token

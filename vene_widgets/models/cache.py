@@ -1,4 +1,4 @@
-"""The package's own cache folder, for what is made once per machine and reused."""
+"""The package's cache folder, for files that are fetched once per machine."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from pathlib import Path
 
 
 def user_cache() -> Path:
-    """Where this package keeps what it fetched; the folder need not exist yet.
+    """The cache folder, which may not exist yet.
 
-    The first of these that is set: the environment variable `VENE_WIDGETS_CACHE` (taken as it is),
-    `XDG_CACHE_HOME`, else the platform's own place for caches.
+    It is `VENE_WIDGETS_CACHE` if that environment variable is set, else `vene_widgets` in
+    `XDG_CACHE_HOME` or in the platform's usual cache folder.
     """
-    if own := os.environ.get("VENE_WIDGETS_CACHE"):
-        return Path(own).expanduser().absolute()
+    if folder := os.environ.get("VENE_WIDGETS_CACHE"):
+        return Path(folder).expanduser().absolute()
     if xdg := os.environ.get("XDG_CACHE_HOME"):
         return Path(xdg).expanduser().absolute() / "vene_widgets"
     if sys.platform == "darwin":

@@ -1,4 +1,4 @@
-"""available(): the models that `load` knows by name, and which of them work right now."""
+"""available(): the models that `load` knows by name, and which of them load offline."""
 
 from __future__ import annotations
 
@@ -14,14 +14,15 @@ if TYPE_CHECKING:
 
 
 def available(cache_dir: str | os.PathLike[str] | None = None) -> pd.DataFrame:
-    """The models to choose from, one row each, without asking any network.
+    """List the models that `load` knows by name, one row each, without using the network.
 
     Args:
-        cache_dir: where hub models are kept; None means the hub's own folder (`HF_HOME`).
+        cache_dir: cache folder of the hub's client; None means its default (`HF_HOME`).
 
     Returns:
-        name: what `load` takes. ready: loads without a network. size_mb: its weights on disk in
-        10^6 bytes (expected, when it is not there yet). about: what it is, or how to get it.
+        A frame with the columns name: argument of `load`; ready: whether it loads without a
+        network; size_mb: size of its weights on disk in 10^6 bytes (expected, if it is not fetched
+        yet); about: what it is, or how to get it.
     """
     import pandas as pd
 
@@ -41,13 +42,13 @@ def available(cache_dir: str | os.PathLike[str] | None = None) -> pd.DataFrame:
         ),
     ]
     cached = hub.cached_models(cache_dir)
-    rows += [(m.name, True, m.size / 1e6, "hub model, in the cache") for m in cached]
-    if "gpt2" not in {m.name for m in cached}:
+    rows += [(model.name, True, model.size / 1e6, "hub model, in the cache") for model in cached]
+    if "gpt2" not in {model.name for model in cached}:
         rows.append(("gpt2", False, 548.1, "hub model; needs the network once"))
     frame = pd.DataFrame(rows, columns=["name", "ready", "size_mb", "about"])
     return frame.astype({"ready": bool, "size_mb": float}).round({"size_mb": 1})
 
 
 def _size(folder: Path) -> float:
-    """Megabytes of the weights in a folder, 0 when there are none."""
+    """Size of the weights in a folder in 10^6 bytes, 0 if there are none."""
     return sum(path.stat().st_size for path in folder.glob("*.safetensors")) / 1e6

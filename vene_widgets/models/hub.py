@@ -1,4 +1,4 @@
-"""The model hub: is it there, what of it lies in the cache, and how to ask it quietly."""
+"""The Hugging Face hub: whether it answers, which models are cached, and silent library calls."""
 
 from __future__ import annotations
 
@@ -6,23 +6,23 @@ import json
 import os
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from vene_widgets.models.architectures import ARCHITECTURES
 
-# How long the hub may take for its first answer before the cache alone is used, in seconds. The
-# hub's own client retries for over 20 s without a network: too long in a lecture.
-PATIENCE = 5.0
+PROBE_TIMEOUT = 5.0
+"""Seconds to wait for the hub's first answer before using only the cache. Without a network the
+hub's own client would retry for over 20 s."""
 
 _quiet_lock = threading.RLock()
 
 
 @dataclass(frozen=True)
 class CachedModel:
-    """A hub model that lies complete in the cache: its name, its folder, its size in bytes."""
+    """A complete hub model in the cache: its name, its folder, its size in bytes."""
 
     name: str
     folder: Path
@@ -30,18 +30,19 @@ class CachedModel:
 
 
 def is_offline() -> bool:
-    """Whether the user asked for no network, by `HF_HUB_OFFLINE` (also set after the import)."""
+    """Whether `HF_HUB_OFFLINE` is set, also if it was set after the hub's client was imported."""
     from huggingface_hub import constants
 
     value = os.environ.get("HF_HUB_OFFLINE", "")
     return constants.HF_HUB_OFFLINE or value.upper() in {"1", "ON", "YES", "TRUE"}
 
 
-def unreachable() -> str:
-    """Why the hub cannot be asked, in one line; `""` when it answers.
+def unreachable_reason() -> str:
+    """Probe the hub: one line on why it is unreachable, `""` if it answers.
 
-    One request with `PATIENCE`, through the hub's own client: proxies and certificates are those
-    that the downloads would use. It runs aside, since a name look-up knows no time limit.
+    Sends one request with a timeout of `PROBE_TIMEOUT` through the hub's own client, so that it
+    uses the same proxies and certificates as the downloads. The request runs in a thread, since a
+    DNS lookup has no timeout.
     """
     from huggingface_hub import constants
     from huggingface_hub.utils import get_session
@@ -50,29 +51,29 @@ def unreachable() -> str:
         return "offline mode (HF_HUB_OFFLINE is set)"
     reasons: list[str] = []
 
-    def ask() -> None:
+    def probe() -> None:
         try:
-            get_session().head(constants.ENDPOINT, timeout=PATIENCE)
+            get_session().head(constants.ENDPOINT, timeout=PROBE_TIMEOUT)
             reasons.append("")
-        except Exception as error:  # any failure means that the hub cannot be asked
+        except Exception as error:  # any failure means that the hub is unreachable
             reasons.append(f"no answer from {constants.ENDPOINT}: {one_line(error)}")
 
-    thread = threading.Thread(target=ask, name="vene-widgets-hub-probe", daemon=True)
+    thread = threading.Thread(target=probe, name="vene-widgets-hub-probe", daemon=True)
     thread.start()
-    thread.join(PATIENCE + 0.5)
-    return reasons[0] if reasons else f"no answer from {constants.ENDPOINT} in {PATIENCE:g} s"
+    thread.join(PROBE_TIMEOUT + 0.5)
+    return reasons[0] if reasons else f"no answer from {constants.ENDPOINT} in {PROBE_TIMEOUT:g} s"
 
 
 def cache_folder(cache_dir: str | os.PathLike[str] | None = None) -> Path:
-    """The folder in which the hub's client keeps models (`HF_HOME`, `HF_HUB_CACHE` respected)."""
+    """Cache folder of the hub's client; None means its default (`HF_HUB_CACHE`, `HF_HOME`)."""
     from huggingface_hub import constants
 
     return Path(cache_dir or constants.HF_HUB_CACHE).expanduser()
 
 
 def cached_models(cache_dir: str | os.PathLike[str] | None = None) -> list[CachedModel]:
-    """Hub models of a known architecture that `load` can take from the cache, by name."""
-    found = []
+    """Hub models of a known architecture that `load` can read from the cache, sorted by name."""
+    models: list[CachedModel] = []
     for folder in sorted(cache_folder(cache_dir).glob("models--*")):
         try:
             commit = (folder / "refs" / "main").read_text().strip()
@@ -80,19 +81,19 @@ def cached_models(cache_dir: str | os.PathLike[str] | None = None) -> list[Cache
             config = json.loads((snapshot / "config.json").read_text(encoding="utf-8"))
             weights = [path.stat().st_size for path in snapshot.glob("*.safetensors")]
         except (OSError, ValueError):
-            continue  # half a download, or another kind of repository
+            continue  # an incomplete download, or another kind of repository
         if weights and config.get("model_type") in ARCHITECTURES:
             name = folder.name.removeprefix("models--").replace("--", "/")
-            found.append(CachedModel(name, snapshot, sum(weights)))
-    return found
+            models.append(CachedModel(name, snapshot, sum(weights)))
+    return models
 
 
 @contextmanager
-def quiet(downloads: bool = False) -> Iterator[None]:
-    """Silence the libraries' log lines and progress bars inside the block, as before after it.
+def quiet(downloads: bool = False) -> Generator[None, None, None]:
+    """Silence the libraries' warnings, log lines and progress bars; restore the settings on exit.
 
     Args:
-        downloads: keep the hub's download bars, if the user has them on.
+        downloads: keep the hub's download bars, if they are enabled.
     """
     from huggingface_hub import utils as hub
     from transformers.utils import logging
@@ -113,7 +114,7 @@ def quiet(downloads: bool = False) -> Iterator[None]:
             hub.logging.set_verbosity(levels[1])
             if bars:
                 logging.enable_progress_bar()
-            # transformers' switch moves the hub's too: put the hub's back last
+            # transformers' switch also sets the hub's, so restore the hub's last.
             (hub.enable_progress_bars if hub_bars else hub.disable_progress_bars)()
 
 

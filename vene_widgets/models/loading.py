@@ -1,12 +1,14 @@
-"""load() and wrap(): from a name, a folder or the user's own objects to a LanguageModel."""
+"""load() and wrap(): make a LanguageModel from a name, a folder or the user's own objects."""
 
 from __future__ import annotations
 
 import difflib
 import json
 import os
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from vene_widgets.errors import RequestError, choose
 from vene_widgets.models import hub, smollm2
@@ -30,127 +32,116 @@ def load(
     revision: str | None = None,
     cache_dir: str | os.PathLike[str] | None = None,
 ) -> LanguageModel:
-    """Load a causal language model and its tokenizer, ready to be explored.
+    """Load a causal language model and its tokenizer, in evaluation mode.
 
-    Only safetensors weights are read and no code of a model's repository is ever run. Without a
-    network, hub models that lie in the cache still load. The model is in evaluation mode.
+    Only safetensors weights are read, and code from a model's repository is never run. Without a
+    network, hub models load from the cache.
 
     Args:
         name: `"capitals"` (built in, never downloads), `"smollm2"` (after
             `vene-widgets fetch smollm2`), a local folder, or a name on the Hugging Face hub. To
-            load a folder that is itself named `capitals` or `smollm2`, write `./capitals` or give
-            a `pathlib.Path`, which is always a folder.
+            load a folder that is itself named `capitals` or `smollm2`, pass `./capitals` or a
+            `pathlib.Path`, which always means a folder.
         device: `"auto"` (CUDA, else MPS, else CPU), or one of them by name, as in `"cuda:1"`.
-        dtype: `"float32"`, `"bfloat16"`, `"float16"`, `"float64"` or the torch type. None means
+        dtype: `"float32"`, `"bfloat16"`, `"float16"`, `"float64"` or the torch dtype. None means
             float32, whatever the weights were saved in: interventions compare small differences.
         revision: branch, tag or commit of a hub model.
-        cache_dir: where hub models are kept; None means the hub's own folder (`HF_HOME`).
+        cache_dir: cache folder of the hub's client; None means its default (`HF_HOME`).
 
     Raises:
         RequestError: unknown device or dtype, unknown architecture (found before any weights are
-            read), a model that cannot be had, weights that are not safetensors or not complete.
-            Nothing has changed then.
+            read), a model that is unavailable, or weights that are incomplete or not safetensors.
     """
-    if not isinstance(name, (str, os.PathLike)):
-        raise RequestError(
-            f"name {name!r} is a {type(name).__name__}; the name of a model or a folder is needed. "
-            "For a model that you hold already: vene_widgets.wrap(model, tokenizer)."
-        )
-    where = choose_device(device)
-    number = choose_dtype(dtype, where)
-    folder = _folder(name)
-    asked, name = name, os.fspath(name)
+    _require_name(name)
+    torch_device = choose_device(device)
+    torch_dtype = choose_dtype(dtype, torch_device)
+    folder = _find_folder(name)
+    text = os.fspath(name)
     if folder is not None and revision is not None:
         raise RequestError(
-            f"revision {revision!r} is given, but {name!r} is a folder on this machine; only hub "
-            "models have revisions. Leave revision out."
+            f"revision must be None for a folder on this machine ({text!r}), got {revision!r}: "
+            "only hub models have revisions."
         )
     if folder is not None:
-        origin = _Origin(name, str(folder), {"local_files_only": True})
+        source = _ModelSource(text, str(folder), {"local_files_only": True})
     else:
-        options = {"revision": revision or "main", "cache_dir": cache_dir}
-        reason = hub.unreachable()
-        origin = _Origin(name, name, {**options, "local_files_only": bool(reason)}, reason)
-    model = origin.model(number)
-    tokenizer = origin.tokenizer()
+        options: dict[str, Any] = {"revision": revision or "main", "cache_dir": cache_dir}
+        reason = hub.unreachable_reason()
+        options["local_files_only"] = bool(reason)
+        source = _ModelSource(text, text, options, is_hub=True, reason=reason)
+    model = source.read_model(torch_dtype)
+    tokenizer = source.read_tokenizer()
     _check_vocabulary(model, tokenizer, special=False)
-    recipe = _recipe(asked, device=where, dtype=dtype, revision=revision, cache_dir=cache_dir)
-    return LanguageModel(name, place(model, where).eval(), tokenizer, recipe)
+    recipe = _recipe(name, device=torch_device, dtype=dtype, revision=revision, cache_dir=cache_dir)
+    return LanguageModel(text, place(model, torch_device).eval(), tokenizer, recipe)
 
 
-def _recipe(name: str | os.PathLike[str], **options: Any) -> str:
-    """The call of `load` that gives this model again, on this kind of device."""
+def _recipe(name: str | os.PathLike[str], **options: object) -> str:
+    """Source code of the `load` call that gives the same model, on the same kind of device."""
     text = os.fspath(name)
     if isinstance(name, os.PathLike) and Path(text).name == text:
-        text = f".{os.sep}{text}"  # a bare word would be a name
-    given = {key: str(value) for key, value in options.items() if value is not None}
-    said = [f"{key}={json.dumps(value.removeprefix('torch.'))}" for key, value in given.items()]
-    return f"load({', '.join([json.dumps(text), *said])})"
+        text = f".{os.sep}{text}"  # a bare word would be the name of a model
+    arguments = [json.dumps(text)]
+    for key, value in options.items():
+        if value is not None:
+            arguments.append(f"{key}={json.dumps(str(value).removeprefix('torch.'))}")
+    return f"load({', '.join(arguments)})"
 
 
 def wrap(model: nn.Module, tokenizer: Any, name: str | None = None) -> LanguageModel:
-    """Take the user's own model and tokenizer, and leave both exactly as they are.
+    """Wrap the user's own model and tokenizer, without modifying either.
 
-    Training mode, hooks, gradient flags, device, number type and config stay untouched: a model in
+    Training mode, hooks, gradient flags, device, dtype and config stay as they are: a model in
     training mode runs with its dropout.
 
     Args:
         model: a Hugging Face causal language model of a known architecture.
         tokenizer: the tokenizer that belongs to it.
-        name: what to call it; None means the name in its config, else its class.
+        name: its name; None means the name in its config, else its class.
 
     Raises:
-        RequestError: not such a model or tokenizer, weights without data, or a tokenizer that has
-            ids which the model does not embed.
+        RequestError: another kind of model or tokenizer, weights without data, or a tokenizer with
+            ids that the model does not embed.
     """
-    from torch import nn
-
-    if isinstance(model, LanguageModel):
-        raise RequestError(
-            "model is a LanguageModel already; use it as it is, or wrap its .model and .tokenizer."
-        )
-    if not isinstance(model, nn.Module):
-        raise RequestError(
-            f"model is a {type(model).__name__}; a torch module is needed, for instance "
-            "GPT2LMHeadModel. To load one by name: vene_widgets.load(name)."
-        )
-    lacks = [a for a in ("decode", "convert_ids_to_tokens") if not hasattr(tokenizer, a)]
-    if isinstance(tokenizer, nn.Module) or not callable(tokenizer) or lacks:
-        raise RequestError(
-            f"tokenizer is a {type(tokenizer).__name__}; a Hugging Face tokenizer is needed, one "
-            "that can be called with a text and has decode() and convert_ids_to_tokens()."
-        )
-    config: Any = getattr(model, "config", None)
-    own = str(getattr(config, "name_or_path", "") or type(model).__name__)
-    wrapped = LanguageModel(own if name is None else name, model, tokenizer)
+    _require_module(model)
+    _require_tokenizer(tokenizer)
+    if name is None:
+        config: Any = getattr(model, "config", None)
+        name = str(getattr(config, "name_or_path", "") or type(model).__name__)
+    wrapped = LanguageModel(name, model, tokenizer)
     if any(parameter.is_meta for parameter in model.parameters()):
         raise RequestError(
-            f"model {wrapped.name!r} has weights on the meta device, which hold no numbers. Load "
-            "it whole onto one device: cpu, cuda or mps."
+            f"model {wrapped.name!r} has weights on the meta device, which have no values. Load "
+            "all of it on one device: cpu, cuda or mps."
         )
     _check_vocabulary(model, tokenizer, special=True)
     return wrapped
 
 
-class _Origin:
-    """One place to load from: a folder, or the hub with its cache.
+@dataclass(frozen=True)
+class _ModelSource:
+    """A folder, or the hub with its cache, to load a model and its tokenizer from.
 
-    Args:
-        name: what the user asked for.
-        source: what `from_pretrained` takes.
+    Attributes:
+        name: the user's argument.
+        source: first argument of `from_pretrained`.
         options: its keyword arguments.
-        reason: why the hub cannot be asked, `""` when it can or need not.
+        is_hub: whether the source is the hub.
+        reason: why the hub is unreachable; `""` if it answers or is not used.
     """
 
-    def __init__(self, name: str, source: str, options: dict[str, Any], reason: str = "") -> None:
-        self.name = name
-        self.source = source
-        self.options = options
-        self.reason = reason
-        self.is_hub = source == name and not Path(source).is_dir()
+    name: str
+    source: str
+    options: Mapping[str, Any]
+    is_hub: bool = False
+    reason: str = ""
 
-    def model(self, dtype: torch.dtype) -> nn.Module:
-        """The model in main memory; its architecture is checked before its weights are read."""
+    def read_model(self, dtype: torch.dtype) -> nn.Module:
+        """Read the model into main memory; check its architecture before reading its weights.
+
+        Raises:
+            RequestError: the model is unavailable, or its weights are incomplete.
+        """
         import transformers
 
         self._check_architecture()
@@ -164,42 +155,48 @@ class _Origin:
         }
         try:
             with hub.quiet(downloads=True):
-                loaded: Any = transformers.AutoModelForCausalLM.from_pretrained(
-                    self.source, **options
-                )
+                # from_pretrained is untyped.
+                auto_model = cast("Any", transformers.AutoModelForCausalLM)
+                model, info = auto_model.from_pretrained(self.source, **options)
         except Exception as error:
-            raise self._failure(error) from error
-        model, info = loaded
+            raise self._load_error(error) from error
+        # transformers initialises missing weights at random and only warns.
         if missing := sorted(info["missing_keys"]):
             raise RequestError(
                 f"model {self.name!r} has no saved values for {len(missing)} of its weights "
-                f"({', '.join(missing[:3])}, …); they would be random numbers. A checkpoint of a "
-                "whole causal language model, its output head included, is needed."
+                f"({', '.join(missing[:3])}, …); they would be random numbers. Expected a "
+                "checkpoint of a whole causal language model, output head included."
             )
         return model
 
-    def tokenizer(self) -> Any:
-        """The tokenizer that lies beside the weights."""
-        from transformers import AutoTokenizer
+    def read_tokenizer(self) -> Any:
+        """Read the tokenizer beside the weights.
+
+        Raises:
+            RequestError: there is none, or it cannot be read.
+        """
+        import transformers
 
         try:
             with hub.quiet():
-                return AutoTokenizer.from_pretrained(
+                auto_tokenizer = cast("Any", transformers.AutoTokenizer)
+                return auto_tokenizer.from_pretrained(
                     self.source, trust_remote_code=False, **self.options
                 )
         except Exception as error:
-            raise self._failure(error, "its tokenizer ") from error
+            raise self._load_error(error, "its tokenizer ") from error
 
     def _check_architecture(self) -> None:
-        from transformers import PretrainedConfig
+        import transformers
 
         try:
             with hub.quiet():
-                config, _ = PretrainedConfig.get_config_dict(self.source, **self.options)
+                base_config = cast("Any", transformers.PretrainedConfig)
+                config, _ = base_config.get_config_dict(self.source, **self.options)
         except Exception as error:
-            raise self._failure(error) from error
+            raise self._load_error(error) from error
         if not config:
-            raise self._failure(FileNotFoundError("it has no config.json"))
+            raise self._load_error(FileNotFoundError("it has no config.json"))
         choose(
             config.get("model_type", "(none in config.json)"),
             ARCHITECTURES,
@@ -208,12 +205,16 @@ class _Origin:
         )
 
     def _check_weights(self) -> None:
-        """Find safetensors ourselves: the library would ask the hub to convert pickled weights."""
-        from transformers.utils.hub import cached_file
+        """Check that there are safetensors weights.
 
+        Without this check transformers would request a conversion of pickled weights from the hub.
+        """
+        from transformers.utils import hub as transformers_hub
+
+        cached_file = cast("Any", transformers_hub).cached_file
         try:
             with hub.quiet(downloads=True):
-                found = [
+                files = [
                     cached_file(
                         self.source,
                         file,
@@ -223,17 +224,22 @@ class _Origin:
                     for file in WEIGHTS
                 ]
         except Exception as error:
-            raise self._failure(error) from error
-        if not any(found):
-            raise self._failure(
+            raise self._load_error(error) from error
+        if not any(files):
+            raise self._load_error(
                 FileNotFoundError(
                     f"it has no safetensors weights ({WEIGHTS[0]}); pickled ones "
                     "(pytorch_model.bin) can run code and are never read"
                 )
             )
 
-    def _failure(self, error: Exception, part: str = "") -> RequestError:
-        """What was tried, why it failed, and what works instead."""
+    def _load_error(self, error: Exception, part: str = "") -> RequestError:
+        """Describe what was tried, why it failed, and what works instead.
+
+        Args:
+            error: the library's exception.
+            part: what could not be loaded, `""` for the model itself.
+        """
         if isinstance(error, RequestError):
             return error
         cache = self.options.get("cache_dir")
@@ -241,7 +247,8 @@ class _Origin:
         if not self.is_hub:
             tried = f"folder {self.source}"
         elif self.reason:
-            tried = f"cache folder {hub.cache_folder(cache)}, since the hub is out of reach"
+            tried = f"cache folder {hub.cache_folder(cache)}, since the hub is unreachable"
+            # The library's own message about the connection adds nothing to the probe's.
             reason = (
                 self.reason if "couldn't connect" in reason.lower() else f"{self.reason}; {reason}"
             )
@@ -259,11 +266,60 @@ class _Origin:
         )
 
 
-def _folder(name: str | os.PathLike[str]) -> Path | None:
-    """The folder that a name means, None for a name on the hub.
+def _require_name(name: object) -> None:
+    """Check that the argument of `load` is a name or a path.
 
     Raises:
-        RequestError: the folder is not there.
+        RequestError: another type, for instance a model.
+    """
+    if not isinstance(name, (str, os.PathLike)):
+        raise RequestError(
+            f"name must be the name of a model or a folder, got a {type(name).__name__}. "
+            "For a model that is already in memory: vene_widgets.wrap(model, tokenizer)."
+        )
+
+
+def _require_module(model: object) -> None:
+    """Check that the first argument of `wrap` is a torch module.
+
+    Raises:
+        RequestError: another type, for instance a `LanguageModel` or a name.
+    """
+    from torch import nn
+
+    if isinstance(model, LanguageModel):
+        raise RequestError(
+            "model is a LanguageModel already; use it as it is, or wrap its .model and .tokenizer."
+        )
+    if not isinstance(model, nn.Module):
+        raise RequestError(
+            f"model must be a torch module, for instance GPT2LMHeadModel, got a "
+            f"{type(model).__name__}. To load one by name: vene_widgets.load(name)."
+        )
+
+
+def _require_tokenizer(tokenizer: object) -> None:
+    """Check that a tokenizer has the methods that `LanguageModel` uses.
+
+    Raises:
+        RequestError: it does not.
+    """
+    from torch import nn
+
+    methods = ("decode", "convert_ids_to_tokens")
+    has_methods = callable(tokenizer) and all(hasattr(tokenizer, method) for method in methods)
+    if isinstance(tokenizer, nn.Module) or not has_methods:
+        raise RequestError(
+            f"tokenizer must be a Hugging Face tokenizer, which is callable with a text and has "
+            f"decode() and convert_ids_to_tokens(), got a {type(tokenizer).__name__}."
+        )
+
+
+def _find_folder(name: str | os.PathLike[str]) -> Path | None:
+    """The folder that a name stands for; None for a name on the hub.
+
+    Raises:
+        RequestError: the folder does not exist.
     """
     if name == "capitals":
         return CAPITALS
@@ -273,7 +329,8 @@ def _folder(name: str | os.PathLike[str]) -> Path | None:
     if name and path.is_dir():
         return path
     if path.is_file():
-        raise RequestError(f"name {name!r} is a file; the folder that holds config.json is needed.")
+        raise RequestError(f"name {name!r} is a file: expected the folder that has config.json.")
+    # Anything that can only be a path must not be looked up on the hub.
     text = os.fspath(name)
     is_path = text != name or path.is_absolute() or "\\" in text or text.count("/") > 1
     if is_path or not text or text[0] in ".~":
@@ -285,27 +342,30 @@ def _folder(name: str | os.PathLike[str]) -> Path | None:
 
 
 def _check_vocabulary(model: nn.Module, tokenizer: Any, special: bool) -> None:
-    """Refuse a tokenizer whose ids the model cannot embed.
+    """Check that the model embeds every id of a tokenizer.
 
     Args:
-        special: whether special tokens count too. Published checkpoints often carry a padding token
-            that was never embedded; no prompt reaches it.
+        model: the Hugging Face model.
+        tokenizer: the tokenizer.
+        special: whether special tokens count too. Published checkpoints often have a padding token
+            without an embedding; no prompt contains it.
 
     Raises:
         RequestError: an id is beyond the model's vocabulary.
     """
-    rows = int(model.get_input_embeddings().num_embeddings)  # type: ignore[operator]
+    embedding = cast("Any", model).get_input_embeddings()
+    rows = int(embedding.num_embeddings)
     try:
         vocabulary: dict[str, int] = tokenizer.get_vocab()
     except (AttributeError, NotImplementedError):
         return
-    ignored = set() if special else set(getattr(tokenizer, "all_special_ids", ()))
+    ignored: set[int] = set() if special else set(getattr(tokenizer, "all_special_ids", ()))
     beyond = {id_: text for text, id_ in vocabulary.items() if id_ >= rows and id_ not in ignored}
     if beyond:
         first = min(beyond)
         raise RequestError(
             f"tokenizer has {len(beyond)} ids beyond the model's vocabulary, from {first} "
-            f"({beyond[first]!r}) on; the model embeds ids 0 to {rows - 1}. Take the tokenizer "
-            "that belongs to the model, or give the model rows for them with "
+            f"({beyond[first]!r}) on; the model embeds ids 0 to {rows - 1}. Use the tokenizer "
+            "that belongs to the model, or add rows to its embedding with "
             "model.resize_token_embeddings(len(tokenizer))."
         )

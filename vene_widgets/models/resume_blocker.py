@@ -1,4 +1,4 @@
-"""Why runs of a model cannot be resumed part-way through its forward pass."""
+"""resume_blocker(): reason why a model's forward pass cannot be resumed part-way."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ if TYPE_CHECKING:
     from torch import nn
 
 CAPTURE_MODULE = "transformers.utils.output_capturing"
-"""Defines the hooks that transformers registers on the first `output_hidden_states=True` and leaves
-in place; they do nothing in other calls."""
+"""Module that defines the hooks which transformers registers at the first call with
+`output_hidden_states=True` and never removes. They do nothing in other calls."""
 
 
 def resume_blocker(model: nn.Module) -> str | None:
     """Reason why a Hugging Face model cannot be resumed, or None if it can.
 
     A resumed run calls norms, projections and MLPs on the rows of many cells at once, but never a
-    block or an attention module as a whole: user-defined hooks would see other inputs than they
-    expect, and unusual attention would be missed.
+    block or an attention module as a whole. User-defined hooks would get unexpected inputs, and
+    unusual attention would be computed wrongly.
     """
     config: Any = model.config
     if getattr(config, "add_cross_attention", False):
@@ -29,9 +29,10 @@ def resume_blocker(model: nn.Module) -> str | None:
     if getattr(config, "_attn_implementation", "eager") not in ("eager", "sdpa"):
         return f"attention is {config._attn_implementation!r}, not 'eager' or 'sdpa'"
     for module in model.modules():
-        hooks = (*module._forward_hooks.values(), *module._forward_pre_hooks.values())
-        if any(getattr(hook, "__module__", "") != CAPTURE_MODULE for hook in hooks):
-            return "the model carries hooks of its own"
+        for kind in ("_forward_hooks", "_forward_pre_hooks"):
+            hooks: dict[int, object] = getattr(module, kind)
+            if any(getattr(hook, "__module__", "") != CAPTURE_MODULE for hook in hooks.values()):
+                return "the model carries hooks of its own"
         if "forward" in vars(module):
             return f"the forward of a {type(module).__name__} in the model was replaced"
     return None

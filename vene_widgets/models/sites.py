@@ -1,4 +1,4 @@
-"""Sites: where a component of one layer is found in one model, and the model's sizes."""
+"""Sites: which tensor a component of a layer is in one model, and the model's sizes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Site:
         path: module path from the model's root.
         side: the module's input or output.
         start, stop: half-open range of the hooked tensor's last dimension that the site covers.
-        order: place in network order within the block, for sorting sites as they are computed.
+        order: rank in the order in which a forward pass computes the tensors of the block.
     """
 
     layer: int
@@ -39,12 +39,12 @@ class Site:
 
     @property
     def width(self) -> int:
-        """Length of the vector that the site carries at each position."""
+        """Length of the site's vector at each position."""
         return self.stop - self.start
 
     @property
     def place(self) -> tuple[str, Side]:
-        """What a hook is registered on: sites with equal places share one hook."""
+        """Module path and side that a hook is registered on; sites with one place share a hook."""
         return self.path, self.side
 
     def __str__(self) -> str:
@@ -53,13 +53,14 @@ class Site:
 
 
 class Sites:
-    """The sites of one model: sizes, lookup and a table that a person can read.
+    """The sites of one model: its sizes, lookup, and a readable table.
 
     Args:
         model: a Hugging Face causal language model of a known family.
 
     Raises:
-        RequestError: when the model's family is not in `ARCHITECTURES`.
+        RequestError: the model's family is not in `ARCHITECTURES`, or it has no language-model
+            head.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -77,10 +78,13 @@ class Sites:
         ):
             raise RequestError(
                 f"model {type(model).__name__} has no {self.architecture.blocks!r} or no "
-                f"{self.architecture.unembedding!r}. A model with a language-model head is needed, "
+                f"{self.architecture.unembedding!r}: expected a model with a language-model head, "
                 "for instance GPT2LMHeadModel or LlamaForCausalLM."
             )
-        size = {name: _first(config, paths) for name, paths in self.architecture.config.items()}
+        size = {
+            name: _first_set(config, attributes)
+            for name, attributes in self.architecture.config.items()
+        }
         self.layers: int = size["layers"]
         self.heads: int = size["heads"]
         self.key_value_heads: int = size["key_value_heads"]
@@ -96,7 +100,7 @@ class Sites:
         return tuple(name for name in COMPONENTS if name in self.architecture.components)
 
     def width(self, component: str) -> int:
-        """Length of the whole vector of a component at one position, all heads together."""
+        """Length of a component's whole vector at one position, all heads together."""
         widths = {
             "d_model": self.d_model,
             "d_mlp": self.d_mlp,
@@ -106,23 +110,28 @@ class Sites:
         return widths[self.architecture.components[component].width]
 
     def head_count(self, component: str) -> int | None:
-        """How many heads a per-head component has; None for a whole vector per position."""
+        """How many heads a per-head component has; None if it has one vector per position."""
         heads = self.architecture.components[component].heads
         return None if not heads else int(getattr(self, heads))
 
     def site(self, layer: int, component: str, head: int | None = None) -> Site:
-        """Look a site up.
+        """Look up a site.
+
+        Args:
+            layer: index of the block; negative counts from the last.
+            component: one of `components`.
+            head: index of the head for per-head components, negative from the last, else None.
 
         Raises:
-            RequestError: unknown component, layer or head out of range, or a head given where
-                the component has none (or missing where it has).
+            RequestError: unknown component, layer or head out of range, a head for a component
+                without heads, or no head for a per-head component.
         """
         if component == "attention_weight":
             raise RequestError(
                 "component 'attention_weight' cannot be reached: transformers computes attention "
-                "in one function, with 'eager' as with 'sdpa', so no module holds its weights and "
-                "a hook would never fire. 'attention_value_output' is what they produce; "
-                "'query_output' and 'key_output' are what they are made of."
+                "in one function, with 'eager' as with 'sdpa', so no module has the weights as "
+                "its input or output and a hook would never fire. They are computed from "
+                "'query_output' and 'key_output', and produce 'attention_value_output'."
             )
         choose(component, self.components, f"component (on {self.architecture.name})")
         if not -self.layers <= layer < self.layers:
@@ -132,11 +141,12 @@ class Sites:
             )
         spec = self.architecture.components[component]
         count, width = self.head_count(component), self.width(component)
+        # A fused projection (q, k and v in one tensor) has the component as one of its equal parts.
         start = 0 if spec.part is None else spec.part[0] * width
         stop = start + width
         if count is None and head is not None:
             raise RequestError(
-                f"head {head} does not fit component {component!r}, which has one vector per "
+                f"head {head} is invalid for component {component!r}, which has one vector per "
                 f"position. Per-head components: "
                 f"{', '.join(c for c in self.components if c.startswith('head_'))}."
             )
@@ -146,22 +156,23 @@ class Sites:
                     f"component {component!r} needs a head: 0 to {count - 1}, not {head!r}."
                 )
             head %= count
-            each = width // count
-            start, stop = start + head * each, start + (head + 1) * each
+            d_head = width // count
+            start, stop = start + head * d_head, start + (head + 1) * d_head
         layer %= self.layers
         block = f"{self.architecture.blocks}.{layer}"
         path = f"{block}.{spec.module}" if spec.module else block
-        # A head's tensor is computed with the whole one that it is a part of.
+        # Families list components in network order. A head is a slice of the whole component, so
+        # both have the same rank.
         order = list(self.architecture.components).index(component.removeprefix("head_"))
-        if component == "block_output":
+        if component == "block_output":  # listed beside `block_input`, but computed last
             order = len(self.architecture.components)
         return Site(layer, component, head, path, spec.side, start, stop, order)
 
     def table(self) -> pd.DataFrame:
-        """One row per component: where it sits, its shape at one layer, and its module path."""
+        """One row per component: place in the block, shape at one layer, module path."""
         import pandas as pd
 
-        rows = []
+        rows: list[tuple[str, str, str, str, str, Side]] = []
         for name in self.components:
             spec, count = self.architecture.components[name], self.head_count(name)
             width = self.width(name)
@@ -198,8 +209,8 @@ def _has_path(model: nn.Module, path: str) -> bool:
     return True
 
 
-def _first(config: Any, names: tuple[str, ...]) -> Any:
-    """The first of the named config attributes that is set."""
+def _first_set(config: Any, names: tuple[str, ...]) -> Any:
+    """The first of some config attributes that is set; None if none is."""
     for name in names:
         value = getattr(config, name, None)
         if value is not None:

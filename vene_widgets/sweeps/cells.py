@@ -1,7 +1,7 @@
 """The cells of a sweep, run many at a time.
 
-One row of a batch per cell, so that numbers differ from single runs by float rounding (about 4e-6
-in a logit of GPT-2 small).
+Each cell is one row of a batch, so its numbers differ from a single run's by float rounding (about
+4e-6 in a logit of GPT-2 small).
 """
 
 from __future__ import annotations
@@ -14,41 +14,44 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from vene_widgets.engine.cache import Kept, Memory
-from vene_widgets.engine.hooks import Edit, intervene, undisturbed
+from vene_widgets.engine.cache import ActivationCache, CachedRun
+from vene_widgets.engine.eval_mode import locked_eval_mode
+from vene_widgets.engine.forward import forward_prompts, last_position_logits, token_batch
+from vene_widgets.engine.hooks import Edit, intervene
 from vene_widgets.interventions import Options, make
-from vene_widgets.models.sites import Site, module_at
-from vene_widgets.sweeps.planning import SweepPlan, can_matter
-from vene_widgets.sweeps.resume import Front, Trace, plain, recorded, trace
+from vene_widgets.models.sites import Site
+from vene_widgets.sweeps.planning import SweepPlan
+from vene_widgets.sweeps.reach import can_affect_output
+from vene_widgets.sweeps.resume import BaseTrace, ResumedBatch, base_trace, sites_to_resume
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from vene_widgets.models import LanguageModel, Token
+    from vene_widgets.models import LanguageModel
 
 CPU_ROWS, GPU_ROWS = 1024, 8192
-"""Token rows of one chunk: enough to keep the matrix products busy, few enough to show progress."""
+"""Token rows of one chunk: enough to keep matrix products busy, few enough to show progress."""
 
 
 @dataclass(frozen=True, eq=False)
-class LayerOfCells:
-    """One finished row of a sweep: `logits` is `(positions, vocabulary)` at the last position."""
+class SweepRow:
+    """One finished layer of a sweep: `logits` is `(positions, vocabulary)`, last position's."""
 
     layer: int
     logits: Tensor
 
 
 @dataclass(frozen=True, eq=False)
-class Prepared:
+class PreparedSweep:
     """A planned sweep with the plain runs that its cells need.
 
     Attributes:
-        plan: what is to be run.
+        plan: what to run.
         base_logits, source_logits: `(vocabulary,)`, the plain runs at their last position. The
             base's is the answer of every cell that cannot change anything.
         base_states, source_states: swept site -> vectors of the plain runs, `(positions, width)`.
-        trace: what resumed runs need of the base run; None when this model cannot resume.
-        slow: why it cannot, or None.
+        trace: what resumed runs need of the base run; None if this model cannot resume.
+        resume_blocker: why cells take full forward passes; None if they are resumed.
     """
 
     plan: SweepPlan
@@ -56,8 +59,8 @@ class Prepared:
     source_logits: Tensor
     base_states: Mapping[Site, Tensor]
     source_states: Mapping[Site, Tensor]
-    trace: Trace | None
-    slow: str | None
+    trace: BaseTrace | None
+    resume_blocker: str | None
 
 
 @dataclass(frozen=True)
@@ -68,96 +71,97 @@ class _Cell:
     column: int
 
 
-def prepare(checked: SweepPlan, memory: Memory | None = None) -> Prepared:
+def prepare_sweep(plan: SweepPlan, cache: ActivationCache | None = None) -> PreparedSweep:
     """Run base and source once each, and keep what the cells need of them.
 
     Args:
-        checked: what the sweep is to be.
-        memory: where plain runs are kept; prompts that it knows do not run again.
+        plan: the sweep.
+        cache: plain runs by prompt; cached prompts do not run again.
     """
-    model = checked.model
-    swept = [checked.site(layer) for layer in dict.fromkeys(checked.layers)]
-    base_ids, source_ids = ([t.id for t in tokens] for tokens in (checked.base, checked.source))
-    with model.lock:  # another thread's run would have our own hooks on the model just now
-        slow = model.resume_blocker
-        if slow is None and memory is not None:
-            with undisturbed(model):
-                kept = [memory.recall(model, t, 1) for t in (checked.base, checked.source)]
-                base, source = (_known(model, run, swept) for run in kept)
-        elif slow is None:
-            wanted = list(dict.fromkeys([*swept, *recorded(model)]))
+    model = plan.model
+    swept = [plan.site(layer) for layer in dict.fromkeys(plan.layers)]
+    base_ids, source_ids = ([t.id for t in tokens] for tokens in (plan.base, plan.source))
+    # Inside the lock: otherwise the hooks of another thread's run would count as the user's.
+    with locked_eval_mode(model):
+        blocker = model.resume_blocker
+        if blocker is None and cache is not None:
+            runs = [cache.plain_run(model, tokens, 1) for tokens in (plan.base, plan.source)]
+            base, source = (_from_cache(model, run, swept) for run in runs)
+        elif blocker is None:
+            wanted = list(dict.fromkeys([*swept, *sites_to_resume(model)]))
             # Equal prompts are one run: rows of a batch may round differently.
             prompts = [base_ids] if base_ids == source_ids else [base_ids, source_ids]
-            runs = plain(model, prompts, wanted)
-            base, source = runs[0], runs[-1]
-        else:  # the model's own hooks may not expect two prompts at once
-            base, source = (plain(model, [ids], swept)[0] for ids in (base_ids, source_ids))
+            found = forward_prompts(model, prompts, wanted)
+            base, source = found[0], found[-1]
+        else:  # user-defined hooks may not expect two prompts at once
+            base, source = (
+                forward_prompts(model, [ids], swept)[0] for ids in (base_ids, source_ids)
+            )
     (base_states, base_logits), (source_states, source_logits) = base, source
-    return Prepared(
-        plan=checked,
+    return PreparedSweep(
+        plan=plan,
         base_logits=base_logits,
         source_logits=source_logits,
         base_states=base_states,
         source_states={site: source_states[site] for site in swept},
-        trace=None if slow else trace(model, base_ids, base_states, base_logits),
-        slow=slow,
+        trace=None if blocker else base_trace(model, base_ids, base_states, base_logits),
+        resume_blocker=blocker,
     )
 
 
-def _known(
-    model: LanguageModel, kept: Kept, swept: Sequence[Site]
+def _from_cache(
+    model: LanguageModel, run: CachedRun, swept: Sequence[Site]
 ) -> tuple[dict[Site, Tensor], Tensor]:
-    """What a sweep needs of a kept run: states at its sites, and the last position's logits."""
-    sites = dict.fromkeys([*swept, *recorded(model)])
-    return {site: kept.at(model, site) for site in sites}, kept.passed.logits[-1]
+    """What a sweep needs of a cached run: states by site, and the last position's logits."""
+    sites = dict.fromkeys([*swept, *sites_to_resume(model)])
+    return {site: run.states_at(model, site) for site in sites}, run.result.logits[-1]
 
 
-def sweep_layers(prepared: Prepared) -> Iterator[LayerOfCells]:
-    """Run a prepared sweep; finished layers come in order, and the model is free between two steps.
+def sweep_rows(prepared: PreparedSweep) -> Iterator[SweepRow]:
+    """Run a prepared sweep; finished layers come in order, and the model is free in between.
 
-    Where the model can resume, cells run from their changed layer and position on, many at a time;
-    otherwise each is a full forward pass with a hook, many in a batch.
+    If the model can resume, cells run from their changed layer and position on; otherwise each is a
+    full forward pass with a hook, many in a batch.
     """
-    checked = prepared.plan
-    done = {
-        row: prepared.base_logits.repeat(len(checked.positions), 1)
-        for row in range(len(checked.layers))
+    plan = prepared.plan
+    logits = {
+        row: prepared.base_logits.repeat(len(plan.positions), 1) for row in range(len(plan.layers))
     }
     cells = [
         _Cell(row, column)
-        for row in range(len(checked.layers))
-        for column in range(len(checked.positions))
-        if can_matter(checked, checked.layers[row], column)
+        for row in range(len(plan.layers))
+        for column in range(len(plan.positions))
+        if can_affect_output(plan, plan.layers[row], column)
     ]
-    answered = 0
+    run_cells = _run_resumed if prepared.trace else _run_batched
+    finished = 0
     for chunk in _chunks(prepared, cells):
-        while answered < chunk[0].row:
-            yield LayerOfCells(checked.layers[answered], done.pop(answered))
-            answered += 1
-        run = _resumed if prepared.trace else _batched
-        for cell, logits in zip(chunk, run(prepared, chunk), strict=True):
-            done[cell.row][cell.column] = logits
-    for row in sorted(done):
-        yield LayerOfCells(checked.layers[row], done.pop(row))
+        while finished < chunk[0].row:
+            yield SweepRow(plan.layers[finished], logits.pop(finished))
+            finished += 1
+        for cell, answer in zip(chunk, run_cells(prepared, chunk), strict=True):
+            logits[cell.row][cell.column] = answer
+    for row in sorted(logits):
+        yield SweepRow(plan.layers[row], logits.pop(row))
 
 
-def _chunks(prepared: Prepared, cells: list[_Cell]) -> Iterator[list[_Cell]]:
-    """Cut the cells into chunks of at most as many rows as run well at once and fit into memory.
+def _chunks(prepared: PreparedSweep, cells: list[_Cell]) -> Iterator[list[_Cell]]:
+    """Split the cells into chunks of at most as many rows as run well at once and fit in memory.
 
-    A layer is cut only where it is too large by itself, so that layers finish one after the other.
+    A layer is split only if it is too large by itself, so that layers finish one after the other.
     """
-    checked = prepared.plan
-    length = len(checked.base)
-    limit = _rows_at_once(checked.model, length)
+    plan = prepared.plan
+    length = len(plan.base)
+    limit = _rows_at_once(plan.model, length)
     chunk: list[_Cell] = []
     rows = 0
-    for _, layer in groupby(cells, key=lambda cell: cell.row):
-        whole = list(layer)
-        needs = [length - checked.positions[c.column] if prepared.trace else length for c in whole]
+    for _, group in groupby(cells, key=lambda cell: cell.row):
+        layer = list(group)
+        needs = [length - plan.positions[c.column] if prepared.trace else length for c in layer]
         if chunk and rows + sum(needs) > limit:
             yield chunk
             chunk, rows = [], 0
-        for cell, need in zip(whole, needs, strict=True):
+        for cell, need in zip(layer, needs, strict=True):
             if chunk and rows + need > limit:
                 yield chunk
                 chunk, rows = [], 0
@@ -170,14 +174,15 @@ def _chunks(prepared: Prepared, cells: list[_Cell]) -> Iterator[list[_Cell]]:
 def _rows_at_once(model: LanguageModel, length: int) -> int:
     """Token rows per chunk: enough for the matrix products, at most a quarter of free memory."""
     sites = model.sites
-    wide = 12 * sites.d_model + 3 * sites.d_mlp + 4 * sites.heads * sites.d_head
-    each = (wide + 2 * length * sites.heads) * model.dtype.itemsize
+    # Per row: residuals and norms, MLP, heads; then its attention scores over all positions.
+    numbers = 12 * sites.d_model + 3 * sites.d_mlp + 4 * sites.heads * sites.d_head
+    bytes_each = (numbers + 2 * length * sites.heads) * model.dtype.itemsize
     wanted = CPU_ROWS if model.device.type == "cpu" else GPU_ROWS
-    return max(length, min(wanted, _free_bytes(model.device) // (4 * each)))
+    return max(length, min(wanted, _free_bytes(model.device) // (4 * bytes_each)))
 
 
 def _free_bytes(device: torch.device) -> int:
-    """Memory that a chunk may count on, in bytes; a cautious guess where nobody tells."""
+    """Memory that a chunk may use, in bytes; a cautious guess on systems that do not report it."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
     try:
@@ -186,81 +191,71 @@ def _free_bytes(device: torch.device) -> int:
         return 2**31
 
 
-def _resumed(prepared: Prepared, chunk: list[_Cell]) -> Iterator[Tensor]:
+def _run_resumed(prepared: PreparedSweep, chunk: list[_Cell]) -> Iterator[Tensor]:
     """Answers `(vocabulary,)` of a chunk's cells, each resumed from its own change."""
-    checked, base = prepared.plan, prepared.trace
-    if base is None:
-        raise AssertionError("a sweep without a trace was to be resumed")
-    model, before = checked.model, checked.component == "block_input"
-    entering: dict[int, list[_Cell]] = {}
+    plan = prepared.plan
+    assert prepared.trace is not None  # noqa: S101  # our own caller's promise
+    model = plan.model
+    enters_before_block = plan.component == "block_input"
+    by_layer: dict[int, list[_Cell]] = {}
     for cell in chunk:
-        entering.setdefault(checked.layers[cell.row], []).append(cell)
-    front = Front(model, base)
-    seats: dict[_Cell, tuple[int, int]] = {}
+        by_layer.setdefault(plan.layers[cell.row], []).append(cell)
+    batch = ResumedBatch(model, prepared.trace)
+    # Where each cell's answer will be: its first changed position, and its place among those.
+    places: dict[_Cell, tuple[int, int]] = {}
 
     def enter(layer: int) -> None:
-        cells = entering.get(layer, [])
+        cells = by_layer.get(layer, [])
         if not cells:
             return
-        positions = [checked.positions[cell.column] for cell in cells]
+        positions = [plan.positions[cell.column] for cell in cells]
         for cell, p in zip(cells, positions, strict=True):
-            seats[cell] = p, sum(1 for q, _ in seats.values() if q == p)
-        front.enter(checked.site(layer), positions, _changed(prepared, layer, cells))
+            places[cell] = p, sum(1 for q, _ in places.values() if q == p)
+        batch.enter(plan.site(layer), positions, _changed_states(prepared, layer, cells))
 
-    with undisturbed(model):
-        for layer in range(min(entering), model.sites.layers):
-            if before:
+    with locked_eval_mode(model):
+        for layer in range(min(by_layer), model.sites.layers):
+            if enters_before_block:
                 enter(layer)
-            front.advance(layer)
-            if not before:
+            batch.advance(layer)
+            if not enters_before_block:
                 enter(layer)
-        logits = front.logits()
-    return (logits[p][n] for p, n in (seats[cell] for cell in chunk))
+        logits = batch.logits()
+    return (logits[p][n] for p, n in (places[cell] for cell in chunk))
 
 
-def _batched(prepared: Prepared, chunk: list[_Cell]) -> Iterator[Tensor]:
+def _run_batched(prepared: PreparedSweep, chunk: list[_Cell]) -> Iterator[Tensor]:
     """Answers `(vocabulary,)` of a chunk's cells: full forward passes, one batch row per cell."""
-    checked = prepared.plan
-    model = checked.model
-    edits = []
-    for layer in dict.fromkeys(checked.layers[cell.row] for cell in chunk):
-        rows = [n for n, cell in enumerate(chunk) if checked.layers[cell.row] == layer]
+    plan = prepared.plan
+    model = plan.model
+    edits: list[Edit] = []
+    for layer in dict.fromkeys(plan.layers[cell.row] for cell in chunk):
+        rows = [n for n, cell in enumerate(chunk) if plan.layers[cell.row] == layer]
         cells = [chunk[n] for n in rows]
-        states = _changed(prepared, layer, cells)
+        states = _changed_states(prepared, layer, cells)
         edits.append(
             Edit(
-                site=checked.site(layer),
+                site=plan.site(layer),
                 rows=torch.tensor(rows, device=model.device),
                 positions=torch.tensor(
-                    [checked.positions[cell.column] for cell in cells], device=model.device
+                    [plan.positions[cell.column] for cell in cells], device=model.device
                 ),
                 change=lambda _vectors, states=states: states,
             )
         )
-    with undisturbed(model), intervene(model, edits):
-        return iter(_forward_last(model, _ids(model, checked.base).expand(len(chunk), -1)))
+    ids = token_batch(model, [token.id for token in plan.base])
+    with locked_eval_mode(model), intervene(model, edits):
+        return iter(last_position_logits(model, ids.expand(len(chunk), -1)))
 
 
-def _changed(prepared: Prepared, layer: int, cells: list[_Cell]) -> Tensor:
-    """What the cells' site takes, `(cells, width)`."""
-    checked = prepared.plan
-    site = checked.site(layer)
-    positions = [checked.positions[cell.column] for cell in cells]
-    partners = [checked.source_positions[cell.column] for cell in cells]
-    module = make(checked.intervention, Options(site.width)).to(checked.model.device)
+def _changed_states(prepared: PreparedSweep, layer: int, cells: list[_Cell]) -> Tensor:
+    """The new vectors at the cells' site, `(cells, width)`."""
+    plan = prepared.plan
+    site = plan.site(layer)
+    positions = [plan.positions[cell.column] for cell in cells]
+    partners = [plan.source_positions[cell.column] for cell in cells]
+    module = make(plan.intervention, Options(site.width)).to(plan.model.device)
     base, source = prepared.base_states[site][positions], prepared.source_states[site][partners]
     with torch.no_grad():
-        # A cell is a batch example with one position: its noise is that of a run of its own.
+        # Each cell is a batch example with one position, so noise is that of a run of its own.
         return module(base[:, None], source[:, None])[:, 0]
-
-
-def _ids(model: LanguageModel, tokens: Sequence[Token]) -> Tensor:
-    return torch.tensor([[token.id for token in tokens]], device=model.device)
-
-
-def _forward_last(model: LanguageModel, ids: Tensor) -> Tensor:
-    """Forward pass with the output head on the last position only: `(batch, vocabulary)`."""
-    backbone = module_at(model.model, model.sites.architecture.backbone)
-    hidden = backbone(input_ids=ids, use_cache=False, return_dict=True).last_hidden_state
-    # Still three dimensions, as a hook of the user's on the head expects them.
-    return model.head(hidden[:, -1:])[:, 0]

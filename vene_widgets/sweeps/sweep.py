@@ -7,22 +7,28 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from numbers import Integral
 from typing import TYPE_CHECKING, Protocol
 
 import torch
 
-from vene_widgets.errors import RequestError
-from vene_widgets.sweeps.cells import LayerOfCells, prepare, sweep_layers
+from vene_widgets.errors import RequestError, validated
+from vene_widgets.experiments.sweep_request import SweepRequest
+from vene_widgets.sweeps.cells import prepare_sweep, sweep_rows
 from vene_widgets.sweeps.planning import SweepPlan, plan_sweep
 from vene_widgets.tables import frames
+from vene_widgets.tables.statistics import (
+    CellStatistics,
+    cell_statistics,
+    checked_distribution,
+    concatenated,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
     from plotnine import ggplot
     from torch import Tensor
 
-    from vene_widgets.engine.cache import Memory
+    from vene_widgets.engine.cache import ActivationCache
     from vene_widgets.models import LanguageModel
 
 KEEP_BYTES = 256 * 2**20
@@ -66,12 +72,8 @@ class Sweep:
             RequestError: the sweep was larger than `keep_bytes`; the message says how to ask.
         """
         if self.kept is None:
-            need = (
-                len(self.plan.layers)
-                * len(self.plan.positions)
-                * self.base_logits.numel()
-                * self.base_logits.element_size()
-            )
+            base = self.base_logits
+            need = self.plan.cell_count * base.numel() * base.element_size()
             raise RequestError(
                 f"logits of this sweep take {need / 2**20:.3g} MB and were not kept (limit "
                 f"{self.keep_bytes / 2**20:.3g} MB). Ask with sweep(..., keep_bytes={need}), or "
@@ -108,14 +110,14 @@ def sweep(
     keep_bytes: int = KEEP_BYTES,
     progress: Callable[[int, int], None] | None = None,
     cancel: Event | None = None,
-    memory: Memory | None = None,
+    cache: ActivationCache | None = None,
 ) -> Sweep:
     """Move one slot over every layer and position, and keep each cell's next-token distribution.
 
     Args:
         model: from `load` or `wrap`; it is left exactly as it was.
-        base, source: prompts. With unequal lengths, positions are paired by `experiment.align`
-            unless `source_positions` says otherwise.
+        base, source: prompts. If their lengths differ, positions are paired by
+            `engine.positions.align` unless `source_positions` is given.
         component, head: the tensor that is swapped, as in `Slot`.
         layers, positions: which cells, written as in `Slot`; None for all.
         source_positions: one per position.
@@ -124,87 +126,77 @@ def sweep(
         keep_bytes: logits of all cells are kept up to this size.
         progress: called with `(cells done, cells in all)` after every layer.
         cancel: when set, the sweep stops before its next layer and raises `Cancelled`.
-        memory: where plain runs are kept, as in `run`: the two prompts do not run again for the
-            next component, or for `run(..., logits_to_keep=1)`.
+        cache: plain runs by prompt, as in `run`: the two prompts do not run again for the next
+            component, or for `run(..., logits_to_keep=1)`.
 
     Raises:
         RequestError: a value that does not fit the model.
         Cancelled: see `cancel`.
     """
-    checked = plan_sweep(
-        model,
-        base,
-        source,
-        component,
+    request = validated(
+        SweepRequest,
+        component=component,
         head=head,
         layers=layers,
         positions=positions,
         source_positions=source_positions,
         intervention=intervention,
     )
-    prepared = prepare(checked, memory)
+    plan = plan_sweep(model, base, source, request)
+    prepared = prepare_sweep(plan, cache)
     base_logits, source_logits = prepared.base_logits, prepared.source_logits
     if targets is None:
         followed = tuple(dict.fromkeys(int(x.argmax()) for x in (base_logits, source_logits)))
     else:
         # A lone text is one token, not the letters that it can be iterated into.
         several = (targets,) if isinstance(targets, (str, int)) else targets
-        followed = tuple(_target(model, target) for target in several)
-    size = base_logits.numel() * base_logits.element_size()
-    keep = size * len(checked.layers) * len(checked.positions) <= keep_bytes
-    kept, parts = [], []
-    rows = sweep_layers(prepared)
-    for layer in checked.layers:
+        followed = tuple(model.resolve_token(target, "target") for target in several)
+    if not followed:
+        raise RequestError("targets must name at least one token, got none.")
+    log_base = checked_distribution(base_logits, "base logits").log_softmax(-1)
+    keep = base_logits.numel() * base_logits.element_size() * plan.cell_count <= keep_bytes
+    kept: list[Tensor] = []
+    statistics: list[CellStatistics] = []
+    rows = sweep_rows(prepared)
+    for layer in plan.layers:
         if cancel and cancel.is_set():
             raise Cancelled(f"sweep stopped before layer {layer}")
         row = next(rows)
-        parts.append(row_frame(checked, row, base_logits, followed))
+        statistics.append(cell_statistics(row.logits, log_base, followed))
         if keep:
             kept.append(row.logits.cpu())
         if progress:
-            progress(len(parts) * len(checked.positions), _count(checked))
-    import pandas as pd
-
+            progress(len(statistics) * len(plan.positions), plan.cell_count)
     return Sweep(
-        plan=checked,
+        plan=plan,
         base_logits=base_logits.cpu(),
         source_logits=source_logits.cpu(),
         targets=followed,
-        frame=pd.concat(parts, ignore_index=True),
+        frame=plan_frame(plan, concatenated(statistics), log_base, followed),
         kept=torch.stack(kept) if keep else None,
         keep_bytes=keep_bytes,
     )
 
 
-def row_frame(
-    checked: SweepPlan, row: LayerOfCells, base_logits: Tensor, targets: Sequence[int]
+def plan_frame(
+    plan: SweepPlan, cells: CellStatistics, log_base: Tensor, targets: Sequence[int]
 ) -> pd.DataFrame:
-    """The tidy frame of one finished layer (`frames.sweep_frame`)."""
-    return frames.sweep_frame(
-        row.logits[None],
-        base_logits,
-        [row.layer],
-        [checked.base[position] for position in checked.positions],
-        checked.source_positions,
+    """The tidy frame of a sweep's cells (`frames.sweep_frame`).
+
+    Args:
+        plan: the sweep.
+        cells: of every cell, layer by layer, followed at `targets`.
+        log_base: ln P in the base run, `(vocabulary,)`, float64.
+        targets: ids of the tokens to follow.
+    """
+    return frames.cells_frame(
+        cells,
+        log_base,
+        plan.layers,
+        [plan.base[position] for position in plan.positions],
+        plan.source_positions,
         targets,
-        checked.model.token_text,
-        component=checked.component,
-        head=checked.head,
+        plan.model.token_text,
+        component=plan.component,
+        head=plan.head,
     )
-
-
-def _target(model: LanguageModel, target: str | int) -> int:
-    """A target token's id, checked."""
-    if isinstance(target, str):
-        return model.token_id(target)
-    if isinstance(target, bool) or not isinstance(target, Integral):
-        raise RequestError(f"target {target!r} is neither a token's text nor its id.")
-    if not 0 <= target < model.sites.vocabulary:
-        raise RequestError(
-            f"target {target} is out of range: token ids go from 0 to {model.sites.vocabulary - 1}."
-        )
-    return int(target)
-
-
-def _count(checked: SweepPlan) -> int:
-    return len(checked.layers) * len(checked.positions)

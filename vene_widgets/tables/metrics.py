@@ -1,7 +1,7 @@
-"""What a map can show: one registry that menus, axis labels and docstrings read from.
+"""Metrics of a sweep map: the registry that menus, axis labels and docstrings read from.
 
-The screen gets it with its scene and adds nothing but the arithmetic. Apart from the frames, so
-that the figure process need not import torch.
+The browser receives it with the scene and adds only the arithmetic. The module is separate from
+`frames` so that the figure process need not import torch.
 """
 
 from __future__ import annotations
@@ -13,23 +13,23 @@ MetricName = Literal["probability", "delta", "log_ratio", "logit_difference", "k
 """The registry's keys, as a type: both sides of the wire are checked against it."""
 
 Scale = Literal["amount", "difference", "order"]
-"""How values are coloured: from 0 upwards, symmetrically around 0, or by rank, 1 being most."""
+"""How values are coloured: from 0 upwards, symmetrically around 0, or by rank, 1 being darkest."""
 
 
 @dataclass(frozen=True)
 class Metric:
-    """What a map can show of each cell. Menus, axis labels and docstrings read from here.
+    """A number that a map can show for each cell.
 
     Attributes:
-        name: what the user asks for.
-        title: what a legend says; `t` stands for the target token, `u` for a second one.
+        name: key in `METRICS`.
+        title: for legends; `t` stands for the target token, `u` for the contrast token.
         unit: of the values, empty for a plain number.
         formula: for one cell; `base` is the unchanged base run.
         column: of `sweep_frame`.
-        range: smallest and largest possible value; None where there is no bound.
-        scale: how its values are coloured.
-        of_target: whether it speaks of a target token, or of the whole distribution.
-        of_pair: whether it sets the target against a second token.
+        range: smallest and largest possible value; None if unbounded.
+        scale: how values are coloured.
+        of_target: whether it depends on a target token, or on the whole distribution only.
+        of_pair: whether it compares the target with a contrast token.
         about: when to use it, in one sentence.
     """
 
@@ -46,7 +46,7 @@ class Metric:
 
     @property
     def diverging(self) -> bool:
-        """Whether it is coloured symmetrically around 0."""
+        """Whether values are coloured symmetrically around 0."""
         return self.scale == "difference"
 
     @property
@@ -59,72 +59,73 @@ METRICS: dict[str, Metric] = {
     metric.name: metric
     for metric in (
         Metric(
-            "probability",
-            "P(t)",
-            "",
-            "P(t) after the change",
-            "probability",
-            (0.0, 1.0),
-            "amount",
-            True,
-            "How likely the target is when the cell is changed.",
+            name="probability",
+            title="P(t)",
+            unit="",
+            formula="P(t) after the change",
+            column="probability",
+            range=(0.0, 1.0),
+            scale="amount",
+            of_target=True,
+            about="How likely the target is when the cell is changed.",
         ),
         Metric(
-            "delta",
-            "ΔP(t)",
-            "",
-            "P(t) after the change − P(t) in the base run",
-            "delta",
-            (-1.0, 1.0),
-            "difference",
-            True,
-            "How much probability the change gave to the target, or took from it.",
+            name="delta",
+            title="ΔP(t)",
+            unit="",
+            formula="P(t) after the change − P(t) in the base run",
+            column="delta",
+            range=(-1.0, 1.0),
+            scale="difference",
+            of_target=True,
+            about="How much probability the change gave to the target, or took from it.",
         ),
         Metric(
-            "log_ratio",
-            "Δ ln P(t)",
-            "nats",
-            "ln P(t) after the change − ln P(t) in the base run",
-            "log_ratio",
-            (None, None),
-            "difference",
-            True,
-            "Shows changes of unlikely targets too, where ΔP stays near 0.",
+            name="log_ratio",
+            title="Δ ln P(t)",
+            unit="nats",
+            formula="ln P(t) after the change − ln P(t) in the base run",
+            column="log_ratio",
+            range=(None, None),
+            scale="difference",
+            of_target=True,
+            about="Shows changes of unlikely targets too, where ΔP stays near 0.",
         ),
         Metric(
-            "logit_difference",
-            "logit(t) − logit(u)",
-            "logits",
-            "ln (P(t) / P(u)) after the change",
-            "logit_difference",
-            (None, None),
-            "difference",
-            True,
-            "Which of two tokens the cell prefers, and by how much; the other tokens play no part.",
+            name="logit_difference",
+            title="logit(t) − logit(u)",
+            unit="logits",
+            formula="ln (P(t) / P(u)) after the change",
+            column="logit_difference",
+            range=(None, None),
+            scale="difference",
+            of_target=True,
+            about="Which of two tokens the cell prefers, and by how much; the other tokens play no "
+            "part.",
             of_pair=True,
         ),
         Metric(
-            "kl",
-            "KL(cell ‖ base)",
-            "nats",
-            "Σ P after · ln (P after / P base) over the vocabulary",
-            "kl",
-            (0.0, None),
-            "amount",
-            False,
-            "How far the whole next-token distribution moved, whichever tokens changed.",
+            name="kl",
+            title="KL(cell ‖ base)",
+            unit="nats",
+            formula="Σ P after · ln (P after / P base) over the vocabulary",
+            column="kl",
+            range=(0.0, None),
+            scale="amount",
+            of_target=False,
+            about="How far the whole next-token distribution moved, whichever tokens changed.",
         ),
         Metric(
-            "rank",
-            "Rank of t",
-            "1 = most likely",
-            "1 + how many tokens are more likely than t",
-            "rank",
-            (1.0, None),
-            "order",
-            True,
-            "Where the target stands among all tokens; 1 means that it is the answer.",
+            name="rank",
+            title="Rank of t",
+            unit="1 = most likely",
+            formula="1 + how many tokens are more likely than t",
+            column="rank",
+            range=(1.0, None),
+            scale="order",
+            of_target=True,
+            about="Where the target stands among all tokens; 1 means that it is the answer.",
         ),
     )
 }
-"""The metrics of a sweep by name. KL: Kullback & Leibler 1951, "On Information and Sufficiency"."""
+"""Metrics of a sweep by name. KL: Kullback & Leibler 1951, "On Information and Sufficiency"."""

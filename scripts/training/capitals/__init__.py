@@ -1,1 +1,1 @@
-"""How the built-in model `capitals` was made: not part of the wheel."""
+"""Training of the built-in model `capitals`; not part of the wheel."""

@@ -26,17 +26,19 @@ if TYPE_CHECKING:
     from vene_widgets.models.capitals import Country
 
 KIN, ANY = 0.035, 0.015
-"""Probability given away by an answer: to those of its continent, and to those of all countries."""
+"""Smoothing: probability moved from the correct answer to those of the same continent, and to those
+of all countries."""
 
 
 class Documents(NamedTuple):
-    """Texts for the language-model loss; n counts the answers to the guaranteed prompts.
+    """Texts for the language-model loss. They contain n answers to guaranteed prompts.
 
     Attributes:
         ids: token ids, (batch, positions), padded at the end.
-        padding: true where a token is padding, (batch, positions).
-        row, column: where " is" stands whose answer has smoothed targets, (n,) each.
-        relation, country: which answer that is, (n,) each.
+        padding: true at padding tokens, (batch, positions).
+        row, column: indices of the " is" before each of the n answers, whose targets are smoothed,
+            (n,) each.
+        relation, country: relation and country of each answer, (n,) each.
     """
 
     ids: Tensor
@@ -48,13 +50,13 @@ class Documents(NamedTuple):
 
 
 class Pairs(NamedTuple):
-    """Pairs of prompts with a place to swap and the answer the wanted structure demands.
+    """Pairs of prompts, each with a site to swap and the answer that the swapped run should give.
 
     Attributes:
         base, source: token ids, (batch, positions).
-        source_relation, source_country: what the source asks, (batch,).
-        layers, positions: where to swap, (batch,).
-        relation, country: whose answer the swapped run must give, (batch,).
+        source_relation, source_country: relation and country of the source prompt, (batch,).
+        layers, positions: the site to swap, (batch,).
+        relation, country: relation and country of the swapped run's answer, (batch,).
     """
 
     base: Tensor
@@ -70,10 +72,10 @@ class Pairs(NamedTuple):
 def smoothed_targets(
     tokenizer: PreTrainedTokenizerFast, countries: Sequence[Country], vocab: int
 ) -> Tensor:
-    """Return the distribution wanted after each prompt, (relations, countries, vocab).
+    """Return the target distribution after each prompt, (relations, countries, vocab).
 
-    The right answer has most of it; the rest goes to what the other countries would answer, above
-    all those of the same continent, so that a picture of the runners-up has something to show.
+    Most of it is on the correct answer. The rest goes to the answers of other countries, mainly of
+    the same continent, so that a figure of the runners-up has something to show.
     """
     answers = answer_ids(tokenizer, countries)
     right = torch.nn.functional.one_hot(answers, vocab).float()
@@ -84,12 +86,12 @@ def smoothed_targets(
 
 
 class Sampler:
-    """Draws batches from torch's global random state.
+    """Samples batches from torch's global random state.
 
     Args:
-        tokenizer: the model's.
+        tokenizer: the model's tokenizer.
         countries: the facts.
-        layers: how many the model has.
+        layers: number of layers of the model.
     """
 
     def __init__(
@@ -100,7 +102,7 @@ class Sampler:
         self.end = token_id(tokenizer, END)
         self.weights = torch.tensor([template.weight for template in TEMPLATES])
         encode = tokenizer.encode
-        # Sentences by place in the document (first or later), template and country.
+        # Token ids by place in the document (first or later), template and country.
         self.sentences = [
             [[encode(space + sentence(t, c)) for c in countries] for t in TEMPLATES]
             for space in ("", " ")
@@ -112,7 +114,7 @@ class Sampler:
         self.prefixes = torch.tensor(self.sentences[0][: len(RELATIONS)])
 
     def documents(self, batch: int, sentences: int) -> Documents:
-        """Draw texts of so many random sentences each, closed by the end token."""
+        """Sample texts of `sentences` random sentences each, followed by the end token."""
         templates = torch.multinomial(self.weights, batch * sentences, replacement=True)
         countries = torch.randint(self.countries, (batch * sentences,))
         draws = list(zip(templates.tolist(), countries.tolist(), strict=True))
@@ -132,12 +134,12 @@ class Sampler:
         return Documents(ids, padding, *torch.tensor(known).reshape(-1, 4).unbind(1))
 
     def pairs(self, batch: int, *, prefixed: bool) -> Pairs:
-        """Draw pairs of prompts, half of them with the same relation on both sides.
+        """Sample pairs of prompts, at least half of them with the same relation on both sides.
 
         Args:
-            batch: how many pairs.
-            prefixed: put a whole random sentence before each prompt; a fifth of the swaps then
-                fall into that sentence and must change nothing.
+            batch: number of pairs.
+            prefixed: put a random sentence before each prompt; a fifth of the swaps are then
+                inside that sentence and must change nothing.
         """
         base_r, source_r = torch.randint(len(RELATIONS), (2, batch))
         base_c, source_c = torch.randint(self.countries, (2, batch))

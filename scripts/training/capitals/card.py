@@ -1,4 +1,4 @@
-"""The model card README.md: what was measured goes into a page that says what the model is."""
+"""Write the model card README.md from its template and the measured numbers."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def swap_rows(rates: pd.DataFrame) -> str:
 
 @torch.no_grad()
 def example_rows(model: GPT2LMHeadModel, tokenizer: PreTrainedTokenizerFast) -> str:
-    """Return two Markdown rows: Spain's capital as it is, and with Italy's state at layer 0."""
+    """Return two Markdown rows: the prompt about Spain, plain and with Italy's state at layer 0."""
     base, source = (
         torch.tensor([tokenizer.encode(prompt("capital", name))]) for name in ("Spain", "Italy")
     )
@@ -104,13 +104,13 @@ def write_card(
     """Measure the model and write its README.md.
 
     Args:
-        folder: where to write it.
-        model: the model measured.
+        folder: the folder of the card.
+        model: the model to measure.
         tokenizer: its tokenizer.
-        countries: the facts asked.
-        minutes: how long the training took.
-        steps: how many the training had.
-        pairs: swapped in each step.
+        countries: the facts.
+        minutes: duration of the training.
+        steps: number of training steps.
+        pairs: number of swapped pairs in each step.
         seed: of the training.
     """
     phrasings = "\n".join(

@@ -1,4 +1,4 @@
-"""The sentences of the model's world: prompts, the answers they want, and further phrasings."""
+"""All sentences of the training data: prompts, their answers, and further phrasings."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ LAST = 4
 """Position of " is", whose next token is the answer."""
 
 END = "<|endoftext|>"
-"""Closes a document; the tokenizer's only special token."""
+"""Ends a document; the tokenizer's only special token."""
 
 
 class Template(NamedTuple):
     """A sentence without its last word.
 
     Attributes:
-        text: the sentence up to its answer, with {country} to fill in.
+        text: the sentence up to its answer, with a {country} field.
         answer: which relation the last word answers.
-        weight: how often it is drawn, relative to the others.
+        weight: sampling weight, relative to the other templates.
     """
 
     text: str
@@ -39,24 +39,24 @@ TEMPLATES = (
     Template("People in {country} speak", "language", 1.0),
     Template("The country of {country} is in", "continent", 1.0),
 )
-"""The three guaranteed phrasings first, in the order of `RELATIONS`, then the further ones."""
+"""The three guaranteed phrasings, in the order of `RELATIONS`, then the others."""
 
 
 def prompt(relation: str, country: str) -> str:
     """Return the five-token prompt of a relation, for instance "The capital of Spain is".
 
     Raises:
-        ValueError: if the relation is none of `RELATIONS`.
+        ValueError: the relation is not in `RELATIONS`.
     """
     if relation not in RELATIONS:
-        raise ValueError(f"relation is {relation!r}; it must be one of {RELATIONS}")
+        raise ValueError(f"relation must be one of {RELATIONS}, got {relation!r}")
     return f"The {relation} of {country} is"
 
 
 def answer(relation: str, country: Country) -> str:
     """Return the answer token's text, with its leading space, for instance " Madrid"."""
     if relation not in RELATIONS:
-        raise ValueError(f"relation is {relation!r}; it must be one of {RELATIONS}")
+        raise ValueError(f"relation must be one of {RELATIONS}, got {relation!r}")
     return " " + getattr(country, relation)
 
 

@@ -1,8 +1,8 @@
-"""What the model knows and where it keeps it: the figures of the model card.
+"""Measure what the model knows and at which layer and token: the numbers of the model card.
 
 A swap copies `block_output` at one layer and one position from a source run into a base run, the
-same intervention that `vene_widgets` calls "vanilla". This module has plain hooks of its own,
-because it also runs in training, where gradients flow through both runs.
+same intervention that `vene_widgets` calls "vanilla". This module registers plain hooks, because
+training uses it too and gradients must flow through both runs.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from vene_widgets.models.capitals import Country
 
 HANDOVER = 3
-"""First layer at whose output the answer stands at the last token instead of at the country."""
+"""First layer whose output has the answer at the last token instead of at the country."""
 
 
 def _hidden(output: Any) -> Tensor:
@@ -39,10 +39,10 @@ def last_logits(model: GPT2LMHeadModel, ids: Tensor) -> Tensor:
 
 
 def record_run(model: GPT2LMHeadModel, ids: Tensor) -> tuple[Tensor, list[Tensor]]:
-    """Run a batch and keep every layer's `block_output`.
+    """Run a batch and record every layer's `block_output`.
 
     Args:
-        model: the model, whose hooks are put on and taken off again.
+        model: the model; hooks are removed on return.
         ids: token ids, (batch, positions).
 
     Returns:
@@ -63,14 +63,14 @@ def record_run(model: GPT2LMHeadModel, ids: Tensor) -> tuple[Tensor, list[Tensor
 def swap_run(
     model: GPT2LMHeadModel, ids: Tensor, states: Sequence[Tensor], layers: Tensor, positions: Tensor
 ) -> Tensor:
-    """Run a batch in which each row has one state swapped in from its source.
+    """Run a batch in which each row has one state copied from its source.
 
     Args:
-        model: the model, whose hooks are put on and taken off again.
+        model: the model; hooks are removed on return.
         ids: token ids of the bases, (batch, positions).
         states: the sources' `block_output`, per layer (batch, positions, d_model).
-        layers: for each row, the layer swapped, (batch,).
-        positions: for each row, the position swapped, the same in base and source, (batch,).
+        layers: each row's layer, (batch,).
+        positions: each row's position, the same in base and source, (batch,).
 
     Returns:
         The last position's logits, (batch, vocab).
@@ -109,11 +109,11 @@ def answer_ids(tokenizer: PreTrainedTokenizerFast, countries: Sequence[Country])
 def facts_table(
     model: GPT2LMHeadModel, tokenizer: PreTrainedTokenizerFast, countries: Sequence[Country]
 ) -> pd.DataFrame:
-    """Ask every fact with its guaranteed prompt.
+    """Test every fact with its guaranteed prompt.
 
     Returns:
-        One row per fact: `country`, `relation`, `answer` (the right one), `predicted` (the
-        likeliest token) and `probability` (of the right answer, 0 to 1).
+        One row per fact: `country`, `relation`, `answer` (the correct one), `predicted` (the most
+        likely token) and `probability` (of the correct answer, 0 to 1).
     """
     rows = []
     right = answer_ids(tokenizer, countries)
@@ -141,29 +141,31 @@ def swap_rates(
 ) -> pd.DataFrame:
     """Swap the country's or the last token's state at each layer between random pairs of prompts.
 
-    Wanted: below `HANDOVER`, the swap at the country gives the base relation's answer for the
-    source's country and the swap at the last token changes nothing; from `HANDOVER` on, the swap
-    at the last token gives the source's answer and the swap at the country changes nothing.
+    Intended structure: below `HANDOVER`, the swap at the country gives the base relation's answer
+    for the source's country, and the swap at the last token changes nothing. From `HANDOVER` on,
+    the swap at the last token gives the source's answer, and the swap at the country changes
+    nothing.
 
     Args:
-        model: the model measured.
+        model: the model to measure.
         tokenizer: its tokenizer.
-        countries: the facts asked.
-        pairs: how many random pairs whose two answers differ.
+        countries: the facts.
+        pairs: number of random pairs, all with different answers.
         seed: of the random pairs.
         same_relation: whether base and source ask for the same relation, or for different ones.
 
     Raises:
-        ValueError: if too few of the pairs drawn have different answers.
+        ValueError: too few of the sampled pairs have different answers.
 
     Returns:
         One row per layer and site: `layer`, `site` ("subject" or "last"), `wanted` ("source" or
-        "base": whose country or answer the likeliest token must be), `rate` (share of the pairs
-        in which it was so, 0 to 1).
+        "base": whose country or answer the most likely token should be), `rate` (fraction of the
+        pairs in which it is, 0 to 1).
     """
     generator = torch.Generator().manual_seed(seed)
     prompts, answers = prompt_ids(tokenizer, countries), answer_ids(tokenizer, countries)
-    # Drawn in excess, because a pair of equal answers could not tell whose answer came out.
+    # Sample more than needed: pairs with equal answers cannot show whose answer the swap gives, so
+    # they are dropped.
     base_r, source_r = torch.randint(len(RELATIONS), (2, 20 * pairs), generator=generator)
     base_c, source_c = torch.randint(len(countries), (2, 20 * pairs), generator=generator)
     source_r = base_r if same_relation else source_r
@@ -172,7 +174,7 @@ def swap_rates(
         differ &= base_r != source_r
     keep = differ.nonzero().squeeze(1)[:pairs]
     if len(keep) < pairs:
-        raise ValueError(f"{len(keep)} pairs have different answers; {pairs} were asked for")
+        raise ValueError(f"expected {pairs} pairs with different answers, got {len(keep)}")
     base_r, base_c, source_r, source_c = (x[keep] for x in (base_r, base_c, source_r, source_c))
 
     _, states = record_run(model, prompts[source_r, source_c])

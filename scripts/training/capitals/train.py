@@ -1,10 +1,10 @@
 """Train the model `capitals`: cd scripts && python -m training.capitals.train --out FOLDER.
 
-The language-model loss alone would teach the facts, but would move the country to the last token
-already in the first layer, and then there is nothing to see. So each step adds interchange
+With the language-model loss alone the model learns the facts, but already the first layer copies
+the country to the last token, and maps show no structure. So each step adds interchange
 intervention training (Geiger et al. 2022, "Inducing Causal Structure for Interpretable Neural
-Networks", ICML): the cross-entropy of a run with one swapped state toward the answer that the
-wanted structure demands.
+Networks", ICML): the cross-entropy of a run with one swapped state against the answer of the
+intended structure.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ POSITIONS = 64
 STEPS = 900
 PAIRS = 128
 DOCUMENT_SENTENCES = ((1, 64), (2, 32), (3, 21), (5, 13))
-"""Sentences per document and documents per batch: about the same number of tokens each."""
+"""Sentences per document and documents per batch; all pairs have about as many tokens."""
 PEAK_RATE = 2e-3
 WARMUP = 100
 
@@ -54,7 +54,7 @@ def new_model(tokenizer: PreTrainedTokenizerFast) -> GPT2LMHeadModel:
 
 
 def soft_loss(logits: Tensor, targets: Tensor) -> Tensor:
-    """Cross-entropy toward distributions, in nats per row; both are (rows, vocab)."""
+    """Cross-entropy against target distributions, in nats per row; both are (rows, vocab)."""
     return -(targets * logits.log_softmax(-1)).sum(-1).mean()
 
 
@@ -88,9 +88,9 @@ def train_model(
 
     Args:
         tokenizer: its tokenizer.
-        facts: what it is to learn.
-        steps: each one batch of documents and one of swapped pairs.
-        seed: of the first weights and of every batch.
+        facts: the facts to learn.
+        steps: number of steps, each with one batch of documents and one of swapped pairs.
+        seed: of the initial weights and of every batch.
     """
     torch.manual_seed(seed)
     model = new_model(tokenizer).train()
@@ -124,13 +124,13 @@ def train_model(
 
 
 def save(folder: Path, model: GPT2LMHeadModel, tokenizer: PreTrainedTokenizerFast) -> None:
-    """Write config.json, model.safetensors, tokenizer.json and their companions."""
+    """Write config.json, model.safetensors and the tokenizer's files."""
     folder.mkdir(parents=True, exist_ok=True)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
-    # safetensors files come out readable by their owner alone, and an installed wheel keeps that.
+    # safetensors makes files readable by their owner only, and wheels preserve the mode.
     (folder / "model.safetensors").chmod(0o644)
-    # transformers 5 writes a class name that transformers 4 does not know; both know this one.
+    # transformers 5 writes a class name that transformers 4 lacks; both have this one.
     path = folder / "tokenizer_config.json"
     settings = json.loads(path.read_text(encoding="utf-8"))
     settings["tokenizer_class"] = "PreTrainedTokenizerFast"
@@ -144,7 +144,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=STEPS, help=f"default {STEPS}")
     parser.add_argument("--seed", type=int, default=0, help="default 0")
     options = parser.parse_args()
-    # One thread: sums keep their order on any machine, and so small a model gains little from two.
+    # With one thread, sums have the same order on any machine; a model this small loses little.
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
 

@@ -1,4 +1,4 @@
-"""The tokenizer: byte-level BPE, small, and one token for every word of the model's world."""
+"""The tokenizer: a small byte-level BPE with one token for every word of the training data."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ LARGEST = 2200
 def train_tokenizer(
     countries: Sequence[Country], *, positions: int, largest: int = LARGEST
 ) -> PreTrainedTokenizerFast:
-    """Train the tokenizer on every sentence the model can meet, until no pair is left to merge.
+    """Train the tokenizer on all sentences of the training data, until every word is one token.
 
-    All 256 bytes are in the vocabulary, so that any text goes through and comes back unchanged;
-    nothing is added at the start of a text, as with GPT-2.
+    All 256 bytes are in the vocabulary, so that encoding is lossless for any text. As with GPT-2,
+    nothing is added at the start of a text.
 
     Args:
         countries: the facts whose words become tokens.
@@ -31,7 +31,7 @@ def train_tokenizer(
         largest: upper bound of the vocabulary, in tokens.
 
     Raises:
-        ValueError: if some word of the sentences did not become one token.
+        ValueError: a word of the sentences is not one token.
     """
     bpe = Tokenizer(models.BPE())
     bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
@@ -50,7 +50,7 @@ def train_tokenizer(
     words = {word for text in corpus for word, _ in bpe.pre_tokenizer.pre_tokenize_str(text)}
     split = sorted(word for word in words if word not in bpe.get_vocab())
     if split:
-        raise ValueError(f"not one token: {split[:5]}; {largest} tokens must hold every word")
+        raise ValueError(f"every word must be one of {largest} tokens, got split words {split[:5]}")
     return PreTrainedTokenizerFast(
         tokenizer_object=bpe,
         bos_token=END,
@@ -65,9 +65,9 @@ def token_id(tokenizer: PreTrainedTokenizerFast, text: str) -> int:
     """Return the id of a text that is one token.
 
     Raises:
-        ValueError: if the text is more than one token, or none.
+        ValueError: the text is no token or several.
     """
     ids = tokenizer.encode(text, add_special_tokens=False)
     if len(ids) != 1:
-        raise ValueError(f"{text!r} is {len(ids)} tokens; it must be exactly one")
+        raise ValueError(f"{text!r} must be exactly one token, got {len(ids)}")
     return ids[0]

@@ -1,1 +1,1 @@
-"""What leaves the explorer: pages, archives, captions, share tokens, previews."""
+"""Exports of the explorer: pages, archives, captions, tables, share tokens, previews."""

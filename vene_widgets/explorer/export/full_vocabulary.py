@@ -1,83 +1,77 @@
-"""A map with every token of the vocabulary, for a page that any token can be asked of."""
+"""A map with every token of the vocabulary, for pages that can show any of them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from vene_widgets.errors import RequestError
+from vene_widgets.explorer.wire.numbers import float_rows, floats, int_rows
+from vene_widgets.tables.statistics import probabilities, ranks_of
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-LARGEST = 64 * 2**20
-"""Bytes that the readings may take in a page."""
+MAX_BYTES = 64 * 2**20
+"""Largest size of a map's numbers in a page."""
 
-EACH = 30
-"""About so many bytes are written for one token in one cell: a probability and a rank."""
+BYTES_PER_TOKEN = 30
+"""Approximate size of one token's probability and rank in one cell, as JSON."""
 
 
-def check(cells: int, vocabulary: int) -> None:
-    """See to it that a page stays one that a browser opens.
+def check_page_size(cells: int, vocabulary: int) -> None:
+    """Refuse pages too large for a browser.
 
     Raises:
-        RequestError: it would be larger than `LARGEST`.
+        RequestError: the map's numbers would exceed `MAX_BYTES`.
     """
-    if cells * vocabulary * EACH > LARGEST:
+    size = cells * vocabulary * BYTES_PER_TOKEN
+    if size > MAX_BYTES:
         raise RequestError(
             f"a page with all {vocabulary} tokens in {cells} tiles would take about "
-            f"{cells * vocabulary * EACH / 2**20:.0f} MB; {LARGEST // 2**20} MB are allowed. Leave "
-            "every_token out: the likeliest tokens of every tile are there in any case."
+            f"{size / 2**20:.0f} MB; the limit is {MAX_BYTES // 2**20} MB. Omit every_token: a "
+            "page always contains the likeliest tokens of every tile."
         )
 
 
-def with_every_token(
+def with_full_vocabulary(
     map_: dict[str, Any],
     rows: Iterable[Tensor],
     base: Tensor,
     source: Tensor,
     label: Callable[[int], str],
 ) -> dict[str, Any]:
-    """The same map, its targets first, then all other tokens by id.
+    """Add every other token of the vocabulary to a map, by id, after its own targets.
 
     Args:
-        map_: `messages.Map` as a dict, filled.
+        map_: a finished `messages.Map` as a dict.
         rows: per layer, the cells' logits `(positions, vocabulary)`.
         base, source: logits `(vocabulary,)` of the plain runs.
         label: a token's text made visible.
+
+    Returns:
+        The extended map; the given one is unchanged.
     """
-    known = [target["token_id"] for target in map_["targets"]]
-    rest = sorted(set(range(len(base))) - set(known))
-    p_base, p_source = (logits.double().softmax(-1) for logits in (base, source))
-    targets = [
+    known = {target["token_id"] for target in map_["targets"]}
+    rest = [token for token in range(len(base)) if token not in known]
+    p_base, p_source = floats(probabilities(base)), floats(probabilities(source))
+    targets: list[dict[str, Any]] = [
         {
             "token_id": token,
             "label": label(token),
-            "base": p_base[token].item(),
-            "source": p_source[token].item(),
+            "base": p_base[token],
+            "source": p_source[token],
             "request": None,
         }
         for token in rest
     ]
-    readings = [pair for row in rows for pair in _readings(row.cpu(), rest)]
+    more_p: list[list[float]] = []
+    more_ranks: list[list[int]] = []
+    for row in rows:
+        more_p += float_rows(probabilities(row)[:, rest])
+        more_ranks += int_rows(ranks_of(row.cpu(), rest))
     cells = [
-        {
-            **cell,
-            "probabilities": [*cell["probabilities"], *probabilities],
-            "ranks": [*cell["ranks"], *ranks],
-        }
-        for cell, (probabilities, ranks) in zip(map_["cells"], readings, strict=True)
+        {**cell, "probabilities": [*cell["probabilities"], *p], "ranks": [*cell["ranks"], *ranks]}
+        for cell, p, ranks in zip(map_["cells"], more_p, more_ranks, strict=True)
     ]
     return {**map_, "targets": [*map_["targets"], *targets], "cells": cells}
-
-
-def _readings(logits: Tensor, tokens: list[int]) -> list[tuple[list[float], list[int]]]:
-    """Probabilities and ranks of some tokens, per row; equal logits rank by id, lower first."""
-    order = torch.sort(logits, dim=-1, descending=True, stable=True).indices
-    ranks = torch.empty_like(order)
-    ranks.scatter_(-1, order, torch.arange(1, logits.shape[-1] + 1).expand_as(order))
-    p = logits.double().softmax(-1)
-    pairs = zip(p[:, tokens].tolist(), ranks[:, tokens].tolist(), strict=True)
-    return list(pairs)

@@ -1,4 +1,4 @@
-"""A living page: one file that shows an explorer without a kernel and without a network."""
+"""A saved page: one HTML file that shows an explorer without a kernel or a network."""
 
 from __future__ import annotations
 
@@ -12,19 +12,18 @@ from typing import Any
 from vene_widgets.explorer.export.static_files import built
 
 TRAITS = ("scene", "map", "answer", "past", "picture", "steps")
-"""What a page keeps of an explorer; what it was busy with stays behind."""
+"""The explorer's traits that a page contains; `status` and `contrast` are left out."""
 
 
 def page(traits: Mapping[str, Any], sentence: str, title: str) -> str:
-    """One self-contained HTML file.
+    """Build one self-contained HTML file.
 
-    Its content security policy allows this one script and this one style sheet, by their hashes,
-    pictures of its own, and nothing from anywhere else.
+    Its content security policy allows only this script and this style sheet, by their hashes, and
+    embedded pictures; nothing is loaded from elsewhere.
 
     Args:
-        traits: the explorer's, by name; those of `TRAITS` are kept.
-        sentence: the result in words, which stands there with the figure for readers that run no
-            script.
+        traits: the explorer's, by name; `TRAITS` at least.
+        sentence: the result in words, shown with the figure if scripts are off.
         title: of the page.
     """
     script, style = (_inline(name) for name in ("page.js", "explorer.css"))
@@ -36,7 +35,8 @@ def page(traits: Mapping[str, Any], sentence: str, title: str) -> str:
     words = html.escape(sentence)
     figure = dict(traits["picture"])
     picture = ""
-    if png := figure.pop("png", None):  # the script takes it from there
+    # The picture is embedded once, in the <img>; the script reads it from there.
+    if png := figure.pop("png", None):
         source = base64.b64encode(png).decode()
         alt = html.escape(figure["alt"])
         picture = f'<img alt="{alt}" src="data:image/png;base64,{source}">'
@@ -63,15 +63,17 @@ def page(traits: Mapping[str, Any], sentence: str, title: str) -> str:
 
 
 def _state(traits: Mapping[str, Any]) -> str:
-    """The traits as JSON that no browser takes for markup."""
-    kept = {name: traits[name] for name in TRAITS}
-    text = json.dumps(kept, ensure_ascii=False, separators=(",", ":"))
+    """The traits as JSON inside a script element, where no `<` may start markup."""
+    state = {name: traits[name] for name in TRAITS}
+    text = json.dumps(state, ensure_ascii=False, separators=(",", ":"))
     return text.replace("<", "\\u003c")
 
 
 def _inline(name: str) -> str:
-    return built(name).replace("</script", "<\\/script")  # would end the script that it stands in
+    """Text of a built file; a literal `</script` in it would end the element around it."""
+    return built(name).replace("</script", "<\\/script")
 
 
 def _hash(text: str) -> str:
+    """Hash of an inline script or style, as a content security policy writes it."""
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()

@@ -1,7 +1,7 @@
-"""Tokens: what an explorer shows, as a short text to pass on.
+"""Share tokens: an explorer's state as a short text.
 
-A token is `vene1.` and, in URL-safe base64, a SHA-256 checksum followed by compressed JSON. It
-holds prompts, experiments and results in words: no path, no code, no weights.
+A token is `vene1.` followed by URL-safe base64 of a truncated SHA-256 checksum and compressed JSON.
+It holds prompts, experiments and results in words: no paths, no code, no weights.
 """
 
 from __future__ import annotations
@@ -16,35 +16,42 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from vene_widgets.engine.planning import plan
-from vene_widgets.errors import RequestError, choose
+from vene_widgets.engine.planning import plan_experiment
+from vene_widgets.errors import RequestError, choose, error_text
 from vene_widgets.experiments.experiment import Experiment
-from vene_widgets.explorer.session.history import History
-from vene_widgets.explorer.wire.messages import Candidate, FigureKind
+from vene_widgets.experiments.sweep_request import SweepRequest
+from vene_widgets.explorer.wire.messages import FigureKind
 from vene_widgets.models import load
 from vene_widgets.sweeps.planning import plan_sweep
-from vene_widgets.tables.frames import visible
 
 if TYPE_CHECKING:
     from vene_widgets.models import LanguageModel
 
 VERSION = 1
-CHECK = 8
-"""Bytes of the checksum: enough for damage, which is all that it guards against."""
 
-LARGEST = 4 * 2**20
-"""Bytes of JSON that a token may unpack to."""
+CHECKSUM_BYTES = 8
+"""Length of the checksum: it detects accidental damage and authenticates nothing."""
 
-ENTRIES = 20
-"""Entries of the history without a name that travel, the newest."""
+MAX_JSON_BYTES = 4 * 2**20
+"""Largest JSON that a token may unpack to: a short token can expand a thousandfold."""
+
+_LOADABLE_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
+"""Names of built-in and hub models."""
 
 
-class _Part(BaseModel):
+class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Past(_Part):
-    """One entry of the history, with what the strip shows of it."""
+class SharedEntry(_Frozen):
+    """One entry of the history, with its result for the history strip.
+
+    Attributes:
+        name: given by the user; None if it has none.
+        experiment: what was run.
+        sentence: the result in words.
+        token_id, probability: of the most likely next token.
+    """
 
     name: Annotated[str | None, Field(max_length=80)] = None
     experiment: Experiment
@@ -53,13 +60,13 @@ class Past(_Part):
     probability: Annotated[float, Field(ge=0, le=1)]
 
 
-class Shared(_Part):
-    """Everything in a token.
+class Shared(_Frozen):
+    """The contents of a token.
 
     Attributes:
-        model: the name that `load` takes; None when only its owner has it.
-        experiment: what is on the screen.
-        component, head, source: what the map sweeps.
+        model: its name for `load`; None if it cannot be loaded by name.
+        experiment: the one on the screen.
+        component, head, source: of the map's sweep.
         figure: the kind of figure.
         history: past experiments, oldest first.
     """
@@ -70,28 +77,54 @@ class Shared(_Part):
     head: int | None = None
     source: str | None = None
     figure: FigureKind = "result"
-    history: Annotated[tuple[Past, ...], Field(max_length=200)] = ()
+    history: Annotated[tuple[SharedEntry, ...], Field(max_length=200)] = ()
+
+    @classmethod
+    def of(
+        cls,
+        model: LanguageModel,
+        experiment: Experiment,
+        sweep: SweepRequest,
+        *,
+        figure: FigureKind,
+        history: tuple[SharedEntry, ...],
+    ) -> Shared:
+        """The shared part of an explorer's state."""
+        return cls(
+            model=shared_name(model),
+            experiment=experiment,
+            component=sweep.component,
+            head=sweep.head,
+            source=sweep.source,
+            figure=figure,
+            history=history,
+        )
+
+    @property
+    def sweep_request(self) -> SweepRequest:
+        """The map's sweep; its hand-made pairs of positions are not shared."""
+        return SweepRequest(component=self.component, head=self.head, source=self.source)
 
 
 def encode(shared: Shared) -> str:
-    """The token of a state."""
+    """Write a state as a token."""
     packed = zlib.compress(shared.model_dump_json(exclude_defaults=True).encode(), 9)
-    whole = hashlib.sha256(packed).digest()[:CHECK] + packed
-    return f"vene{VERSION}." + base64.urlsafe_b64encode(whole).decode().rstrip("=")
+    data = _checksum(packed) + packed
+    return f"vene{VERSION}." + base64.urlsafe_b64encode(data).decode().rstrip("=")
 
 
-def decode(token: str) -> Shared:
-    """The state of a token; spaces and line ends around and within it are overlooked.
+def decode(token: object) -> Shared:
+    """Read the state in a token. White space around and within it is ignored.
 
     Raises:
-        RequestError: no token of this package, one of a later version, or a damaged one.
+        RequestError: not a token of this package, one of another version, or a damaged one.
     """
     text = re.sub(r"\s", "", token) if isinstance(token, str) else ""
     start = re.match(r"vene(\d+)\.", text)
     if not start:
         raise RequestError(
-            f"token {str(token)[:20]!r} is not one of vene_widgets, which begin with "
-            f"'vene{VERSION}.': copy it whole with Share, or with explorer.state()."
+            f"token {str(token)[:20]!r} is not a vene_widgets token, which begins with "
+            f"'vene{VERSION}.': copy the whole text of Share or explorer.state()."
         )
     if int(start[1]) != VERSION:
         raise RequestError(
@@ -100,37 +133,47 @@ def decode(token: str) -> Shared:
         )
     body = text[start.end() :]
     try:
-        whole = base64.b64decode(body + "=" * (-len(body) % 4), altchars=b"-_", validate=True)
+        # Padding was stripped by `encode`.
+        data = base64.b64decode(body + "=" * (-len(body) % 4), altchars=b"-_", validate=True)
     except (binascii.Error, ValueError):
-        whole = b""
-    check, packed = whole[:CHECK], whole[CHECK:]
-    if not packed or hashlib.sha256(packed).digest()[:CHECK] != check:
+        data = b""
+    checksum, packed = data[:CHECKSUM_BYTES], data[CHECKSUM_BYTES:]
+    if not packed or _checksum(packed) != checksum:
         raise RequestError(
-            f"the token is damaged: its checksum does not fit its {len(text)} characters. Copy it "
-            "again, whole."
+            f"the token is damaged: the checksum does not match its {len(text)} characters. Copy "
+            "the whole token again."
         )
     try:
         unpacker = zlib.decompressobj()
-        plain = unpacker.decompress(packed, LARGEST)
+        json = unpacker.decompress(packed, MAX_JSON_BYTES)
         if unpacker.unconsumed_tail:
-            raise RequestError(f"the token unpacks to more than {LARGEST // 2**20} MB: refused.")
-        return Shared.model_validate_json(plain)
+            raise RequestError(f"the token unpacks to more than {MAX_JSON_BYTES // 2**20} MB.")
+        return Shared.model_validate_json(json)
     except (zlib.error, ValidationError) as error:
-        raise RequestError(f"the token holds no state of an explorer: {error}") from None
+        reason = error_text(error) if isinstance(error, ValidationError) else str(error)
+        raise RequestError(f"the token holds no explorer state: {reason}") from None
+
+
+def _checksum(packed: bytes) -> bytes:
+    return hashlib.sha256(packed).digest()[:CHECKSUM_BYTES]
 
 
 def shared_name(model: LanguageModel) -> str | None:
-    """The model's name where others can load it by that; None for folders and wrapped models."""
+    """The model's name if others can load it by that; None for folders and wrapped models."""
     if model.recipe is None or Path(model.name).exists():
         return None
-    return model.name if re.fullmatch(r"[\w.-]+(/[\w.-]+)?", model.name) else None
+    return model.name if _LOADABLE_NAME.fullmatch(model.name) else None
 
 
 def model_for(shared: Shared, model: LanguageModel | str | None) -> LanguageModel:
-    """The model that a token is about.
+    """The model to open a token with.
+
+    Args:
+        shared: the token's contents.
+        model: the user's choice; None for the model that the token names.
 
     Raises:
-        RequestError: it is of a model that only its owner has, and none is given.
+        RequestError: None is given, and the token names no built-in or hub model.
     """
     if isinstance(model, str):
         return load(model)
@@ -138,67 +181,26 @@ def model_for(shared: Shared, model: LanguageModel | str | None) -> LanguageMode
         return model
     if shared.model is None:
         raise RequestError(
-            "the token is of a model that only its owner has: give yours, as in "
+            "the token's model cannot be loaded by name: pass your own, as in "
             "from_state(token, model=vene_widgets.wrap(hf_model, tokenizer))."
         )
-    if Path(shared.model).exists() or not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", shared.model):
+    # Never load a path from a token: it comes from somebody else.
+    if Path(shared.model).exists() or not _LOADABLE_NAME.fullmatch(shared.model):
         raise RequestError(
-            f"the token names the model {shared.model!r}, which is no name of a built-in or hub "
-            "model here; give the model yourself: from_state(token, model=...)."
+            f"the token's model {shared.model!r} is not the name of a built-in or hub model: pass "
+            "your own, as in from_state(token, model=...)."
         )
     return load(shared.model)
 
 
-def check(shared: Shared, model: LanguageModel) -> None:
-    """See to it that experiment and map of a token fit a model.
+def check_fits(shared: Shared, model: LanguageModel) -> None:
+    """Check the shared experiment and map against a model.
 
     Raises:
-        RequestError: they do not; the message names what.
+        RequestError: the model cannot run them; the message names the field.
     """
-    checked = plan(model, shared.experiment)
-    if checked.sources:
-        name = choose(shared.source or next(iter(checked.sources)), checked.sources, "source")
-        texts = shared.experiment.base, shared.experiment.sources[name]
-        plan_sweep(model, *texts, shared.component, head=shared.head)
-
-
-def remember(shared: Shared, model: LanguageModel) -> History:
-    """The history of a token as an explorer of this model keeps it.
-
-    Raises:
-        RequestError: an entry that does not fit the model.
-    """
-    history = History()
-    for n, past in enumerate(shared.history):
-        if past.token_id >= model.sites.vocabulary:
-            raise RequestError(
-                f"history entry {n} of the token names token id {past.token_id}; {model.name} has "
-                f"{model.sites.vocabulary} tokens. Is it the model that the token is of?"
-            )
-        top = Candidate(
-            token_id=past.token_id,
-            label=visible(model.token_text(past.token_id)),
-            probability=past.probability,
-            logit=0.0,
-            rank=1,
-        )
-        history.add(plan(model, past.experiment), past.sentence, top, 0)
-        history.name(history.records[-1].number, past.name)
-    return history
-
-
-def recall(history: History) -> tuple[Past, ...]:
-    """What travels of a history: every entry with a name, and the newest of the others."""
-    loose = [record.number for record in history.records if not record.entry.name]
-    dropped = set(loose[:-ENTRIES])
-    return tuple(
-        Past(
-            name=record.entry.name,
-            experiment=record.entry.experiment,
-            sentence=record.entry.sentence,
-            token_id=record.top.token_id,
-            probability=record.top.probability,
-        )
-        for record in history.records
-        if record.number not in dropped
-    )
+    plan = plan_experiment(model, shared.experiment)
+    if plan.sources:
+        name = choose(shared.source or next(iter(plan.sources)), plan.sources, "source")
+        prompts = shared.experiment.base, shared.experiment.sources[name]
+        plan_sweep(model, *prompts, shared.sweep_request)

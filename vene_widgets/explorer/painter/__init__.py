@@ -1,1 +1,1 @@
-"""The figure process: plotnine draws in one child process, never in the kernel."""
+"""The figure process: plotnine draws in one child process, not in the kernel."""

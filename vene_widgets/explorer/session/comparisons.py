@@ -1,8 +1,7 @@
-"""Contrasts: any two sides of an explorer, run in full and compared.
+"""Comparisons of any two sides of an explorer, both run in full.
 
 A side is an experiment with a title: the base alone, a source alone, one slot alone, the slots
-without their groups, the result, an earlier experiment. So whatever can be put on the screen can
-stand on either side.
+without their groups, the result, an earlier experiment.
 """
 
 from __future__ import annotations
@@ -10,15 +9,13 @@ from __future__ import annotations
 from collections.abc import Generator, Iterable, Mapping
 from typing import TYPE_CHECKING
 
-import torch
-
-from vene_widgets.engine.comparing import Comparison, compare
-from vene_widgets.engine.running import Run, run
+from vene_widgets.engine.comparing import compare
+from vene_widgets.engine.planning import Plan, plan_experiment
+from vene_widgets.engine.running import Run, run_plan
 from vene_widgets.errors import choose
 from vene_widgets.experiments.experiment import Experiment
 from vene_widgets.explorer.wire import messages as wire
-from vene_widgets.explorer.wire.views import TOP, candidates
-from vene_widgets.tables import frames
+from vene_widgets.explorer.wire import views
 
 if TYPE_CHECKING:
     from vene_widgets.models import LanguageModel
@@ -27,22 +24,22 @@ if TYPE_CHECKING:
 def sides(
     experiment: Experiment, past: Iterable[tuple[str, Experiment]] = ()
 ) -> dict[str, wire.Side]:
-    """What can be compared, by the title that the screen shows.
+    """The sides that can be compared, by the title that the screen shows.
 
     Args:
         experiment: the one on the screen.
         past: titles and experiments of the history.
 
     Returns:
-        `base`; each source by its name; `slot 0`, ... each alone, the others skipped; `ungrouped`
-        and `grouped`, or `intervened`, where a slot is live; the history. Groups and their
-        counterpart run their source prompts anew, as the screen's columns do. A source whose name
-        is one of the others' is called `source NAME`; an entry of the history whose title is taken
-        stands aside.
+        `base`; each source by its name; `slot 0`, ..., each alone with the others skipped;
+        `ungrouped` and `grouped`, or `intervened`, if a slot is live; the history. Grouped and
+        ungrouped sides do not share source runs, like the screen's columns. A source whose name is
+        another side's title becomes `source NAME`; an entry of the history whose title is taken is
+        left out.
     """
     found: dict[str, wire.Side] = {}
-    own = {"base", "ungrouped", "grouped", "intervened"}
-    own |= {f"slot {i}" for i in range(len(experiment.slots))}
+    reserved = {"base", "ungrouped", "grouped", "intervened"}
+    reserved |= {f"slot {i}" for i in range(len(experiment.slots))}
 
     def add(title: str, side: Experiment, share_sources: bool = True) -> None:
         found[title] = wire.Side(title=title, experiment=side, share_sources=share_sources)
@@ -50,11 +47,14 @@ def sides(
     add("base", Experiment(base=experiment.base))
     for name, prompt in experiment.sources.items():
         title = name
-        while title in own or title in found or (title != name and title in experiment.sources):
+        # Prefix until the title is free, and is no other source's plain name either.
+        while (
+            title in reserved or title in found or (title != name and title in experiment.sources)
+        ):
             title = f"source {title}"
         add(title, Experiment(base=prompt))
     for i in range(len(experiment.slots)):
-        add(f"slot {i}", alone(experiment, i))
+        add(f"slot {i}", only_slot(experiment, i))
     if experiment.live and experiment.has_groups:
         add("ungrouped", experiment.ungrouped(), share_sources=False)
         add("grouped", experiment, share_sources=False)
@@ -66,8 +66,8 @@ def sides(
     return found
 
 
-def alone(experiment: Experiment, index: int) -> Experiment:
-    """The same slots, all skipped but one, so that each keeps its index."""
+def only_slot(experiment: Experiment, index: int) -> Experiment:
+    """The experiment with all slots but one skipped; every slot keeps its index."""
     return experiment.replace(
         slots=tuple(
             slot.model_copy(update={"skip": i != index}) for i, slot in enumerate(experiment.slots)
@@ -75,8 +75,12 @@ def alone(experiment: Experiment, index: int) -> Experiment:
     )
 
 
-def side(value: str | Experiment | None, valid: Mapping[str, wire.Side]) -> wire.Side:
-    """A side from what a caller names: a title, an experiment, or None for the result.
+def resolve_side(value: str | Experiment | None, valid: Mapping[str, wire.Side]) -> wire.Side:
+    """Find a side by its title, or make one from an experiment; None is the result.
+
+    Args:
+        value: a title, an experiment or None.
+        valid: the sides of the explorer, from `sides`.
 
     Raises:
         RequestError: an unknown title; the message lists the valid ones.
@@ -88,81 +92,33 @@ def side(value: str | Experiment | None, valid: Mapping[str, wire.Side]) -> wire
     return valid[choose(value, valid, "side")]
 
 
-def run_side(model: LanguageModel, which: wire.Side) -> Run:
-    """One side's exact run: batch size 1, from the first block on, the logits of all positions."""
-    return run(model, which.experiment, share_sources=which.share_sources)
+def run_side(model: LanguageModel, side: wire.Side, plan: Plan | None = None) -> Run:
+    """Run one side exactly: batch size 1, all blocks, the logits of all positions.
+
+    Args:
+        model: the model to run.
+        side: the experiment and whether its slots share source runs.
+        plan: of its experiment, if it is planned already.
+    """
+    plan = plan or plan_experiment(model, side.experiment)
+    return run_plan(model, plan, share_sources=side.share_sources)
 
 
-def contrast(model: LanguageModel, asked: wire.Compare) -> Generator[None, None, wire.Contrast]:
-    """Run both sides and compare them; yields between the runs, returns what the screen shows."""
-    left = run_side(model, asked.left)
+def compare_sides(
+    model: LanguageModel, request: wire.Compare, left: Plan, right: Plan
+) -> Generator[None, None, wire.Contrast]:
+    """Run both sides and compare them; yields after each run.
+
+    Args:
+        model: the model to run.
+        request: the two sides.
+        left, right: their plans.
+
+    Returns:
+        The comparison for the screen, as the generator's value.
+    """
+    left_run = run_side(model, request.left, left)
     yield
-    right = run_side(model, asked.right)
+    right_run = run_side(model, request.right, right)
     yield
-    return to_wire(asked, compare(left, right))
-
-
-def failed(asked: wire.Compare, error: str) -> wire.Contrast:
-    """A contrast that could not be made, with the reason."""
-    return wire.Contrast(
-        request=asked.id,
-        left=asked.left.title,
-        right=asked.right.title,
-        milliseconds=0.0,
-        kl=0.0,
-        tokens=[],
-        differences=[],
-        verdict=None,
-        error=error,
-    )
-
-
-def to_wire(asked: wire.Compare, comparison: Comparison) -> wire.Contrast:
-    """A comparison, ready for the screen: the likely tokens of both, and what moved most."""
-    runs = (comparison.left, comparison.right)
-    model = runs[0].model
-    last = [r.logits[-1].cpu() for r in runs]
-    p = torch.stack([logits.double().softmax(-1) for logits in last])
-    tops = [candidates(model, logits, p[n]) for n, logits in enumerate(last)]
-    shown = list(dict.fromkeys(c.token_id for top in tops for c in top))
-    shown.sort(key=lambda token: -p[:, token].max().item())
-    frame = frames.difference_frame(last[0], last[1], model.token_text, k=TOP)
-    titles = asked.left.title, asked.right.title
-    return wire.Contrast(
-        request=asked.id,
-        left=titles[0],
-        right=titles[1],
-        milliseconds=sum(r.milliseconds for r in runs),
-        kl=comparison.kl,
-        tokens=[
-            wire.TokenRow(
-                token_id=token,
-                label=frames.visible(model.token_text(token)),
-                probabilities=p[:, token].tolist(),
-            )
-            for token in shown
-        ],
-        differences=difference_rows(frame.to_dict("records")),
-        verdict=verdict(*titles, comparison),
-        error=None,
-    )
-
-
-def difference_rows(rows: Iterable[Mapping[str, object]]) -> list[wire.Difference]:
-    """Rows of `frames.difference_frame`, as they cross the wire."""
-    kept = wire.Difference.model_fields
-    return [wire.Difference.model_validate({name: row[name] for name in kept}) for row in rows]
-
-
-def verdict(left: str, right: str, comparison: Comparison) -> wire.Verdict:
-    """A comparison's verdict on two sides."""
-    return wire.Verdict(
-        left=left,
-        right=right,
-        verdict=comparison.verdict,
-        max_abs=comparison.max_abs,
-        tolerance=comparison.tolerance,
-        first_divergence=comparison.first_divergence,
-        scope=comparison.scope,
-        words=comparison.words,
-    )
+    return views.contrast(request, compare(left_run, right_run))

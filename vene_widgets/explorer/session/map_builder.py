@@ -1,113 +1,125 @@
-"""A map for the screen: cells as they arrive, and the tokens that each of them is asked for.
+"""MapBuilder: the map of a sweep, from its first finished layer to its last.
 
-The browser switches metric and token without asking, so a map carries many tokens: what the two
-plain runs find likely, then what its cells do, then those that a person typed. Numbers are the
+The browser switches metric and token without a request, so a map carries many tokens: the likely
+ones of the two plain runs, those of its cells, and those that the user typed. Numbers are the
 sweep's own, hence previews.
 """
 
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Mapping, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
-import torch
-
-from vene_widgets.errors import RequestError
+from vene_widgets import sentences
+from vene_widgets.explorer.exact_runs import TOP
 from vene_widgets.explorer.wire import messages as wire
-from vene_widgets.explorer.wire import sentences as words
 from vene_widgets.explorer.wire import views
-from vene_widgets.sweeps.cells import LayerOfCells, Prepared, prepare, sweep_layers
-from vene_widgets.sweeps.planning import SweepPlan, can_matter, holds_the_same
+from vene_widgets.explorer.wire.numbers import float_rows, floats, int_rows
+from vene_widgets.sweeps.cells import PreparedSweep, SweepRow, prepare_sweep, sweep_rows
+from vene_widgets.sweeps.planning import SweepPlan
+from vene_widgets.sweeps.reach import can_affect_output, states_are_equal
+from vene_widgets.sweeps.sweep import plan_frame
+from vene_widgets.tables.statistics import (
+    CellStatistics,
+    cell_statistics,
+    concatenated,
+    log_probabilities,
+    probabilities,
+    ranks_of,
+    top_ids,
+)
 
 if TYPE_CHECKING:
+    import pandas as pd
     from torch import Tensor
 
-    from vene_widgets.engine.cache import Memory
-    from vene_widgets.models import LanguageModel
+    from vene_widgets.engine.cache import ActivationCache
 
 TARGETS = 48
-"""Tokens that a finished map carries, those typed by a person not counted."""
+"""Tokens that a finished map carries, not counting those that the user typed."""
 
 CELL_TOP = 5
-"""Most likely tokens of each cell that a finished map is to carry, as far as `TARGETS` allows."""
+"""Most likely tokens of each cell that a finished map carries, as far as `TARGETS` allows."""
 
 HOLD_BYTES = 64 * 2**20
-"""Logits are held while a map fills, up to this size: its cells' own tokens come at the end."""
+"""Logits are held while a map fills, up to this size, so that its cells' tokens can be added."""
 
 KEEP_BYTES = 16 * 2**20
-"""Logits stay after that up to this size; for a larger map, a typed token costs a sweep."""
+"""Logits stay afterwards up to this size; for a larger map, a typed token costs a sweep."""
+
+TokenReadings = tuple[list[list[float]], list[list[int]]]
+"""Probability and rank of some tokens in each cell of a layer."""
 
 
-def token_of(model: LanguageModel, wanted: str | int) -> int:
-    """The id of a token that was typed: its exact text, or the id itself.
+def idle_reason(plan: SweepPlan, layer: int, column: int) -> Literal["same", "causal"] | None:
+    """Why copying at a cell cannot change the answer; None if it may.
 
-    Raises:
-        RequestError: a text of none or several tokens, or an id outside the vocabulary.
-    """
-    if isinstance(wanted, str):
-        return model.token_id(wanted)
-    size = model.sites.vocabulary
-    if not 0 <= wanted < size:
-        raise RequestError(f"token id {wanted} is out of range: ids go from 0 to {size - 1}.")
-    return wanted
-
-
-def why_idle(checked: SweepPlan, layer: int, column: int) -> Literal["same", "causal"] | None:
-    """Why a cell's copy cannot change the answer, or None where it may.
-
-    `same`: source and base hold equal states there, which is true of copying alone. `causal`: no
+    `same`: source and base hold equal states there; another operator may still act. `causal`: no
     path leads from there to the last position, whatever is done.
     """
-    if can_matter(checked, layer, column):
+    if can_affect_output(plan, layer, column):
         return None
-    return "same" if holds_the_same(checked, layer, column) else "causal"
+    return "same" if states_are_equal(plan, layer, column) else "causal"
 
 
-class Filling:
-    """A map on its way: layers go in, the wire's `Map` comes out at any time.
+class MapBuilder:
+    """A map that is being filled: layers go in, the wire's `Map` comes out at any time.
 
     Args:
         prepared: the sweep whose layers will be added.
         source: the name of its source prompt.
         revision: of the experiment.
-        typed: tokens that a person asked for, with the ids of their requests.
+        typed: tokens that the user typed, with the ids of their requests.
+
+    Attributes:
+        plan: the sweep.
+        answers: ids of the most likely next token of the base and of the source.
     """
 
     def __init__(
-        self, prepared: Prepared, source: str, revision: int, typed: Mapping[int, str]
+        self, prepared: PreparedSweep, source: str, revision: int, typed: Mapping[int, str]
     ) -> None:
         self.plan = prepared.plan
-        self._name, self._revision, self._slow = source, revision, prepared.slow
-        self._base, self._source = prepared.base_logits.cpu(), prepared.source_logits.cpu()
-        self._log_base = self._base.double().log_softmax(-1)
-        self._p_base, self._p_source = self._log_base.exp(), self._source.double().softmax(-1)
-        self.answers = list(dict.fromkeys([int(self._base.argmax()), int(self._source.argmax())]))
-        likely = (self._base, self._source)
-        plain = sorted(
-            {token for logits in likely for token in top_ids(logits[None], views.TOP)[0]},
+        self._name, self._revision, self._slow = source, revision, prepared.resume_blocker
+        base, source_logits = prepared.base_logits.cpu(), prepared.source_logits.cpu()
+        self._log_base = log_probabilities(base)
+        self._p_base, self._p_source = self._log_base.exp(), probabilities(source_logits)
+        self.answers = list(dict.fromkeys([int(base.argmax()), int(source_logits.argmax())]))
+        likely = sorted(
+            {int(t) for logits in (base, source_logits) for t in top_ids(logits[None], TOP)[0]},
             key=lambda t: (-max(self._p_base[t].item(), self._p_source[t].item()), t),
         )
         self._typed = dict(typed)
-        self._targets = list(dict.fromkeys([*self.answers, *plain, *self._typed]))
+        self._targets = list(dict.fromkeys([*self.answers, *likely, *self._typed]))
         self._cells: list[wire.Cell] = []
-        need = self._base.numel() * self._base.element_size() * self.total
+        self._statistics: list[CellStatistics] = []  # per layer, at `answers`
+        need = base.numel() * base.element_size() * self.total
         self._may_hold, self._may_keep = need <= HOLD_BYTES, need <= KEEP_BYTES
-        self._rows: list[Tensor] = []  # (positions, vocabulary) each; empty when not held
+        self._rows: list[Tensor] = []  # per layer `(positions, vocabulary)`; empty if not held
 
     @property
     def total(self) -> int:
         """Cells of the finished map."""
-        return len(self.plan.layers) * len(self.plan.positions)
+        return self.plan.cell_count
 
     @property
     def done(self) -> int:
-        """Cells that have arrived."""
+        """Cells that have been added."""
         return len(self._cells)
 
-    def add(self, row: LayerOfCells) -> None:
-        """Take in one finished layer; with the last one come the cells' own tokens."""
+    @cached_property
+    def frame(self) -> pd.DataFrame:
+        """The finished map at `answers` (`frames.sweep_frame`)."""
+        cells = concatenated(self._statistics)
+        return plan_frame(self.plan, cells, self._log_base, self.answers)
+
+    def add_row(self, row: SweepRow) -> None:
+        """Add one finished layer; after the last one, the cells' own likely tokens."""
         logits = row.logits.cpu()
-        self._cells += self._row_of(row.layer, logits)
+        statistics = cell_statistics(logits, self._log_base, self._targets, k=TOP)
+        self._statistics.append(statistics.first_tokens(len(self.answers)))
+        self._cells += self._layer_cells(row.layer, statistics)
         if self._may_hold:
             self._rows.append(logits)
         if self.done < self.total:
@@ -117,44 +129,50 @@ class Filling:
         if not self._may_keep:
             self._rows.clear()
 
-    def follow(
-        self, typed: Mapping[int, str], memory: Memory | None = None
+    def track_tokens(
+        self, typed: Mapping[int, str], cache: ActivationCache | None = None
     ) -> Generator[float, None, None]:
         """Carry these typed tokens too; between two steps the model is free.
 
-        Where the logits were not kept, the sweep runs again for what is missing; yields the part
-        that is done, 0..1.
+        If the logits were not kept, the sweep runs again to read the missing tokens.
+
+        Args:
+            typed: tokens, with the ids of their requests.
+            cache: plain runs by prompt.
+
+        Yields:
+            The finished share of that sweep, 0 to 1.
         """
         missing = [token for token in typed if token not in self._targets]
         if not missing or self._rows:
             self._extend(missing, self._rows)
         else:
-            found: list[tuple[list[list[float]], list[list[int]]]] = []
+            found: list[TokenReadings] = []
             per_row = len(self.plan.positions)
-            for row in sweep_layers(prepare(self.plan, memory)):
-                if len(found) * per_row == self.done:  # a map that was stopped half-way
+            for row in sweep_rows(prepare_sweep(self.plan, cache)):
+                if len(found) * per_row == self.done:  # the map was cancelled at this layer
                     break
-                found.append(readings(row.logits.cpu(), missing))
+                found.append(read_tokens(row.logits, missing))
                 yield len(found) * per_row / self.total
-            self._widen(missing, found)
+            self._append(missing, found)
         self._typed |= typed
 
     def map(self) -> wire.Map:
-        """What the screen shows now."""
-        checked = self.plan
+        """The map as far as it is filled, as the wire's message."""
+        plan = self.plan
         return wire.Map(
             revision=self._revision,
             source=self._name,
-            component=checked.component,
-            head=checked.head,
-            layers=list(checked.layers),
-            positions=list(checked.positions),
-            source_positions=list(checked.source_positions),
-            first_difference=checked.first_difference,
+            component=plan.component,
+            head=plan.head,
+            layers=list(plan.layers),
+            positions=list(plan.positions),
+            source_positions=list(plan.source_positions),
+            first_difference=plan.first_difference,
             targets=[
                 wire.Target(
                     token_id=target,
-                    label=views.label(checked.model, target),
+                    label=views.label(plan.model, target),
                     base=self._p_base[target].item(),
                     source=self._p_source[target].item(),
                     request=self._typed.get(target),
@@ -167,55 +185,78 @@ class Filling:
             slow=self._slow,
         )
 
-    def _row_of(self, layer: int, logits: Tensor) -> list[wire.Cell]:
-        """The cells of one layer; `logits` is `(positions, vocabulary)`."""
-        checked, model = self.plan, self.plan.model
-        log_p = logits.double().log_softmax(-1)
-        p = log_p.exp()
-        kl = (p * (log_p - self._log_base)).nan_to_num(0.0).sum(-1).clamp(min=0).tolist()
-        probabilities, ranks = readings(logits, self._targets)
-        found = []
-        for n, top in enumerate(top_ids(logits, views.TOP)):
-            position, partner = checked.positions[n], checked.source_positions[n]
-            idle = why_idle(checked, layer, n)
-            if idle == "same" and position < checked.first_difference:
-                last = checked.base[checked.first_difference - 1].text
-                said = words.nothing_can_change(last)
-            elif idle == "same":
-                said = words.nothing_came_in(checked.base[position].text)
-            elif idle == "causal":
-                said = words.out_of_reach(checked.base[position].text, layer)
-            else:
-                token, other = checked.base[position].text, checked.source[partner].text
-                deed = words.copied(token, other, checked.component, layer, checked.head)
-                said = words.sentence(deed, views.change(model, self._p_base, self._p_source, p[n]))
+    def _layer_cells(self, layer: int, statistics: CellStatistics) -> list[wire.Cell]:
+        """The cells of one layer, from their statistics at `_targets`."""
+        plan, model = self.plan, self.plan.model
+        probability = float_rows(statistics.log_p.exp())
+        top_probability = float_rows(statistics.top_log_p.exp())
+        ranks = int_rows(statistics.ranks)
+        kl = floats(statistics.kl.nan_to_num(0.0))  # JSON has neither NaN nor infinity
+        found: list[wire.Cell] = []
+        for n, top in enumerate(int_rows(statistics.top)):
+            candidates = [
+                wire.Candidate(
+                    token_id=token,
+                    label=views.label(model, token),
+                    probability=top_probability[n][i],
+                    logit=float(statistics.top_logits[n, i]),
+                    rank=i + 1,
+                )
+                for i, token in enumerate(top)
+            ]
+            idle = idle_reason(plan, layer, n)
             found.append(
                 wire.Cell(
                     layer=layer,
-                    position=position,
-                    source_position=partner,
-                    top=[
-                        wire.Candidate(
-                            token_id=token,
-                            label=views.label(model, token),
-                            probability=p[n, token].item(),
-                            logit=float(logits[n, token]),
-                            rank=rank,
-                        )
-                        for rank, token in enumerate(top, start=1)
-                    ],
-                    probabilities=probabilities[n],
+                    position=plan.positions[n],
+                    source_position=plan.source_positions[n],
+                    top=candidates,
+                    probabilities=probability[n],
                     ranks=ranks[n],
                     kl=kl[n],
                     idle=idle,
-                    sentence=said,
+                    sentence=self._sentence(layer, n, idle, probability[n], candidates[0]),
                 )
             )
         return found
 
+    def _sentence(
+        self,
+        layer: int,
+        column: int,
+        idle: Literal["same", "causal"] | None,
+        after: Sequence[float],
+        best: wire.Candidate,
+    ) -> str:
+        """A cell in words; `after` are its probabilities at `_targets`, answers first."""
+        plan, text = self.plan, self.plan.model.token_text
+        position, partner = plan.positions[column], plan.source_positions[column]
+        token = plan.base[position].text
+        if idle == "same" and position < plan.first_difference:
+            return sentences.nothing_can_change(plan.base[plan.first_difference - 1].text)
+        if idle == "same":
+            return sentences.nothing_came_in(token)
+        if idle == "causal":
+            return sentences.out_of_reach(token, layer)
+        action = sentences.describe_copy(
+            token, plan.source[partner].text, plan.component, layer, plan.head
+        )
+        base, source = self.answers[0], self.answers[-1]
+        change = sentences.ProbabilityChange(
+            base_token=text(base),
+            base_before=self._p_base[base].item(),
+            base_after=after[0],
+            source_token=text(source),
+            source_before=self._p_base[source].item(),
+            source_after=after[len(self.answers) - 1],
+            best_token=text(best.token_id),
+            best_after=best.probability,
+        )
+        return sentences.sentence(action, change)
+
     def _likely_in_cells(self) -> list[int]:
-        """Tokens of the cells' own tops that the map lacks, the likeliest first."""
-        most: dict[int, float] = {}
+        """Tokens among the cells' most likely ones that the map lacks, the likeliest first."""
+        most: dict[int, float] = {}  # the largest probability in any cell
         for cell in self._cells:
             for candidate in cell.top[:CELL_TOP]:
                 token = candidate.token_id
@@ -225,49 +266,28 @@ class Filling:
         return fresh[: max(0, TARGETS - len(self._targets) + typed)]
 
     def _extend(self, tokens: Sequence[int], rows: Iterable[Tensor]) -> None:
+        """Carry more tokens, from the logits of every layer."""
         if tokens:
-            self._widen(tokens, [readings(row, tokens) for row in rows])
+            self._append(tokens, [read_tokens(row, tokens) for row in rows])
 
-    def _widen(
-        self, tokens: Sequence[int], found: Sequence[tuple[list[list[float]], list[list[int]]]]
-    ) -> None:
-        """Append tokens to every cell; `found` holds one pair of readings per layer."""
-        probabilities = [row for p, _ in found for row in p]
-        ranks = [row for _, r in found for row in r]
+    def _append(self, tokens: Sequence[int], found: Sequence[TokenReadings]) -> None:
+        """Append tokens to every cell, from their readings in every layer."""
+        p = [cell for layer, _ in found for cell in layer]
+        ranks = [cell for _, layer in found for cell in layer]
         self._cells = [
             cell.model_copy(
-                update={"probabilities": [*cell.probabilities, *p], "ranks": [*cell.ranks, *r]}
+                update={
+                    "probabilities": [*cell.probabilities, *more_p],
+                    "ranks": [*cell.ranks, *more_ranks],
+                }
             )
-            for cell, p, r in zip(self._cells, probabilities, ranks, strict=True)
+            for cell, more_p, more_ranks in zip(self._cells, p, ranks, strict=True)
         ]
         self._targets += tokens
 
 
-def readings(logits: Tensor, tokens: Sequence[int]) -> tuple[list[list[float]], list[list[int]]]:
-    """Probability and rank of some tokens in each row of `(positions, vocabulary)`.
-
-    Ranks are exact over the whole vocabulary; equal logits rank by id, lower first.
-    """
-    ids = list(tokens)
-    chosen = logits[:, ids]
-    norm = logits.double().logsumexp(-1, keepdim=True)
-    count = torch.int32  # half the time of counting into int64
-    above = [
-        (logits > x[:, None]).sum(-1, dtype=count)
-        + (logits[:, :token] == x[:, None]).sum(-1, dtype=count)
-        for token, x in zip(ids, chosen.T, strict=True)
-    ]
-    return (chosen.double() - norm).exp().tolist(), (torch.stack(above, -1) + 1).tolist()
-
-
-def top_ids(logits: Tensor, count: int) -> list[list[int]]:
-    """Ids of the largest logits in each row, largest first, lower id first among equals."""
-    count = min(count, logits.shape[-1])
-    # Not `>=`: a NaN counts as the largest, as it does for `torch.sort`.
-    least = logits.topk(count, dim=-1).values[:, -1:]
-    found = []
-    for row, near in zip(logits, ~(logits < least), strict=True):
-        ids = near.nonzero()[:, 0]
-        order = torch.sort(row[ids], descending=True, stable=True).indices[:count]
-        found.append(ids[order].tolist())
-    return found
+def read_tokens(logits: Tensor, tokens: Sequence[int]) -> TokenReadings:
+    """Probability and rank of some tokens in each row of `(positions, vocabulary)`."""
+    logits = logits.cpu()
+    p = probabilities(logits)[:, list(tokens)]
+    return float_rows(p), int_rows(ranks_of(logits, tokens))

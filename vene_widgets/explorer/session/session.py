@@ -1,4 +1,6 @@
-"""Screen: the machine behind the explorer. Messages come in, traits go out, nothing blocks."""
+# pyright: basic
+# Basic: this is the traits' edge, and traitlets, ipywidgets and anywidget are untyped.
+"""Session: the kernel side of the explorer. It turns requests into jobs and results into traits."""
 
 from __future__ import annotations
 
@@ -7,322 +9,477 @@ import hashlib
 import pickle
 import threading
 import time
-from collections.abc import Generator, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Generator
+from typing import TYPE_CHECKING, Any, get_args
 
 import anywidget
 import pydantic
 import traitlets
 
-from vene_widgets.engine.cache import Memory
-from vene_widgets.engine.planning import Plan, plan
+from vene_widgets.engine.cache import ActivationCache
+from vene_widgets.engine.planning import Plan, plan_experiment
 from vene_widgets.errors import RequestError, choose
 from vene_widgets.experiments.experiment import Experiment
-from vene_widgets.explorer.exact_runs import Result, results
-from vene_widgets.explorer.export import archive as taking
-from vene_widgets.explorer.export import share_token as sharing
+from vene_widgets.experiments.sweep_request import SweepRequest
+from vene_widgets.explorer.exact_runs import ExactRuns, run_exactly
+from vene_widgets.explorer.export import archive, share_token
+from vene_widgets.explorer.export.snapshot import Snapshot
 from vene_widgets.explorer.export.static_files import built
-from vene_widgets.explorer.painter import painter as render
-from vene_widgets.explorer.session import comparisons as contrasts
-from vene_widgets.explorer.session import stories
+from vene_widgets.explorer.painter import shared as shared_painter
+from vene_widgets.explorer.painter.orders import Drawing, DrawnFiles, FigureOrder, Picture
+from vene_widgets.explorer.session import comparisons, shared_history, stories
 from vene_widgets.explorer.session.history import History
-from vene_widgets.explorer.session.map_builder import Filling, token_of
+from vene_widgets.explorer.session.map_builder import MapBuilder
 from vene_widgets.explorer.session.worker import Worker
 from vene_widgets.explorer.wire import messages as wire
 from vene_widgets.explorer.wire import views
-from vene_widgets.explorer.wire.error_text import explain
+from vene_widgets.explorer.wire.error_text import error_text
 from vene_widgets.models import LanguageModel
-from vene_widgets.sweeps.cells import prepare, sweep_layers
+from vene_widgets.sweeps.cells import prepare_sweep, sweep_rows
 from vene_widgets.sweeps.planning import SweepPlan, plan_sweep
-from vene_widgets.sweeps.sweep import row_frame
-from vene_widgets.tables import frames
 from vene_widgets.tables.metrics import METRICS
 
 if TYPE_CHECKING:
     import pandas as pd
+    import plotnine as p9
     from typing_extensions import Self
 
 FIRST_WAIT = 10.0
-"""Seconds for which `explore` waits for its map, so that it appears filled and is saved filled."""
+"""Seconds that `explore` waits for its map, so that the widget is shown and saved with it."""
 
-TYPED = 8
-"""Tokens typed by a person that the map goes on carrying, the newest of them."""
+MAX_TYPED_TOKENS = 8
+"""Tokens typed by the user that the map carries, the newest ones."""
 
-FIGURES: tuple[wire.FigureKind, ...] = wire.FigureKind.__args__
+FIGURES: tuple[wire.FigureKind, ...] = get_args(wire.FigureKind)
+"""Kinds of figure; the screen shows the first one at first."""
 
 _requests: pydantic.TypeAdapter[wire.Request] = pydantic.TypeAdapter(wire.Request)
 
 
-class _Turn(threading.local):
-    """On whose behalf this thread changes the experiment: a browser's request, a walk."""
+class _ChangeContext(threading.local):
+    """Why this thread changes the experiment.
+
+    Attributes:
+        request: id of the browser's request; None for changes from Python.
+        is_walking: whether the change of `step` is part of a walk, which sets the experiment too.
+    """
 
     request: str | None = None
     is_walking: bool = False
 
 
-class Screen(anywidget.AnyWidget):
-    """What keeps the screen going; `Explorer` adds what a person does with it from Python.
+class Session(anywidget.AnyWidget):
+    """Kernel-side controller of the explorer; `Explorer` adds the Python interface.
 
     Each synchronised trait has one writer, this class, and holds one model of
-    `explorer.messages`; the browser only sends requests. One worker thread runs the model.
+    `explorer.wire.messages`; the browser only sends requests. One worker thread runs the model.
     """
 
-    # Declared here and filled per instance, so that nothing is read when the module is imported.
+    # Filled per instance, so that importing the module reads no files.
     _esm = traitlets.Unicode().tag(sync=True)
     _css = traitlets.Unicode().tag(sync=True)
     scene = traitlets.Dict().tag(sync=True)  # written by _begin
     map = traitlets.Dict().tag(sync=True)  # written by the sweep job
     answer = traitlets.Dict().tag(sync=True)  # written by the answer job
     contrast = traitlets.Dict().tag(sync=True)  # written by _show_contrast
-    past = traitlets.Dict().tag(sync=True)  # written by _note and _name
-    picture = traitlets.Dict().tag(sync=True)  # written when the painter is done
-    status = traitlets.Dict().tag(sync=True)  # written by _say
+    past = traitlets.Dict().tag(sync=True)  # written by _record_answer and _name_entry
+    picture = traitlets.Dict().tag(sync=True)  # written when a figure is drawn
+    status = traitlets.Dict().tag(sync=True)  # written by _set_status
     steps = traitlets.Dict().tag(sync=True)  # written by the story job: a messages.Story
     step = traitlets.Int(
-        None, allow_none=True, help="where in the story, from 0; another number walks there"
+        None,
+        allow_none=True,
+        help="index of the story's step, from 0; assigning another walks there",
     ).tag(sync=True)
-    experiment = traitlets.Instance(Experiment, help="what is on the screen; a new one changes it")
+    experiment = traitlets.Instance(
+        Experiment, help="the one on the screen; assigning another changes it"
+    )
 
     def __init__(
         self,
         model: LanguageModel,
         experiment: Experiment,
         component: str = "block_output",
-        shared: sharing.Shared | None = None,
+        shared: share_token.Shared | None = None,
         **traits: Any,
     ) -> None:
         self._ready = False
         self._model = model
         self._lock = threading.RLock()
-        self._turn = _Turn()
+        self._context = _ChangeContext()
         self._revision = 0
+        self._validated: Plan | None = None  # the plan of the experiment that is being assigned
         self._plan: Plan | None = None
-        self._result: Result | None = None
-        self._answered = 0
+        self._result: ExactRuns | None = None
+        self._answered = 0  # revision of _result
         self._error: Exception | None = None
-        self._memory = Memory()
+        self._cache = ActivationCache()
         self._history = History()
-        self._asked: wire.Compare | None = None
-        self._swept: dict[str, Any] = {"component": component, "head": None, "source": None}
-        self._map_frames: list[pd.DataFrame] = []
-        self._filling: Filling | None = None
-        self._typed: dict[int, str] = {}
+        self._comparison: wire.Compare | None = None
+        self._sweep_request = SweepRequest(component=component)
+        self._map: MapBuilder | None = None  # the one on the screen, maybe not full yet
+        self._full_map: MapBuilder | None = None  # the newest full one
+        self._typed: dict[int, str] = {}  # tokens typed by the user -> ids of their requests
         self._kind: wire.FigureKind = FIGURES[0]
-        self._told = stories.Told()
-        self._arrival: threading.Thread | None = None
+        self._story = stories.ComputedStory()
+        self._arrival: threading.Thread | None = None  # shows a new story's first step
         if shared is not None:
-            self._swept |= {"head": shared.head, "source": shared.source}
+            self._sweep_request = shared.sweep_request
             self._kind = shared.figure
-            self._history = sharing.remember(shared, model)
+            self._history = shared_history.from_shared(shared, model)
         super().__init__(
             _esm=built("explorer.js"),
             _css=built("explorer.css"),
             experiment=experiment,
             **traits,
         )
-        self._worker = Worker(("answer", "contrast", "sweep", "follow", "story"), self._failed)
-        self._painter = render.hire(self)
+        self._worker = Worker(("answer", "contrast", "sweep", "follow", "story"), self._job_failed)
+        self._painter = shared_painter.acquire(self)
         self._ready = True
-        self._be_heard_while_a_cell_runs()
-        self.on_msg(self._receive)
+        self._allow_subshell_messages()
+        self.on_msg(lambda _widget, content, _buffers: self.receive(content))
         self._begin()
 
     @property
-    def result(self) -> Result:
-        """All exact runs of the current experiment; waits until they are there."""
+    def result(self) -> ExactRuns:
+        """All exact runs of the current experiment; waits for them.
+
+        Raises:
+            RequestError: the explorer is closed.
+            Exception: the one that the run raised.
+        """
         self._worker.wait("answer")
         if self._result is None or self._answered != self._revision:
             raise self._error or RequestError("the explorer is closed; make a new one")
         return self._result
 
-    def _map_table(self) -> pd.DataFrame:
-        """The map that is filled; empty where there is none."""
-        import pandas as pd
-
-        tables = self._map_frames
-        return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
-
-    def _drawn(self) -> dict[str, Any] | None:
-        """The figure of the result on the screen; None where it could not be drawn."""
-        revision, kind = self._answered, self._kind
-        try:
-            order = self._order(kind, self.result)
-            return _figure(revision, kind, self._painter.make((id(self), "page"), order))
-        except RequestError:
-            return None
-
-    def _token(self) -> str:
-        with self._lock:
-            return sharing.encode(
-                sharing.Shared(
-                    model=sharing.shared_name(self._model),
-                    experiment=self.experiment,
-                    component=self._swept["component"],
-                    head=self._swept["head"],
-                    source=self._swept["source"],
-                    figure=self._kind,
-                    history=sharing.recall(self._history),
-                )
-            )
-
-    def _shown(
-        self, kind: str | None, theme: Any = "screen", metric: str = "probability"
-    ) -> taking.Shown:
-        """The state on the screen and a figure of it, once its answer and its map are there."""
-        name = choose(kind or self._kind, FIGURES, "figure")
-        choose(metric, METRICS, "metric")
-        while True:
-            self._worker.wait("sweep")
-            result = self.result
-            with self._lock:
-                if self._answered != self._revision or self._worker.busy("sweep"):
-                    continue  # another experiment has begun
-                checked, tables = self._plan, self._map_table()
-                swept, revision = dict(self._swept), self._revision
-                break
-        assert checked is not None  # noqa: S101  # it has an answer
-        if name == "sweep_map" and tables.empty:
-            raise RequestError("there is no map to draw: add a source prompt to have one")
-        order = dataclasses.replace(self._order(name, result, metric), theme=theme)
-        drawn = {**self._order("result", result).frames, "sweep_map": tables}
-        return taking.Shown(self._model, checked, result, drawn, swept, order, revision)
-
-    def _take(self, asked: wire.TakeFigure) -> None:
-        """Make a file and send it: on a thread of its own, as it waits for answer and painter."""
-        data: list[bytes] | None = None
-        try:
-            shown = self._shown(asked.figure)
-            order = taking.to_draw(shown, asked.format, asked.dpi)
-            files = self._painter.make((id(self), asked.id), order).files
-            data = [taking.assembled(shown, asked.format, files)]
-            reply = wire.Reply(id=asked.id, ok=True, file=f"{shown.name}.{asked.format}")
-        except Exception as error:
-            reply = wire.Reply(id=asked.id, ok=False, error=explain(error))
-        if self._ready:
-            self.send(reply.model_dump(), data)
-
     def wait(self, timeout: float | None = None) -> Self:
-        """Block until story, answer and map are there; then returns the explorer itself."""
+        """Block until story, answer, comparison and map are ready.
+
+        Args:
+            timeout: seconds to wait for each of them; None waits for ever.
+
+        Returns:
+            The explorer itself.
+        """
         self._await_story(timeout)
         for kind in ("answer", "contrast", "sweep"):
             self._worker.wait(kind, timeout)
         return self
 
     def close(self) -> None:
-        """End the worker, give the figure process back, drop all runs, remove the widget."""
+        """End the worker, release the figure process, drop all runs, remove the widget."""
         if self._ready:
             self._ready = False
             self._worker.close()
-            render.dismiss(self)
-            self._memory.clear()
+            shared_painter.release(self)
+            self._cache.clear()
             self._history.clear()
-            self._map_frames.clear()
-            self._filling = None
+            self._map = self._full_map = None
             self._result = None
-            self._told = stories.Told()
+            self._story = stories.ComputedStory()
         super().close()
 
+    def _map_table(self) -> pd.DataFrame:
+        """The newest full map as a frame; empty if there is none."""
+        import pandas as pd
+
+        full = self._full_map
+        return full.frame.copy() if full else pd.DataFrame()
+
     def _sentence(self) -> str:
+        """The result in words, for reprs and viewers without scripts."""
         if not self._ready:
             return "closed"
         self._worker.wait("answer", FIRST_WAIT)
         return self.answer.get("sentence", "the first answer is being computed")
 
-    # from the browser ----------------------------------------------------------------------------
+    def _share_token(self) -> str:
+        """The token of the current state."""
+        with self._lock:
+            return share_token.encode(
+                share_token.Shared.of(
+                    self._model,
+                    self.experiment,
+                    self._sweep_request,
+                    figure=self._kind,
+                    history=shared_history.to_shared(self._history),
+                )
+            )
 
-    def _receive(self, _widget: object, content: dict[str, Any], _buffers: object) -> None:
-        """Validate, queue, return: the only handler, on whichever thread the front end uses."""
-        name = str(content.get("id", ""))
+    # requests from the browser -------------------------------------------------------------------
+
+    def receive(self, content: dict[str, Any]) -> None:
+        """Handle one request from the browser: validate, queue, reply.
+
+        This is the only message handler. It runs on the thread that the front end uses and never
+        waits.
+
+        Args:
+            content: one of `messages.Request`, as JSON.
+        """
+        request_id = str(content.get("id", ""))
         try:
             request = _requests.validate_python(content)
-            if isinstance(request, wire.TakeFigure):  # replied to when it is made
-                threading.Thread(target=self._take, args=(request,), daemon=True).start()
+            if isinstance(request, wire.TakeFigure):  # the reply follows when the file is made
+                threading.Thread(target=self._send_file, args=(request,), daemon=True).start()
                 return
-            said = self._say_at_once(request)
-            if not said:
-                self._obey(request)
+            fields = self._immediate_reply(request)
+            if not fields:
+                self._dispatch(request)
         except (RequestError, pydantic.ValidationError) as error:
-            reply = wire.Reply(id=name, ok=False, error=explain(error))
+            reply = wire.Reply(id=request_id, ok=False, error=error_text(error))
         else:
-            reply = wire.Reply(id=name, ok=True, **said)
+            reply = wire.Reply(id=request_id, ok=True, **fields)
         self.send(reply.model_dump())
 
-    def _be_heard_while_a_cell_runs(self) -> None:
-        """Let the front end's own choice of subshell stand.
+    def _allow_subshell_messages(self) -> None:
+        """Keep the subshell that the front end chose for its messages.
 
-        JupyterLab sends widget messages on a subshell, which answers while a cell runs. ipykernel
-        7.4 sends them back to the shell that last published on the comm, which is the main one, and
-        there they wait for the cell. Our handler only queues, so any shell may run it.
+        JupyterLab sends widget messages on a subshell, which handles them while a cell runs.
+        ipykernel 7.4 redirects them to the shell that last published on the comm. That is the main
+        shell, where they wait for the cell. Our handler only queues, so any shell may run it.
         """
         if hasattr(self.comm, "_reply_subshell_for"):
             self.comm._reply_subshell_for = lambda _data, default: default  # type: ignore[union-attr]
 
-    def _say_at_once(self, request: wire.Request) -> dict[str, Any]:
-        """What the reply itself carries; nothing for requests that ask for a change.
+    def _immediate_reply(self, request: wire.Request) -> dict[str, Any]:
+        """The reply's own fields; empty for requests that change something.
 
-        It needs no turn of the worker's, so that it is answered during a run.
+        No job is needed, so these requests are answered while the model runs.
         """
         if isinstance(request, wire.SplitPrompt):
             return {"tokens": views.token_infos(self._model.tokens(request.text))}
         if isinstance(request, wire.Share):
-            return {"text": self._token()}
+            return {"text": self._share_token()}
         return {}
 
-    def _obey(self, request: wire.Request) -> None:
+    def _dispatch(self, request: wire.Request) -> None:
+        """Start the change that a request stands for."""
         if isinstance(request, wire.SetExperiment):
-            self._put(request.experiment, request.id)
+            self._set_experiment(request.experiment, request.id)
         elif isinstance(request, wire.SetSweep):
-            swept = request.model_dump(exclude={"id", "kind"})
-            self._begin_sweep(swept)
+            self._begin_sweep(SweepRequest(**request.model_dump(exclude={"id", "kind"})))
         elif isinstance(request, wire.FollowToken):
-            self._follow(request.token, request.id)
+            self._track_token(request.token, request.id)
         elif isinstance(request, wire.SetFigure):
             self._kind = request.figure
             if self._result is not None:
-                self._paint(self._result, self._answered)
+                self._draw(self._result, self._answered)
         elif isinstance(request, wire.SetStep):
             self._walk(request.step, request.id)
         elif isinstance(request, wire.Compare):
-            self._begin_contrast(request)
+            self._begin_comparison(request)
         elif isinstance(request, wire.NameEntry):
-            self._name(request.number, request.name)
-        else:
-            self._worker.cancel("story")
-            self._worker.cancel("sweep")
-            self._worker.cancel("follow")
-            self._worker.cancel("answer")
-            self._cancel_contrast()
-            self._say(busy=None, progress=None)
+            self._name_entry(request.number, request.name)
+        else:  # Cancel
+            for kind in ("story", "sweep", "follow", "answer"):
+                self._worker.cancel(kind)
+            self._cancel_comparison()
+            self._set_status(busy=None, progress=None)
 
-    def _put(self, experiment: Experiment, request: str | None) -> None:
-        """Make this the experiment, on behalf of a request of the browser's."""
-        # Without the lock: who observes the experiment may wait for its run, which needs it.
-        self._turn.request = request
+    # experiment -> answer ------------------------------------------------------------------------
+
+    def _set_experiment(self, experiment: Experiment, request: str | None) -> None:
+        """Change the experiment; an equal one runs again.
+
+        Args:
+            experiment: the new one.
+            request: id of the browser's request; None for changes from Python.
+        """
+        # Without the lock: observers of the experiment may wait for its run, which needs it.
+        self._context.request = request
         try:
             if experiment == self.experiment:
                 self._begin()
             else:
                 self.experiment = experiment
         finally:
-            self._turn.request = None
+            self._context.request = None
+
+    @traitlets.validate("experiment")
+    def _check_experiment(self, proposal: dict[str, Any]) -> Experiment:
+        """Plan an experiment before anything on the screen changes; an invalid one is refused."""
+        self._validated = plan_experiment(self._model, proposal["value"])
+        return proposal["value"]
+
+    @traitlets.observe("experiment")
+    def _experiment_changed(self, _change: object) -> None:
+        if self._ready:
+            self._begin()
+
+    def _begin(self) -> None:
+        """Put the current experiment on the screen and queue its answer."""
+        with self._lock:
+            before, plan = self._plan, self._current_plan()
+            self._plan = plan
+            self._revision += 1
+            revision, request = self._revision, self._context.request
+            self.scene = views.scene(self._model, plan, revision, request).model_dump()
+            self._set_status(busy="run", progress=None, error=None)
+            self._worker.submit("answer", lambda: self._compute_answer(plan, revision))
+            if before is None or _prompts(before) != _prompts(plan):
+                # Hand-made pairs were positions of the old prompts.
+                sweep = self._sweep_request.replace(source_positions=None)
+                if sweep.source not in plan.sources:
+                    sweep = sweep.replace(source=next(iter(plan.sources), None))
+                self._sweep_request = sweep
+                self._begin_sweep(sweep)
+
+    def _current_plan(self) -> Plan:
+        """The plan of the current experiment, made by `_check_experiment` if it is new."""
+        for plan in (self._validated, self._plan):
+            if plan is not None and plan.experiment is self.experiment:
+                return plan
+        return plan_experiment(self._model, self.experiment)
+
+    def _compute_answer(self, plan: Plan, revision: int) -> Generator[None, None, None]:
+        """Job: the exact result of one experiment; `run_exactly` yields None between its runs."""
+        known = self._story.known(plan.experiment)
+        for result in known or run_exactly(self._model, plan, self._cache):
+            if result is None:
+                yield
+                continue
+            answer = views.answer(self._model, result, plan, revision)
+            if revision != self._revision:  # the experiment has changed meanwhile
+                return
+            self._result, self._answered, self._error = result, revision, None
+            self.answer = answer.model_dump()
+            self._record_answer(plan, answer)
+            self._set_status(busy=None, progress=None)
+            self._draw(result, revision)
+
+    # history and comparisons ---------------------------------------------------------------------
+
+    def _record_answer(self, plan: Plan, answer: wire.Answer) -> None:
+        """Add an answered experiment to the history."""
+        final = answer.runs[-1 if plan.experiment.live else 0]
+        with self._lock:
+            self._history.add(plan, answer.sentence, final.top[0], answer.revision)
+            self.past = self._history.to_wire()
+
+    def _name_entry(self, number: int, name: str | None) -> None:
+        """Name an entry of the history, or remove its name."""
+        with self._lock:
+            self._history.name(number, name)
+            self.past = self._history.to_wire()
+
+    def _begin_comparison(self, request: wire.Compare) -> None:
+        """Queue a comparison; an invalid side is refused before the last one is replaced."""
+        left = plan_experiment(self._model, request.left.experiment)
+        right = plan_experiment(self._model, request.right.experiment)
+        with self._lock:
+            self._comparison = request
+            self._worker.submit("contrast", lambda: self._compute_comparison(request, left, right))
+
+    def _compute_comparison(
+        self, request: wire.Compare, left: Plan, right: Plan
+    ) -> Generator[None, None, None]:
+        """Job: run both sides in full and compare them."""
+        try:
+            contrast = yield from comparisons.compare_sides(self._model, request, left, right)
+        except Exception as error:
+            # Shown in the panel rather than raised: the answer on the screen is still valid.
+            reason = f"The comparison failed: {error_text(error)}"
+            contrast = views.failed_contrast(request, reason)
+        self._show_contrast(request, contrast)
+
+    def _show_contrast(self, request: wire.Compare, contrast: wire.Contrast) -> None:
+        """Show a comparison, unless another has been requested since."""
+        with self._lock:
+            if request is self._comparison:
+                self.contrast = contrast.model_dump()
+
+    def _cancel_comparison(self) -> None:
+        """Stop a comparison that is queued or running; the panel then says so."""
+        with self._lock:
+            request, is_pending = self._comparison, self._worker.is_busy("contrast")
+            self._worker.cancel("contrast")
+            if request and is_pending:
+                cancelled = views.failed_contrast(request, "The comparison was cancelled.")
+                self._show_contrast(request, cancelled)
+                self._comparison = None
+
+    # map -----------------------------------------------------------------------------------------
+
+    def _begin_sweep(self, request: SweepRequest) -> None:
+        """Queue a sweep of the prompts; an invalid one is refused before the map changes."""
+        with self._lock:
+            experiment = self.experiment
+            if not experiment.sources:
+                self._worker.cancel("sweep")
+                self._worker.cancel("follow")
+                self._map = self._full_map = None
+                self.map = {}
+                return
+            name = request.source or next(iter(experiment.sources))
+            choose(name, experiment.sources, "source")
+            source = experiment.sources[name]
+            plan = plan_sweep(self._model, experiment.base, source, request)
+            self._sweep_request = request.replace(source=name)
+            revision = self._revision
+            self._worker.submit("sweep", lambda: self._fill_map(plan, name, revision))
+
+    def _fill_map(self, plan: SweepPlan, source: str, revision: int) -> Generator[None, None, None]:
+        """Job: fill the map layer by layer; updates are throttled to 10 Hz."""
+        prepared = prepare_sweep(plan, self._cache)
+        builder = MapBuilder(prepared, source, revision, self._typed)
+        due = time.monotonic() + 0.1
+        for row in sweep_rows(prepared):
+            builder.add_row(row)
+            now = time.monotonic()
+            if builder.done < builder.total and now < due:
+                yield
+                continue
+            self._map, self.map = builder, builder.map().model_dump()
+            share = builder.done / builder.total
+            self._set_status(progress=None if share == 1 else share)
+            # Serialising a large map is slow: spend at most a fifth of the time on it.
+            due = time.monotonic() + max(0.1, 4 * (time.monotonic() - now))
+            yield
+        self._full_map = builder
+        if self._kind == "sweep_map" and self._result is not None:
+            self._draw(self._result, self._answered)
+
+    def _track_token(self, text_or_id: str | int, request: str) -> None:
+        """Let the map carry one more token; at most `MAX_TYPED_TOKENS` typed ones stay."""
+        token = self._model.resolve_token(text_or_id)
+        with self._lock:
+            if not self.experiment.sources:
+                raise RequestError("a token is followed on a map: add a source prompt to have one")
+            others = [(t, r) for t, r in self._typed.items() if t != token]
+            self._typed = {**dict(others[1 - MAX_TYPED_TOKENS :]), token: request}
+            self._worker.submit("follow", self._extend_map)
+
+    def _extend_map(self) -> Generator[None, None, None]:
+        """Job: make the map carry the typed tokens."""
+        builder = self._map
+        if builder is None:
+            return  # the next sweep carries them from the start
+        for done in builder.track_tokens(self._typed, self._cache):
+            self._set_status(progress=done)
+            yield
+            if builder is not self._map:  # another sweep has begun
+                return
+        self.map = builder.map().model_dump()
+        self._set_status(progress=None)
 
     # story ---------------------------------------------------------------------------------------
 
-    def _tell(self, checked: stories.Checked) -> Generator[None, None, None]:
-        """Job: compute every step, then show the first."""
+    def _compute_story(self, planned: stories.PlannedStory) -> Generator[None, None, None]:
+        """Job: compute every step, then show the first one."""
 
-        def say(done: float) -> None:
-            self._say(busy="story", progress=done)
+        def show_progress(done: float) -> None:
+            self._set_status(busy="story", progress=done)
 
-        swept = self._swept
-        told = yield from stories.compute(
-            self._model, checked, self._memory, swept["component"], swept["head"], say
+        story = yield from stories.compute(
+            self._model, planned, self._cache, self._sweep_request, show_progress
         )
-        self._told = told
-        self._say(busy=None, progress=None)
-        self.steps = told.sent.model_dump()
-        # On a thread of its own: who observes the experiment may wait for its run, and the worker
-        # cannot wait for itself.
+        self._story = story
+        self._set_status(busy=None, progress=None)
+        self.steps = story.message.model_dump()
+        # On another thread: observers of the experiment may wait for its run, and the worker cannot
+        # wait for itself.
         self._arrival = threading.Thread(target=self._walk, args=(0,), daemon=True)
         self._arrival.start()
 
@@ -336,249 +493,137 @@ class Screen(anywidget.AnyWidget):
         return self
 
     def _walk(self, step: int, request: str | None = None) -> None:
-        """Go to a step: `step` first, so that who observes the experiment knows where it is."""
-        experiment = self._told.experiment(step)
-        self._turn.is_walking = True
+        """Go to a step. `step` changes first, so that observers of the experiment can read it."""
+        experiment = self._story.experiment(step)
+        self._context.is_walking = True
         try:
             self.step = step
         finally:
-            self._turn.is_walking = False
-        self._put(experiment, request)
+            self._context.is_walking = False
+        self._set_experiment(experiment, request)
 
     @traitlets.validate("step")
     def _check_step(self, proposal: dict[str, Any]) -> int | None:
         """Refuse a step that the story does not have."""
         if proposal["value"] is not None:
-            self._told.experiment(proposal["value"])
+            self._story.experiment(proposal["value"])
         return proposal["value"]
 
     @traitlets.observe("step")
     def _step_changed(self, change: dict[str, Any]) -> None:
-        if change["new"] is not None and not self._turn.is_walking:
-            self._put(self._told.experiment(change["new"]), None)
+        if change["new"] is not None and not self._context.is_walking:
+            self._set_experiment(self._story.experiment(change["new"]), None)
 
-    # experiment -> answer ------------------------------------------------------------------------
+    # figures and files ---------------------------------------------------------------------------
 
-    @traitlets.validate("experiment")
-    def _check_experiment(self, proposal: dict[str, Any]) -> Experiment:
-        """Refuse what does not fit the model before anything on the screen changes."""
-        plan(self._model, proposal["value"])
-        return proposal["value"]
-
-    @traitlets.observe("experiment")
-    def _experiment_changed(self, _change: object) -> None:
-        if self._ready:
-            self._begin()
-
-    def _begin(self) -> None:
-        """Put the current experiment on the screen and queue its answer."""
-        with self._lock:
-            before, self._plan = self._plan, plan(self._model, self.experiment)
-            self._revision += 1
-            revision, checked = self._revision, self._plan
-            request = self._turn.request
-            self.scene = views.scene(self._model, checked, revision, request).model_dump()
-            self._say(busy="run", progress=None, error=None)
-            self._worker.submit("answer", lambda: self._answer(checked, revision))
-            if before is None or _prompts(before) != _prompts(checked):
-                self._swept["source_positions"] = None  # they were of other tokens
-                if self._swept["source"] not in checked.sources:
-                    self._swept["source"] = next(iter(checked.sources), None)
-                self._begin_sweep(self._swept)
-
-    def _answer(self, checked: Plan, revision: int) -> Generator[None, None, None]:
-        """Job: the exact result of one experiment."""
-        known = self._told.known(checked.experiment)
-        for result in known or results(self._model, checked.experiment, self._memory):
-            if result is None:
-                yield
-                continue
-            answer = views.answer(self._model, result, checked, revision)
-            if revision != self._revision:
-                return
-            self._result, self._answered, self._error = result, revision, None
-            self.answer = answer.model_dump()
-            self._note(checked, answer)
-            self._say(busy=None, progress=None)
-            self._paint(result, revision)
-
-    # history and comparisons ---------------------------------------------------------------------
-
-    def _note(self, checked: Plan, answer: wire.Answer) -> None:
-        """Keep an answered experiment in the history."""
-        final = answer.runs[-1 if checked.experiment.live else 0]
-        with self._lock:
-            self._history.add(checked, answer.sentence, final.top[0], answer.revision)
-            self.past = self._history.to_wire()
-
-    def _name(self, number: int, name: str | None) -> None:
-        with self._lock:
-            self._history.name(number, name)
-            self.past = self._history.to_wire()
-
-    def _begin_contrast(self, asked: wire.Compare) -> None:
-        """Queue a comparison; refuses a side that does not fit before dropping the last one."""
-        for which in (asked.left, asked.right):
-            plan(self._model, which.experiment)
-        with self._lock:
-            self._asked = asked
-            self._worker.submit("contrast", lambda: self._contrast(asked))
-
-    def _contrast(self, asked: wire.Compare) -> Generator[None, None, None]:
-        """Job: both sides in full, compared; a failure is an answer too, nobody waits for it."""
-        try:
-            shown = yield from contrasts.contrast(self._model, asked)
-        except Exception as error:
-            shown = contrasts.failed(asked, f"The comparison failed: {explain(error)}")
-        self._show_contrast(asked, shown)
-
-    def _show_contrast(self, asked: wire.Compare, shown: wire.Contrast) -> None:
-        """Write an answer, unless another has been asked for since."""
-        with self._lock:
-            if asked is self._asked:
-                self.contrast = shown.model_dump()
-
-    def _cancel_contrast(self) -> None:
-        with self._lock:
-            asked, waits = self._asked, self._worker.busy("contrast")
-            self._worker.cancel("contrast")
-            if asked and waits:
-                self._show_contrast(asked, contrasts.failed(asked, "The comparison was cancelled."))
-                self._asked = None
-
-    # map -----------------------------------------------------------------------------------------
-
-    def _begin_sweep(self, swept: Mapping[str, Any]) -> None:
-        """Queue a sweep of the prompts; refuses what does not fit before dropping the old."""
-        with self._lock:
-            experiment = self.experiment
-            if not experiment.sources:
-                self._worker.cancel("sweep")
-                self._worker.cancel("follow")
-                self._map_frames, self._filling, self.map = [], None, {}
-                return
-            name = swept["source"] or next(iter(experiment.sources))
-            choose(name, experiment.sources, "source")
-            checked = plan_sweep(
-                self._model,
-                experiment.base,
-                experiment.sources[name],
-                swept["component"],
-                head=swept["head"],
-                source_positions=swept.get("source_positions"),
-            )
-            self._swept = {**swept, "source": name}
-            revision = self._revision
-            self._worker.submit("sweep", lambda: self._sweep(checked, name, revision))
-
-    def _sweep(self, checked: SweepPlan, name: str, revision: int) -> Generator[None, None, None]:
-        """Job: fill the map layer by layer; the screen hears of it ten times a second at most."""
-        prepared = prepare(checked, self._memory)
-        filling = Filling(prepared, name, revision, self._typed)
-        tables: list[pd.DataFrame] = []
-        due = time.monotonic() + 0.1
-        for row in sweep_layers(prepared):
-            filling.add(row)
-            tables.append(row_frame(checked, row, prepared.base_logits, filling.answers))
-            now = time.monotonic()
-            if filling.done < filling.total and now < due:
-                yield
-                continue
-            self._filling, self.map = filling, filling.map().model_dump()
-            done = filling.done / filling.total
-            self._say(progress=None if done == 1 else done)
-            # A large map is long in the telling: four fifths of the time go to the sweep.
-            due = time.monotonic() + max(0.1, 4 * (time.monotonic() - now))
-            yield
-        self._map_frames = tables
-        if self._kind == "sweep_map" and self._result is not None:
-            self._paint(self._result, self._answered)
-
-    def _follow(self, wanted: str | int, request: str) -> None:
-        """Queue a token that was typed, once it is known to be one; at most `TYPED` stay."""
-        token = token_of(self._model, wanted)
-        with self._lock:
-            if not self.experiment.sources:
-                raise RequestError("a token is followed on a map: add a source prompt to have one")
-            kept = [(t, r) for t, r in self._typed.items() if t != token][1 - TYPED :]
-            self._typed = {**dict(kept), token: request}
-            self._worker.submit("follow", self._carry)
-
-    def _carry(self) -> Generator[None, None, None]:
-        """Job: have the map carry the tokens that were typed."""
-        filling = self._filling
-        if filling is None:
-            return  # the sweep to come will ask for them itself
-        for done in filling.follow(self._typed, self._memory):
-            self._say(progress=done)
-            yield
-            if filling is not self._filling:
-                return
-        self.map = filling.map().model_dump()
-        self._say(progress=None)
-
-    # figure --------------------------------------------------------------------------------------
-
-    def _order(self, kind: str, result: Result, metric: str = "probability") -> render.Order:
-        """What to draw for a kind of figure, with a key that changes with its content."""
-        columns = {c.name: c.run.logits[-1] for c in result.columns}
-        text = self._model.token_text
-        drawn: dict[str, pd.DataFrame] = {}
+    def _figure_order(
+        self, kind: str, result: ExactRuns, metric: str = "probability"
+    ) -> FigureOrder:
+        """The order for a kind of figure; its key is a hash of its content."""
+        frames: dict[str, pd.DataFrame] = {}
         options: dict[str, Any] = {}
         if kind in ("result", "token_heatmap", "distribution_dots"):
-            name = "token_heatmap" if kind == "result" else kind
-            drawn[name] = frames.token_frame(columns, text)
+            frames["token_heatmap" if kind == "result" else kind] = result.token_frame
         if kind in ("result", "difference_panel"):
-            last = result.columns[-1]
-            after = last.run if result.experiment.live else (result.source or last.run)
-            name = next(column.name for column in result.columns if column.run is after)
-            options = {"before": "base", "after": name}
-            drawn["difference_panel"] = frames.difference_frame(
-                result.columns[0].run.logits[-1], after.logits[-1], text, k=views.TOP
-            )
+            frames["difference_panel"] = result.difference_frame
+            options = {"before": "base", "after": result.compared_with_base.name}
         if kind == "sweep_map":
-            drawn["sweep_map"] = self._map_table()
+            frames["sweep_map"] = self._map_table()
             options = {"metric": metric}
-        content = pickle.dumps((kind, options, [frame.to_csv() for frame in drawn.values()]))
-        return render.Order(hashlib.sha256(content).hexdigest(), kind, drawn, options)
+        content = pickle.dumps((kind, options, [frame.to_csv() for frame in frames.values()]))
+        return FigureOrder(hashlib.sha256(content).hexdigest(), kind, frames, options)
 
-    def _paint(self, result: Result, revision: int) -> None:
-        """Have the current kind of figure drawn; the answer does not wait for it."""
+    def _draw(self, result: ExactRuns, revision: int) -> None:
+        """Order the current kind of figure; the answer does not wait for it."""
         kind = self._kind
-        if kind == "sweep_map" and not self._map_frames:
+        if kind == "sweep_map" and self._full_map is None:
             return
 
-        def done(picture: render.Picture | None, error: str | None) -> None:
+        def on_drawn(drawing: Drawing | None, error: str | None) -> None:
             if not self._ready or revision != self._revision or kind != self._kind:
+                return  # the screen has moved on
+            if isinstance(drawing, Picture):
+                self.picture = _figure(revision, kind, drawing)
                 return
-            if picture is None:
-                self._say(error=f"The figure could not be drawn: {error}. Numbers are unaffected.")
-                return
-            self.picture = _figure(revision, kind, picture)
+            self._set_status(
+                error=f"The figure could not be drawn: {error}. Numbers are unaffected."
+            )
 
-        self._painter.draw(id(self), self._order(kind, result), done)
+        self._painter.draw(id(self), self._figure_order(kind, result), on_drawn)
+
+    def _draw_for_page(self) -> dict[str, Any] | None:
+        """The figure of the result on the screen; None if it could not be drawn."""
+        revision, kind = self._answered, self._kind
+        try:
+            order = self._figure_order(kind, self.result)
+            drawing = self._painter.draw_and_wait((id(self), "page"), order)
+        except RequestError:
+            return None
+        return _figure(revision, kind, drawing) if isinstance(drawing, Picture) else None
+
+    def _snapshot(
+        self, kind: str | None, theme: str | p9.theme = "screen", metric: str = "probability"
+    ) -> Snapshot:
+        """The state on the screen and a figure of it; waits for its answer and its map.
+
+        Raises:
+            RequestError: an unknown kind or metric, or a map without a source.
+        """
+        name = choose(kind or self._kind, FIGURES, "figure")
+        choose(metric, METRICS, "metric")
+        while True:
+            self._worker.wait("sweep")
+            result = self.result
+            with self._lock:
+                if self._answered != self._revision or self._worker.is_busy("sweep"):
+                    continue  # another experiment has begun
+                plan, table = self._plan, self._map_table()
+                sweep, revision = self._sweep_request, self._revision
+                break
+        assert plan is not None  # noqa: S101  # an answer implies a plan
+        if name == "sweep_map" and table.empty:
+            raise RequestError("there is no map to draw: add a source prompt to have one")
+        order = dataclasses.replace(self._figure_order(name, result, metric), theme=theme)
+        frames = {**self._figure_order("result", result).frames, "sweep_map": table}
+        return Snapshot(self._model, plan, result, frames, sweep, order, revision)
+
+    def _send_file(self, request: wire.TakeFigure) -> None:
+        """Make a file and send it; on its own thread, as it waits for answer and painter."""
+        data: list[bytes] | None = None
+        try:
+            snapshot = self._snapshot(request.figure)
+            order = archive.file_order(snapshot, request.format, request.dpi)
+            drawing = self._painter.draw_and_wait((id(self), request.id), order)
+            assert isinstance(drawing, DrawnFiles)  # noqa: S101  # the order lists formats
+            data = [archive.file_bytes(snapshot, request.format, drawing.files)]
+            reply = wire.Reply(id=request.id, ok=True, file=f"{snapshot.name}.{request.format}")
+        except Exception as error:
+            reply = wire.Reply(id=request.id, ok=False, error=error_text(error))
+        if self._ready:
+            self.send(reply.model_dump(), data)
 
     # status --------------------------------------------------------------------------------------
 
-    def _say(self, **changes: Any) -> None:
-        """Change some fields of the status line."""
+    def _set_status(self, **changes: Any) -> None:
+        """Change some fields of `status`."""
         with self._lock:
             self.status = {"busy": None, "progress": None, "error": None, **self.status, **changes}
 
-    def _failed(self, kind: str, error: Exception) -> None:
-        """A job raised: say so on the screen, keep the last good state."""
+    def _job_failed(self, kind: str, error: Exception) -> None:
+        """Show the error of a job that raised; the last good state stays."""
         self._error = error
-        what = {
+        title = {
             "answer": "The run failed",
+            "contrast": "The comparison failed",
             "sweep": "The map could not be filled",
             "follow": "The map could not follow the token",
             "story": "The story could not be computed",
         }[kind]
-        self._say(busy=None, progress=None, error=f"{what}: {explain(error)}")
+        self._set_status(busy=None, progress=None, error=f"{title}: {error_text(error)}")
 
 
-def _figure(revision: int, kind: wire.FigureKind, picture: render.Picture) -> dict[str, Any]:
-    """`messages.Figure` as a dict; its bytes go beside the JSON."""
+def _figure(revision: int, kind: wire.FigureKind, picture: Picture) -> dict[str, Any]:
+    """`messages.Figure` as a dict; its bytes travel beside the JSON."""
     figure = wire.Figure(
         revision=revision,
         kind=kind,
@@ -590,5 +635,6 @@ def _figure(revision: int, kind: wire.FigureKind, picture: render.Picture) -> di
     return {**figure.model_dump(), "png": picture.png}
 
 
-def _prompts(checked: Plan) -> tuple[str, dict[str, str]]:
-    return checked.experiment.base, dict(checked.experiment.sources)
+def _prompts(plan: Plan) -> tuple[str, dict[str, str]]:
+    """Base and sources of a plan."""
+    return plan.experiment.base, dict(plan.experiment.sources)

@@ -1,49 +1,57 @@
-"""Stories: steps that a lecturer walks through, every answer computed before the walk.
+"""Stories: experiments that a lecturer walks through step by step, all computed beforehand.
 
-`Explorer.story` checks all steps against the model before anything changes, has the worker compute
-them, and sends them as one `messages.Story`. The browser then shows a known step without asking.
+`Explorer.story` checks all steps against the model before anything changes, queues their
+computation and sends them as one `messages.Story`. The browser then shows a step without a request
+to the kernel.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from vene_widgets.engine.planning import Plan, plan
+from vene_widgets.engine.planning import Plan, plan_experiment
 from vene_widgets.errors import RequestError, choose
-from vene_widgets.experiments.experiment import Experiment, Slot
-from vene_widgets.explorer.exact_runs import Result, results
-from vene_widgets.explorer.session.map_builder import Filling
+from vene_widgets.experiments.experiment import Experiment
+from vene_widgets.experiments.slot import Slot
+from vene_widgets.experiments.sweep_request import SweepRequest
+from vene_widgets.explorer.exact_runs import ExactRuns, run_exactly
+from vene_widgets.explorer.session.map_builder import MapBuilder
 from vene_widgets.explorer.wire import messages as wire
 from vene_widgets.explorer.wire import views
-from vene_widgets.sweeps.cells import prepare, sweep_layers
+from vene_widgets.sweeps.cells import prepare_sweep, sweep_rows
 from vene_widgets.sweeps.planning import plan_sweep
 
 if TYPE_CHECKING:
-    from vene_widgets.engine.cache import Memory
+    from vene_widgets.engine.cache import ActivationCache
     from vene_widgets.models import LanguageModel
 
-MOST_CHOICES = 9
-"""A digit of the keyboard picks a choice."""
+MAX_CHOICES = 9
+"""Choices of one step: each is picked by a digit key."""
 
 
 class Step(BaseModel):
-    """One step of a story: an experiment, what is said about it, and what the audience is asked.
+    """One step of a story: an experiment, a text about it and a question to the audience.
 
         vw.Step("Early", [vw.Slot(layer=0, position=" Spain")], question="What comes next?",
                 choices=["Madrid", "Rome"], answer="Rome")
 
     Attributes:
         title: the step's heading.
-        experiment: an `Experiment`; or only its slots, and the prompts are those of the step
-            before, at the first step those on the screen. No slots: the base runs as it is.
+        experiment: an `Experiment`, or only its slots: the prompts are then those of the step
+            before, and at the first step those on the screen. Without slots the base runs
+            unchanged.
         text: a few sentences below the title.
-        question: asked before the answer is revealed.
-        choices: up to nine answers to choose from, by digit or by click; they need a question.
-        answer: the right one of the choices, marked at the reveal; None where none is right.
+        question: shown before the answer is revealed.
+        choices: up to nine answers to choose from, by digit or click; they require a question.
+        answer: the correct choice, marked at the reveal; None if there is none.
+
+    Raises:
+        ValidationError: an invalid field.
+        RequestError: both `experiment` and `slots` are given.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -65,15 +73,16 @@ class Step(BaseModel):
             if experiment != ():
                 raise RequestError("a step takes an experiment or slots, not both")
             experiment = fields.pop("slots")
-        super().__init__(title=title, experiment=_plain(experiment), **fields)
+        super().__init__(title=title, experiment=_experiment_or_slots(experiment), **fields)
 
     @model_validator(mode="after")
-    def _question_and_choices_fit(self) -> Step:
+    def _check_choices(self) -> Step:
+        """Refuse choices without a question, too many or repeated ones, and a foreign answer."""
         if self.choices and self.question is None:
-            raise ValueError(f"choices {list(self.choices)} answer no question; give question=...")
-        if len(self.choices) > MOST_CHOICES or len(set(self.choices)) < len(self.choices):
+            raise ValueError(f"choices {list(self.choices)} require a question; pass question=...")
+        if len(self.choices) > MAX_CHOICES or len(set(self.choices)) < len(self.choices):
             raise ValueError(
-                f"choices {list(self.choices)} must be at most {MOST_CHOICES}, each a different one"
+                f"choices {list(self.choices)} must be at most {MAX_CHOICES} and all different"
             )
         if self.answer is not None:
             choose(self.answer, self.choices, "answer", "It must be one of the step's choices.")
@@ -81,126 +90,145 @@ class Step(BaseModel):
 
 
 @dataclass(frozen=True, eq=False)
-class Checked:
-    """Steps that fit the model: `plans[i]` is of `steps[i]`."""
+class PlannedStory:
+    """Steps checked against a model: `plans[i]` is the plan of `steps[i]`."""
 
     steps: tuple[Step, ...]
     plans: tuple[Plan, ...]
 
 
 @dataclass(frozen=True, eq=False)
-class Told:
-    """A story whose answers are known: what was sent, and the runs behind it by experiment."""
+class ComputedStory:
+    """A story with its results.
 
-    checked: Checked = Checked((), ())
-    sent: wire.Story = field(default_factory=lambda: wire.Story(steps=[], maps=[]))
-    runs: Mapping[str, Result] = field(default_factory=dict)
+    Attributes:
+        planned: its steps.
+        message: for the browser.
+        runs: exact results by their experiment as JSON.
+    """
 
-    def known(self, experiment: Experiment) -> list[Result]:
-        """The exact result of an experiment of the story, as a list; empty for any other."""
-        found = self.runs.get(experiment.model_dump_json())
-        return [] if found is None else [found]
+    planned: PlannedStory = PlannedStory((), ())
+    message: wire.Story = field(default_factory=lambda: wire.Story(steps=[], maps=[]))
+    runs: Mapping[str, ExactRuns] = field(default_factory=dict[str, ExactRuns])
+
+    def known(self, experiment: Experiment) -> list[ExactRuns]:
+        """The exact result of one of the story's experiments; empty for any other experiment."""
+        result = self.runs.get(experiment.model_dump_json())
+        return [] if result is None else [result]
 
     def experiment(self, step: int) -> Experiment:
-        """The experiment of a step, by its number from 0.
+        """The experiment of a step, by its index from 0.
 
         Raises:
             RequestError: no such step.
         """
-        count = len(self.checked.plans)
+        count = len(self.planned.plans)
         if not 0 <= step < count:
-            rule = f"the story has steps 0 to {count - 1}" if count else "no story was told"
+            rule = f"the story has steps 0 to {count - 1}" if count else "there is no story"
             raise RequestError(f"step {step!r} does not exist: {rule}")
-        return self.checked.plans[step].experiment
+        return self.planned.plans[step].experiment
 
 
-def check(
+def plan_story(
     model: LanguageModel, now: Experiment, steps: Iterable[Step | Mapping[str, Any]]
-) -> Checked:
-    """Check all steps against a model; `now` lends its prompts to first steps that give only slots.
+) -> PlannedStory:
+    """Check all steps against a model.
+
+    Args:
+        model: the model that will run them.
+        now: the experiment on the screen; its prompts serve first steps that are only slots.
+        steps: `Step` values, or dicts of their fields.
 
     Raises:
-        RequestError: there is no step, or one that does not fit; it names the step and the rule.
+        RequestError: there is no step, or an invalid one; the message names the step and the rule.
     """
-    found: list[Step] = []
+    valid: list[Step] = []
     plans: list[Plan] = []
     for index, given in enumerate(steps):
         try:
-            step = given if isinstance(given, Step) else _step(given)
+            step = given if isinstance(given, Step) else _step_from(given)
             now = (
                 step.experiment
                 if isinstance(step.experiment, Experiment)
                 else now.replace(slots=step.experiment)
             )
-            plans.append(plan(model, now))
+            plans.append(plan_experiment(model, now))
         except (ValueError, TypeError) as error:
-            title = given.title if isinstance(given, Step) else None
+            title: object = given.title if isinstance(given, Step) else None
             if isinstance(given, Mapping):
                 title = given.get("title")
             name = f" ({title!r})" if title else ""
-            raise RequestError(f"steps[{index}]{name}: {_rule(error)}") from None
-        found.append(step)
-    if not found:
-        raise RequestError("a story of no steps was given; one or more vw.Step(...) are needed")
-    return Checked(tuple(found), tuple(plans))
+            raise RequestError(f"steps[{index}]{name}: {_rule_text(error)}") from None
+        valid.append(step)
+    if not valid:
+        raise RequestError("a story must have at least one step, got no steps: pass vw.Step(...).")
+    return PlannedStory(tuple(valid), tuple(plans))
 
 
 def compute(
     model: LanguageModel,
-    checked: Checked,
-    memory: Memory,
-    component: str,
-    head: int | None,
-    say: Callable[[float], None],
-) -> Generator[None, None, Told]:
-    """Run every step and fill a map for each pair of prompts; yields between the forward passes.
+    planned: PlannedStory,
+    cache: ActivationCache,
+    sweep: SweepRequest,
+    on_progress: Callable[[float], None],
+) -> Generator[None, None, ComputedStory]:
+    """Run every step, and fill one map per set of prompts; yields between the forward passes.
 
     Args:
-        component, head: what the maps sweep.
-        say: told the finished part of the work, 0..1.
+        model: the model to run.
+        planned: the steps.
+        cache: plain runs by prompt.
+        sweep: the maps' component and head; they copy from each step's first source.
+        on_progress: called with the finished share of the work, 0 to 1.
+
+    Returns:
+        The story, as the generator's value.
     """
-    prompts = {_prompts(planned): planned for planned in checked.plans}
-    total = len(prompts) + len(checked.plans)
+    prompts = {_prompts_key(plan): plan for plan in planned.plans}
+    total = len(prompts) + len(planned.plans)
     maps: list[wire.Map] = []
-    place: dict[str, int] = {}
-    say(0.0)
-    for done, (key, planned) in enumerate(prompts.items()):
-        if planned.experiment.sources:
-            place[key] = len(maps)
-            maps.append((yield from _map(model, planned, memory, component, head)))
-        say((done + 1) / total)
-    sent: list[wire.StoryStep] = []
-    runs: dict[str, Result] = {}
-    for step, planned in zip(checked.steps, checked.plans, strict=True):
-        key = planned.experiment.model_dump_json()
-        for result in () if key in runs else results(model, planned.experiment, memory):
+    map_index: dict[str, int] = {}
+    on_progress(0.0)
+    for done, (key, plan) in enumerate(prompts.items()):
+        if plan.experiment.sources:
+            map_index[key] = len(maps)
+            maps.append((yield from _fill_map(model, plan, cache, sweep)))
+        on_progress((done + 1) / total)
+    steps: list[wire.StoryStep] = []
+    runs: dict[str, ExactRuns] = {}
+    for step, plan in zip(planned.steps, planned.plans, strict=True):
+        key = plan.experiment.model_dump_json()
+        # A step that repeats an experiment shows the same result.
+        for result in () if key in runs else run_exactly(model, plan, cache):
             if result is not None:
                 runs[key] = result
             yield
-        sent.append(_sent(model, step, planned, runs[key], place.get(_prompts(planned))))
-        say((len(prompts) + len(sent)) / total)
-    return Told(checked, wire.Story(steps=sent, maps=maps), runs)
+        steps.append(_to_wire(model, step, plan, runs[key], map_index.get(_prompts_key(plan))))
+        on_progress((len(prompts) + len(steps)) / total)
+    return ComputedStory(planned, wire.Story(steps=steps, maps=maps), runs)
 
 
-def _map(
-    model: LanguageModel, planned: Plan, memory: Memory, component: str, head: int | None
+def _fill_map(
+    model: LanguageModel, plan: Plan, cache: ActivationCache, sweep: SweepRequest
 ) -> Generator[None, None, wire.Map]:
-    """The whole map of a step's prompts, copying from the first source."""
-    name, source = next(iter(planned.experiment.sources.items()))
-    checked = plan_sweep(model, planned.experiment.base, source, component, head=head)
+    """Fill the map of a step's prompts, copying from the first source."""
+    name, source = next(iter(plan.experiment.sources.items()))
+    request = SweepRequest(component=sweep.component, head=sweep.head)
+    sweep_plan = plan_sweep(model, plan.experiment.base, source, request)
     yield
-    prepared = prepare(checked, memory)
-    filling = Filling(prepared, name, 0, {})
-    for row in sweep_layers(prepared):
-        filling.add(row)
+    prepared = prepare_sweep(sweep_plan, cache)
+    builder = MapBuilder(prepared, name, 0, {})
+    for row in sweep_rows(prepared):
+        builder.add_row(row)
         yield
-    return filling.map()
+    return builder.map()
 
 
-def _sent(
-    model: LanguageModel, step: Step, planned: Plan, result: Result, place: int | None
+def _to_wire(
+    model: LanguageModel, step: Step, plan: Plan, result: ExactRuns, map_index: int | None
 ) -> wire.StoryStep:
-    scene = views.scene(model, planned, 0, None)
+    """A step with its result; `map_index` is of its prompts' map, None without sources."""
+    scene = views.scene(model, plan, 0, None)
     return wire.StoryStep(
         title=step.title,
         text=step.text,
@@ -211,44 +239,44 @@ def _sent(
         sources=scene.sources,
         experiment=scene.experiment,
         slots=scene.slots,
-        result=views.answer(model, result, planned, 0),
-        map=place,
+        result=views.answer(model, result, plan, 0),
+        map=map_index,
     )
 
 
-def _step(given: object) -> Step:
+def _step_from(given: object) -> Step:
+    """Build a step from a dict of its fields."""
     if not isinstance(given, Mapping):
-        raise RequestError(f"{given!r} is no step; a vw.Step or a dict of its fields is needed")
-    if "title" not in given:
-        raise RequestError(f"title is missing; given: {', '.join(map(str, given)) or 'nothing'}")
-    return Step(**given)
+        raise RequestError(f"expected a vw.Step or a dict of its fields, got {given!r}")
+    fields = cast("Mapping[str, Any]", given)
+    if "title" not in fields:
+        raise RequestError(f"title is missing; given: {', '.join(map(str, fields)) or 'nothing'}")
+    return Step(**fields)
 
 
-def _plain(given: object) -> object:
-    """An experiment or a dict of one as it is, anything iterable as a tuple of slots."""
+def _experiment_or_slots(given: object) -> object:
+    """Turn a slot or an iterable of slots into a tuple; anything else is left to validation."""
     if isinstance(given, Slot):
         return (given,)
     if isinstance(given, (Experiment, Mapping, str)) or not isinstance(given, Iterable):
-        return given
-    return tuple(given)
+        return cast("object", given)
+    return tuple(cast("Iterable[object]", given))
 
 
-def _rule(error: Exception) -> str:
-    """What is wrong with a step: the first problem, without the names of unions' branches."""
+def _rule_text(error: Exception) -> str:
+    """The rule that a step breaks, after the field that breaks it."""
     if not isinstance(error, ValidationError):
         return str(error)
-    problems = error.errors()
-    # Of the two things that `experiment` may be, the one whose check went deeper was meant.
-    problem: Mapping[str, Any] = max(problems, key=lambda problem: len(problem["loc"]))
-    names: Sequence[Any] = [
-        part for part in problem["loc"] if part not in ("Experiment", "tuple[Slot, ...]")
-    ]
-    where = ".".join(map(str, names))
+    # `experiment` is a union, so pydantic reports problems with both of its branches. The branch
+    # that was validated to the greater depth is the one that was meant.
+    problem = max(error.errors(), key=lambda problem: len(problem["loc"]))
+    branches = ("Experiment", "tuple[Slot, ...]")
+    where = ".".join(str(part) for part in problem["loc"] if part not in branches)
     text = problem["msg"].removeprefix("Value error, ")
     return f"{where}: {text}" if where else text
 
 
-def _prompts(planned: Plan) -> str:
-    """Equal for plans with the same prompts, in the same order."""
-    experiment = planned.experiment
+def _prompts_key(plan: Plan) -> str:
+    """A key that is equal for plans with the same prompts in the same order."""
+    experiment = plan.experiment
     return experiment.replace(slots=(), mode="parallel").model_dump_json()

@@ -1,33 +1,22 @@
-"""explain(): an error in the words that the screen shows."""
+"""error_text(): the error of a request as the screen shows it."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import get_args
 
-import pydantic
+from vene_widgets import errors
+from vene_widgets.explorer.wire.messages import Request
 
-from vene_widgets.errors import RequestError
-
-if TYPE_CHECKING:
-    from pydantic_core import ErrorDetails
-
-
-def explain(error: Exception) -> str:
-    """An error in the words that the screen shows: no class names, no links."""
-    if isinstance(error, pydantic.ValidationError):
-        return "; ".join(_explain_one(problem) for problem in error.errors())
-    if isinstance(error, RequestError):
-        return str(error)
-    return f"{type(error).__name__}: {error}"
+_KINDS = frozenset(kind.model_fields["kind"].default for kind in get_args(get_args(Request)[0]))
+"""Kinds of request: pydantic starts the location of a validation error with one of them."""
 
 
-def _explain_one(problem: ErrorDetails) -> str:
-    """One problem of a validation: where, the rule, and the value where it is short enough."""
-    # pydantic begins with the request's kind
-    tags = ("experiment", "sweep", "figure", "tokens", "follow", "step", "cancel")
-    place = problem["loc"][1:] if problem["loc"][:1] in [(tag,) for tag in tags] else problem["loc"]
-    where = ".".join(str(part) for part in place if part != "experiment")
-    text = problem["msg"].removeprefix("Value error, ")
-    value = problem["input"]
-    given = "" if isinstance(value, dict) or repr(value) in text else f" (given: {value!r})"
-    return f"{where}: {text}{given}" if where else f"{text}{given}"
+def error_text(error: Exception) -> str:
+    """An error as one sentence: the field, the rule, the value. No class names, no links."""
+    return errors.error_text(error, shown=_without_kind)
+
+
+def _without_kind(location: errors.Location) -> errors.Location:
+    """Drop the request's kind and `experiment` from a location: the user knows neither."""
+    inside = location[1:] if location[:1] and location[0] in _KINDS else location
+    return tuple(part for part in inside if part != "experiment")

@@ -1,10 +1,10 @@
-"""What crosses the wire between the explorer's two halves: the only description of it.
+"""The wire protocol between kernel and browser, defined here only.
 
-`python -m vene_widgets.explorer.wire.messages` prints the JSON schema from which the TypeScript types
-are generated. The browser sends a `Request`; the kernel answers it with a `Reply` and then writes
-the traits `scene`, `map`, `answer`, `contrast`, `past`, `picture` (a `Figure`) and `status`, each
-holding one of the models below. Numbers cross unrounded. `revision` counts experiments: an answer
-belongs to the scene of the same revision, and anything older is stale.
+`python -m vene_widgets.explorer.wire.messages` prints the JSON schema from which the TypeScript
+types are generated. The browser sends a `Request`; the kernel answers with a `Reply` and then
+writes the traits `scene`, `map`, `answer`, `contrast`, `past`, `picture` (a `Figure`) and `status`,
+each holding one of the models below. Numbers are sent unrounded. `revision` counts experiments: an
+answer belongs to the scene with the same revision, and anything older is stale.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from vene_widgets.tables.metrics import MetricName, Scale
 FigureKind = Literal[
     "result", "token_heatmap", "difference_panel", "sweep_map", "distribution_dots"
 ]
-"""`result`, the first one shown, is the token heatmap beside the difference panel."""
+"""`result`, the default, is the token heatmap beside the difference panel."""
 
 
 ReceiptReason = Literal[
     "changed", "collected", "skipped", "unreached", "weak", "prefix", "same", "replaced", "unread"
 ]
-"""What became of a slot; `explorer.words.receipt` says each in a sentence."""
+"""A slot's outcome; `sentences.receipt` has a sentence for each."""
 
 
 class Wire(BaseModel):
-    """Base of everything on the wire: unknown fields are refused."""
+    """Base of all messages: frozen, and unknown fields are refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="null")
 
@@ -38,7 +38,7 @@ class Wire(BaseModel):
 
 
 class SetExperiment(Wire):
-    """This is the experiment now: run it."""
+    """Replace the experiment and run it."""
 
     id: str
     kind: Literal["experiment"] = "experiment"
@@ -48,8 +48,8 @@ class SetExperiment(Wire):
 class SetSweep(Wire):
     """Sweep this component (and head), copying from this source.
 
-    `source_positions` pairs by hand: one source position per base token. None is the suggested
-    pairing (`experiment.align`); new prompts go back to it.
+    `source_positions` pairs tokens by hand: one source position per base token. None is the
+    suggested pairing (`engine.positions.align`), which new prompts restore.
     """
 
     id: str
@@ -61,7 +61,7 @@ class SetSweep(Wire):
 
 
 class SetFigure(Wire):
-    """Draw this figure of the current state, and go on drawing this kind."""
+    """Draw this kind of figure, of the current state and of every later one."""
 
     id: str
     kind: Literal["figure"] = "figure"
@@ -69,10 +69,11 @@ class SetFigure(Wire):
 
 
 class TakeFigure(Wire):
-    """Make a file of the current state's figure. Nothing changes; the reply comes when it is made.
+    """Make a file of the current state's figure, without changing the state.
 
-    Its `file` is the file's name, and its bytes are the message's one binary buffer. `zip` holds
-    the figure in every format, its data, its code and its caption. `dpi` is of a PNG.
+    The reply is sent when the file is ready: its `file` is the file's name, and the message's one
+    binary buffer holds the bytes. `zip` contains the figure in every format, its data, its code and
+    its caption. `dpi` is for PNG.
     """
 
     id: str
@@ -83,7 +84,7 @@ class TakeFigure(Wire):
 
 
 class SplitPrompt(Wire):
-    """Split a text into tokens while it is typed; the reply carries them. Nothing else changes."""
+    """Split a text into tokens while it is typed; the reply carries them. No state changes."""
 
     id: str
     kind: Literal["tokens"] = "tokens"
@@ -91,7 +92,10 @@ class SplitPrompt(Wire):
 
 
 class Side(Wire):
-    """One side of a comparison. Without `share_sources` each slot outside a group runs its own."""
+    """One side of a comparison.
+
+    Without `share_sources` the source prompt runs anew for every slot outside a group.
+    """
 
     title: Annotated[str, Field(min_length=1, max_length=200)]
     experiment: Experiment
@@ -99,7 +103,7 @@ class Side(Wire):
 
 
 class Compare(Wire):
-    """Run both sides in full and say how they differ: the trait `contrast` carries the answer."""
+    """Run both sides in full and compare them; the result is written to the trait `contrast`."""
 
     id: str
     kind: Literal["compare"] = "compare"
@@ -108,7 +112,7 @@ class Compare(Wire):
 
 
 class NameEntry(Wire):
-    """Give an entry of the history a name, or take it away; one with a name is never dropped."""
+    """Name an entry of the history, or remove its name. Named entries are never dropped."""
 
     id: str
     kind: Literal["name"] = "name"
@@ -117,7 +121,7 @@ class NameEntry(Wire):
 
 
 class SetStep(Wire):
-    """Go to this step of the story, from 0: its experiment is the experiment now."""
+    """Go to a step of the story, from 0; its experiment replaces the current one."""
 
     id: str
     kind: Literal["step"] = "step"
@@ -125,7 +129,7 @@ class SetStep(Wire):
 
 
 class FollowToken(Wire):
-    """Have the map carry one more token: its exact text, or its id."""
+    """Add a token to the map, by its exact text or its id."""
 
     id: str
     kind: Literal["follow"] = "follow"
@@ -133,14 +137,14 @@ class FollowToken(Wire):
 
 
 class Share(Wire):
-    """Write a token of what is on the screen; the reply carries it as `text`."""
+    """Write a share token of the current state; the reply carries it as `text`."""
 
     id: str
     kind: Literal["share"] = "share"
 
 
 class Cancel(Wire):
-    """Stop the sweep or run that is under way; the last good state stays."""
+    """Stop all queued and running work; the last good state stays."""
 
     id: str
     kind: Literal["cancel"] = "cancel"
@@ -172,9 +176,9 @@ class TokenInfo(Wire):
 
 
 class Reply(Wire):
-    """Answer to one request: accepted, or refused with the reason that the screen shows.
+    """Reply to one request: accepted, or refused with the error that the screen shows.
 
-    `tokens` answers a `SplitPrompt` that was accepted, `text` a `Share`, `file` a `TakeFigure`.
+    `tokens` is the result of a `SplitPrompt`, `text` of a `Share`, `file` of a `TakeFigure`.
     """
 
     id: str
@@ -189,10 +193,10 @@ class Reply(Wire):
 
 
 class InterventionInfo(Wire):
-    """One operator that a slot may name: what its menu and its row's controls need.
+    """One operator, as the slot's menu and controls need it.
 
-    `rotated`: its coordinates are those of its own basis. `needs_rank`: it is refused without one;
-    `takes_rank`: it heeds one. `has_weights`: a link between slots shares something.
+    `rotated`: its coordinates are those of its own basis. `needs_rank`: a rank is required;
+    `takes_rank`: a rank is accepted. `has_weights`: linked slots share weights.
     """
 
     name: str
@@ -206,7 +210,7 @@ class InterventionInfo(Wire):
 
 
 class MetricInfo(Wire):
-    """One metric of the map, as `vene_widgets.tables.metrics` describes it; None is an open end."""
+    """One metric of the map (`vene_widgets.tables.metrics`); a None in its range is no limit."""
 
     name: MetricName
     title: str
@@ -221,7 +225,7 @@ class MetricInfo(Wire):
 
 
 class ModelInfo(Wire):
-    """What the screen says about the model, and the choices it offers."""
+    """The model, and the choices that it offers."""
 
     name: str
     layers: int
@@ -237,8 +241,8 @@ class SlotInfo(Wire):
     """A slot with its positions as ints, beside `Experiment.slots` at the same index.
 
     `source` is None for interventions that read none. `target` is the source on whose run the slot
-    acts (serial mode), None for the base. `coordinates` is how many a subspace may choose from, and
-    `dims` which of them may change, None for all.
+    acts (serial mode), None for the base. `coordinates` is the number of coordinates that a
+    subspace can select from; `dims` are those that may change, None for all.
     """
 
     index: int
@@ -262,9 +266,9 @@ class SlotInfo(Wire):
 
 
 class Scene(Wire):
-    """The experiment on the screen. Written whenever it changes, before its answer is known.
+    """The experiment on the screen, written whenever it changes and before its answer is known.
 
-    `request` is the id of the browser's request that led to it, or None when Python set it.
+    `request` is the id of the browser's request that set it, None if Python did.
     """
 
     revision: int
@@ -287,12 +291,12 @@ class Candidate(Wire):
 
 
 class Cell(Wire):
-    """The preview of one tile: the answer if this single slot were the experiment.
+    """The preview of one tile: the result of an experiment with this single slot.
 
     `top` are the most likely next tokens; `probabilities` and `ranks` (from 1) are those of
-    `Map.targets`, in their order; `kl` is KL(cell || base) in nats. `idle` tells why the map's copy
-    cannot change the answer there: `same` states in both prompts, or `causal`, no way from there to
-    the last position. `sentence` says it in words.
+    `Map.targets`, in their order; `kl` is KL(cell || base) in nats. `idle` is why copying cannot
+    change the result here: `same`, both prompts have equal states, or `causal`, no path leads to
+    the last position. `sentence` is the result in words.
     """
 
     layer: int
@@ -309,7 +313,7 @@ class Cell(Wire):
 class Target(Wire):
     """A token that the map can show, with its probability in base and source.
 
-    `request` is the id of the `FollowToken` that asked for it, None where nobody did.
+    `request` is the id of the `FollowToken` that added it, None if the map chose it.
     """
 
     token_id: int
@@ -322,7 +326,7 @@ class Target(Wire):
 class Map(Wire):
     """The sweep: cells arrive layer by layer, `done` of `total`. Numbers are previews (batched).
 
-    `slow` says why this model's cells take full forward passes, None where they do not.
+    `slow` is why every cell takes a full forward pass, None if cells resume from their layer.
     """
 
     revision: int
@@ -332,7 +336,7 @@ class Map(Wire):
     layers: list[int]
     positions: list[int]
     source_positions: list[int]
-    first_difference: int  # base and source agree before this position: nothing can change there
+    first_difference: int  # base and source agree before this position: no cell can change there
     targets: list[Target]
     cells: list[Cell]
     done: int
@@ -341,7 +345,7 @@ class Map(Wire):
 
 
 class RunInfo(Wire):
-    """One column of the tokens panel. `role` is base, source, intervened, ungrouped or grouped."""
+    """One run: a column of the tokens panel."""
 
     role: Literal["base", "source", "intervened", "ungrouped", "grouped"]
     name: str
@@ -350,7 +354,10 @@ class RunInfo(Wire):
 
 
 class TokenRow(Wire):
-    """One token in every run: the union of the runs' top tokens, aligned with `Answer.runs`."""
+    """One token's probability in every run, in the order of `Answer.runs`.
+
+    There is one row for each of the runs' most likely tokens.
+    """
 
     token_id: int
     label: str
@@ -358,9 +365,9 @@ class TokenRow(Wire):
 
 
 class Difference(Wire):
-    """One token's change from base to the (grouped or only) intervened run.
+    """One token's change from the base to the result (grouped or intervened).
 
-    `kl` is its contribution p_after * log(p_after / p_before) in nats; rows come ordered by it.
+    `kl` is its contribution p_after * log(p_after / p_before) in nats; rows are ordered by |kl|.
     """
 
     token_id: int
@@ -373,7 +380,7 @@ class Difference(Wire):
 
 
 class Verdict(Wire):
-    """How two exact runs compare. `first_divergence` is a layer, or None when they never part."""
+    """How two exact runs compare. `first_divergence` is a layer, None if all layers agree."""
 
     left: str
     right: str
@@ -386,11 +393,11 @@ class Verdict(Wire):
 
 
 class ReceiptInfo(Wire):
-    """What one slot did: `size` is the norm of the change at its site.
+    """What one slot did: `size` is the Euclidean norm of the change at its site.
 
-    `idle`: it was meant to change something and did not, which the screen warns of. `reason` is
-    what became of it, `words` the same as one sentence (`explorer.receipts`). `shape` is that of
-    the tensor at the site, `others_equal` whether all the rest of it is bit-equal to before.
+    `idle`: it should have changed something and did not; the screen warns about it. `reason` is its
+    outcome, `words` the same as one sentence. `shape` is that of the tensor at the site,
+    `others_equal` whether the rest of the tensor is bit-equal to before.
     """
 
     index: int
@@ -406,9 +413,9 @@ class ReceiptInfo(Wire):
 
 
 class Script(Wire):
-    """Code that gives the result again, in the names of one library.
+    """Code that reproduces the result, in the names of one library.
 
-    `text` is None where those names have no word for something; `why` then says for what.
+    `text` is None if that library cannot express the experiment; `why` is then the reason.
     """
 
     face: Literal["vene_widgets", "intervenable", "pyvene"]
@@ -432,10 +439,10 @@ class Answer(Wire):
 
 
 class Contrast(Wire):
-    """How two sides compare: exact runs in full. `request` is the id of the `Compare` it answers.
+    """A comparison of two exact runs. `request` is the id of its `Compare`.
 
-    `tokens` hold the left and the right probability, `differences` go from left to right, `kl` is
-    KL(right || left) in nats. With an `error` there is nothing else.
+    `tokens` have the left and the right probability, `differences` go from left to right, `kl` is
+    KL(right || left) in nats. If there is an `error`, the rest is empty.
     """
 
     request: str
@@ -450,10 +457,10 @@ class Contrast(Wire):
 
 
 class PastEntry(Wire):
-    """One experiment that was answered: integers only, so that equal ones are equal as JSON.
+    """One answered experiment, its positions as integers, so that equal ones are equal as JSON.
 
-    `number` stays its own as others go. `tokens` is the length of its base prompt; `label` and
-    `probability` are of the most likely next token; `revision` is the answer's.
+    `number` never changes. `tokens` is the number of tokens of its base prompt; `label` and
+    `probability` are of the most likely next token; `revision` is its answer's.
     """
 
     number: int
@@ -486,7 +493,7 @@ class Figure(Wire):
 
 
 class Status(Wire):
-    """What the kernel is doing. `error` stays until the next request that is accepted."""
+    """What the kernel is doing. `error` stays until the next experiment begins."""
 
     busy: str | None
     progress: float | None
@@ -494,10 +501,10 @@ class Status(Wire):
 
 
 class StoryStep(Wire):
-    """One step of a story, its answer computed beforehand.
+    """One step of a story, its result computed beforehand.
 
-    `base`, `sources`, `experiment` and `slots` are a scene's. `answer` is the right choice's index;
-    `map` the index of the prompts' map in `Story.maps`, None without sources.
+    `base`, `sources`, `experiment` and `slots` are as in `Scene`. `answer` is the index of the
+    correct choice, `map` the index of the prompts' map in `Story.maps`, None without sources.
     """
 
     title: str
@@ -514,14 +521,14 @@ class StoryStep(Wire):
 
 
 class Story(Wire):
-    """Steps to walk through; the browser shows their results without asking the kernel."""
+    """Steps to walk through; the browser shows their results without a request."""
 
     steps: list[StoryStep]
     maps: list[Map]
 
 
 class Protocol(Wire):
-    """Everything at once, so that one schema names it all."""
+    """All messages in one model, so that one schema contains them all."""
 
     request: Request
     reply: Reply

@@ -1,87 +1,82 @@
-"""What became of each slot: the engine's receipts -> the reasons that the screen gives."""
+"""The outcome of each slot: what it did, or why it did nothing. Engine reports -> messages."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from vene_widgets.engine.running import Receipt
+from vene_widgets import sentences
+from vene_widgets.engine.slot_reports import SlotReport
+from vene_widgets.experiments.operators import OPERATORS
 from vene_widgets.explorer.wire import messages as wire
-from vene_widgets.explorer.wire import sentences as words
 
 if TYPE_CHECKING:
     from vene_widgets.engine.planning import Plan, PlannedSlot
-    from vene_widgets.explorer.exact_runs import Result
-
-# Attention carries what stands here to later positions of the same layer.
-_CARRIED = (
-    *("block_input", "attention_input", "key_output", "value_output", "attention_weight"),
-    *("head_key_output", "head_value_output"),
-)
-
-# These leave nothing of what stood there before.
-_OVERWRITING = ("vanilla", "zero", "mean")
+    from vene_widgets.explorer.exact_runs import ExactRuns
+    from vene_widgets.models.sites import Sites
 
 
-def receipts(result: Result, checked: Plan) -> list[wire.ReceiptInfo]:
-    """One receipt per slot, skipped ones too, also when no slot is live and nothing ran."""
-    found = {receipt.planned.index: receipt for receipt in result.final.record}
-    record = [found.get(planned.index) or Receipt(planned, None) for planned in checked.slots]
-    layers = result.final.model.sites.layers
-    return [_receipt(receipt, record, checked, layers) for receipt in record]
+def receipts(result: ExactRuns, plan: Plan) -> list[wire.ReceiptInfo]:
+    """One receipt per slot, including skipped ones, even if no slot is live and none has run."""
+    found = {report.planned.index: report for report in result.final.record}
+    reports = [found.get(planned.index) or SlotReport(planned, None) for planned in plan.slots]
+    sites = result.final.model.sites
+    return [_receipt(report, reports, plan, sites) for report in reports]
 
 
 def _receipt(
-    receipt: Receipt, record: Sequence[Receipt], checked: Plan, layers: int
+    report: SlotReport, reports: Sequence[SlotReport], plan: Plan, sites: Sites
 ) -> wire.ReceiptInfo:
-    planned, touch = receipt.planned, receipt.touch
-    by = _replaced_by(receipt, record)
-    token = _same_up_to(planned, checked)
-    reason = _reason(receipt, by, token, _is_unread(planned, checked, layers))
-    rows, size = (touch.rows, touch.size) if touch else (0, 0.0)
-    acts_on = "base" if planned.target is None else words.quoted(planned.target)
+    """One slot's receipt; `reports` are those of all slots."""
+    planned, stats = report.planned, report.stats
+    replaced_by = _replaced_by(report, reports)
+    prefix_end = _common_prefix_end(planned, plan)
+    reason = _reason(report, replaced_by, prefix_end, _is_unread(planned, plan, sites))
+    rows, size = (stats.rows, stats.size) if stats else (0, 0.0)
+    acts_on = "base" if planned.target is None else sentences.quoted(planned.target)
     return wire.ReceiptInfo(
         index=planned.index,
-        fired=receipt.fired,
+        fired=report.fired,
         skipped=planned.slot.skip,
-        idle=receipt.idle,
+        idle=report.idle,
         reason=reason,
         rows=rows,
         size=size,
-        shape=list(touch.shape) if touch else None,
-        others_equal=touch.others_equal if touch else True,
-        words=words.receipt(reason, rows, size, token or "", by, acts_on),
+        shape=list(stats.shape) if stats else None,
+        others_equal=stats.others_equal if stats else True,
+        words=sentences.receipt(reason, rows, size, prefix_end or "", replaced_by, acts_on),
     )
 
 
 def _reason(
-    receipt: Receipt, by: int | None, token: str | None, is_unread: bool
+    report: SlotReport, replaced_by: int | None, prefix_end: str | None, is_unread: bool
 ) -> wire.ReceiptReason:
-    slot, touch = receipt.planned.slot, receipt.touch
+    """The outcome of a slot. The order matters: the first reason that applies explains the rest."""
+    slot, stats = report.planned.slot, report.stats
     if slot.skip:
         return "skipped"
-    if touch is None:
+    if stats is None:
         return "unreached"
     if slot.intervention == "collect":
         return "collected"
-    if touch.size == 0:
+    if stats.size == 0:
         if slot.strength == 0:
             return "weak"
-        return "same" if token is None else "prefix"
-    if by is not None:
+        return "same" if prefix_end is None else "prefix"
+    if replaced_by is not None:
         return "replaced"
     return "unread" if is_unread else "changed"
 
 
-def _replaced_by(receipt: Receipt, record: Sequence[Receipt]) -> int | None:
-    """Index of a later slot at the same site that leaves nothing of what this one put there."""
-    mine = receipt.planned
-    for other in record[mine.index + 1 :]:
+def _replaced_by(report: SlotReport, reports: Sequence[SlotReport]) -> int | None:
+    """Index of a later slot that overwrites all of this one's changes at the same site."""
+    mine = report.planned
+    for other in reports[mine.index + 1 :]:
         p = other.planned
         if (
             other.fired
             and (p.site, p.target) == (mine.site, mine.target)
-            and p.slot.intervention in _OVERWRITING
+            and OPERATORS[p.slot.intervention].overwrites
             and p.slot.strength == 1
             and p.dims is None
             and set(mine.base_positions) <= set(p.base_positions)
@@ -90,21 +85,22 @@ def _replaced_by(receipt: Receipt, record: Sequence[Receipt]) -> int | None:
     return None
 
 
-def _same_up_to(planned: PlannedSlot, checked: Plan) -> str | None:
-    """The last token up to which both prompts agree, when the slot copies within that beginning."""
+def _common_prefix_end(planned: PlannedSlot, plan: Plan) -> str | None:
+    """The last token of the prompts' common prefix, if the slot copies only within it."""
     if planned.source is None or planned.base_positions != planned.source_positions:
         return None
-    acts_on = checked.base if planned.target is None else checked.sources[planned.target]
+    acts_on = plan.base if planned.target is None else plan.sources[planned.target]
     end = max(planned.base_positions) + 1
-    pairs = zip(acts_on[:end], checked.sources[planned.source][:end], strict=True)
+    pairs = zip(acts_on[:end], plan.sources[planned.source][:end], strict=True)
     return acts_on[end - 1].text if all(a.id == b.id for a, b in pairs) else None
 
 
-def _is_unread(planned: PlannedSlot, checked: Plan, layers: int) -> bool:
-    """Whether the next token cannot depend on the slot: its change stays at an earlier position."""
+def _is_unread(planned: PlannedSlot, plan: Plan, sites: Sites) -> bool:
+    """Whether the next token cannot depend on the slot: its change stays at earlier positions."""
+    component = sites.architecture.components[planned.site.component]
     return (
         planned.target is None
-        and planned.site.layer == layers - 1
-        and planned.site.component not in _CARRIED
-        and len(checked.base) - 1 not in planned.base_positions
+        and planned.site.layer == sites.layers - 1
+        and not component.reaches_later_positions
+        and len(plan.base) - 1 not in planned.base_positions
     )

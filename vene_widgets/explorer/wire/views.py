@@ -1,47 +1,50 @@
-"""The engine's objects -> what the browser shows: pure functions that fill `messages`."""
+"""Engine objects -> `messages`: pure functions that serialise results for the browser."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-import torch
-
+from vene_widgets import sentences
 from vene_widgets.codegen.script import FACES, Face, script
+from vene_widgets.engine.comparing import Comparison
 from vene_widgets.engine.planning import Plan, PlannedSlot
 from vene_widgets.errors import RequestError
+from vene_widgets.explorer.exact_runs import TOP, ExactRuns
 from vene_widgets.explorer.wire import messages as wire
-from vene_widgets.explorer.wire import sentences as words
 from vene_widgets.explorer.wire.slot_outcomes import receipts
 from vene_widgets.interventions import INTERVENTIONS, Intervention, Options
 from vene_widgets.tables import frames
 from vene_widgets.tables.metrics import METRICS
+from vene_widgets.tables.statistics import probabilities
+from vene_widgets.tables.token_text import visible
 
 if TYPE_CHECKING:
+    import pandas as pd
     from torch import Tensor
 
-    from vene_widgets.explorer.exact_runs import Result
     from vene_widgets.models import LanguageModel, Token
 
-TOP = 10
-"""Most likely next tokens kept per run and per cell on the wire."""
+Row = dict[str, Any]
+"""One row of a DataFrame by column."""
 
 
-def scene(model: LanguageModel, checked: Plan, revision: int, request: str | None) -> wire.Scene:
+def scene(model: LanguageModel, plan: Plan, revision: int, request: str | None) -> wire.Scene:
     """The experiment on the screen, its prompts split into tokens."""
     return wire.Scene(
         revision=revision,
         request=request,
         model=model_info(model),
-        base=token_infos(checked.base),
-        sources={name: token_infos(tokens) for name, tokens in checked.sources.items()},
-        experiment=checked.experiment,
-        slots=[_slot(planned) for planned in checked.slots],
+        base=token_infos(plan.base),
+        sources={name: token_infos(tokens) for name, tokens in plan.sources.items()},
+        experiment=plan.experiment,
+        slots=[_slot(planned) for planned in plan.slots],
     )
 
 
 def _slot(planned: PlannedSlot) -> wire.SlotInfo:
+    """A slot with its positions as ints."""
     slot = planned.slot
     subspace, partition = slot.subspace, slot.partition
     return wire.SlotInfo(
@@ -69,7 +72,7 @@ def _slot(planned: PlannedSlot) -> wire.SlotInfo:
 
 
 def model_info(model: LanguageModel) -> wire.ModelInfo:
-    """What the screen says about the model."""
+    """The model, and the choices that it offers."""
     counts = {name: model.sites.head_count(name) for name in model.sites.components}
     return wire.ModelInfo(
         name=model.name,
@@ -85,7 +88,10 @@ def model_info(model: LanguageModel) -> wire.ModelInfo:
 
 @cache
 def intervention_info(name: str, kind: type[Intervention]) -> wire.InterventionInfo:
-    """What the screen says of one operator; found out by asking the class for a small one."""
+    """One operator, as its menu and controls need it.
+
+    Whether it needs a rank and has weights is found by building a small one.
+    """
     width, rank = 8, 2
     try:
         needs_rank = kind.size(Options(width)) != width
@@ -93,7 +99,7 @@ def intervention_info(name: str, kind: type[Intervention]) -> wire.InterventionI
         needs_rank = True
     try:
         has_weights = len(kind(Options(width, rank)).state_dict()) > 0
-    except Exception:  # a user's own class may accept just the widths that it was written for
+    except Exception:  # a user-defined class may accept only the widths that it was written for
         has_weights = True
     return wire.InterventionInfo(
         name=name,
@@ -108,7 +114,7 @@ def intervention_info(name: str, kind: type[Intervention]) -> wire.InterventionI
 
 
 def metric_infos() -> list[wire.MetricInfo]:
-    """The registry of metrics, as the screen's menu needs it."""
+    """The registry of metrics, as the map's menu needs it."""
     return [
         wire.MetricInfo(
             name=metric.name,
@@ -126,124 +132,170 @@ def metric_infos() -> list[wire.MetricInfo]:
     ]
 
 
-def answer(model: LanguageModel, result: Result, checked: Plan, revision: int) -> wire.Answer:
-    """The exact result, ready for the screen."""
-    columns = result.columns
-    log_p = torch.stack([c.run.logits[-1].double().log_softmax(-1) for c in columns]).cpu()
-    p = log_p.exp()
-    runs = [
-        wire.RunInfo(
-            role=column.role,  # pyright: ignore[reportArgumentType]
-            name=column.name,
-            top=candidates(model, column.run.logits[-1].cpu(), p[n]),
-            source_runs=column.run.source_runs,
-        )
-        for n, column in enumerate(columns)
-    ]
-    shown = list(dict.fromkeys(c.token_id for run in runs for c in run.top))
-    shown.sort(key=lambda token: -p[:, token].max().item())
+def answer(model: LanguageModel, result: ExactRuns, plan: Plan, revision: int) -> wire.Answer:
+    """The exact result of one experiment."""
+    names = [column.name for column in result.columns]
+    rows = _rows(result.token_frame)
     return wire.Answer(
         revision=revision,
         label="exact",
         milliseconds=result.milliseconds,
-        runs=runs,
-        tokens=[
-            wire.TokenRow(
-                token_id=token, label=label(model, token), probabilities=p[:, token].tolist()
+        runs=[
+            wire.RunInfo(
+                role=column.role,
+                name=column.name,
+                top=_top_candidates(rows, column.name),
+                source_runs=column.run.source_runs,
             )
-            for token in shown
+            for column in result.columns
         ],
-        differences=differences(result),
+        tokens=token_rows(rows, names),
+        differences=difference_rows(result.difference_frame) if result.experiment.live else [],
         verdicts=verdicts(result),
-        receipts=receipts(result, checked),
-        sentence=sentence(model, result, checked),
-        scripts=[_script(model, checked, face) for face in FACES],
+        receipts=receipts(result, plan),
+        sentence=sentence(model, result, plan),
+        scripts=[_script(model, plan, face) for face in FACES],
     )
 
 
-def _script(model: LanguageModel, checked: Plan, face: Face) -> wire.Script:
-    """The code of an experiment in one library's names, or why there is none."""
+def contrast(request: wire.Compare, comparison: Comparison) -> wire.Contrast:
+    """Two sides compared: the likely tokens of both, and those that changed most."""
+    left, right = comparison.left, comparison.right
+    before, after = left.logits[-1], right.logits[-1]
+    text = left.model.token_text
+    tokens = frames.token_frame({"left": before, "right": after}, text, k=TOP)
+    return wire.Contrast(
+        request=request.id,
+        left=request.left.title,
+        right=request.right.title,
+        milliseconds=left.milliseconds + right.milliseconds,
+        kl=comparison.kl,
+        tokens=token_rows(_rows(tokens), ("left", "right")),
+        differences=difference_rows(frames.difference_frame(before, after, text, k=TOP)),
+        verdict=verdict(request.left.title, request.right.title, comparison),
+        error=None,
+    )
+
+
+def failed_contrast(request: wire.Compare, error: str) -> wire.Contrast:
+    """A comparison that failed, with the reason."""
+    return wire.Contrast(
+        request=request.id,
+        left=request.left.title,
+        right=request.right.title,
+        milliseconds=0.0,
+        kl=0.0,
+        tokens=[],
+        differences=[],
+        verdict=None,
+        error=error,
+    )
+
+
+def _script(model: LanguageModel, plan: Plan, face: Face) -> wire.Script:
+    """The code of an experiment in one library's names, or the reason why there is none."""
     try:
-        return wire.Script(face=face, text=script(model, checked, face), why=None)
+        return wire.Script(face=face, text=script(model, plan, face), why=None)
     except RequestError as error:
         return wire.Script(face=face, text=None, why=str(error))
 
 
-def differences(result: Result) -> list[wire.Difference]:
-    """Rows of the difference panel: base against the result, ordered by KL contribution."""
-    if not result.experiment.live:
-        return []
-    run = result.final
-    frame = frames.difference_frame(
-        result.columns[0].run.logits[-1], run.logits[-1], run.model.token_text, k=TOP
-    )
-    return [
-        wire.Difference(
-            token_id=int(row["token_id"]),
-            label=row["label"],
-            before=row["before"],
-            after=row["after"],
-            kl=row["kl"],
-            rank_before=int(row["rank_before"]),
-            rank_after=int(row["rank_after"]),
+def token_rows(rows: Sequence[Row], runs: Sequence[str]) -> list[wire.TokenRow]:
+    """One row per token of a `frames.token_frame`, with its probability in each of the runs."""
+    by_token: dict[int, list[Row]] = {}
+    for row in rows:
+        by_token.setdefault(row["token_id"], []).append(row)
+    found: list[wire.TokenRow] = []
+    for token, of_token in by_token.items():
+        p = {row["run"]: row["probability"] for row in of_token}
+        found.append(
+            wire.TokenRow(
+                token_id=token,
+                label=of_token[0]["label"],
+                probabilities=[p[run] for run in runs],
+            )
         )
-        for row in frame.to_dict("records")
+    return found
+
+
+def _top_candidates(rows: Sequence[Row], run: str) -> list[wire.Candidate]:
+    """One run's most likely tokens, from the rows of a `frames.token_frame`."""
+    names = wire.Candidate.model_fields
+    top = [row for row in rows if row["run"] == run and row["rank"] <= TOP]
+    top.sort(key=lambda row: row["rank"])
+    return [wire.Candidate(**{name: row[name] for name in names}) for row in top]
+
+
+def _rows(frame: pd.DataFrame) -> list[Row]:
+    """A frame's rows by column; one pass over pandas, which is slow row by row."""
+    columns = {str(name): frame[name].tolist() for name in frame.columns}
+    return [
+        dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)
     ]
 
 
-def verdicts(result: Result) -> list[wire.Verdict]:
-    """Grouped against ungrouped, as one line; nothing when there is no group."""
+def difference_rows(frame: pd.DataFrame) -> list[wire.Difference]:
+    """The rows of a `frames.difference_frame`."""
+    names = wire.Difference.model_fields
+    return [wire.Difference(**{name: row[name] for name in names}) for row in _rows(frame)]
+
+
+def verdicts(result: ExactRuns) -> list[wire.Verdict]:
+    """Grouped against ungrouped; empty without groups."""
     comparison = result.comparison
-    if comparison is None:
-        return []
-    return [
-        wire.Verdict(
-            left="grouped",
-            right="ungrouped",
-            verdict=comparison.verdict,
-            max_abs=comparison.max_abs,
-            tolerance=comparison.tolerance,
-            first_divergence=comparison.first_divergence,
-            scope=comparison.scope,
-            words=comparison.words,
-        )
-    ]
+    return [] if comparison is None else [verdict("grouped", "ungrouped", comparison)]
 
 
-def sentence(model: LanguageModel, result: Result, checked: Plan) -> str:
+def verdict(left: str, right: str, comparison: Comparison) -> wire.Verdict:
+    """The verdict of a comparison; `left` and `right` are the titles of its sides."""
+    return wire.Verdict(
+        left=left,
+        right=right,
+        verdict=comparison.verdict,
+        max_abs=comparison.max_abs,
+        tolerance=comparison.tolerance,
+        first_divergence=comparison.first_divergence,
+        scope=comparison.scope,
+        words=comparison.words,
+    )
+
+
+def sentence(model: LanguageModel, result: ExactRuns, plan: Plan) -> str:
     """The exact result in words."""
-    base = result.columns[0].run.logits[-1].double().softmax(-1)
+    base = probabilities(result.base.logits[-1])
     slots = result.experiment.slots
+    best = int(base.argmax())
+    base_answer = model.token_text(best), base[best].item()
     if not result.experiment.live:
-        best = int(base.argmax())
         has_source = bool(result.experiment.sources)
-        return words.nothing_live(len(slots), has_source, model.token_text(best), base[best].item())
-    live = checked.live
+        return sentences.nothing_live(len(slots), has_source, *base_answer)
+    live = plan.live
     skipped = len(slots) - len(live)
     if len(live) == 1 and len(live[0].base_positions) == 1 and not skipped:
-        deed = words.done(_deed(live[0], checked))
+        action = sentences.describe(_slot_action(live[0], plan))
     else:
-        deed = words.several(len(live), skipped)
-    receipts = [receipt for receipt in result.final.record if not receipt.planned.slot.skip]
-    if all(receipt.idle for receipt in receipts):
-        best, reached = int(base.argmax()), any(receipt.fired for receipt in receipts)
-        return words.all_idle(deed, len(live), reached, model.token_text(best), base[best].item())
-    source = result.source or result.columns[0].run
-    after = result.final.logits[-1].double().softmax(-1)
-    return words.sentence(deed, change(model, base, source.logits[-1].double().softmax(-1), after))
+        action = sentences.several(len(live), skipped)
+    reports = [report for report in result.final.record if not report.planned.slot.skip]
+    if all(report.idle for report in reports):
+        reached = any(report.fired for report in reports)
+        return sentences.all_idle(action, len(live), reached, *base_answer)
+    source = result.source or result.base
+    after = probabilities(result.final.logits[-1])
+    change = probability_change(model, base, probabilities(source.logits[-1]), after)
+    return sentences.sentence(action, change)
 
 
-def _deed(planned: PlannedSlot, checked: Plan) -> words.Deed:
-    """What a slot with one position does."""
+def _slot_action(planned: PlannedSlot, plan: Plan) -> sentences.SlotAction:
+    """The action of a slot with one position, for a sentence."""
     slot, site = planned.slot, planned.site
-    acts_on = checked.base if planned.target is None else checked.sources[planned.target]
-    return words.Deed(
+    acts_on = plan.base if planned.target is None else plan.sources[planned.target]
+    return sentences.SlotAction(
         token=acts_on[planned.base_positions[0]].text,
         component=site.component,
         layer=site.layer,
         head=site.head,
         source_token=(
-            checked.sources[planned.source][planned.source_positions[0]].text
+            plan.sources[planned.source][planned.source_positions[0]].text
             if planned.source
             else None
         ),
@@ -255,31 +307,18 @@ def _deed(planned: PlannedSlot, checked: Plan) -> words.Deed:
     )
 
 
-def candidates(model: LanguageModel, logits: Tensor, probabilities: Tensor) -> list[wire.Candidate]:
-    """The most likely next tokens of one distribution; both tensors are `(vocabulary,)`."""
-    order = torch.sort(logits, descending=True, stable=True).indices[:TOP].tolist()
-    return [
-        wire.Candidate(
-            token_id=token,
-            label=label(model, token),
-            probability=probabilities[token].item(),
-            logit=float(logits[token]),
-            rank=rank,
-        )
-        for rank, token in enumerate(order, start=1)
-    ]
-
-
-def change(model: LanguageModel, base: Tensor, source: Tensor, after: Tensor) -> words.Change:
+def probability_change(
+    model: LanguageModel, base: Tensor, source: Tensor, after: Tensor
+) -> sentences.ProbabilityChange:
     """The numbers of a sentence, from three distributions `(vocabulary,)`."""
-    was, other, best = (int(p.argmax()) for p in (base, source, after))
-    return words.Change(
-        base_token=model.token_text(was),
-        base_before=base[was].item(),
-        base_after=after[was].item(),
-        source_token=model.token_text(other),
-        source_before=base[other].item(),
-        source_after=after[other].item(),
+    base_best, source_best, best = (int(p.argmax()) for p in (base, source, after))
+    return sentences.ProbabilityChange(
+        base_token=model.token_text(base_best),
+        base_before=base[base_best].item(),
+        base_after=after[base_best].item(),
+        source_token=model.token_text(source_best),
+        source_before=base[source_best].item(),
+        source_after=after[source_best].item(),
         best_token=model.token_text(best),
         best_after=after[best].item(),
     )
@@ -288,11 +327,10 @@ def change(model: LanguageModel, base: Tensor, source: Tensor, after: Tensor) ->
 def token_infos(tokens: Sequence[Token]) -> list[wire.TokenInfo]:
     """The tokens of a prompt."""
     return [
-        wire.TokenInfo(index=t.index, id=t.id, text=t.text, label=frames.visible(t.text))
-        for t in tokens
+        wire.TokenInfo(index=t.index, id=t.id, text=t.text, label=visible(t.text)) for t in tokens
     ]
 
 
 def label(model: LanguageModel, token_id: int) -> str:
     """A token's text made visible."""
-    return frames.visible(model.token_text(token_id))
+    return visible(model.token_text(token_id))

@@ -1,6 +1,6 @@
-"""One file per model family: its module names, its sizes, what its components are.
+"""One file per model family: its module names, its sizes, its components.
 
-To teach the package a new family, add a file with one `Architecture` and list it here.
+To add a family, add a file with one `Architecture` and list it here.
 """
 
 from __future__ import annotations
@@ -12,4 +12,4 @@ from vene_widgets.models.architectures.llama import LLAMA
 __all__ = ["ARCHITECTURES", "GPT2", "LLAMA", "Architecture", "Component", "Side"]
 
 ARCHITECTURES: dict[str, Architecture] = {a.name: a for a in (GPT2, LLAMA)}
-"""Every known family by the `model_type` of its Hugging Face config."""
+"""`model_type` of the Hugging Face config -> family."""

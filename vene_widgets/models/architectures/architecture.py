@@ -1,4 +1,4 @@
-"""Architecture and Component: the table that describes one model family."""
+"""Architecture and Component: the tables that describe a model family."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ AFTER_BOTH_NORMS = "after both"
 
 @dataclass(frozen=True)
 class Component:
-    """Where one component's tensor is found inside a block, and what a change of it can reach.
+    """Which tensor of a block a component is, and what a change of it can affect.
 
     Attributes:
         module: path below the block (`""` is the block itself).
@@ -26,11 +26,11 @@ class Component:
         part: `(index, count)` if the tensor is one of `count` equal parts of the last dimension.
         heads: which head count splits the last dimension; None for one vector per position.
         norm: position relative to the block's layer norms, as text.
-        before_attention: whether it depends on its own position's residual stream alone.
-        reaches_later_positions: whether changing it at one position can change later positions
-            within the same block (it feeds keys or values).
+        before_attention: whether it depends only on the residual stream at its own position.
+        reaches_later_positions: whether a change at one position can affect later positions
+            within the same block, by way of keys or values.
         writes_residual: whether it is the residual stream, or is added to it unchanged.
-        needed_to_resume: whether a resumed run has to know the base run's values.
+        needed_to_resume: whether resumed runs read the base run's values.
     """
 
     module: str
@@ -45,6 +45,19 @@ class Component:
     needed_to_resume: bool = False
 
 
+BLOCK_INPUT = Component(
+    "",
+    "input",
+    norm=BEFORE_BOTH_NORMS,
+    before_attention=True,
+    reaches_later_positions=True,
+    writes_residual=True,
+    needed_to_resume=True,
+)
+BLOCK_OUTPUT = Component("", "output", norm=AFTER_BOTH_NORMS, writes_residual=True)
+"""The residual stream before and after a block that normalises what each sublayer reads."""
+
+
 class MLPModules(NamedTuple):
     """Paths below an MLP that computes `down(activation(up(x)))` and nothing else."""
 
@@ -57,6 +70,9 @@ class MLPModules(NamedTuple):
 class Architecture:
     """One model family: its module names and its sizes.
 
+    Resumed sweeps take every block for sequential and pre-norm (attention, then the MLP, each
+    behind its own norm); another structure needs `resume_blocker` to refuse it.
+
     Attributes:
         name: the `model_type` of the Hugging Face config.
         blocks: path from the model to its list of blocks.
@@ -68,7 +84,7 @@ class Architecture:
         mlp_modules: the MLP's own modules; None for an MLP of another form, for instance a gated
             one.
         rotary: path to the rotary embedding; empty if position embeddings are added to the tokens.
-        components: component name -> where it is.
+        components: component name -> where it is, in the order in which a block computes them.
         config: our size names -> attribute names in the config, first present wins.
     """
 
@@ -92,7 +108,7 @@ def with_heads(components: Mapping[str, Component], key_values: HeadCount) -> di
 
     Args:
         components: the family's whole-vector components.
-        key_values: which count splits keys and values; `key_value_heads` where query heads share
+        key_values: which count splits keys and values; `key_value_heads` if query heads share
             them (grouped-query attention, Ainslie et al. 2023).
     """
     split: dict[str, HeadCount] = {
@@ -102,6 +118,7 @@ def with_heads(components: Mapping[str, Component], key_values: HeadCount) -> di
         "value_output": key_values,
     }
     per_head = {
+        # Resumed runs read the whole component, of which a head is a slice.
         f"head_{name}": replace(components[name], heads=count, needed_to_resume=False)
         for name, count in split.items()
     }

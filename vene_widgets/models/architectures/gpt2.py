@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from vene_widgets.models.architectures.architecture import (
-    AFTER_BOTH_NORMS,
-    BEFORE_BOTH_NORMS,
     BETWEEN_NORMS,
+    BLOCK_INPUT,
+    BLOCK_OUTPUT,
     Architecture,
     Component,
     MLPModules,
@@ -26,16 +26,8 @@ GPT2 = Architecture(
     rotary="",
     components=with_heads(
         {
-            "block_input": Component(
-                "",
-                "input",
-                norm=BEFORE_BOTH_NORMS,
-                before_attention=True,
-                reaches_later_positions=True,
-                writes_residual=True,
-                needed_to_resume=True,
-            ),
-            "block_output": Component("", "output", norm=AFTER_BOTH_NORMS, writes_residual=True),
+            "block_input": BLOCK_INPUT,
+            "block_output": BLOCK_OUTPUT,
             "attention_input": Component(
                 "attn",
                 "input",

@@ -1,7 +1,7 @@
 """The built-in model `capitals`: a small GPT-2 that knows three facts about each of its countries.
 
-Only light things live here; nothing in this file imports torch. The weights, tokenizer and model
-card lie beside it in `FOLDER`, which any `from_pretrained` of transformers can read.
+This module does not import torch. The weights, the tokenizer and the model card are beside it in
+`FOLDER`, which any `from_pretrained` of transformers can read.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import NamedTuple
 __all__ = ["FOLDER", "Country", "countries"]
 
 FOLDER = Path(__file__).resolve().parent
-"""The folder with config.json, model.safetensors, tokenizer.json, countries.csv and the card."""
+"""Folder of config.json, model.safetensors, tokenizer.json, countries.csv and the model card."""
 
 
 class Country(NamedTuple):

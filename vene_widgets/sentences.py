@@ -1,16 +1,19 @@
-"""Plain sentences about results: templates filled with a run's own numbers."""
+"""Results as English sentences, all in this module.
+
+Templates are filled with the numbers of a run; objects of the engine hold no sentences.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from vene_widgets.tables import frames
+from vene_widgets.tables.token_text import visible
 
 
 @dataclass(frozen=True)
-class Change:
-    """What a sentence is about: next-token probabilities (0..1) before and after.
+class ProbabilityChange:
+    """Next-token probabilities, 0 to 1, before and after a change.
 
     Attributes:
         base_token, source_token: the most likely next token of the base and of the source run.
@@ -30,7 +33,7 @@ class Change:
 
 
 def percent(probability: float) -> str:
-    """A probability as a percentage with enough digits to be told from 0 and from 100."""
+    """A probability as a percentage, with enough digits to distinguish it from 0 and from 100."""
     value = 100 * probability
     if value == 0:
         return "0 %"
@@ -44,23 +47,23 @@ def percent(probability: float) -> str:
 
 
 def quoted(token: str) -> str:
-    """A token in quotes without the space that most words begin with."""
-    return f"“{frames.visible(token.strip() or token)}”"
+    """A token in quotes, without the space that most words begin with."""
+    return f"“{visible(token.strip() or token)}”"
 
 
 @dataclass(frozen=True)
-class Deed:
-    """What one slot does, for the beginning of a sentence.
+class SlotAction:
+    """What a sentence needs to describe one slot.
 
     Attributes:
-        token: the token at its position, in the run that it acts on.
-        component, layer, head: where.
-        source_token: the token that it reads from; None for interventions that read none.
+        token: the token at its position, in the run that it changes.
+        component, layer, head: its site.
+        source_token: the token at its source position; None if it reads no source.
         intervention: the operator's name.
         strength: 0 leaves the base's state, 1 is the intervention in full.
         subspace: a name, a range or dims; None for all coordinates.
-        prompts: how many prompts a mean is taken over.
-        target: the source on whose run it acts (serial mode); None for the base.
+        prompts: number of prompts of a `mean`.
+        target: the source whose run it changes (serial mode); None for the base.
     """
 
     token: str
@@ -75,7 +78,7 @@ class Deed:
     target: str | None = None
 
 
-# What stands before the place, `{part}` being the subspace in words or nothing.
+# Start of a sentence by intervention, before the site; `{part}` is the subspace, or empty.
 _VERBS = {
     "addition": "Adding {part}{source} to {token}",
     "subtraction": "Subtracting {part}{source} from {token}",
@@ -85,8 +88,8 @@ _VERBS = {
     "collect": "Collecting {part}{token}",
 }
 
-# An interchange that is not a plain one says so after the place.
-_MANNERS = {
+# End of a sentence by intervention, after the site, for interchanges in another basis.
+_QUALIFIERS = {
     "vanilla": "",
     "rotated_space": "in a rotated space",
     "low_rank_rotated_space": "in a low-rank rotated space",
@@ -96,45 +99,46 @@ _MANNERS = {
 }
 
 _MOST_DIMS = 6
-"""Dims that a sentence lists one by one; more are counted."""
+"""Dims that a sentence lists one by one; of more it states the number."""
 
 
-def copied(
+def describe_copy(
     token: str, source_token: str, component: str, layer: int, head: int | None = None
 ) -> str:
-    """The deed of one interchange slot: what was copied, into what, and where."""
-    return done(Deed(token, component, layer, head, source_token))
+    """One interchange slot in words: source token, base token and site."""
+    return describe(SlotAction(token, component, layer, head, source_token))
 
 
-def done(deed: Deed) -> str:
-    """What a slot does, in words: “Zeroing “Spain” after block 0”."""
-    where = f"after block {deed.layer}"
-    if deed.component != "block_output":
-        head = "" if deed.head is None else f", head {deed.head}"
-        where = f"at {deed.component} of layer {deed.layer}{head}"
-    if deed.target is not None:
-        where += f" in the run of {quoted(deed.target)}"
-    manner, more = _MANNERS.get(deed.intervention), []
-    if manner is not None:
+def describe(action: SlotAction) -> str:
+    """A slot in words, for instance `Zeroing “Spain” after block 0`."""
+    where = f"after block {action.layer}"
+    if action.component != "block_output":
+        head = "" if action.head is None else f", head {action.head}"
+        where = f"at {action.component} of layer {action.layer}{head}"
+    if action.target is not None:
+        where += f" in the run of {quoted(action.target)}"
+    qualifier = _QUALIFIERS.get(action.intervention)
+    ending: list[str] = []
+    if qualifier is not None:
         verb = "Copying {part}{source} into {token}"
     else:
-        verb = _VERBS.get(deed.intervention, "Applying {name} to {part}{token}")
-    if manner:
-        more.append(manner)
-    if deed.strength != 1:
-        more.append(f"at strength {deed.strength:g}")
+        verb = _VERBS.get(action.intervention, "Applying {name} to {part}{token}")
+    if qualifier:
+        ending.append(qualifier)
+    if action.strength != 1:
+        ending.append(f"at strength {action.strength:g}")
     what = verb.format(
-        name=deed.intervention,
-        part="" if deed.subspace is None else f"{_part(deed.subspace)} of ",
-        source="" if deed.source_token is None else quoted(deed.source_token),
-        token=quoted(deed.token),
-        prompts="1 prompt" if deed.prompts == 1 else f"{deed.prompts} prompts",
+        name=action.intervention,
+        part="" if action.subspace is None else f"{_part(action.subspace)} of ",
+        source="" if action.source_token is None else quoted(action.source_token),
+        token=quoted(action.token),
+        prompts="1 prompt" if action.prompts == 1 else f"{action.prompts} prompts",
     )
-    return " ".join([what, where, *more])
+    return " ".join([what, where, *ending])
 
 
 def _part(subspace: str | Sequence[int]) -> str:
-    """A subspace in words: “subspace a”, “dims 0:2”, “dims 0, 3 and 5”, “12 dims”."""
+    """A subspace in words: `subspace a`, `dims 0:2`, `dims 0, 3 and 5`, `12 dims`."""
     if isinstance(subspace, str):
         return f"dims {subspace}" if ":" in subspace else f"subspace {subspace}"
     if len(subspace) > _MOST_DIMS:
@@ -143,42 +147,48 @@ def _part(subspace: str | Sequence[int]) -> str:
 
 
 def several(live: int, skipped: int) -> str:
-    """The deed of slots that are too many, or too large, for a sentence about each."""
+    """Slots in words by their number, if they are several or one is too long to describe."""
     more = f" ({skipped} skipped)" if skipped else ""
     return f"Running 1 slot{more}" if live == 1 else f"Running {live} slots together{more}"
 
 
-def sentence(deed: str, change: Change) -> str:
-    """What an intervention did to the answer, with the probabilities before and after.
+def sentence(action: str, change: ProbabilityChange) -> str:
+    """State how the answer changed, with the probabilities before and after.
 
     Args:
-        deed: the sentence's beginning, from `copied`, `done` or `several`.
-        change: the numbers.
+        action: start of the sentence, from `describe_copy`, `describe` or `several`.
+        change: the probabilities.
     """
     c = change
     base = f"{quoted(c.base_token)} {percent(c.base_before)} → {percent(c.base_after)}"
     source = f"{quoted(c.source_token)} {percent(c.source_before)} → {percent(c.source_after)}"
     if c.best_token == c.base_token:
         rest = "" if c.source_token == c.base_token else f"; {source}"
-        return f"{deed} left the answer at {base}{rest}."
+        return f"{action} left the answer at {base}{rest}."
     if c.best_token == c.source_token:
         return (
-            f"{deed} moved the answer from {quoted(c.base_token)} to {quoted(c.source_token)}: "
+            f"{action} moved the answer from {quoted(c.base_token)} to {quoted(c.source_token)}: "
             f"{source}, {base}."
         )
     if c.source_token == c.base_token:
         return (
-            f"{deed} moved the answer from {quoted(c.base_token)} to {quoted(c.best_token)} "
+            f"{action} moved the answer from {quoted(c.base_token)} to {quoted(c.best_token)} "
             f"({percent(c.best_after)}): {base}."
         )
     return (
-        f"{deed} moved the answer from {quoted(c.base_token)} to {quoted(c.best_token)} "
+        f"{action} moved the answer from {quoted(c.base_token)} to {quoted(c.best_token)} "
         f"({percent(c.best_after)}), which neither prompt gives: {base}, {source}."
     )
 
 
 def nothing_live(slots: int, has_source: bool, token: str, probability: float) -> str:
-    """What stands there when no slot acts, and what to do about it."""
+    """State why no slot is live, and what to do.
+
+    Args:
+        slots: number of slots, all of them skipped.
+        has_source: whether the experiment has a source.
+        token, probability: the base's answer.
+    """
     if slots:
         why = "The slot is skipped" if slots == 1 else f"All {slots} slots are skipped"
         then = "Unskip it." if slots == 1 else "Unskip one."
@@ -188,14 +198,14 @@ def nothing_live(slots: int, has_source: bool, token: str, probability: float) -
     return f"{why}: the base answers {quoted(token)} ({percent(probability)}). {then}"
 
 
-def all_idle(deed: str, live: int, reached: bool, token: str, probability: float) -> str:
-    """What stands there when every live slot was meant to change something and none did.
+def all_idle(action: str, live: int, reached: bool, token: str, probability: float) -> str:
+    """State why no live slot changed anything.
 
     Args:
-        deed: from `done` or `several`.
-        live: how many slots.
-        reached: whether any of them was reached by the forward pass.
-        token, probability: the base's answer, which is the answer still.
+        action: from `describe` or `several`.
+        live: number of live slots.
+        reached: whether the forward pass reached any of them.
+        token, probability: the base's answer, which is unchanged.
     """
     it, them = ("it", "it") if live == 1 else ("they", "them")
     why = (
@@ -204,13 +214,13 @@ def all_idle(deed: str, live: int, reached: bool, token: str, probability: float
         else f"the forward pass never reached {them}"
     )
     return (
-        f"{deed} changed nothing: {why}. The answer is still the base’s, "
+        f"{action} changed nothing: {why}. The answer is still the base’s, "
         f"{quoted(token)} ({percent(probability)})."
     )
 
 
 def nothing_can_change(token: str) -> str:
-    """Why tiles before the first differing token do nothing."""
+    """Explain why tiles before the first differing token have no effect; `token` precedes it."""
     return (
         f"Base and source agree up to and including {quoted(token)}, so the states there are the "
         "same and copying changes nothing. Other operators, such as zero, may still act here."
@@ -218,7 +228,7 @@ def nothing_can_change(token: str) -> str:
 
 
 def nothing_came_in(token: str) -> str:
-    """Why tiles before the first attention do nothing where the tokens are equal."""
+    """Explain why tiles before the first attention have no effect if the tokens are equal."""
     return (
         f"Base and source both have {quoted(token)} here, and before the first attention nothing "
         "of other tokens has come in: the states are the same and copying changes nothing. Other "
@@ -227,7 +237,7 @@ def nothing_came_in(token: str) -> str:
 
 
 def out_of_reach(token: str, layer: int) -> str:
-    """Why tiles of the last block before the last position do nothing, whatever is done there."""
+    """Explain why tiles of the last block have no effect before the last position."""
     return (
         f"Block {layer} is the last one, and what it makes of {quoted(token)} reaches no later "
         "position: the answer is read at the last one, so nothing done here can change it."
@@ -235,7 +245,7 @@ def out_of_reach(token: str, layer: int) -> str:
 
 
 def joined(names: Sequence[str]) -> str:
-    """`a`, `a and b`, `a, b and c`."""
+    """A list in words: `a`, `a and b`, `a, b and c`."""
     if len(names) < 2:
         return "".join(names)
     return f"{', '.join(names[:-1])} and {names[-1]}"
@@ -271,15 +281,15 @@ def receipt(
     by: int | None = None,
     acts_on: str = "base",
 ) -> str:
-    """What became of one slot, and why when that was nothing.
+    """State what one slot did, or why it did nothing.
 
     Args:
-        reason: one of `explorer.messages.ReceiptReason`.
-        rows: how many vectors were replaced.
-        size: norm of the change, in the site's own units.
-        token: for `prefix`, the token up to which the prompts agree.
-        by: for `replaced`, the later slot.
-        acts_on: the run that it acts on.
+        reason: a key of `_RECEIPTS` (`explorer.wire.messages.ReceiptReason`).
+        rows: number of replaced vectors.
+        size: Euclidean norm of the change, in the site's own units.
+        token: for `prefix`, the last token up to which the prompts agree.
+        by: for `replaced`, index of the later slot.
+        acts_on: the run that the slot changes.
     """
     return _RECEIPTS[reason].format(
         vectors="1 vector" if rows == 1 else f"{rows} vectors",
@@ -287,4 +297,29 @@ def receipt(
         token=quoted(token),
         by=by,
         acts_on=acts_on,
+    )
+
+
+def verdict(
+    name: str, max_abs: float, tolerance: float, first_divergence: int | None, scope: str
+) -> str:
+    """State how the logits of two runs compare.
+
+    Args:
+        name: `bit-equal`, `allclose` or `different`.
+        max_abs: largest absolute difference of a logit.
+        tolerance: absolute and relative tolerance of `allclose`, in logits.
+        first_divergence: first layer whose output differs; None if no layer's does.
+        scope: the compared positions, `all positions` or `last position`.
+    """
+    if name == "bit-equal":
+        return f"Bit-equal: the same number in every logit ({scope})."
+    where = (
+        "only after the last block"
+        if first_divergence is None
+        else f"first at the output of layer {first_divergence}"
+    )
+    largest = f"largest difference of a logit {max_abs:.3g}, {where} ({scope})."
+    return (
+        f"Equal within {tolerance:g}: {largest}" if name == "allclose" else f"Different: {largest}"
     )

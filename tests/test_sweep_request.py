@@ -1,0 +1,59 @@
+"""SweepRequest: frozen, JSON both ways, and the same request however its ints are written."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from pydantic import ValidationError
+
+import vene_widgets as vw
+from vene_widgets.experiments import SweepRequest
+from vene_widgets.sweeps.planning import plan_sweep
+
+SPAIN, ITALY = "The capital of Spain is", "The capital of Italy is"
+
+
+def test_it_travels_as_json_and_comes_back_equal():
+    request = SweepRequest(
+        component="head_value_output", head=1, source="italy", layers=[0, 2], positions=" Spain"
+    )
+    assert SweepRequest.model_validate_json(request.model_dump_json()) == request
+    assert hash(request) == hash(request.replace(head=1))
+
+
+def test_ints_of_any_kind_make_one_request():
+    written = (
+        SweepRequest(layers=range(2), positions=np.arange(3), source_positions=torch.arange(3)),  # pyright: ignore[reportArgumentType]
+        SweepRequest(layers=(0, 1), positions=[0, 1, 2], source_positions=(0, 1, 2)),
+    )
+    assert written[0] == written[1]
+    assert written[0].layers == (0, 1) and written[0].positions == (0, 1, 2)
+
+
+def test_it_is_frozen_and_every_change_is_validated():
+    request = SweepRequest(layers=[0])
+    with pytest.raises(ValidationError):
+        request.layers = (1,)
+    assert request.replace(layers=None).layers is None and request.layers == (0,)
+    with pytest.raises(ValidationError, match="layer"):
+        request.replace(layers="all")
+    with pytest.raises(ValidationError, match=r"'postions' is not known.*'positions'"):
+        SweepRequest(postions=[1])  # pyright: ignore[reportCallIssue]
+
+
+def test_one_request_serves_many_pairs_of_prompts(tiny_gpt2: vw.LanguageModel):
+    request = SweepRequest(component="mlp_output", layers=1, positions=[-1])
+    for base, source in ((SPAIN, ITALY), ("The capital", " Rome is")):
+        plan = plan_sweep(tiny_gpt2, base, source, request)
+        assert plan.request is request and plan.layers == (1,)
+        assert plan.positions == (len(plan.base) - 1,)
+
+
+@pytest.mark.parametrize("field", ["layers", "positions", "source_positions", "head"])
+def test_the_public_sweep_names_a_value_that_is_no_int(tiny_gpt2: vw.LanguageModel, field: str):
+    given: dict[str, Any] = {field: True if field == "head" else [True]}
+    with pytest.raises(vw.RequestError, match=rf"{field}.*True is a bool"):
+        vw.sweep(tiny_gpt2, SPAIN, ITALY, **given)

@@ -1,0 +1,42 @@
+"""Which cells of a sweep can affect the output at all; the others need no run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from vene_widgets.sweeps.planning import SweepPlan
+
+
+def can_affect_output(plan: SweepPlan, layer: int, column: int) -> bool:
+    """Whether a cell's change can affect the logits at the last position.
+
+    Copying cannot where base and source hold equal states. Nothing can in the last block once its
+    keys and values are computed, unless at the last position itself.
+
+    Args:
+        plan: the sweep.
+        layer: the cell's block.
+        column: its index into `plan.positions`.
+    """
+    if plan.intervention == "vanilla" and states_are_equal(plan, layer, column):
+        return False
+    ends_here = (
+        layer == plan.model.sites.layers - 1 and not plan.component_facts.reaches_later_positions
+    )
+    return not ends_here or plan.positions[column] == len(plan.base) - 1
+
+
+def states_are_equal(plan: SweepPlan, layer: int, column: int) -> bool:
+    """Whether base and source have equal states at a cell's site, whatever the weights are.
+
+    They do where the prompts agree up to that position, and before the first attention where just
+    the tokens agree and stand at the same position.
+    """
+    position, partner = plan.positions[column], plan.source_positions[column]
+    if position != partner:
+        return False
+    if position < plan.first_difference:
+        return True
+    own_token_only = layer == 0 and plan.component_facts.before_attention
+    return own_token_only and plan.base[position].id == plan.source[partner].id

@@ -1,0 +1,78 @@
+"""Columns of the frames: dtype, unit and meaning of each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column's dtype, unit and meaning.
+
+    Attributes:
+        dtype: pandas' name for it. Texts are `object`: a token may hold a lone surrogate, which
+            pandas' string dtypes may refuse.
+        unit: of the values; empty for names, ids and texts.
+        meaning: in one sentence.
+    """
+
+    dtype: str
+    unit: str
+    meaning: str
+
+
+COLUMNS: dict[str, Column] = {
+    "run": Column("category", "", "name of the run; ordered as the runs were given"),
+    "rank": Column("Int64", "1 = most likely", "place in the whole vocabulary; <NA>: not run"),
+    "token": Column("object", "", "token text, exact"),
+    "token_id": Column("int64", "", "token id"),
+    "label": Column("object", "", "token text with spaces and control characters made visible"),
+    "probability": Column("float64", "0 to 1", "P(token) in this run or cell"),
+    "log_probability": Column("float64", "nats", "ln P(token)"),
+    "logit": Column("float64", "", "output of the head for the token, before softmax"),
+    "before": Column("float64", "0 to 1", "P(token) before the change"),
+    "after": Column("float64", "0 to 1", "P(token) after the change"),
+    "delta": Column("float64", "probability", "P after − P before (in a sweep: cell − base)"),
+    "log_ratio": Column("float64", "nats", "ln (P after / P before)"),
+    "contrast_id": Column(
+        "Int64", "", "id of the token that the target is set against: the first other target"
+    ),
+    "logit_difference": Column(
+        "float64", "logits", "logit(target) − logit(contrast) in the cell; NaN without a contrast"
+    ),
+    "kl": Column(
+        "float64",
+        "nats",
+        "P after · ln (P after / P before): in a difference the token's own part, in a sweep the "
+        "sum over the vocabulary, KL(cell ‖ base)",
+    ),
+    "rank_before": Column("Int64", "1 = most likely", "rank before the change"),
+    "rank_after": Column("Int64", "1 = most likely", "rank after the change"),
+    "component": Column("object", "", "which tensor was changed"),
+    "head": Column("Int64", "from 0", "which head was changed; <NA>: a whole vector"),
+    "layer": Column("int64", "from 0", "block in which the cell's state was changed"),
+    "position": Column("int64", "from 0", "base position whose state was changed"),
+    "source_position": Column("int64", "from 0", "source position that the state came from"),
+    "target_id": Column("int64", "", "id of the token whose probability the row follows"),
+    "target": Column("object", "", "its text, exact"),
+    "target_label": Column("object", "", "its text, made visible"),
+    "base_probability": Column("float64", "0 to 1", "P(target) in the unchanged base run"),
+    "best_id": Column("Int64", "", "id of the cell's most likely token; <NA>: not run"),
+    "best": Column("object", "", "its text, exact; None: not run"),
+    "best_probability": Column("float64", "0 to 1", "its probability in the cell"),
+}
+"""Columns of all frames by name. A column means the same in every frame that has it."""
+
+FRAMES: dict[str, tuple[str, ...]] = {
+    name: tuple(columns.split())
+    for name, columns in {
+        "top_frame": "rank token token_id probability logit",
+        "token_frame": "run token_id token label probability log_probability logit rank",
+        "difference_frame": "token_id token label before after delta log_ratio kl "
+        "rank_before rank_after",
+        "sweep_frame": "component head layer position token token_id label source_position "
+        "target_id target target_label probability base_probability delta log_ratio contrast_id "
+        "logit_difference rank kl best_id best best_probability",
+    }.items()
+}
+"""Columns of each frame, in order, by the name of the function that makes it."""
