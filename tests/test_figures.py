@@ -21,6 +21,7 @@ from matplotlib.cbook import is_math_text
 from matplotlib.collections import PathCollection, PolyCollection
 from matplotlib.colors import to_rgb
 from matplotlib.text import Text
+from mizani.palettes import gradient_n_pal
 
 from vene_widgets import figures
 from vene_widgets.errors import RequestError
@@ -130,6 +131,11 @@ def fill_limits(what: p9.ggplot) -> tuple[float, float]:
 # ---- theme --------------------------------------------------------------------------------------
 
 
+def colours_at(positions: Any, palette: list[str]) -> list[str]:
+    """Colours of a fill scale at positions 0 to 1."""
+    return [str(colour) for colour in gradient_n_pal(palette)(positions)]
+
+
 def oklab_lightness(colour: str) -> float:
     """Ottosson's L, from his published matrices."""
     c = np.array(to_rgb(colour))
@@ -156,7 +162,7 @@ def test_both_ends_of_the_diverging_scale_weigh_the_same():
 
 def test_text_can_be_read_on_every_fill():
     for palette in (theme.SEQUENTIAL, theme.DIVERGING):
-        for colour in theme.fill_colours(np.linspace(0, 1, 101).tolist(), palette):
+        for colour in colours_at(np.linspace(0, 1, 101), palette):
             assert theme.contrast(theme.ink_on(colour), colour) >= 4.5
     assert theme.contrast("#ffffff", "#000000") == pytest.approx(21)
     assert theme.contrast(theme.QUIET, "#ffffff") > 4.5
@@ -369,10 +375,8 @@ def test_heatmap_says_every_probability_and_puts_the_likeliest_on_top():
         (names[round(t.get_position()[1])], runs[round(t.get_position()[0])]): t.get_text()
         for t in figure.axes[0].texts
     }
-    assert said == {
-        (labels.label(row.label), row.run): labels.percent(row.probability)
-        for row in frame.itertuples()
-    }
+    rows = zip(frame["label"], frame["run"], frame["probability"], strict=True)
+    assert said == {(labels.label(label), run): labels.percent(p) for label, run, p in rows}
     assert names[max(names)] == labels.label(frame["label"].iloc[0])  # most likely on top
     assert [t.get_text() for t in tick_labels(figure, "x")[0]] == ["base", "source"]
 
@@ -425,7 +429,7 @@ def test_differences_are_coloured_symmetrically(metric: str):
     frame = sweep_frame()
     low, high = fill_limits(plot("sweep_map", frame, metric=metric))
     assert low == -high and high >= frame[metric].abs().max() > 0.4 * high
-    middle = to_rgb(theme.fill_colours([0.5], theme.DIVERGING)[0])
+    middle = to_rgb(colours_at([0.5], theme.DIVERGING)[0])
     assert middle == pytest.approx(to_rgb("#fafafa"), abs=0.01)
 
 
@@ -513,8 +517,9 @@ def test_words_of_token_figures_state_the_likeliest_of_every_run():
     for kind in ("token_heatmap", "distribution_dots"):
         said = figures.alt_text(frame, kind)
         for _, part in frame.groupby("run", observed=True):
-            for row in part.nlargest(3, "probability").itertuples():
-                assert f"{row.label} {labels.percent(row.probability)} %" in said
+            best = part.nlargest(3, "probability")
+            for label, p in zip(best["label"], best["probability"], strict=True):
+                assert f"{label} {labels.percent(p)} %" in said
         assert "5 tokens" in said and "in source: " in said
 
 
@@ -554,23 +559,27 @@ def test_words_of_a_map_without_any_run():
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_frames_that_do_not_fit_are_refused(kind: str):
-    maker, needs = figures.NEEDS[kind]
+def test_frames_without_the_required_columns_or_rows_are_refused(kind: str):
+    maker, required = figures.NEEDS[kind]
     frame = example(kind)
     for ask in (plot, lambda k, f: figures.alt_text(f, k), lambda k, f: figures.size_of(f, k)):
-        with pytest.raises(RequestError, match=f"empty.*|{maker}"):
+        with pytest.raises(RequestError, match=f"frame is empty.*{maker}"):
             ask(kind, frame.head(0))
-        for column in needs:
-            with pytest.raises(RequestError, match=f"lacks the columns '{column}'.*{maker}"):
+        listed = ", ".join(map(repr, required))
+        for column in required:
+            says = f"lacks the columns '{column}'. Required columns, as in frames.{maker}: {listed}"
+            with pytest.raises(RequestError, match=says):
                 ask(kind, frame.drop(columns=column))
-        with pytest.raises(RequestError, match=r"DataFrame.*not a list"):
+        with pytest.raises(
+            RequestError, match=f"expected a DataFrame from frames.{maker}, got list"
+        ):
             ask(kind, [1])  # type: ignore[arg-type]
 
 
-def test_needs_are_columns_of_their_frames():
+def test_required_columns_are_columns_of_their_frames():
     assert set(figures.NEEDS) == set(KINDS)
-    for maker, needs in figures.NEEDS.values():
-        assert set(needs) <= set(frames.FRAMES[maker])
+    for maker, required in figures.NEEDS.values():
+        assert set(required) <= set(frames.FRAMES[maker])
 
 
 @pytest.mark.parametrize(
@@ -579,8 +588,8 @@ def test_needs_are_columns_of_their_frames():
         (lambda: figures.sweep_map(sweep_frame(), "probabilty"), "metric.*Did you mean 'probab"),
         (lambda: figures.alt_text(sweep_frame(), "sweep_map", "x"), "metric 'x'.*'log_ratio'"),
         (lambda: figures.size_of(sweep_frame(), "map"), "figure 'map'.*'sweep_map'"),
-        (lambda: figures.distribution_dots(token_frame(), floor=0), "floor=0"),
-        (lambda: figures.distribution_dots(token_frame(), floor=1), "floor=1"),
+        (lambda: figures.distribution_dots(token_frame(), floor=0), "between 0 and 1, got 0"),
+        (lambda: figures.distribution_dots(token_frame(), floor=1), "floor must.*got 1"),
     ],
 )
 def test_refusals(ask: Callable[[], object], says: str):

@@ -1,4 +1,4 @@
-"""Marks in one layer: what plotnine draws in several, to the pixel."""
+"""Geoms in one layer draw what plotnine draws in several, to the pixel."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pandas as pd
 import plotnine as p9
 import pytest
 from matplotlib.collections import LineCollection, PathCollection
+from mizani.palettes import gradient_n_pal
 from PIL import Image
 
 from vene_widgets import figures
@@ -49,7 +50,8 @@ def pixels(plot: Any) -> np.ndarray[Any, Any]:
 
 def test_a_numbered_tile_is_a_tile_and_a_text() -> None:
     fill = p9.scale_fill_gradientn(theme.SEQUENTIAL, limits=(0, 1), guide=None)
-    inks = [theme.ink_on(c) for c in theme.fill_colours(TILES["value"].tolist(), theme.SEQUENTIAL)]
+    fills = gradient_n_pal(theme.SEQUENTIAL)(TILES["value"].tolist())
+    inks = [theme.ink_on(str(colour)) for colour in fills]
     assert len(set(inks)) == 2
     one = made(
         TILES, p9.aes("x", "y", fill="value", label="says"),

@@ -1,4 +1,4 @@
-"""Tiles of an SVG say what they are: token, id, run, exact value; no text in it is markup."""
+"""Tooltips and links of an SVG's tiles: token, id, run, exact value; no token's text is markup."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def tiles(svg: str) -> list[tuple[str, ET.Element]]:
     return found
 
 
-def test_a_tile_of_a_heatmap_says_token_id_run_and_exact_value() -> None:
+def test_the_tooltip_of_a_heatmaps_tile_is_token_id_run_and_exact_value() -> None:
     frame = token_frame()
     said = [title for title, _ in tiles(figures.svg(figures.token_heatmap(frame)))]
     assert len(said) == len(frame)
@@ -54,7 +54,7 @@ def test_a_tile_of_a_heatmap_says_token_id_run_and_exact_value() -> None:
 
 
 @pytest.mark.parametrize("metric", ["probability", "delta", "rank", "kl"])
-def test_a_tile_of_a_map_says_its_place_target_and_exact_value(metric: str) -> None:
+def test_the_tooltip_of_a_maps_tile_is_its_place_target_and_exact_value(metric: str) -> None:
     frame = sweep_frame()
     said = [title for title, _ in tiles(figures.svg(figures.sweep_map(frame, metric=metric)))]
     ran = frame[frame[metric].notna()]
@@ -96,13 +96,13 @@ def test_a_map_leads_somewhere_too() -> None:
 @pytest.mark.parametrize(
     ("href", "says"),
     [
-        ("javascript:alert({token_id})", "leads to no web page"),
-        ("data:text/html,{token}", "leads to no web page"),
+        ("javascript:alert({token_id})", "href 'javascript.*not the address of a web page"),
+        ("data:text/html,{token}", "not the address of a web page.*'https://', 'http://'"),
         ("https://example.org/{tokn}", "field of href 'tokn'.*Did you mean 'token'"),
         ("https://example.org/{token.__class__}", "field of href"),
         ("https://example.org/{token!r}", "bare name in braces"),
         ("https://example.org/{probability:.2f}", "bare name in braces"),
-        ("https://example.org/{token", "no template"),
+        ("https://example.org/{token", "not a valid template: .*{token_id}"),
     ],
 )
 def test_addresses_that_are_refused(href: str, says: str) -> None:

@@ -1,8 +1,8 @@
-"""Frames -> plotnine figures: one function per figure, and the same result in words.
+"""DataFrames -> plotnine figures: one function per figure, and `alt_text` for the same in words.
 
-Every function takes a frame from `frames` and returns a `ggplot`, to be changed and saved as any
-other. Nothing is drawn before `png`, `svg`, `pdf` or the notebook asks for it. Tokens are told
-apart by id; texts are only labels.
+Every figure function takes a DataFrame from `frames` and returns a `ggplot`, which can be changed
+and saved like any other. Drawing happens only in `png`, `svg`, `pdf`, `save`, or when a notebook
+displays the figure. Tokens are identified by id; texts are only labels.
 """
 
 from __future__ import annotations

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pandas as pd
 
 from vene_widgets.errors import choose
-from vene_widgets.figures.labels import kl_words, layer_words, percent, place, saying
-from vene_widgets.figures.needs import NEEDS, checked, runs_of
+from vene_widgets.figures.labels import kl_text, layer_text, percent, position_text, value_text
+from vene_widgets.figures.needs import NEEDS, run_names, validate_frame
 from vene_widgets.tables.metrics import METRICS, Metric
+
+_MOST_POSITIONS = 6
+"""Positions that a map's text names one by one; more are counted."""
 
 
 def alt_text(
@@ -19,7 +20,7 @@ def alt_text(
     before: str = "base",
     after: str = "intervened",
 ) -> str:
-    """A figure's result in words with its numbers, for readers who do not see it.
+    """A figure's result in words and numbers, as alternative text for readers who cannot see it.
 
     Args:
         frame: what the figure is drawn from.
@@ -28,57 +29,64 @@ def alt_text(
         before, after: as given to `difference_panel`.
 
     Raises:
-        RequestError: an unknown kind or metric, or a frame that does not fit the kind.
+        RequestError: an unknown kind or metric, or a frame without the required columns.
     """
-    data = checked(frame, choose(kind, NEEDS, "figure"))
+    data = validate_frame(frame, choose(kind, NEEDS, "figure"))
     if kind == "sweep_map":
-        return _sweep_words(data, METRICS[choose(metric, METRICS, "metric")])
+        return _sweep_text(data, METRICS[choose(metric, METRICS, "metric")])
     if kind == "difference_panel":
-        moved = [
-            f"{row.label} {percent(row.before)} % to {percent(row.after)} % (rank "
-            f"{row.rank_before} to {row.rank_after})"
-            for row in data.head(5).itertuples()
+        columns = ["label", "before", "after", "rank_before", "rank_after"]
+        rows = data[columns].head(5).itertuples(index=False, name=None)
+        changes = [
+            f"{label} {percent(p_before)} % to {percent(p_after)} % (rank {rank_before} to "
+            f"{rank_after})"
+            for label, p_before, p_after, rank_before, rank_after in rows
         ]
         return (
             f"Next-token probabilities, {before} to {after}, by contribution to the KL divergence: "
-            f"{'; '.join(moved)}. {kl_words(frame, before, after)}."
+            f"{'; '.join(changes)}. {kl_text(frame, before, after)}."
         )
-    parts = []
-    for run in runs_of(data):
+    parts: list[str] = []
+    for run in run_names(data):
         best = data[data["run"] == run].nlargest(3, "probability")
-        tokens = ", ".join(f"{row.label} {percent(row.probability)} %" for row in best.itertuples())
-        parts.append(f"{run}: {tokens}")
+        pairs = zip(best["label"], best["probability"], strict=True)
+        parts.append(f"{run}: {', '.join(f'{label} {percent(p)} %' for label, p in pairs)}")
     count = data["token_id"].nunique()
     return f"Next-token probabilities of {count} tokens. Most likely in {'; in '.join(parts)}."
 
 
-def _sweep_words(data: Any, metric: Metric) -> str:
-    """Where a sweep's values are smallest and largest, and where each target is the answer."""
+def _sweep_text(data: pd.DataFrame, metric: Metric) -> str:
+    """The cells with a sweep's smallest and largest values, and where each target is the answer."""
     layers, positions = sorted(data["layer"].unique()), data["position"].nunique()
-    words = [f"Map of {metric.title} over {layer_words(layers)} and {positions} token positions."]
-    say = saying(metric)
+    sentences = [
+        f"Map of {metric.title} over {layer_text(layers)} and {positions} token positions."
+    ]
     for n, (target, cells) in enumerate(data.groupby("target_id", sort=False)):
         ran = cells[cells[metric.column].notna()]
         if ran.empty:
-            return f"{words[0]} No cell was run."
+            return f"{sentences[0]} No cell was run."
         values = ran[metric.column].astype(float)
-        least, most = (ran.loc[i] for i in (values.idxmin(), values.idxmax()))
+        least, most = (ran.iloc[int(i)] for i in (values.argmin(), values.argmax()))
         name = ran["target_label"].iloc[0]
         base = f"{name} ({percent(ran['base_probability'].iloc[0])} % in the base run)"
+        # A metric of the whole distribution is the same for every target: state it once.
         if n == 0 or metric.of_target:
-            words.append(
+            sentences.append(
                 (f"For {base}: from" if metric.of_target else "From")
-                + f" {say(least[metric.column])} at {place(least)}, layer {least['layer']},"
-                + f" to {say(most[metric.column])} at {place(most)}, layer {most['layer']}."
+                + f" {value_text(metric, least[metric.column])} at {position_text(least)},"
+                + f" layer {least['layer']},"
+                + f" to {value_text(metric, most[metric.column])} at {position_text(most)},"
+                + f" layer {most['layer']}."
             )
         won = ran[ran["best_id"] == target]
-        where = [
-            f"{place(part.iloc[0])} in {layer_words(sorted(part['layer']))}"
+        places = [
+            f"{position_text(part.iloc[0])} in {layer_text(sorted(part['layer']))}"
             for _, part in won.groupby("position")
         ]
-        more = f" and {len(where) - 6} more positions" if len(where) > 6 else ""
-        words.append(
+        rest = len(places) - _MOST_POSITIONS
+        more = f" and {rest} more positions" if rest > 0 else ""
+        sentences.append(
             f"{name} is the most likely token in {len(won)} of {len(ran)} cells"
-            + (f": {'; '.join(where[:6])}{more}." if where else ".")
+            + (f": {'; '.join(places[:_MOST_POSITIONS])}{more}." if places else ".")
         )
-    return " ".join(words)
+    return " ".join(sentences)

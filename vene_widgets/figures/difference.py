@@ -1,4 +1,4 @@
-"""difference_panel: before and after."""
+"""difference_panel: P(token) before and after a change."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import pandas as pd
 import plotnine as p9
 
 from vene_widgets.figures import geoms, theme
-from vene_widgets.figures.labels import escape, kl_words, label, points
-from vene_widgets.figures.layout import SMALL, TEXT, composed, size_of
-from vene_widgets.figures.needs import checked, token_labels
+from vene_widgets.figures.labels import escape, kl_text, label, points
+from vene_widgets.figures.layout import SMALL, TEXT, compose_plot, size_of
+from vene_widgets.figures.needs import token_labels, validate_frame
 from vene_widgets.figures.scales import NO_MINOR, step_of
 
 
@@ -19,15 +19,15 @@ def difference_panel(
     before: str = "base",
     after: str = "intervened",
 ) -> p9.ggplot:
-    """What an intervention moved: P before and after of each token, largest |KL part| on top.
+    """The tokens that an intervention changed: P before and after, largest |KL part| on top.
 
     Args:
         frame: from `frames.difference_frame`.
         title: above the figure.
-        before, after: what the two distributions are called.
+        before, after: names of the two distributions.
 
     Raises:
-        RequestError: the frame is empty or lacks a column.
+        RequestError: the frame is empty or lacks a required column.
 
     Example:
         >>> import vene_widgets as vw
@@ -39,7 +39,7 @@ def difference_panel(
         ... )
         >>> figure = vw.figures.difference_panel(frame, before="Spain", after="Italy")
     """
-    data = checked(frame, "difference_panel")
+    data = validate_frame(frame, "difference_panel")
     tokens = token_labels(data)
     reach = max(data["before"].max(), data["after"].max())
     data = data.assign(
@@ -48,8 +48,10 @@ def difference_panel(
         change=[points(delta) for delta in data["delta"]],
     )
     step = step_of(reach)
+    # A tolerance, as float division may end just below an integer.
     breaks = [step * i for i in range(int(reach / step + 1e-9) + 1)]
-    return composed(
+    # The axis ends at 1.27 times the largest probability, to leave room for the column of changes.
+    return compose_plot(
         data,
         p9.aes("before", "row", xend="after", color="colour", label="change"),
         geoms.BeforeAfter(column=1.27 * reach, text_size=SMALL),
@@ -71,7 +73,7 @@ def difference_panel(
         p9.labs(
             title=escape(title),
             subtitle=f"○ {label(before)}   ● {label(after)}   at the right: ΔP in % points",
-            caption=escape(kl_words(frame, before, after)),
+            caption=escape(kl_text(frame, before, after)),
             x="P(next token), %",
             y="",
         ),

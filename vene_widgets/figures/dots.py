@@ -11,8 +11,8 @@ import plotnine as p9
 from vene_widgets.errors import RequestError
 from vene_widgets.figures import theme
 from vene_widgets.figures.labels import escape, label
-from vene_widgets.figures.layout import TEXT, composed, size_of
-from vene_widgets.figures.needs import checked, runs_of, token_labels
+from vene_widgets.figures.layout import TEXT, compose_plot, size_of
+from vene_widgets.figures.needs import run_names, token_labels, validate_frame
 from vene_widgets.figures.scales import NO_MINOR
 
 
@@ -26,11 +26,12 @@ def distribution_dots(
 
     Args:
         frame: from `frames.token_frame`.
-        floor: smallest probability shown; smaller ones stand on it, unfilled.
+        floor: smallest probability of the axis, above 0 and below 1; smaller ones are drawn there,
+            pale.
         title: above the figure.
 
     Raises:
-        RequestError: the frame is empty or lacks a column, or the floor is not in (0, 1).
+        RequestError: the frame is empty or lacks a required column, or the floor is not in (0, 1).
 
     Example:
         >>> import vene_widgets as vw
@@ -41,13 +42,14 @@ def distribution_dots(
         >>> frame = vw.frames.token_frame(logits, model.token_text, k=4)
         >>> figure = vw.figures.distribution_dots(frame, floor=1e-4)
     """
-    data = checked(frame, "distribution_dots")
+    data = validate_frame(frame, "distribution_dots")
     if not 0 < floor < 1:
-        raise RequestError(f"floor={floor} does not fit; a probability between 0 and 1 is needed.")
-    tokens, runs = token_labels(data), runs_of(data)
+        raise RequestError(f"floor must be a probability between 0 and 1, got {floor}.")
+    tokens, runs = token_labels(data), run_names(data)
     colours, shapes = theme.run_styles(runs)
     names = [label(run) for run in runs]
     rows = {key: len(tokens) - i for i, key in enumerate(tokens)}
+    # Runs are drawn one below the other within a token's row of height 1, centred on it.
     gap = min(0.2, 0.7 / len(runs))
     offset = {run: gap * ((len(runs) - 1) / 2 - i) for i, run in enumerate(runs)}
     data = data.assign(
@@ -57,16 +59,17 @@ def distribution_dots(
         strength=np.where(data["probability"] < floor, 0.3, 1.0),
         floor=floor,
     )
+    # A tolerance, as log10 of a power of ten may miss the integer by rounding.
     decades = [10.0**d for d in range(math.ceil(math.log10(floor) - 1e-9), 1)]
     below = bool((data["probability"] < floor).any())
-    return composed(
+    return compose_plot(
         data,
         p9.aes("value", "row", color="run"),
         p9.geom_segment(
             p9.aes(x="floor", xend="value", yend="row"), size=0.4, alpha=0.35, show_legend=False
         ),
         p9.geom_point(p9.aes(shape="run", alpha="strength"), size=2.1, stroke=0),
-        # Equal names and labels make one legend of the two scales.
+        # plotnine merges the legends of two scales with equal names and labels.
         p9.scale_color_manual([colours[run] for run in runs], breaks=runs, labels=names),
         p9.scale_shape_manual([shapes[run] for run in runs], breaks=runs, labels=names),
         p9.scale_alpha_identity(guide=None),

@@ -1,4 +1,4 @@
-"""A figure as the bytes of a file."""
+"""Figures as files: PNG, SVG and PDF."""
 
 from __future__ import annotations
 
@@ -6,30 +6,37 @@ import io
 import re
 import warnings
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import matplotlib as mpl
 import plotnine as p9
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 
 from vene_widgets.errors import choose
 from vene_widgets.figures import theme
-from vene_widgets.figures.notes import marked, titled
+from vene_widgets.figures.notes import add_titles, mark_tiles
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from plotnine.composition import Compose
 
 FORMATS = ("png", "svg", "pdf")
+"""File formats of figures."""
 
 
-def save(plot: Any, path: str | Path, dpi: float = 300) -> Path:
-    """Write a figure to a file whose suffix says what it is: `.png`, `.svg` or `.pdf`.
+def save(plot: p9.ggplot | Compose, path: str | Path, dpi: float = 300) -> Path:
+    """Write a figure to a file, in the format of its suffix: `.png`, `.svg` or `.pdf`.
 
     Args:
         plot: a figure, or two `beside` each other.
-        path: of the file, written anew.
-        dpi: of a PNG.
+        path: of the file; an existing one is overwritten.
+        dpi: resolution of a PNG, in dots per inch.
+
+    Returns:
+        The file's path.
 
     Raises:
         RequestError: another suffix.
@@ -40,72 +47,82 @@ def save(plot: Any, path: str | Path, dpi: float = 300) -> Path:
     return file
 
 
-def as_bytes(plot: Any, kind: str, dpi: float = 300) -> bytes:
-    """A figure in one of `FORMATS`."""
+def as_bytes(plot: p9.ggplot | Compose, kind: str, dpi: float = 300) -> bytes:
+    """Draw a figure or composition in one of `FORMATS`; `dpi` is that of a PNG."""
     if kind == "png":
         return png(plot, dpi)
     return svg(plot).encode() if kind == "svg" else pdf(plot)
 
 
-def png(plot: Any, dpi: float = 110) -> bytes:
+def png(plot: p9.ggplot | Compose, dpi: float = 110) -> bytes:
     """Draw a figure or composition as PNG; no pyplot figure stays open."""
     file = io.BytesIO()
-    with _drawn(plot, dpi) as figure:
+    with _draw(plot, dpi) as figure:
         # Straight to the canvas: `savefig` lays the figure out and draws it twice. Zlib's usual
         # level 6 takes twice the time of 3, for files that are no smaller.
-        FigureCanvasAgg(figure).print_png(file, pil_kwargs={"compress_level": 3})
+        canvas = cast(Any, FigureCanvasAgg(figure))
+        canvas.print_png(file, pil_kwargs={"compress_level": 3})
     return file.getvalue()
 
 
-def svg(plot: Any) -> str:
+def svg(plot: p9.ggplot | Compose) -> str:
     """Draw a figure or composition as SVG; equal figures give equal files.
 
-    Texts are texts unless the theme asks for paths. Tiles of `token_heatmap` and `sweep_map` have
-    titles: a browser shows token, id, run and the exact value of the one that is pointed at.
+    Texts stay texts unless the theme sets paths. Tiles of `token_heatmap` and `sweep_map` have
+    titles, which a browser shows as tooltips: token, id, run or position, and exact value.
     """
-    file = io.BytesIO()
-    with _drawn(plot, 72) as figure:
-        notes = marked(figure)
-        figure.savefig(file, format="svg", metadata={"Date": None})
-    return titled(_shorter(file.getvalue().decode()), notes)
+    with _draw(plot, 72) as figure:
+        notes = mark_tiles(figure)
+        data = _saved(figure, "svg", {"Date": None})
+    return add_titles(_compact_svg(data.decode()), notes)
 
 
-def pdf(plot: Any) -> bytes:
-    """Draw a figure or composition as PDF with its fonts embedded; equal ones give equal files."""
+def pdf(plot: p9.ggplot | Compose) -> bytes:
+    """Draw a figure or composition as PDF with embedded fonts; equal figures give equal files."""
+    with _draw(plot, 72) as figure:
+        return _saved(figure, "pdf", {"CreationDate": None, "Creator": None})
+
+
+def _saved(figure: Figure, kind: str, metadata: Mapping[str, None]) -> bytes:
+    """A drawn figure as SVG or PDF, without the metadata that differ from run to run."""
     file = io.BytesIO()
-    with _drawn(plot, 72) as figure:
-        figure.savefig(file, format="pdf", metadata={"CreationDate": None, "Creator": None})
+    cast(Any, figure).savefig(file, format=kind, metadata=metadata)
     return file.getvalue()
 
 
-def _shorter(text: str) -> str:
-    """The same SVG in fewer bytes: coordinates to 0.01 points, the font named once, no indents.
+def _compact_svg(text: str) -> str:
+    """Shorten an SVG: coordinates to 0.01 points, the font named once, no indents.
 
-    Verdana has DejaVu's widths, for screens that lack it.
+    Browsers without DejaVu get Verdana, which has the same widths.
     """
-    named = Counter(re.findall(r"<text [^>]*font-family: ([^;]*); ", text))
-    if named:  # none where texts are paths
-        [(fonts, _)] = named.most_common(1)
+    fonts_of_texts = Counter(re.findall(r"<text [^>]*font-family: ([^;]*); ", text))
+    if fonts_of_texts:  # empty if texts are paths
+        [(fonts, _)] = fonts_of_texts.most_common(1)
         text = re.sub(rf"(<text [^>]*)font-family: {re.escape(fonts)}; ", r"\1", text)
         last = "Times, serif" if theme.SERIF in fonts else "Verdana, sans-serif"
         text = text.replace("<svg ", f'<svg font-family="{fonts}, {last}" ', 1)
     text = re.sub(r' transform="rotate\(-?0 [^"]*"', "", text)
     number = re.compile(r"(\d+\.\d\d)\d+")
-    places = re.compile(r' (?:d|x|y|width|height|transform|style)="[^"]*"')
-    text = places.sub(lambda place: number.sub(r"\1", place[0]).replace(" \n", ""), text)
+    # Only within these attributes: texts may hold numbers, too.
+    attribute = re.compile(r' (?:d|x|y|width|height|transform|style)="[^"]*"')
+    text = attribute.sub(lambda found: number.sub(r"\1", found[0]).replace(" \n", ""), text)
     return re.sub(r"\n +<", "\n<", text)
 
 
 @contextmanager
-def _drawn(plot: Any, dpi: float) -> Iterator[Figure]:
-    """The matplotlib figure of a plot; plotnine has closed it for pyplot already."""
-    look = plot.theme if isinstance(plot, p9.ggplot) else plot.last_plot.theme
-    settings: dict[Any, Any] = {
+def _draw(plot: p9.ggplot | Compose, dpi: float) -> Generator[Figure, None, None]:
+    """Draw a plot as a matplotlib figure, which plotnine has already closed for pyplot.
+
+    matplotlib's settings for the file hold within the context only.
+    """
+    look: Any = plot.theme if isinstance(plot, p9.ggplot) else plot.last_plot.theme
+    settings: dict[str, Any] = {
         "svg.fonttype": look.rcParams.get("svg.fonttype", "none"),
-        "svg.hashsalt": "vene_widgets",
-        "pdf.fonttype": 42,  # whole fonts: texts can be searched, and publishers take them
+        "svg.hashsalt": "vene_widgets",  # ids that are equal in equal files
+        "pdf.fonttype": 42,  # TrueType: texts can be searched, and publishers accept it
     }
-    with warnings.catch_warnings(), mpl.rc_context(settings):
-        # A title may hold characters that no font here has; labels never do (theme.drawable).
+    with warnings.catch_warnings(), cast(Any, mpl).rc_context(settings):
+        # A title may hold characters that no installed font has; labels never do, as
+        # `theme.drawable` escapes them.
         warnings.filterwarnings("ignore", r"Glyph \d+ .*missing from font")
         yield (plot + p9.theme(dpi=dpi)).draw()

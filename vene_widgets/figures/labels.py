@@ -2,40 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
-
-import pandas as pd
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
 
 from vene_widgets.figures import theme
 from vene_widgets.tables.metrics import Metric
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 LONGEST = 18
-"""Characters of a label that are shown; longer ones end in `…`."""
+"""Most characters of a label; a longer text is cut and ends in `…`."""
 
 
 def label(text: str) -> str:
-    """A text as matplotlib draws it: shortened, no missing glyphs, no mathematics."""
+    """Shorten a text and make it drawable: no missing glyphs, no mathematics."""
     short = text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
     return theme.drawable(short).replace("$", r"\$")
 
 
 def escape(title: str | None) -> str | None:
-    """A title as it is: matplotlib would take what stands between dollars for mathematics."""
+    """Escape dollar signs, between which matplotlib would typeset mathematics."""
     return None if title is None else title.replace("$", r"\$")
 
 
-def distinct(labels: dict[str, str]) -> dict[str, str]:
-    """Labels as they are drawn, by key; equal ones get their key."""
-    shown = {key: label(text) for key, text in labels.items()}
-    texts = list(shown.values())
+def distinct_labels(texts: dict[str, str]) -> dict[str, str]:
+    """Labels of texts by key; equal labels get their key as a suffix."""
+    labels = {key: label(text) for key, text in texts.items()}
+    drawn = list(labels.values())
     return {
-        key: text if texts.count(text) == 1 else f"{text} #{key}" for key, text in shown.items()
+        key: text if drawn.count(text) == 1 else f"{text} #{key}" for key, text in labels.items()
     }
 
 
-def width_of(texts: Any, size: float) -> float:
-    """Width in inches of the widest of some texts."""
+def width_of(texts: Iterable[str], size: float) -> float:
+    """Width in inches of the widest of some texts at `size` points."""
     return max(theme.text_width(text.replace(r"\$", "$"), size) for text in texts)
 
 
@@ -48,43 +49,43 @@ def percent(probability: float) -> str:
 
 
 def points(delta: float) -> str:
-    """A difference of probabilities in percent points, with its sign."""
+    """A difference of probabilities in percentage points, with its sign."""
     if 0 < abs(delta) < 0.0005:
         return "+<0.1" if delta > 0 else "−<0.1"
     return "0.0" if delta == 0 else f"{100 * delta:+.1f}".replace("-", "−")
 
 
-def saying(metric: Metric) -> Callable[[Any], str]:
-    """How a metric's value is said in words."""
+def value_text(metric: Metric, value: float) -> str:
+    """A metric's value with its unit, for a sentence."""
     if metric.name == "probability":
-        return lambda value: f"{percent(float(value))} %"
+        return f"{percent(float(value))} %"
     if metric.name == "delta":
-        return lambda value: f"{points(float(value))} % points"
+        return f"{points(float(value))} % points"
     if metric.name == "rank":
-        return lambda value: f"rank {int(value)}"
-    return lambda value: f"{float(value):.3g} {metric.unit}".replace("-", "−")
+        return f"rank {int(value)}"
+    return f"{float(value):.3g} {metric.unit}".replace("-", "−")
 
 
-def kl_words(frame: pd.DataFrame, before: str, after: str) -> str:
-    """The KL divergence of a difference, or as much of it as its tokens hold."""
+def kl_text(frame: pd.DataFrame, before: str, after: str) -> str:
+    """The KL divergence of a difference frame, or if that is unknown, its tokens' part of it."""
     whole = frame.attrs.get("kl_divergence")
     if whole is None:
         return f"Tokens shown: {frame['kl'].sum():.3g} nats of KL({after} ‖ {before})"
     return f"KL({after} ‖ {before}) = {whole:.3g} nats"
 
 
-def place(row: Any) -> str:
-    """The token of a sweep's row, and its position."""
+def position_text(row: pd.Series[Any]) -> str:
+    """The token of a sweep's row, and its position in parentheses."""
     return f"{row['label']} ({row['position']})"
 
 
-def layer_words(numbers: Sequence[int]) -> str:
-    """`layers 0–3, 5` for 0, 1, 2, 3, 5."""
-    runs: list[list[int]] = []
-    for number in numbers:
-        if runs and number == runs[-1][-1] + 1:
-            runs[-1].append(number)
+def layer_text(layers: Sequence[int]) -> str:
+    """Ascending layer numbers as ranges: `layers 0–3, 5` for 0, 1, 2, 3, 5."""
+    ranges: list[list[int]] = []
+    for layer in layers:
+        if ranges and layer == ranges[-1][-1] + 1:
+            ranges[-1].append(layer)
         else:
-            runs.append([number])
-    listed = ", ".join(str(r[0]) if len(r) == 1 else f"{r[0]}–{r[-1]}" for r in runs)
-    return f"layer{'s' if len(numbers) > 1 else ''} {listed}"
+            ranges.append([layer])
+    listed = ", ".join(str(r[0]) if len(r) == 1 else f"{r[0]}–{r[-1]}" for r in ranges)
+    return f"layer{'s' if len(layers) > 1 else ''} {listed}"

@@ -1,13 +1,13 @@
-"""What each figure is drawn from, and what it reads of that."""
+"""Required columns: what each figure reads of its frame."""
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 import pandas as pd
 
 from vene_widgets.errors import RequestError
-from vene_widgets.figures.labels import distinct
+from vene_widgets.figures.labels import distinct_labels
 from vene_widgets.tables.metrics import METRICS
 
 Kind = Literal["token_heatmap", "difference_panel", "sweep_map", "distribution_dots"]
@@ -22,36 +22,46 @@ NEEDS: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
     "sweep_map": ("sweep_frame", (*_SWEEP.split(), *(m.column for m in METRICS.values()))),
 }
-"""What each figure is drawn from: the function that makes the frame, and the columns it reads."""
+"""Per figure: the function of `frames` that makes its frame, and the required columns."""
 
 
-def checked(frame: Any, kind: str) -> Any:
-    """The frame, refused when a figure cannot be drawn from it (`Any`: rows have no types)."""
-    maker, needs = NEEDS[kind]
+def validate_frame(frame: object, kind: str) -> pd.DataFrame:
+    """Return the frame if a figure can be drawn from it.
+
+    Args:
+        frame: what the user passed.
+        kind: a key of `NEEDS`.
+
+    Raises:
+        RequestError: no DataFrame, a missing column, or no rows.
+    """
+    maker, required = NEEDS[kind]
     if not isinstance(frame, pd.DataFrame):
         raise RequestError(
-            f"{kind} takes a DataFrame from frames.{maker}, not a {type(frame).__name__}."
+            f"{kind}: expected a DataFrame from frames.{maker}, got {type(frame).__name__}."
         )
-    if missing := [column for column in needs if column not in frame.columns]:
+    if missing := [column for column in required if column not in frame.columns]:
         raise RequestError(
-            f"{kind} lacks the columns {', '.join(map(repr, missing))}; it is drawn from "
-            f"frames.{maker}, whose columns {', '.join(map(repr, needs))} it needs."
+            f"{kind}: the frame lacks the columns {', '.join(map(repr, missing))}. Required "
+            f"columns, as in frames.{maker}: {', '.join(map(repr, required))}."
         )
     if frame.empty:
-        raise RequestError(f"{kind} has nothing to draw: the frame from frames.{maker} is empty.")
+        raise RequestError(
+            f"{kind}: the frame is empty; expected at least one row, from frames.{maker}."
+        )
     return frame
 
 
-def runs_of(data: Any) -> list[str]:
-    """Names of the runs that occur, in their order."""
+def run_names(data: pd.DataFrame) -> list[str]:
+    """Names of the runs in a token frame: in categorical order if there is one, else as found."""
     run = data["run"]
-    present = list(dict.fromkeys(run))
+    present: list[str] = list(dict.fromkeys(run))
     if isinstance(run.dtype, pd.CategoricalDtype):
         return [name for name in run.cat.categories if name in set(present)]
     return present
 
 
-def token_labels(data: Any) -> dict[str, str]:
+def token_labels(data: pd.DataFrame) -> dict[str, str]:
     """Token id as text -> label for the axis, in the frame's order; equal labels get their id."""
     first = data.drop_duplicates("token_id")
-    return distinct(dict(zip(first["token_id"].astype(str), first["label"], strict=True)))
+    return distinct_labels(dict(zip(first["token_id"].astype(str), first["label"], strict=True)))

@@ -1,55 +1,66 @@
-"""What a figure's tiles say and where they lead: texts for the marks, then elements of the SVG."""
+"""Tooltips and links of a figure's tiles: first as texts, then as elements of the SVG."""
 
 from __future__ import annotations
 
 import html
 import re
 import string
-from typing import Any
+from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
 
 from matplotlib.collections import PolyCollection
-from matplotlib.figure import Figure
 
 from vene_widgets.errors import RequestError, choose
 from vene_widgets.figures.geoms import NOTES, Note
 from vene_widgets.tables.metrics import Metric
 
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
 _MARK = "vene-note-"
+"""Prefix of the addresses and ids by which `add_titles` finds tiles and numbers in an SVG."""
 
 
-def exact(value: Any) -> str:
-    """A number with every digit that tells it from its neighbours."""
+def exact(value: float) -> str:
+    """A number with all the digits that distinguish it from its neighbours."""
     number = float(value)
     return str(int(number)) if number.is_integer() and abs(number) < 2**53 else repr(number)
 
 
-def token_notes(data: Any) -> list[str]:
-    """What each row of a token frame says: token, id, run, exact value."""
+def token_notes(data: pd.DataFrame) -> list[str]:
+    """Tooltip of each row of a token frame: token, id, run, exact value."""
     rows = zip(data["label"], data["token_id"], data["run"], data["probability"], strict=True)
     return [f"{text} (id {key})\nrun: {run}\nP = {exact(p)}" for text, key, run, p in rows]
 
 
-def cell_notes(data: Any, metric: Metric) -> list[str]:
-    """What each row of a sweep says: where, the token there, the target, exact value."""
+def cell_notes(data: pd.DataFrame, metric: Metric) -> list[str]:
+    """Tooltip of each row of a sweep: layer, position, token there, target, exact value."""
     ids = data["token_id"] if "token_id" in data.columns else [None] * len(data)
     columns = ("layer", "position", "label", "target_label", "target_id", metric.column)
-    notes = []
-    for key, row in zip(ids, data[list(columns)].itertuples(index=False, name=None), strict=True):
-        layer, position, text, target, target_id, value = row
-        token = text if key is None else f"{text} (id {key})"
-        of = f"\nt = {target} (id {target_id})" if metric.of_target else ""
+    rows = data[list(columns)].itertuples(index=False, name=None)
+    notes: list[str] = []
+    for token_id, (layer, position, label, target, target_id, value) in zip(ids, rows, strict=True):
+        token = label if token_id is None else f"{label} (id {token_id})"
+        of_target = f"\nt = {target} (id {target_id})" if metric.of_target else ""
         unit = f" {metric.unit}" if metric.unit and metric.name != "rank" else ""
-        said = f"{metric.title} = {exact(value)}{unit}"
-        notes.append(f"layer {layer}, position {position}: {token}{of}\n{said}")
+        reading = f"{metric.title} = {exact(value)}{unit}"
+        notes.append(f"layer {layer}, position {position}: {token}{of_target}\n{reading}")
     return notes
 
 
-def links(data: Any, template: str | None) -> list[str] | str:
-    """Each row's address, its values quoted, so that no token can be more than a part of it.
+def links(data: pd.DataFrame, template: str | None) -> list[str] | str:
+    """Link of each row: the template with the row's values, quoted for URLs.
+
+    Only http, https and relative addresses are allowed, and quoting keeps a token's text from
+    changing the address around it.
+
+    Args:
+        data: the frame's rows.
+        template: a text with column names in braces; None or empty for no links.
 
     Raises:
-        RequestError: a template with an unknown field, or that leads to no web page.
+        RequestError: an invalid template, an unknown field, or another scheme.
     """
     if not template:
         return ""
@@ -57,64 +68,74 @@ def links(data: Any, template: str | None) -> list[str] | str:
         parts = [*string.Formatter().parse(template)]
     except ValueError as error:
         raise RequestError(
-            f"href {template!r} is no template: {error}. Write fields as in "
-            "'https://example.org/?id={token_id}', and braces twice."
+            f"href {template!r} is not a valid template: {error}. Write fields as in "
+            "'https://example.org/?id={token_id}', and double any other brace."
         ) from None
     if urlsplit(parts[0][0] if parts else "").scheme not in ("", "http", "https"):
         raise RequestError(
-            f"href {template!r} leads to no web page; it has to begin with 'https://', 'http://', "
-            "'/', '#', or be relative."
+            f"href {template!r} is not the address of a web page; it must begin with 'https://', "
+            "'http://', '/' or '#', or be relative."
         )
     for _, field, spec, conversion in parts:
         if field is not None:
             choose(field, data.columns, "field of href")
             if spec or conversion:
                 raise RequestError(
-                    f"href {template!r} formats {field!r}; a field is its bare name in braces."
+                    f"href {template!r} formats {field!r}; a field must be a bare name in braces."
                 )
     columns = {field: data[field] for _, field, _, _ in parts if field is not None}
-    filled = []
+    addresses: list[str] = []
     for n in range(len(data)):
-        values = {name: _quoted(column.iloc[n]) for name, column in columns.items()}
-        filled.append("".join(text + values.get(field or "", "") for text, field, _, _ in parts))
-    return filled
+        values = {name: _quote(column.iloc[n]) for name, column in columns.items()}
+        addresses.append("".join(text + values.get(field or "", "") for text, field, _, _ in parts))
+    return addresses
 
 
-def _quoted(value: Any) -> str:
+def _quote(value: object) -> str:
+    """A value quoted for a URL, `/` included; lone surrogates become question marks."""
     return quote(str(value), safe="", errors="replace")
 
 
-def marked(figure: Figure) -> list[Note]:
-    """Prepare a drawn figure: tiles with notes get an address that `titled` finds in its SVG."""
-    found: list[Note] = []
+def mark_tiles(figure: Figure) -> list[Note]:
+    """Give every tile with a note an address, by which `add_titles` finds it in the figure's SVG.
+
+    Returns:
+        The notes; the tile with the address `vene-note-3` has the fourth one.
+    """
+    notes: list[Note] = []
     for ax in figure.axes:
         tiles = [
             c for c in ax.collections if isinstance(c, PolyCollection) and NOTES.get(c) is not None
         ]
         for collection in tiles:
-            notes = NOTES[collection]
-            collection.set_urls([f"{_MARK}{len(found) + n}" for n in range(len(notes))])
-            found += notes
+            own = NOTES[collection]
+            collection.set_urls([f"{_MARK}{len(notes) + n}" for n in range(len(own))])
+            notes += own
+        # Ids must be unique within the file; the number of notes so far differs between panels.
         for n, text in enumerate(ax.texts if tiles else ()):
-            text.set_gid(f"{_MARK}text-{len(found)}-{n}")
-    return found
+            text.set_gid(f"{_MARK}text-{len(notes)}-{n}")
+    return notes
 
 
-def titled(svg: str, notes: list[Note]) -> str:
-    """Give marked tiles their titles and links; numbers on them let the pointer through."""
+def add_titles(svg: str, notes: list[Note]) -> str:
+    """Turn the marks of `mark_tiles` into titles and links.
 
-    def tile(found: re.Match[str]) -> str:
-        note = notes[int(found[1])]
-        title = f"<title>{_escaped(note.title)}</title>"
+    Numbers on tiles let the pointer through, so that the tile below shows its tooltip.
+    """
+
+    def tile(mark: re.Match[str]) -> str:
+        note = notes[int(mark[1])]
+        title = f"<title>{_escape(note.title)}</title>"
         if not note.href:
-            return f"<g>{title}{found[2]}</g>"
-        href = _escaped(note.href)
-        return f'<a href="{href}" target="_blank" rel="noopener">{title}{found[2]}</a>'
+            return f"<g>{title}{mark[2]}</g>"
+        href = _escape(note.href)
+        return f'<a href="{href}" target="_blank" rel="noopener">{title}{mark[2]}</a>'
 
+    # matplotlib writes a tile with an address as a link around its path.
     svg = re.sub(rf'<a xlink:href="{_MARK}(\d+)"[^>]*>\s*(.*?)\s*</a>', tile, svg, flags=re.DOTALL)
     return re.sub(rf'<g id="{_MARK}text-[^"]*">', '<g pointer-events="none">', svg)
 
 
-def _escaped(text: str) -> str:
-    """A text for XML, without the characters that it cannot hold."""
+def _escape(text: str) -> str:
+    """Escape a text for XML; characters that XML may not hold are replaced."""
     return html.escape("".join(c if c == "\n" or c.isprintable() else "\ufffd" for c in text))

@@ -1,7 +1,8 @@
-"""theme_paper: any figure of this package in a paper's column, small, embedded, safe in grey."""
+"""theme_paper: figures that fit a paper's column, with embedded fonts, readable in grey."""
 
 from __future__ import annotations
 
+from collections import UserList
 from typing import Any, cast
 
 import plotnine as p9
@@ -10,13 +11,13 @@ from vene_widgets.errors import RequestError, choose
 from vene_widgets.figures import theme
 
 COLUMNS = {1: 3.25, 2: 6.75}
-"""Width in inches of one column, and of the text over two, as ICML's and ACL's pages have them."""
+"""Number of columns -> width in inches, as on ICML's and ACL's pages."""
 
 SMALLEST = 5.0
-"""Points below which type is not made smaller, whatever the width."""
+"""Smallest type in points, whatever the width."""
 
 SHRINKING = 0.85
-"""How much smaller type may become, so that a figure fits one column rather than two."""
+"""Factor by which type may shrink so that a figure fits one column instead of two."""
 
 _TEXTS = {
     **dict.fromkeys(("axis_text_x", "axis_text_y", "axis_title_x", "axis_title_y"), 0.9),
@@ -24,27 +25,30 @@ _TEXTS = {
     "plot_title": 1.15,
     "strip_text": 1.0,
 }
-"""Sizes of texts in parts of the base size."""
+"""Element of a theme -> its size of type, as a fraction of the base size."""
 
-_SCREEN = 9  # points, for which the sizes of figures are made
+_SCREEN = 9
+"""Base size in points that `layout.size_of` assumes."""
 
 
 class theme_paper(p9.theme):  # noqa: N801  # plotnine's themes are named so
-    """A theme for print: a column wide, small type, fonts that publishers take. Add it last.
+    """A theme for print: one or two columns wide, small type, embedded fonts. Add it last.
 
-    The height follows the type, and type shrinks, to 5 points at least, where labels need it. PDF
-    embeds its fonts as Type 42 (TrueType), which can be searched. Nothing is told by colour alone:
-    fills are even steps of lightness, runs have shapes, and tiles of a map of differences get a
-    minus sign below 0, as both ends of that scale are equally dark.
+    The height is proportional to the type. Type shrinks, to no less than 5 points, if the labels
+    are too wide otherwise. PDF embeds its fonts as Type 42 (TrueType), which can be searched. No
+    information is in colour alone: fills are even steps of lightness, and runs differ in shape. On
+    a map of differences, where both ends of the scale are equally dark, tiles below 0 get a minus
+    sign.
 
     Args:
-        base_size: of the type, in points.
-        family: `sans` (DejaVu Sans), `serif` (STIX, which looks like Times), or an installed font.
-        columns: 1 or 2; None is the smaller one that the labels fit in.
-        svg_text: as text, which can be searched and changed but needs the font, or as paths.
+        base_size: size of the type, in points.
+        family: `sans` (DejaVu Sans), `serif` (STIX, similar to Times), or an installed font.
+        columns: 1 or 2; None for the smaller one that the labels fit in.
+        svg_text: True writes an SVG's texts as text, which can be searched and edited but depends
+            on the font; False writes them as paths.
 
     Raises:
-        RequestError: a font that is not installed, no such number of columns, or a size below 5.
+        RequestError: a font that is not installed, another number of columns, or a size below 5.
 
     Example:
         >>> import vene_widgets as vw
@@ -63,10 +67,13 @@ class theme_paper(p9.theme):  # noqa: N801  # plotnine's themes are named so
         svg_text: bool = True,
     ) -> None:
         if columns not in (None, *COLUMNS):
-            raise RequestError(f"columns {columns!r} is not known; valid: 1, 2, or None to choose.")
-        if not base_size >= SMALLEST:
             raise RequestError(
-                f"base_size {base_size!r} does not fit; {SMALLEST:g} points or more can be read."
+                "columns must be 1, 2, or None for the smaller one that the labels fit in, got "
+                f"{columns!r}."
+            )
+        if not base_size >= SMALLEST:  # also NaN
+            raise RequestError(
+                f"base_size must be at least {SMALLEST:g} points, got {base_size!r}."
             )
         named = {"sans": theme.SANS, "serif": theme.SERIF}
         if family not in named:
@@ -75,39 +82,43 @@ class theme_paper(p9.theme):  # noqa: N801  # plotnine's themes are named so
             )
         self._base, self._columns = base_size, columns
         self._families = theme.families(named.get(family, family))
-        super().__init__(svg_usefonts=svg_text)
-        self.themeables.update(_look(base_size, self._families).themeables)
+        cast(Any, super()).__init__(svg_usefonts=svg_text)
+        themeables = cast(Any, self).themeables
+        themeables.update(cast(Any, _type_theme(base_size, self._families)).themeables)
 
     def __radd__(self, other: Any) -> Any:
-        """Fit a figure: plotnine asks this of a theme that is added, and hands a copy over."""
+        """Fit a figure to the columns; for `figure + theme`, plotnine passes a copy of it."""
+        add = cast(Any, super()).__radd__
         if isinstance(other, p9.theme):
-            return super().__radd__(other)
+            return add(other)
         width, height = other.theme.getp("figure_size")
         wanted = self._base / _SCREEN
         columns = self._columns or (1 if width * wanted * SHRINKING <= COLUMNS[1] else 2)
         scale = max(min(wanted, COLUMNS[columns] / width), SMALLEST / _SCREEN)
+        # Setting the type of a blank element would show it, so these become blank again.
         blank = [name for name in _TEXTS if other.theme.themeables.is_blank(name)]
-        other = super().__radd__(other)
-        other.theme = other.theme.add_theme(
-            _look(_SCREEN * scale, self._families)
+        plot = add(other)
+        plot.theme = plot.theme.add_theme(
+            _type_theme(_SCREEN * scale, self._families)
             + theme.sized(COLUMNS[columns], round(height * scale, 2))
             + p9.theme(**cast(Any, {name: p9.element_blank() for name in blank}))
         )
-        other.theme._rcParams = {**other.theme._rcParams, "pdf.fonttype": 42}  # for plot.save
-        for layer in other.layers:
+        # For the plot's own `save`; `figures.pdf` sets it anyway.
+        plot.theme._rcParams = {**plot.theme._rcParams, "pdf.fonttype": 42}
+        for layer in plot.layers:
             params = layer.geom.params
-            if "family" in params and "text_size" in params:  # a mark of `geoms`
+            if "family" in params and "text_size" in params:  # a geom of `geoms`
                 params |= {
                     "family": self._families,
                     "text_size": params["text_size"] * scale,
                     "signs": True,
                 }
-        return other
+        return plot
 
 
-def _look(size: float, families: Any) -> p9.theme:
-    """Type of one size, and no background."""
+def _type_theme(size: float, families: UserList[str]) -> p9.theme:
+    """A theme with all type relative to one base size, in points, and no background."""
     sizes = {name: p9.element_text(size=part * size) for name, part in _TEXTS.items()}
     background = p9.element_rect(fill="none", color="none")
-    text = p9.element_text(family=families, size=size)
+    text = p9.element_text(family=cast(Any, families), size=size)
     return p9.theme(text=text, plot_background=background, **cast(Any, sizes))

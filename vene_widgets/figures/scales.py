@@ -1,10 +1,10 @@
-"""Ends and breaks of the scales."""
+"""Limits and breaks of the figures' scales."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import plotnine as p9
@@ -12,33 +12,56 @@ import plotnine as p9
 from vene_widgets.figures import theme
 from vene_widgets.tables.metrics import Metric
 
-NO_MINOR: dict[str, Any] = {"minor_breaks": ()}  # the theme draws none, but ticks cost their time
+if TYPE_CHECKING:
+    import pandas as pd
+    from numpy.typing import NDArray
+    from plotnine.ggplot import PlotAddable
+
+NO_MINOR: dict[str, Any] = {"minor_breaks": ()}
+"""Arguments of a scale: the theme draws no minor breaks, but plotnine would compute them."""
 
 
 def ceiling(value: float, most: float = 1.0) -> float:
-    """The next multiple of half the leading digit's unit, at most `most`: the end of a scale."""
-    if not value > 1e-12:
+    """Round up to a multiple of half the leading digit's unit, as the end of a scale.
+
+    Args:
+        value: largest value on the scale; 0.37 gives 0.4, 0.31 gives 0.35.
+        most: upper limit of the result.
+
+    Returns:
+        1 if the value is 0 or NaN.
+    """
+    if not value > 1e-12:  # also NaN
         return 1.0
+    # Tolerances keep a value that is a multiple already, whatever its rounding.
     power = 10.0 ** math.floor(math.log10(value) - 1e-9)
     return min(math.ceil(2 * value / power - 1e-9) / 2 * power, most)
 
 
 def step_of(reach: float) -> float:
-    """Distance of the breaks on a scale from 0 to `reach`: two to five of them."""
+    """Distance of the breaks on a scale from 0 to `reach`: two to four of them besides 0."""
     power = 10.0 ** math.floor(math.log10(reach))
     return next(s * power for s in (0.2, 0.25, 0.5, 1, 2, 2.5) if reach / (s * power) < 4.6)
 
 
 def layer_breaks(layers: Sequence[int]) -> list[int]:
-    """Every layer while they are few, else every fifth and the last."""
+    """Every layer if they span at most 16, else every fifth and the last."""
     first, last = int(min(layers)), int(max(layers))
     if last - first < 16:
         return [int(layer) for layer in layers]
+    # Not the two before the last: their labels would touch the last one's.
     return [layer for layer in range(first, last - 2) if layer % 5 == 0] + [last]
 
 
-def fill_limits(data: Any, metric: Metric) -> tuple[tuple[float, float], Any]:
-    """Limits of the fill scale, and the values within them."""
+def fill_limits(
+    data: pd.DataFrame, metric: Metric
+) -> tuple[tuple[float, float], NDArray[np.floating[Any]]]:
+    """Limits of the fill scale, and the values clipped to them, NaN for cells that were not run.
+
+    Args:
+        data: a sweep's rows.
+        metric: what is shown of them.
+    """
     values = data[metric.column].astype("Float64").to_numpy(float, na_value=np.nan)
     finite = np.abs(values[np.isfinite(values)])
     largest = float(finite.max()) if len(finite) else 0.0
@@ -49,11 +72,13 @@ def fill_limits(data: Any, metric: Metric) -> tuple[tuple[float, float], Any]:
     return limits, np.clip(values, *limits)
 
 
-def fill_scale(metric: Metric, limits: tuple[float, float]) -> Any:
+def fill_scale(metric: Metric, limits: tuple[float, float]) -> PlotAddable:
     """The fill scale of a metric, with its colour bar."""
     bar = p9.guide_colorbar(display="rectangles", nbin=25)
     options: dict[str, Any] = {"limits": limits, "guide": bar, "name": metric.axis}
     if metric.name == "rank":
+        # Logarithmic, rank 1 darkest: the difference of ranks 1 and 2 matters more than of 101
+        # and 102.
         steps = (1, 2, 5) if limits[1] < 100 else (1,)
         breaks = [s * 10.0**d for d in range(5) for s in steps if s * 10.0**d <= limits[1]]
         return p9.scale_fill_gradientn(
@@ -65,8 +90,8 @@ def fill_scale(metric: Metric, limits: tuple[float, float]) -> Any:
         )
     palette = theme.DIVERGING if metric.diverging else theme.SEQUENTIAL
     step = step_of(limits[1])
-    counts = range(-int(limits[1] / step + 1e-9), int(limits[1] / step + 1e-9) + 1)
-    breaks = [step * n for n in counts if n >= 0 or metric.diverging]
+    count = int(limits[1] / step + 1e-9)
+    breaks = [step * n for n in range(-count if metric.diverging else 0, count + 1)]
     sign = "+" if metric.diverging else ""
     labels = [f"{b:{sign}.3g}".replace("-", "−") if b else "0" for b in breaks]
     return p9.scale_fill_gradientn(palette, breaks=breaks, labels=labels, **options)

@@ -1,8 +1,8 @@
-"""Colours, type and the theme of every figure, in one place; `paper` has what print changes.
+"""Colours, type and theme of all figures; `paper` has the changes for print.
 
-Runs are told apart by Okabe & Ito's palette (2008, "Color Universal Design"), which holds under the
-common kinds of colour blindness, and by shape. The fill scales are even steps of lightness in OKLab
-(Ottosson 2020), so that equal differences look equal, also in grey print.
+Runs differ in colour, from Okabe & Ito's palette (2008, "Color Universal Design"), which is safe
+under the common kinds of colour blindness, and in shape. The fill scales are even steps of
+lightness in OKLab (Ottosson 2020), so that equal differences look equal, also in grey print.
 """
 
 from __future__ import annotations
@@ -16,11 +16,10 @@ import plotnine as p9
 from matplotlib import font_manager
 from matplotlib.colors import to_rgb
 from matplotlib.ft2font import FT2Font
-from mizani.palettes import gradient_n_pal
 from plotnine.themes.elements import margin
 
 INK, QUIET, FAINT = "#1a1a1a", "#5f6368", "#e4e6e8"
-"""Text and marks; secondary text (contrast 6 on white); grid and empty places."""
+"""Colours of text and marks; of secondary text (contrast 6 on white); of grid and empty places."""
 
 RUN_COLOURS = {
     "base": "#000000",
@@ -35,28 +34,28 @@ RUN_SHAPES = {"base": "o", "source": "s", "intervened": "D", "ungrouped": "^", "
 """Marker of a run by its role."""
 
 SPARE = [("#CC79A7", "P"), ("#56B4E9", "X"), ("#F0E442", "p"), ("#8c3d12", "h"), ("#5f6368", "*")]
-"""Colour and marker of runs with other names, in their order."""
+"""Colours and markers of runs without a role, in order."""
 
 # fmt: off
 SEQUENTIAL = [
     "#f6fbfe", "#cee1ef", "#a4c7e4", "#7bacda", "#5891ce",
     "#3d74bb", "#2e59a0", "#26417b", "#1e2b53",
 ]
-"""Little to much."""
+"""Fill colours of amounts, from small to large."""
 
 DIVERGING = [
     "#8c3d12", "#b45824", "#d07d4f", "#dda98a", "#ebd2c3",
     "#fafafa",
     "#c7daee", "#94bae1", "#619ad3", "#3379bc", "#005a9d",
 ]
-"""Less, no change, more: orange and blue, as on the screen."""
+"""Fill colours of differences: orange below 0, blue above, as on the screen."""
 # fmt: on
 
 DOWN, UP = "#b45824", "#005a9d"
-"""Less and more likely than before: the ends of the diverging scale."""
+"""Colours of a decrease and of an increase, from the diverging scale."""
 
 SANS, SERIF = "DejaVu Sans", "STIXGeneral"
-"""Fonts that come with matplotlib: the same on every machine."""
+"""Fonts that come with matplotlib, so they are the same on every machine."""
 
 _FALLBACKS = (
     "Noto Sans CJK SC",
@@ -73,23 +72,19 @@ _FALLBACKS = (
     "Segoe UI Symbol",
     "Apple Symbols",
 )
+"""Fonts for other scripts and symbols, used if they are installed."""
 
 
 def run_styles(runs: Sequence[str]) -> tuple[dict[str, str], dict[str, str]]:
-    """Colour and marker of every run: by role where it has one, else the next spare one."""
+    """Colour and marker of every run, by name: those of its role, else the next spare ones."""
     others = [run for run in runs if run not in RUN_COLOURS]
     spare = {run: SPARE[i % len(SPARE)] for i, run in enumerate(others)}
     colours = {run: RUN_COLOURS.get(run) or spare[run][0] for run in runs}
     return colours, {run: RUN_SHAPES.get(run) or spare[run][1] for run in runs}
 
 
-def fill_colours(positions: Sequence[float], palette: Sequence[str]) -> list[str]:
-    """Colours of a scale at positions 0 to 1, as the figure draws them."""
-    return [str(colour) for colour in gradient_n_pal(list(palette))(list(positions))]
-
-
 def ink_on(colour: str) -> str:
-    """White or black text, whichever contrasts more with a background: always 4.5 at least."""
+    """White or black, whichever contrasts more with a background: the ratio is at least 4.5."""
     return max(("#ffffff", "#000000"), key=lambda ink: contrast(ink, colour))
 
 
@@ -97,6 +92,7 @@ def contrast(one: str, other: str) -> float:
     """Contrast ratio of two colours, 1 to 21 (WCAG 2.1)."""
 
     def luminance(colour: str) -> float:
+        # Relative luminance of an sRGB colour, with WCAG's threshold and weights.
         linear = [
             c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in to_rgb(colour)
         ]
@@ -108,27 +104,28 @@ def contrast(one: str, other: str) -> float:
 
 @cache
 def families(first: str = SANS) -> UserList[str]:
-    """A font, DejaVu Sans for what it lacks, then fonts of this machine for other scripts.
+    """Font families in order of fallback: `first`, DejaVu Sans, then the installed `_FALLBACKS`.
 
-    No plain list: plotnine deals one out, a font for each label, where there are as many of both.
+    No plain list: plotnine would assign its fonts to the labels one by one if there are equally
+    many of both.
     """
     here = installed()
     return UserList([*dict.fromkeys([first, SANS]), *(name for name in _FALLBACKS if name in here)])
 
 
 def installed() -> set[str]:
-    """Names of the fonts that matplotlib finds here."""
+    """Names of the fonts that matplotlib finds on this machine."""
     return {font.name for font in font_manager.fontManager.ttflist}
 
 
 @cache
 def has_glyph(character: str) -> bool:
-    """Whether any of `families` can draw a character."""
+    """Whether any font of `families()` can draw a character."""
     return any(_font(name).get_char_index(ord(character)) for name in families())
 
 
 def drawable(text: str) -> str:
-    """A text with the characters that no font here can draw as escapes, never as equal boxes."""
+    """Escape the characters that no font here has; they would all be drawn as the same box."""
     return "".join(c if c == "\n" or has_glyph(c) else f"\\u{ord(c):04x}" for c in text)
 
 
@@ -141,9 +138,10 @@ def text_width(text: str, size: float) -> float:
 
 @cache
 def _advance(character: str) -> float:
-    """Width of one character in ems, in the first font that has it; 1 where none has."""
+    """Width of one character in ems, in the first font that has it; 1 if none has."""
     for font in map(_font, families()):
         if font.get_char_index(ord(character)):
+            # At 1000 points and 72 dpi an em is 1000 pixels; advances count 1/65536 pixel.
             font.set_size(1000, 72)
             return font.load_char(ord(character)).linearHoriAdvance / 65536 / 1000
     return 1.0
@@ -151,12 +149,12 @@ def _advance(character: str) -> float:
 
 @cache
 def _font(name: str) -> FT2Font:
-    """A copy of the font for measuring: matplotlib's own keeps the size that it is set to."""
-    return FT2Font(font_manager.findfont(name))
+    """Open a font for measuring; setting the size of matplotlib's shared object would persist."""
+    return FT2Font(cast(Any, font_manager).findfont(name))
 
 
 def theme_vene(base_size: int = 9) -> p9.theme:
-    """The theme of every figure: quiet, no boxes, a faint grid. `base_size` is in points."""
+    """The theme of all figures: no boxes, a faint grid. `base_size` is in points."""
     blank, text, small = p9.element_blank(), p9.element_text, 0.9 * base_size
     return p9.theme_void(base_size=base_size) + p9.theme(
         text=text(family=cast(Any, families()), color=INK, size=base_size),
@@ -180,12 +178,12 @@ def theme_vene(base_size: int = 9) -> p9.theme:
 
 
 def sized(width: float, height: float) -> p9.theme:
-    """Figure size in inches, with the outer margins that look the same at every size.
+    """A theme with the figure's size in inches, and margins that look the same at every size.
 
-    plotnine counts these margins in parts of the figure's width, so they depend on it.
+    plotnine measures these margins as fractions of the figure's width, hence the divisions.
     """
 
-    def gap(t: float = 0, r: float = 0, b: float = 0) -> margin:
+    def gap(t: float = 0, r: float = 0, b: float = 0) -> margin:  # inches
         return margin(t=t / width, r=r / width, b=b / width, unit="fig")
 
     return p9.theme(
