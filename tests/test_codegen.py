@@ -1,4 +1,4 @@
-"""Scripts: run as they are written, they give the experiment's numbers."""
+"""Scripts reproduce the experiment's numbers when they are run."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import vene_widgets as vw
-from vene_widgets.codegen.literals import quoted
+from vene_widgets.codegen.literals import quote
 from vene_widgets.codegen.script import FACES, Face, script
 from vene_widgets.experiments.operators import BUILT_IN
 from vene_widgets.interventions import INTERVENTIONS
@@ -35,7 +35,7 @@ WITHIN: Mapping[Face, float] = {"vene_widgets": 0.0, "intervenable": 0.0, "pyven
 
 @pytest.fixture
 def loading(capitals: vw.LanguageModel, monkeypatch: pytest.MonkeyPatch) -> vw.LanguageModel:
-    """`load` gives the built-in model without reading it again; a copy, which pyvene may change."""
+    """Make `load` return a copy of the built-in model, which pyvene may change."""
     own = vw.LanguageModel(
         "capitals", copy.deepcopy(capitals.model), capitals.tokenizer, capitals.recipe
     )
@@ -43,7 +43,7 @@ def loading(capitals: vw.LanguageModel, monkeypatch: pytest.MonkeyPatch) -> vw.L
     return capitals
 
 
-def obey(text: str) -> dict[str, Any]:
+def run_script(text: str) -> dict[str, Any]:
     names: dict[str, Any] = {}
     exec(compile(text, "script", "exec"), names)  # noqa: S102
     return names
@@ -102,9 +102,9 @@ def test_the_code_of_random_experiments_gives_their_numbers(
     @settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
     @given(experiments(loading, tuple(sorted(operators))))
     def check(experiment: vw.Experiment) -> None:
-        wanted = vw.run(loading, experiment).logits
-        got = obey(script(loading, experiment, face))["logits"]
-        assert (got - wanted).abs().max() <= WITHIN[face]
+        expected = vw.run(loading, experiment).logits
+        got = run_script(script(loading, experiment, face))["logits"]
+        assert (got - expected).abs().max() <= WITHIN[face]
         changed.append(not torch.equal(got, plain))
         capsys.readouterr()
 
@@ -122,10 +122,12 @@ def test_a_script_runs_in_a_fresh_python(
     more = 'import json\nprint("\\n" + json.dumps(logits[-1].tolist()))\n'
     file = tmp_path / "script.py"
     file.write_text(text + more, encoding="utf-8")
-    done = subprocess.run([sys.executable, str(file)], capture_output=True, text=True, check=True)
-    got = torch.tensor(json.loads(done.stdout.strip().split("\n")[-1]))
+    process = subprocess.run(
+        [sys.executable, str(file)], capture_output=True, text=True, check=True
+    )
+    got = torch.tensor(json.loads(process.stdout.strip().split("\n")[-1]))
     assert (got - vw.run(capitals, experiment).logits[-1]).abs().max() <= WITHIN[face]
-    assert "Rome" in done.stdout
+    assert "Rome" in process.stdout
 
 
 def test_linked_slots_share_their_weights_in_both_of_our_faces(loading: vw.LanguageModel) -> None:
@@ -140,14 +142,14 @@ def test_linked_slots_share_their_weights_in_both_of_our_faces(loading: vw.Langu
     text = script(loading, experiment, "intervenable")
     assert text.count("Options(") == 1 and "link_one_two" in text
     for face in ("vene_widgets", "intervenable"):
-        got = obey(script(loading, experiment, face))["logits"]
+        got = run_script(script(loading, experiment, face))["logits"]
         assert torch.equal(got, vw.run(loading, experiment).logits)
 
 
 def test_serial_mode_is_written_in_our_own_names(loading: vw.LanguageModel) -> None:
     slots = [vw.Slot(layer=1, position=3, source=name) for name in SOURCES]
     experiment = vw.Experiment(base=BASE, sources=SOURCES, slots=slots, mode="serial")
-    got = obey(script(loading, experiment))["logits"]
+    got = run_script(script(loading, experiment))["logits"]
     assert torch.equal(got, vw.run(loading, experiment).logits)
     for face in FACES[1:]:
         with pytest.raises(vw.RequestError, match=f"serial mode .* names of {face}"):
@@ -158,14 +160,22 @@ def test_serial_mode_is_written_in_our_own_names(loading: vw.LanguageModel) -> N
     ("face", "more", "words"),
     [
         ("pyvene", {"strength": 0.5}, r"slots\[0\] has strength 0.5.*Choose vene_widgets"),
-        ("intervenable", {"strength": 0.5}, "has strength"),
+        ("intervenable", {"strength": 0.5}, r"slots\[0\] has strength 0.5.*Choose vene_widgets"),
         ("pyvene", {"intervention": "noise"}, "random numbers.*vene_widgets or intervenable"),
-        ("pyvene", {"intervention": "mean", "prompts": [BASE]}, "has none such"),
-        ("intervenable", {"intervention": "mean", "prompts": [BASE]}, "has none such"),
+        (
+            "pyvene",
+            {"intervention": "mean", "prompts": [BASE]},
+            "is 'mean'.*has no such intervention.*Choose vene_widgets",
+        ),
+        (
+            "intervenable",
+            {"intervention": "mean", "prompts": [BASE]},
+            "is 'mean'.*has no such intervention.*Choose vene_widgets",
+        ),
         ("java", {}, "face"),
     ],
 )
-def test_what_has_no_word_there_is_refused_with_the_reason(
+def test_what_has_no_counterpart_is_refused_with_the_reason(
     capitals: vw.LanguageModel, face: Any, more: dict[str, Any], words: str
 ) -> None:
     slot = vw.Slot(layer=0, position=3, **more)
@@ -192,13 +202,13 @@ def test_a_wrapped_model_is_the_readers_own(tiny_gpt2: vw.LanguageModel) -> None
     assert "# tiny-gpt2 was wrapped: put your own" in text
     own = {"hf_model": tiny_gpt2.model, "tokenizer": tiny_gpt2.tokenizer}
     exec(compile(text, "script", "exec"), own)  # noqa: S102
-    wanted = vw.run(tiny_gpt2, vw.Experiment(base=BASE)).logits
-    assert torch.equal(own["logits"], wanted)  # type: ignore[arg-type]
+    expected = vw.run(tiny_gpt2, vw.Experiment(base=BASE)).logits
+    assert torch.equal(own["logits"], expected)  # type: ignore[arg-type]
 
 
 @given(st.text())
 def test_any_text_comes_back_from_its_source(text: str) -> None:
-    assert eval(quoted(text)) == text and quoted(text)[0] == quoted(text)[-1] == '"'  # noqa: S307
+    assert eval(quote(text)) == text and quote(text)[0] == quote(text)[-1] == '"'  # noqa: S307
 
 
 @pytest.mark.parametrize(

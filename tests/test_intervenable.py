@@ -1,4 +1,4 @@
-"""The second face: pyvene's names and call styles, its results, and what is better here."""
+"""The second face: pyvene's names and call forms, its results, and what differs on purpose."""
 
 from __future__ import annotations
 
@@ -281,7 +281,9 @@ def test_heads(bare: Any):
     mixed = [[[[1], [0, 2]], [[3], [3]]]]
     two = model(base, [source], {"sources->base": (mixed, mixed)})[1][0]
     assert torch.equal(two[0], one[0]) and not torch.equal(two[1], one[1])
-    with pytest.raises(RequestError, match=r"slot 0 .*'h.pos': heads and positions are needed"):
+    with pytest.raises(
+        RequestError, match=r"slot 0 .*is invalid for unit 'h.pos': expected heads and positions"
+    ):
         model(base, [source], {"sources->base": 3})
 
 
@@ -293,8 +295,8 @@ def test_output_forms(lm: Any):
     assert torch.equal(original.logits, plain) and torch.equal(changed[0], changed.logits)
     result = model(base, source, {"sources->base": 5}, return_dict=True)
     assert torch.equal(result.intervened_outputs.logits, changed.logits)
-    (touch,) = result.receipts[0]
-    assert touch.rows == 1 and touch.others_equal and touch.size > 0
+    (stats,) = result.receipts[0]
+    assert stats.rows == 1 and stats.others_equal and stats.size > 0
     labelled = model(base, source, {"sources->base": 5}, labels=base["input_ids"])[1]
     assert labelled.loss.ndim == 0
 
@@ -308,7 +310,7 @@ class Oracle:
     def __init__(self, model: Any) -> None:
         self.model = copy.deepcopy(model)
 
-    def machine(self, representations: list[dict[str, Any]], kind: str, mode: str) -> Any:
+    def build(self, representations: list[dict[str, Any]], kind: str, mode: str) -> Any:
         import pyvene
 
         config = pyvene.IntervenableConfig(
@@ -316,9 +318,9 @@ class Oracle:
             intervention_types=getattr(pyvene, kind),
             mode=mode,
         )
-        made = pyvene.IntervenableModel(config, self.model)
-        made.set_device("cpu")
-        return made
+        built = pyvene.IntervenableModel(config, self.model)
+        built.set_device("cpu")
+        return built
 
 
 VALUES = {"component": "head_value_output", "unit": "h.pos"}
@@ -395,7 +397,7 @@ def test_parity(case: str, batch: int, lm: Any, record_property: Callable[[str, 
     if names is not None:
         sources = [None if name is None else ids(batch, seed=name) for name in names]
     where = repeated(where, batch)
-    theirs = Oracle(lm).machine(representations, f"{kind}Intervention", mode)
+    theirs = Oracle(lm).build(representations, f"{kind}Intervention", mode)
     config = IntervenableConfig(
         [RepresentationConfig(**fields) for fields in representations],
         intervention_types=getattr(face, f"{kind}Intervention"),
@@ -406,7 +408,7 @@ def test_parity(case: str, batch: int, lm: Any, record_property: Callable[[str, 
         copy_rotation(ours, theirs)
     with torch.no_grad():
         mine = ours(base, sources, where, subspaces=subspaces)[1].logits
-        # Copies: pyvene changes the lists that it is given.
+        # Copies: pyvene modifies its arguments.
         other = theirs(base, sources and list(sources), copy.deepcopy(where), subspaces=subspaces)[
             1
         ].logits
@@ -450,7 +452,7 @@ def test_parity_of_random_batches(lm: Any):
     )
     def check(places: list[dict[str, Any]], kind: str, batch: int, seed: int) -> None:
         if all(place["skip"] for place in places):
-            places[0]["skip"] = False  # pyvene has no answer to a call without any slot
+            places[0]["skip"] = False  # pyvene fails on a call without any slot
         fields = []
         reads: list[Any] = []
         acts: list[Any] = []
@@ -469,7 +471,7 @@ def test_parity_of_random_batches(lm: Any):
             for n, place in enumerate(places)
         ]
         where = {"sources->base": (reads, acts)}
-        theirs = oracle.machine(fields, f"{kind}Intervention", "parallel")
+        theirs = oracle.build(fields, f"{kind}Intervention", "parallel")
         config = IntervenableConfig(
             [RepresentationConfig(**one) for one in fields],
             intervention_types=getattr(face, f"{kind}Intervention"),
@@ -502,9 +504,9 @@ def copy_rotation(ours: IntervenableModel, theirs: Any) -> None:
 def test_collected_vectors_agree(batch: int, lm: Any):
     base = ids(batch)
     where = {"base": [[[2, 4]] * batch]}
-    # pyvene cuts the vectors to pieces when the number of units is another one than announced.
+    # pyvene splits the vectors if the number of units differs from the announced one.
     announced = [{"layer": 1, "max_number_of_units": 2}]
-    theirs = Oracle(lm).machine(announced, "CollectIntervention", "parallel")
+    theirs = Oracle(lm).build(announced, "CollectIntervention", "parallel")
     ours = IntervenableModel(slots(1, kind=CollectIntervention), lm)
     (original, found), output = ours(base, unit_locations=where)
     (_, expected), _ = theirs(base, unit_locations=copy.deepcopy(where))
@@ -529,7 +531,7 @@ def test_a_ragged_batch_gives_what_its_rows_give_alone(lm: Any):
         assert (together[row] - one[0]).abs().max() <= TOLERANCE
 
 
-# ---- better than pyvene ------------------------------------------------------------------------
+# ---- what differs from pyvene --------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", LIBRARY, ids=lambda kind: kind.__name__)
@@ -655,15 +657,15 @@ def test_padding_is_respected(lm: Any):
         ({"layer": 9}, "slot 0: layer 9 is out of range: the model has 3 layers"),
         ({"component": "head_value_output"}, "slot 0: .*need unit 'h.pos'"),
         ({"component": "attention_weight"}, "slot 0: .*cannot be reached"),
-        ({"intervention_type": "Vanilla"}, "slot 0: 'Vanilla' is no intervention"),
+        ({"intervention_type": "Vanilla"}, "slot 0: 'Vanilla' is not an intervention"),
         ({"intervention_type": LowRankRotatedSpaceIntervention}, "slot 0: rank None"),
-        ({"subspace_partition": [[5, 2]]}, r"slot 0: subspace \[5, 2\] does not fit"),
+        ({"subspace_partition": [[5, 2]]}, r"slot 0: subspace \[5, 2\] is invalid"),
         ({"layer": 0, "intervenable_layer": 0}, "'layer' is given twice"),
         ({"representations": [], "mode": "both"}, "mode 'both'"),
-        ([3], "representation 3 is a int"),
+        ([3], "representation 3 is a int; expected a RepresentationConfig"),
     ],
 )
-def test_a_config_that_does_not_fit_says_why(config: Any, message: str, lm: Any):
+def test_an_invalid_config_is_refused_with_the_reason(config: Any, message: str, lm: Any):
     with pytest.raises(RequestError, match=message):
         IntervenableModel(config, lm)
 
@@ -671,25 +673,31 @@ def test_a_config_that_does_not_fit_says_why(config: Any, message: str, lm: Any)
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"sources": None}, "slot 0 .*reads a source, and the call has none"),
-        ({"sources": [ids(1), ids(1)]}, "2 sources for 1 groups"),
-        ({"sources": "The capital"}, r"sources\[0\] is a str; an encoding is needed"),
+        ({"sources": None}, "slot 0 .*reads a source, but the call has none"),
+        ({"sources": [ids(1), ids(1)]}, "2 sources for 1 groups; expected one per group"),
+        ({"sources": "The capital"}, r"sources\[0\] is a str; expected an encoding"),
         ({"unit_locations": {"sources->base": 6}}, r"position 6 is out of range: there are 6"),
         ({"unit_locations": {"source->base": 1}}, "'source->base' .*mean 'sources->base'"),
         ({"unit_locations": {"sources->base": "4"}}, "holds '4', a str"),
         ({"unit_locations": {"sources->base": True}}, "holds True, a bool"),
-        ({"unit_locations": {"sources->base": ([1, 2], [3])}}, "2 source places for 1 base"),
-        ({"unit_locations": {"sources->base": [3, 3]}}, "names a place twice"),
+        (
+            {"unit_locations": {"sources->base": ([1, 2], [3])}},
+            "2 source places for 1 base places; expected equally many",
+        ),
+        ({"unit_locations": {"sources->base": [3, 3]}}, r"positions \[3, 3\] name a place twice"),
         ({"unit_locations": {"sources->base": [[[1]], [[2]]]}}, "2 entries for 1 slots"),
         ({"unit_locations": {"sources->base": [[[1], [2]]]}}, "2 examples; the batch has 1"),
-        ({"unit_locations": 3}, "unit_locations is a int"),
+        ({"unit_locations": 3}, "unit_locations is a int; expected a dict"),
         ({"subspaces": 24}, "subspace 24 of example 0 is out of range: 0 to 23"),
-        ({"subspaces": [[[1], [2]]]}, "does not fit a batch of 1"),
-        ({"base": {"input_ids": [1, 2]}}, "base has list as input_ids"),
-        ({"base": {"input_ids": torch.ones(3)}}, r"base has shape \(3,\)"),
+        ({"subspaces": [[[1], [2]]]}, r"subspaces\[0\] .* is invalid for a batch of 1"),
+        ({"base": {"input_ids": [1, 2]}}, "base has input_ids of type list; expected a tensor"),
+        (
+            {"base": {"input_ids": torch.ones(3)}},
+            r"base has input_ids of shape \(3,\); expected a tensor",
+        ),
     ],
 )
-def test_a_call_that_does_not_fit_says_why(change: Any, message: str, lm: Any):
+def test_an_invalid_call_is_refused_with_the_reason(change: Any, message: str, lm: Any):
     model = IntervenableModel(slots(0), lm)
     call = {"base": ids(1), "sources": [ids(1)], "unit_locations": {"sources->base": 1}}
     with pytest.raises(RequestError, match=message):
@@ -705,7 +713,7 @@ def test_the_users_model_is_exactly_as_before(fails: bool, tiny_gpt2: LanguageMo
     seen: list[int] = []
     handle = lm.transformer.h[0].register_forward_hook(lambda *_: seen.append(1))
     flags = [m.training for m in lm.modules()]
-    asks = [p.requires_grad for p in lm.parameters()]
+    gradient_flags = [p.requires_grad for p in lm.parameters()]
     state = {name: value.clone() for name, value in lm.state_dict().items()}
 
     def operator(base: Tensor, source: Tensor | None) -> Tensor:
@@ -720,7 +728,7 @@ def test_the_users_model_is_exactly_as_before(fails: bool, tiny_gpt2: LanguageMo
     else:
         model(ids(1), unit_locations={"base": 2})
     assert [m.training for m in lm.modules()] == flags
-    assert [p.requires_grad for p in lm.parameters()] == asks
+    assert [p.requires_grad for p in lm.parameters()] == gradient_flags
     assert all(torch.equal(value, state[name]) for name, value in lm.state_dict().items())
     assert len(seen) == 1 and handle.id in lm.transformer.h[0]._forward_hooks
     assert sum(len(m._forward_hooks) + len(m._forward_pre_hooks) for m in lm.modules()) == 1
@@ -748,7 +756,7 @@ def test_noise_fits_any_shape(lm: Any):
 
 
 class Scale(ConstantSourceIntervention):
-    """A user's class without a source."""
+    """A user-defined class without a source."""
 
     def __init__(self, embed_dim: int, **_: Any) -> None:
         super().__init__()
@@ -760,7 +768,7 @@ class Scale(ConstantSourceIntervention):
 
 
 class Mix(TrainableIntervention):
-    """A user's class with a weight, which sees its subspaces."""
+    """A user-defined class with a weight, which records its subspaces."""
 
     def __init__(self, **fields: Any) -> None:
         super().__init__(**fields)
@@ -773,13 +781,13 @@ class Mix(TrainableIntervention):
 
 
 class Half(VanillaIntervention):
-    """A user's class below one of ours."""
+    """A user-defined subclass of one of ours."""
 
     def forward(self, base: Tensor, source: Any, subspaces: Any = None) -> Tensor:
         return (base + source) / 2
 
 
-def test_users_own_classes(lm: Any):
+def test_user_defined_classes(lm: Any):
     base, source, where = ids(2), ids(2, seed=1), {"sources->base": [2, 4]}
     model = IntervenableModel({"layer": 1, "intervention_type": Mix}, lm)
     output = model(base, source, where, subspaces=[[[0], [1]]])[1]
@@ -820,7 +828,7 @@ def test_source_representations(lm: Any):
     assert torch.equal(found, zero(base, unit_locations=where)[1].logits)
 
 
-def test_gradients_only_where_they_are_asked_for(lm: Any):
+def test_gradients_only_if_something_can_be_trained(lm: Any):
     model = IntervenableModel(
         slots(1, kind=LowRankRotatedSpaceIntervention, low_rank_dimension=2), lm
     )
@@ -884,7 +892,7 @@ def test_everything_that_saves_loads(kind: Any, tmp_path: Path, lm: Any):
     ]
 
 
-def test_what_cannot_be_saved_or_loaded_says_why(tmp_path: Path, lm: Any):
+def test_saving_and_loading_fail_with_the_reason(tmp_path: Path, lm: Any):
     function = IntervenableModel({"intervention": lambda b, s: b}, lm)
     with pytest.raises(RequestError, match="plain function"):
         function.save(tmp_path / "no")
@@ -921,10 +929,10 @@ def test_one_source_place_may_be_read_for_two_base_places(tiny_gpt2: vw.Language
     experiment = vw.Experiment(
         base="The capital of Spain is", sources="The capital of Italy is", slots=[slot]
     )
-    machine = IntervenableModel(RepresentationConfig(1, "block_output"), tiny_gpt2.model)
+    model = IntervenableModel(RepresentationConfig(1, "block_output"), tiny_gpt2.model)
     base, source = (
         {"input_ids": torch.tensor([[token.id for token in tiny_gpt2.tokens(text)]])}
         for text in (experiment.base, experiment.sources["source"])
     )
-    _, output = machine(base, [source], {"sources->base": ([[[2, 2]]], [[[3, 4]]])})
+    _, output = model(base, [source], {"sources->base": ([[[2, 2]]], [[[3, 4]]])})
     assert torch.equal(output.logits[0], vw.run(tiny_gpt2, experiment).logits)

@@ -1,4 +1,4 @@
-"""Random experiments give what pyvene gives, the reference that our words come from."""
+"""Random experiments give the numbers of pyvene, the reference for our vocabulary."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from vene_widgets.experiments.slot import Slot
 from vene_widgets.interventions import BoundlessRotatedSpace, Intervention, SigmoidMask
 from vene_widgets.models import LanguageModel
 
-# Whatever pyvene and what it imports deprecate is not ours to mend.
+# Deprecation warnings inside pyvene and its imports are upstream's to fix.
 pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning:pyvene"),
     pytest.mark.filterwarnings("ignore::FutureWarning:pyvene"),
@@ -30,7 +30,7 @@ pytestmark = [
 BASE = "The capital of Spain is"
 SOURCES = {"italy": "The capital of Italy is", "france": "The capital of France is"}
 TOLERANCE = 1e-5  # of a logit, absolute
-# On Llama, pyvene splits keys and values by the number of query heads: wrong where they are fewer.
+# On Llama, pyvene splits keys and values by the number of query heads: wrong if they are fewer.
 BY_QUERY_HEADS = ("head_key_output", "head_value_output")
 
 
@@ -91,11 +91,11 @@ def logits_of_pyvene(model: LanguageModel, hf: Any, experiment: Experiment) -> T
         representations=representations,
         intervention_types=pyvene.VanillaIntervention,
     )
-    # Made anew each time: it keeps state between calls. The list of sources is ours to lose.
-    machine = pyvene.IntervenableModel(config, hf)
-    machine.set_device("cpu")
+    # Built anew each time, since it keeps state between calls; it also modifies `sources`.
+    intervenable = pyvene.IntervenableModel(config, hf)
+    intervenable.set_device("cpu")
     with torch.no_grad():
-        _, output = machine(
+        _, output = intervenable(
             {"input_ids": _ids(model, BASE)},
             sources,
             {"sources->base": (giving, receiving)},
@@ -238,7 +238,7 @@ def logits_of_operators(
     for slot in slots:
         assert isinstance(slot.position, tuple)
         where, others = list(slot.position), list(slot.source_position or slot.position)  # type: ignore[arg-type]
-        # Half-open ranges there; every dim is one here, so that any list of dims can be said.
+        # Half-open ranges there; one range per dim here, so that any list of dims can be written.
         ranges = None if slot.subspace is None else [[i, i + 1] for i in range(slot.rank or 512)]
         representations.append(
             pyvene.RepresentationConfig(
@@ -261,9 +261,9 @@ def logits_of_operators(
     config = pyvene.IntervenableConfig(
         model_type=type(hf), representations=representations, mode=experiment.mode
     )
-    machine = pyvene.IntervenableModel(config, hf)
-    machine.set_device("cpu")
-    modules = list(machine.interventions.values())
+    intervenable = pyvene.IntervenableModel(config, hf)
+    intervenable.set_device("cpu")
+    modules = list(intervenable.interventions.values())
     for index, slot in enumerate(slots):
         key = f"slot {index}" if slot.link is None else f"link {slot.link}"
         if weights and key in weights:
@@ -276,13 +276,13 @@ def logits_of_operators(
             f"{names[i]}->{names[i + 1]}": ([giving[i]], [receiving[i]]) for i in range(len(slots))
         }
     with torch.no_grad():
-        extra, output = machine(
+        extra, output = intervenable(
             {"input_ids": _ids(model, BASE)},
             sources,
             where_to,
             subspaces=subspaces if any(subspaces) else None,
         )
-    # Collected tensors come in a pair with the base's own output, which nobody asked for here.
+    # Collected tensors come in a pair with the base's own output, which is unused here.
     return output.logits[0], extra[1] if isinstance(extra, tuple) else []
 
 
@@ -394,7 +394,7 @@ def test_operators_agree_with_pyvene_at_every_component(
 
 
 def weighted(name: str, model: LanguageModel, experiment: Experiment) -> dict[str, Intervention]:
-    """The experiment's weights, moved to where nothing in them is special."""
+    """The experiment's weights, moved away from their special initial values."""
     made = make_weights(model, experiment)
     with torch.no_grad():
         for module in made.values():

@@ -1,1 +1,1 @@
-"""The Python code that reproduces an experiment's result."""
+"""Python scripts that reproduce an experiment's result."""

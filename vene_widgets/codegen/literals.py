@@ -1,41 +1,49 @@
-"""Python source of values and calls, laid out as a formatter would."""
+"""Python source of values and calls, in a formatter's layout."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import cast
 
 WIDTH = 96
 """Longest line of a script, before marks."""
 
 
-def call(name: str, arguments: Sequence[str], indent: int = 0, after: str = ")") -> list[str]:
-    """A call on one line where it fits, else one argument per line.
+def format_call(start: str, arguments: Sequence[str], indent: int = 0, end: str = ")") -> list[str]:
+    """Lay out a call, list or dict on one line if it fits, otherwise one argument per line.
 
     Args:
-        name: what stands before the arguments, up to and with the opening bracket.
+        start: everything up to and including the opening bracket.
         arguments: their source.
         indent: spaces before each line.
-        after: what closes it.
+        end: the closing bracket.
     """
     pad = " " * indent
-    whole = f"{pad}{name}{', '.join(arguments)}{after}"
-    if len(whole) <= WIDTH:
-        return [whole]
-    return [f"{pad}{name}", *(f"{pad}    {part}," for part in arguments), f"{pad}{after}"]
+    one_line = f"{pad}{start}{', '.join(arguments)}{end}"
+    if len(one_line) <= WIDTH:
+        return [one_line]
+    return [f"{pad}{start}", *(f"{pad}    {argument}," for argument in arguments), f"{pad}{end}"]
 
 
-def source(value: object) -> str:
-    """A value as Python source: double quotes, tuples as lists."""
+def end_with_comma(lines: list[str]) -> list[str]:
+    """The lines of a nested call, list or dict as an argument of the enclosing one."""
+    return [*lines[:-1], lines[-1] + ","]
+
+
+def to_source(value: object) -> str:
+    """Python source of a value: texts in double quotes, tuples as lists."""
     if isinstance(value, str):
-        return quoted(value)
+        return quote(value)
     if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{source(k)}: {source(v)}" for k, v in value.items()) + "}"
+        items = cast("Mapping[object, object]", value).items()
+        return "{" + ", ".join(f"{to_source(k)}: {to_source(v)}" for k, v in items) + "}"
     if isinstance(value, (list, tuple)):
-        return "[" + ", ".join(source(item) for item in value) + "]"
+        return "[" + ", ".join(map(to_source, cast("Sequence[object]", value))) + "]"
     return repr(value)
 
 
-def quoted(text: str) -> str:
-    """A text in double quotes, whatever it holds."""
-    inner = repr('"' + text)[2:-1]  # a double quote within makes repr choose single ones
+def quote(text: str) -> str:
+    """Python source of any text, in double quotes."""
+    # A double quote makes `repr` use single quotes, so double ones stay unescaped until here.
+    inner = repr('"' + text)[2:-1]
     return '"' + inner.replace("\\'", "'").replace('"', '\\"') + '"'

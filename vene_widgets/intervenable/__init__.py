@@ -1,9 +1,9 @@
-"""The second face: pyvene's names over this package's engine.
+"""A second face: pyvene's names over this package's engine.
 
     from vene_widgets.intervenable import *
 
-Code written for pyvene's tutorials runs with its import lines replaced by this one. What differs,
-and why, stands in `docs/from_pyvene.md`.
+Code written for pyvene's tutorials runs with its import lines replaced by this one.
+`docs/from_pyvene.md` lists what differs, and why.
 """
 
 from vene_widgets.intervenable.config import (

@@ -1,8 +1,8 @@
-"""What an `IntervenableModel` is made from: one representation per slot, in pyvene's words."""
+"""Configuration of an `IntervenableModel` under pyvene's names: one representation per slot."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, cast
 
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 UNITS = ("pos", "h.pos")
 MODES = ("parallel", "serial")
 
-# The first tutorials' names -> the later ones.
 OLD_NAMES = {
     "intervenable_layer": "layer",
     "intervenable_representation_type": "component",
@@ -27,10 +26,13 @@ OLD_NAMES = {
     "intervenable_representations": "representations",
     "intervenable_interventions_type": "intervention_types",
 }
+"""Names in pyvene's first tutorials -> later names."""
 
 
 @dataclass(frozen=True)
 class _Fields:
+    """Fields and defaults of a representation, in pyvene's order."""
+
     layer: int = 0
     component: str = "block_output"
     unit: str = "pos"
@@ -52,25 +54,33 @@ class IntervenableRepresentationConfig(_Fields):
 
     Attributes:
         layer, component, unit: the site; `unit` is `pos` or, for per-head components, `h.pos`.
-        max_number_of_units: kept for pyvene's sake; every call may give as many as it likes.
+        max_number_of_units: accepted for compatibility with pyvene; calls may pass any number of
+            positions.
         low_rank_dimension: columns of a low-rank rotation, or principal components.
-        intervention_type, intervention: a class or a function, or a ready module; None takes the
-            one of the whole config.
+        intervention_type, intervention: a class or a function, or a ready module; None means the
+            config's intervention type.
         subspace_partition: one entry per subspace. A list or tuple of two ints is a half-open
             range; a set, a `range`, a tensor, or a list of another length names the dims.
-        group_key: slots of one key read one source; any value. None is a group of its own.
-        intervention_link_key: slots of one key share their weights, and nothing else.
+        group_key: slots with one key read one source; any value. None is a group by itself.
+        intervention_link_key: slots with one key share their weights, and nothing else.
         source_representation: a constant instead of a source run, broadcast to the site's vectors.
-        moe_key, hidden_source_representation, latent_dim: accepted, used by users' classes only.
+        moe_key, hidden_source_representation, latent_dim: accepted, and passed to user-defined
+            classes only.
 
-    The first tutorials' names (`intervenable_layer`, ...) are accepted as well.
+    The names of pyvene's first tutorials (`intervenable_layer`, ...) are accepted as well.
+
+    Raises:
+        RequestError: an unknown name or value, or both intervention and intervention_type.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         names = [field.name for field in fields(_Fields)]
         if len(args) > len(names):
-            raise RequestError(f"{len(args)} values for a representation; it has {len(names)}.")
-        given = {**dict(zip(names, args, strict=False)), **renamed(kwargs, names, "representation")}
+            raise RequestError(
+                f"expected at most {len(names)} values for a representation, got {len(args)}."
+            )
+        given: dict[str, Any] = dict(zip(names, args, strict=False))
+        given |= with_new_names(kwargs, names, "representation")
         for name in ("layer", "max_number_of_units", "low_rank_dimension"):
             if name in given:
                 given[name] = as_ints(given[name])
@@ -79,27 +89,29 @@ class IntervenableRepresentationConfig(_Fields):
         choose(self.unit, UNITS, "unit")
         if self.intervention is not None and self.intervention_type is not None:
             raise RequestError(
-                "a representation has both intervention and intervention_type; one is needed."
+                "a representation has both intervention and intervention_type; expected one of "
+                "them."
             )
-        if not isinstance(self.layer, int):
-            raise RequestError(f"layer {self.layer!r} is not an int.")
+        if not isinstance(given.get("layer", 0), int):
+            raise RequestError(f"layer must be an int, got {self.layer!r}.")
 
 
 RepresentationConfig = IntervenableRepresentationConfig
 
 
 class IntervenableConfig:
-    """The slots, in list order, and how their sources hang together.
+    """The slots, in list order, and how their sources depend on each other.
 
     Args:
         representations: one or several of them: `RepresentationConfig`s, dicts or tuples.
-        intervention_types: the operator of every slot that names none; a list gives one per slot.
-        mode: `parallel`, every source runs as it is; or `serial`, source_0 acts on source_1 and so
-            on, and the last one on the base.
-        model_type: kept for pyvene's sake; the model itself says what it is.
+        intervention_types: the operator of every slot that names none; a list has one per slot.
+        mode: `parallel`, all sources run unchanged; or `serial`, slots that read source_0 change
+            the run of source_1 and so on, and the last ones change the base.
+        model_type, sorted_keys: accepted for compatibility with pyvene, and ignored.
 
     Raises:
-        RequestError: an unknown name, or another number of types than of slots.
+        RequestError: an unknown name, or a number of types that is neither one nor the number of
+            slots.
     """
 
     def __init__(
@@ -112,7 +124,7 @@ class IntervenableConfig:
         **old: Any,
     ) -> None:
         valid = ("representations", "intervention_types", "mode", "model_type")
-        for name, value in renamed(old, valid, "argument of IntervenableConfig").items():
+        for name, value in with_new_names(old, valid, "argument of IntervenableConfig").items():
             if name == "representations":
                 representations = value
             elif name == "intervention_types":
@@ -123,23 +135,25 @@ class IntervenableConfig:
             representations = [RepresentationConfig()]
         if isinstance(representations, (RepresentationConfig, Mapping)):
             representations = [representations]
-        self.representations = tuple(as_representation(given) for given in representations)
+        self.representations = tuple(
+            as_representation(given) for given in cast("Iterable[object]", representations)
+        )
         count = len(self.representations)
-        types = intervention_types
-        if isinstance(types, (list, tuple)):
+        if isinstance(intervention_types, (list, tuple)):
+            types = cast("Sequence[Any]", intervention_types)
             if len(types) != count:
                 raise RequestError(
-                    f"{len(types)} intervention types for {count} representations; one type, or "
-                    "one per representation, is needed."
+                    f"{len(types)} intervention types for {count} representations; expected one "
+                    "type, or one per representation."
                 )
             self.intervention_types: tuple[Any, ...] = tuple(types)
         else:
-            self.intervention_types = (types,) * count
+            self.intervention_types = (intervention_types,) * count
         self.mode = choose(mode, MODES, "mode")
         self.model_type = model_type
 
     def __repr__(self) -> str:
-        lines = []
+        lines: list[str] = []
         for slot, kind in zip(self.representations, self.intervention_types, strict=True):
             chosen = slot.intervention or slot.intervention_type or kind
             name = getattr(chosen, "__name__", type(chosen).__name__)
@@ -150,13 +164,13 @@ class IntervenableConfig:
                 "rank": slot.low_rank_dimension,
                 "partition": slot.subspace_partition,
             }
-            said = [f"{key} {value!r}" for key, value in extras.items() if value is not None]
-            lines.append(", ".join([head, *said]))
+            details = [f"{key} {value!r}" for key, value in extras.items() if value is not None]
+            lines.append(", ".join([head, *details]))
         return "\n".join([f"IntervenableConfig ({self.mode}), {len(lines)} slots:", *lines])
 
 
-def as_config(given: Any) -> IntervenableConfig:
-    """A config from any way in which one may be written.
+def as_config(given: object) -> IntervenableConfig:
+    """A config from any of its accepted forms.
 
     Args:
         given: a config; a representation, dict or tuple; a list of those; or a dict with the
@@ -164,36 +178,42 @@ def as_config(given: Any) -> IntervenableConfig:
     """
     if isinstance(given, IntervenableConfig):
         return given
-    if isinstance(given, Mapping) and {"representations", "intervenable_representations"} & {
-        *given
-    }:
-        return IntervenableConfig(**cast("dict[str, Any]", dict(given)))
+    if isinstance(given, Mapping):
+        arguments = cast("Mapping[str, Any]", given)
+        if {"representations", "intervenable_representations"} & {*arguments}:
+            return IntervenableConfig(**arguments)
     if isinstance(given, tuple) and given and isinstance(given[0], int):
-        return IntervenableConfig([given])
+        return IntervenableConfig([given])  # the fields of one representation, the layer first
     return IntervenableConfig(given)
 
 
-def as_representation(given: Any) -> IntervenableRepresentationConfig:
-    """One representation from itself, a dict of its fields, or a tuple of them in order."""
+def as_representation(given: object) -> IntervenableRepresentationConfig:
+    """A representation from itself, a dict of its fields, or a tuple of them in order."""
     if isinstance(given, IntervenableRepresentationConfig):
         return given
     if isinstance(given, Mapping):
-        return IntervenableRepresentationConfig(**dict(given))
+        return IntervenableRepresentationConfig(**cast("Mapping[str, Any]", given))
     if isinstance(given, (list, tuple)):
-        return IntervenableRepresentationConfig(*given)
+        return IntervenableRepresentationConfig(*cast("Sequence[Any]", given))
     raise RequestError(
-        f"representation {given!r} is a {type(given).__name__}; a RepresentationConfig, a dict of "
-        "its fields, or a tuple of them in order is needed."
+        f"representation {given!r} is a {type(given).__name__}; expected a RepresentationConfig, a "
+        "dict of its fields, or a tuple of them in order."
     )
 
 
-def renamed(given: Mapping[str, Any], valid: Iterable[str], what: str) -> dict[str, Any]:
+def with_new_names(given: Mapping[str, Any], valid: Iterable[str], what: str) -> dict[str, Any]:
     """Keyword arguments under their later names.
 
+    Args:
+        given: the arguments, under old or new names.
+        valid: the new names.
+        what: the noun for messages.
+
     Raises:
-        RequestError: unknown, or given under both names.
+        RequestError: an unknown name, or an argument under both of its names.
     """
-    names, result = list(valid), {}
+    names = list(valid)
+    result: dict[str, Any] = {}
     for name, value in given.items():
         new = choose(OLD_NAMES.get(name, name), names, what)
         if new in result:

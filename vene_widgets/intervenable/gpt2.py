@@ -1,13 +1,14 @@
-"""The tutorials' helpers: GPT-2 with and without its head, and next-token distributions."""
+"""Helpers of pyvene's tutorials: GPT-2 with and without its head, next-token distributions."""
 
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
+from vene_widgets.errors import choose
 from vene_widgets.models import LanguageModel, load
 from vene_widgets.models.sites import module_at
 
@@ -19,7 +20,7 @@ def create_gpt2(
 
     Args:
         name: `"capitals"` (built in), a name on the hub, or a local folder.
-        cache_dir: where hub models are kept.
+        cache_dir: folder of downloaded hub models.
 
     Returns:
         The model's output has `.last_hidden_state`, `(batch, tokens, d_model)`.
@@ -38,7 +39,8 @@ def create_gpt2_lm(
 
     Args:
         name, cache_dir: as for `create_gpt2`.
-        config: None for trained weights; else the model is new, with random weights of this shape.
+        config: None for trained weights; otherwise the model is new, with random weights of the
+            config's shapes.
     """
     loaded = load(name, device="cpu", cache_dir=cache_dir)
     if config is None:
@@ -49,6 +51,7 @@ def create_gpt2_lm(
 
 
 def _config(loaded: LanguageModel) -> Any:
+    """The Hugging Face config of a loaded model."""
     model: Any = loaded.model
     return model.config
 
@@ -56,29 +59,29 @@ def _config(loaded: LanguageModel) -> Any:
 def embed_to_distrib(
     model: nn.Module, embed: Tensor, log: bool = False, logits: bool = False
 ) -> Tensor:
-    """Next-token distributions of last hidden states, through the model's own output matrix.
+    """Next-token distributions of last hidden states, through the model's unembedding.
 
     Args:
-        model: with an output head, or without one: then its token embeddings, which GPT-2 shares
+        model: with an output head; without one, its token embeddings are used, which GPT-2 shares
             with its head.
         embed: last hidden states `(..., d_model)`.
-        log: give logarithms of probabilities.
-        logits: give the numbers before the softmax.
+        log: return log-probabilities.
+        logits: return the numbers before the softmax.
 
     Returns:
         `(..., vocabulary)`, without gradients.
     """
-    whole: Any = model
-    head = whole.get_output_embeddings() or whole.get_input_embeddings()
+    hf_model: Any = model
+    head = hf_model.get_output_embeddings() or hf_model.get_input_embeddings()
     with torch.no_grad():
-        found = embed @ head.weight.T
+        scores = embed @ head.weight.T
         if logits:
-            return found
-        return found.log_softmax(-1) if log else found.softmax(-1)
+            return scores
+        return scores.log_softmax(-1) if log else scores.softmax(-1)
 
 
 def format_token(tokenizer: Any, tok: Any) -> str:
-    """A token's text, with its spaces and line ends made visible."""
+    """A token's text, with visible spaces and newlines."""
     return tokenizer.decode(tok).replace(" ", "_").replace("\n", "\\n")
 
 
@@ -86,14 +89,14 @@ def top_vals(
     tokenizer: Any, res: Tensor, n: int = 10, return_results: bool = False
 ) -> list[tuple[str, float]] | None:
     """Print, or return, the n largest values of one distribution `(vocabulary,)`."""
-    values, ids = res.topk(min(n, res.shape[-1]))
-    found = [
-        (format_token(tokenizer, token), value)
-        for token, value in zip(ids.tolist(), values.tolist(), strict=True)
-    ]
+    top = res.topk(min(n, res.shape[-1]))
+    # torch leaves the element type of `tolist` open.
+    ids: list[int] = cast("Any", top.indices).tolist()
+    values: list[float] = cast("Any", top.values).tolist()
+    rows = [(format_token(tokenizer, token), v) for token, v in zip(ids, values, strict=True)]
     if return_results:
-        return found
-    for text, value in found:
+        return rows
+    for text, value in rows:
         print(f"{text:<20} {value}")
     return None
 
@@ -110,8 +113,6 @@ def GET_LOC(  # noqa: N802 (pyvene's name)
     batch_size: int = 1,
 ) -> list[Any]:
     """One slot's location from `(head, position)`, the same for every example."""
-    from vene_widgets.errors import choose
-
     choose(unit, ("h.pos",), "unit")
     head, position = LOC
     return [[[[head]] * batch_size, [[position]] * batch_size]]

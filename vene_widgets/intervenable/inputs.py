@@ -1,21 +1,28 @@
-"""Encodings as a tokenizer gives them: checked, on the model's device, and never changed."""
+"""Validate the encodings of a tokenizer and copy them to the model's device."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeAlias, cast
 
 import torch
 from torch import Tensor
 
 from vene_widgets.errors import RequestError
 
-Encoding = dict[str, Any]
-_IDS = ("input_ids", "inputs_embeds")
+Encoding: TypeAlias = dict[str, Any]
+"""The model's named inputs: `input_ids`, `attention_mask` and whatever else it takes."""
+
+_TOKENS = ("input_ids", "inputs_embeds")
 
 
-def encoding(given: Any, what: str, device: torch.device) -> Encoding:
-    """A copy of an encoding with its tensors on a device.
+def to_encoding(given: object, what: str, device: torch.device) -> Encoding:
+    """Copy an encoding, with its tensors on a device.
+
+    Args:
+        given: a mapping, such as a tokenizer returns, or a tensor of token ids.
+        what: the argument's name, for messages.
+        device: where the tensors go.
 
     Raises:
         RequestError: not a mapping with `input_ids` (or `inputs_embeds`) of shape
@@ -25,57 +32,66 @@ def encoding(given: Any, what: str, device: torch.device) -> Encoding:
         given = {"input_ids": given}
     if not isinstance(given, Mapping) and not hasattr(given, "items"):
         raise RequestError(
-            f"{what} is a {type(given).__name__}; an encoding is needed, as in "
+            f"{what} is a {type(given).__name__}; expected an encoding, as in "
             'tokenizer("…", return_tensors="pt").'
         )
-    made = {k: v.to(device) if isinstance(v, Tensor) else v for k, v in given.items()}
-    ids = next((made[name] for name in _IDS if made.get(name) is not None), None)
-    if not isinstance(ids, Tensor) or ids.ndim < 2:
-        got = "nothing" if ids is None else type(ids).__name__
-        if isinstance(ids, Tensor):
-            got = f"shape {tuple(ids.shape)}"
+    items = cast("Mapping[str, Any]", given).items()
+    encoding = {k: v.to(device) if isinstance(v, Tensor) else v for k, v in items}
+    tokens = next((encoding[name] for name in _TOKENS if encoding.get(name) is not None), None)
+    if not isinstance(tokens, Tensor) or tokens.ndim < 2:
+        actual = "no input_ids"
+        if isinstance(tokens, Tensor):
+            actual = f"input_ids of shape {tuple(tokens.shape)}"
+        elif tokens is not None:
+            actual = f"input_ids of type {type(tokens).__name__}"
         raise RequestError(
-            f"{what} has {got} as input_ids; a tensor (batch, tokens) is needed: "
+            f"{what} has {actual}; expected a tensor (batch, tokens), as in "
             'tokenizer("…", return_tensors="pt").'
         )
-    return made
+    return encoding
 
 
-def source_list(given: Any, count: int, device: torch.device) -> list[Encoding | None]:
-    """One encoding per group, None where there is none.
+def to_source_list(given: object, count: int, device: torch.device) -> list[Encoding | None]:
+    """One encoding per group; None skips a group.
+
+    Args:
+        given: one encoding, a list of them, or None.
+        count: how many groups there are; a single encoding serves all of them.
+        device: where the tensors go.
 
     Raises:
-        RequestError: another number than of groups.
+        RequestError: neither one encoding nor one per group.
     """
     if given is None:
         return [None] * count
     if isinstance(given, (str, Tensor)) or hasattr(given, "items"):
         given = [given]
-    items = list(given)
+    items = list(cast("Iterable[object]", given))
     if len(items) == 1:
         items = items * count
     if len(items) != count:
         raise RequestError(
-            f"{len(items)} sources for {count} groups: one per group in order of first appearance "
-            "(a slot without a group is one of its own), or one for all. None skips."
+            f"{len(items)} sources for {count} groups; expected one per group in order of first "
+            "appearance (a slot without a group is a group by itself), or one for all. None skips "
+            "a group."
         )
     return [
-        None if item is None else encoding(item, f"sources[{index}]", device)
+        None if item is None else to_encoding(item, f"sources[{index}]", device)
         for index, item in enumerate(items)
     ]
 
 
-def token_mask(given: Encoding) -> Tensor:
-    """`(batch, tokens)`: nonzero where a token is no padding."""
-    ids = next(given[name] for name in _IDS if given.get(name) is not None)
-    mask = given.get("attention_mask")
+def token_mask(encoding: Encoding) -> Tensor:
+    """The encoding's attention mask `(batch, tokens)`, zero on padding; all ones if it has none."""
+    tokens = next(encoding[name] for name in _TOKENS if encoding.get(name) is not None)
+    mask = encoding.get("attention_mask")
     if mask is None or mask.ndim != 2:
-        return torch.ones(ids.shape[:2], dtype=torch.long)
+        return torch.ones(tokens.shape[:2], dtype=torch.long)
     return mask
 
 
-def same(one: Encoding, other: Encoding) -> bool:
-    """Whether two encodings hold the same numbers, so that one run serves both."""
+def are_equal(one: Encoding, other: Encoding) -> bool:
+    """Whether two encodings hold the same numbers, so that one run can serve both."""
     if one.keys() != other.keys():
         return False
     return all(

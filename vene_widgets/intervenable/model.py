@@ -1,4 +1,4 @@
-"""IntervenableModel: pyvene's calls, carried out by this package's hooks."""
+"""IntervenableModel: pyvene's call signature over this package's engine."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from torch import Tensor, nn
 from vene_widgets.engine.eval_mode import locked_eval_mode
 from vene_widgets.engine.hooks import EditStats
 from vene_widgets.errors import RequestError
-from vene_widgets.intervenable import saving
-from vene_widgets.intervenable.acting import Request, acts
+from vene_widgets.intervenable import save_load
 from vene_widgets.intervenable.config import IntervenableConfig, as_config
-from vene_widgets.intervenable.inputs import encoding, source_list
-from vene_widgets.intervenable.rooted import rooted
-from vene_widgets.intervenable.runs import Call
+from vene_widgets.intervenable.headless import with_head_paths
+from vene_widgets.intervenable.inputs import to_encoding, to_source_list
+from vene_widgets.intervenable.runs import CallRunner
+from vene_widgets.intervenable.slot_calls import Request, plan_slot_calls
 from vene_widgets.intervenable.slots import build_slots
 from vene_widgets.models import LanguageModel
 
 
 @dataclass(frozen=True, eq=False)
 class IntervenableModelOutput:
-    """What a call with `return_dict=True` gives.
+    """Result of a call with `return_dict=True`.
 
     Attributes:
-        original_outputs: the model's output on the base as it is, when it was asked for.
+        original_outputs: the model's output on the unchanged base; None unless requested.
         intervened_outputs: the model's output on the base with the slots in place.
         collected_activations: per collecting slot, `(batch, units, width)`, per head
-            `(batch, heads, positions, width)`; a tuple of one tensor per example when those differ
-            in their number of places. None when no slot collects.
-        receipts: per live slot's index, what its hooks reported, one `EditStats` per head.
+            `(batch, heads, positions, width)`; a tuple of one tensor per example if those differ
+            in their number of places. None if no slot collects.
+        receipts: per index of a live slot, statistics of its edits, one `EditStats` per head.
     """
 
     original_outputs: Any
@@ -45,37 +45,37 @@ class IntervenableModelOutput:
 class IntervenableModel:
     """A model with the slots of a config, called with base, sources and locations.
 
-    The user's model stays as it is: its hooks, gradient flags, train/eval flags and weights. A run
-    goes in evaluation mode. No call leaves anything behind that a later one could see.
+    The model's hooks, gradient flags, train/eval flags and weights are restored after every call.
+    Runs are in evaluation mode. No state is kept between calls.
 
     Args:
         config: an `IntervenableConfig`; or its representations: one, a list of them, dicts or
             tuples in place of `RepresentationConfig`.
-        model: a GPT-2 or Llama of transformers, with an output head or without.
-        use_fast: accepted for pyvene's sake; there is one way here, the exact one.
+        model: a Hugging Face GPT-2 or Llama, with an output head or without.
+        use_fast: accepted for compatibility with pyvene, and ignored.
 
     Attributes:
         config: the config.
         mode: `parallel` or `serial`.
-        model: the user's model.
-        interventions: the operators that are modules, by key; linked slots hold the same one.
+        model: the model as it was passed.
+        interventions: the operators that are modules, by key; linked slots share one.
         sorted_keys: per slot, its key, as in pyvene.
-        groups: slot indices per group, in the order in which sources are given.
+        groups: slot indices per group, in the order of the sources.
 
     Raises:
-        RequestError: a slot that does not fit the model; the message names it.
+        RequestError: a slot that the model has no site for; the message names it.
     """
 
     def __init__(self, config: Any, model: nn.Module, use_fast: bool = False) -> None:
-        if not isinstance(model, nn.Module):
+        if not isinstance(model, nn.Module):  # pyright: ignore[reportUnnecessaryIsInstance]  # user input
             raise RequestError(
-                f"model is a {type(model).__name__}; a torch module is needed, for instance "
-                "GPT2Model. Of a LanguageModel, take its .model."
+                f"model is a {type(model).__name__}; expected a torch module such as GPT2Model. "
+                "For a LanguageModel, pass its .model."
             )
         self.config: IntervenableConfig = as_config(config)
         self.mode = self.config.mode
         self.model = model
-        self._model = LanguageModel(type(model).__name__, rooted(model), None)
+        self._model = LanguageModel(type(model).__name__, with_head_paths(model), None)
         self._slots = build_slots(self.config, self._model.sites)
         self.sorted_keys = tuple(slot.key for slot in self._slots)
         self.groups = tuple(
@@ -83,30 +83,34 @@ class IntervenableModel:
             for group in dict.fromkeys(slot.group for slot in self._slots)
         )
         self.interventions: dict[str, nn.Module] = {
-            slot.key: slot.operator.core for slot in self._slots if slot.operator.is_module
+            slot.key: slot.operator.module
+            for slot in self._slots
+            if slot.operator.module is not None
         }
         self._to_device()
 
     def _modules(self) -> dict[int, nn.Module]:
-        """Every distinct module, by the first slot that holds it."""
-        found: dict[int, nn.Module] = {}
+        """Every distinct module among the operators, by the first slot that holds it."""
+        modules: dict[int, nn.Module] = {}
         for slot in self._slots:
-            core = slot.operator.core
-            if slot.operator.is_module and not any(core is known for known in found.values()):
-                found[slot.index] = core
-        return found
+            module = slot.operator.module
+            # Linked slots share a module: compare by identity.
+            if module is not None and not any(module is other for other in modules.values()):
+                modules[slot.index] = module
+        return modules
 
     def _to_device(self) -> None:
+        """Move the operators to the model's device, which may change between calls."""
         for module in self._modules().values():
             module.to(self._model.device)
 
     def get_trainable_parameters(self) -> list[nn.Parameter]:
-        """The operators' weights that ask for gradients; linked ones once."""
+        """The operators' weights that require gradients, each once."""
         modules = self._modules().values()
         return [p for module in modules for p in module.parameters() if p.requires_grad]
 
     def count_parameters(self) -> int:
-        """How many numbers `get_trainable_parameters` holds."""
+        """Total size of `get_trainable_parameters`."""
         return sum(parameter.numel() for parameter in self.get_trainable_parameters())
 
     def __repr__(self) -> str:
@@ -136,55 +140,58 @@ class IntervenableModel:
         """Run the base with the slots in place.
 
         Args:
-            base: a tokenizer's encoding, `input_ids` and what belongs to it, `(batch, tokens)`.
+            base: a tokenizer's encoding: `input_ids` `(batch, tokens)`, attention mask and so on.
             sources: one encoding per group in order of first appearance, None to skip the group's
-                slots; one alone serves every group. Equal encodings run once.
-            unit_locations: where; see `vene_widgets.intervenable.locations`.
+                slots; a single one serves every group. Equal encodings run once.
+            unit_locations: where the slots read and act; see
+                `vene_widgets.intervenable.locations`.
             source_representations: tensors instead of source runs: one, one per slot, or by key.
-            subspaces: which coordinates: one, several, or per slot > example > subspaces.
-            labels: handed to the model, which then returns a loss.
-            output_original_output: run the base as it is, too.
-            return_dict: give an `IntervenableModelOutput`.
-            use_cache: handed to the model.
+            subspaces: which coordinates may change: one, several, or nested lists,
+                slots > examples > subspaces.
+            labels: passed to the model, which then returns a loss.
+            output_original_output: also run the unchanged base.
+            return_dict: return an `IntervenableModelOutput`.
+            use_cache: passed to the model.
 
         Returns:
-            `(original, counterfactual)`: the model's own outputs; original is None unless asked
-            for. With a collecting slot, `((original, collected), counterfactual)`.
+            `(original, counterfactual)`: the model's own outputs; original is None unless
+            requested. With a collecting slot, `((original, collected), counterfactual)`.
 
         Raises:
-            RequestError: something does not fit; the message names the slot. Nothing has changed.
+            RequestError: an invalid argument; the message names the slot. Nothing has changed.
         """
         self._to_device()
         device = self._model.device
         request = Request(
             mode=self.mode,
-            base=encoding(base, "base", device),
-            runs=source_list(sources, len(self.groups), device),
+            base=to_encoding(base, "base", device),
+            runs=to_source_list(sources, len(self.groups), device),
             has_sources=sources is not None,
             unit_locations=unit_locations,
             representations=source_representations,
             subspaces=subspaces,
         )
-        found = acts(self._slots, self.groups, request)
+        slot_calls = plan_slot_calls(self._slots, self.groups, request)
         options: dict[str, Any] = {"use_cache": use_cache}
         if labels is not None:
             options["labels"] = labels.to(device)
-        gradients = torch.is_grad_enabled() and any(a.slot.operator.trainable for a in found)
-        call = Call(self._model, request, found, measures=return_dict)
+        trains = any(call.slot.operator.trainable for call in slot_calls)
+        gradients = torch.is_grad_enabled() and trains
+        runner = CallRunner(self._model, request, slot_calls, measures=return_dict)
         original = None
         with locked_eval_mode(self._model, gradients=gradients):
             if output_original_output:
                 original = self._model.model(**request.base, **options)
-            output = call.run(options)
+            output = runner.run(options)
         collects = any(slot.operator.collects for slot in self._slots)
         if return_dict:
             return IntervenableModelOutput(
                 original,
                 output,
-                call.collected() if collects else None,
-                {index: tuple(stats) for index, stats in call.stats.items()},
+                runner.collected() if collects else None,
+                {index: tuple(stats) for index, stats in runner.stats.items()},
             )
-        return ((original, call.collected()) if collects else original), output
+        return ((original, runner.collected()) if collects else original), output
 
     forward = __call__
 
@@ -192,10 +199,10 @@ class IntervenableModel:
         """Write the config and every operator's weights, as JSON and safetensors.
 
         Raises:
-            RequestError: a plain function among the operators, which no file can hold.
+            RequestError: an operator that is a plain function, which cannot be saved.
         """
         operators = [slot.operator for slot in self._slots]
-        saving.save(folder, self.config, operators, self._modules())
+        save_load.save(folder, self.config, operators, self._modules())
 
     @classmethod
     def load(
@@ -204,14 +211,17 @@ class IntervenableModel:
         model: nn.Module,
         types: Mapping[str, type] | None = None,
     ) -> IntervenableModel:
-        """Read what `save` wrote; results are bit-equal to before, on any device.
+        """Read a folder that `save` wrote; results on the same device are bit-equal.
 
         Args:
             folder: where it was saved.
-            model: the model that it is for.
-            types: the user's own classes among the operators, by name.
+            model: the model to run.
+            types: user-defined classes of operators, by name.
+
+        Raises:
+            RequestError: missing files, an unknown class, or weights of other shapes.
         """
-        config, weights = saving.load(folder, types or {})
-        made = cls(config, model)
-        saving.fill(made._modules(), weights, folder)
-        return made
+        config, weights = save_load.load(folder, types or {})
+        loaded = cls(config, model)
+        save_load.load_weights(loaded._modules(), weights, folder)
+        return loaded

@@ -1,13 +1,14 @@
-"""The operators under pyvene's names, and one way to call them, users' own ones and functions too.
+"""Operators under pyvene's names, and one interface for them, user-defined classes and functions.
 
-A user's class has `forward(self, base, source, subspaces=None)`; base and source are
-`(batch, units, width)`, subspaces a list per example. The package's own take a mask instead.
+A user-defined class has `forward(self, base, source, subspaces=None)`; base and source are
+`(batch, units, width)`, subspaces a list per example. The package's own classes take a mask
+instead.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,11 +43,11 @@ LIBRARY: dict[str, type[engine.Intervention]] = {
     "SigmoidMaskIntervention": SigmoidMaskIntervention,
     "PCARotatedSpaceIntervention": PCARotatedSpaceIntervention,
 }
-"""Every operator of the package by the name that a saved folder gives it."""
+"""Every operator of the package by its name in a saved folder."""
 
 
 class Intervention(nn.Module):
-    """Base for a user's own class: `forward(self, base, source, subspaces=None)` -> new."""
+    """Base of user-defined classes: `forward(self, base, source, subspaces=None)` -> new."""
 
     is_source_constant = False
 
@@ -55,11 +56,11 @@ class Intervention(nn.Module):
 
 
 class TrainableIntervention(Intervention):
-    """Base for a user's own class with weights."""
+    """Base of user-defined classes with weights."""
 
 
 class ConstantSourceIntervention(Intervention):
-    """Base for a user's own class that reads no source run."""
+    """Base of user-defined classes that read no source run."""
 
     is_source_constant = True
 
@@ -73,9 +74,9 @@ class Batch:
     """Which examples the vectors `(n, width)` of one call belong to.
 
     Attributes:
-        sizes: how many of the vectors each example has, in order; they sum to n.
+        sizes: how many of the vectors belong to each example, in order; they sum to n.
         mask: `(n, size)` of bools, the coordinates that may change; None for all.
-        subspaces: per example, the subspaces as the caller wrote them; None for all.
+        subspaces: per example, the subspaces as the caller passed them; None for all.
     """
 
     sizes: tuple[int, ...]
@@ -85,125 +86,148 @@ class Batch:
 
 @dataclass(frozen=True, eq=False)
 class Operator:
-    """One slot's operator, whatever it is made from.
+    """One slot's operator: a built-in one, a user-defined module, or a function.
 
     Attributes:
         core: a module, or a plain function `(base, source)` or `(base, source, subspaces)`.
         size: how many coordinates its mask has.
     """
 
-    core: Any
+    core: nn.Module | Callable[..., Any]
     size: int
 
     @property
-    def is_module(self) -> bool:
-        """Whether it is a module, and so may hold weights."""
-        return isinstance(self.core, nn.Module)
+    def module(self) -> nn.Module | None:
+        """The operator as a module, which may hold weights; None if it is a function."""
+        return self.core if isinstance(self.core, nn.Module) else None
 
     @property
-    def is_library(self) -> bool:
-        """Whether its forward takes the package's own mask."""
-        return isinstance(self.core, engine.Intervention) and "subspaces" not in _names(
+    def takes_mask(self) -> bool:
+        """Whether its forward takes the package's mask rather than pyvene's subspaces."""
+        return isinstance(self.core, engine.Intervention) and "subspaces" not in _parameter_names(
             type(self.core).forward
         )
 
     @property
     def collects(self) -> bool:
-        """Whether it only hands the vectors over."""
+        """Whether it only returns the vectors that it reads."""
         return isinstance(self.core, engine.Collect)
 
     @property
     def needs_source(self) -> bool:
-        """Whether it cannot act without a source; a plain function may."""
+        """Whether it requires a source; for a plain function, a source is optional."""
         if isinstance(self.core, engine.Intervention):
             return self.core.needs_source
-        return self.is_module and not getattr(self.core, "is_source_constant", False)
+        return self.module is not None and not getattr(self.core, "is_source_constant", False)
 
     @property
     def trainable(self) -> bool:
-        """Whether it has weights that ask for gradients."""
-        return self.is_module and any(p.requires_grad for p in self.core.parameters())
+        """Whether any of its weights requires gradients."""
+        return self.module is not None and any(p.requires_grad for p in self.module.parameters())
 
     @property
     def name(self) -> str:
-        """Its name for people, and in a saved folder."""
+        """Its name in messages and in a saved folder."""
         for name, kind in LIBRARY.items():
             if type(self.core) is kind:
                 return name
-        return type(self.core).__name__ if self.is_module else self.core.__name__
+        kind_name = type(self.core).__name__
+        # A function has a name itself; a module goes by the name of its class.
+        return getattr(self.core, "__name__", kind_name) if self.module is None else kind_name
 
     def __call__(self, base: Tensor, source: Tensor | None, batch: Batch) -> Tensor:
-        """New vectors `(n, width)` from the base's and the source's.
+        """Compute the new vectors from the base's and the source's.
+
+        Args:
+            base: `(n, width)`.
+            source: `(n, width)`, None without a source.
+            batch: which examples the vectors belong to.
+
+        Returns:
+            `(n, width)`.
 
         Raises:
-            RequestError: a user's operator returned something of another shape.
+            RequestError: a user-defined operator returned a tensor of another shape.
         """
-        if self.is_library:
+        if self.takes_mask:
             return self.core(base, source, batch.mask)
-        even = len(set(batch.sizes)) <= 1  # else one example at a time
-        parts = [sum(batch.sizes)] if even else list(batch.sizes)
-        examples = len(batch.sizes) if even else 1
-        sources = source.split(parts) if source is not None else [None] * len(parts)
-        new = []
-        for index, (b, s) in enumerate(zip(base.split(parts), sources, strict=True)):
-            rows = batch.subspaces
-            if rows is not None and not even:
-                rows = [rows[index]]
-            new.append(self._user(b, s, rows, examples))
+        # User-defined operators expect (examples, units, width). A ragged batch has no such shape,
+        # so its examples go one at a time.
+        is_even = len(set(batch.sizes)) <= 1
+        parts = [sum(batch.sizes)] if is_even else list(batch.sizes)
+        examples = len(batch.sizes) if is_even else 1
+        bases = torch.split(base, parts)
+        sources = [None] * len(parts) if source is None else torch.split(source, parts)
+        new: list[Tensor] = []
+        for index, (b, s) in enumerate(zip(bases, sources, strict=True)):
+            subspaces = batch.subspaces
+            if subspaces is not None and not is_even:
+                subspaces = [subspaces[index]]
+            new.append(self._call_user_defined(b, s, subspaces, examples))
         return torch.cat(new)
 
-    def _user(self, base: Tensor, source: Tensor | None, rows: Any, examples: int) -> Tensor:
+    def _call_user_defined(
+        self,
+        base: Tensor,
+        source: Tensor | None,
+        subspaces: Sequence[Sequence[int]] | None,
+        examples: int,
+    ) -> Tensor:
+        """Call a user-defined operator in pyvene's shapes.
+
+        Args:
+            base: `(n, width)`, equally many vectors of each example.
+            source: as base, or None.
+            subspaces: per example; passed on only if the operator has a parameter for them.
+            examples: how many examples the vectors belong to.
+        """
         shape = (examples, -1, base.shape[-1])
         b = base.reshape(shape)
         s = None if source is None else source.reshape(shape)
-        called = type(self.core).forward if self.is_module else self.core
-        plain = rows is None or not (
-            "subspaces" in (names := _names(called)) or len(names) > (3 if self.is_module else 2)
-        )
-        new = self.core(b, s) if plain else self.core(b, s, rows)
+        if subspaces is None or not self._takes_subspaces():
+            new: object = self.core(b, s)
+        else:
+            new = self.core(b, s, subspaces)
         if not isinstance(new, Tensor) or new.shape != b.shape:
             got = tuple(new.shape) if isinstance(new, Tensor) else type(new).__name__
             raise RequestError(
-                f"intervention {self.name} returned {got}; a tensor of the base's shape "
-                f"{tuple(b.shape)}, (examples, units, width), is needed."
+                f"intervention {self.name} returned {got}; expected a tensor of the base's shape "
+                f"{tuple(b.shape)}, (examples, units, width)."
             )
         return new.reshape(base.shape).to(base.dtype)
 
+    def _takes_subspaces(self) -> bool:
+        """Whether it has a parameter for subspaces, by that name or in third place."""
+        if isinstance(self.core, nn.Module):
+            names, before = _parameter_names(type(self.core).forward), ("self", "base", "source")
+        else:
+            names, before = _parameter_names(self.core), ("base", "source")
+        return "subspaces" in names or len(names) > len(before)
 
-def build(given: Any, options: engine.Options, metadata: dict[str, Any], what: str) -> Operator:
-    """An operator from a class, a ready module or a plain function.
+
+def build_operator(
+    given: object, options: engine.Options, fields: Mapping[str, Any], what: str
+) -> Operator:
+    """Build an operator from a class, a ready module or a plain function.
 
     Args:
         given: the class, module or function.
-        options: what the package's own classes are made from.
-        metadata: what a user's class is made from, as keyword arguments: the representation's
+        options: what the package's own classes are built from.
+        fields: what a user-defined class is built from, as keyword arguments: the representation's
             fields and `embed_dim`, the width of the site.
-        what: whose it is, for the message.
+        what: the slot, for messages.
+
+    Raises:
+        RequestError: none of the three, options that are invalid for the class, or a ready module
+            for vectors of another width.
     """
-    if isinstance(given, type) and issubclass(given, engine.Intervention):
-        try:
-            core: Any = given(options)
-        except RequestError as error:
-            raise RequestError(f"{what}: {error}") from None
-    elif isinstance(given, type) and issubclass(given, nn.Module):
-        names = _names(given.__init__)
-        takes_all = any(
-            p.kind is p.VAR_KEYWORD for p in inspect.signature(given.__init__).parameters.values()
-        )
-        core = given(**{k: v for k, v in metadata.items() if takes_all or k in names})
-    elif isinstance(given, nn.Module) or (callable(given) and not isinstance(given, type)):
-        core = given
-    else:
-        raise RequestError(
-            f"{what}: {given!r} is no intervention. Valid: {', '.join(LIBRARY)}, a torch module "
-            "with forward(self, base, source, subspaces=None), or a function (base, source)."
-        )
+    core = _build_core(given, options, fields, what)
     size = options.width
     if isinstance(core, engine.Intervention):
         if core.options.width != options.width:
             raise RequestError(
                 f"{what}: the given {type(core).__name__} is for vectors of width "
-                f"{core.options.width}, the site's have {options.width}."
+                f"{core.options.width}; the site's width is {options.width}."
             )
         size = core.size(core.options)
     elif options.rank:
@@ -211,5 +235,30 @@ def build(given: Any, options: engine.Options, metadata: dict[str, Any], what: s
     return Operator(core, size)
 
 
-def _names(function: Any) -> list[str]:
+def _build_core(
+    given: object, options: engine.Options, fields: Mapping[str, Any], what: str
+) -> nn.Module | Callable[..., Any]:
+    """The module or function of an operator, see `build_operator`."""
+    if isinstance(given, nn.Module):
+        return given
+    if isinstance(given, type):
+        if issubclass(given, engine.Intervention):
+            try:
+                return given(options)
+            except RequestError as error:
+                raise RequestError(f"{what}: {error}") from None
+        if issubclass(given, nn.Module):
+            # pyvene's classes differ in what they accept: pass what this one has parameters for.
+            parameters = inspect.signature(given.__init__).parameters
+            takes_all = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+            return given(**{k: v for k, v in fields.items() if takes_all or k in parameters})
+    elif callable(given):
+        return given
+    raise RequestError(
+        f"{what}: {given!r} is not an intervention. Valid: {', '.join(LIBRARY)}, a torch module "
+        "with forward(self, base, source, subspaces=None), or a function (base, source)."
+    )
+
+
+def _parameter_names(function: Callable[..., Any]) -> list[str]:
     return list(inspect.signature(function).parameters)

@@ -1,154 +1,211 @@
-"""The forward passes of one call: sources first, each distinct one once, then the base."""
+"""The forward passes of one call: each distinct source once, then the base."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
 
 from vene_widgets.engine.hooks import Edit, EditStats, intervene, record
 from vene_widgets.errors import RequestError
-from vene_widgets.intervenable.acting import Act, Request
-from vene_widgets.intervenable.inputs import Encoding, same
+from vene_widgets.intervenable.inputs import Encoding, are_equal
 from vene_widgets.intervenable.operators import Batch
+from vene_widgets.intervenable.slot_calls import Request, SlotCall
 from vene_widgets.models import LanguageModel
+
+HookInput: TypeAlias = tuple[list[int], Tensor]
+"""Indices into `SlotCall.base`, and the vectors `(indices, width)` that a hook found there."""
+
+
+@dataclass(frozen=True, eq=False)
+class _SourceRun:
+    """One source run to make.
+
+    Attributes:
+        encoding: the source.
+        readers: slots that read it.
+        editors: slots that change it (serial mode).
+    """
+
+    encoding: Encoding
+    readers: list[SlotCall]
+    editors: list[SlotCall]
 
 
 @dataclass(eq=False)
-class Call:
-    """One call on its way.
+class CallRunner:
+    """Run the forward passes of one call and keep what its hooks found.
 
     Attributes:
-        model: what runs.
-        request: what was asked.
-        acts: what the live slots do.
-        measures: whether their hooks report what they did.
-        values: per slot, the vectors `(n, width)` that it reads.
-        met: per slot, what its hooks met: indices into its base places, and the vectors there.
-        stats: per slot, what its edits did.
+        model: the model to run.
+        request: the call's arguments.
+        slot_calls: what the live slots do.
+        measures: whether to measure every edit.
+        source_vectors: per slot index, the vectors `(n, width)` that it reads.
+        hook_inputs: per slot index, the base vectors that its hooks found.
+        stats: per slot index, what its edits did.
     """
 
     model: LanguageModel
     request: Request
-    acts: Sequence[Act]
+    slot_calls: Sequence[SlotCall]
     measures: bool
-    values: dict[int, Tensor] = field(default_factory=dict)
-    met: dict[int, list[tuple[list[int], Tensor]]] = field(default_factory=dict)
-    stats: dict[int, list[EditStats]] = field(default_factory=dict)
+    source_vectors: dict[int, Tensor] = field(default_factory=dict[int, Tensor])
+    hook_inputs: dict[int, list[HookInput]] = field(default_factory=dict[int, list[HookInput]])
+    stats: dict[int, list[EditStats]] = field(default_factory=dict[int, list[EditStats]])
 
     def run(self, options: Mapping[str, Any]) -> Any:
-        """Run the sources, then the base with the slots in place; the model's own output.
+        """Run the sources, then the base with the slots in place.
+
+        Args:
+            options: more arguments of the model's forward.
+
+        Returns:
+            The model's own output on the base.
 
         Raises:
             RequestError: a slot's hook never fired.
         """
-        for act in self.acts:
-            if act.constant is not None:
-                self.values[act.slot.index] = act.constant.to(self.model.device)
-        serial, runs = self.request.mode == "serial", self.request.runs
-        for run, here, before in self._sources():
-            self._source(run, here, before)
-        last = [act for act in self.acts if not serial or act.slot.group == len(runs) - 1]
-        with intervene(self.model, self._edits(last)):
+        for call in self.slot_calls:
+            if call.constant is not None:
+                self.source_vectors[call.slot.index] = call.constant.to(self.model.device)
+        for source_run in self._plan_source_runs():
+            self._record_source(source_run)
+        # In serial mode, only the last group acts on the base; the others act on source runs.
+        is_serial, last_group = self.request.mode == "serial", len(self.request.runs) - 1
+        on_base = [c for c in self.slot_calls if not is_serial or c.slot.group == last_group]
+        with intervene(self.model, self._edits(on_base)):
             output = self.model.model(**self.request.base, **options)
-        for act in self.acts:
-            if act.slot.index not in self.met:
+        for call in self.slot_calls:
+            if call.slot.index not in self.hook_inputs:
                 raise RequestError(
-                    f"{act.slot} did not fire: the forward pass of {self.model.name} never "
+                    f"{call.slot} did not fire: the forward pass of {self.model.name} never "
                     "reached it."
                 )
         return output
 
     def collected(self) -> list[Any]:
-        """Per collecting slot, what it found (`IntervenableModelOutput.collected_activations`)."""
+        """What each collecting slot found (`IntervenableModelOutput.collected_activations`)."""
         return [
-            _gathered(act, self.met[act.slot.index])
-            for act in self.acts
-            if act.slot.operator.collects
+            _gather(call, self.hook_inputs[call.slot.index])
+            for call in self.slot_calls
+            if call.slot.operator.collects
         ]
 
-    def _sources(self) -> list[tuple[Encoding, list[Act], list[Act]]]:
-        """The source runs to make: encoding, who reads it, and who acts on it (serial mode)."""
-        made: list[tuple[Encoding, list[Act], list[Act]]] = []
-        for group, run in enumerate(self.request.runs):
-            here = [a for a in self.acts if a.slot.group == group and a.source is not None]
-            before: list[Act] = []
+    def _plan_source_runs(self) -> list[_SourceRun]:
+        """The source runs to make, in group order."""
+        planned: list[_SourceRun] = []
+        for group, encoding in enumerate(self.request.runs):
+            readers = [c for c in self.slot_calls if c.slot.group == group and c.source is not None]
+            editors: list[SlotCall] = []
             if self.request.mode == "serial":
-                before = [a for a in self.acts if a.slot.group == group - 1]
-            if run is None or not (here or before):
+                editors = [c for c in self.slot_calls if c.slot.group == group - 1]
+            if encoding is None or not (readers or editors):
                 continue
-            known = next((m for m in made if same(m[0], run) and not (before or m[2])), None)
-            if known is None:
-                made.append((run, here, before))
+            # Equal sources run once, unless slots change one of them.
+            shared = next(
+                (
+                    other
+                    for other in planned
+                    if are_equal(other.encoding, encoding) and not (editors or other.editors)
+                ),
+                None,
+            )
+            if shared is None:
+                planned.append(_SourceRun(encoding, readers, editors))
             else:
-                known[1].extend(here)
-        return made
+                shared.readers.extend(readers)
+        return planned
 
-    def _source(self, run: Encoding, here: Sequence[Act], before: Sequence[Act]) -> None:
-        """One source run: what stands at the places that slots read."""
-        at = {
-            (act.slot.index, head): self.model.sites.site(act.slot.layer, act.slot.component, head)
-            for act in here
-            for _, head, _ in act.source or ()
+    def _record_source(self, source_run: _SourceRun) -> None:
+        """Run one source, and keep the vectors that its readers read."""
+        sites = {
+            (call.slot.index, head): self.model.sites.site(
+                call.slot.layer, call.slot.component, head
+            )
+            for call in source_run.readers
+            for _, head, _ in call.source or ()
         }
-        with intervene(self.model, self._edits(before)), record(self.model, at.values()) as states:
-            self.model.model(**run, use_cache=False)
-        for act in here:
-            vectors = []
-            for example, head, position in act.source or ():
-                site = at[act.slot.index, head]
+        edits = self._edits(source_run.editors)
+        with intervene(self.model, edits), record(self.model, sites.values()) as states:
+            self.model.model(**source_run.encoding, use_cache=False)
+        for call in source_run.readers:
+            vectors: list[Tensor] = []
+            for example, head, position in call.source or ():
+                site = sites[call.slot.index, head]
                 if site not in states:
                     raise RequestError(
-                        f"{act.slot} reads {site}, which the forward pass never reached."
+                        f"{call.slot} reads {site}, which the forward pass never reached."
                     )
                 vectors.append(states[site][example, position])
-            self.values[act.slot.index] = torch.stack(vectors)
+            self.source_vectors[call.slot.index] = torch.stack(vectors)
 
-    def _edits(self, acts: Sequence[Act]) -> list[Edit]:
-        """The hook-level changes: one per slot, or one per head of a slot."""
-        device, edits = self.model.device, []
-        for act in acts:
-            index = act.slot.index
-            for head in dict.fromkeys(head for _, head, _ in act.base):
-                chosen = [n for n, (_, other, _) in enumerate(act.base) if other == head]
-                rows = [act.base[n][0] for n in chosen]
+    def _edits(self, slot_calls: Sequence[SlotCall]) -> list[Edit]:
+        """The edits of some slots: one per slot, or one per head of a slot."""
+        device = self.model.device
+        edits: list[Edit] = []
+        for call in slot_calls:
+            slot = call.slot
+            for head in dict.fromkeys(head for _, head, _ in call.base):
+                indices = [n for n, (_, other, _) in enumerate(call.base) if other == head]
+                examples = [call.base[n][0] for n in indices]
                 batch = Batch(
-                    sizes=tuple(rows.count(example) for example in dict.fromkeys(rows)),
-                    mask=None if act.mask is None else act.mask[chosen],
-                    subspaces=act.subspaces,
+                    sizes=tuple(examples.count(example) for example in dict.fromkeys(examples)),
+                    mask=None if call.mask is None else call.mask[indices],
+                    subspaces=call.subspaces,
                 )
-                on_applied = self.stats.setdefault(index, []).append if self.measures else None
+                on_applied = None
+                if self.measures:
+                    on_applied = self.stats.setdefault(slot.index, []).append
                 edits.append(
                     Edit(
-                        site=self.model.sites.site(act.slot.layer, act.slot.component, head),
-                        rows=torch.tensor(rows, device=device),
-                        positions=torch.tensor([act.base[n][2] for n in chosen], device=device),
-                        change=partial(self._change, act, batch, chosen),
+                        site=self.model.sites.site(slot.layer, slot.component, head),
+                        rows=torch.tensor(examples, device=device),
+                        positions=torch.tensor([call.base[n][2] for n in indices], device=device),
+                        change=partial(self._apply_operator, call, batch, indices),
                         on_applied=on_applied,
                     )
                 )
         return edits
 
-    def _change(self, act: Act, batch: Batch, chosen: list[int], vectors: Tensor) -> Tensor:
-        self.met.setdefault(act.slot.index, []).append((chosen, vectors))
-        source = self.values.get(act.slot.index)
-        return act.slot.operator(vectors, None if source is None else source[chosen], batch)
+    def _apply_operator(
+        self, call: SlotCall, batch: Batch, indices: list[int], vectors: Tensor
+    ) -> Tensor:
+        """The new vectors at some of a slot's base places, `(indices, width)`."""
+        index = call.slot.index
+        self.hook_inputs.setdefault(index, []).append((indices, vectors))
+        source = self.source_vectors.get(index)
+        return call.slot.operator(vectors, None if source is None else source[indices], batch)
 
 
-def _gathered(act: Act, parts: Sequence[tuple[list[int], Tensor]]) -> Any:
-    """What a collecting slot found, by example, then head, then position."""
-    order = torch.tensor([n for chosen, _ in parts for n in chosen]).argsort()
-    vectors = torch.cat([vectors for _, vectors in parts])
+def _gather(call: SlotCall, inputs: Sequence[HookInput]) -> Tensor | tuple[Tensor, ...]:
+    """What a collecting slot found, ordered by example, then head, then position.
+
+    Returns:
+        `(batch, units, width)`, per head `(batch, heads, positions, width)`; one tensor per example
+        if they differ in their number of places.
+    """
+    # The hooks fire head by head; `call.base` goes example by example.
+    order = torch.tensor([n for indices, _ in inputs for n in indices]).argsort()
+    vectors = torch.cat([vectors for _, vectors in inputs])
     vectors = vectors[order.to(vectors.device)]
-    if act.mask is not None and bool((act.mask == act.mask[0]).all()):
-        vectors = vectors[:, act.mask[0].to(vectors.device)]
-    examples = [example for example, _, _ in act.base]
-    rows: Sequence[Tensor] = vectors.split([examples.count(e) for e in dict.fromkeys(examples)])
-    if act.slot.unit == "h.pos":
-        heads = [len({h for e, h, _ in act.base if e == one}) for one in dict.fromkeys(examples)]
-        rows = [r.reshape(n, -1, r.shape[-1]) for r, n in zip(rows, heads, strict=True)]
+    # Only the selected coordinates, provided that they are the same for every vector.
+    if call.mask is not None and bool((call.mask == call.mask[0]).all()):
+        vectors = vectors[:, call.mask[0].to(vectors.device)]
+    examples = [example for example, _, _ in call.base]
+    sizes = [examples.count(example) for example in dict.fromkeys(examples)]
+    rows: Sequence[Tensor] = torch.split(vectors, sizes)
+    if call.slot.unit == "h.pos":
+        head_counts = [
+            len({head for example, head, _ in call.base if example == one})
+            for one in dict.fromkeys(examples)
+        ]
+        rows = [
+            row.reshape(count, -1, row.shape[-1])
+            for row, count in zip(rows, head_counts, strict=True)
+        ]
     return torch.stack(list(rows)) if len({row.shape for row in rows}) == 1 else tuple(rows)

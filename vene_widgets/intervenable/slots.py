@@ -1,30 +1,33 @@
-"""The config's representations as slots that fit a model."""
+"""The representations of a config as slots of one model."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vene_widgets.errors import RequestError
 from vene_widgets.intervenable import subspaces
-from vene_widgets.intervenable.config import IntervenableConfig
-from vene_widgets.intervenable.operators import Operator, build
+from vene_widgets.intervenable.config import IntervenableConfig, RepresentationConfig
+from vene_widgets.intervenable.operators import Operator, build_operator
 from vene_widgets.interventions import Options
 from vene_widgets.models.sites import Sites
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True, eq=False)
 class Slot:
-    """One representation of the config, ready to act.
+    """One representation of the config, checked against the model.
 
     Attributes:
-        index, key: its place in the list, and its name as pyvene makes it.
+        index, key: its place in the list, and pyvene's name for it.
         layer, component, unit: its site.
         heads: how many heads the component has, 1 for whole vectors.
         group: index of the source that it reads.
-        operator: what it does; linked slots hold the same one.
-        parts: the dims of each subspace of its partition.
-        constant: what stands for a source run, if anything does.
+        operator: the operator at the site; linked slots share one.
+        parts: the dims of each subspace of its partition; None without a partition.
+        constant: a constant in place of a source run; None for a source run.
     """
 
     index: int
@@ -36,63 +39,83 @@ class Slot:
     group: int
     operator: Operator
     parts: tuple[tuple[int, ...], ...] | None
-    constant: Any
+    constant: Tensor | None
 
     def __str__(self) -> str:
         return f"slot {self.index} ({self.component} of layer {self.layer})"
 
 
 def build_slots(config: IntervenableConfig, sites: Sites) -> tuple[Slot, ...]:
-    """Every representation of a config as a slot of a model.
+    """Check every representation of a config against a model's sites and build its slot.
 
     Raises:
-        RequestError: one does not fit the model, or shares a link with another of another kind.
+        RequestError: a representation that the model has no site for, or linked slots whose
+            interventions, widths or ranks differ.
     """
     groups: dict[Any, int] = {}
     links: dict[Any, tuple[int, Any, Operator]] = {}
-    seen: dict[str, int] = {}
-    slots = []
+    name_counts: dict[str, int] = {}
+    slots: list[Slot] = []
     pairs = zip(config.representations, config.intervention_types, strict=True)
     for index, (rep, kind) in enumerate(pairs):
         what = f"slot {index}"
-        own = ("own", index) if rep.group_key is None else ("group", rep.group_key)
-        try:
-            width = sites.site(rep.layer, rep.component, 0 if rep.unit == "h.pos" else None).width
-        except RequestError as error:
-            hint = (
-                " (per-head components need unit 'h.pos')" if "needs a head" in str(error) else ""
-            )
-            raise RequestError(f"{what}: {error}{hint}") from None
+        # Tagged tuples, so that no group key equals the key of a slot without a group.
+        group = ("own", index) if rep.group_key is None else ("group", rep.group_key)
+        width = _site_width(rep, sites, what)
         given = next(g for g in (rep.intervention, rep.intervention_type, kind) if g is not None)
         link, signature = rep.intervention_link_key, (given, width, rep.low_rank_dimension)
         if link is not None and link in links:
             first, expected, operator = links[link]
             if signature != expected:
                 raise RequestError(
-                    f"{what} and slot {first} share link {link!r}, but not their intervention, "
-                    f"width and rank: {signature} and {expected}."
+                    f"{what} and slot {first} share link {link!r}, so they must have the same "
+                    f"intervention, width and rank; got {signature} and {expected}."
                 )
         else:
-            # Slots without a link begin with different weights, the same ones every time.
+            # Seeded by index: unlinked slots start from different weights, the same ones each time.
             options = Options(width, rep.low_rank_dimension, seed=index)
-            operator = build(given, options, {**vars(rep), "embed_dim": width}, what)
+            operator = build_operator(given, options, {**vars(rep), "embed_dim": width}, what)
             if link is not None:
                 links[link] = index, signature, operator
         name = f"layer_{rep.layer}_comp_{rep.component}_unit_{rep.unit.replace('.', '_')}"
         name = f"{name}_nunit_{rep.max_number_of_units}"
-        seen[name] = seen.get(name, -1) + 1
+        name_counts[name] = name_counts.get(name, 0) + 1
         slots.append(
             Slot(
                 index=index,
-                key=f"{name}#{seen[name]}",
+                key=f"{name}#{name_counts[name] - 1}",
                 layer=rep.layer,
                 component=rep.component,
                 unit=rep.unit,
                 heads=sites.head_count(rep.component) or 1,
-                group=groups.setdefault(own, len(groups)),
+                group=groups.setdefault(group, len(groups)),
                 operator=operator,
-                parts=subspaces.partition(rep.subspace_partition, operator.size, what),
+                parts=subspaces.read_partition(rep.subspace_partition, operator.size, what),
                 constant=rep.source_representation,
             )
         )
     return tuple(slots)
+
+
+def _site_width(rep: RepresentationConfig, sites: Sites, what: str) -> int:
+    """Width of the vectors at a representation's site.
+
+    Raises:
+        RequestError: the model has no such site.
+    """
+    try:
+        # All heads of a component have one width, so head 0 stands for any of them.
+        return sites.site(rep.layer, rep.component, 0 if rep.unit == "h.pos" else None).width
+    except RequestError as error:
+        hint = " (per-head components need unit 'h.pos')" if _lacks_head(rep, sites) else ""
+        raise RequestError(f"{what}: {error}{hint}") from None
+
+
+def _lacks_head(rep: RepresentationConfig, sites: Sites) -> bool:
+    """Whether the site exists but for its head: a per-head component at unit `pos`."""
+    return (
+        rep.unit == "pos"
+        and rep.component in sites.components
+        and -sites.layers <= rep.layer < sites.layers
+        and sites.head_count(rep.component) is not None
+    )

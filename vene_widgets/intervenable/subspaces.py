@@ -2,97 +2,130 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import cast
 
 import torch
 from torch import Tensor
 
 from vene_widgets.errors import RequestError
-from vene_widgets.intervenable.locations import plain
+from vene_widgets.intervenable.locations import PlainInts, to_plain_ints
 
 FORMS = "Valid: None, an int, a list of ints, or nested lists, slots > examples > subspaces."
 
 
-def partition(given: Any, size: int, what: str) -> tuple[tuple[int, ...], ...] | None:
-    """The dims of each subspace.
+def read_partition(given: object, size: int, what: str) -> tuple[tuple[int, ...], ...] | None:
+    """The dims of each subspace of a partition.
 
     Args:
         given: one entry per subspace. A list or tuple of two ints is a half-open range; a set, a
-            `range`, an array, or a list of another length names the dims one by one.
+            `range`, an array, or a list of another length names the dims one by one. None is no
+            partition.
         size: how many dims there are.
-        what: whose it is, for messages.
+        what: the slot, for messages.
 
     Raises:
-        RequestError: an empty range, or a dim out of range.
+        RequestError: an empty range, or a dim that is out of range or repeated.
     """
     if given is None:
         return None
-    result = []
-    for entry in given:
-        if isinstance(entry, (list, tuple)) and len(entry) == 2:
-            dims = list(range(int(entry[0]), int(entry[1])))
-        else:
-            listed: Any = getattr(entry, "tolist", lambda entry=entry: entry)()
-            dims = [int(dim) for dim in (sorted(listed) if isinstance(listed, set) else listed)]
+    parts: list[tuple[int, ...]] = []
+    for entry in cast("Iterable[object]", given):
+        bounds = as_range(entry)
+        dims = list_dims(entry) if bounds is None else list(range(*bounds))
         if not dims or min(dims) < 0 or max(dims) >= size or len(set(dims)) != len(dims):
             raise RequestError(
-                f"{what}: subspace {entry!r} does not fit. A list of two ints is a half-open range "
+                f"{what}: subspace {entry!r} is invalid. A list of two ints is a half-open range "
                 f"within 0 to {size}; a set such as {{0, 2}} names dims from 0 to {size - 1}."
             )
-        result.append(tuple(dims))
-    return tuple(result)
+        parts.append(tuple(dims))
+    return tuple(parts)
 
 
-def per_slot(given: Any, count: int, batch: int) -> list[list[list[int]] | None]:
+def as_range(entry: object) -> tuple[int, int] | None:
+    """Start and stop of a partition's entry if it is a list or tuple of two; None otherwise."""
+    if not isinstance(entry, (list, tuple)):
+        return None
+    bounds = cast("Sequence[int]", entry)
+    return (int(bounds[0]), int(bounds[1])) if len(bounds) == 2 else None
+
+
+def list_dims(entry: object) -> list[int]:
+    """The dims of a partition's entry that names them one by one; those of a set ascending."""
+    to_list = getattr(entry, "tolist", None)
+    dims = cast("Iterable[int]", entry if to_list is None else to_list())
+    return [int(dim) for dim in (sorted(dims) if isinstance(dims, set) else dims)]
+
+
+def expand_to_slots(given: object, count: int, batch: int) -> list[list[list[int]] | None]:
     """Per slot, its subspaces per example; None is all of them.
 
+    Args:
+        given: the caller's `subspaces`.
+        count: how many slots there are.
+        batch: how many examples there are.
+
     Raises:
-        RequestError: lists of the wrong length or of another form.
+        RequestError: an unknown form, or a list of the wrong length.
     """
-    given = plain(given, "subspaces")
-    if given is None:
+    subspaces = to_plain_ints(given, "subspaces")
+    if subspaces is None:
         return [None] * count
-    if isinstance(given, int):
-        given = [given]
-    if all(isinstance(item, int) for item in given):
-        given = [list(given)] * count
-    if len(given) != count:
+    if isinstance(subspaces, int):
+        subspaces = [subspaces]
+    if all(isinstance(item, int) for item in subspaces):
+        subspaces = [list(subspaces)] * count
+    if len(subspaces) != count:
         raise RequestError(
-            f"subspaces {given!r} has {len(given)} entries for {count} slots. {FORMS}"
+            f"subspaces {subspaces!r} has {len(subspaces)} entries for {count} slots. {FORMS}"
         )
-    return [_rows(entry, batch, index) for index, entry in enumerate(given)]
+    return [_expand_to_examples(entry, batch, index) for index, entry in enumerate(subspaces)]
 
 
-def _rows(entry: Any, batch: int, index: int) -> list[list[int]] | None:
+def _expand_to_examples(entry: PlainInts, batch: int, index: int) -> list[list[int]] | None:
+    """One slot's subspaces per example; a single example's are repeated for the whole batch."""
     if entry is None:
         return None
-    rows = [entry] if isinstance(entry, int) else list(entry)
-    if all(isinstance(item, int) for item in rows):
-        return [rows] * batch
-    rows = [[row] if isinstance(row, int) else row for row in rows]
-    if len(rows) not in (1, batch) or not all(isinstance(row, (list, tuple)) for row in rows):
+    whole = _to_ints(entry)
+    if whole is not None:
+        return [whole] * batch
+    items = [entry] if isinstance(entry, int) else list(entry)
+    rows = [row for row in map(_to_ints, items) if row is not None]
+    if len(items) not in (1, batch) or len(rows) != len(items):
         raise RequestError(
-            f"subspaces[{index}] {entry!r} does not fit a batch of {batch} examples. {FORMS}"
+            f"subspaces[{index}] {entry!r} is invalid for a batch of {batch} examples. {FORMS}"
         )
-    return [list(row) for row in rows] * (batch if len(rows) == 1 else 1)
+    return rows * (batch if len(rows) == 1 else 1)
 
 
-def mask(
+def _to_ints(entry: PlainInts) -> list[int] | None:
+    """An int, or a list of ints, as a list; None for any other nesting."""
+    if entry is None:
+        return None
+    items = [entry] if isinstance(entry, int) else entry
+    ints = [item for item in items if isinstance(item, int)]
+    return ints if len(ints) == len(items) else None
+
+
+def build_mask(
     rows: list[list[int]] | None,
     parts: Sequence[Sequence[int]] | None,
     size: int,
     examples: Sequence[int],
     what: str,
 ) -> Tensor | None:
-    """The coordinates that may change, `(n, size)` of bools, each example's its own.
+    """The coordinates that may change, `(n, size)` of bools, by the example of each vector.
 
     Args:
-        rows: subspaces per example, by index into the partition; dims where there is none.
+        rows: subspaces per example, as indices into the partition, or as dims if there is none.
+            None allows every coordinate.
         parts: the partition.
         size: how many coordinates there are.
         examples: to which example each of the n vectors belongs.
-        what: whose it is, for messages.
+        what: the slot, for messages.
+
+    Raises:
+        RequestError: a subspace that is out of range.
     """
     if rows is None:
         return None

@@ -1,16 +1,19 @@
-"""Folders of an `IntervenableModel`: one JSON file for the slots, one safetensors for weights."""
+"""Save and load an `IntervenableModel`: a folder with its slots as JSON, weights as safetensors."""
 
 from __future__ import annotations
 
 import json
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from safetensors.torch import load_file, save_file
+from safetensors.torch import (  # both annotate paths with a bare os.PathLike
+    load_file,  # pyright: ignore[reportUnknownVariableType]
+    save_file,  # pyright: ignore[reportUnknownVariableType]
+)
 from torch import Tensor, nn
 
 from vene_widgets.errors import RequestError, choose
@@ -19,11 +22,12 @@ from vene_widgets.intervenable.config import (
     IntervenableRepresentationConfig,
 )
 from vene_widgets.intervenable.operators import LIBRARY, Operator
-from vene_widgets.interventions import Options
+from vene_widgets.intervenable.subspaces import as_range, list_dims
+from vene_widgets.interventions import Intervention, Options
 
 SCHEMA = 1
 CONFIG, WEIGHTS = "intervenable.json", "interventions.safetensors"
-_PLAIN = (
+_SAVED_FIELDS = (
     *("layer", "component", "unit", "max_number_of_units", "low_rank_dimension"),
     *("group_key", "intervention_link_key", "latent_dim"),
 )
@@ -38,34 +42,40 @@ def save(
     """Write a config and its operators' weights.
 
     Args:
-        folder: made where it is missing.
+        folder: created if it does not exist.
         config: the slots.
         operators: one per slot.
         modules: every distinct module by the first slot that holds it.
 
     Raises:
-        RequestError: a function among the operators, or a key that JSON cannot hold.
+        RequestError: an operator that is a plain function, or a key that JSON has no type for.
     """
-    slots, tensors = [], {}
+    slots: list[dict[str, Any]] = []
+    tensors: dict[str, Tensor] = {}
     for index, (rep, operator) in enumerate(zip(config.representations, operators, strict=True)):
-        if not operator.is_module:
+        if operator.module is None:
             raise RequestError(
                 f"slot {index} has a plain function, {operator.name}, which cannot be saved. Write "
                 "it as a class with forward(self, base, source, subspaces=None)."
             )
-        fields = {name: getattr(rep, name) for name in _PLAIN}
+        fields: dict[str, Any] = {name: getattr(rep, name) for name in _SAVED_FIELDS}
         for name in ("group_key", "intervention_link_key"):
             if not isinstance(fields[name], (str, int, float, bool, type(None))):
                 raise RequestError(
-                    f"slot {index}: {name} {fields[name]!r} cannot be saved; a text or a number can"
+                    f"slot {index}: {name} {fields[name]!r} cannot be saved; expected a string or "
+                    "a number."
                 )
-        fields["subspace_partition"] = _ranges(rep.subspace_partition)
+        fields["subspace_partition"] = _partition_to_json(rep.subspace_partition)
+        options = None
+        if isinstance(operator.core, Intervention) and operator.takes_mask:
+            options = asdict(operator.core.options)
         slots.append(
             {
                 **fields,
                 "intervention": operator.name,
+                # Linked slots hold one module, whose weights are saved once.
                 "weights": next(i for i, module in modules.items() if module is operator.core),
-                "options": asdict(operator.core.options) if operator.is_library else None,
+                "options": options,
             }
         )
         if rep.source_representation is not None:
@@ -83,59 +93,69 @@ def save(
 def load(
     folder: str | os.PathLike[str], types: Mapping[str, type]
 ) -> tuple[IntervenableConfig, dict[str, Tensor]]:
-    """The config and the weights that `save` wrote.
+    """Read the config and the weights that `save` wrote.
+
+    Args:
+        folder: where they were saved.
+        types: user-defined classes of operators, by name.
 
     Raises:
-        RequestError: files missing, of another schema, or a class that is not known.
+        RequestError: missing files, another schema, or an unknown class.
     """
     path = Path(folder)
     for name in (CONFIG, WEIGHTS):
         if not (path / name).is_file():
             raise RequestError(f"folder {os.fspath(folder)!r} has no {name}; save() writes it.")
-    data = json.loads((path / CONFIG).read_text(encoding="utf-8"))
+    data: dict[str, Any] = json.loads((path / CONFIG).read_text(encoding="utf-8"))
     if data.get("schema") != SCHEMA:
         raise RequestError(
             f"{CONFIG} has schema {data.get('schema')!r}; this version reads {SCHEMA}."
         )
     weights = load_file(path / WEIGHTS)
-    known = {**LIBRARY, **types}
-    sharing = Counter(saved["weights"] for saved in data["slots"])
-    made: dict[int, Any] = {}
-    representations = []
-    for index, saved in enumerate(data["slots"]):
-        fields = dict(saved)
+    classes: dict[str, type] = {**LIBRARY, **types}
+    slots: list[dict[str, Any]] = data["slots"]
+    users = Counter(slot["weights"] for slot in slots)  # weights -> how many slots hold them
+    built_in: dict[int, Intervention] = {}
+    representations: list[IntervenableRepresentationConfig] = []
+    for index, slot in enumerate(slots):
+        fields = dict(slot)
         name, options = fields.pop("intervention"), fields.pop("options")
         choose(
             name,
-            known,
+            classes,
             f"slot {index}: intervention",
             "Give your own classes as load(..., types={'Name': Class}).",
         )
         first = fields.pop("weights")
-        if sharing[first] > 1 and fields["intervention_link_key"] is None:
-            fields["intervention_link_key"] = f"weights of slot {first}"  # one ready module
+        # Slots without a link share weights if they were built from one ready module.
+        if users[first] > 1 and fields["intervention_link_key"] is None:
+            fields["intervention_link_key"] = f"weights of slot {first}"
         if options is not None and name in LIBRARY:
-            if first not in made:
-                made[first] = known[name](Options(**options))
-            fields["intervention"] = made[first]
+            if first not in built_in:
+                built_in[first] = classes[name](Options(**options))
+            fields["intervention"] = built_in[first]
         else:
-            fields["intervention_type"] = known[name]
-        if fields["subspace_partition"] is not None:
-            fields["subspace_partition"] = [_dims(entry) for entry in fields["subspace_partition"]]
+            fields["intervention_type"] = classes[name]
+        fields["subspace_partition"] = _partition_from_json(fields["subspace_partition"])
         fields["source_representation"] = weights.get(f"source.{index}")
         representations.append(IntervenableRepresentationConfig(**fields))
     return IntervenableConfig(representations, mode=data["mode"]), weights
 
 
-def fill(
+def load_weights(
     modules: Mapping[int, nn.Module],
     weights: Mapping[str, Tensor],
     folder: str | os.PathLike[str],
 ) -> None:
-    """Put saved weights into fresh modules.
+    """Load saved weights into freshly built modules.
+
+    Args:
+        modules: every distinct module by the first slot that holds it.
+        weights: the tensors of a folder, by `slot.{index}.{name}`.
+        folder: the folder, for messages.
 
     Raises:
-        RequestError: weights that do not fit.
+        RequestError: weights whose names or shapes are not those of the module.
     """
     for index, module in modules.items():
         start = f"slot.{index}."
@@ -146,19 +166,19 @@ def fill(
             raise RequestError(f"folder {os.fspath(folder)!r}, slot {index}: {error}") from None
 
 
-def _ranges(partition: Any) -> Any:
+def _partition_to_json(partition: object) -> list[Any] | None:
     """A partition as JSON: `[start, stop]` for a range, `{"dims": [...]}` for single dims."""
     if partition is None:
         return None
-    saved: list[Any] = []
-    for entry in partition:
-        if isinstance(entry, (list, tuple)) and len(entry) == 2:
-            saved.append([int(entry[0]), int(entry[1])])
-        else:
-            listed: Any = getattr(entry, "tolist", lambda entry=entry: entry)()
-            saved.append({"dims": sorted(int(dim) for dim in listed)})
-    return saved
+    entries: list[Any] = []
+    for entry in cast("Iterable[object]", partition):
+        bounds = as_range(entry)
+        entries.append({"dims": sorted(list_dims(entry))} if bounds is None else list(bounds))
+    return entries
 
 
-def _dims(entry: Any) -> Any:
-    return set(entry["dims"]) if isinstance(entry, dict) else entry
+def _partition_from_json(entries: list[Any] | None) -> list[Any] | None:
+    """The inverse: single dims come back as a set, which is never taken for a range."""
+    if entries is None:
+        return None
+    return [entry if isinstance(entry, list) else set(entry["dims"]) for entry in entries]

@@ -1,0 +1,49 @@
+"""Present a bare model, without output head, under the module paths of its family."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, cast
+
+from torch import nn
+
+from vene_widgets.errors import choose
+from vene_widgets.models.architectures import ARCHITECTURES, Architecture
+from vene_widgets.models.sites import module_at
+
+
+class _HeadlessModel(nn.Module):
+    """A bare model whose parts have the paths that they have in the family's causal LM."""
+
+    def __init__(self, model: nn.Module, backbone: nn.Module, architecture: Architecture) -> None:
+        super().__init__()
+        self.config: Any = model.config
+        self.add_module(architecture.backbone, backbone)
+        # `Sites` looks the unembedding up, so its path must exist; no forward pass reaches it.
+        self.add_module(architecture.unembedding, nn.Identity())
+        self.add_module("whole", model)
+
+    def forward(self, **inputs: Any) -> Any:
+        return self.get_submodule("whole")(**inputs)
+
+
+def with_head_paths(model: nn.Module) -> nn.Module:
+    """Return the model if it has an output head, otherwise a view of it with a head's paths.
+
+    The view holds the same modules; the model is not changed.
+
+    Raises:
+        RequestError: an unknown model family.
+    """
+    config: Any = getattr(model, "config", None)
+    kind = getattr(config, "model_type", type(model).__name__)
+    choose(kind, ARCHITECTURES, "architecture")
+    architecture = ARCHITECTURES[kind]
+    paths = {path for path, _ in cast("Iterable[tuple[str, nn.Module]]", model.named_modules())}
+    if architecture.unembedding in paths:
+        return model
+    # A model with another head, such as a classifier, has the family's paths below its root; a
+    # bare model is the backbone itself.
+    if architecture.blocks in paths:
+        return _HeadlessModel(model, module_at(model, architecture.backbone), architecture)
+    return _HeadlessModel(model, model, architecture)
