@@ -1,6 +1,6 @@
 // What stands where the answer will be, until it is revealed.
 import type { State } from "../state";
-import { backToScreen } from "./Lecture";
+import { backToScreen } from "./backToScreen";
 
 export function Curtain({ state }: { state: State }) {
   const { story } = state;

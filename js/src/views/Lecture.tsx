@@ -1,7 +1,7 @@
 // Lecture mode: the story's step, the prompts, the map, and the answer behind its curtain.
-import type { TargetedMouseEvent } from "preact";
 import type { State } from "../state";
 import type { TokenInfo } from "../wire";
+import { backToScreen } from "./backToScreen";
 import { chipClass, differing } from "./Chips";
 import { Curtain } from "./Curtain";
 import { IconButton } from "./controls";
@@ -130,12 +130,4 @@ export function LectureButton({ state }: { state: State }) {
       {isOn ? "Leave" : "Lecture"}
     </button>
   );
-}
-
-/** Focus leaves what was clicked, so that Space goes on revealing; a key's press leaves it there. */
-export function backToScreen(event: TargetedMouseEvent<HTMLElement>): void {
-  const { currentTarget: button, detail } = event;
-  const isGoing = button.matches(".vene-reveal");
-  if (detail > 0 || isGoing)
-    button.closest<HTMLElement>(".vene-root")?.focus({ preventScroll: true });
 }

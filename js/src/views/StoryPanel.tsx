@@ -1,6 +1,6 @@
 // One step of a story: its title, its text, the question with its choices, and the way on.
 import type { State } from "../state";
-import { backToScreen } from "./Lecture";
+import { backToScreen } from "./backToScreen";
 
 export function StoryPanel({ state }: { state: State }) {
   const { story } = state;
