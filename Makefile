@@ -1,4 +1,4 @@
-# Every command of the house. `make` lists them; each installs what it needs and is missing.
+# Project commands; run `make` to list them. Each installs its missing dependencies.
 
 PYTHON ?= python3
 VENV := .venv
@@ -8,29 +8,30 @@ NPM := npm --prefix js --no-fund --no-audit
 BUNDLE := vene_widgets/static/explorer.js
 CONSTRAINTS := constraints/dev.txt
 
-# Arguments of `vene-widgets demo`, for instance DEMO_ARGS="--no-browser --port 9999".
+# Arguments of `vene-widgets demo`, e.g. DEMO_ARGS="--no-browser --port 9999".
 DEMO_ARGS ?=
-# Arguments of pytest in `make test` and its parts, for instance PYTEST_ARGS="-x -k sweep".
+# Arguments of pytest in `make test` and the pytest targets, e.g. PYTEST_ARGS="-x -k sweep".
 PYTEST_ARGS ?=
-# Arguments of `make bench`, for instance BENCH_ARGS="--quick --only sweep answer".
+# Arguments of `make bench`, e.g. BENCH_ARGS="--quick --only sweep answer".
 BENCH_ARGS ?=
 
-# Threads of torch that wait sleep: the gates share their cores with a browser and several kernels.
+# Waiting torch threads sleep instead of spinning: tests share their cores with a browser and several
+# kernels.
 export OMP_WAIT_POLICY ?= PASSIVE
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint types js docs unit browser notebooks bench build clean \
   lint-python lint-js types-python types-js types-wire chromium
 
-help: ## list the commands
+help: ## list these commands
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-10s %s\n", $$1, $$2}'
 
 demo: $(VENV)/.lab ## open the first notebook in JupyterLab (DEMO_ARGS="--no-browser --port 9999")
 	$(VENV)/bin/vene-widgets demo --folder .jupyter-demo $(filter-out demo,$(DEMO_ARGS))
 
-# One pytest run at the end, so that its closing line speaks for everything in Python. Gates before
-# it do not stop the rest: all that is wrong is seen at once, and the exit status remembers it.
-test: $(VENV)/.dev $(BUNDLE) chromium ## every gate: lint, types, js, docs, then all of pytest
+# One pytest run at the end, so that its summary line covers all Python tests. A failing check before
+# it does not stop the rest: every failure is reported, and the exit status is non-zero.
+test: $(VENV)/.dev $(BUNDLE) chromium ## run every check: lint, types, js, docs, then all of pytest
 	@failed=""; \
 	for gate in lint types js docs; do \
 	  echo "== $$gate"; \
@@ -41,9 +42,9 @@ test: $(VENV)/.dev $(BUNDLE) chromium ## every gate: lint, types, js, docs, then
 	$(PY) -m pytest $(PYTEST_ARGS) || failed="$$failed pytest"; \
 	[ -z "$$failed" ]
 
-lint: lint-python lint-js ## ruff and biome: style and likely mistakes
+lint: lint-python lint-js ## check style and common mistakes: ruff, biome
 
-types: types-python types-js types-wire ## pyright, tsc, and whether the wire's types are fresh
+types: types-python types-js types-wire ## check types: pyright, tsc, and that generated wire types are up to date
 
 lint-python: $(VENV)/.dev
 	$(PY) -m ruff check
@@ -61,41 +62,41 @@ types-js: js/node_modules/.installed
 types-wire: $(VENV)/.dev js/node_modules/.installed
 	PYTHON="$(CURDIR)/$(PY)" $(NPM) run --silent types:check
 
-js: $(BUNDLE) ## build the widget's bundle and run its tests
+js: $(BUNDLE) ## build the widget's JavaScript bundle and run its tests
 	$(NPM) run --silent test
 
-docs: $(VENV)/.dev $(BUNDLE) ## build the documentation into site/, with no warning left
+docs: $(VENV)/.dev $(BUNDLE) ## build the documentation into site/; warnings are errors
 	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --quiet
 
-unit: $(VENV)/.dev $(BUNDLE) ## pytest without notebooks and browser
+unit: $(VENV)/.dev $(BUNDLE) ## run pytest without notebook and browser tests
 	$(PY) -m pytest -m "not browser and not notebook" $(PYTEST_ARGS)
 
-browser: $(VENV)/.dev $(BUNDLE) chromium ## pytest in a real JupyterLab with a real Chromium
+browser: $(VENV)/.dev $(BUNDLE) chromium ## run the browser tests in JupyterLab and Chromium
 	$(PY) -m pytest -m browser $(PYTEST_ARGS)
 
 notebooks: $(VENV)/.dev $(BUNDLE) ## run every notebook from top to bottom
 	$(PY) -m pytest -m notebook $(PYTEST_ARGS)
 
-bench: $(VENV)/.dev $(BUNDLE) ## measure, one table; judges nothing (BENCH_ARGS="--quick --only sweep")
+bench: $(VENV)/.dev $(BUNDLE) ## run the benchmarks; slow results do not fail (BENCH_ARGS="--quick --only sweep")
 	@$(PY) tests/bench $(BENCH_ARGS)
 
-build: $(VENV)/.dev js/node_modules/.installed ## sdist and wheel, in dist/
+build: $(VENV)/.dev js/node_modules/.installed ## build sdist and wheel into dist/
 	$(NPM) run --silent build
 	rm -rf dist
 	$(PY) -m build
 	@ls -l dist
 
-clean: ## remove what was built, keep .venv and node_modules
+clean: ## remove build output; keep .venv and node_modules
 	rm -rf dist build site .pytest_cache .ruff_cache .hypothesis .test-output vene_widgets/static
 	find vene_widgets tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# ---- what the commands stand on ---------------------------------------------------------------
+# ---- prerequisites ----------------------------------------------------------------------------
 
 $(VENV)/.made:
 	@scripts/make_venv.sh $(PYTHON) $(VENV)
 	@touch $@
 
-# The bundle is made by the rule below, so the editable install need not run npm a second time.
+# The bundle has its own rule below, so the editable install skips npm.
 $(VENV)/.lab: pyproject.toml $(CONSTRAINTS) $(VENV)/.made | $(BUNDLE)
 	HATCH_JUPYTER_BUILDER_SKIP_NPM=1 $(PIP) install --quiet -c $(CONSTRAINTS) -e ".[lab]"
 	@touch $@

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The browser tests drive Chromium or Chrome: find one, or install it where that is possible.
+# Find Chromium or Chrome for the browser tests; as root on Debian or Ubuntu, install Chromium.
 set -euo pipefail
 
 for name in chromium chromium-browser google-chrome; do
@@ -10,7 +10,7 @@ if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
   apt-get update -qq
   apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core
 else
-  echo "Chromium is not installed, and the browser tests need it: install the package" \
-    "'chromium' (as root: apt-get install chromium fonts-dejavu-core), then try again." >&2
+  echo "The browser tests require Chromium, which is not installed. Install the package" \
+    "'chromium' (as root: apt-get install chromium fonts-dejavu-core) and try again." >&2
   exit 1
 fi
