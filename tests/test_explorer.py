@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any, get_args
 
+import pandas as pd
 import pytest
 import torch
 from explorer_testing import SilentPainter, ask, count_calls
@@ -560,3 +561,17 @@ def test_the_code_on_the_screen_is_the_explorers_own(make: Make) -> None:
     assert torch.equal(names["logits"], explorer.run.logits)  # type: ignore[arg-type]
     before = explorer.experiment.replace(slots=())
     assert "# changed" in explorer.code(since=before)
+
+
+def test_what_is_taken_can_be_changed_without_changing_the_screen(make: Make) -> None:
+    """Tables and figures are the user's own copies: the next ones are as before."""
+    explorer = make(slots=[vw.Slot(layer=0, position=3)])
+    before = {name: frame.copy() for name, frame in explorer.tables().items()}
+    for frame in (*explorer.tables().values(), explorer.map_frame, explorer.frame):
+        del frame[frame.columns[0]]
+    for kind in ("token_heatmap", "difference_panel", "sweep_map"):
+        shown: Any = explorer._snapshot(kind).order.frames[kind]
+        del shown[shown.columns[0]]
+    for name, frame in explorer.tables().items():
+        pd.testing.assert_frame_equal(frame, before[name])
+        assert frame.attrs == before[name].attrs

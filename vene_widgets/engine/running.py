@@ -135,7 +135,7 @@ def run(
             the last digit.
 
     Raises:
-        RequestError: the experiment does not fit the model; the message names the slot.
+        RequestError: an experiment that the model cannot run; the message names the slot.
     """
     if type(logits_to_keep) is not int or logits_to_keep < 0:
         raise RequestError(

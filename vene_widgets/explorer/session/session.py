@@ -246,7 +246,7 @@ class Session(anywidget.AnyWidget):
     def _immediate_reply(self, request: wire.Request) -> dict[str, Any]:
         """The reply's own fields; empty for requests that change something.
 
-        No job is needed, so these requests are answered while the model runs.
+        These requests start no job, so they are answered while the model runs.
         """
         if isinstance(request, wire.SplitPrompt):
             return {"tokens": views.token_infos(self._model.tokens(request.text))}
@@ -519,13 +519,16 @@ class Session(anywidget.AnyWidget):
     def _figure_order(
         self, kind: str, result: ExactRuns, metric: str = "probability"
     ) -> FigureOrder:
-        """The order for a kind of figure; its key is a hash of its content."""
+        """The order for a kind of figure; its key is a hash of its content.
+
+        Its frames are copies: figures and tables made of them are the user's to change.
+        """
         frames: dict[str, pd.DataFrame] = {}
         options: dict[str, Any] = {}
         if kind in ("result", "token_heatmap", "distribution_dots"):
-            frames["token_heatmap" if kind == "result" else kind] = result.token_frame
+            frames["token_heatmap" if kind == "result" else kind] = result.token_frame.copy()
         if kind in ("result", "difference_panel"):
-            frames["difference_panel"] = result.difference_frame
+            frames["difference_panel"] = result.difference_frame.copy()
             options = {"before": "base", "after": result.compared_with_base.name}
         if kind == "sweep_map":
             frames["sweep_map"] = self._map_table()
