@@ -6,12 +6,12 @@ import copy
 
 import pytest
 import torch
+from engine_testing import in_use
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import vene_widgets as vw
 from vene_widgets.engine.cache import ActivationCache
-from vene_widgets.engine.eval_mode import locked_eval_mode
 from vene_widgets.engine.forward import ForwardResult, forward, resume_forward
 from vene_widgets.engine.hooks import Edit
 from vene_widgets.models import wrap
@@ -44,10 +44,10 @@ def test_resumed_runs_are_full_runs(family: str, request: pytest.FixtureRequest)
             Edit(model.sites.site(layer, name), zero, torch.tensor([p]), lambda x: x * 2 + 1)
             for name, layer, p in slots
         ]
-        with locked_eval_mode(model):
+        with in_use(model):
             kept = cache.plain_run(model, model.tokens(PROMPT))
             assert equal(
-                resume_forward(model, kept.result, kept.calls, edits),
+                resume_forward(model, ids(model), kept.result, edits),
                 forward(model, ids(model), edits),
             )
 
@@ -82,7 +82,7 @@ def test_an_experiment_from_cache_is_the_experiment(
 def test_the_last_position_alone_is_what_the_model_says_of_it(capitals: vw.LanguageModel) -> None:
     experiment = vw.Experiment(base=PROMPT)
     alone = vw.run(capitals, experiment, logits_to_keep=1)
-    with locked_eval_mode(capitals):
+    with torch.no_grad():
         own = capitals.model(torch.tensor([ids(capitals)]), logits_to_keep=1).logits[0]
     assert torch.equal(alone.logits, own)
     assert vw.compare(alone, vw.run(capitals, experiment)).scope == "last position"
@@ -119,23 +119,21 @@ def test_an_experiment_from_cache_does_only_what_follows_its_change(
         base=PROMPT, sources="The capital of Italy is", slots=[vw.Slot(layer=1, position=3)]
     )
     vw.run(tiny_gpt2, experiment, cache=cache)
-    with pytest.MonkeyPatch.context() as patched:
-        kind = type(tiny_gpt2.model.get_submodule("transformer.h.0"))
-        forward = kind.forward
-
-        def counted(self: torch.nn.Module, *args: object, **more: object) -> object:
-            calls.append(1)
-            return forward(self, *args, **more)
-
-        patched.setattr(kind, "forward", counted)
-        vw.run(tiny_gpt2, experiment, cache=cache)
+    with in_use(tiny_gpt2):  # hooks of the tree's own: a hook of the user's would change the model
+        handles = [
+            tiny_gpt2.block(layer).ln_1.register_forward_hook(lambda *_: calls.append(1))  # type: ignore[operator]
+            for layer in range(tiny_gpt2.sites.layers)
+        ]
+    vw.run(tiny_gpt2, experiment, cache=cache)
+    for handle in handles:
+        handle.remove()
     assert len(calls) == tiny_gpt2.sites.layers - 1
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_kept_states_are_the_runs_own(family: str, request: pytest.FixtureRequest) -> None:
     model: vw.LanguageModel = request.getfixturevalue(family)
-    with locked_eval_mode(model):
+    with in_use(model):
         kept = ActivationCache().plain_run(model, model.tokens(PROMPT))
         assert equal(kept.result, forward(model, ids(model), []))
     for layer in range(model.sites.layers):
@@ -148,7 +146,7 @@ def test_kept_states_are_the_runs_own(family: str, request: pytest.FixtureReques
 
 def test_a_prompt_runs_once(tiny_gpt2: vw.LanguageModel) -> None:
     cache = ActivationCache()
-    with locked_eval_mode(tiny_gpt2):
+    with in_use(tiny_gpt2):
         first = cache.plain_run(tiny_gpt2, tiny_gpt2.tokens(PROMPT))
         assert cache.plain_run(tiny_gpt2, tiny_gpt2.tokens(PROMPT)) is first
     assert len(cache) == 1 and cache.bytes == first.bytes > 0
@@ -157,7 +155,7 @@ def test_a_prompt_runs_once(tiny_gpt2: vw.LanguageModel) -> None:
 
 
 def test_the_least_recently_used_is_forgotten(tiny_gpt2: vw.LanguageModel) -> None:
-    with locked_eval_mode(tiny_gpt2):
+    with in_use(tiny_gpt2):
         one = ActivationCache().plain_run(tiny_gpt2, tiny_gpt2.tokens(PROMPT)).bytes
         cache = ActivationCache(limit=2 * one)
         spain, italy, france = (
@@ -177,10 +175,11 @@ def test_the_least_recently_used_is_forgotten(tiny_gpt2: vw.LanguageModel) -> No
 def test_changed_weights_are_noticed(tiny_gpt2: vw.LanguageModel) -> None:
     own = wrap(copy.deepcopy(tiny_gpt2.model), tiny_gpt2.tokenizer)
     cache = ActivationCache()
-    with locked_eval_mode(own):
+    with in_use(own):
         before = cache.plain_run(own, own.tokens(PROMPT))
-        with torch.no_grad():
-            own.model.get_submodule("transformer.h.0.mlp.c_fc").weight.mul_(2)  # pyright: ignore
+    with torch.no_grad():
+        own.model.get_submodule("transformer.h.0.mlp.c_fc").weight.mul_(2)  # pyright: ignore
+    with in_use(own):
         after = cache.plain_run(own, own.tokens(PROMPT))
     assert after is not before and not equal(after.result, before.result)
 

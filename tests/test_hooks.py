@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 import torch
+from engine_testing import in_use
 from torch import Tensor, nn
 
 from vene_widgets.engine import hooks
-from vene_widgets.engine.eval_mode import locked_eval_mode
-from vene_widgets.engine.hooks import Edit, EditStats, intervene, record, record_unembedding_input
+from vene_widgets.engine.hooks import Edit, EditStats, intervene, record, record_final_state
 from vene_widgets.engine.running import record_states, run
 from vene_widgets.errors import RequestError
 from vene_widgets.experiments.experiment import Experiment
@@ -47,7 +47,8 @@ def lived_in(request: pytest.FixtureRequest) -> LanguageModel:
     for weight in blocks[2].parameters():
         weight.requires_grad_(False)
         weight.grad = None
-    for module in (blocks[0], blocks[1], model.head):
+    head = model.model.get_submodule(model.sites.architecture.unembedding)
+    for module in (blocks[0], blocks[1], head):
         module.register_forward_hook(lambda *_: None)
         module.register_forward_hook(lambda _m, _a, _k, _o: None, with_kwargs=True)
         module.register_forward_hook(lambda *_: None, prepend=True)
@@ -114,7 +115,7 @@ def untouched(lived_in: LanguageModel) -> Iterator[LanguageModel]:
 def test_a_snapshot_notices_what_it_is_there_to_notice(lived_in: LanguageModel):
     before = snapshot(lived_in)
     assert changes(before, snapshot(lived_in)) == []
-    head: Any = lived_in.head
+    head: Any = lived_in.model.get_submodule(lived_in.sites.architecture.unembedding)
     handle = head.register_forward_hook(lambda *_: None)
     assert changes(before, snapshot(lived_in)) == ["hooks"]
     handle.remove()
@@ -184,10 +185,10 @@ def test_an_exception_inside_an_edit_leaves_no_trace(untouched: LanguageModel):
     zero = torch.tensor([0])
     with (
         pytest.raises(Fault),
-        locked_eval_mode(untouched),
+        in_use(untouched),
         intervene(untouched, [Edit(site, zero, zero, broken)]),
     ):
-        untouched.model(input_ids=_ids(untouched, SPAIN))
+        untouched.net(input_ids=_ids(untouched, SPAIN))
 
 
 def test_an_exception_inside_an_intervention_leaves_no_trace(
@@ -250,8 +251,9 @@ def test_a_refused_request_leaves_no_trace(untouched: LanguageModel):
 def test_a_run_after_a_fault_is_the_run_without_one(tiny_gpt2: LanguageModel):
     expected = run(tiny_gpt2, EXPERIMENT)
     site, zero = tiny_gpt2.sites.site(0, "block_output"), torch.tensor([0])
-    with pytest.raises(Fault), intervene(tiny_gpt2, [Edit(site, zero, zero, broken)]):
-        tiny_gpt2.model(input_ids=_ids(tiny_gpt2, SPAIN))
+    edits = [Edit(site, zero, zero, broken)]
+    with pytest.raises(Fault), in_use(tiny_gpt2), intervene(tiny_gpt2, edits):
+        tiny_gpt2.net(input_ids=_ids(tiny_gpt2, SPAIN))
     assert torch.equal(run(tiny_gpt2, EXPERIMENT).logits, expected.logits)
 
 
@@ -292,17 +294,19 @@ def test_record_gives_what_the_users_own_hook_would_see(tiny_gpt2: LanguageModel
 
     handle = module.register_forward_hook(see)
     site = tiny_gpt2.sites.site(1, "mlp_output")
-    with locked_eval_mode(tiny_gpt2), record(tiny_gpt2, [site]) as found:
-        assert found == {}
+    with torch.no_grad():
         tiny_gpt2.model(input_ids=_ids(tiny_gpt2, SPAIN))
     handle.remove()
+    with in_use(tiny_gpt2), record(tiny_gpt2, [site]) as found:
+        assert found == {}
+        tiny_gpt2.net(input_ids=_ids(tiny_gpt2, SPAIN))
     assert torch.equal(found[site], seen[0]) and len(seen) == 1
 
 
-def test_the_head_input_is_the_last_hidden_state(tiny_llama: LanguageModel):
+def test_the_final_norms_output_is_the_last_hidden_state(tiny_llama: LanguageModel):
     ids = _ids(tiny_llama, SPAIN)
-    with locked_eval_mode(tiny_llama), record_unembedding_input(tiny_llama) as found:
-        tiny_llama.model(input_ids=ids)
+    with in_use(tiny_llama), record_final_state(tiny_llama) as found:
+        tiny_llama.net(input_ids=ids)
     backbone = tiny_llama.model.get_submodule("model")
     with torch.no_grad():
         assert torch.equal(found[0], backbone(input_ids=ids).last_hidden_state)
@@ -320,14 +324,14 @@ def test_an_edit_changes_its_rows_and_positions_only_and_reports_it(tiny_gpt2: L
     )
     ids = _ids(tiny_gpt2, SPAIN).expand(3, -1)
     place = tiny_gpt2.sites.site(1, "value_output")
-    with locked_eval_mode(tiny_gpt2), record(tiny_gpt2, [place]) as before:
-        tiny_gpt2.model(input_ids=ids)
+    with in_use(tiny_gpt2), record(tiny_gpt2, [place]) as before:
+        tiny_gpt2.net(input_ids=ids)
     with (
-        locked_eval_mode(tiny_gpt2),
+        in_use(tiny_gpt2),
         intervene(tiny_gpt2, [edit]),
         record(tiny_gpt2, [place]) as after,
     ):
-        tiny_gpt2.model(input_ids=ids)
+        tiny_gpt2.net(input_ids=ids)
     expected = before[place].clone()
     expected[0, 3, 16:24] += 3
     expected[2, 1, 16:24] += 4
@@ -412,12 +416,12 @@ def test_the_users_own_call_in_another_thread_meets_no_hook_of_ours(tiny_gpt2: L
     zero = torch.tensor([0])
     edits = [Edit(site, zero, zero, torch.zeros_like) for site in sites]
     with (
-        locked_eval_mode(tiny_gpt2),
+        in_use(tiny_gpt2),
         intervene(tiny_gpt2, edits),
         record(tiny_gpt2, sites) as found,
     ):
         (theirs,) = in_threads(users)
         assert found == {}
-        ours = tiny_gpt2.model(input_ids=ids).logits
+        ours = tiny_gpt2.net(input_ids=ids).logits
     assert torch.equal(theirs, plain) and not torch.equal(ours, plain)
     assert set(found) == set(sites)

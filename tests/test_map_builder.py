@@ -92,6 +92,7 @@ def test_tiles_are_idle_exactly_where_the_answer_is_the_bases(
 ):
     """Every cell runs in full here, so that the reason is tested, not the shortcut."""
     plan = plan_sweep(tiny_gpt2, BASE, SOURCE, SweepRequest(component=component))
+    ready = prepare_sweep(plan)
     last = tiny_gpt2.sites.layers - 1
     base = vw.run(tiny_gpt2, vw.Experiment(base=BASE)).logits[-1]
     for layer in plan.layers:
@@ -99,7 +100,7 @@ def test_tiles_are_idle_exactly_where_the_answer_is_the_bases(
             slot = vw.Slot(layer=layer, position=position, component=component, source="s")
             experiment = vw.Experiment(base=BASE, sources={"s": SOURCE}, slots=[slot])
             changed = not torch.equal(vw.run(tiny_gpt2, experiment).logits[-1], base)
-            why = map_builder.idle_reason(plan, layer, column)
+            why = map_builder.idle_reason(ready, layer, column)
             assert changed == (why is None), (layer, position)
             # Before the first attention a state depends on its own token alone.
             own = layer == 0 and component != "block_output"
@@ -125,7 +126,8 @@ def test_idle_tiles_say_exactly_why(tiny_gpt2: vw.LanguageModel):
 def test_a_slow_sweep_says_why(tiny_gpt2: vw.LanguageModel):
     ready = prepared(tiny_gpt2)
     assert map_builder.MapBuilder(ready, "italy", 1, {}).map().slow is None
-    slow = replace(ready, resume_blocker="the model carries hooks of its own")
+    behaviour = replace(ready.behaviour, resume_blocker="the model carries hooks of its own")
+    slow = replace(ready, behaviour=behaviour)
     assert (
         map_builder.MapBuilder(slow, "italy", 1, {}).map().slow
         == "the model carries hooks of its own"

@@ -7,42 +7,41 @@ from typing import Any
 
 import pytest
 import torch
+from engine_testing import full_passes
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import vene_widgets as vw
+from vene_widgets.engine import blocks
+from vene_widgets.engine import cache as engine_cache
 from vene_widgets.engine.cache import ActivationCache
-from vene_widgets.engine.eval_mode import locked_eval_mode
 from vene_widgets.engine.forward import forward_prompts
+from vene_widgets.engine.resume import BaseTrace, ResumedBatch, base_trace, sites_to_resume
 from vene_widgets.models import wrap
 from vene_widgets.models.sites import module_at
-from vene_widgets.sweeps import blocks, cells
-from vene_widgets.sweeps.resume import BaseTrace, ResumedBatch, base_trace, sites_to_resume
+from vene_widgets.sweeps import cells
 
 WORDS = ["The", " capital", " of", " Spain", " Italy", " France", " is", " Rome", " Madrid"]
 prompts = st.lists(st.sampled_from(WORDS), min_size=1, max_size=9).map("".join)
 
 
-def both_ways(monkeypatch: pytest.MonkeyPatch, *args: Any, **more: Any) -> list[torch.Tensor]:
+def both_ways(*args: Any, **more: Any) -> list[torch.Tensor]:
     """A sweep resumed, and the same sweep with full forward passes."""
     found = [vw.sweep(*args, **more).logits]
-    with monkeypatch.context() as patched:
-        patched.setattr(vw.LanguageModel, "resume_blocker", "for the test")
+    with full_passes(args[0]):
         found.append(vw.sweep(*args, **more).logits)
     return found
 
 
 @pytest.mark.parametrize("family", ["tiny_gpt2", "tiny_llama"])
-def test_any_component_of_any_prompts(
-    family: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_any_component_of_any_prompts(family: str, request: pytest.FixtureRequest) -> None:
     model: vw.LanguageModel = request.getfixturevalue(family)
 
     @settings(max_examples=60, deadline=None)
     @given(prompts, prompts, st.sampled_from(model.sites.components), st.integers(0, 1))
     def check(base: str, source: str, component: str, head: int) -> None:
         chosen = head if model.sites.head_count(component) else None
-        fast, slow = both_ways(monkeypatch, model, base, source, component, head=chosen)
+        fast, slow = both_ways(model, base, source, component, head=chosen)
         assert torch.isfinite(fast).all()
         assert (fast - slow).abs().max() < 1e-4
 
@@ -107,7 +106,7 @@ def test_a_models_own_hooks_take_the_slow_path_and_are_obeyed(own: vw.LanguageMo
 
 
 def test_hooks_that_transformers_leaves_behind_do_not_count(own: vw.LanguageModel) -> None:
-    with locked_eval_mode(own):
+    with torch.no_grad():
         own.model(input_ids=torch.tensor([[1, 2]]), output_hidden_states=True)
     assert own.resume_blocker is None
 
@@ -122,11 +121,6 @@ def test_a_replaced_forward_takes_the_slow_path(own: vw.LanguageModel) -> None:
 def test_unusual_attention_takes_the_slow_path(own: vw.LanguageModel, name: str) -> None:
     setattr(own.model.config, name, True)
     assert own.resume_blocker is not None
-
-
-def test_one_model_has_one_lock(own: vw.LanguageModel, tiny_gpt2: vw.LanguageModel) -> None:
-    assert wrap(own.model, own.tokenizer).lock is own.lock
-    assert own.lock is not tiny_gpt2.lock
 
 
 @pytest.mark.parametrize("family", ["tiny_gpt2", "tiny_llama"])
@@ -159,14 +153,14 @@ def test_a_sweep_from_cache_runs_no_prompt_again(
     fresh = vw.sweep(model, *pair, "mlp_output").logits
     for prompt in pair:
         vw.run(model, vw.Experiment(base=prompt), cache=cache, logits_to_keep=1)
-    with monkeypatch.context() as patched:
-        passes: list[int] = []
-        backbone = module_at(model.model, model.sites.architecture.backbone)
-        handle = backbone.register_forward_pre_hook(lambda *_: passes.append(1))
-        patched.setattr(vw.LanguageModel, "resume_blocker", None)  # our own hook is no user's
-        known = vw.sweep(model, *pair, "mlp_output", cache=cache).logits
-        handle.remove()
-    assert passes == [] and len(cache) == 2
+
+    def run_again(*_: object) -> None:
+        raise AssertionError("a cached prompt ran again")
+
+    monkeypatch.setattr(cells, "forward_prompts", run_again)
+    monkeypatch.setattr(engine_cache, "forward", run_again)
+    known = vw.sweep(model, *pair, "mlp_output", cache=cache).logits
+    assert len(cache) == 2
     assert (known - fresh).abs().max() < 1e-5
 
 

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import layer_norm
 
-from vene_widgets.engine.eval_mode import locked_eval_mode
+from engine_testing import in_use
+
 from vene_widgets.engine.hooks import record
 from vene_widgets.errors import RequestError, choose
 from vene_widgets.experiments.components import COMPONENTS
@@ -45,7 +46,7 @@ def states(model: LanguageModel) -> dict[tuple[int, str], Tensor]:
 
 def recorded(model: LanguageModel, sites: list[Site]) -> dict[Site, Tensor]:
     ids = torch.tensor([[token.id for token in model.tokens(PROMPT)]])
-    with locked_eval_mode(model), record(model, sites) as found:
+    with in_use(model), record(model, sites) as found:
         model.model(input_ids=ids)
     return {site: tensor[0].clone() for site, tensor in found.items()}
 

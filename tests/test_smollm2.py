@@ -173,7 +173,8 @@ def test_the_folder_names_nothing_of_the_machine_that_made_it(model: LanguageMod
     text = (smollm2.folder() / "config.json").read_text()
     assert "quantization" not in text and str(Path.home()) not in text
     assert json.loads(text)["tie_word_embeddings"] is True
-    assert model.head.weight is model.model.get_input_embeddings().weight  # type: ignore[operator]
+    head = model.model.get_submodule(model.sites.architecture.unembedding)
+    assert head.weight is model.model.get_input_embeddings().weight  # type: ignore[operator]
 
 
 def test_the_prompts_have_no_token_before_the_first_word(model: LanguageModel) -> None:

@@ -45,6 +45,7 @@ def either_way(tiny: LanguageModel, request: pytest.FixtureRequest) -> LanguageM
     copied = LanguageModel(request.param, copy.deepcopy(tiny.model), tiny.tokenizer)
     if request.param == "batched":
         copied.model.register_forward_hook(lambda *_: None)
+        copied.accept_hooks()
     taken = prepare_sweep(plan_sweep(copied, SPAIN, ITALY))
     assert (
         (taken.trace is None) == (taken.resume_blocker is not None) == (request.param == "batched")

@@ -6,7 +6,7 @@ import torch
 from measuring import Work
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from vene_widgets.engine.eval_mode import locked_eval_mode
+from vene_widgets.engine.own_model import own_model
 from vene_widgets.models import LanguageModel
 
 SEED_PAIR = "464 3139 286 8602 318", "464 3139 286 8031 318"  # differ at position 3 of 5
@@ -41,7 +41,7 @@ def plain_run(model: LanguageModel, prompt: str) -> Work:
     ids = torch.tensor([Ids()(prompt)["input_ids"]])
 
     def work() -> None:
-        with locked_eval_mode(model):
-            model.model(input_ids=ids, use_cache=False)
+        with model.lock, torch.no_grad(), own_model(model):
+            model.net(input_ids=ids, use_cache=False)
 
     return work

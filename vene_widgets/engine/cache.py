@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from vene_widgets.engine.forward import ForwardResult, forward
-from vene_widgets.engine.hooks import BlockCall, record, record_calls
+from vene_widgets.engine.hooks import record
 from vene_widgets.errors import RequestError
 from vene_widgets.models.sites import Site
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from vene_widgets.models import LanguageModel, Token
+    from vene_widgets.models.fingerprint import Fingerprint
 
 DEFAULT_LIMIT = 256 * 2**20
 """Bytes that a cache holds before it evicts the least recently used prompt."""
@@ -29,16 +30,14 @@ class CachedRun:
         result: its logits and block outputs.
         states: site -> `(positions, width)`: every component of every block, per-head ones as part
             of the whole tensor.
-        calls: each block's own arguments.
     """
 
     result: ForwardResult
     states: Mapping[Site, Tensor]
-    calls: Sequence[BlockCall]
 
     @property
     def bytes(self) -> int:
-        """Memory held, in bytes. Attention masks among `calls` are shared and not counted."""
+        """Memory held, in bytes."""
         r = self.result
         tensors = (r.logits, r.last_hidden_state, r.states, *self.states.values())
         return sum(t.numel() * t.element_size() for t in tensors)
@@ -54,8 +53,9 @@ class CachedRun:
 class ActivationCache:
     """Plain runs by prompt, up to a number of bytes; the least recently used is evicted first.
 
-    A cache notices when the model's weights were changed in place or replaced, and runs anew.
-    Writes through a parameter's `.data` escape torch's version counter: call `clear()` then.
+    A cache belongs to one state of one model: when the model has changed (its weights, modules,
+    settings or hooks, `models/fingerprint.py`), every run is dropped. What it hands out through
+    `run` and `sweep` are copies.
 
     Args:
         limit: bytes that it may hold; the run requested last is kept in any case.
@@ -69,7 +69,8 @@ class ActivationCache:
             raise RequestError(f"limit must be 0 bytes or more, got {limit}.")
         self.limit = limit
         self._runs: OrderedDict[tuple[int, tuple[int, ...]], CachedRun] = OrderedDict()
-        self._weights: tuple[Any, ...] = ()
+        self._model: LanguageModel | None = None
+        self._state: Fingerprint | None = None
 
     def __len__(self) -> int:
         return len(self._runs)
@@ -86,24 +87,23 @@ class ActivationCache:
     def clear(self) -> None:
         """Drop every run."""
         self._runs.clear()
+        self._model = self._state = None
 
     def plain_run(
         self, model: LanguageModel, tokens: Sequence[Token], logits_to_keep: int = 0
     ) -> CachedRun:
         """A prompt's run without changes, made now unless it is cached.
 
-        Call it inside `locked_eval_mode`.
+        Call it inside `own_model`, and do not write into its tensors.
 
         Args:
             model: the model to run.
             tokens: the prompt.
             logits_to_keep: as in `forward`; runs with other values are other entries.
         """
-        # A parameter's version counts in-place changes, its address tells of a replacement.
-        weights = (id(model.model), *((p.data_ptr(), p._version) for p in model.model.parameters()))
-        if weights != self._weights:
+        if model is not self._model or model.tree.state != self._state:
             self.clear()
-            self._weights = weights
+            self._model, self._state = model, model.tree.state
         ids = tuple(token.id for token in tokens)
         key = logits_to_keep, ids
         if key not in self._runs:
@@ -115,9 +115,9 @@ class ActivationCache:
 
 
 def _record_run(model: LanguageModel, ids: Sequence[int], logits_to_keep: int) -> CachedRun:
-    """Run a prompt and keep every component and every block's arguments."""
+    """Run a prompt and keep every component."""
     whole = [name for name in model.sites.components if model.sites.head_count(name) is None]
     sites = [model.sites.site(layer, n) for layer in range(model.sites.layers) for n in whole]
-    with record(model, sites) as found, record_calls(model) as calls:
+    with record(model, sites) as found:
         result = forward(model, ids, [], logits_to_keep)
-    return CachedRun(result, {site: tensor[0] for site, tensor in found.items()}, tuple(calls))
+    return CachedRun(result, {site: tensor[0] for site, tensor in found.items()})

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from vene_widgets.engine.eval_mode import locked_eval_mode
-from vene_widgets.engine.forward import next_token_logits
+from vene_widgets.engine.forward import last_position_logits
 from vene_widgets.engine.hooks import record
+from vene_widgets.engine.own_model import own_model
 from vene_widgets.engine.positions import resolve_positions
 from vene_widgets.errors import RequestError
 
@@ -176,8 +176,8 @@ def _run_sources(
     for rows in batches_of_equal_length([len(sources[p]) for p in prompts], batch_size):
         batch = [prompts[row] for row in rows]
         ids = torch.tensor([[t.id for t in sources[p]] for p in batch], device=model.device)
-        with locked_eval_mode(model), record(model, [site]) as found:
-            logits = next_token_logits(model, ids)
+        with model.lock, torch.no_grad(), own_model(model), record(model, [site]) as found:
+            logits = last_position_logits(model, ids).float()
         if site not in found:
             raise RequestError(f"{site} was never reached by a forward pass of {model.name}.")
         for row, prompt in enumerate(batch):

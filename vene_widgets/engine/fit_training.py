@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from vene_widgets.engine.eval_mode import locked_eval_mode
 from vene_widgets.engine.fit_examples import Example, batches_of_equal_length
-from vene_widgets.engine.forward import next_token_logits
+from vene_widgets.engine.forward import last_position_logits
 from vene_widgets.engine.hooks import Edit, intervene
+from vene_widgets.engine.own_model import own_model
 from vene_widgets.errors import RequestError
 from vene_widgets.interventions import LowRankRotatedSpace
 
@@ -112,7 +112,7 @@ def train(
                 rows = next(batches)
             batch = [training[row] for row in rows]
             optimiser.zero_grad()
-            with locked_eval_mode(model, gradients=True):
+            with model.lock, torch.enable_grad(), own_model(model):
                 logits = _swapped_logits(model, site, batch, module)
                 loss = cross_entropy(logits, _wanted(batch, logits))
                 torch.autograd.backward(loss)
@@ -145,7 +145,7 @@ def evaluate(
     loss = correct = 0.0
     for rows in batches_of_equal_length([len(example.ids) for example in examples], batch_size):
         batch = [examples[row] for row in rows]
-        with locked_eval_mode(model):
+        with model.lock, torch.no_grad(), own_model(model):
             logits = _swapped_logits(model, site, batch, change)
         wanted = _wanted(batch, logits)
         loss += float(cross_entropy(logits, wanted, reduction="sum"))
@@ -175,7 +175,7 @@ def _swapped_logits(
     source = torch.cat([example.source for example in batch])
     edit = None if change is None else Edit(site, rows, positions, lambda v: change(v, source))
     with intervene(model, [edit]) if edit else nullcontext():
-        return next_token_logits(model, ids)
+        return last_position_logits(model, ids).float()
 
 
 def _wanted(batch: Sequence[Example], logits: Tensor) -> Tensor:

@@ -1,15 +1,14 @@
-"""record() and intervene(): context managers, and the only place that registers hooks.
+"""record(), intervene() and replay_blocks(): the only place that registers hooks.
 
-Both leave the model exactly as it was, also when a registration, a hook or the forward pass fails:
-our handles are removed and user-defined hooks stay.
+They act on the engine's own module tree (`LanguageModel.net`), never on the user's model.
 """
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
@@ -24,9 +23,6 @@ if TYPE_CHECKING:
 
 Place = tuple[str, Side]
 """What a hook is registered on: a module's path and its input or output."""
-
-BlockCall = tuple[tuple[Any, ...], dict[str, Any]]
-"""The positional arguments of a block, hidden states first, and the named ones."""
 
 
 @dataclass(frozen=True)
@@ -89,38 +85,56 @@ def record(
 
         return read
 
-    with _hooked(model.model, {place: reader(here) for place, here in places.items()}):
+    with _hooked(model.net, {place: reader(here) for place, here in places.items()}):
         yield found
 
 
 @contextmanager
-def record_unembedding_input(model: LanguageModel) -> Generator[list[Tensor], None, None]:
-    """Collect the last hidden states, `(batch, positions, d_model)`, one entry per forward pass."""
+def record_final_state(model: LanguageModel) -> Generator[list[Tensor], None, None]:
+    """Collect the final norm's output, `(batch, positions, d_model)`, one entry per pass."""
     found: list[Tensor] = []
-    place: Place = (model.sites.architecture.unembedding, "input")
-    with _hooked(model.model, {place: found.append}):
+    place: Place = (model.sites.architecture.final_norm, "output")
+    with _hooked(model.net, {place: found.append}):
         yield found
 
 
 @contextmanager
-def record_calls(model: LanguageModel) -> Generator[list[BlockCall], None, None]:
-    """Collect the arguments of every block. Called again with them, a block repeats its output."""
-    calls: list[BlockCall] = []
-    owner = threading.get_ident()
+def replay_blocks(
+    model: LanguageModel, outputs: Mapping[int, Tensor | None]
+) -> Generator[None, None, None]:
+    """Let some blocks return given states instead of computing.
 
-    def keep(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        if threading.get_ident() != owner:
-            return
-        named = dict(kwargs)
-        if not args:
-            args = (named.pop("hidden_states"),)
-        calls.append((args, named))
+    Hooks on such a block fire as usual; nothing inside it runs.
+
+    Args:
+        model: the model about to run.
+        outputs: layer -> the block's output `(batch, positions, d_model)`; None for its input.
+    """
+    with ExitStack() as stack:
+        for layer, output in outputs.items():
+            block = model.block(layer)
+            stack.callback(block.__dict__.pop, "forward", None)
+            block.__dict__["forward"] = partial(_replay, output, model.tree.returns_tuples)
+        yield
+
+
+@contextmanager
+def note_block_outputs(model: LanguageModel) -> Generator[None, None, None]:
+    """Note in `ModelTree.returns_tuples` in which form blocks return their output."""
+
+    def note(_module: nn.Module, _args: tuple[Any, ...], output: Any) -> None:
+        model.tree.returns_tuples = isinstance(output, tuple)
 
     with ExitStack() as stack:
-        for layer in range(model.sites.layers):
-            handle = model.block(layer).register_forward_pre_hook(keep, with_kwargs=True)
-            stack.callback(handle.remove)
-        yield calls
+        stack.callback(model.block(0).register_forward_hook(note).remove)
+        yield
+
+
+def _replay(output: Tensor | None, as_tuple: bool, *args: Any, **kwargs: Any) -> Any:
+    """A block's forward that returns a given state, or else its input."""
+    if output is None:
+        output = args[0] if args else kwargs["hidden_states"]
+    return (output,) if as_tuple else output
 
 
 @contextmanager
@@ -143,7 +157,7 @@ def intervene(model: LanguageModel, edits: Sequence[Edit]) -> Generator[None, No
 
         return write
 
-    with _hooked(model.model, {place: writer(here) for place, here in places.items()}):
+    with _hooked(model.net, {place: writer(here) for place, here in places.items()}):
         yield
 
 
@@ -152,7 +166,8 @@ def _apply(tensor: Tensor, edit: Edit) -> None:
     site = edit.site
     before = tensor.clone() if edit.on_applied else None
     vectors = tensor[edit.rows, edit.positions, site.start : site.stop]
-    new = edit.change(vectors)
+    # A copy: code that writes into it must not falsify what it is compared with.
+    new = edit.change(vectors.clone())
     tensor[edit.rows, edit.positions, site.start : site.stop] = new
     if edit.on_applied and before is not None:
         with torch.no_grad():
@@ -172,26 +187,15 @@ def _apply(tensor: Tensor, edit: Edit) -> None:
 def _hooked(
     root: nn.Module, functions: Mapping[Place, Callable[[Tensor], Tensor | None]]
 ) -> Generator[None, None, None]:
-    """Register one hook per place; the function may return a tensor that replaces the old one.
-
-    A hook acts only on the thread that registered it: if other code calls the model from another
-    thread meanwhile, it gets the plain model and leaves no trace in what we record.
-    """
-    owner = threading.get_ident()
-
-    def on_own_thread(
-        function: Callable[[Tensor], Tensor | None],
-    ) -> Callable[[Tensor], Tensor | None]:
-        return lambda tensor: function(tensor) if threading.get_ident() == owner else None
-
+    """Register one hook per place; the function may return a tensor that replaces the old one."""
     with ExitStack() as stack:
         for (path, side), function in functions.items():
             module = module_at(root, path)
             if side == "input":
-                hook = _on_input(on_own_thread(function))
+                hook = _on_input(function)
                 handle = module.register_forward_pre_hook(hook, with_kwargs=True)
             else:
-                handle = module.register_forward_hook(_on_output(on_own_thread(function)))
+                handle = module.register_forward_hook(_on_output(function))
             stack.callback(handle.remove)
         yield
 

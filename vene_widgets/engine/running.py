@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from vene_widgets.engine.behaviour import resume_blocker
 from vene_widgets.engine.cache import ActivationCache
-from vene_widgets.engine.eval_mode import locked_eval_mode
 from vene_widgets.engine.forward import forward, record_prompt, resume_forward
 from vene_widgets.engine.hooks import Edit, EditStats, intervene
+from vene_widgets.engine.own_model import own_model
 from vene_widgets.engine.planning import Plan, PlannedSlot, plan_experiment
 from vene_widgets.engine.slot_reports import RECEIPT_COLUMNS, SlotReport
 from vene_widgets.engine.weights import planned_weights
@@ -141,9 +142,11 @@ def run(
         raise RequestError(
             f"logits_to_keep must be a number of positions, 0 for all, got {logits_to_keep!r}."
         )
+    plan = plan_experiment(model, experiment)
+    model.accept_hooks()
     return run_plan(
         model,
-        plan_experiment(model, experiment),
+        plan,
         share_sources=share_sources,
         weights=weights,
         gradients=gradients,
@@ -162,7 +165,10 @@ def run_plan(
     cache: ActivationCache | None = None,
     logits_to_keep: int = 0,
 ) -> Run:
-    """`run` of an experiment that is planned already; arguments as there."""
+    """`run` of an experiment that is planned already; arguments as there.
+
+    Hooks that came since the model was wrapped, or since the user's last run, take no part.
+    """
     experiment = plan.experiment
     modules = planned_weights(model, plan, weights)
     start = time.perf_counter()
@@ -179,9 +185,9 @@ def run_plan(
 
     if not share_sources or gradients or experiment.mode == "serial":
         cache = None
-    with locked_eval_mode(model, gradients=gradients):
-        # Inside the lock: otherwise the hooks of another thread's run would count as the user's.
-        if cache is not None and model.resume_blocker:
+    grad_mode = torch.enable_grad() if gradients else torch.no_grad()
+    with model.lock, grad_mode, own_model(model):
+        if cache is not None and resume_blocker(model):
             cache = None
         means: dict[tuple[str, Site], Tensor] = {}
         for slot in plan.live:
@@ -200,11 +206,11 @@ def run_plan(
                 states = {site: tensor[0] for site, tensor in found.items()}
             for slot in readers:
                 values[slot.index] = states[slot.site][list(slot.source_positions)]
+        ids = [token.id for token in plan.base]
         if cache is not None:
             cached = cache.plain_run(model, plan.base, logits_to_keep)
-            result = resume_forward(model, cached.result, cached.calls, edits(None), logits_to_keep)
+            result = resume_forward(model, ids, cached.result, edits(None), logits_to_keep)
         else:
-            ids = [token.id for token in plan.base]
             result = forward(model, ids, edits(None), logits_to_keep)
     return Run(
         model=model,
@@ -228,8 +234,9 @@ def record_states(
         RequestError: a site that the forward pass never reaches.
     """
     ids = [token.id for token in model.tokens(prompt)]
-    with locked_eval_mode(model):
-        return record_prompt(model, ids, sites)
+    model.accept_hooks()
+    with model.lock, torch.no_grad(), own_model(model):
+        return {s: state.clone() for s, state in record_prompt(model, ids, sites).items()}
 
 
 def _source_runs(plan: Plan, share_sources: bool) -> list[tuple[str, list[PlannedSlot]]]:

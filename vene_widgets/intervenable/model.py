@@ -10,8 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vene_widgets.engine.eval_mode import locked_eval_mode
+from vene_widgets.engine.forward import forward_inputs
 from vene_widgets.engine.hooks import EditStats
+from vene_widgets.engine.own_model import own_model
 from vene_widgets.errors import RequestError
 from vene_widgets.intervenable import save_load
 from vene_widgets.intervenable.config import IntervenableConfig, as_config
@@ -179,9 +180,11 @@ class IntervenableModel:
         gradients = torch.is_grad_enabled() and trains
         runner = CallRunner(self._model, request, slot_calls, measures=return_dict)
         original = None
-        with locked_eval_mode(self._model, gradients=gradients):
+        self._model.accept_hooks()
+        grad_mode = torch.enable_grad() if gradients else torch.no_grad()
+        with self._model.lock, grad_mode, own_model(self._model):
             if output_original_output:
-                original = self._model.model(**request.base, **options)
+                original = forward_inputs(self._model, **request.base, **options)
             output = runner.run(options)
         collects = any(slot.operator.collects for slot in self._slots)
         if return_dict:

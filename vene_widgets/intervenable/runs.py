@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor
 
+from vene_widgets.engine.forward import forward_inputs
 from vene_widgets.engine.hooks import Edit, EditStats, intervene, record
 from vene_widgets.errors import RequestError
 from vene_widgets.intervenable.inputs import Encoding, are_equal
@@ -79,7 +80,7 @@ class CallRunner:
         is_serial, last_group = self.request.mode == "serial", len(self.request.runs) - 1
         on_base = [c for c in self.slot_calls if not is_serial or c.slot.group == last_group]
         with intervene(self.model, self._edits(on_base)):
-            output = self.model.model(**self.request.base, **options)
+            output = forward_inputs(self.model, **self.request.base, **options)
         for call in self.slot_calls:
             if call.slot.index not in self.hook_inputs:
                 raise RequestError(
@@ -132,7 +133,7 @@ class CallRunner:
         }
         edits = self._edits(source_run.editors)
         with intervene(self.model, edits), record(self.model, sites.values()) as states:
-            self.model.model(**source_run.encoding, use_cache=False)
+            forward_inputs(self.model, **source_run.encoding, use_cache=False)
         for call in source_run.readers:
             vectors: list[Tensor] = []
             for example, head, position in call.source or ():

@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
+import importlib
 import threading
-import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from numbers import Integral
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from vene_widgets.errors import RequestError
-from vene_widgets.models.resume_blocker import resume_blocker
+from vene_widgets.models.fingerprint import Fingerprint
+from vene_widgets.models.model_tree import ModelTree
 from vene_widgets.models.sites import Sites, module_at
+from vene_widgets.models.unwrapping import (
+    is_without_weights,
+    unwrapped,
+    without_weights,
+)
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
 
-
-# One lock per Hugging Face model, shared by all its wrappers.
-_LOCKS: weakref.WeakKeyDictionary[nn.Module, threading.RLock] = weakref.WeakKeyDictionary()
-_LOCKS_LOCK = threading.Lock()
+    from vene_widgets.models.behaviour import Behaviour
 
 
 @dataclass(frozen=True)
@@ -35,8 +38,8 @@ class Token:
 class LanguageModel:
     """A causal language model and its tokenizer, as every function of this package takes them.
 
-    `.model` and `.tokenizer` are the Hugging Face objects themselves. They are never modified:
-    every run removes its hooks and restores what it changed.
+    `.model` and `.tokenizer` are the Hugging Face objects themselves. They are only read: every
+    run uses a module tree of its own that shares their weights (`models/own_tree.py`).
 
     Attributes:
         name: the name or folder that it was loaded from.
@@ -45,9 +48,12 @@ class LanguageModel:
         sites: its components and their modules (`print(model.sites)`).
         recipe: source code of the call that loads the same model, `load("gpt2", device="cpu")`;
             None if the user wrapped a model.
-        lock: held while a run has hooks on the model, so that a notebook cell and the explorer's
-            worker never use it at the same time.
+        lock: held while a run uses the tree, so that a notebook cell and the explorer's worker
+            take turns.
     """
+
+    measure: ClassVar[Callable[[LanguageModel], Behaviour] | None] = None
+    """How a model's behaviour is measured; set by `engine.behaviour`, which can run models."""
 
     def __init__(
         self, name: str, model: nn.Module, tokenizer: Any, recipe: str | None = None
@@ -56,9 +62,10 @@ class LanguageModel:
         self.recipe = recipe
         self.model = model
         self.tokenizer = tokenizer
-        self.sites = Sites(model)
-        with _LOCKS_LOCK:
-            self.lock = _LOCKS.setdefault(model, threading.RLock())
+        root = unwrapped(model)
+        self.sites = Sites(root)
+        self.lock = threading.RLock()
+        self._tree = ModelTree(root)
         self._texts: dict[int, str] = {}
 
     @property
@@ -68,26 +75,76 @@ class LanguageModel:
 
     @property
     def dtype(self) -> torch.dtype:
-        """Dtype of the weights."""
-        return next(self.model.parameters()).dtype
+        """Dtype of the weights; quantised models have one of their unquantised tensors'."""
+        dtypes = [parameter.dtype for parameter in self.model.parameters()]
+        return next((dtype for dtype in dtypes if dtype.is_floating_point), dtypes[0])
 
     @property
-    def head(self) -> nn.Module:
-        """The output head: its input is the last hidden state, its output the logits."""
-        return module_at(self.model, self.sites.architecture.unembedding)
+    def tree(self) -> ModelTree:
+        """The module tree that runs use, and the state of the model that it was made from."""
+        return self._tree
+
+    @property
+    def net(self) -> nn.Module:
+        """The module tree of the run in progress; the engine enters it with `own_model`."""
+        return self._tree.net
+
+    def block(self, layer: int) -> nn.Module:
+        """The transformer block of `net` at a layer, from 0."""
+        return module_at(self.net, f"{self.sites.architecture.blocks}.{layer}")
+
+    @property
+    def fingerprint(self) -> Fingerprint:
+        """The state of the model now; it equals a later one if nothing has changed between."""
+        return self._tree.fingerprint()
+
+    def accept_hooks(self) -> None:
+        """Make the hooks and replaced methods that the model carries now part of it.
+
+        Runs that the user calls do so first. The explorer's background runs do not: hooks that come
+        and go in other cells are no part of the model.
+        """
+        self._tree.accept_additions()
+
+    @property
+    def behaviour(self) -> Behaviour:
+        """What a few short passes measured of this model: whether it is causal, and so on.
+
+        It is measured once per state of the model.
+        """
+        if LanguageModel.measure is None:
+            # By name: the engine knows models, and models know nothing of the engine.
+            importlib.import_module("vene_widgets.engine.behaviour")
+        assert LanguageModel.measure is not None  # noqa: S101  # the import has set it
+        return LanguageModel.measure(self)
 
     @property
     def resume_blocker(self) -> str | None:
-        """Reason why sweeps and cached runs use full forward passes; None if they can be resumed.
+        """Reason why sweeps and cached runs use full forward passes; None if they are resumed.
 
-        Most runs restart at the first changed block. That is refused if it could differ from a
-        full pass: unusual attention, user-defined hooks, replaced `forward` methods.
+        Most runs restart at the first changed block. That is allowed only if every module runs the
+        very code that the family's file was written for, without hooks, and if resumed passes were
+        measured to agree with full ones.
         """
-        return resume_blocker(self.model)
+        self.accept_hooks()
+        return self.behaviour.resume_blocker
 
-    def block(self, layer: int) -> nn.Module:
-        """The transformer block at a layer, from 0."""
-        return module_at(self.model, f"{self.sites.architecture.blocks}.{layer}")
+    def without_weights(self) -> LanguageModel:
+        """A copy that knows tokens and sites but has no weights and cannot run."""
+        new = object.__new__(type(self))
+        new.__dict__.update(self.__dict__)
+        new.model = without_weights(self.name)
+        new._tree, new.lock = None, threading.RLock()  # type: ignore[assignment]  # never used
+        return new
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "lock": None, "_tree": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self.lock = threading.RLock()
+        if not is_without_weights(self.model):
+            self._tree = ModelTree(unwrapped(self.model))
 
     def tokens(self, prompt: str) -> list[Token]:
         """Split a prompt into the tokens that the model reads, special tokens included.
@@ -168,7 +225,10 @@ class LanguageModel:
         return text
 
     def __repr__(self) -> str:
-        sites, size = self.sites, sum(weight.numel() for weight in self.model.parameters())
+        sites = self.sites
+        if is_without_weights(self.model):
+            return f"<LanguageModel {self.name!r}: {sites.architecture.name}, without weights>"
+        size = sum(weight.numel() for weight in self.model.parameters())
         return (
             f"<LanguageModel {self.name!r}: {sites.architecture.name}, "
             f"{sites.layers} layers x {sites.d_model}, {size / 1e6:.1f} M parameters, "

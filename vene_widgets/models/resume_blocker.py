@@ -1,38 +1,189 @@
-"""resume_blocker(): reason why a model's forward pass cannot be resumed part-way."""
+"""Whether a model runs the very code that its family's file was written for.
+
+A resumed pass calls norms, projections and MLPs on the rows of many cells at once, and assembles
+attention itself. That is right for the code that was read when the family's file was written, and
+for no other: a subclass, a patched class or instance, a hook, another attention function, a
+quantised layer or an adapter all mean full passes. What the code's own numbers say is measured
+afterwards (`engine.behaviour`).
+"""
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
+import torch
+from torch import nn
+
+from vene_widgets.models.fingerprint import attention_function, global_hooks
+from vene_widgets.models.own_tree import HOOKS
+
 if TYPE_CHECKING:
-    from torch import nn
+    from collections.abc import Iterator
+
+    from vene_widgets.models.architectures import Architecture
 
 CAPTURE_MODULE = "transformers.utils.output_capturing"
 """Module that defines the hooks which transformers registers at the first call with
 `output_hidden_states=True` and never removes. They do nothing in other calls."""
 
+ROW_WISE = frozenset(
+    {
+        "torch.nn.modules.linear.Linear",
+        "torch.nn.modules.linear.Identity",
+        "torch.nn.modules.normalization.LayerNorm",
+        "torch.nn.modules.sparse.Embedding",
+        "torch.nn.modules.dropout.Dropout",
+        "torch.nn.modules.container.ModuleList",
+        "torch.nn.modules.activation.GELU",
+        "torch.nn.modules.activation.ReLU",
+        "torch.nn.modules.activation.SiLU",
+        "torch.nn.modules.activation.Sigmoid",
+        "torch.nn.modules.activation.Tanh",
+        "transformers.pytorch_utils.Conv1D",
+    }
+)
+"""Modules of torch and transformers that work on each row alone."""
 
-def resume_blocker(model: nn.Module) -> str | None:
-    """Reason why a Hugging Face model cannot be resumed, or None if it can.
+ACTIVATIONS = "transformers.activations"
+"""Module of transformers whose classes all work on each number alone."""
 
-    A resumed run calls norms, projections and MLPs on the rows of many cells at once, but never a
-    block or an attention module as a whole. User-defined hooks would get unexpected inputs, and
-    unusual attention would be computed wrongly.
+
+def runs_own_code(net: nn.Module, architecture: Architecture) -> bool:
+    """Whether a model's own `forward` is that of the family's causal language model."""
+    return "forward" not in net.__dict__ and _is_class(
+        type(net), architecture, {architecture.causal_lm}
+    )
+
+
+def code_blocker(net: nn.Module, architecture: Architecture) -> str | None:
+    """Reason why passes through a model may not be resumed, by its code; None if there is none.
+
+    Args:
+        net: the model, or the engine's tree of it.
+        architecture: its family.
     """
-    config: Any = model.config
+    config: Any = net.config
     if getattr(config, "add_cross_attention", False):
         return "the model has cross-attention"
     if getattr(config, "reorder_and_upcast_attn", False):
         return "the model upcasts its attention"
     if getattr(config, "sliding_window", None):
         return "the model attends through a sliding window"
-    if getattr(config, "_attn_implementation", "eager") not in ("eager", "sdpa"):
-        return f"attention is {config._attn_implementation!r}, not 'eager' or 'sdpa'"
-    for module in model.modules():
-        for kind in ("_forward_hooks", "_forward_pre_hooks"):
-            hooks: dict[int, object] = getattr(module, kind)
-            if any(getattr(hook, "__module__", "") != CAPTURE_MODULE for hook in hooks.values()):
-                return "the model carries hooks of its own"
-        if "forward" in vars(module):
-            return f"the forward of a {type(module).__name__} in the model was replaced"
+    rope: Any = (
+        getattr(config, "rope_parameters", None) or getattr(config, "rope_scaling", None) or {}
+    )
+    if rope.get("rope_type", rope.get("type")) in ("dynamic", "longrope"):
+        return "rotary frequencies depend on the prompt's length"
+    if any(global_hooks()):
+        return "torch has global hooks, which act on every module"
+    device = next((parameter.device.type for parameter in net.parameters()), "cpu")
+    if torch.is_autocast_enabled(device):
+        return "autocast is on"
+    return _attention_blocker(net, architecture) or _module_blocker(net, architecture)
+
+
+def _attention_blocker(net: nn.Module, architecture: Architecture) -> str | None:
+    """Reason that lies in the attention function."""
+    config: Any = net.config
+    kind = getattr(config, "_attn_implementation", None) or "eager"
+    if kind not in ("eager", "sdpa"):
+        return f"attention is {kind!r}, not 'eager' or 'sdpa'"
+    function = attention_function(net)
+    is_own = _is_from(function, "transformers.integrations.sdpa_attention") and (
+        getattr(function, "__name__", "") == "sdpa_attention_forward"
+    )
+    if (kind == "sdpa" or function is not None) and not is_own:
+        return f"attention function {kind!r} was replaced"
+    file: Any = sys.modules.get(architecture.code)
+    for name in architecture.functions:
+        if not _is_from(getattr(file, name, None), architecture.code):
+            return f"function {name} of {architecture.code.rpartition('.')[2]} was replaced"
     return None
+
+
+def _module_blocker(net: nn.Module, architecture: Architecture) -> str | None:
+    """Reason that lies in one of the modules: its class, its methods, its hooks, its flags."""
+    if not _is_own_function(nn.Module.__call__, nn.Module.__module__):
+        return "torch's Module.__call__ was replaced"
+    classes = {architecture.causal_lm, *architecture.classes}
+    understood: set[type] = set()
+    for module in net.modules():
+        kind, own = type(module), module.__dict__
+        for name in HOOKS:
+            hooks: Any = own.get(name)
+            if hooks and name in ("_forward_hooks", "_forward_pre_hooks"):
+                ours = (
+                    getattr(hook, "__module__", "") == CAPTURE_MODULE for hook in hooks.values()
+                )
+                if not all(ours):
+                    return "the model carries hooks of its own"
+        for name, value in own.items():
+            if callable(value) and callable(getattr(kind, name, None)) and name != "training":
+                return f"the {name} of a {kind.__name__} in the model was replaced"
+        if kind not in understood:
+            if not _is_class(kind, architecture, classes):
+                return (
+                    f"a {kind.__name__} in the model is not the code that {architecture.name} "
+                    "models are known to have"
+                )
+            understood.add(kind)
+        if getattr(module, "is_causal", True) is not True:
+            return "the model's attention is not causal"
+    return None
+
+
+def _is_class(kind: type, architecture: Architecture, classes: set[str]) -> bool:
+    """Whether a module's class is known, and its `forward` is the one that was written for it."""
+    full = f"{kind.__module__}.{kind.__qualname__}"
+    is_known = (
+        full in ROW_WISE
+        or kind.__module__ == ACTIVATIONS
+        or (kind.__module__ == architecture.code and kind.__qualname__ in classes)
+    )
+    if not is_known or getattr(sys.modules.get(kind.__module__), kind.__name__, None) is not kind:
+        return False
+    for method in ("forward", "__call__", "_call_impl", "__getattr__"):
+        definer = next((cls for cls in kind.__mro__ if method in vars(cls)), None)
+        if definer is None or not _is_own_function(vars(definer)[method], definer.__module__):
+            return False
+    return True
+
+
+def _is_from(function: object, module: str) -> bool:
+    """Whether a function was defined in a module and never replaced."""
+    return getattr(function, "__module__", None) == module and _is_own_function(function, module)
+
+
+def _is_own_function(function: object, module: str) -> bool:
+    """Whether every layer of a function is library code, the innermost from the module's file.
+
+    Decorators of transformers wrap most forwards. A wrapper of the user's may carry the original's
+    name and module, but its code lies in another file.
+    """
+    last: FunctionType | None = None
+    for layer in _layers(function):
+        if not isinstance(layer, FunctionType) or not _is_library_code(layer.__code__.co_filename):
+            return False
+        last = layer
+    file = getattr(sys.modules.get(module), "__file__", None)
+    return last is not None and last.__code__.co_filename == file
+
+
+def _layers(function: object) -> Iterator[object]:
+    """A function and everything that it wraps, outermost first."""
+    for _ in range(32):
+        yield function
+        function = getattr(function, "__wrapped__", None)
+        if function is None:
+            return
+
+
+def _is_library_code(file: str) -> bool:
+    """Whether a source file belongs to torch or transformers."""
+    import transformers
+
+    homes = [Path(str(package.__file__)).parent for package in (torch, transformers)]
+    return any(Path(file).is_relative_to(home) for home in homes)

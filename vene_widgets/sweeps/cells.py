@@ -7,6 +7,7 @@ Each cell is one row of a batch, so its numbers differ from a single run's by fl
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -14,20 +15,24 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from vene_widgets.engine.behaviour import behaviour
 from vene_widgets.engine.cache import ActivationCache, CachedRun
-from vene_widgets.engine.eval_mode import locked_eval_mode
 from vene_widgets.engine.forward import forward_prompts, last_position_logits, token_batch
 from vene_widgets.engine.hooks import Edit, intervene
+from vene_widgets.engine.own_model import own_model, require_unchanged
+from vene_widgets.engine.resume import BaseTrace, ResumedBatch, base_trace, sites_to_resume
+from vene_widgets.errors import RequestError
 from vene_widgets.interventions import Options, make
 from vene_widgets.models.sites import Site
 from vene_widgets.sweeps.planning import SweepPlan
 from vene_widgets.sweeps.reach import can_affect_output
-from vene_widgets.sweeps.resume import BaseTrace, ResumedBatch, base_trace, sites_to_resume
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from vene_widgets.models import LanguageModel
+    from vene_widgets.models.behaviour import Behaviour
+    from vene_widgets.models.fingerprint import Fingerprint
 
 CPU_ROWS, GPU_ROWS = 1024, 8192
 """Token rows of one chunk: enough to keep matrix products busy, few enough to show progress."""
@@ -51,7 +56,8 @@ class PreparedSweep:
             base's is the answer of every cell that cannot change anything.
         base_states, source_states: swept site -> vectors of the plain runs, `(positions, width)`.
         trace: what resumed runs need of the base run; None if this model cannot resume.
-        resume_blocker: why cells take full forward passes; None if they are resumed.
+        behaviour: what was measured of the model.
+        state: the state of the model that the plain runs are of; the cells must be of the same.
     """
 
     plan: SweepPlan
@@ -60,7 +66,17 @@ class PreparedSweep:
     base_states: Mapping[Site, Tensor]
     source_states: Mapping[Site, Tensor]
     trace: BaseTrace | None
-    resume_blocker: str | None
+    behaviour: Behaviour
+    state: Fingerprint
+
+    @property
+    def resume_blocker(self) -> str | None:
+        """Why cells take full forward passes; None if they are resumed."""
+        return self.behaviour.resume_blocker
+
+    def can_affect_output(self, layer: int, column: int) -> bool:
+        """Whether a cell has to run (`sweeps.reach`)."""
+        return can_affect_output(self.plan, self.behaviour, layer, column)
 
 
 @dataclass(frozen=True)
@@ -81,9 +97,9 @@ def prepare_sweep(plan: SweepPlan, cache: ActivationCache | None = None) -> Prep
     model = plan.model
     swept = [plan.site(layer) for layer in dict.fromkeys(plan.layers)]
     base_ids, source_ids = ([t.id for t in tokens] for tokens in (plan.base, plan.source))
-    # Inside the lock: otherwise the hooks of another thread's run would count as the user's.
-    with locked_eval_mode(model):
-        blocker = model.resume_blocker
+    with model.lock, torch.no_grad(), own_model(model):
+        state, measured = model.tree.state, behaviour(model)
+        blocker = measured.resume_blocker
         if blocker is None and cache is not None:
             runs = [cache.plain_run(model, tokens, 1) for tokens in (plan.base, plan.source)]
             base, source = (_from_cache(model, run, swept) for run in runs)
@@ -97,15 +113,18 @@ def prepare_sweep(plan: SweepPlan, cache: ActivationCache | None = None) -> Prep
             base, source = (
                 forward_prompts(model, [ids], swept)[0] for ids in (base_ids, source_ids)
             )
-    (base_states, base_logits), (source_states, source_logits) = base, source
+        (base_states, base_logits), (source_states, source_logits) = base, source
+        trace = None if blocker else base_trace(model, base_ids, base_states, base_logits)
     return PreparedSweep(
         plan=plan,
-        base_logits=base_logits,
-        source_logits=source_logits,
+        # Copies: a user may write into them, and the originals may be cached.
+        base_logits=base_logits.clone(),
+        source_logits=source_logits.clone(),
         base_states=base_states,
         source_states={site: source_states[site] for site in swept},
-        trace=None if blocker else base_trace(model, base_ids, base_states, base_logits),
-        resume_blocker=blocker,
+        trace=trace,
+        behaviour=measured,
+        state=state,
     )
 
 
@@ -131,16 +150,16 @@ def sweep_rows(prepared: PreparedSweep) -> Iterator[SweepRow]:
         _Cell(row, column)
         for row in range(len(plan.layers))
         for column in range(len(plan.positions))
-        if can_affect_output(plan, plan.layers[row], column)
+        if prepared.can_affect_output(plan.layers[row], column)
     ]
-    run_cells = _run_resumed if prepared.trace else _run_batched
     finished = 0
     for chunk in _chunks(prepared, cells):
         while finished < chunk[0].row:
             yield SweepRow(plan.layers[finished], logits.pop(finished))
             finished += 1
-        for cell, answer in zip(chunk, run_cells(prepared, chunk), strict=True):
+        for cell, answer in zip(chunk, _run_cells(prepared, chunk), strict=True):
             logits[cell.row][cell.column] = answer
+    require_unchanged(plan.model, prepared.state, plan.model.fingerprint)
     for row in sorted(logits):
         yield SweepRow(plan.layers[row], logits.pop(row))
 
@@ -152,7 +171,8 @@ def _chunks(prepared: PreparedSweep, cells: list[_Cell]) -> Iterator[list[_Cell]
     """
     plan = prepared.plan
     length = len(plan.base)
-    limit = _rows_at_once(plan.model, length)
+    # A model whose rows are not independent runs one prompt at a time.
+    limit = _rows_at_once(plan.model, length) if prepared.behaviour.batches else length
     chunk: list[_Cell] = []
     rows = 0
     for _, group in groupby(cells, key=lambda cell: cell.row):
@@ -191,6 +211,40 @@ def _free_bytes(device: torch.device) -> int:
         return 2**31
 
 
+def _run_cells(prepared: PreparedSweep, chunk: list[_Cell]) -> list[Tensor]:
+    """Answers `(vocabulary,)` of a chunk's cells; out of memory, of each half of them.
+
+    Raises:
+        ModelChanged: the model is not the one that the plain runs are of.
+        RequestError: not even one cell fits into memory.
+    """
+    try:
+        return list((_run_resumed if prepared.trace else _run_batched)(prepared, chunk))
+    except (RuntimeError, MemoryError) as error:
+        if not _is_out_of_memory(error):
+            raise
+        if len(chunk) == 1:
+            raise RequestError(
+                f"out of memory: not even one cell of this sweep fits ({len(prepared.plan.base)} "
+                "tokens). Free memory, or use a shorter prompt or a smaller dtype."
+            ) from error
+    half = len(chunk) // 2
+    warnings.warn(
+        f"out of memory with {len(chunk)} cells at once: the sweep goes on with {half}",
+        stacklevel=2,
+    )
+    if prepared.plan.model.device.type == "cuda":
+        torch.cuda.empty_cache()
+    return [*_run_cells(prepared, chunk[:half]), *_run_cells(prepared, chunk[half:])]
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """Whether an error says that memory ran out; on a CPU torch says so in words only."""
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+        return True
+    return "out of memory" in str(error) or "can't allocate memory" in str(error)
+
+
 def _run_resumed(prepared: PreparedSweep, chunk: list[_Cell]) -> Iterator[Tensor]:
     """Answers `(vocabulary,)` of a chunk's cells, each resumed from its own change."""
     plan = prepared.plan
@@ -213,7 +267,8 @@ def _run_resumed(prepared: PreparedSweep, chunk: list[_Cell]) -> Iterator[Tensor
             places[cell] = p, sum(1 for q, _ in places.values() if q == p)
         batch.enter(plan.site(layer), positions, _changed_states(prepared, layer, cells))
 
-    with locked_eval_mode(model):
+    with model.lock, torch.no_grad(), own_model(model):
+        require_unchanged(model, prepared.state, model.tree.state)
         for layer in range(min(by_layer), model.sites.layers):
             if enters_before_block:
                 enter(layer)
@@ -244,7 +299,8 @@ def _run_batched(prepared: PreparedSweep, chunk: list[_Cell]) -> Iterator[Tensor
             )
         )
     ids = token_batch(model, [token.id for token in plan.base])
-    with locked_eval_mode(model), intervene(model, edits):
+    with model.lock, torch.no_grad(), own_model(model), intervene(model, edits):
+        require_unchanged(model, prepared.state, model.tree.state)
         return iter(last_position_logits(model, ids.expand(len(chunk), -1)))
 
 

@@ -5,29 +5,36 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from vene_widgets.models.behaviour import Behaviour
     from vene_widgets.sweeps.planning import SweepPlan
 
 
-def can_affect_output(plan: SweepPlan, layer: int, column: int) -> bool:
+def can_affect_output(plan: SweepPlan, behaviour: Behaviour, layer: int, column: int) -> bool:
     """Whether a cell's change can affect the logits at the last position.
 
     Copying cannot where base and source hold equal states. Nothing can in the last block once its
-    keys and values are computed, unless at the last position itself.
+    keys and values are computed, unless at the last position itself. Both rest on what was measured
+    of the model; a cell that may matter for all that is known is run.
 
     Args:
         plan: the sweep.
+        behaviour: of the model.
         layer: the cell's block.
         column: its index into `plan.positions`.
     """
-    if plan.intervention == "vanilla" and states_are_equal(plan, layer, column):
+    if plan.intervention == "vanilla" and states_are_equal(plan, behaviour, layer, column):
         return False
     ends_here = (
-        layer == plan.model.sites.layers - 1 and not plan.component_facts.reaches_later_positions
+        layer == plan.model.sites.layers - 1
+        and behaviour.is_causal
+        and behaviour.ends_alone
+        and _is_known(plan, behaviour, "block_output")
+        and not plan.component_facts.reaches_later_positions
     )
     return not ends_here or plan.positions[column] == len(plan.base) - 1
 
 
-def states_are_equal(plan: SweepPlan, layer: int, column: int) -> bool:
+def states_are_equal(plan: SweepPlan, behaviour: Behaviour, layer: int, column: int) -> bool:
     """Whether base and source have equal states at a cell's site, whatever the weights are.
 
     They do where the prompts agree up to that position, and before the first attention where just
@@ -36,7 +43,17 @@ def states_are_equal(plan: SweepPlan, layer: int, column: int) -> bool:
     position, partner = plan.positions[column], plan.source_positions[column]
     if position != partner:
         return False
-    if position < plan.first_difference:
+    if position < plan.first_difference and behaviour.is_causal:
         return True
-    own_token_only = layer == 0 and plan.component_facts.before_attention
+    own_token_only = (
+        layer == 0
+        and behaviour.embeds_alone
+        and _is_known(plan, behaviour, "block_input")
+        and plan.component_facts.before_attention
+    )
     return own_token_only and plan.base[position].id == plan.source[partner].id
+
+
+def _is_known(plan: SweepPlan, behaviour: Behaviour, measured: str) -> bool:
+    """Whether the family's facts about a component hold: its code was read, or it was measured."""
+    return behaviour.resume_blocker is None or plan.component == measured

@@ -143,6 +143,7 @@ def sweep(
         intervention=intervention,
     )
     plan = plan_sweep(model, base, source, request)
+    model.accept_hooks()
     prepared = prepare_sweep(plan, cache)
     base_logits, source_logits = prepared.base_logits, prepared.source_logits
     if targets is None:

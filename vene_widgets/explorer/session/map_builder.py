@@ -18,7 +18,7 @@ from vene_widgets.explorer.wire import views
 from vene_widgets.explorer.wire.numbers import float_rows, floats, int_rows
 from vene_widgets.sweeps.cells import PreparedSweep, SweepRow, prepare_sweep, sweep_rows
 from vene_widgets.sweeps.planning import SweepPlan
-from vene_widgets.sweeps.reach import can_affect_output, states_are_equal
+from vene_widgets.sweeps.reach import states_are_equal
 from vene_widgets.sweeps.sweep import plan_frame
 from vene_widgets.tables.statistics import (
     CellStatistics,
@@ -52,15 +52,18 @@ TokenReadings = tuple[list[list[float]], list[list[int]]]
 """Probability and rank of some tokens in each cell of a layer."""
 
 
-def idle_reason(plan: SweepPlan, layer: int, column: int) -> Literal["same", "causal"] | None:
+def idle_reason(
+    prepared: PreparedSweep, layer: int, column: int
+) -> Literal["same", "causal"] | None:
     """Why copying at a cell cannot change the answer; None if it may.
 
     `same`: source and base hold equal states there; another operator may still act. `causal`: no
     path leads from there to the last position, whatever is done.
     """
-    if can_affect_output(plan, layer, column):
+    if prepared.can_affect_output(layer, column):
         return None
-    return "same" if states_are_equal(plan, layer, column) else "causal"
+    is_same = states_are_equal(prepared.plan, prepared.behaviour, layer, column)
+    return "same" if is_same else "causal"
 
 
 class MapBuilder:
@@ -80,7 +83,7 @@ class MapBuilder:
     def __init__(
         self, prepared: PreparedSweep, source: str, revision: int, typed: Mapping[int, str]
     ) -> None:
-        self.plan = prepared.plan
+        self.plan, self._prepared = prepared.plan, prepared
         self._name, self._revision, self._slow = source, revision, prepared.resume_blocker
         base, source_logits = prepared.base_logits.cpu(), prepared.source_logits.cpu()
         self._log_base = log_probabilities(base)
@@ -204,7 +207,7 @@ class MapBuilder:
                 )
                 for i, token in enumerate(top)
             ]
-            idle = idle_reason(plan, layer, n)
+            idle = idle_reason(self._prepared, layer, n)
             found.append(
                 wire.Cell(
                     layer=layer,

@@ -71,10 +71,15 @@ class Architecture:
     """One model family: its module names and its sizes.
 
     Resumed sweeps take every block for sequential and pre-norm (attention, then the MLP, each
-    behind its own norm); another structure needs `resume_blocker` to refuse it.
+    behind its own norm). They are allowed only for models that consist of `classes`, and after a
+    measurement; without `classes` the family always takes full passes.
 
     Attributes:
         name: the `model_type` of the Hugging Face config.
+        code: the module of transformers that this family's file was written for.
+        causal_lm: its causal language model.
+        classes: its other module classes whose `forward` was read.
+        functions: its functions that those call.
         blocks: path from the model to its list of blocks.
         backbone: path to the model without its unembedding.
         unembedding: path to the output head, whose input is the last hidden state.
@@ -89,6 +94,10 @@ class Architecture:
     """
 
     name: str
+    code: str
+    causal_lm: str
+    classes: tuple[str, ...]
+    functions: tuple[str, ...]
     blocks: str
     backbone: str
     unembedding: str

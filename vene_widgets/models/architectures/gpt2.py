@@ -14,6 +14,10 @@ from vene_widgets.models.architectures.architecture import (
 
 GPT2 = Architecture(
     name="gpt2",
+    code="transformers.models.gpt2.modeling_gpt2",
+    causal_lm="GPT2LMHeadModel",
+    classes=("GPT2Model", "GPT2Block", "GPT2Attention", "GPT2MLP"),
+    functions=("eager_attention_forward",),
     blocks="transformer.h",
     backbone="transformer",
     unembedding="lm_head",

@@ -16,6 +16,17 @@ _AFTER_SECOND = "after post_attention_layernorm"
 
 LLAMA = Architecture(
     name="llama",
+    code="transformers.models.llama.modeling_llama",
+    causal_lm="LlamaForCausalLM",
+    classes=(
+        "LlamaModel",
+        "LlamaDecoderLayer",
+        "LlamaAttention",
+        "LlamaMLP",
+        "LlamaRMSNorm",
+        "LlamaRotaryEmbedding",
+    ),
+    functions=("eager_attention_forward", "apply_rotary_pos_emb", "rotate_half", "repeat_kv"),
     blocks="model.layers",
     backbone="model",
     unembedding="lm_head",

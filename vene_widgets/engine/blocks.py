@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch.nn import functional
 
+from vene_widgets.engine.forward import apply
 from vene_widgets.models.sites import module_at
 
 if TYPE_CHECKING:
@@ -29,12 +30,12 @@ def mlp(model: LanguageModel, layer: int, normed: Tensor) -> Tensor:
     widest tensor in transformers' own module; torch's fused one takes a single pass.
     """
     module = module_at(model.block(layer), model.sites.architecture.mlp)
-    own = type(module).__module__.startswith("transformers.")
-    if own and (names := model.sites.architecture.mlp_modules):
+    if names := model.sites.architecture.mlp_modules:
         up, activation, down = (module_at(module, path) for path in names)
+        # Resumed runs are only made of code that was read, so the name says what it computes.
         if type(activation).__name__ == "NewGELUActivation":
-            return down(functional.gelu(up(normed), approximate="tanh"))
-    output: Tensor = module(normed)
+            return apply(down, functional.gelu(apply(up, normed), approximate="tanh"))
+    output: Tensor = apply(module, normed)
     return output
 
 
@@ -48,14 +49,15 @@ def project(model: LanguageModel, layer: int, normed: Tensor) -> tuple[Tensor, T
     for name in ("query_output", "key_output", "value_output"):
         site = model.sites.site(layer, name)
         if site.path not in outputs:
-            outputs[site.path] = module_at(model.model, site.path)(normed)
+            outputs[site.path] = apply(module_at(model.net, site.path), normed)
         found.append(outputs[site.path][:, site.start : site.stop])
     return found[0], found[1], found[2]
 
 
 def project_out(model: LanguageModel, layer: int, attended: Tensor) -> Tensor:
     """Attention's output projection of rows `(rows, heads * d_head)`."""
-    return module_at(model.model, model.sites.site(layer, "attention_value_output").path)(attended)
+    path = model.sites.site(layer, "attention_value_output").path
+    return apply(module_at(model.net, path), attended)
 
 
 def split_heads(model: LanguageModel, vectors: Tensor) -> Tensor:
@@ -79,7 +81,7 @@ def rotation(model: LanguageModel, like: Tensor, positions: Tensor) -> Rotation 
     path = model.sites.architecture.rotary
     if not path:
         return None
-    cos, sin = module_at(model.model, path)(like[None], positions[None])
+    cos, sin = apply(module_at(model.net, path), like[None], positions[None])
     return cos[0], sin[0]
 
 

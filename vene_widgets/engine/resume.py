@@ -11,15 +11,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch.nn import functional
 
-from vene_widgets.engine.forward import first_tensor
-from vene_widgets.engine.hooks import Edit, intervene
+from vene_widgets.engine import blocks
+from vene_widgets.engine.forward import apply, logits_of, run_block, token_batch
+from vene_widgets.engine.hooks import Edit
 from vene_widgets.models.sites import Site, module_at
-from vene_widgets.sweeps import blocks
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -80,7 +80,7 @@ def base_trace(
         keys = [blocks.rotate(by_head(layer, "key_output"), rotary) for layer in layers]
         values = [by_head(layer, "value_output") for layer in layers]
     return BaseTrace(
-        ids=torch.tensor([list(ids)], device=model.device),
+        ids=token_batch(model, ids),
         states=states,
         keys=tuple(key.transpose(0, 1).contiguous() for key in keys),
         values=tuple(value.transpose(0, 1).contiguous() for value in values),
@@ -109,7 +109,8 @@ class ResumedBatch:
     def mask(self) -> Tensor:
         """`(positions, positions)`, added to attention scores: no position sees a later one."""
         n = self.length
-        return torch.full((n, n), -torch.inf, device=self.model.device).triu(1)
+        dtype, device = self.model.dtype, self.model.device
+        return torch.full((n, n), -torch.inf, dtype=dtype, device=device).triu(1)
 
     @property
     def length(self) -> int:
@@ -150,7 +151,7 @@ class ResumedBatch:
         starts = list(self.rows)
         # Norm and projections see all cells of all starts as one flat batch of rows.
         flat = torch.cat([self.rows[p].flatten(0, 1) for p in starts])
-        normed = module_at(block, names.attention_norm)(flat)
+        normed = apply(module_at(block, names.attention_norm), flat)
         query, key, value = blocks.project(model, layer, normed)
         sizes = [self.rows[p].shape[0] * self.rows[p].shape[1] for p in starts]
         rotary = blocks.rotation(model, flat, torch.arange(self.length, device=flat.device))
@@ -168,7 +169,8 @@ class ResumedBatch:
             attended.append(self._attend(layer, p, q, k, v).flatten(0, 1))
             residual.append(self.rows[p][:, kept].flatten(0, 1))
         middle = torch.cat(residual) + blocks.project_out(model, layer, torch.cat(attended))
-        after = middle + blocks.mlp(model, layer, module_at(block, names.mlp_norm)(middle))
+        normed = apply(module_at(block, names.mlp_norm), middle)
+        after = middle + blocks.mlp(model, layer, normed)
         lengths = [1 if last else self.rows[p].shape[1] for p in starts]
         counts = [self.rows[p].shape[0] for p in starts]
         sizes = [count * length for count, length in zip(counts, lengths, strict=True)]
@@ -180,9 +182,8 @@ class ResumedBatch:
         starts = list(self.rows)
         if not starts:
             return {}
-        norm = module_at(self.model.model, self.model.sites.architecture.final_norm)
         ends = [self.rows[p][:, -1] for p in starts]
-        all_logits: Tensor = self.model.head(norm(torch.cat(ends)))
+        all_logits = logits_of(self.model, torch.cat(ends))
         parts = torch.split(all_logits, [len(end) for end in ends])
         return dict(zip(starts, parts, strict=True))
 
@@ -243,7 +244,7 @@ class ResumedBatch:
         # attention_output: the MLP of the same block reads the changed sum.
         norm = module_at(self.model.block(site.layer), self.model.sites.architecture.mlp_norm)
         middle = self._residual(site.layer, "block_input")[positions] + states
-        return middle + blocks.mlp(self.model, site.layer, norm(middle))
+        return middle + blocks.mlp(self.model, site.layer, apply(norm, middle))
 
     def _through_block(self, site: Site, positions: list[int], states: Tensor) -> Tensor:
         """Run the changed block itself on the base's input, one batch row per cell.
@@ -251,7 +252,7 @@ class ResumedBatch:
         Returns:
             `(cells, positions, d_model)`.
         """
-        model, n = self.model, self.length
+        model = self.model
         edit = Edit(
             site=site,
             rows=torch.arange(len(positions), device=model.device),
@@ -259,17 +260,8 @@ class ResumedBatch:
             change=lambda _vectors: states,
         )
         before = self._residual(site.layer, "block_input")
-        mask = torch.full((n, n), torch.finfo(before.dtype).min, device=before.device)
-        arguments: dict[str, Any] = {"attention_mask": mask.triu(1).to(before.dtype)[None, None]}
-        if path := model.sites.architecture.rotary:
-            where = torch.arange(n, device=model.device)
-            embedding = module_at(model.model, path)
-            arguments["position_embeddings"] = embedding(before[None], where[None])
-        with intervene(model, [edit]):
-            out = model.block(site.layer)(
-                before.expand(len(positions), -1, -1), use_cache=False, **arguments
-            )
-        return first_tensor(out)
+        inputs = before.expand(len(positions), -1, -1)
+        return run_block(model, self.base.ids, site.layer, inputs, [edit])
 
     def _add_cell(self, p: int, tail: Tensor) -> None:
         """Append one cell's rows `(positions - p, d_model)`."""

@@ -1,0 +1,217 @@
+"""measure(): what a few short passes say about a model before results rest on it.
+
+Nothing here is assumed from a name: whether a model is causal, whether rows of a batch are
+independent, and whether resumed passes agree with full ones is seen in its own numbers, once per
+state of the model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import torch
+
+from vene_widgets.engine.forward import all_logits, token_batch
+from vene_widgets.engine.hooks import Edit, intervene, note_block_outputs, record
+from vene_widgets.engine.own_model import own_model
+from vene_widgets.engine.resume import ResumedBatch, base_trace, sites_to_resume
+from vene_widgets.errors import error_text
+from vene_widgets.models.behaviour import Behaviour
+from vene_widgets.models.language_model import LanguageModel
+from vene_widgets.models.resume_blocker import code_blocker
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from vene_widgets.models.sites import Site
+
+TOLERANCE = 1e-4
+"""Largest difference that counts as rounding, as a fraction of the logits' range, in float32."""
+
+LENGTH = 5
+"""Tokens of the probe prompts."""
+
+SEED = 0
+
+
+def behaviour(model: LanguageModel) -> Behaviour:
+    """What was measured of the model's present state; measured now if nothing was.
+
+    Call it inside `own_model`.
+    """
+    tree = model.tree
+    known = tree.behaviour
+    if known is None or known[0] != tree.state:
+        tree.behaviour = known = (tree.state, _measure(model))
+    return known[1]
+
+
+def measure(model: LanguageModel) -> Behaviour:
+    """`behaviour`, from outside a run."""
+    with model.lock, torch.no_grad(), own_model(model):
+        return behaviour(model)
+
+
+LanguageModel.measure = staticmethod(measure)
+
+
+def resume_blocker(model: LanguageModel) -> str | None:
+    """Why passes through the model's present state may not be resumed; None if they may.
+
+    Nothing is measured if the code alone says no. Call it inside `own_model`.
+    """
+    tree = model.tree
+    if tree.code is None or tree.code[0] != tree.state:
+        tree.code = (tree.state, code_blocker(model.net, model.sites.architecture))
+    return tree.code[1] or behaviour(model).resume_blocker
+
+
+def _measure(model: LanguageModel) -> Behaviour:
+    """Run the probes."""
+    blocker = code_blocker(model.net, model.sites.architecture)
+    try:
+        probe = _Probe(model)
+    except Exception as error:  # a model or a hook that takes no short prompts of any tokens
+        reason = f"a probe of {LENGTH} tokens failed: {error_text(error)}"
+        return Behaviour(False, False, False, False, blocker or reason)
+    if not bool(probe.plain.isfinite().all()):
+        blocker = blocker or "its logits are not finite"
+    if not probe.is_causal:
+        blocker = blocker or "the model's attention is not causal"
+    if not (probe.batches and probe.embeds_alone and probe.ends_alone):
+        blocker = blocker or "the model treats rows or positions in a way that cannot be resumed"
+    if blocker is None:
+        error = probe.resumed_error()
+        if not error <= probe.tolerance:
+            blocker = (
+                f"resumed passes differ from full ones by {error:.1g} of the logits' range "
+                f"(limit {probe.tolerance:.1g})"
+            )
+    return Behaviour(
+        is_causal=probe.is_causal,
+        embeds_alone=probe.embeds_alone,
+        ends_alone=probe.ends_alone,
+        batches=probe.batches,
+        resume_blocker=blocker,
+    )
+
+
+class _Probe:
+    """Short passes over made-up tokens, and what they show.
+
+    The plain prompt runs alone. A batch then holds it again, with another last token, with another
+    first token, with another last block's output in the middle, with two changes at the
+    first block (a random input, random keys), and once more as it is.
+    """
+
+    def __init__(self, model: LanguageModel) -> None:
+        self.model = model
+        sites = model.sites
+        length = min(LENGTH, sites.positions or LENGTH)
+        generator = torch.Generator(device="cpu").manual_seed(SEED)
+
+        def numbers(count: int) -> list[int]:
+            drawn = torch.randint(sites.vocabulary, (count,), generator=generator, device="cpu")
+            return [int(number) for number in drawn]
+
+        self.ids = numbers(length)
+        other = [(token + 1) % sites.vocabulary for token in (self.ids[0], self.ids[-1])]
+        self.middle = length // 2 if length > 2 else 0
+        self.input = sites.site(0, "block_input")
+        self.key = sites.site(0, "key_output")
+        self.last = sites.site(sites.layers - 1, "block_output")
+        wanted = list(dict.fromkeys([self.input, self.key, *sites_to_resume(model), self.last]))
+        with record(model, wanted) as found, note_block_outputs(model):
+            self.plain = all_logits(model, token_batch(model, self.ids))[0].float()
+        self.states = {site: tensor[0] for site, tensor in found.items()}
+        self.random = {
+            site: self._random_state(site, generator) for site in (self.input, self.key, self.last)
+        }
+        prompts = [self.ids, [*self.ids[:-1], other[1]], [other[0], *self.ids[1:]]]
+        rows = [*prompts, self.ids, self.ids, self.ids, self.ids]
+        edits = [
+            self._edit(row, site) for row, site in enumerate((self.last, self.input, self.key), 3)
+        ]
+        try:
+            with intervene(model, edits), record(model, [self.input, self.last]) as batch:
+                self.batch = self._run(rows)
+        except Exception:  # code of the user's that takes one prompt at a time
+            self.batches = self.is_causal = self.embeds_alone = self.ends_alone = False
+            return
+        first, last = batch[self.input], batch[self.last]
+        self.batches = all(self._agree(self.batch[row], self.plain) for row in (0, -1))
+        before = slice(0, length - 1)
+        self.is_causal = (
+            self._agree(self.batch[1][before], self.batch[0][before])
+            and self._same(last[1][before], last[0][before])
+            and length > 1
+        )
+        self.embeds_alone = self._same(first[2][1:], first[0][1:])
+        self.ends_alone = self._agree(self.batch[3][-1], self.batch[0][-1])
+
+    @property
+    def tolerance(self) -> float:
+        """Largest difference that counts as rounding, as a fraction of the logits' range."""
+        return max(TOLERANCE, 4 * torch.finfo(self.model.dtype).eps)
+
+    def resumed_error(self) -> float:
+        """Largest difference of resumed passes from full ones, as a fraction of the range."""
+        model = self.model
+        trace = base_trace(model, self.ids, self.states, self.plain[-1])
+        here, own = [self.middle, self.middle], self.states[self.input][self.middle]
+        wanted = [self.plain[-1], self.batch[4][-1], self.batch[5][-1]]
+        errors: list[float] = []
+        inputs = ResumedBatch(model, trace)
+        inputs.enter(self.input, here, torch.stack([own, self.random[self.input]]))
+        for layer in range(model.sites.layers):
+            inputs.advance(layer)
+        found = list(inputs.logits()[self.middle])
+        keys = ResumedBatch(model, trace)
+        for layer in range(model.sites.layers):
+            keys.advance(layer)
+            if layer == 0:
+                keys.enter(self.key, [self.middle], self.random[self.key][None])
+        found += list(keys.logits()[self.middle])
+        for logits, full in zip(found, wanted, strict=True):
+            errors.append(self._distance(logits, full))
+        return max(errors)
+
+    def _run(self, rows: Sequence[Sequence[int]]) -> Tensor:
+        """Logits of some prompts of one length, `(prompts, positions, vocabulary)`."""
+        ids = torch.tensor([list(row) for row in rows], dtype=torch.long, device=self.model.device)
+        return all_logits(self.model, ids).float()
+
+    def _random_state(self, site: Site, generator: torch.Generator) -> Tensor:
+        """A random vector of a site's width and usual size."""
+        states = self.states[site].float()
+        shape = (site.width,)
+        drawn = torch.randn(shape, generator=generator, dtype=torch.float32, device="cpu")
+        scale = states.std() if len(states) > 1 else states.abs().mean()
+        return (drawn.to(states.device) * scale).to(self.states[site].dtype)
+
+    def _edit(self, row: int, site: Site) -> Edit:
+        """Put the random state into one row of the batch."""
+        device, state = self.model.device, self.random[site]
+        return Edit(
+            site,
+            torch.tensor([row], device=device),
+            torch.tensor([self.middle], device=device),
+            lambda _vectors: state[None],
+        )
+
+    def _distance(self, one: Tensor, other: Tensor) -> float:
+        """Largest difference as a fraction of the plain logits' range; NaN where both are NaN."""
+        low, high = self.plain.min(), self.plain.max()
+        difference = (one.float() - other.float()).abs().max()
+        return float(difference / (high - low).clamp_min(torch.finfo(torch.float32).tiny))
+
+    def _agree(self, one: Tensor, other: Tensor) -> bool:
+        """Whether logits are equal but for rounding."""
+        return self._distance(one, other) <= self.tolerance
+
+    def _same(self, one: Tensor, other: Tensor) -> bool:
+        """Whether states are equal but for rounding."""
+        scale = max(float(other.float().abs().max()), 1e-12) if other.numel() else 1.0
+        difference = (one.float() - other.float()).abs()
+        return other.numel() == 0 or float(difference.max()) <= self.tolerance * scale

@@ -1,0 +1,61 @@
+"""own_model(): the length of a run, on a module tree of our own."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from vene_widgets.errors import RequestError
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from vene_widgets.models import LanguageModel
+    from vene_widgets.models.fingerprint import Fingerprint
+
+
+class ModelChanged(RequestError):
+    """The model is no longer the one that a result began with; the result is dropped."""
+
+
+def require_unchanged(model: LanguageModel, began: Fingerprint, now: Fingerprint) -> None:
+    """Check that a model is still in the state in which a result began.
+
+    Raises:
+        ModelChanged: it is not; the message says what has changed.
+    """
+    if (change := began.difference(now)) is not None:
+        raise ModelChanged(
+            f"{model.name} changed while it ran ({change}): a result would mix two models. Run it "
+            "again when the model is at rest."
+        )
+
+
+class own_model:  # noqa: N801  # a context manager, used like a function
+    """Use `LanguageModel.net` for the length of a run.
+
+    Take the model's lock first:
+
+        with model.lock, torch.no_grad(), own_model(model):
+            ...
+
+    The user's model is never touched. A run that ends with an exception, Ctrl-C at any line
+    included, may leave hooks in our tree; the next run then makes a new one.
+
+    Args:
+        model: the model about to run.
+    """
+
+    def __init__(self, model: LanguageModel) -> None:
+        self._model = model
+
+    def __enter__(self) -> None:
+        self._model.tree.begin()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if kind is None:
+            self._model.tree.end()

@@ -1,0 +1,25 @@
+"""Behaviour: what a few short passes measured of one state of a model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Behaviour:
+    """What was measured of a model (`engine.behaviour.measure`).
+
+    Attributes:
+        is_causal: whether no position depends on a later token.
+        embeds_alone: whether the first block's input depends on a position's own token only.
+        ends_alone: whether the last position's logits depend on the last block's output at that
+            position only.
+        batches: whether every row of a batch gets the numbers that it gets alone.
+        resume_blocker: why full forward passes are used; None if passes may be resumed.
+    """
+
+    is_causal: bool
+    embeds_alone: bool
+    ends_alone: bool
+    batches: bool
+    resume_blocker: str | None

@@ -1,0 +1,338 @@
+"""Fingerprints of a model: whether it is still the one that a result came from.
+
+A fingerprint sees, of the user's tree: identity and class of every module, its plain attributes
+and its config, the functions of the classes, every tensor's storage and version counter, and
+sampled values of every tensor, because fused optimisers and writes through `.data` move no counter.
+It also sees what acts on every module from outside: autocast, torch's global hooks, the registry of
+attention functions. Hooks and replaced methods of single modules are compared apart, because those
+that come and go in other cells are not part of the model (`own_tree.additions`).
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from types import FunctionType
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from vene_widgets.models.own_tree import CHILDREN, HOOKS, Additions, is_config, modules_of
+
+SAMPLES = 64
+"""Values of each tensor that a fingerprint sees, evenly spread over its storage."""
+
+CHUNK = 2**20
+"""Numbers that one step of a checksum reads."""
+
+_SCALARS = frozenset(
+    {int, float, bool, str, bytes, complex, type(None), torch.dtype, torch.device, torch.Size}
+)
+_SKIPPED = (
+    HOOKS
+    | CHILDREN
+    | {
+        "training",
+        "_compiled_call_impl",
+        "_non_persistent_buffers_set",
+        "_state_dict_hooks",
+        "_state_dict_pre_hooks",
+        "_load_state_dict_pre_hooks",
+        "_load_state_dict_post_hooks",
+    }
+)
+"""Attributes that no forward pass of ours depends on, or that are read apart."""
+
+_DEPTH, _ITEMS = 4, 4096
+
+_GLOBAL_HOOKS = (
+    "_global_forward_hooks",
+    "_global_forward_pre_hooks",
+    "_global_backward_hooks",
+    "_global_backward_pre_hooks",
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Fingerprint:
+    """A state of a model. Equal fingerprints are the same model, as far as a sample can tell.
+
+    Attributes:
+        structure: modules, classes, plain attributes, configs, functions.
+        surroundings: autocast, global hooks, attention registry.
+        additions: hooks and replaced methods that take part.
+        storage: address and version counter of every tensor.
+        values: sampled values of every tensor.
+        epoch: raised by hand, when a full checksum found what the sample did not see.
+    """
+
+    structure: tuple[object, ...]
+    surroundings: tuple[object, ...]
+    additions: tuple[object, ...]
+    storage: tuple[tuple[object, object], ...]
+    values: bytes
+    epoch: int = 0
+
+    def __eq__(self, other: object) -> bool:
+        if self is other:
+            return True
+        if not isinstance(other, Fingerprint):
+            return NotImplemented
+        return self.difference(other) is None
+
+    def __repr__(self) -> str:
+        return f"<Fingerprint of {len(self.storage)} tensors>"
+
+    __hash__ = None  # pyright: ignore[reportAssignmentType]  # compared, never a key
+
+    def has_same_tree(self, other: Fingerprint) -> bool:
+        """Whether a tree made in one state serves the other: only numbers may differ."""
+        return (
+            self.structure == other.structure
+            and self.additions == other.additions
+            and [address for address, _ in self.storage]
+            == [address for address, _ in other.storage]
+        )
+
+    def difference(self, other: Fingerprint) -> str | None:
+        """What has changed from this state to another, as a noun phrase; None if nothing."""
+        if self.structure != other.structure:
+            return "its modules or their settings"
+        if self.additions != other.additions:
+            return "its hooks or replaced methods"
+        if self.surroundings != other.surroundings:
+            return "autocast, global hooks or attention functions"
+        if self.values != other.values or self.storage != other.storage:
+            return "its weights"
+        return None if self.epoch == other.epoch else "its weights"
+
+
+class ModelWatch:
+    """Takes fingerprints of one model; what it can reuse from the last one, it does.
+
+    Args:
+        root: the user's model; it is only read.
+    """
+
+    def __init__(self, root: nn.Module) -> None:
+        self.root = root
+        self.epoch = 0
+        """Raise it when a checksum found a change that the samples do not see."""
+        self._storage: tuple[tuple[object, object], ...] = ()
+        self._samples: list[Tensor] = []
+        self._alive: list[object] = []  # an id in a fingerprint must not be reused
+        self._last: Fingerprint | None = None
+
+    def fingerprint(self, standing: Additions) -> Fingerprint:
+        """The state of the model now.
+
+        Args:
+            standing: hooks and replaced methods that take part (`own_tree.additions`).
+
+        Returns:
+            The last fingerprint itself if nothing has changed.
+        """
+        reader = _StructureReader(standing)
+        for module in modules_of(self.root):
+            reader.read(module)
+        storage = tuple(_storage(tensor) for tensor in reader.tensors)
+        structure = tuple(reader.found)
+        if [address for address, _ in storage] != [address for address, _ in self._storage]:
+            self._samples = [_samples(tensor) for tensor in reader.tensors]
+        self._storage = storage
+        found = Fingerprint(
+            structure=structure,
+            surroundings=_surroundings(self.root),
+            additions=tuple(reader.additions),
+            storage=storage,
+            values=_bytes(self._samples),
+            epoch=self.epoch,
+        )
+        self._alive = [*reader.alive, *reader.tensors]
+        if self._last is None or self._last != found:
+            self._last = found
+        return self._last
+
+    def checksum(self) -> Iterator[int | None]:
+        """Read every number of the model, a chunk per step; the last step yields the checksum.
+
+        It depends on the order of the numbers. It is compared with itself only.
+        """
+        total = 0
+        for module in modules_of(self.root):
+            for tensor in (*module._parameters.values(), *module._buffers.values()):
+                if tensor is None:
+                    continue
+                for chunk in _chunks(tensor.detach()):
+                    total = (total * 1000003 + _weighted_sum(chunk)) % 2**61
+                    yield None
+        yield total
+
+
+class _StructureReader:
+    """Flattens modules into comparable values."""
+
+    def __init__(self, standing: Additions) -> None:
+        self.found: list[object] = []
+        self.additions: list[object] = []
+        self.tensors: list[Tensor] = []
+        self.alive: list[object] = []
+        self._standing = standing
+        self._classes: set[type] = set()
+        self._seen: set[int] = set()
+
+    def read(self, module: nn.Module) -> None:
+        """Add one module: class, plain attributes, which parameters and children it has."""
+        kind, found = type(module), self.found
+        found += (id(module), kind)
+        self.alive.append(module)
+        if kind not in self._classes:
+            self._classes.add(kind)
+            found.append(_functions(kind))
+        own = self._standing.get(id(module))
+        for name, value in dict(module.__dict__).items():
+            if name in _SKIPPED:
+                continue
+            if type(value) in _SCALARS:
+                found += (name, value)
+            elif own is None or name not in own:
+                if callable(value) and not isinstance(value, nn.Module) and hasattr(kind, name):
+                    continue  # a replaced method that does not take part
+                found.append(name)
+                self._add(value, _DEPTH)
+        for tensors in (module._parameters, module._buffers):
+            for name, tensor in dict(tensors).items():
+                if tensor is None:
+                    found.append(name)
+                    continue
+                found += (name, id(tensor), tensor.dtype, tensor.shape)
+                self.tensors.append(tensor)
+        found += [
+            name if child is None else id(child) for name, child in dict(module._modules).items()
+        ]
+        if own:
+            for name, value in own.items():
+                items = tuple(value.values()) if isinstance(value, dict) else (value,)
+                self.additions += (id(module), name, *(id(item) for item in items))
+                self.alive += items
+
+    def _add(self, value: object, depth: int) -> None:
+        """Add any value: containers by their items, configs by their fields, others by identity."""
+        kind = type(value)
+        if kind in _SCALARS:
+            self.found.append(value)
+            return
+        if depth and kind in (list, tuple, set, frozenset):
+            items = cast("list[object]", list(cast("Any", value)))
+            self.found.append(len(items))
+            for item in items[:_ITEMS]:
+                self._add(item, depth - 1)
+            return
+        if depth and isinstance(value, dict):
+            entries = cast("dict[object, object]", value)
+            self.found.append(len(entries))
+            for key, item in list(entries.items())[:_ITEMS]:
+                self.found.append(key if type(key) in _SCALARS else id(key))
+                self._add(item, depth - 1)
+            return
+        if isinstance(value, Tensor):
+            self.found.append(id(value))
+            if not value.is_meta:
+                self.tensors.append(value)
+            self.alive.append(value)
+            return
+        self.found.append(id(value))
+        self.alive.append(value)
+        plain = not isinstance(value, (nn.Module, type, FunctionType)) and not callable(value)
+        if depth and id(value) not in self._seen and (is_config(value) or plain):
+            self._seen.add(id(value))
+            self._add(getattr(value, "__dict__", None), depth - 1)
+
+
+def _functions(kind: type) -> tuple[object, ...]:
+    """The functions that a module class runs: its own, and those of its modelling file."""
+    found: list[object] = []
+    for cls in kind.__mro__:
+        if cls is nn.Module or cls is object:
+            break
+        found += [value for value in list(vars(cls).values()) if isinstance(value, FunctionType)]
+    file = sys.modules.get(kind.__module__)
+    if file is not None and kind.__module__.startswith("transformers.models."):
+        found += [value for value in list(vars(file).values()) if isinstance(value, FunctionType)]
+    return tuple(found)
+
+
+def _surroundings(root: nn.Module) -> tuple[object, ...]:
+    """What acts on every module from outside."""
+    found: list[object] = global_hooks()
+    for kind in {"cpu", _device_type(root)}:
+        if torch.is_autocast_enabled(kind):
+            found += (kind, torch.get_autocast_dtype(kind))
+    found += [torch.get_float32_matmul_precision(), attention_function(root)]
+    return tuple(found)
+
+
+def global_hooks() -> list[object]:
+    """The hooks that torch calls around every module."""
+    return [hook for name in _GLOBAL_HOOKS for hook in getattr(nn.modules.module, name).values()]
+
+
+def attention_function(root: nn.Module) -> Callable[..., Any] | None:
+    """The registry's attention function for a model; None for eager attention or no registry."""
+    registry = sys.modules.get("transformers.modeling_utils")
+    name = getattr(getattr(root, "config", None), "_attn_implementation", None)
+    functions: Any = getattr(registry, "ALL_ATTENTION_FUNCTIONS", {})
+    return functions[name] if name in functions else None  # noqa: SIM401  # it has no default
+
+
+def _device_type(root: nn.Module) -> str:
+    parameter = next(root.parameters(), None)
+    return "cpu" if parameter is None else parameter.device.type
+
+
+def _storage(tensor: Tensor) -> tuple[object, object]:
+    """A tensor's address, and its count of in-place changes; inference tensors have no count."""
+    address = tensor.data_ptr() if type(tensor) in (Tensor, nn.Parameter) else id(tensor)
+    return address, None if tensor.is_inference() else tensor._version
+
+
+def _samples(tensor: Tensor) -> Tensor:
+    """A view of `SAMPLES` values, evenly spread over the tensor's storage."""
+    flat = tensor.detach()
+    if flat.numel() == 0 or flat.layout is not torch.strided or flat.is_quantized:
+        return flat.new_empty(0)
+    strides = zip(flat.shape, flat.stride(), strict=True)
+    span = 1 + sum((size - 1) * stride for size, stride in strides)
+    step = max(1, span // SAMPLES)
+    return flat.as_strided((min(SAMPLES, span),), (step,), flat.storage_offset())
+
+
+def _bytes(samples: list[Tensor]) -> bytes:
+    """The present values of the samples."""
+    groups: dict[tuple[torch.device, torch.dtype], list[Tensor]] = {}
+    for sample in samples:
+        groups.setdefault((sample.device, sample.dtype), []).append(sample)
+    with torch.no_grad():
+        joined = [torch.cat(group).contiguous() for group in groups.values()]
+        return b"".join(one.view(torch.uint8).cpu().numpy().tobytes() for one in joined)
+
+
+def _chunks(tensor: Tensor) -> Iterator[Tensor]:
+    """A tensor's numbers as integers of their own width, in flat pieces."""
+    integers = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+    if tensor.is_meta or tensor.layout is not torch.strided or tensor.is_quantized:
+        return
+    if tensor.is_complex():
+        tensor = torch.view_as_real(tensor)
+    flat = tensor.reshape(-1).view(integers[tensor.element_size()])
+    yield from torch.split(flat, CHUNK)
+
+
+def _weighted_sum(chunk: Tensor) -> int:
+    """Sum of the numbers, each times its row of 1024, modulo 2**64."""
+    whole = len(chunk) - len(chunk) % 1024
+    rows = chunk[:whole].view(-1, 1024).sum(1, dtype=torch.int64)
+    place = torch.arange(1, len(rows) + 1, dtype=torch.int64, device=chunk.device)
+    return int((rows * place).sum()) + int(chunk[whole:].sum(dtype=torch.int64))
