@@ -1,10 +1,11 @@
-// Bundles src/ into the widget's module, its style sheet, and the script of saved pages. `--dev`
-// builds the harness in dev/ instead.
+// Bundles src/ into the widget's module, its style sheet, and the script of saved pages, and collects
+// the licences of the packages in them. `--dev` builds the harness in dev/ instead.
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, relative, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { gzipSync } from "node:zlib";
 import { build } from "esbuild";
+import { asComment, notices, packagesOf } from "./licences.mjs";
 
 const here = dirname(fileURLToPath(import.meta.url));
 const dev = process.argv.includes("--dev");
@@ -15,6 +16,8 @@ const LIMITS = {
   "explorer.js": [100_000, "every notebook that holds the widget carries it"],
   "page.js": [200_000, "every saved page carries it"],
 };
+
+const LICENCES = "THIRD_PARTY_LICENSES.txt";
 
 mkdirSync(outdir, { recursive: true });
 const options = {
@@ -28,7 +31,7 @@ const options = {
   jsxImportSource: "preact",
   minify: !dev,
   sourcemap: dev,
-  legalComments: "none",
+  legalComments: "none", // whole licences are added instead: packages have no such comments
   charset: "utf8",
 };
 
@@ -39,22 +42,41 @@ if (dev) {
   });
 } else {
   await build({ ...options, entryPoints: { explorer: "src/explorer.css" } });
-  const { outputFiles } = await build({
+  const widget = await bundled({ entryPoints: { explorer: "src/index.tsx" } });
+  write("explorer.js", unpacking(widget.text));
+  // A saved page's script stands inline and is allowed by its hash: it unpacks and imports nothing.
+  const page = await bundled({ entryPoints: { page: "src/page.ts" }, format: "iife" });
+  write("page.js", page.text);
+  const packages = [...new Set([...widget.packages, ...page.packages])].sort();
+  write(
+    LICENCES,
+    `explorer.js and page.js, beside this file, contain:\n\n${notices(here, packages)}`,
+  );
+  for (const name of ["explorer.js", "explorer.css", "page.js"]) report(name);
+}
+
+/** A bundle with the notices of its packages at the top, and the folders of these. */
+async function bundled(more) {
+  const { metafile, outputFiles } = await build({
     ...options,
-    entryPoints: { explorer: "src/index.tsx" },
+    ...more,
+    metafile: true,
     write: false,
   });
-  writeFileSync(resolve(outdir, "explorer.js"), unpacking(outputFiles[0].contents));
-  // A saved page's script stands inline and is allowed by its hash: it unpacks and imports nothing.
-  await build({ ...options, entryPoints: { page: "src/page.ts" }, format: "iife" });
-  for (const name of ["explorer.js", "explorer.css", "page.js"]) report(name);
+  const packages = packagesOf(metafile);
+  return { text: asComment(notices(here, packages)) + outputFiles[0].text, packages };
+}
+
+function write(name, text) {
+  writeFileSync(resolve(outdir, name), text);
 }
 
 /** A module that unpacks itself: the widget's code is copied into every notebook that shows it. */
 function unpacking(code) {
   const packed = gzipSync(code, { level: 9 }).toString("base64");
   return `\
-// vene_widgets' explorer, packed with gzip; its source is js/src of the project.
+// vene_widgets' explorer, packed with gzip; its source is js/src of the project. It contains packages
+// by others: their licences are at the top of the packed code and in ${LICENCES}.
 const bytes = Uint8Array.from(atob("${packed}"), (c) => c.charCodeAt(0));
 const plain = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
 const code = new Blob([await new Response(plain).arrayBuffer()], { type: "text/javascript" });

@@ -96,7 +96,7 @@ def test_csv_gives_every_number_back(explorer: vw.Explorer, tmp_path: Path) -> N
 
 
 def test_csv_holds_any_token() -> None:
-    odd = ["NA", " ", "\n", '"', ",", "null", "=1+1", "\u202e", "a\r\nb", "🎉"]
+    odd = ["NA", " ", "\n", '"', ",", "null", " =1+1", "\u202e", "a\r\nb", "🎉"]
     frame = pd.DataFrame({"token_id": range(len(odd)), "token": odd})
     assert read(archive.csv(frame))["token"].tolist() == odd
 

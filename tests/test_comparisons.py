@@ -138,8 +138,8 @@ def test_the_answer_on_the_wire_is_the_comparison(explorer: vw.Explorer) -> None
     for row in got["tokens"]:
         assert row["probabilities"] == p[:, row["token_id"]].tolist()
     whole = expected.frame.set_index("token_id")
-    parts = [abs(row["kl"]) for row in got["differences"]]
-    assert parts == sorted(parts, reverse=True)
+    changes = [abs(row["after"] - row["before"]) for row in got["differences"]]
+    assert changes == sorted(changes, reverse=True)
     for row in got["differences"]:
         for name in ("before", "after", "kl", "rank_before", "rank_after"):
             assert row[name] == whole.loc[row["token_id"], name]

@@ -375,7 +375,7 @@ def test_a_failing_run_keeps_the_last_good_answer(
     monkeypatch.undo()
 
 
-def test_a_stale_answer_never_shows(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_started_run_finishes_and_says_which_revision_it_answers(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     from vene_widgets.explorer import exact_runs
 
     explorer = make()
@@ -395,8 +395,10 @@ def test_a_stale_answer_never_shows(make: Make, monkeypatch: pytest.MonkeyPatch)
     explorer.experiment = first.replace(slots=(vw.Slot(layer=1, position=3),))
     gate.set()
     explorer.wait(30)
-    assert shown == [explorer.scene["revision"]]
+    revision = explorer.scene["revision"]
+    assert shown == [revision - 1, revision]
     assert explorer.run.experiment.slots[0].layer == 1
+    assert [entry.experiment.slots[0].layer for entry in explorer.history[-2:]] == [0, 1]
 
 
 def test_a_late_figure_never_shows(make: Make, silent_painter: SilentPainter) -> None:

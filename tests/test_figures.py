@@ -23,7 +23,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.text import Text
 from mizani.palettes import gradient_n_pal
 
-from vene_widgets import figures
+from vene_widgets import LanguageModel, figures, sweep
 from vene_widgets.errors import RequestError
 from vene_widgets.figures import labels, theme
 from vene_widgets.tables import frames
@@ -204,7 +204,9 @@ def test_token_figures_build_for_any_count(tokens: int, runs: int):
 @pytest.mark.parametrize(("layers", "positions", "targets"), [(1, 1, 1), (2, 9, 3), (30, 10, 1)])
 def test_maps_build_for_any_count(layers: int, positions: int, targets: int):
     frame = sweep_frame(layers, positions, targets, unrun=1)
-    for metric in frames.METRICS:
+    for metric, info in frames.METRICS.items():
+        if info.of_pair and targets == 1:
+            continue  # asks for a second target
         assert figures.png(plot("sweep_map", frame, metric=metric), dpi=40).startswith(b"\x89PNG")
         assert figures.alt_text(frame, "sweep_map", metric)
 
@@ -393,12 +395,12 @@ def test_percentages_never_round_to_nothing_or_to_all(probability: float, says: 
 # ---- difference panel ---------------------------------------------------------------------------
 
 
-def test_difference_panel_orders_by_kl_and_prints_it():
+def test_difference_panel_orders_by_change_and_prints_the_kl_divergence():
     frame = difference_frame(8)
     figure = drawn(plot("difference_panel", frame, before="base", after="grouped"))
     rows = [t.get_text().replace(r"\$", "$") for t in tick_labels(figure, "y")[0]][::-1]
-    order = np.argsort(-frame["kl"].abs().to_numpy(), kind="stable")
-    wanted = [theme.drawable(label) for label in frame["label"].iloc[order]]
+    order = np.argsort(-frame["delta"].abs().to_numpy(), kind="stable")
+    wanted = [labels.label(label).replace(r"\$", "$") for label in frame["label"].iloc[order]]
     assert rows == wanted
     whole = frames.kl_divergence(logits(1), logits(2))
     assert f"KL(grouped ‖ base) = {whole:.3g} nats" in [t.get_text() for t in texts(figure)]
@@ -444,8 +446,9 @@ def test_amounts_are_coloured_from_zero():
 
 def test_a_map_of_no_change_at_all():
     base = logits(1)
-    frame = frames.sweep_frame(base.repeat(2, 2, 1), base, [0, 1],
-                               [Token(0, 0, "a"), Token(1, 1, "b")], [0, 1], [3], text)  # fmt: skip
+    tokens = [Token(0, 0, "a"), Token(1, 1, "b")]
+    cells = base.repeat(2, 2, 1)
+    frame = frames.sweep_frame(cells, base, [0, 1], tokens, [0, 1], [3, 5], text)
     for metric in frames.METRICS:
         assert figures.png(plot("sweep_map", frame, metric=metric))
 
@@ -455,6 +458,32 @@ def test_impossible_targets_are_drawn_at_the_end_of_the_scale():
     frame.loc[0, "log_ratio"] = -np.inf
     built = plot("sweep_map", frame, metric="log_ratio")
     assert built.data["value"].iloc[0] == fill_limits(built)[0]
+
+
+def test_a_metric_of_two_tokens_asks_for_the_second_target():
+    frame = sweep_frame(targets=1)
+    for make in (figures.sweep_map, lambda f, m: figures.alt_text(f, "sweep_map", m)):
+        with pytest.raises(RequestError, match=r"'logit_difference' compares two.*one, '␣tok"):
+            make(frame, "logit_difference")
+        assert make(frame, "kl")  # another metric needs no second one
+
+
+def test_a_metric_of_two_tokens_is_drawn_of_rows_that_have_both():
+    frame = sweep_frame(targets=2)
+    one = frame[frame["target_id"] == frame["target_id"].iloc[0]]  # it has its contrast still
+    for data in (frame, one):
+        assert plot("sweep_map", data, metric="logit_difference").data["value"].notna().all()
+        assert "No cell" not in figures.alt_text(data, "sweep_map", "logit_difference")
+
+
+def test_a_sweep_of_one_target_has_no_map_of_logit_differences(capitals: LanguageModel):
+    prompts = "The capital of Spain is", "The capital of Italy is"
+    one = sweep(capitals, *prompts, layers=[0, 1], targets=[" Rome"])
+    with pytest.raises(RequestError, match="followed one, '␣Rome': name a second one, as in"):
+        one.plot("logit_difference")
+    two = sweep(capitals, *prompts, layers=[0, 1], targets=[" Rome", " Madrid"])
+    drawn: Any = two.plot("logit_difference").data
+    assert drawn["value"].notna().all()
 
 
 @pytest.mark.parametrize("unrun", [0, 3])

@@ -251,12 +251,30 @@ def test_kl_goes_from_after_to_before():
     assert (row.rank_before, row.rank_after) == (2, 1)
 
 
-def test_differences_are_ordered_by_kl_contribution():
+def test_differences_are_ordered_by_the_change_of_probability():
     frame = frames.difference_frame(logits(1), logits(2), text, k=None)
-    assert frame["kl"].abs().is_monotonic_decreasing
-    assert frame["kl"].min() < 0  # so the order is that of magnitudes
+    assert frame["delta"].abs().is_monotonic_decreasing
+    assert frame["delta"].min() < 0 < frame["delta"].max()  # so the order is that of magnitudes
     short = frames.difference_frame(logits(1), logits(2), text, k=4)
     pd.testing.assert_frame_equal(short, frame.head(4))
+
+
+def test_a_token_that_falls_to_nothing_comes_first():
+    """P falls from .94 to 1e-9; its part of the KL divergence is the smallest of all."""
+    before = torch.tensor([0.02, 0.94, 0.03, 0.01], dtype=torch.double)
+    after = torch.tensor([0.5, 1e-9, 0.3, 0.2 - 1e-9], dtype=torch.double)
+    frame = frames.difference_frame(before.log(), after.log(), text, k=2)
+    assert frame.token_id.tolist() == [1, 0]
+    assert frame.before[0] == pytest.approx(0.94) and frame.delta[0] == pytest.approx(-0.94)
+    assert frame.kl.abs().argmin() == 0
+
+
+def test_equal_changes_are_ordered_by_token_id_and_unchanged_tokens_by_probability():
+    before = torch.tensor([0.125, 0.25, 0.0625, 0.5, 0.0625], dtype=torch.double).log()
+    after = before[[0, 3, 2, 1, 4]]
+    frame = frames.difference_frame(before, after, text, k=None)
+    assert frame.token_id.tolist() == [1, 3, 0, 2, 4]
+    assert frame.delta.tolist()[2:] == [0, 0, 0]
 
 
 def test_nothing_changed():

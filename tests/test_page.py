@@ -85,7 +85,7 @@ def test_no_text_is_read_as_markup() -> None:
 def test_what_cannot_be_written_leaves_no_file(tmp_path: Path) -> None:
     explorer = vw.explore(BASE, SOURCE)
     try:
-        with pytest.raises(FileNotFoundError):
+        with pytest.raises(vw.RequestError, match=r"map\.html' cannot be written: No such file"):
             explorer.to_html(tmp_path / "nowhere" / "map.html")
         assert explorer.run is not None
     finally:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -16,6 +15,7 @@ from pathlib import Path
 
 from vene_widgets import __version__
 from vene_widgets.errors import RequestError
+from vene_widgets.tables.files import write_aside
 
 NOTEBOOK = "01_first_look.ipynb"
 
@@ -118,7 +118,7 @@ def place_notebook(folder: Path | None) -> tuple[Path, bool]:
         edits, so it is never replaced.
 
     Raises:
-        RequestError: the folder is not writable.
+        RequestError: the folder is not writable; no part of a copy is left then.
     """
     try:
         if folder is None:
@@ -127,13 +127,18 @@ def place_notebook(folder: Path | None) -> tuple[Path, bool]:
         copy = folder.resolve() / NOTEBOOK
         if copy.exists():
             return copy, False
-        shutil.copyfile(packaged_notebook(), copy)
+        content = packaged_notebook().read_bytes()
     except OSError as error:
         raise RequestError(
             f"folder {error.filename or folder} cannot be used ({error.strerror}); "
             "name another: vene-widgets demo --folder FOLDER"
         ) from None
-    return copy, True
+    try:
+        return write_aside(copy, content), True
+    except RequestError as error:
+        raise RequestError(
+            f"{error} Name another folder: vene-widgets demo --folder FOLDER"
+        ) from None
 
 
 def packaged_notebook() -> Path:

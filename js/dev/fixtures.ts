@@ -400,7 +400,7 @@ export function makeAnswer(scene: Scene): Answer {
             rank_before: rank(base, id),
             rank_after: rank(after, id),
           }))
-          .sort((a, b) => Math.abs(b.kl) - Math.abs(a.kl))
+          .sort((a, b) => Math.abs(b.after - b.before) - Math.abs(a.after - a.before))
       : [],
     verdicts: grouped
       ? [

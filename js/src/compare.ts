@@ -3,7 +3,16 @@ import { batch, computed, effect, type ReadonlySignal, signal } from "@preact/si
 import type { Answers } from "./answers";
 import { keyOf, type Plain } from "./experiments";
 import type { Kernel } from "./kernel";
-import { cellOf, type Known, probabilities, ranks, type Tables, tables, tablesOf } from "./preview";
+import {
+  cellOf,
+  type Known,
+  probabilities,
+  ranks,
+  type Tables,
+  tables,
+  tablesOf,
+  unchanged,
+} from "./preview";
 import { BASE, ofPast, RESULT, type Side, sidesOf, toWire } from "./sides";
 import type { Answer, Contrast, PastEntry, RunInfo, Map as Sweep, Verdict } from "./wire";
 
@@ -213,9 +222,12 @@ function known(side: Side, view: View, labels: Map<number, string>): Known | nul
     const isLive = side.experiment.slots.some((slot) => !slot.skip);
     return column(kept, isLive ? kept.runs.length - 1 : 0, labels);
   }
-  const top = cellOf(side.experiment, view.map.value)?.top;
-  for (const { token_id, label } of top ?? []) labels.set(token_id, label);
-  return top ? { ps: probabilities(top), ranks: ranks(top) } : null;
+  const cell = cellOf(side.experiment, view.map.value);
+  if (!cell) return null;
+  for (const { token_id, label } of cell.top) labels.set(token_id, label);
+  const base = last && column(last, last.runs.findIndex(isOf(BASE)), labels);
+  if (base && cell.idle !== null) return unchanged(base, cell);
+  return { ps: probabilities(cell.top), ranks: ranks(cell.top) };
 }
 
 /** Whether a column is that of the base, or of a source. */

@@ -80,12 +80,8 @@ function isPlain(slot: Slot): boolean {
 
 /** Base and sources from the last exact answer of the same prompts (else from the map's targets). */
 export function fromCell(cell: Cell, map: Sweep, last: Answer | null): Shown {
-  const swapped: Known = { ps: probabilities(cell.top), ranks: ranks(cell.top) };
-  map.targets.forEach((target, i) => {
-    const p = cell.probabilities[i];
-    if (p !== undefined) swapped.ps.set(target.token_id, p);
-  });
   const base = known(map, last, "base", "base");
+  const swapped = cell.idle === null ? changed(cell, map) : unchanged(base, cell);
   const sources = (last?.runs ?? []).filter((run) => run.role === "source").map((run) => run.name);
   if (map.source !== null && !sources.includes(map.source)) sources.push(map.source);
   const columns = [base, ...sources.map((name) => known(map, last, "source", name)), swapped];
@@ -108,6 +104,28 @@ export function fromCell(cell: Cell, map: Sweep, last: Answer | null): Shown {
     verdicts: [],
     sentence: cell.sentence,
   };
+}
+
+/** What a tile's run is known to give. */
+function changed(cell: Cell, map: Sweep): Known {
+  const ps = probabilities(cell.top);
+  map.targets.forEach((target, i) => {
+    const p = cell.probabilities[i];
+    if (p !== undefined) ps.set(target.token_id, p);
+  });
+  return { ps, ranks: ranks(cell.top) };
+}
+
+/**
+ * An idle tile's run is the base's: what is known of either is known of both, so that differences
+ * are zero and not the rounding of two batches. Completes `base` by the tile's numbers.
+ */
+export function unchanged(base: Known, cell: Cell): Known {
+  for (const { token_id, probability, rank } of cell.top) {
+    if (!base.ps.has(token_id)) base.ps.set(token_id, probability);
+    if (!base.ranks.has(token_id)) base.ranks.set(token_id, rank);
+  }
+  return base;
 }
 
 export interface Known {
@@ -146,8 +164,20 @@ export function tablesOf(
   }
   return {
     tokens: tokens.sort((a, b) => most(b) - most(a)),
-    differences: differences.sort((a, b) => Math.abs(b.kl) - Math.abs(a.kl)),
+    differences: differences.sort(byChange),
   };
+}
+
+/**
+ * The order of `frames.difference_frame`: largest change first, equal ones by id, tokens without a
+ * change by probability.
+ */
+function byChange(a: Change, b: Change): number {
+  const [one, other] = [a, b].map(({ before, after }) => Math.abs(after - before)) as [
+    number,
+    number,
+  ];
+  return other - one || (one === 0 ? b.before - a.before : 0) || a.id - b.id;
 }
 
 /** What is known of a plain run: all that the last answer showed of it, at least the map's targets. */

@@ -64,6 +64,7 @@ export function createState(kernel: Kernel) {
   const history = signal<History<Plain>>(empty());
   const refused = signal<string | null>(null);
   const dismissed = signal<string | null>(null);
+  const dismissedNote = signal<string | null>(null);
   /** A request has waited for so long that the screen says so: a busy kernel, or none. */
   const isWaiting = signal(false);
   const isHelpOpen = signal(false);
@@ -85,6 +86,8 @@ export function createState(kernel: Kernel) {
   const settled = computed(() => (scene.value ? fromScene(scene.value) : null));
   const experiment = computed(() => pending.value?.experiment ?? settled.value);
 
+  /** Results of revisions before this one are of an older state of the model. */
+  const modelSince = computed(() => scene.value?.model_since ?? 0);
   const story = createStory(kernel, experiment);
   /** The map, when it is of the prompts on the screen; a story's own until the kernel's is whole. */
   const map = computed(() => {
@@ -124,9 +127,16 @@ export function createState(kernel: Kernel) {
   /** The exact answer to what is on the screen: the newest, else one kept from an earlier visit. */
   const exact = computed<Answer | null>(() => {
     if (isFresh.value) return answer.value;
-    return story.answer.value ?? (experiment.value ? answers.of(experiment.value) : null);
+    const kept = experiment.value ? answers.of(experiment.value) : null;
+    return story.answer.value ?? (kept && kept.revision >= modelSince.value ? kept : null);
   });
-  const cell = computed(() => (experiment.value ? cellOf(experiment.value, map.value) : null));
+  /** Whether the map on the screen is of an older state of the model: it says so, and no more. */
+  const isMapOld = computed(
+    () => map.value !== null && map.value.revision > 0 && map.value.revision < modelSince.value,
+  );
+  const cell = computed(() =>
+    experiment.value && !isMapOld.value ? cellOf(experiment.value, map.value) : null,
+  );
   const isWorking = computed(
     () =>
       pending.value !== null ||
@@ -143,7 +153,7 @@ export function createState(kernel: Kernel) {
     const value = answer.value;
     const [asked, got] = [experiment.value, settled.value];
     if (!value || !asked || !got || !hasSamePrompts(asked, got)) return null;
-    return value.revision >= promptsSince.value ? value : null;
+    return value.revision >= Math.max(promptsSince.value, modelSince.value) ? value : null;
   });
   const shown = computed<Shown | null>(() => {
     if (exact.value) return fromAnswer(exact.value);
@@ -155,6 +165,12 @@ export function createState(kernel: Kernel) {
   const error = computed(() => {
     const text = refused.value ?? status.value?.error ?? null;
     return text !== null && text === dismissed.value ? null : text;
+  });
+
+  /** What the kernel says besides, until it is dismissed. */
+  const note = computed(() => {
+    const text = status.value?.note ?? null;
+    return text === dismissedNote.value ? null : text;
   });
 
   /** Ask for another experiment: shown at once, undone when the kernel refuses it. */
@@ -312,6 +328,9 @@ export function createState(kernel: Kernel) {
     cell,
     label,
     exact,
+    note,
+    modelSince,
+    isMapOld,
     past,
     isOffline: kernel.isOffline,
     code,
@@ -393,6 +412,9 @@ export function createState(kernel: Kernel) {
     },
     cancel(): void {
       kernel.send({ id: newId(), kind: "cancel" });
+    },
+    dismissNote(): void {
+      dismissedNote.value = status.value?.note ?? null;
     },
     dismiss(): void {
       dismissed.value = status.value?.error ?? null;

@@ -11,6 +11,10 @@ export type Story = ReturnType<typeof createStory>;
 
 export function createStory(kernel: Kernel, experiment: ReadonlySignal<Plain | null>) {
   const steps = computed<StoryStep[]>(() => kernel.steps.value?.steps ?? []);
+  /** Whether the model has changed since the story was computed: its answers are not exact then. */
+  const isOld = computed(
+    () => (kernel.steps.value?.model_since ?? 0) !== (kernel.scene.value?.model_since ?? 0),
+  );
   const at = signal(kernel.step.peek() ?? 0);
   /** Steps of this view that the kernel has not answered yet: its own word is older than they. */
   const asked = new Set<string>();
@@ -53,9 +57,11 @@ export function createStory(kernel: Kernel, experiment: ReadonlySignal<Plain | n
     /** Whether the screen shows the present step, and not what was clicked since. */
     isThere: computed(() => known.value >= 0 && known.value === at.value),
     /** The answer to the experiment on the screen, when a step brought it. */
-    answer: computed<Answer | null>(() => steps.value[known.value]?.result ?? null),
+    answer: computed<Answer | null>(() =>
+      isOld.value ? null : (steps.value[known.value]?.result ?? null),
+    ),
     map: computed<Sweep | null>(() =>
-      place.value === null ? null : (kernel.steps.value?.maps[place.value] ?? null),
+      place.value === null || isOld.value ? null : (kernel.steps.value?.maps[place.value] ?? null),
     ),
     /** What is drawn: the step's own scene until the kernel's is of the same experiment. */
     scene: computed<Scene | null>(() => {

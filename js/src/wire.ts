@@ -63,14 +63,20 @@ export interface Experiment {
  *
  * Attributes:
  *     layer: index of the block, from 0; negative counts from the last.
- *     position: where in the base prompt: an int (negative counts from the end), a list of ints,
- *         or a token's text if it occurs once (`" Spain"`).
- *     component: which tensor of the block (`vene_widgets.experiments.components.COMPONENTS`).
+ *     position: where in the base prompt: an int (negative counts from the end); a token's text as
+ *         it is shown, if it occurs once (`" Spain"`); a list or range of them
+ *         (`[" Spain", -1]`); a slice (`slice(1, 4)`, stored as `"1:4"`); or `"all"`. A text in a
+ *         list is always a token's, so that `["all"]` is the token `all`.
+ *     component: which tensor of the block (`vene_widgets.experiments.components.COMPONENTS`);
+ *         TransformerLens' names are accepted (`experiments.synonyms`).
  *     head: which head, for per-head components (`head_value_output`, ...).
  *     source: name of the source prompt; may be left out if the experiment has just one.
  *     source_position: where in the source prompt; its i-th position is copied to the i-th of
- *         `position`. None means the same positions as in the base.
- *     intervention: the operator (`vene_widgets.interventions.INTERVENTIONS`).
+ *         `position`, so both need the same number. None means the same positions, as they are
+ *         written: negative ones, slices and `"all"` count in the source itself, a token's text
+ *         stands for its index in the base.
+ *     intervention: the operator (`vene_widgets.interventions.INTERVENTIONS`); `swap`, `patch`
+ *         and `interchange` mean `vanilla`, `ablate` and `knockout` mean `zero`.
  *     strength: new = base + strength · (intervention − base). 0 is the base's state, 1 the full
  *         intervention; values between interpolate, above 1 and below 0 they extrapolate.
  *     subspace: which coordinates may change, of the site or, for rotated interventions, of their
@@ -89,11 +95,11 @@ export interface Experiment {
  */
 export interface Slot {
   layer: number;
-  position: number | number[] | string;
+  position: number | (number | string)[] | string;
   component?: string;
   head?: number | null;
   source?: string | null;
-  source_position?: number | number[] | string | null;
+  source_position?: number | (number | string)[] | string | null;
   intervention?: string;
   strength?: number;
   subspace?: number[] | string | null;
@@ -239,7 +245,8 @@ export interface TokenInfo {
 /**
  * The experiment on the screen, written whenever it changes and before its answer is known.
  *
- * `request` is the id of the browser's request that set it, None if Python did.
+ * `request` is the id of the browser's request that set it, None if Python did. Maps, answers and
+ * history entries of revisions before `model_since` are of an older state of the model.
  */
 export interface Scene {
   revision: number;
@@ -251,6 +258,7 @@ export interface Scene {
   };
   experiment: Experiment;
   slots: SlotInfo[];
+  model_since?: number;
 }
 /**
  * The model, and the choices that it offers.
@@ -425,7 +433,8 @@ export interface TokenRow {
 /**
  * One token's change from the base to the result (grouped or intervened).
  *
- * `kl` is its contribution p_after * log(p_after / p_before) in nats; rows are ordered by |kl|.
+ * `kl` is its contribution p_after * log(p_after / p_before) in nats; the largest change of
+ * probability comes first.
  */
 export interface Difference {
   token_id: number;
@@ -541,18 +550,24 @@ export interface Figure {
 }
 /**
  * What the kernel is doing. `error` stays until the next experiment begins.
+ *
+ * `note` is what the user should know besides: that the model has changed.
  */
 export interface Status {
   busy: string | null;
   progress: number | null;
   error: string | null;
+  note?: string | null;
 }
 /**
  * Steps to walk through; the browser shows their results without a request.
+ *
+ * The results are of the state of the model that `Scene.model_since` stood for then.
  */
 export interface Story {
   steps: StoryStep[];
   maps: Map[];
+  model_since?: number;
 }
 /**
  * One step of a story, its result computed beforehand.

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { makeAnswer, makeMap, sceneOf, spainAndItaly } from "../dev/fixtures";
 import { setBase } from "../src/experiments";
-import { accept, answer, refuse, start } from "./helpers";
+import { accept, answer, refuse, remap, start } from "./helpers";
 
 const slots = (state: ReturnType<typeof start>["state"]) =>
   state.experiment.value?.slots.map((slot) => [slot.layer, slot.position]);
@@ -218,5 +218,43 @@ describe("the kernel's messages", () => {
     state.applyTile({ layer: 5, position: 4 }, "replace");
     expect(state.label.value).toBe("preview");
     expect(state.shown.value?.sentence).toContain("block 5");
+  });
+});
+
+describe("after the model has changed", () => {
+  it("nothing older is called exact, nor taken for a preview", () => {
+    const { model, state } = start();
+    state.applyTile({ layer: 1, position: 3 }, "replace");
+    const old = accept(model, 2);
+    answer(model, old);
+    expect(state.label.value).toBe("exact");
+
+    model.write({ scene: { ...old, revision: 3, request: null, model_since: 3 } });
+    expect([state.label.value, state.isMapOld.value]).not.toContain("exact");
+    expect(state.isMapOld.value).toBe(true);
+    expect(state.cell.value).toBeNull();
+
+    const anew = { ...old, revision: 3, model_since: 3 };
+    remap(model, anew);
+    answer(model, anew);
+    expect([state.label.value, state.isMapOld.value]).toEqual(["exact", false]);
+    // What was kept from before does not come back.
+    state.applyTile({ layer: 0, position: 3 }, "replace");
+    const other = accept(model, 4);
+    model.write({ scene: { ...other, model_since: 3 } });
+    state.applyTile({ layer: 1, position: 3 }, "replace");
+    expect(state.label.value).toBe("exact");
+    expect(state.exact.value?.revision).toBe(3);
+  });
+
+  it("the kernel's note stands until it is dismissed or another comes", () => {
+    const { model, state } = start();
+    const status = { busy: null, progress: null, error: null };
+    model.write({ status: { ...status, note: "The model has changed (its weights)." } });
+    expect(state.note.value).toContain("its weights");
+    state.dismissNote();
+    expect(state.note.value).toBeNull();
+    model.write({ status: { ...status, note: "The model has changed (its modules)." } });
+    expect(state.note.value).toContain("its modules");
   });
 });

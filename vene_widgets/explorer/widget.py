@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from vene_widgets.codegen.script import Face, script
 from vene_widgets.engine.comparing import TOLERANCE, Comparison, compare
+from vene_widgets.engine.own_model import require_unchanged
 from vene_widgets.experiments.experiment import Experiment
 from vene_widgets.explorer.export import (
     archive,
@@ -21,12 +22,13 @@ from vene_widgets.explorer.export import (
     preview_png,
 )
 from vene_widgets.explorer.painter.drawing import compose, draw_files
-from vene_widgets.explorer.session import comparisons, stories
+from vene_widgets.explorer.session import comparisons, lifetime, stories
 from vene_widgets.explorer.session.history import Entry
 from vene_widgets.explorer.session.session import FIRST_WAIT, Session
 from vene_widgets.explorer.wire import views
 from vene_widgets.sweeps.cells import prepare_sweep, sweep_rows
 from vene_widgets.tables import frames
+from vene_widgets.tables.files import write_aside
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -114,7 +116,7 @@ class Explorer(Session):
         so if something would have to run.
 
         Args:
-            path: of the file; an existing one is overwritten.
+            path: of the file; an existing one is replaced, or left as it was if writing fails.
             title: of the page; None for the result in words.
             every_token: include every token of the vocabulary in the map, not only the likeliest.
                 The sweep then runs once more.
@@ -123,7 +125,8 @@ class Explorer(Session):
             The path.
 
         Raises:
-            RequestError: the page would be too large with every token.
+            RequestError: the page would be too large with every token, or the file cannot be
+                written.
         """
         self.wait()
         sentence = self._sentence()
@@ -131,15 +134,15 @@ class Explorer(Session):
         traits["picture"] = self._draw_for_page() or traits["picture"]
         if every_token and self._map is not None:
             traits["map"] = self._full_vocabulary_map(self._map.plan)
-        file = Path(path)
         text = page.page(traits, sentence, title or sentence)
-        file.write_text(text, encoding="utf-8")
-        return file
+        # A prompt may hold lone surrogates, which UTF-8 cannot encode.
+        return write_aside(path, text.encode("utf-8", "backslashreplace"))
 
     def _full_vocabulary_map(self, plan: SweepPlan) -> dict[str, Any]:
         """The map with every token of the vocabulary, from one more sweep."""
         full_vocabulary.check_page_size(len(self.map["cells"]), self._model.sites.vocabulary)
         prepared = prepare_sweep(plan, self._cache)
+        require_unchanged(self._model, self._fingerprint, prepared.state)
         return full_vocabulary.with_full_vocabulary(
             self.map,
             (row.logits for row in sweep_rows(prepared)),
@@ -195,7 +198,7 @@ class Explorer(Session):
         installed), the code that reproduces the result, and a caption as text and as LaTeX.
 
         Args:
-            path: of the file; an existing one is overwritten.
+            path: of the file; an existing one is replaced, or left as it was if writing fails.
             kind, theme, metric: as in `figure`.
             dpi: resolution of a PNG.
 
@@ -203,8 +206,8 @@ class Explorer(Session):
             The path.
 
         Raises:
-            RequestError: an unknown suffix, kind, theme or metric; the message lists the valid
-                ones.
+            RequestError: an unknown suffix, kind, theme or metric (the message lists the valid
+                ones), or a file that cannot be written.
 
         Example:
             >>> import tempfile
@@ -220,8 +223,7 @@ class Explorer(Session):
         suffix = archive.suffix_of(file)
         snapshot = self._snapshot(kind, theme, metric)
         drawings = draw_files(archive.file_order(snapshot, suffix, dpi))
-        file.write_bytes(archive.file_bytes(snapshot, suffix, drawings.files))
-        return file
+        return write_aside(file, archive.file_bytes(snapshot, suffix, drawings.files))
 
     def tables(self) -> dict[str, pd.DataFrame]:
         """The panels' numbers, unrounded: `tokens`, `difference`, `map`, `receipts`, `verdict`.
@@ -231,7 +233,14 @@ class Explorer(Session):
         return panel_tables.panel_tables(self._snapshot("result"))
 
     def save_tables(self, folder: str | os.PathLike[str]) -> list[Path]:
-        """Write `tables` as CSV files into a folder, and return their paths."""
+        """Write `tables` as CSV files into a folder, and return their paths.
+
+        Texts that a spreadsheet would run as formulas begin with an apostrophe in these files; see
+        `explorer.export.panel_tables.csv`. Existing files are replaced once all are written.
+
+        Raises:
+            RequestError: the folder or a file cannot be written.
+        """
         return panel_tables.save_tables(self._snapshot("result"), Path(folder))
 
     def story(self, steps: Iterable[stories.Step | Mapping[str, Any]]) -> Explorer:
@@ -322,6 +331,7 @@ class Explorer(Session):
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
         """The widget, with a picture and a sentence for viewers that run no scripts."""
+        lifetime.show(self)
         bundle = super()._repr_mimebundle_(**kwargs)
         data = bundle[0] if isinstance(bundle, tuple) else bundle
         if data is not None:

@@ -6,6 +6,7 @@ import pandas as pd
 
 from vene_widgets.errors import choose
 from vene_widgets.figures.labels import kl_text, layer_text, percent, position_text, value_text
+from vene_widgets.figures.maps import require_targets
 from vene_widgets.figures.needs import NEEDS, run_names, validate_frame
 from vene_widgets.tables.metrics import METRICS, Metric
 
@@ -29,11 +30,14 @@ def alt_text(
         before, after: as given to `difference_panel`.
 
     Raises:
-        RequestError: an unknown kind or metric, or a frame without the required columns.
+        RequestError: an unknown kind or metric, a frame without the required columns, or a metric
+            that needs another target.
     """
     data = validate_frame(frame, choose(kind, NEEDS, "figure"))
     if kind == "sweep_map":
-        return _sweep_text(data, METRICS[choose(metric, METRICS, "metric")])
+        info = METRICS[choose(metric, METRICS, "metric")]
+        require_targets(data, info)
+        return _sweep_text(data, info)
     if kind == "difference_panel":
         columns = ["label", "before", "after", "rank_before", "rank_after"]
         rows = data[columns].head(5).itertuples(index=False, name=None)
@@ -43,7 +47,7 @@ def alt_text(
             for label, p_before, p_after, rank_before, rank_after in rows
         ]
         return (
-            f"Next-token probabilities, {before} to {after}, by contribution to the KL divergence: "
+            f"Next-token probabilities, {before} to {after}, largest change first: "
             f"{'; '.join(changes)}. {kl_text(frame, before, after)}."
         )
     parts: list[str] = []

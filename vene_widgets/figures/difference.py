@@ -19,7 +19,9 @@ def difference_panel(
     before: str = "base",
     after: str = "intervened",
 ) -> p9.ggplot:
-    """The tokens that an intervention changed: P before and after, largest |KL part| on top.
+    """The tokens that an intervention changed: P before and after, in the frame's order.
+
+    `frames.difference_frame` puts the largest |ΔP| first; the first row is on top.
 
     Args:
         frame: from `frames.difference_frame`.

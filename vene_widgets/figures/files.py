@@ -18,6 +18,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from vene_widgets.errors import choose
 from vene_widgets.figures import theme
 from vene_widgets.figures.notes import add_titles, mark_tiles
+from vene_widgets.tables.files import write_aside
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -32,19 +33,18 @@ def save(plot: p9.ggplot | Compose, path: str | Path, dpi: float = 300) -> Path:
 
     Args:
         plot: a figure, or two `beside` each other.
-        path: of the file; an existing one is overwritten.
+        path: of the file; an existing one is replaced, or left as it was if writing fails.
         dpi: resolution of a PNG, in dots per inch.
 
     Returns:
         The file's path.
 
     Raises:
-        RequestError: another suffix.
+        RequestError: another suffix, or a file that cannot be written.
     """
     file = Path(path)
     kind = choose(file.suffix.lower(), [f".{name}" for name in FORMATS], "format")[1:]
-    file.write_bytes(as_bytes(plot, kind, dpi))
-    return file
+    return write_aside(file, as_bytes(plot, kind, dpi))
 
 
 def as_bytes(plot: p9.ggplot | Compose, kind: str, dpi: float = 300) -> bytes:

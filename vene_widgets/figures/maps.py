@@ -8,14 +8,14 @@ import numpy as np
 import pandas as pd
 import plotnine as p9
 
-from vene_widgets.errors import choose
+from vene_widgets.errors import RequestError, choose, shown
 from vene_widgets.figures import geoms, theme
 from vene_widgets.figures.labels import escape
 from vene_widgets.figures.layout import SMALL, TEXT, MapLayout, compose_plot, size_of
 from vene_widgets.figures.needs import validate_frame
 from vene_widgets.figures.notes import cell_notes, links
 from vene_widgets.figures.scales import NO_MINOR, fill_limits, fill_scale, layer_breaks
-from vene_widgets.tables.metrics import METRICS
+from vene_widgets.tables.metrics import METRICS, Metric
 
 if TYPE_CHECKING:
     from plotnine.ggplot import PlotAddable
@@ -38,14 +38,15 @@ def sweep_map(
     Args:
         frame: from `frames.sweep_frame`.
         metric: a key of `METRICS`; differences are coloured symmetrically around 0.
+            `logit_difference` needs a frame with two targets.
         title: above the figure.
         href: link of each tile in an SVG: a template such as
             `"https://example.org/?layer={layer}&position={position}"`, filled with the frame's
             columns.
 
     Raises:
-        RequestError: the frame is empty or lacks a required column, the metric is unknown, or
-            `href` is invalid.
+        RequestError: the frame is empty or lacks a required column, the metric is unknown or needs
+            another target, or `href` is invalid.
 
     Example:
         >>> import vene_widgets as vw
@@ -54,6 +55,7 @@ def sweep_map(
     """
     info = METRICS[choose(metric, METRICS, "metric")]
     data = validate_frame(frame, "sweep_map")
+    require_targets(data, info)
     if not info.of_target:  # the same for every target: one panel is enough
         first = int(data["target_id"].iloc[0])
         data = data[data["target_id"] == first]
@@ -108,3 +110,22 @@ def sweep_map(
     if layout.has_rotated_labels:
         parts.append(p9.theme(axis_text_x=p9.element_text(rotation=90)))
     return compose_plot(ran, p9.aes("column", "layer"), *parts)
+
+
+def require_targets(data: pd.DataFrame, metric: Metric) -> None:
+    """Check that a metric of two tokens has both: without, every cell would look as if not run.
+
+    Args:
+        data: from `frames.sweep_frame`.
+        metric: what is to be shown of it.
+
+    Raises:
+        RequestError: the metric compares two targets, and the sweep followed one.
+    """
+    if not metric.of_pair or data[metric.column].notna().any() or data["best_id"].isna().all():
+        return
+    followed = shown(str(data["target_label"].iloc[0]))
+    raise RequestError(
+        f"metric {metric.name!r} compares two target tokens, but the sweep followed one, "
+        f"{followed}: name a second one, as in sweep(..., targets=[' Rome', ' Madrid'])."
+    )

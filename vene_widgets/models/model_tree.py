@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import torch
 
 from vene_widgets.models.fingerprint import Fingerprint, ModelWatch
-from vene_widgets.models.own_tree import additions, own_tree
+from vene_widgets.models.own_tree import additions, own_tree, unshare
 
 if TYPE_CHECKING:
     from torch import nn
@@ -21,16 +22,18 @@ class ModelTree:
 
     Args:
         root: the user's model, unwrapped; it is only read.
+        blocks: path to its list of blocks.
 
     Attributes:
-        root: the same.
+        root: the same model.
         behaviour: what was measured last, and the state of the model that it was measured in.
         code: reason of the code not to resume, if any, and the state that it was read in.
         returns_tuples: whether blocks wrap their output in a tuple (some versions of transformers).
     """
 
-    def __init__(self, root: nn.Module) -> None:
+    def __init__(self, root: nn.Module, blocks: str) -> None:
         self.root = root
+        self._blocks = blocks
         self.behaviour: tuple[Fingerprint, Behaviour] | None = None
         self.code: tuple[Fingerprint, str | None] | None = None
         self.returns_tuples = False
@@ -69,6 +72,10 @@ class ModelTree:
         """Whether hooks or replaced methods are part of the model."""
         return bool(self._standing)
 
+    def checksum(self) -> Iterator[int | None]:
+        """Read every number of the model, a piece per step; the last step yields the checksum."""
+        return self._watch.checksum()
+
     def weights_changed(self) -> None:
         """Count the model as changed: a checksum found what a fingerprint's sample did not see."""
         self._watch.epoch += 1
@@ -84,7 +91,9 @@ class ModelTree:
         if self._net is None:
             # Whatever mode the caller is in, the tree serves later runs with gradients too.
             with torch.inference_mode(mode=False):
-                self._net = own_tree(self.root, self._standing)
+                net = own_tree(self.root, self._standing)
+                unshare(net.get_submodule(self._blocks))
+                self._net = net
 
     def end(self) -> None:
         """End a run that left the tree as it was."""

@@ -120,7 +120,7 @@ def token_frame(runs: Mapping[str, Tensor], token_text: TokenText, k: int = 10) 
 def difference_frame(
     before: Tensor, after: Tensor, token_text: TokenText, k: int | None = 20
 ) -> pd.DataFrame:
-    """The tokens that changed most between two distributions, by their part of the KL divergence.
+    """The tokens whose probabilities changed most between two distributions.
 
     Args:
         before, after: logits `(vocabulary,)`.
@@ -130,8 +130,9 @@ def difference_frame(
     Returns:
         One row per token: `token_id`, `token`, `label`, `before`, `after`, `delta`, `log_ratio`
         and `kl` (nats; `kl` is the token's own part, P after · ln (P after / P before), whose sum
-        over the vocabulary is `kl_divergence`), `rank_before`, `rank_after`. Ordered by |kl|, then
-        by the larger probability. `.attrs["kl_divergence"]` is the sum over all tokens.
+        over the vocabulary is `kl_divergence`), `rank_before`, `rank_after`. Largest |delta| first;
+        equal changes by token id, tokens that did not change at all by probability.
+        `.attrs["kl_divergence"]` is the sum over all tokens.
 
     Raises:
         RequestError: unequal vocabularies, NaN, or `k` below 1.
@@ -142,9 +143,10 @@ def difference_frame(
     p_before, p_after = log_before.exp(), log_after.exp()
     parts = kl_parts(log_before, log_after)
     count = len(one) if k is None else checked_count(k, len(one))
-    # Two stable sorts: by the larger probability, which then decides between equal parts.
-    likely = argsort_descending(torch.maximum(log_before, log_after))
-    ids = likely[argsort_descending(parts[likely].abs())][:count]
+    delta = p_after - p_before
+    # Two stable sorts: the first decides between equal changes.
+    ties = argsort_descending(torch.where(delta == 0, p_before, torch.inf))
+    ids = ties[argsort_descending(delta[ties].abs())][:count]
     texts = [token_text(i) for i in _ints(ids)]
     frame = _table(
         "difference_frame",
@@ -153,7 +155,7 @@ def difference_frame(
         label=[visible(text) for text in texts],
         before=p_before[ids],
         after=p_after[ids],
-        delta=(p_after - p_before)[ids],
+        delta=delta[ids],
         log_ratio=(log_after - log_before)[ids],
         kl=parts[ids],
         rank_before=ranks(one)[ids],

@@ -5,7 +5,7 @@ import { CrossIcon } from "./icons";
 
 export function Alert({ state }: { state: State }) {
   const text = state.error.value;
-  if (text === null) return null;
+  if (text === null) return <Note state={state} />;
   return (
     <div class="vene-alert" role="alert">
       <span class="vene-alert-mark" aria-hidden="true">
@@ -13,6 +13,23 @@ export function Alert({ state }: { state: State }) {
       </span>
       <p class="vene-alert-text">{text}</p>
       <IconButton name="Dismiss" onPress={state.dismiss}>
+        <CrossIcon />
+      </IconButton>
+    </div>
+  );
+}
+
+/** What the user should know besides: that the model has changed. */
+function Note({ state }: { state: State }) {
+  const text = state.note.value;
+  if (text === null) return null;
+  return (
+    <div class="vene-alert vene-alert-note" role="status">
+      <span class="vene-alert-mark" aria-hidden="true">
+        i
+      </span>
+      <p class="vene-alert-text">{text}</p>
+      <IconButton name="Dismiss" onPress={state.dismissNote}>
         <CrossIcon />
       </IconButton>
     </div>

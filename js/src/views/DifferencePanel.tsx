@@ -49,7 +49,7 @@ interface TableProps {
   state?: State;
 }
 
-/** Tokens by their part of the KL divergence: the change, both probabilities, the move in rank. */
+/** Tokens by their change of probability: the change, both probabilities, the move in rank. */
 export function DifferenceTable({ rows, route, isOld, hasKl = false, state }: TableProps) {
   const largest = Math.max(0, ...rows.map((row) => Math.abs(row.after - row.before)));
   const limit = largest > 0 ? Math.min(1, roundUp(largest)) : 1;

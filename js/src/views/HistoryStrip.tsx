@@ -58,6 +58,7 @@ export function HistoryStrip({ state }: { state: State }) {
             entry={entry}
             layers={state.scene.value?.model.layers ?? 1}
             isCurrent={entry.number === here}
+            isOld={entry.revision < state.modelSince.value}
             isStop={entry.number === stop}
             onPress={(isCompare) => {
               focused.value = { number: entry.number, here };
@@ -112,6 +113,8 @@ interface ChipProps {
   entry: PastEntry;
   layers: number;
   isCurrent: boolean;
+  /** Whether its result is of an older state of the model. */
+  isOld: boolean;
   /** Whether Tab stops here. */
   isStop: boolean;
   onPress(isCompare: boolean): void;
@@ -119,19 +122,21 @@ interface ChipProps {
   onKey(event: KeyboardEvent): void;
 }
 
-function Chip({ entry, layers, isCurrent, isStop, onPress, onName, onKey }: ChipProps) {
+function Chip({ entry, layers, isCurrent, isOld, isStop, onPress, onName, onKey }: ChipProps) {
   const experiment = toPlain(entry.experiment);
   const count = experiment.slots.length;
   const slots = count === 1 ? "1 slot" : `${count || "no"} slots`;
   const p = `${percent(entry.probability)} %`;
+  const old = isOld ? "before the model changed" : "";
   return (
     <button
       type="button"
       class="vene-past"
       data-number={entry.number}
       aria-current={isCurrent || undefined}
-      aria-label={`${titleOf(entry)} ${entry.label} ${p}, ${slots}`}
-      title={`${titleOf(entry)} · ${slots} · ${entry.experiment.base}\n${entry.sentence}\nClick goes back, shift-click compares, F2 names it.`}
+      data-old={isOld || undefined}
+      aria-label={`${titleOf(entry)} ${entry.label} ${p}, ${slots}${old && `, ${old}`}`}
+      title={`${titleOf(entry)} · ${slots} · ${entry.experiment.base}\n${entry.sentence}${old && ` (${old})`}\nClick goes back, shift-click compares, F2 names it.`}
       tabIndex={isStop ? 0 : -1}
       onClick={(event) => onPress(event.shiftKey)}
       onDblClick={onName}

@@ -14,9 +14,11 @@ interface Props {
   done: number;
   /** Why its cells take full forward passes. */
   slow: string | null;
+  /** Whether it is of an older state of the model. */
+  isOld: boolean;
 }
 
-export function Legend({ metric, limit, target, other, hasIdle, done, slow }: Props) {
+export function Legend({ metric, limit, target, other, hasIdle, done, slow, isOld }: Props) {
   const { low, high } = endsOf(metric, limit);
   return (
     <div class="vene-legend">
@@ -53,6 +55,11 @@ export function Legend({ metric, limit, target, other, hasIdle, done, slow }: Pr
         <progress class="vene-progress" value={done} max={1} aria-label="Map filled">
           {Math.floor(done * 100)} %
         </progress>
+      )}
+      {isOld && (
+        <span class="vene-legend-item vene-legend-slow">
+          From before the model changed: being computed anew.
+        </span>
       )}
       {slow !== null && (
         <span class="vene-legend-item vene-legend-slow">

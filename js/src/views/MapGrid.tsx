@@ -86,7 +86,8 @@ export function MapGrid({ state, scene, metric, width }: Props) {
         class={`vene-map${map ? "" : " vene-map-empty"}`}
         role="grid"
         aria-label={`Map of ${title}: layers from bottom to top, base tokens from left to right`}
-        aria-busy={map === null || map.done < map.total}
+        aria-busy={map === null || map.done < map.total || state.isMapOld.value}
+        data-old={state.isMapOld.value || undefined}
         style={{
           "--vene-columns": positions.length,
           "--vene-tile-min": `${size.minWidth}px`,
@@ -222,6 +223,7 @@ export function MapGrid({ state, scene, metric, width }: Props) {
         hasIdle={hasIdle}
         done={map ? map.done / Math.max(1, map.total) : sourceTokens ? 0 : 1}
         slow={map?.slow ?? null}
+        isOld={state.isMapOld.value}
       />
     </>
   );

@@ -47,7 +47,7 @@ def _content(snapshot: Snapshot) -> str:
             f"Map of one intervention per tile: {site} at each layer and token position of the "
             f"base, copied from the source “{snapshot.sweep.source}”."
         )
-    difference = f"what changes from {before} to {after}, by contribution to the KL divergence"
+    difference = f"what changes from {before} to {after}, largest change of probability first"
     if kind == "difference_panel":
         return f"{difference[0].upper()}{difference[1:]}."
     tokens = f"Next-token probabilities of the runs {', '.join(names)}"

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
+import re
+from csv import QUOTE_NONNUMERIC
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -11,6 +14,7 @@ from vene_widgets.explorer.wire import messages as wire
 from vene_widgets.explorer.wire import views
 from vene_widgets.explorer.wire.slot_outcomes import receipts
 from vene_widgets.tables.columns import FRAMES
+from vene_widgets.tables.files import make_folder, write_all_aside
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -61,25 +65,50 @@ def save_tables(snapshot: Snapshot, folder: Path) -> list[Path]:
 
     Returns:
         The files' paths.
+
+    Raises:
+        RequestError: the folder or a file cannot be written; existing files are then as before.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    paths: list[Path] = []
-    for name, frame in panel_tables(snapshot).items():
-        path = folder / f"{name}.csv"
-        path.write_bytes(csv(frame))
-        paths.append(path)
-    return paths
+    tables = panel_tables(snapshot)
+    contents = {folder / f"{name}.csv": csv(frame) for name, frame in tables.items()}
+    is_new = make_folder(folder)
+    try:
+        write_all_aside(contents)
+    except BaseException:
+        if is_new:
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+        raise
+    return list(contents)
+
+
+_FORMULA = re.compile(r"'*[\t\r\n]*[=+\-@＝＋－＠]")
+"""How a text begins that a spreadsheet runs as a formula, or that is marked as below."""
 
 
 def csv(frame: pd.DataFrame) -> bytes:
-    """A frame as CSV in UTF-8: numbers with all their digits, texts unchanged.
+    """A frame as CSV in UTF-8: numbers with all their digits, texts as they are but for formulas.
+
+    Spreadsheets run a cell that begins with `=`, `+`, `-` or `@`, and tokens and prompts may be
+    anybody's. Such a text gets an apostrophe in front (OWASP, "CSV Injection"), also behind tabs
+    and line breaks, full-width, or if it has apostrophes already: dropping one apostrophe gives the
+    text back. The Parquet files of an archive hold all texts unchanged.
 
     Read it with `pandas.read_csv(path, keep_default_na=False, na_values=[""])`: by default pandas
     reads a token such as `NA` as missing.
     """
-    text = frame.to_csv(index=False, lineterminator="\n")
+    safe = frame.copy()
+    for name in safe.select_dtypes(exclude=["number", "bool"]):
+        safe[name] = safe[name].map(_inert)
+    # Every text is quoted: a lone carriage return, which is a token, would end its row otherwise.
+    text = safe.to_csv(index=False, lineterminator="\n", quoting=QUOTE_NONNUMERIC)
     # A text may hold lone surrogates, which UTF-8 cannot encode.
     return text.encode("utf-8", "backslashreplace")
+
+
+def _inert(value: object) -> object:
+    """A text that no spreadsheet runs; any other value unchanged."""
+    return f"'{value}" if isinstance(value, str) and _FORMULA.match(value) else value
 
 
 def parquet(frame: pd.DataFrame) -> bytes:

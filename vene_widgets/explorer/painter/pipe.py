@@ -6,33 +6,56 @@ import pickle
 import struct
 from typing import IO, Any
 
+MAX_BYTES = 2**30
+"""Largest message; a longer one is no message of ours."""
 
-def send(stream: IO[bytes] | None, message: object) -> None:
-    """Write one message: its length as 8 bytes, then its pickle.
+
+def send(stream: IO[bytes], message: object) -> None:
+    """Write one message."""
+    write(stream, pickle.dumps(message))
+
+
+def receive(stream: IO[bytes]) -> Any:
+    """Read one message.
 
     Raises:
-        EOFError: there is no stream.
+        EOFError: the other process has closed the stream.
     """
-    if stream is None:
-        raise EOFError("no stream")
-    data = pickle.dumps(message)
+    return pickle.loads(read(stream))  # noqa: S301  # from our own child, through a private pipe
+
+
+def write(stream: IO[bytes], data: bytes) -> None:
+    """Write one pickled message: its length as 8 bytes, then the data."""
     stream.write(struct.pack("<Q", len(data)) + data)
     stream.flush()
 
 
-def receive(stream: IO[bytes] | None) -> Any:
-    """Read one message.
+def read(stream: IO[bytes]) -> bytes:
+    """Read one pickled message.
 
     Raises:
-        EOFError: there is no stream, or the other process has closed it.
+        EOFError: the other process has closed the stream.
+        ValueError: a length above `MAX_BYTES`.
     """
-    if stream is None:
-        raise EOFError("no stream")
-    head = stream.read(8)
-    if len(head) < 8:
+    (length,) = struct.unpack("<Q", _read_exactly(stream, 8))
+    if length > MAX_BYTES:
+        raise ValueError(f"expected a message of at most {MAX_BYTES} bytes, got {length}")
+    return _read_exactly(stream, length)
+
+
+def skip_to(stream: IO[bytes], marker: bytes) -> None:
+    """Read and drop everything up to and including a marker.
+
+    Raises:
+        EOFError: the stream ended without it.
+    """
+    seen = b""
+    while seen != marker:
+        seen = (seen + _read_exactly(stream, 1))[-len(marker) :]
+
+
+def _read_exactly(stream: IO[bytes], count: int) -> bytes:
+    data = stream.read(count)
+    if len(data) < count:
         raise EOFError("stream ended")
-    (length,) = struct.unpack("<Q", head)
-    data = stream.read(length)
-    if len(data) < length:
-        raise EOFError("stream ended")
-    return pickle.loads(data)  # noqa: S301  # from our own child, through a private pipe
+    return data

@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
 from vene_widgets import sentences
+from vene_widgets.engine.own_model import require_unchanged
 from vene_widgets.explorer.exact_runs import TOP
 from vene_widgets.explorer.wire import messages as wire
 from vene_widgets.explorer.wire import views
@@ -152,7 +153,9 @@ class MapBuilder:
         else:
             found: list[TokenReadings] = []
             per_row = len(self.plan.positions)
-            for row in sweep_rows(prepare_sweep(self.plan, cache)):
+            prepared = prepare_sweep(self.plan, cache)
+            require_unchanged(self.plan.model, self._prepared.state, prepared.state)
+            for row in sweep_rows(prepared):
                 if len(found) * per_row == self.done:  # the map was cancelled at this layer
                     break
                 found.append(read_tokens(row.logits, missing))

@@ -9,6 +9,7 @@ import hashlib
 import pickle
 import threading
 import time
+import weakref
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -17,6 +18,7 @@ import pydantic
 import traitlets
 
 from vene_widgets.engine.cache import ActivationCache
+from vene_widgets.engine.own_model import ModelChanged, require_unchanged
 from vene_widgets.engine.planning import Plan, plan_experiment
 from vene_widgets.errors import RequestError, choose
 from vene_widgets.experiments.experiment import Experiment
@@ -27,13 +29,15 @@ from vene_widgets.explorer.export.snapshot import Snapshot
 from vene_widgets.explorer.export.static_files import built
 from vene_widgets.explorer.painter import shared as shared_painter
 from vene_widgets.explorer.painter.orders import Drawing, DrawnFiles, FigureOrder, Picture
-from vene_widgets.explorer.session import comparisons, shared_history, stories
+from vene_widgets.explorer.session import comparisons, lifetime, shared_history, stories
+from vene_widgets.explorer.session.file_queue import FileQueue
 from vene_widgets.explorer.session.history import History
 from vene_widgets.explorer.session.map_builder import MapBuilder
 from vene_widgets.explorer.session.worker import Worker
 from vene_widgets.explorer.wire import messages as wire
 from vene_widgets.explorer.wire import views
 from vene_widgets.explorer.wire.error_text import error_text
+from vene_widgets.explorer.wire.incoming import check_size, check_source_names, printable
 from vene_widgets.models import LanguageModel
 from vene_widgets.sweeps.cells import prepare_sweep, sweep_rows
 from vene_widgets.sweeps.planning import SweepPlan, plan_sweep
@@ -44,6 +48,8 @@ if TYPE_CHECKING:
     import plotnine as p9
     from typing_extensions import Self
 
+    from vene_widgets.models.fingerprint import Fingerprint
+
 FIRST_WAIT = 10.0
 """Seconds that `explore` waits for its map, so that the widget is shown and saved with it."""
 
@@ -52,6 +58,9 @@ MAX_TYPED_TOKENS = 8
 
 FIGURES: tuple[wire.FigureKind, ...] = get_args(wire.FigureKind)
 """Kinds of figure; the screen shows the first one at first."""
+
+ATTEMPTS = 3
+"""How often an exact run begins anew when the model changes while it runs."""
 
 _requests: pydantic.TypeAdapter[wire.Request] = pydantic.TypeAdapter(wire.Request)
 
@@ -114,6 +123,10 @@ class Session(anywidget.AnyWidget):
         self._answered = 0  # revision of _result
         self._error: Exception | None = None
         self._cache = ActivationCache()
+        model.accept_hooks()
+        self._fingerprint = model.fingerprint  # the state of the model that results are of
+        self._model_since = 0  # the first revision of that state
+        self._checksum: tuple[Fingerprint, int] | None = None
         self._history = History()
         self._comparison: wire.Compare | None = None
         self._sweep_request = SweepRequest(component=component)
@@ -133,11 +146,17 @@ class Session(anywidget.AnyWidget):
             experiment=experiment,
             **traits,
         )
-        self._worker = Worker(("answer", "contrast", "sweep", "follow", "story"), self._job_failed)
+        self._worker = Worker(
+            ("answer", "contrast", "sweep", "follow", "story", "verify"),
+            self._job_failed,
+            finishes=("answer",),
+        )
+        self._files = FileQueue()
         self._painter = shared_painter.acquire(self)
         self._ready = True
         self._allow_subshell_messages()
-        self.on_msg(lambda _widget, content, _buffers: self.receive(content))
+        self.on_msg(_receive)
+        lifetime.hold_weakly(self, self._worker)
         self._begin()
 
     @property
@@ -148,9 +167,14 @@ class Session(anywidget.AnyWidget):
             RequestError: the explorer is closed.
             Exception: the one that the run raised.
         """
+        self.notice_changes()
         self._worker.wait("answer")
         if self._result is None or self._answered != self._revision:
-            raise self._error or RequestError("the explorer is closed; make a new one")
+            if not self._ready:
+                raise RequestError("the explorer is closed; make a new one")
+            raise self._error or RequestError(
+                "the run was cancelled: assign explorer.experiment, or click, to run it"
+            )
         return self._result
 
     def wait(self, timeout: float | None = None) -> Self:
@@ -172,12 +196,15 @@ class Session(anywidget.AnyWidget):
         if self._ready:
             self._ready = False
             self._worker.close()
+            self._files.close()
             shared_painter.release(self)
+            lifetime.forget(self)
             self._cache.clear()
             self._history.clear()
             self._map = self._full_map = None
             self._result = None
             self._story = stories.ComputedStory()
+        lifetime.close_layout(self)
         super().close()
 
     def _map_table(self) -> pd.DataFrame:
@@ -209,28 +236,32 @@ class Session(anywidget.AnyWidget):
 
     # requests from the browser -------------------------------------------------------------------
 
-    def receive(self, content: dict[str, Any]) -> None:
+    def receive(self, content: object) -> None:
         """Handle one request from the browser: validate, queue, reply.
 
         This is the only message handler. It runs on the thread that the front end uses and never
-        waits.
+        waits. Every message gets a reply, whatever it is.
 
         Args:
             content: one of `messages.Request`, as JSON.
         """
-        request_id = str(content.get("id", ""))
+        given: Any = content.get("id", "") if isinstance(content, dict) else ""
+        request_id = printable(given)[:200] if isinstance(given, str) else ""
+        fields: dict[str, Any] = {}
+        error: str | None = None
         try:
+            check_size(content)
             request = _requests.validate_python(content)
             if isinstance(request, wire.TakeFigure):  # the reply follows when the file is made
-                threading.Thread(target=self._send_file, args=(request,), daemon=True).start()
+                self._files.submit(lambda: self._send_file(request))
                 return
             fields = self._immediate_reply(request)
             if not fields:
+                self._notice_changes(begin=not isinstance(request, wire.SetExperiment))
                 self._dispatch(request)
-        except (RequestError, pydantic.ValidationError) as error:
-            reply = wire.Reply(id=request_id, ok=False, error=error_text(error))
-        else:
-            reply = wire.Reply(id=request_id, ok=True, **fields)
+        except Exception as raised:  # a handler that raises would leave the browser waiting
+            error = error_text(raised)
+        reply = wire.Reply(id=request_id, ok=error is None, error=error, **fields)
         self.send(reply.model_dump())
 
     def _allow_subshell_messages(self) -> None:
@@ -300,6 +331,7 @@ class Session(anywidget.AnyWidget):
     @traitlets.validate("experiment")
     def _check_experiment(self, proposal: dict[str, Any]) -> Experiment:
         """Plan an experiment before anything on the screen changes; an invalid one is refused."""
+        check_source_names(proposal["value"])
         self._validated = plan_experiment(self._model, proposal["value"])
         return proposal["value"]
 
@@ -311,14 +343,18 @@ class Session(anywidget.AnyWidget):
     def _begin(self) -> None:
         """Put the current experiment on the screen and queue its answer."""
         with self._lock:
+            self._notice_changes()
             before, plan = self._plan, self._current_plan()
             self._plan = plan
             self._revision += 1
             revision, request = self._revision, self._context.request
-            self.scene = views.scene(self._model, plan, revision, request).model_dump()
+            is_new_model = self._model_since > revision - 1
+            self.scene = views.scene(
+                self._model, plan, revision, request, self._model_since
+            ).model_dump()
             self._set_status(busy="run", progress=None, error=None)
             self._worker.submit("answer", lambda: self._compute_answer(plan, revision))
-            if before is None or _prompts(before) != _prompts(plan):
+            if before is None or is_new_model or _prompts(before) != _prompts(plan):
                 # Hand-made pairs were positions of the old prompts.
                 sweep = self._sweep_request.replace(source_positions=None)
                 if sweep.source not in plan.sources:
@@ -335,19 +371,101 @@ class Session(anywidget.AnyWidget):
 
     def _compute_answer(self, plan: Plan, revision: int) -> Generator[None, None, None]:
         """Job: the exact result of one experiment; `run_exactly` yields None between its runs."""
-        known = self._story.known(plan.experiment)
-        for result in known or run_exactly(self._model, plan, self._cache):
-            if result is None:
-                yield
-                continue
-            answer = views.answer(self._model, result, plan, revision)
-            if revision != self._revision:  # the experiment has changed meanwhile
-                return
+        result: ExactRuns | None = None
+        for attempt in range(ATTEMPTS):
+            began = self._model.fingerprint
+            known = self._story.known(plan.experiment) if began == self._story.state else None
+            for result in known or run_exactly(self._model, plan, self._cache):
+                if result is None:
+                    yield
+            change = began.difference(self._model.fingerprint)
+            if change is None:
+                break
+            if attempt == ATTEMPTS - 1:
+                raise ModelChanged(
+                    f"the model is changing while it runs ({change}), so there is no exact answer "
+                    "yet. Click again when it is at rest"
+                )
+            yield
+        if result is None:
+            return
+        self._notice_changes(began, since=revision)
+        answer = views.answer(self._model, result, plan, revision)
+        if revision < self._answered:
+            return
+        self._record_answer(plan, answer)
+        is_current = revision == self._revision
+        if is_current:
             self._result, self._answered, self._error = result, revision, None
-            self.answer = answer.model_dump()
-            self._record_answer(plan, answer)
+        self.answer = answer.model_dump()
+        if is_current:
             self._set_status(busy=None, progress=None)
             self._draw(result, revision)
+            self._worker.submit("verify", self._verify)
+
+    # changes of the model ------------------------------------------------------------------------
+
+    def _notice_changes(
+        self, now: Fingerprint | None = None, *, begin: bool = False, since: int | None = None
+    ) -> bool:
+        """Compare the model with the one that the screen is of.
+
+        After a change, everything that is older is marked, and nothing of it is used again.
+
+        Args:
+            now: the model's state; None to look.
+            begin: compute the present experiment anew after a change.
+            since: the first revision of the new state; None for the next one.
+
+        Returns:
+            Whether it has changed.
+        """
+        now = now or self._model.fingerprint
+        with self._lock:
+            change = self._fingerprint.difference(now)
+            if change is None:
+                return False
+            self._fingerprint = now
+            self._model_since = self._revision + 1 if since is None else since
+            self._set_status(
+                note=f"The model has changed ({change}). Results from before are marked as old."
+            )
+            if self._comparison is not None:
+                old = views.failed_contrast(
+                    self._comparison, "The model has changed since: compare again."
+                )
+                self._worker.cancel("contrast")
+                self._show_contrast(self._comparison, old)
+                self._comparison = None
+            self._map = self._full_map = None
+            if begin:
+                self._begin()
+            elif since is not None:
+                self.scene = {**self.scene, "model_since": since}
+                self._begin_sweep(self._sweep_request)
+        return True
+
+    def notice_changes(self) -> None:
+        """Look whether the model has changed, and compute the present experiment anew if so.
+
+        Called after every cell of a notebook, and before every request from the browser.
+        """
+        if self._ready:
+            self._notice_changes(begin=True)
+
+    def _verify(self) -> Generator[None, None, None]:
+        """Job for idle times: read every number of the model, for changes that no sample shows."""
+        state, total = self._model.fingerprint, None
+        for total in self._model.tree.checksum():
+            if total is None:
+                yield
+        if total is None or self._model.fingerprint != state:
+            return
+        before, self._checksum = self._checksum, (state, total)
+        if before is not None and before[0] == state and before[1] != total:
+            self._model.tree.weights_changed()
+            self._checksum = (self._model.fingerprint, total)
+            self.notice_changes()
 
     # history and comparisons ---------------------------------------------------------------------
 
@@ -376,8 +494,10 @@ class Session(anywidget.AnyWidget):
         self, request: wire.Compare, left: Plan, right: Plan
     ) -> Generator[None, None, None]:
         """Job: run both sides in full and compare them."""
+        began = self._model.fingerprint
         try:
             contrast = yield from comparisons.compare_sides(self._model, request, left, right)
+            require_unchanged(self._model, began, self._model.fingerprint)
         except Exception as error:
             # Shown in the panel rather than raised: the answer on the screen is still valid.
             reason = f"The comparison failed: {error_text(error)}"
@@ -418,10 +538,24 @@ class Session(anywidget.AnyWidget):
             plan = plan_sweep(self._model, experiment.base, source, request)
             self._sweep_request = request.replace(source=name)
             revision = self._revision
-            self._worker.submit("sweep", lambda: self._fill_map(plan, name, revision))
+            self._worker.submit("sweep", lambda: self._fill_map_anew(plan, name, revision))
+
+    def _fill_map_anew(
+        self, plan: SweepPlan, source: str, revision: int
+    ) -> Generator[None, None, None]:
+        """Job: fill the map; begin again if the model changes meanwhile."""
+        for attempt in range(ATTEMPTS):
+            try:
+                yield from self._fill_map(plan, source, revision)
+            except ModelChanged:
+                if attempt == ATTEMPTS - 1:
+                    raise
+                yield
+            else:
+                return
 
     def _fill_map(self, plan: SweepPlan, source: str, revision: int) -> Generator[None, None, None]:
-        """Job: fill the map layer by layer; updates are throttled to 10 Hz."""
+        """Fill the map layer by layer; updates are throttled to 10 Hz."""
         prepared = prepare_sweep(plan, self._cache)
         builder = MapBuilder(prepared, source, revision, self._typed)
         due = time.monotonic() + 0.1
@@ -472,8 +606,17 @@ class Session(anywidget.AnyWidget):
         def show_progress(done: float) -> None:
             self._set_status(busy="story", progress=done)
 
+        began = self._model.fingerprint
         story = yield from stories.compute(
             self._model, planned, self._cache, self._sweep_request, show_progress
+        )
+        if (change := began.difference(self._model.fingerprint)) is not None:
+            raise ModelChanged(f"the model changed while it ran ({change}); ask for it again")
+        self._notice_changes(began)
+        story = dataclasses.replace(
+            story,
+            state=began,
+            message=story.message.model_copy(update={"model_since": self._model_since}),
         )
         self._story = story
         self._set_status(busy=None, progress=None)
@@ -542,17 +685,25 @@ class Session(anywidget.AnyWidget):
         if kind == "sweep_map" and self._full_map is None:
             return
 
+        reference = weakref.ref(self)  # a painter must not keep an explorer alive
+
         def on_drawn(drawing: Drawing | None, error: str | None) -> None:
-            if not self._ready or revision != self._revision or kind != self._kind:
-                return  # the screen has moved on
-            if isinstance(drawing, Picture):
-                self.picture = _figure(revision, kind, drawing)
-                return
-            self._set_status(
-                error=f"The figure could not be drawn: {error}. Numbers are unaffected."
-            )
+            live = reference()
+            if live is not None:
+                live._show_drawing(kind, revision, drawing, error)
 
         self._painter.draw(id(self), self._figure_order(kind, result), on_drawn)
+
+    def _show_drawing(
+        self, kind: wire.FigureKind, revision: int, drawing: Drawing | None, error: str | None
+    ) -> None:
+        """Show a drawn figure, or why there is none, unless the screen has moved on."""
+        if not self._ready or revision != self._revision or kind != self._kind:
+            return
+        if isinstance(drawing, Picture):
+            self.picture = _figure(revision, kind, drawing)
+            return
+        self._set_status(error=f"The figure could not be drawn: {error}. Numbers are unaffected.")
 
     def _draw_for_page(self) -> dict[str, Any] | None:
         """The figure of the result on the screen; None if it could not be drawn."""
@@ -591,7 +742,7 @@ class Session(anywidget.AnyWidget):
         return Snapshot(self._model, plan, result, frames, sweep, order, revision)
 
     def _send_file(self, request: wire.TakeFigure) -> None:
-        """Make a file and send it; on its own thread, as it waits for answer and painter."""
+        """Make a file and send it; on the files' thread, as it waits for answer and painter."""
         data: list[bytes] | None = None
         try:
             snapshot = self._snapshot(request.figure)
@@ -601,6 +752,7 @@ class Session(anywidget.AnyWidget):
             data = [archive.file_bytes(snapshot, request.format, drawing.files)]
             reply = wire.Reply(id=request.id, ok=True, file=f"{snapshot.name}.{request.format}")
         except Exception as error:
+            data = None
             reply = wire.Reply(id=request.id, ok=False, error=error_text(error))
         if self._ready:
             self.send(reply.model_dump(), data)
@@ -610,7 +762,8 @@ class Session(anywidget.AnyWidget):
     def _set_status(self, **changes: Any) -> None:
         """Change some fields of `status`."""
         with self._lock:
-            self.status = {"busy": None, "progress": None, "error": None, **self.status, **changes}
+            empty = {"busy": None, "progress": None, "error": None, "note": None}
+            self.status = {**empty, **self.status, **changes}
 
     def _job_failed(self, kind: str, error: Exception) -> None:
         """Show the error of a job that raised; the last good state stays."""
@@ -621,8 +774,14 @@ class Session(anywidget.AnyWidget):
             "sweep": "The map could not be filled",
             "follow": "The map could not follow the token",
             "story": "The story could not be computed",
+            "verify": "The model could not be checked",
         }[kind]
         self._set_status(busy=None, progress=None, error=f"{title}: {error_text(error)}")
+
+
+def _receive(session: Session, content: object, _buffers: object) -> None:
+    """Pass a message on; a function, so that the widget's callbacks do not hold the widget."""
+    session.receive(content)
 
 
 def _figure(revision: int, kind: wire.FigureKind, picture: Picture) -> dict[str, Any]:

@@ -28,6 +28,7 @@ from vene_widgets.sweeps.planning import plan_sweep
 if TYPE_CHECKING:
     from vene_widgets.engine.cache import ActivationCache
     from vene_widgets.models import LanguageModel
+    from vene_widgets.models.fingerprint import Fingerprint
 
 MAX_CHOICES = 9
 """Choices of one step: each is picked by a digit key."""
@@ -105,11 +106,13 @@ class ComputedStory:
         planned: its steps.
         message: for the browser.
         runs: exact results by their experiment as JSON.
+        state: the state of the model that they are of.
     """
 
     planned: PlannedStory = PlannedStory((), ())
     message: wire.Story = field(default_factory=lambda: wire.Story(steps=[], maps=[]))
     runs: Mapping[str, ExactRuns] = field(default_factory=dict[str, ExactRuns])
+    state: Fingerprint | None = None
 
     def known(self, experiment: Experiment) -> list[ExactRuns]:
         """The exact result of one of the story's experiments; empty for any other experiment."""

@@ -11,8 +11,11 @@ _KINDS = frozenset(kind.model_fields["kind"].default for kind in get_args(get_ar
 """Kinds of request: pydantic starts the location of a validation error with one of them."""
 
 
-def error_text(error: Exception) -> str:
-    """An error as one sentence: the field, the rule, the value. No class names, no links."""
+def error_text(error: BaseException) -> str:
+    """An error in one line: the field, the rule, the value. No class names, no links.
+
+    It never raises and is never long, whatever the error holds (`errors.error_text`).
+    """
     return errors.error_text(error, shown=_without_kind)
 
 

@@ -268,7 +268,8 @@ class SlotInfo(Wire):
 class Scene(Wire):
     """The experiment on the screen, written whenever it changes and before its answer is known.
 
-    `request` is the id of the browser's request that set it, None if Python did.
+    `request` is the id of the browser's request that set it, None if Python did. Maps, answers and
+    history entries of revisions before `model_since` are of an older state of the model.
     """
 
     revision: int
@@ -278,6 +279,7 @@ class Scene(Wire):
     sources: dict[str, list[TokenInfo]]
     experiment: Experiment
     slots: list[SlotInfo]
+    model_since: int = 0
 
 
 class Candidate(Wire):
@@ -367,7 +369,8 @@ class TokenRow(Wire):
 class Difference(Wire):
     """One token's change from the base to the result (grouped or intervened).
 
-    `kl` is its contribution p_after * log(p_after / p_before) in nats; rows are ordered by |kl|.
+    `kl` is its contribution p_after * log(p_after / p_before) in nats; the largest change of
+    probability comes first.
     """
 
     token_id: int
@@ -493,11 +496,15 @@ class Figure(Wire):
 
 
 class Status(Wire):
-    """What the kernel is doing. `error` stays until the next experiment begins."""
+    """What the kernel is doing. `error` stays until the next experiment begins.
+
+    `note` is what the user should know besides: that the model has changed.
+    """
 
     busy: str | None
     progress: float | None
     error: str | None
+    note: str | None = None
 
 
 class StoryStep(Wire):
@@ -521,10 +528,14 @@ class StoryStep(Wire):
 
 
 class Story(Wire):
-    """Steps to walk through; the browser shows their results without a request."""
+    """Steps to walk through; the browser shows their results without a request.
+
+    The results are of the state of the model that `Scene.model_since` stood for then.
+    """
 
     steps: list[StoryStep]
     maps: list[Map]
+    model_since: int = 0
 
 
 class Protocol(Wire):

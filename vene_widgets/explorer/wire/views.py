@@ -30,7 +30,9 @@ Row = dict[str, Any]
 """One row of a DataFrame by column."""
 
 
-def scene(model: LanguageModel, plan: Plan, revision: int, request: str | None) -> wire.Scene:
+def scene(
+    model: LanguageModel, plan: Plan, revision: int, request: str | None, model_since: int = 0
+) -> wire.Scene:
     """The experiment on the screen, its prompts split into tokens."""
     return wire.Scene(
         revision=revision,
@@ -40,6 +42,7 @@ def scene(model: LanguageModel, plan: Plan, revision: int, request: str | None) 
         sources={name: token_infos(tokens) for name, tokens in plan.sources.items()},
         experiment=plan.experiment,
         slots=[_slot(planned) for planned in plan.slots],
+        model_since=model_since,
     )
 
 
