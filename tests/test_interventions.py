@@ -432,7 +432,7 @@ def test_a_function_that_returns_another_shape_is_refused(tiny_gpt2: LanguageMod
     experiment = Experiment(
         base=SPAIN, sources=ITALY, slots=[Slot(layer=1, position=3, intervention="wrong")]
     )
-    with pytest.raises(RequestError, match=r"'wrong' must return .*shape \(1, 24\), got "):
+    with pytest.raises(RequestError, match=r"'wrong' returned .*shape \(1, 24\)\."):
         run(tiny_gpt2, experiment)
 
 
@@ -456,9 +456,7 @@ def test_a_class_that_returns_another_shape_is_refused_and_leaves_no_hook(
         Slot(layer=1, position=(3, 4), intervention="narrow"),
     ]
     experiment = Experiment(base=SPAIN, sources=ITALY, slots=slots)
-    with pytest.raises(
-        RequestError, match=r"slots\[1\]: .*'narrow' must return .*\(2, 24\), got \(2, 1\)"
-    ):
+    with pytest.raises(RequestError, match=r"'narrow' returned .*\(2, 1\); expected .*\(2, 24\)"):
         run(tiny_gpt2, experiment)
     for module in tiny_gpt2.model.modules():
         assert not module._forward_hooks and not module._forward_pre_hooks

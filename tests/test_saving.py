@@ -26,10 +26,10 @@ from vene_widgets.interventions import (
     unregister,
 )
 from vene_widgets.interventions.saving import restore, save
-from vene_widgets.models import LanguageModel
+from vene_widgets.models import LanguageModel, saved_folder
 
 SPAIN, ITALY, FRANCE = (f"The capital of {c} is" for c in ("Spain", "Italy", "France"))
-FILES = {"experiment.json", "interventions.json", "weights.safetensors"}
+FILES = {"experiment.json", "interventions.json", "weights.safetensors", "manifest.json"}
 ROTATION = "rotate_layer.parametrizations.weight.original"
 NEEDS_RANK = ("low_rank_rotated_space", "pca_rotated_space")
 
@@ -231,7 +231,9 @@ def saved(folder: Path, tiny_gpt2: LanguageModel) -> Path:
 
 
 def change(path: Path, **values: Any) -> None:
+    """Change a JSON file of a folder and its manifest, as if it had been saved like that."""
     path.write_text(json.dumps({**json.loads(path.read_text("utf-8")), **values}), "utf-8")
+    saved_folder.write_manifest(path.parent)
 
 
 @pytest.mark.parametrize("name", sorted(FILES))
@@ -242,10 +244,10 @@ def test_a_missing_file_is_named(saved: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["experiment.json", "interventions.json"])
-@pytest.mark.parametrize("schema", [0, 2, "1", 1.0, True, None])
+@pytest.mark.parametrize("schema", [0, 3, "1", 1.0, True, None])
 def test_an_unknown_schema_is_refused(saved: Path, name: str, schema: Any) -> None:
     change(saved / name, schema=schema)
-    with pytest.raises(RequestError, match=r"has schema .* reads schema 1"):
+    with pytest.raises(RequestError, match=r"has schema .* reads schemas 1 and 2"):
         restore(saved)
 
 
@@ -277,13 +279,14 @@ def test_other_weights_are_refused(saved: Path) -> None:
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
-        ("class", "Vanilla", "is a Vanilla"),
+        ("class", "Vanilla", "is a 'Vanilla'"),
         ("intervention", "vanilla", "intervention of 'slot 0' 'vanilla'"),
-        ("options", {"width": 24, "rank": 0}, "rank 0 is invalid for"),
+        ("options", {"width": 24, "rank": 0}, "options.rank: expected .* 1, got 0"),
+        ("options", {"width": 24, "rank": 25}, "rank 25 is invalid for"),
         ("options", {"width": 24, "rank": 4}, "cannot be loaded into the LowRankRotatedSpace"),
-        ("options", {"breadth": 1}, "incomplete"),
+        ("options", {"breadth": 1}, "options.width is missing"),
         ("tensors", ["nothing"], "tensor 'slot 0/nothing' is not known"),
-        ("tensors", [], "Missing key"),
+        ("tensors", [], "cannot be loaded .* got none"),
         ("strides", {ROTATION: [1]}, "are invalid for a tensor of shape"),
         ("strides", {ROTATION: [1, 1]}, "are invalid for a tensor of shape"),
         ("strides", {ROTATION: [1, 10**12]}, "are invalid for a tensor of shape"),
@@ -319,14 +322,14 @@ def test_weights_that_no_slot_has_are_not_saved(folder: Path) -> None:
 # ---- whole or not at all ----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("broken", ["_dump", "rename"])
+@pytest.mark.parametrize("broken", ["to_json", "rename"])
 def test_a_failure_leaves_nothing(
     folder: Path, monkeypatch: pytest.MonkeyPatch, broken: str
 ) -> None:
     def fail(*_: Any) -> None:
         raise OSError("disk full")
 
-    monkeypatch.setattr(saving if broken == "_dump" else Path, broken, fail)
+    monkeypatch.setattr(saving if broken == "to_json" else Path, broken, fail)
     with pytest.raises(OSError, match="disk full"):
         save(folder, experiment_of("vanilla"))
     assert list(folder.parent.iterdir()) == []

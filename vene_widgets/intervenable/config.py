@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, cast
 
-from vene_widgets.errors import RequestError, choose
+from vene_widgets.errors import RequestError, choose, shown
+from vene_widgets.experiments import limits
 from vene_widgets.experiments.components import COMPONENTS
 from vene_widgets.experiments.fields import as_ints
 from vene_widgets.intervenable.operators import VanillaIntervention
@@ -93,7 +94,12 @@ class IntervenableRepresentationConfig(_Fields):
                 "them."
             )
         if not isinstance(given.get("layer", 0), int):
-            raise RequestError(f"layer must be an int, got {self.layer!r}.")
+            raise RequestError(f"layer must be an int, got {shown(self.layer)}.")
+        rank = cast("object", self.low_rank_dimension)
+        if rank is not None and not (isinstance(rank, int) and 0 <= rank <= limits.DIMS):
+            raise RequestError(
+                f"low_rank_dimension must be an int from 1 to {limits.DIMS}, got {shown(rank)}."
+            )
 
 
 RepresentationConfig = IntervenableRepresentationConfig
@@ -196,8 +202,8 @@ def as_representation(given: object) -> IntervenableRepresentationConfig:
     if isinstance(given, (list, tuple)):
         return IntervenableRepresentationConfig(*cast("Sequence[Any]", given))
     raise RequestError(
-        f"representation {given!r} is a {type(given).__name__}; expected a RepresentationConfig, a "
-        "dict of its fields, or a tuple of them in order."
+        f"representation {shown(given)} is a {type(given).__name__}; expected a "
+        "RepresentationConfig, a dict of its fields, or a tuple of them in order."
     )
 
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from vene_widgets.errors import RequestError
+from vene_widgets.experiments import limits
 
 Encoding: TypeAlias = dict[str, Any]
 """The model's named inputs: `input_ids`, `attention_mask` and whatever else it takes."""
@@ -26,7 +27,7 @@ def to_encoding(given: object, what: str, device: torch.device) -> Encoding:
 
     Raises:
         RequestError: not a mapping with `input_ids` (or `inputs_embeds`) of shape
-            `(batch, tokens)`.
+            `(batch, tokens)`, or an attention mask of another shape.
     """
     if isinstance(given, Tensor):
         given = {"input_ids": given}
@@ -48,6 +49,21 @@ def to_encoding(given: object, what: str, device: torch.device) -> Encoding:
             f"{what} has {actual}; expected a tensor (batch, tokens), as in "
             'tokenizer("…", return_tensors="pt").'
         )
+    if 0 in tokens.shape[:2]:
+        raise RequestError(f"{what} has no tokens: its shape is {tuple(tokens.shape)}.")
+    mask = encoding.get("attention_mask")
+    # With past keys and values, the mask also covers the tokens before.
+    is_whole = encoding.get("past_key_values") is None
+    if mask is not None and not isinstance(mask, Tensor):
+        raise RequestError(
+            f"{what} has an attention_mask of type {type(mask).__name__}; expected a tensor "
+            "(batch, tokens)."
+        )
+    if mask is not None and mask.ndim == 2 and is_whole and mask.shape != tokens.shape[:2]:
+        raise RequestError(
+            f"{what} has an attention_mask of shape {tuple(mask.shape)} for input_ids of shape "
+            f"{tuple(tokens.shape)}; expected equal shapes."
+        )
     return encoding
 
 
@@ -66,7 +82,11 @@ def to_source_list(given: object, count: int, device: torch.device) -> list[Enco
         return [None] * count
     if isinstance(given, (str, Tensor)) or hasattr(given, "items"):
         given = [given]
-    items = list(cast("Iterable[object]", given))
+    if not isinstance(given, Iterable):
+        raise RequestError(
+            f"sources is a {type(given).__name__}; expected an encoding, or a list of them."
+        )
+    items = list(limits.bounded(cast("Iterable[object]", given), limits.SOURCES, "sources"))
     if len(items) == 1:
         items = items * count
     if len(items) != count:
@@ -86,7 +106,7 @@ def token_mask(encoding: Encoding) -> Tensor:
     tokens = next(encoding[name] for name in _TOKENS if encoding.get(name) is not None)
     mask = encoding.get("attention_mask")
     if mask is None or mask.ndim != 2:
-        return torch.ones(tokens.shape[:2], dtype=torch.long)
+        return torch.ones(tokens.shape[:2], dtype=torch.long, device="cpu")
     return mask
 
 

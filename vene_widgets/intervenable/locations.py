@@ -6,10 +6,12 @@ A tuple is a pair (source, base); a list of ints never is. `None` in a slot's pl
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Final, Literal, TypeAlias, cast
 
-from vene_widgets.errors import RequestError, choose
+from vene_widgets.errors import RequestError, choose, shown
+from vene_widgets.experiments import limits
 
 EVERYWHERE: Final = "everywhere"
 """Every token of the prompt: what locations mean if the caller leaves them out altogether."""
@@ -19,6 +21,9 @@ PlainInts: TypeAlias = "int | list[PlainInts] | tuple[PlainInts, ...] | None"
 
 SlotLocations: TypeAlias = "PlainInts | Literal['everywhere']"
 """One slot's locations on one side, as the caller nested them; None skips the slot."""
+
+_MOST_DEPTH = 8
+_MOST_INTS = 2**22
 
 FORMS = (
     "Valid: an int; a list of positions; a tuple (source, base) of either; or nested lists, "
@@ -35,19 +40,49 @@ def to_plain_ints(value: object, what: str) -> PlainInts:
         what: the argument's name, for messages.
 
     Raises:
-        RequestError: anything else, bools included.
+        RequestError: anything else, bools included; or more ints, or deeper nesting, than any
+            model has use for.
     """
-    to_list = getattr(value, "tolist", None)
-    if to_list is not None:
-        value = to_list()
-    if isinstance(value, range):
-        value = list(value)
+    return _to_plain_ints(value, what, 0, [0])
+
+
+def _to_plain_ints(value: object, what: str, depth: int, count: list[int]) -> PlainInts:
+    """`to_plain_ints` at one depth; `count[0]` ints were seen before."""
+    value = _to_list(value, what)
     if isinstance(value, (list, tuple)):
-        items = [to_plain_ints(item, what) for item in cast("Sequence[object]", value)]
-        return tuple(items) if isinstance(value, tuple) else items
-    if value is None or (isinstance(value, int) and not isinstance(value, bool)):
+        items = cast("Sequence[object]", value)
+        if depth >= _MOST_DEPTH or count[0] + len(items) > _MOST_INTS:
+            raise RequestError(
+                f"{what} {shown(items)} is too large: expected at most {_MOST_DEPTH} levels of "
+                f"lists and {_MOST_INTS} ints. {FORMS}"
+            )
+        plain = [_to_plain_ints(item, what, depth + 1, count) for item in items]
+        return tuple(plain) if isinstance(value, tuple) else plain
+    if isinstance(value, int) and not isinstance(value, bool):
+        count[0] += 1
+        if abs(value) >= limits.INT:
+            raise RequestError(f"{what} holds {shown(value)}; expected ints of less than 2**63.")
         return value
-    raise RequestError(f"{what} holds {value!r}, a {type(value).__name__}. {FORMS}")
+    if value is None:
+        return None
+    raise RequestError(f"{what} holds {shown(value)}, a {type(value).__name__}. {FORMS}")
+
+
+def _to_list(value: object, what: str) -> object:
+    """An array or a range as a list, once its size is known; anything else as it is."""
+    if isinstance(value, range):
+        limits.check_size(value, _MOST_INTS, f"ints in {what}")
+        return list(value)
+    to_list = getattr(value, "tolist", None)
+    if to_list is None:
+        return value
+    size = math.prod(getattr(value, "shape", ()))
+    if size > _MOST_INTS:
+        raise RequestError(f"expected at most {_MOST_INTS} ints in {what}, got {size}.")
+    try:
+        return to_list()
+    except Exception:  # a tensor without values
+        raise RequestError(f"{what} holds {shown(value)}, which has no values. {FORMS}") from None
 
 
 def nesting_depth(value: PlainInts) -> int:
@@ -66,7 +101,7 @@ def split_sides(value: object, by_head: bool, what: str) -> tuple[PlainInts, Pla
     if isinstance(locations, tuple):
         if len(locations) != 2:
             raise RequestError(
-                f"{what} {locations!r} is a tuple of {len(locations)}; a tuple must be a pair "
+                f"{what} {shown(locations)} is a tuple of {len(locations)}; a tuple must be a pair "
                 f"(source, base). {FORMS}"
             )
         return locations[0], locations[1]
@@ -92,7 +127,7 @@ def expand_to_slots(side: PlainInts, count: int, what: str) -> list[SlotLocation
         return [list(side)] * count
     if len(items) != count:
         raise RequestError(
-            f"{what} {side!r} has {len(items)} entries for {count} slots: the outermost list "
+            f"{what} {shown(side)} has {len(items)} entries for {count} slots: the outermost list "
             f"must have one entry per slot. {FORMS}"
         )
     return items

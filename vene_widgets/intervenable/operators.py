@@ -7,16 +7,18 @@ instead.
 
 from __future__ import annotations
 
+import copy
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from vene_widgets import interventions as engine
-from vene_widgets.errors import RequestError
+from vene_widgets.errors import RequestError, shown
+from vene_widgets.interventions.base import conform
 
 VanillaIntervention = engine.Vanilla
 AdditionIntervention = engine.Addition
@@ -147,7 +149,8 @@ class Operator:
             `(n, width)`.
 
         Raises:
-            RequestError: a user-defined operator returned a tensor of another shape.
+            RequestError: a user-defined operator returned no tensor of real numbers in the base's
+                shape, `(examples, units, width)`.
         """
         if self.takes_mask:
             return self.core(base, source, batch.mask)
@@ -182,19 +185,14 @@ class Operator:
             examples: how many examples the vectors belong to.
         """
         shape = (examples, -1, base.shape[-1])
-        b = base.reshape(shape)
-        s = None if source is None else source.reshape(shape)
+        # Pass copies, so that operations in place change neither the run nor what is kept of it.
+        b = base.clone().reshape(shape)
+        s = None if source is None else source.clone().reshape(shape)
         if subspaces is None or not self._takes_subspaces():
             new: object = self.core(b, s)
         else:
-            new = self.core(b, s, subspaces)
-        if not isinstance(new, Tensor) or new.shape != b.shape:
-            got = tuple(new.shape) if isinstance(new, Tensor) else type(new).__name__
-            raise RequestError(
-                f"intervention {self.name} returned {got}; expected a tensor of the base's shape "
-                f"{tuple(b.shape)}, (examples, units, width)."
-            )
-        return new.reshape(base.shape).to(base.dtype)
+            new = self.core(b, s, copy.deepcopy(subspaces))
+        return conform(new, base.reshape(shape), self.name).reshape(base.shape)
 
     def _takes_subspaces(self) -> bool:
         """Whether it has a parameter for subspaces, by that name or in third place."""
@@ -254,9 +252,10 @@ def _build_core(
             return given(**{k: v for k, v in fields.items() if takes_all or k in parameters})
     elif callable(given):
         return given
+    name = shown(cast("object", given))
     raise RequestError(
-        f"{what}: {given!r} is not an intervention. Valid: {', '.join(LIBRARY)}, a torch module "
-        "with forward(self, base, source, subspaces=None), or a function (base, source)."
+        f"{what}: {name} is not an intervention. Valid: {', '.join(LIBRARY)}, a torch "
+        "module with forward(self, base, source, subspaces=None), or a function (base, source)."
     )
 
 

@@ -6,11 +6,13 @@ from typing import Any, TypeAlias, cast
 
 from torch import Tensor
 
-from vene_widgets.errors import RequestError
+from vene_widgets.errors import RequestError, shown
 from vene_widgets.intervenable.locations import EVERYWHERE, FORMS, PlainInts, SlotLocations
 
 Places: TypeAlias = "list[list[tuple[int | None, int]]]"
 """Per example, the (head, position) pairs; the head is None for whole vectors."""
+
+_MOST_PLACES = 2**22
 
 
 def resolve_places(
@@ -43,15 +45,22 @@ def resolve_places(
     result: Places = []
     for example, positions in enumerate(position_rows):
         here = f"{what}, example {example}:"
-        row_positions = [_check_position(p, real[example], length, here) for p in positions]
+        tokens = set(real[example])
+        row_positions = [_check_position(p, real[example], tokens, length, here) for p in positions]
         row_heads: list[int | None] = [None]
         if head_rows is not None:
             row_heads = [_check_head(h, heads, here) for h in head_rows[example]]
-        pairs = [(h, p) for h in row_heads for p in row_positions]
-        if writes and len(set(pairs)) != len(pairs):
+        # Before the pairs are made: their number is the product.
+        if writes and any(len(set(row)) != len(row) for row in (row_positions, row_heads)):
             raise RequestError(
-                f"{here} positions {positions} name a place twice; each may be written once."
+                f"{here} positions {shown(positions)} name a place twice; each may be written once."
             )
+        if len(row_positions) * len(row_heads) > _MOST_PLACES:
+            raise RequestError(
+                f"{here} expected at most {_MOST_PLACES} places, got {len(row_positions)} "
+                f"positions for each of {len(row_heads)} heads."
+            )
+        pairs = [(h, p) for h in row_heads for p in row_positions]
         result.append(pairs)
     return result
 
@@ -64,7 +73,7 @@ def _split_heads(
         return list(range(heads)), EVERYWHERE
     if not isinstance(entry, (list, tuple)) or len(entry) != 2:
         raise RequestError(
-            f"{what} {entry!r} is invalid for unit 'h.pos': expected heads and positions, as "
+            f"{what} {shown(entry)} is invalid for unit 'h.pos': expected heads and positions, as "
             "in [[[head]], [[position]]] or GET_LOC((head, position))."
         )
     return entry[0], entry[1]
@@ -79,7 +88,7 @@ def _expand_to_examples(
     if isinstance(entry, int):
         return [[entry]] * batch
     if not isinstance(entry, (list, tuple)) or not entry:
-        raise RequestError(f"{what} {entry!r} has no indices. {FORMS}")
+        raise RequestError(f"{what} {shown(entry)} has no indices. {FORMS}")
     whole = _to_index_row(entry)
     if whole is not None:
         return [whole] * batch
@@ -87,10 +96,12 @@ def _expand_to_examples(
     for item in entry:
         row = _to_index_row(item)
         if row is None:
-            raise RequestError(f"{what} {entry!r} has an invalid nesting. {FORMS}")
+            raise RequestError(f"{what} {shown(entry)} has an invalid nesting. {FORMS}")
         rows.append(row)
     if len(rows) not in (1, batch):
-        raise RequestError(f"{what} {entry!r} has {len(rows)} examples; the batch has {batch}.")
+        raise RequestError(
+            f"{what} {shown(entry)} has {len(rows)} examples; the batch has {batch}."
+        )
     return rows * (batch if len(rows) == 1 else 1)
 
 
@@ -103,12 +114,15 @@ def _to_index_row(entry: PlainInts) -> list[int] | None:
     return row if len(row) == len(items) else None
 
 
-def _check_position(position: int, real: list[int], length: int, here: str) -> int:
+def _check_position(
+    position: int, real: list[int], tokens: set[int], length: int, here: str
+) -> int:
     """A position counted from the start of the row; negative ones count from its last real token.
 
     Args:
         position: as the caller wrote it.
         real: the row's positions that are not padding, in ascending order.
+        tokens: the same positions.
         length: tokens of the row, padding included.
         here: slot and example, for messages.
     """
@@ -119,7 +133,7 @@ def _check_position(position: int, real: list[int], length: int, here: str) -> i
         )
     if position < 0:
         return real[position]
-    if position not in real:
+    if position not in tokens:
         raise RequestError(
             f"{here} position {position} is padding: the attention mask has tokens at "
             f"{real[0]} to {real[-1]}."

@@ -191,7 +191,9 @@ def _gather(call: SlotCall, inputs: Sequence[HookInput]) -> Tensor | tuple[Tenso
         if they differ in their number of places.
     """
     # The hooks fire head by head; `call.base` goes example by example.
-    order = torch.tensor([n for indices, _ in inputs for n in indices]).argsort()
+    order = torch.tensor(
+        [n for indices, _ in inputs for n in indices], dtype=torch.long, device="cpu"
+    ).argsort()
     vectors = torch.cat([vectors for _, vectors in inputs])
     vectors = vectors[order.to(vectors.device)]
     # Only the selected coordinates, provided that they are the same for every vector.

@@ -1,36 +1,92 @@
-"""Save and load an `IntervenableModel`: a folder with its slots as JSON, weights as safetensors."""
+"""Save and load an `IntervenableModel`: a folder with its slots as JSON, weights as safetensors.
+
+`intervenable.json` has the SHA-256 of its own slots and of the weights, so that any change of the
+folder is noticed. Folders of earlier versions have no hashes; they are read as well.
+"""
 
 from __future__ import annotations
 
-import json
+import hashlib
 import os
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, cast
+from typing import Annotated, Any, cast
 
-from safetensors.torch import (  # both annotate paths with a bare os.PathLike
-    load_file,  # pyright: ignore[reportUnknownVariableType]
-    save_file,  # pyright: ignore[reportUnknownVariableType]
-)
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 
-from vene_widgets.errors import RequestError, choose
+from vene_widgets.errors import RequestError, choose, error_text, shown
+from vene_widgets.experiments.limits import DIMS
 from vene_widgets.intervenable.config import (
     IntervenableConfig,
     IntervenableRepresentationConfig,
 )
 from vene_widgets.intervenable.operators import LIBRARY, Operator
 from vene_widgets.intervenable.subspaces import as_range, list_dims
-from vene_widgets.interventions import Intervention, Options
+from vene_widgets.interventions import Intervention
+from vene_widgets.interventions.saved_module import SavedOptions, check_state
+from vene_widgets.models.saved_folder import (
+    JSON_BYTES,
+    check_tensor_file,
+    is_json_object,
+    json_hash,
+    parse_json,
+    parse_tensors,
+    read_bytes,
+    replace_files,
+    to_json,
+)
 
 SCHEMA = 1
 CONFIG, WEIGHTS = "intervenable.json", "interventions.safetensors"
-_SAVED_FIELDS = (
-    *("layer", "component", "unit", "max_number_of_units", "low_rank_dimension"),
-    *("group_key", "intervention_link_key", "latent_dim"),
-)
+
+_Key = str | int | float | bool | None
+_Size = Annotated[int, Field(ge=0, le=2**24)]
+_UNCHECKED_SIZE = 2**16
+"""Largest size that a user-defined class is built with if its saved tensors are smaller."""
+
+
+class _Dims(BaseModel):
+    """A subspace of single dims."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+    dims: list[int]
+
+
+class _SavedFields(BaseModel):
+    """The fields of a representation that are saved as they are."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+    layer: int
+    component: str
+    unit: str
+    max_number_of_units: int
+    low_rank_dimension: Annotated[int, Field(ge=0, le=DIMS)] | None
+    group_key: _Key
+    intervention_link_key: _Key
+    latent_dim: _Size | None
+
+
+class _SavedSlot(_SavedFields):
+    """One slot as it is saved."""
+
+    subspace_partition: list[list[int] | _Dims] | None
+    intervention: str
+    weights: Annotated[int, Field(ge=0)]
+    options: SavedOptions | None
+
+
+class _SavedFolder(BaseModel):
+    """The content of `intervenable.json`, hashes left out."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+    mode: str
+    slots: list[_SavedSlot]
 
 
 def save(
@@ -40,6 +96,8 @@ def save(
     modules: Mapping[int, nn.Module],
 ) -> None:
     """Write a config and its operators' weights.
+
+    Both files are written aside and then renamed; other files of the folder stay.
 
     Args:
         folder: created if it does not exist.
@@ -58,7 +116,7 @@ def save(
                 f"slot {index} has a plain function, {operator.name}, which cannot be saved. Write "
                 "it as a class with forward(self, base, source, subspaces=None)."
             )
-        fields: dict[str, Any] = {name: getattr(rep, name) for name in _SAVED_FIELDS}
+        fields: dict[str, Any] = {name: getattr(rep, name) for name in _SavedFields.model_fields}
         for name in ("group_key", "intervention_link_key"):
             if not isinstance(fields[name], (str, int, float, bool, type(None))):
                 raise RequestError(
@@ -83,11 +141,16 @@ def save(
     for index, module in modules.items():
         for name, tensor in module.state_dict().items():
             tensors[f"slot.{index}.{name}"] = tensor.detach().contiguous().clone()
+    data, content = to_bytes(tensors), {"mode": config.mode, "slots": slots}
+    try:
+        _SavedFolder.model_validate(content)
+    except ValidationError as error:
+        raise RequestError(f"the config cannot be saved: {error_text(error)}.") from None
+    hashes = {"config": json_hash(content), "weights": hashlib.sha256(data).hexdigest()}
+    text = to_json({"schema": SCHEMA, **content, "sha256": hashes})
     path = Path(folder)
     path.mkdir(parents=True, exist_ok=True)
-    text = json.dumps({"schema": SCHEMA, "mode": config.mode, "slots": slots}, indent=2)
-    save_file(tensors, path / WEIGHTS)
-    (path / CONFIG).write_text(text + "\n", encoding="utf-8")
+    replace_files(path, {WEIGHTS: data, CONFIG: text})
 
 
 def load(
@@ -106,40 +169,141 @@ def load(
     for name in (CONFIG, WEIGHTS):
         if not (path / name).is_file():
             raise RequestError(f"folder {os.fspath(folder)!r} has no {name}; save() writes it.")
-    data: dict[str, Any] = json.loads((path / CONFIG).read_text(encoding="utf-8"))
-    if data.get("schema") != SCHEMA:
+    content, hashes = _read_config(path / CONFIG)
+    check_tensor_file(path / WEIGHTS)
+    data = read_bytes(path / WEIGHTS)
+    digest = hashlib.sha256(data).hexdigest()
+    if hashes is not None and digest != hashes.get("weights"):
         raise RequestError(
-            f"{CONFIG} has schema {data.get('schema')!r}; this version reads {SCHEMA}."
+            f"{path / WEIGHTS} is not the file that was saved with {CONFIG}: expected SHA-256 "
+            f"{shown(hashes.get('weights'))}, got {digest}. Load the whole folder from one save."
         )
-    weights = load_file(path / WEIGHTS)
+    weights = parse_tensors(data, path / WEIGHTS)
+    try:
+        saved = _SavedFolder.model_validate(content)
+        representations = _build_representations(saved.slots, weights, types)
+        return IntervenableConfig(representations, mode=saved.mode), weights
+    except ValidationError as error:
+        raise RequestError(f"{path / CONFIG} is invalid: {error_text(error)}.") from None
+    except RequestError as error:
+        raise RequestError(f"{path / CONFIG}: {error}") from None
+
+
+def _read_config(path: Path) -> tuple[dict[str, Any], dict[str, Any] | None]:
+    """The content of `intervenable.json`, and its hashes; None if an earlier version wrote it.
+
+    Raises:
+        RequestError: another schema, or a content that is not the one that was saved.
+    """
+    content = parse_json(read_bytes(path, JSON_BYTES), path)
+    if not is_json_object(content):
+        raise RequestError(f"{path} is no JSON object; IntervenableModel.save writes one.")
+    schema, hashes = content.pop("schema", None), content.pop("sha256", None)
+    if type(schema) is not int or schema != SCHEMA:
+        raise RequestError(f"{CONFIG} has schema {shown(schema)}; this version reads {SCHEMA}.")
+    if hashes is None:
+        return content, None
+    if not is_json_object(hashes) or hashes.get("config") != json_hash(content):
+        raise RequestError(
+            f"{path} was changed since it was saved: its SHA-256 is another. Load the whole "
+            "folder from one save."
+        )
+    return content, hashes
+
+
+def _build_representations(
+    slots: Sequence[_SavedSlot], weights: Mapping[str, Tensor], types: Mapping[str, type]
+) -> list[IntervenableRepresentationConfig]:
+    """The representations of saved slots, the package's own operators built.
+
+    Args:
+        slots: as they were saved.
+        weights: the tensors of the folder.
+        types: user-defined classes of operators, by name.
+
+    Raises:
+        RequestError: an unknown class, or tensors that contradict the slots.
+    """
     classes: dict[str, type] = {**LIBRARY, **types}
-    slots: list[dict[str, Any]] = data["slots"]
-    users = Counter(slot["weights"] for slot in slots)  # weights -> how many slots hold them
+    holders = [slot.weights for slot in slots]
+    states = _split_states(weights, set(holders), len(slots))
     built_in: dict[int, Intervention] = {}
     representations: list[IntervenableRepresentationConfig] = []
     for index, slot in enumerate(slots):
-        fields = dict(slot)
-        name, options = fields.pop("intervention"), fields.pop("options")
-        choose(
-            name,
-            classes,
-            f"slot {index}: intervention",
-            "Give your own classes as load(..., types={'Name': Class}).",
-        )
-        first = fields.pop("weights")
+        name, what, first = slot.intervention, f"slot {index}", slot.weights
+        hint = "Give your own classes as load(..., types={'Name': Class})."
+        choose(name, classes, f"{what}: intervention", hint)
+        _check_holder(slots, index)
+        fields: dict[str, Any] = {name: getattr(slot, name) for name in _SavedFields.model_fields}
         # Slots without a link share weights if they were built from one ready module.
-        if users[first] > 1 and fields["intervention_link_key"] is None:
+        if holders.count(first) > 1 and slot.intervention_link_key is None:
             fields["intervention_link_key"] = f"weights of slot {first}"
-        if options is not None and name in LIBRARY:
+        if slot.options is not None and name in LIBRARY:
+            options = slot.options.options
             if first not in built_in:
-                built_in[first] = classes[name](Options(**options))
+                if classes[name] is LIBRARY[name]:
+                    check_state(LIBRARY[name], options, states[first], what)
+                built_in[first] = classes[name](options)
             fields["intervention"] = built_in[first]
+        elif classes[name] is LIBRARY.get(name):
+            raise RequestError(f"{what}: {name} was saved without its options.")
         else:
+            _check_sizes(slot, states[first], what)
             fields["intervention_type"] = classes[name]
-        fields["subspace_partition"] = _partition_from_json(fields["subspace_partition"])
+        fields["subspace_partition"] = _partition_from_json(slot.subspace_partition)
         fields["source_representation"] = weights.get(f"source.{index}")
         representations.append(IntervenableRepresentationConfig(**fields))
-    return IntervenableConfig(representations, mode=data["mode"]), weights
+    return representations
+
+
+def _split_states(
+    weights: Mapping[str, Tensor], holders: set[int], count: int
+) -> dict[int, dict[str, Tensor]]:
+    """The state of every module, by the first slot that holds it.
+
+    Raises:
+        RequestError: a tensor that belongs to no slot.
+    """
+    states: dict[int, dict[str, Tensor]] = {holder: {} for holder in holders}
+    starts = {f"slot.{holder}": holder for holder in holders}
+    sources = {f"source.{index}" for index in range(count)}
+    for name, tensor in weights.items():
+        prefix, _, rest = name.removeprefix("slot.").partition(".")
+        holder = starts.get(f"slot.{prefix}") if name.startswith("slot.") else None
+        if holder is not None:
+            states[holder][rest] = tensor
+        elif name not in sources:
+            raise RequestError(f"no slot has the tensor {shown(name)} of {WEIGHTS}.")
+    return states
+
+
+def _check_holder(slots: Sequence[_SavedSlot], index: int) -> None:
+    """Check that a slot shares its weights with a slot of the same operator.
+
+    Raises:
+        RequestError: it names a later slot, or one with another operator.
+    """
+    slot, first = slots[index], slots[index].weights
+    holder = slots[first] if first <= index else None
+    if holder is None or holder.weights != first:
+        raise RequestError(f"slot {index}: weights of slot {first} are not among the slots before.")
+    if (holder.intervention, holder.options) != (slot.intervention, slot.options):
+        raise RequestError(f"slot {index} shares weights with slot {first}, another operator.")
+
+
+def _check_sizes(slot: _SavedSlot, state: Mapping[str, Tensor], what: str) -> None:
+    """Check the sizes that a user-defined class is built with against its saved tensors.
+
+    Raises:
+        RequestError: a size that is larger than all its tensors together.
+    """
+    limit = max(_UNCHECKED_SIZE, sum(tensor.numel() for tensor in state.values()))
+    for name in ("low_rank_dimension", "latent_dim"):
+        size = getattr(slot, name)
+        if size is not None and size > limit:
+            raise RequestError(
+                f"{what}: {name} {size} is larger than all tensors that were saved for it."
+            )
 
 
 def load_weights(
@@ -163,7 +327,8 @@ def load_weights(
         try:
             module.load_state_dict(state)
         except RuntimeError as error:
-            raise RequestError(f"folder {os.fspath(folder)!r}, slot {index}: {error}") from None
+            text = error_text(error)
+            raise RequestError(f"folder {os.fspath(folder)!r}, slot {index}: {text}") from None
 
 
 def _partition_to_json(partition: object) -> list[Any] | None:
@@ -177,8 +342,8 @@ def _partition_to_json(partition: object) -> list[Any] | None:
     return entries
 
 
-def _partition_from_json(entries: list[Any] | None) -> list[Any] | None:
+def _partition_from_json(entries: Sequence[list[int] | _Dims] | None) -> list[Any] | None:
     """The inverse: single dims come back as a set, which is never taken for a range."""
     if entries is None:
         return None
-    return [entry if isinstance(entry, list) else set(entry["dims"]) for entry in entries]
+    return [entry if isinstance(entry, list) else set(entry.dims) for entry in entries]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -38,7 +39,7 @@ class Slot:
     heads: int
     group: int
     operator: Operator
-    parts: tuple[tuple[int, ...], ...] | None
+    parts: tuple[Sequence[int], ...] | None
     constant: Tensor | None
 
     def __str__(self) -> str:

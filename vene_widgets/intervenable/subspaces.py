@@ -8,13 +8,15 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from vene_widgets.errors import RequestError
+from vene_widgets.errors import RequestError, shown
+from vene_widgets.experiments import limits
+from vene_widgets.experiments.fields import as_int
 from vene_widgets.intervenable.locations import PlainInts, to_plain_ints
 
 FORMS = "Valid: None, an int, a list of ints, or nested lists, slots > examples > subspaces."
 
 
-def read_partition(given: object, size: int, what: str) -> tuple[tuple[int, ...], ...] | None:
+def read_partition(given: object, size: int, what: str) -> tuple[Sequence[int], ...] | None:
     """The dims of each subspace of a partition.
 
     Args:
@@ -25,20 +27,31 @@ def read_partition(given: object, size: int, what: str) -> tuple[tuple[int, ...]
         what: the slot, for messages.
 
     Raises:
-        RequestError: an empty range, or a dim that is out of range or repeated.
+        RequestError: an empty range, or a dim that is out of range or repeated; or another form.
     """
     if given is None:
         return None
-    parts: list[tuple[int, ...]] = []
-    for entry in cast("Iterable[object]", given):
+    if not isinstance(given, Iterable):
+        raise RequestError(
+            f"{what}: partition {shown(given)} is a {type(given).__name__}; expected a list of "
+            "subspaces such as [[0, 2], {2, 5}]."
+        )
+    parts: list[Sequence[int]] = []
+    for entry in limits.bounded(cast("Iterable[object]", given), limits.DIMS, "subspaces"):
         bounds = as_range(entry)
-        dims = list_dims(entry) if bounds is None else list(range(*bounds))
-        if not dims or min(dims) < 0 or max(dims) >= size or len(set(dims)) != len(dims):
+        # A range stays one: it takes no memory before it is checked, nor after.
+        dims = list_dims(entry) if bounds is None else range(*bounds)
+        if isinstance(dims, range):
+            is_valid = 0 <= dims.start < dims.stop <= size
+        else:
+            is_distinct = len(set(dims)) == len(dims)
+            is_valid = bool(dims) and is_distinct and min(dims) >= 0 and max(dims) < size
+        if not is_valid:
             raise RequestError(
-                f"{what}: subspace {entry!r} is invalid. A list of two ints is a half-open range "
-                f"within 0 to {size}; a set such as {{0, 2}} names dims from 0 to {size - 1}."
+                f"{what}: subspace {shown(entry)} is invalid. A list of two ints is a half-open "
+                f"range within 0 to {size}; a set such as {{0, 2}} names dims from 0 to {size - 1}."
             )
-        parts.append(tuple(dims))
+        parts.append(dims)
     return tuple(parts)
 
 
@@ -46,15 +59,16 @@ def as_range(entry: object) -> tuple[int, int] | None:
     """Start and stop of a partition's entry if it is a list or tuple of two; None otherwise."""
     if not isinstance(entry, (list, tuple)):
         return None
-    bounds = cast("Sequence[int]", entry)
-    return (int(bounds[0]), int(bounds[1])) if len(bounds) == 2 else None
+    bounds = cast("Sequence[object]", entry)
+    return (as_int(bounds[0]), as_int(bounds[1])) if len(bounds) == 2 else None
 
 
 def list_dims(entry: object) -> list[int]:
     """The dims of a partition's entry that names them one by one; those of a set ascending."""
-    to_list = getattr(entry, "tolist", None)
-    dims = cast("Iterable[int]", entry if to_list is None else to_list())
-    return [int(dim) for dim in (sorted(dims) if isinstance(dims, set) else dims)]
+    is_set = isinstance(entry, (set, frozenset))
+    dims = to_plain_ints(list(cast("set[object]", entry)) if is_set else entry, "subspace")
+    items = [as_int(dim) for dim in ([dims] if isinstance(dims, int) or dims is None else dims)]
+    return sorted(items) if is_set else items
 
 
 def expand_to_slots(given: object, count: int, batch: int) -> list[list[list[int]] | None]:
@@ -77,7 +91,7 @@ def expand_to_slots(given: object, count: int, batch: int) -> list[list[list[int
         subspaces = [list(subspaces)] * count
     if len(subspaces) != count:
         raise RequestError(
-            f"subspaces {subspaces!r} has {len(subspaces)} entries for {count} slots. {FORMS}"
+            f"subspaces {shown(subspaces)} has {len(subspaces)} entries for {count} slots. {FORMS}"
         )
     return [_expand_to_examples(entry, batch, index) for index, entry in enumerate(subspaces)]
 
@@ -93,7 +107,7 @@ def _expand_to_examples(entry: PlainInts, batch: int, index: int) -> list[list[i
     rows = [row for row in map(_to_ints, items) if row is not None]
     if len(items) not in (1, batch) or len(rows) != len(items):
         raise RequestError(
-            f"subspaces[{index}] {entry!r} is invalid for a batch of {batch} examples. {FORMS}"
+            f"subspaces[{index}] {shown(entry)} is invalid for a batch of {batch} examples. {FORMS}"
         )
     return rows * (batch if len(rows) == 1 else 1)
 
@@ -130,9 +144,9 @@ def build_mask(
     if rows is None:
         return None
     limit = size if parts is None else len(parts)
-    allowed = torch.zeros(len(rows), size, dtype=torch.bool)
+    allowed = torch.zeros(len(rows), size, dtype=torch.bool, device="cpu")
     for example, row in enumerate(rows):
-        for item in row:
+        for item in dict.fromkeys(row):
             if not 0 <= item < limit:
                 raise RequestError(
                     f"{what}: subspace {item} of example {example} is out of range: 0 to "

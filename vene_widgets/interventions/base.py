@@ -9,15 +9,16 @@ Interventions").
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from vene_widgets.errors import RequestError
+
+ON_CPU: dict[str, Any] = {"dtype": torch.float32, "device": "cpu"}
+"""Arguments of all tensors that we create: independent of the user's default dtype and device."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,9 @@ class Options:
 
 class Intervention(nn.Module):
     """An operator at a site.
+
+    A user-defined class gets copies of its arguments, and its result is checked: operations in
+    place change neither the run nor the record of it.
 
     Class attributes:
         name: its name in a slot.
@@ -63,6 +67,11 @@ class Intervention(nn.Module):
         """How many coordinates the mask has."""
         return options.width
 
+    @classmethod
+    def state_shapes(cls, options: Options) -> dict[str, tuple[int, ...]]:
+        """Name and shape of every tensor of its state; only the package's own classes know them."""
+        return {}
+
     @property
     def trainable(self) -> bool:
         """Whether it has weights that can be trained."""
@@ -80,6 +89,21 @@ class Intervention(nn.Module):
             `(..., width)`, in the base's dtype.
         """
         raise NotImplementedError
+
+    def __call__(
+        self, base: Tensor, source: Tensor | None = None, *more: Any, **named: Any
+    ) -> Tensor:
+        """`forward`, on copies of the arguments if the class is not one of the package's own.
+
+        Raises:
+            RequestError: a user-defined class returned no tensor of real numbers in the base's
+                shape.
+        """
+        if type(self).__module__.startswith(f"{__package__}."):
+            return super().__call__(base, source, *more, **named)
+        own = [x.clone() if isinstance(x, Tensor) else x for x in (base, source, *more)]
+        own_named = {k: x.clone() if isinstance(x, Tensor) else x for k, x in named.items()}
+        return conform(super().__call__(*own, **own_named), base, self.name or type(self).__name__)
 
     def extra_repr(self) -> str:
         return self.formula
@@ -121,11 +145,34 @@ def require_source(source: Tensor | None) -> Tensor:
     return source
 
 
-@contextmanager
-def preserve_random_state() -> Generator[None, None, None]:
-    """Restore torch's global random state of the CPU on exit: it belongs to the user."""
-    state = torch.get_rng_state()
-    try:
-        yield
-    finally:
-        torch.set_rng_state(state)
+def conform(new: object, base: Tensor, name: str) -> Tensor:
+    """Convert what a user-defined operator returned to a copy on the base's device, in its dtype.
+
+    Integers and bools become the base's kind of number. Gradients are kept where they are recorded.
+
+    Args:
+        new: what it returned for `base`.
+        base: `(..., width)`.
+        name: the operator, for messages.
+
+    Raises:
+        RequestError: no tensor, one of another shape, of complex numbers, or without values.
+    """
+    expected = f"expected a tensor of the base's shape {tuple(base.shape)}"
+    if not isinstance(new, Tensor):
+        raise RequestError(f"intervention {name!r} returned a {type(new).__name__}; {expected}.")
+    if new.shape != base.shape:
+        raise RequestError(
+            f"intervention {name!r} returned a tensor of shape {tuple(new.shape)}; {expected}."
+        )
+    if new.is_complex():
+        raise RequestError(
+            f"intervention {name!r} returned complex numbers ({new.dtype}); {expected}, of real "
+            "numbers: take .real or .abs() of it."
+        )
+    if new.layout is not torch.strided or new.is_quantized or new.device.type == "meta":
+        raise RequestError(
+            f"intervention {name!r} returned a tensor of layout {new.layout} and dtype "
+            f"{new.dtype} on {new.device}; {expected}, dense and with values."
+        )
+    return new.to(device=base.device, dtype=base.dtype, copy=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Any, ClassVar
 
@@ -9,7 +10,8 @@ from torch import Tensor
 
 from vene_widgets.errors import RequestError, choose
 from vene_widgets.experiments.operators import BUILT_IN, OPERATORS, OperatorFacts
-from vene_widgets.interventions.base import Intervention, Options, only_masked
+from vene_widgets.interventions.base import Intervention, Options, conform, only_masked
+from vene_widgets.interventions.random_stream import RandomStream
 from vene_widgets.interventions.rotated import (
     BoundlessRotatedSpace,
     LowRankRotatedSpace,
@@ -39,23 +41,42 @@ class _FunctionIntervention(Intervention):
     def forward(self, base: Tensor, source: Tensor | None, mask: Tensor | None = None) -> Tensor:
         # Pass copies, so that in-place operations of the function cannot change the run.
         new = type(self).function(base.clone(), None if source is None else source.clone())
-        new = _require_shape(self.name, new, base)
-        return only_masked(mask, base, new.to(base.dtype))
+        return only_masked(mask, base, conform(new, base, self.name))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # The class is made at run time; its name in the registry stands for it.
+        if INTERVENTIONS.get(self.name) is not type(self):
+            raise RequestError(
+                f"intervention {self.name!r} cannot be pickled: its name was unregistered or "
+                "registered anew since it was made. Make it again."
+            )
+        return _new_by_name, (self.name,), self.__dict__
+
+    def __copy__(self) -> _FunctionIntervention:
+        new = type(self)(self.options)
+        new.__dict__.update(self.__dict__)
+        return new
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> _FunctionIntervention:
+        # By class, not by name: the name may stand for another function by now.
+        memo[id(self)] = new = type(self)(self.options)
+        new.__dict__.update(copy.deepcopy(self.__dict__, memo))
+        return new
 
 
-def _require_shape(name: str, new: object, base: Tensor) -> Tensor:
-    """Return the result of a user-defined function if it is a tensor of the base's shape.
+def _new_by_name(name: str) -> Intervention:
+    """An unpickled intervention of a registered function, before its state is restored.
 
     Raises:
-        RequestError: another shape, or no tensor.
+        RequestError: no function of that name is registered in this process.
     """
-    if not isinstance(new, Tensor) or new.shape != base.shape:
-        got = tuple(new.shape) if isinstance(new, Tensor) else f"a {type(new).__name__}"
+    kind = INTERVENTIONS.get(name)
+    if kind is None or not issubclass(kind, _FunctionIntervention):
         raise RequestError(
-            f"intervention {name!r} must return a tensor of the base's shape "
-            f"{tuple(base.shape)}, got {got}."
+            f"a pickled intervention is the function {name!r}, which is not registered here. "
+            f"Before unpickling, call vw.register({name!r}, ...) with that function."
         )
-    return new
+    return kind.__new__(kind)
 
 
 INTERVENTIONS: dict[str, type[Intervention]] = {
@@ -123,5 +144,11 @@ def unregister(name: str) -> None:
 
 
 def make(name: str, options: Options) -> Intervention:
-    """Construct an operator by its name; equal options give equal weights."""
-    return INTERVENTIONS[choose(name, INTERVENTIONS, "intervention")](options)
+    """Construct an operator by its name; equal options give equal weights.
+
+    The constructor of a user-defined class draws its random numbers from the options' seed, not
+    from torch's global generator, and creates its tensors on the CPU unless it names a device.
+    """
+    kind = INTERVENTIONS[choose(name, INTERVENTIONS, "intervention")]
+    with RandomStream(options.seed):
+        return kind(options)

@@ -6,15 +6,15 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import parametrizations
+from torch.nn.utils import parametrize
 
 from vene_widgets.errors import RequestError
 from vene_widgets.interventions.base import (
+    ON_CPU,
     Intervention,
     Options,
     cast_like,
     only_masked,
-    preserve_random_state,
     require_rank,
     require_source,
 )
@@ -24,26 +24,103 @@ _linalg = cast("Any", torch.linalg)
 
 
 class _OrthonormalColumns(nn.Module):
-    """A random matrix `(width, rank)` with orthonormal columns; the module multiplies by it."""
+    """A matrix `(width, rank)` with orthonormal columns; the module multiplies by it."""
 
-    def __init__(self, width: int, rank: int, seed: int) -> None:
+    def __init__(self, weight: Tensor) -> None:
         super().__init__()
-        generator = torch.Generator().manual_seed(seed)
-        weight: Tensor = _linalg.qr(torch.randn(width, rank, generator=generator)).Q
-        self.weight = nn.Parameter(weight.contiguous())
+        self.weight = nn.Parameter(weight)
 
     def forward(self, x: Tensor) -> Tensor:
         return x.to(self.weight.dtype) @ self.weight
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # torch refuses to pickle a parametrized module, whose class is made at run time.
+        parameters = dict(self.named_parameters())
+        frozen = [name for name, weight in parameters.items() if not weight.requires_grad]
+        shape = cast("Tensor", self.weight).shape
+        return _rebuild_rotation, (*shape, self.state_dict(), frozen, self.training)
+
+
+class _OrthonormalMap(nn.Module):
+    """Parametrization of a matrix with orthonormal columns, `(width, rank)`, by any matrix like it.
+
+    The weight is base · Q(X): Q(X) is the exponential of a skew-symmetric matrix if X is square,
+    else a product of Householder reflections. Values and gradients are those of
+    `torch.nn.utils.parametrizations.orthogonal`, bit for bit, but for two things: `base` is
+    completed from a seed, not from the global random stream; and the signs of the columns are
+    constants. torch reads them from the integer part of X's diagonal, so that one step of an
+    optimiser with weight decay would turn every column into zeros.
+    """
+
+    base: Tensor
+
+    def __init__(self, seed: int) -> None:
+        super().__init__()
+        self._seed = seed
+        self.register_buffer("base", None)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.shape[0] == x.shape[1]:
+            lower = x.tril()
+            return self.base @ _linalg.matrix_exp(lower - lower.mT)
+        lower = x.tril(-1)
+        tau = 2 / (1 + (lower * lower).sum(-2))
+        return self.base @ -_linalg.householder_product(lower, tau)
+
+    @torch.no_grad()
+    def right_inverse(self, weight: Tensor) -> Tensor:
+        """Start from a weight: complete it to the basis `base`; returns X of the identity."""
+        width, rank = weight.shape
+        generator = torch.Generator("cpu").manual_seed(self._seed)
+        more = torch.randn(
+            width, width - rank, generator=generator, dtype=weight.dtype, device="cpu"
+        )
+        self.base = _orthonormalize(torch.cat([weight, more.to(weight.device)], -1))
+        x = torch.zeros_like(weight)
+        x.diagonal().fill_(-1)
+        return x
+
+
+def _orthonormalize(matrix: Tensor) -> Tensor:
+    """Q of a QR decomposition, R with a positive diagonal; an orthogonal matrix stays as it is."""
+    size = matrix.shape[-1]
+    identity = torch.eye(size, dtype=matrix.dtype, device=matrix.device)
+    tolerance = 10 * size * torch.finfo(matrix.dtype).eps
+    if torch.allclose(matrix.mT @ matrix, identity, atol=tolerance):
+        return matrix.clone()
+    factors, tau = torch.geqrf(matrix)
+    return _linalg.householder_product(factors, tau) * factors.diagonal().sgn()
+
 
 def _make_rotation(width: int, rank: int, seed: int) -> nn.Module:
-    """An `_OrthonormalColumns` whose columns stay orthonormal in training."""
-    columns = _OrthonormalColumns(width, rank, seed)
-    # The parametrization completes the columns to a basis with torch's global random numbers. Seed
-    # them, so that equal options also train equally.
-    with preserve_random_state():
-        torch.default_generator.manual_seed(seed)
-        return parametrizations.orthogonal(columns, use_trivialization=True)
+    """An `_OrthonormalColumns` of random numbers, whose columns stay orthonormal in training."""
+    generator = torch.Generator("cpu").manual_seed(seed)
+    start = torch.randn(width, rank, generator=generator, **ON_CPU)
+    return _keep_orthonormal(_linalg.qr(start).Q.contiguous(), seed)
+
+
+def _keep_orthonormal(weight: Tensor, seed: int) -> nn.Module:
+    """Parametrize a matrix with orthonormal columns so that they stay orthonormal in training."""
+    columns = _OrthonormalColumns(weight)
+    parametrize.register_parametrization(columns, "weight", _OrthonormalMap(seed))
+    return columns
+
+
+def _rebuild_rotation(
+    width: int, rank: int, state: dict[str, Tensor], frozen: list[str], training: bool
+) -> nn.Module:
+    """A rotation from its pickled state."""
+    rotation = _keep_orthonormal(torch.eye(width, rank, **ON_CPU), 0)
+    rotation.load_state_dict(state, assign=True)
+    for name, weight in rotation.named_parameters():
+        weight.requires_grad = name not in frozen
+    return rotation.train(training)
+
+
+def _rotation_shapes(width: int, rank: int) -> dict[str, tuple[int, ...]]:
+    """Name and shape of every tensor of a rotation, under its name in an intervention."""
+    start = "rotate_layer.parametrizations.weight"
+    return {f"{start}.original": (width, rank), f"{start}.0.base": (width, width)}
 
 
 def _matrix(rotation: nn.Module) -> Tensor:
@@ -69,6 +146,10 @@ class RotatedSpace(Intervention):
     def __init__(self, options: Options) -> None:
         super().__init__(options)
         self.rotate_layer = _make_rotation(options.width, options.width, options.seed)
+
+    @classmethod
+    def state_shapes(cls, options: Options) -> dict[str, tuple[int, ...]]:
+        return _rotation_shapes(options.width, options.width)
 
     def forward(self, base: Tensor, source: Tensor | None, mask: Tensor | None = None) -> Tensor:
         coordinates = only_masked(
@@ -97,6 +178,10 @@ class LowRankRotatedSpace(Intervention):
     def size(cls, options: Options) -> int:
         return require_rank(cls.name, options.rank, options.width)
 
+    @classmethod
+    def state_shapes(cls, options: Options) -> dict[str, tuple[int, ...]]:
+        return _rotation_shapes(options.width, cls.size(options))
+
     def forward(self, base: Tensor, source: Tensor | None, mask: Tensor | None = None) -> Tensor:
         change = self.rotate_layer(require_source(source)) - self.rotate_layer(base)
         change = only_masked(mask, torch.zeros_like(change), change)
@@ -118,8 +203,12 @@ class SigmoidMask(Intervention):
 
     def __init__(self, options: Options) -> None:
         super().__init__(options)
-        self.mask = nn.Parameter(torch.zeros(options.width))
-        self.register_buffer("temperature", torch.tensor(0.01))
+        self.mask = nn.Parameter(torch.zeros(options.width, **ON_CPU))
+        self.register_buffer("temperature", torch.tensor(0.01, **ON_CPU))
+
+    @classmethod
+    def state_shapes(cls, options: Options) -> dict[str, tuple[int, ...]]:
+        return {"mask": (options.width,), "temperature": ()}
 
     def forward(self, base: Tensor, source: Tensor | None, mask: Tensor | None = None) -> Tensor:
         weight = torch.sigmoid(self.mask / self.temperature)
@@ -144,8 +233,16 @@ class BoundlessRotatedSpace(Intervention):
     def __init__(self, options: Options) -> None:
         super().__init__(options)
         self.rotate_layer = _make_rotation(options.width, options.width, options.seed)
-        self.boundary = nn.Parameter(torch.tensor([0.5]))
-        self.register_buffer("temperature", torch.tensor(50.0))
+        self.boundary = nn.Parameter(torch.tensor([0.5], **ON_CPU))
+        self.register_buffer("temperature", torch.tensor(50.0, **ON_CPU))
+
+    @classmethod
+    def state_shapes(cls, options: Options) -> dict[str, tuple[int, ...]]:
+        return {
+            **_rotation_shapes(options.width, options.width),
+            "boundary": (1,),
+            "temperature": (),
+        }
 
     def forward(self, base: Tensor, source: Tensor | None, mask: Tensor | None = None) -> Tensor:
         index = torch.arange(self.options.width, device=base.device)
@@ -179,14 +276,19 @@ class PCARotatedSpace(Intervention):
     def __init__(self, options: Options) -> None:
         super().__init__(options)
         rank = self.size(options)
-        self.register_buffer("components", torch.eye(options.width)[:rank].clone())
-        self.register_buffer("mean", torch.zeros(options.width))
-        self.register_buffer("std", torch.ones(options.width))
+        self.register_buffer("components", torch.eye(rank, options.width, **ON_CPU))
+        self.register_buffer("mean", torch.zeros(options.width, **ON_CPU))
+        self.register_buffer("std", torch.ones(options.width, **ON_CPU))
 
     @classmethod
     def size(cls, options: Options) -> int:
         rank = options.width if options.rank is None else options.rank
         return require_rank(cls.name, rank, options.width)
+
+    @classmethod
+    def state_shapes(cls, options: Options) -> dict[str, tuple[int, ...]]:
+        width = options.width
+        return {"components": (cls.size(options), width), "mean": (width,), "std": (width,)}
 
     def fit(self, states: Tensor) -> PCARotatedSpace:
         """Set the basis to the principal components of standardised states.

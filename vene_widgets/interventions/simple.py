@@ -6,7 +6,13 @@ import torch
 from torch import Tensor
 
 from vene_widgets.experiments.operators import OPERATORS
-from vene_widgets.interventions.base import Intervention, cast_like, only_masked, require_source
+from vene_widgets.interventions.base import (
+    ON_CPU,
+    Intervention,
+    cast_like,
+    only_masked,
+    require_source,
+)
 
 
 class Vanilla(Intervention):
@@ -86,11 +92,12 @@ class Noise(Intervention):
     about = "Add Gaussian noise from a seed (causal tracing, Meng et al. 2022)."
 
     def forward(self, base: Tensor, source: Tensor | None, mask: Tensor | None = None) -> Tensor:
-        generator = torch.Generator().manual_seed(self.options.seed)
+        generator = torch.Generator("cpu").manual_seed(self.options.seed)
         count = base.shape[-2] if base.ndim > 1 else 1
         # One call per vector, on the CPU: torch.randn's numbers depend on the tensor's size and
         # on the device.
-        rows = [torch.randn(base.shape[-1], generator=generator) for _ in range(count)]
+        width = base.shape[-1]
+        rows = [torch.randn(width, generator=generator, **ON_CPU) for _ in range(count)]
         noise = torch.stack(rows) if base.ndim > 1 else rows[0]
         return only_masked(mask, base, base + self.options.scale * cast_like(noise, base))
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vene_widgets.models.architectures import ARCHITECTURES
+from vene_widgets.models.saved_folder import is_json_object
 
 PROBE_TIMEOUT = 5.0
 """Seconds to wait for the hub's first answer before using only the cache. Without a network the
@@ -78,11 +79,12 @@ def cached_models(cache_dir: str | os.PathLike[str] | None = None) -> list[Cache
         try:
             commit = (folder / "refs" / "main").read_text().strip()
             snapshot = folder / "snapshots" / commit
-            config = json.loads((snapshot / "config.json").read_text(encoding="utf-8"))
+            config: object = json.loads((snapshot / "config.json").read_text(encoding="utf-8"))
             weights = [path.stat().st_size for path in snapshot.glob("*.safetensors")]
         except (OSError, ValueError):
             continue  # an incomplete download, or another kind of repository
-        if weights and config.get("model_type") in ARCHITECTURES:
+        kind = config.get("model_type") if is_json_object(config) else None
+        if weights and isinstance(kind, str) and kind in ARCHITECTURES:
             name = folder.name.removeprefix("models--").replace("--", "/")
             models.append(CachedModel(name, snapshot, sum(weights)))
     return models

