@@ -146,14 +146,15 @@ def test_partitions_keep_their_meaning() -> None:
 
 def test_places_are_counted_before_they_are_made() -> None:
     """Heads times positions: two lists of a million would be 10¹² pairs."""
-    many = [0] * 10**6
+    many: Any = [0] * 10**6
     assert "name a place twice" in refused(
         lambda: resolve_places([[many], [many]], "h.pos", 4, MASK, "slot 0")
     )
     assert "places" in refused(
         lambda: resolve_places([[many], [many]], "h.pos", 4, MASK, "slot 0", writes=False)
     )
-    found = resolve_places([[[0, 1]], [[2, 2]]], "h.pos", 4, MASK, "slot 0", writes=False)
+    few: Any = [[[0, 1]], [[2, 2]]]
+    found = resolve_places(few, "h.pos", 4, MASK, "slot 0", writes=False)
     assert found == [[(0, 2), (0, 2), (1, 2), (1, 2)]] * 2
 
 

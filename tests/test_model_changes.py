@@ -43,6 +43,7 @@ def logits(model: vw.LanguageModel, experiment: vw.Experiment) -> torch.Tensor:
     blocks: Any = net.get_submodule("transformer.h")
     states: list[torch.Tensor] = []
     slot = experiment.slots[0]
+    place: Any = slot.position
     with torch.no_grad():
         handle = blocks[slot.layer].register_forward_hook(lambda _m, _a, out: states.append(out))
         net(ids[1])
@@ -50,7 +51,7 @@ def logits(model: vw.LanguageModel, experiment: vw.Experiment) -> torch.Tensor:
 
         def put(_m: nn.Module, _a: Any, out: torch.Tensor) -> torch.Tensor:
             new = out.clone()
-            new[:, slot.position] = states[0][:, slot.position]
+            new[:, place] = states[0][:, place]
             return new
 
         blocks[slot.layer].register_forward_hook(put)
@@ -433,13 +434,11 @@ def test_after_cancel_the_run_says_that_it_was_cancelled(
 ) -> None:
     gate = threading.Event()
     plain = exact_runs.run_plan
-    monkeypatch.setattr(
-        exact_runs, "run_plan", lambda *a, **k: gate.wait(10) and plain(*a, **k)
-    )
+    monkeypatch.setattr(exact_runs, "run_plan", lambda *a, **k: gate.wait(10) and plain(*a, **k))
     explorer.receive({"id": "a", "kind": "experiment", "experiment": EXPERIMENT.model_dump()})
     explorer.receive({"id": "b", "kind": "cancel"})
     gate.set()
-    with pytest.raises(vw.RequestError, match="was cancelled: assign explorer.experiment"):
+    with pytest.raises(vw.RequestError, match=r"was cancelled: assign explorer\.experiment"):
         _ = explorer.run
     explorer.experiment = EXPERIMENT.replace(slots=[vw.Slot(layer=1, position=3)])
     assert explorer.run.experiment.slots[0].layer == 1

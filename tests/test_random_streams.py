@@ -79,7 +79,7 @@ def assert_equal(one: list[Tensor], other: list[Tensor]) -> None:
 
 # ---- the user's random stream -------------------------------------------------------------------
 
-DRAWS: dict[str, Callable[[], Tensor]] = {
+DRAWS: dict[str, Callable[[], Any]] = {
     "randn": lambda: torch.randn(3, 4),
     "rand": lambda: torch.rand(5),
     "randint": lambda: torch.randint(0, 9, (4,)),

@@ -161,7 +161,7 @@ def test_the_built_in_model_is_named_and_a_folder_is_not(
     with pytest.raises(vw.RequestError, match="cannot be loaded by name: pass your own"):
         vw.from_state(encode(shared))
     path = shared.model_copy(update={"model": str(tmp_path)})
-    with pytest.raises(vw.RequestError, match="is not the name of a built-in or hub model"):
+    with pytest.raises(vw.RequestError, match="is not built in, and nothing is loaded"):
         vw.from_state(encode(path))
 
 

@@ -6,10 +6,9 @@ from typing import Any
 
 import pytest
 import torch
+from engine_testing import in_use
 from torch import Tensor
 from torch.nn.functional import layer_norm
-
-from engine_testing import in_use
 
 from vene_widgets.engine.hooks import record
 from vene_widgets.errors import RequestError, choose
@@ -47,7 +46,7 @@ def states(model: LanguageModel) -> dict[tuple[int, str], Tensor]:
 def recorded(model: LanguageModel, sites: list[Site]) -> dict[Site, Tensor]:
     ids = torch.tensor([[token.id for token in model.tokens(PROMPT)]])
     with in_use(model), record(model, sites) as found:
-        model.model(input_ids=ids)
+        model.net(input_ids=ids)
     return {site: tensor[0].clone() for site, tensor in found.items()}
 
 
@@ -244,7 +243,8 @@ def test_order_is_the_order_in_which_a_forward_pass_meets_the_sites(model: Langu
             else module.register_forward_hook
         )
         handles.append(hook(note))
-    recorded(model, [])
+    with torch.no_grad():
+        model.model(torch.tensor([[token.id for token in model.tokens(PROMPT)]]))
     for handle in handles:
         handle.remove()
     by_order = sorted(met, key=lambda name: model.sites.site(1, name).order)

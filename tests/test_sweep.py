@@ -176,7 +176,10 @@ def test_other_positions_of_the_common_beginning_do_matter(either_way: LanguageM
 
 def test_the_last_blocks_earlier_positions_are_exactly_the_base(either_way: LanguageModel):
     swept = sweep(either_way, SPAIN, ITALY, layers=[-1])
-    assert torch.equal(swept.logits[0, 3], swept.base_logits)
+    if either_way.resume_blocker is None:
+        assert torch.equal(swept.logits[0, 3], swept.base_logits)
+    else:  # code that is not known is run, whatever a change could reach
+        assert torch.allclose(swept.logits[0, 3], swept.base_logits, rtol=0, atol=TOLERANCE)
     for component in ("block_input", "attention_input", "key_output", "value_output"):
         seen = sweep(either_way, SPAIN, ITALY, component, layers=[-1])
         assert not torch.equal(seen.logits[0, 3], seen.base_logits), component
@@ -232,7 +235,7 @@ def test_positions_are_written_as_in_a_slot(tiny: LanguageModel, written: Any, p
         ({"positions": [5]}, r"sweep positions 5 is out of range: the base has 5 tokens.*' Spain'"),
         ({"positions": [1, -4]}, r"names a position twice"),
         ({"positions": " Rome"}, r"' Rome' does not occur in the base"),
-        ({"positions": [" Spain"]}, r"sweep positions ' Spain' is not an int"),
+        ({"positions": [1, " Rome"]}, r"sweep positions ' Rome' does not occur in the base"),
         ({"positions": [True]}, r"True is a bool"),
         ({"positions": [3], "source_positions": [7]}, r"source_positions 7 .* source has 5 tokens"),
         ({"positions": [3], "source_positions": [3, 4]}, r"1 positions and 2 source positions"),

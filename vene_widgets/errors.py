@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import reprlib
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeVar, cast
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -115,7 +115,7 @@ class _ShortRepr(reprlib.Repr):
         """The repr of an array or tensor only if it is small: a large one may be copied for it."""
         shape = getattr(x, "shape", None)
         if isinstance(shape, tuple) and shape:
-            return f"<{type(x).__name__} of shape {tuple(shape)}>"
+            return f"<{type(x).__name__} of shape {tuple(cast('tuple[int, ...]', shape))}>"
         return super().repr_instance(x, level)
 
 
@@ -202,7 +202,7 @@ def _problem_text(problem: ErrorDetails, locate: Callable[[Location], Location] 
     where = where.removeprefix(".").encode("utf-8", "backslashreplace").decode()
     if len(where) > SHOWN_CHARACTERS:
         where = where[:SHOWN_CHARACTERS] + "…"
-    if problem["type"] == "missing":
+    if problem["type"] == "missing" and where:
         return f"{where} is missing"
     text, value = problem["msg"].removeprefix("Value error, "), shown(problem["input"])
     for start in ("Input should be a valid dictionary or instance of ", "Input should be "):

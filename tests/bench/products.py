@@ -24,7 +24,7 @@ def necessary(plan: SweepPlan) -> list[Product]:
         (layer, position)
         for layer in plan.layers
         for column, position in enumerate(plan.positions)
-        if can_affect_output(plan, layer, column)
+        if can_affect_output(plan, plan.model.behaviour, layer, column)
     ]
     products: list[Product] = []
     for layer in range(s.layers):

@@ -67,6 +67,11 @@ def resume_blocker(model: LanguageModel) -> str | None:
     return tree.code[1] or behaviour(model).resume_blocker
 
 
+def tolerance(model: LanguageModel) -> float:
+    """Largest difference that counts as rounding, as a fraction of the numbers' range."""
+    return max(TOLERANCE, 4 * torch.finfo(model.dtype).eps)
+
+
 def _measure(model: LanguageModel) -> Behaviour:
     """Run the probes."""
     blocker = code_blocker(model.net, model.sites.architecture)
@@ -153,7 +158,7 @@ class _Probe:
     @property
     def tolerance(self) -> float:
         """Largest difference that counts as rounding, as a fraction of the logits' range."""
-        return max(TOLERANCE, 4 * torch.finfo(self.model.dtype).eps)
+        return tolerance(self.model)
 
     def resumed_error(self) -> float:
         """Largest difference of resumed passes from full ones, as a fraction of the range."""

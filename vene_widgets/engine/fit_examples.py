@@ -11,7 +11,7 @@ import torch
 from vene_widgets.engine.forward import last_position_logits
 from vene_widgets.engine.hooks import record
 from vene_widgets.engine.own_model import own_model
-from vene_widgets.engine.positions import resolve_positions
+from vene_widgets.engine.positions import resolve_positions, source_positions
 from vene_widgets.errors import RequestError
 
 if TYPE_CHECKING:
@@ -26,11 +26,11 @@ Pair = Sequence[str]
 
 @dataclass(frozen=True)
 class FitSite:
-    """Where a subspace is fitted: a site, and positions as the user wrote them, ints as ints."""
+    """Where a subspace is fitted: a site, and positions as a `Slot` stores them."""
 
     site: Site
-    position: int | tuple[int, ...] | str
-    source_position: int | tuple[int, ...] | str | None
+    position: int | tuple[int | str, ...] | str
+    source_position: int | tuple[int | str, ...] | str | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,7 +116,7 @@ def make_examples(
         )
         wanted_place = where.source_position
         if wanted_place is None:
-            wanted_place = here if isinstance(where.position, str) else where.position
+            wanted_place = source_positions(where.position, here)
         there = resolve_positions(
             wanted_place, sources[pair[1]], f"{label}.source_position", f"source {pair[1]!r}"
         )
@@ -159,11 +159,11 @@ def batches_of_equal_length(
 
 def permutation(count: int, seed: int) -> list[int]:
     """A random order of `count` indices; equal seeds give equal orders."""
-    return _random_order(count, torch.Generator().manual_seed(seed))
+    return _random_order(count, torch.Generator(device="cpu").manual_seed(seed))
 
 
 def _random_order(count: int, generator: torch.Generator) -> list[int]:
-    return [int(index) for index in torch.randperm(count, generator=generator)]
+    return [int(index) for index in torch.randperm(count, generator=generator, device="cpu")]
 
 
 def _run_sources(

@@ -78,19 +78,17 @@ def train(
         The history (`Fit.history`), and the step whose weights were kept.
     """
     import pandas as pd
-    from tqdm.auto import tqdm
 
     steps = options.steps
     optimiser: Any = torch.optim.Adam(module.parameters(), lr=options.lr)
-    generator = torch.Generator().manual_seed(module.options.seed)
+    generator = torch.Generator(device="cpu").manual_seed(module.options.seed)
     batches: Iterator[list[int]] = iter(())
     lengths = [len(example.ids) for example in training]
     history: list[dict[str, float]] = []
     losses: list[float] = []
     best, kept, weights = float("inf"), steps, None
     title = "fit_subspace" if held_out else "fit_subspace (shuffled control)"
-    progress: Any = tqdm(total=steps, desc=title, disable=not options.progress, leave=False)
-    with progress as bar:
+    with _progress_bar(steps, title) if options.progress else nullcontext() as bar:
         for step in range(steps + 1):
             if held_out and (step % CHECK_EVERY == 0 or step == steps):
                 loss, accuracy = evaluate(model, site, held_out, options.batch_size, module)
@@ -99,7 +97,8 @@ def train(
                     {"step": step, "loss": mean, "held_out_loss": loss, "accuracy": accuracy}
                 )
                 losses = []
-                bar.set_postfix(held_out_loss=f"{loss:.3f}", accuracy=f"{accuracy:.2f}")
+                if bar is not None:
+                    bar.set_postfix(held_out_loss=f"{loss:.3f}", accuracy=f"{accuracy:.2f}")
                 if loss < best:
                     best, kept, weights = loss, step, copy.deepcopy(module.state_dict())
                 elif step - kept >= options.patience * CHECK_EVERY:
@@ -112,13 +111,19 @@ def train(
                 rows = next(batches)
             batch = [training[row] for row in rows]
             optimiser.zero_grad()
-            with model.lock, torch.enable_grad(), own_model(model):
+            with (
+                model.lock,
+                torch.inference_mode(mode=False),
+                torch.enable_grad(),
+                own_model(model),
+            ):
                 logits = _swapped_logits(model, site, batch, module)
                 loss = cross_entropy(logits, _wanted(batch, logits))
                 torch.autograd.backward(loss)
             optimiser.step()
             losses.append(loss.item())
-            bar.update()
+            if bar is not None:
+                bar.update()
     if weights is not None:
         module.load_state_dict(weights)
     optimiser.zero_grad()
@@ -153,15 +158,28 @@ def evaluate(
     return loss / len(examples), correct / len(examples)
 
 
+def _progress_bar(steps: int, title: str) -> Any:
+    """Bar of tqdm, which starts a thread even if it is never shown."""
+    from tqdm.auto import tqdm
+
+    return tqdm(total=steps, desc=title, leave=False)
+
+
 def norm_matched(module: LowRankRotatedSpace, like: LowRankRotatedSpace) -> VectorEdit:
     """A module's change, each vector's rescaled to the Euclidean norm of the change by `like`."""
 
     def change(base: Tensor, source: Tensor) -> Tensor:
         delta = module(base, source) - base
-        size = (like(base, source) - base).norm(dim=-1, keepdim=True)
-        return base + delta * (size / delta.norm(dim=-1, keepdim=True).clamp_min(1e-12))
+        size = _norm(like(base, source) - base)
+        return base + delta * (size / _norm(delta).clamp_min(1e-12))
 
     return change
+
+
+def _norm(vectors: Tensor) -> Tensor:
+    """Euclidean norms of `(n, width)`, `(n, 1)`."""
+    linalg: Any = torch.linalg  # untyped
+    return linalg.vector_norm(vectors, dim=-1, keepdim=True)
 
 
 def _swapped_logits(
@@ -169,8 +187,9 @@ def _swapped_logits(
 ) -> Tensor:
     """Run bases of one length with their swaps, `(batch, vocabulary)`."""
     ids = torch.tensor([example.ids for example in batch], device=model.device)
-    counts = torch.tensor([len(example.positions) for example in batch])
-    rows = torch.arange(len(batch)).repeat_interleave(counts).to(model.device)
+    rows = torch.tensor(
+        [n for n, example in enumerate(batch) for _ in example.positions], device=model.device
+    )
     positions = torch.tensor([p for e in batch for p in e.positions], device=model.device)
     source = torch.cat([example.source for example in batch])
     edit = None if change is None else Edit(site, rows, positions, lambda v: change(v, source))

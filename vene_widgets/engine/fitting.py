@@ -26,8 +26,9 @@ from vene_widgets.engine.fit_training import (
     norm_matched,
     train,
 )
+from vene_widgets.engine.own_model import require_unchanged
 from vene_widgets.errors import RequestError
-from vene_widgets.experiments.fields import Where, as_ints
+from vene_widgets.experiments.fields import Where, as_positions
 from vene_widgets.experiments.slot import Slot, weights_key
 from vene_widgets.interventions import Intervention, LowRankRotatedSpace, Options
 from vene_widgets.models.language_model import require_language_model
@@ -200,19 +201,25 @@ def fit_subspace(
 
     Raises:
         RequestError: an invalid pair, position, site, rank or number; the message names it.
+        ModelChanged: the model changed in the meantime.
     """
     require_language_model(model)
     options = FitOptions(steps, batch_size, lr, patience, progress)
     if type(seed) is not int or seed < 0:  # a slot could not name it
         raise RequestError(f"seed must be an int of 0 or more, got {seed!r}.")
     site = model.sites.site(layer, component, head)
-    where = FitSite(site, as_ints(position), as_ints(source_position))
+    reads = None if source_position is None else as_positions(source_position)
+    where = FitSite(site, as_positions(position), reads)
 
     def new_subspace(seed: int) -> LowRankRotatedSpace:
         return LowRankRotatedSpace(Options(site.width, rank, seed=seed)).to(model.device)
 
     trained = new_subspace(seed)
     training, testing = split_pairs(list(pairs), held_out, seed)
+    model.accept_hooks()
+    began = model.fingerprint
+    if not model.behaviour.batches:  # rows of a batch would not get the numbers of a prompt alone
+        batch_size, options = 1, replace(options, batch_size=1)
     examples = make_examples(model, where, training, batch_size, "training pair")
     held_out_examples = make_examples(model, where, testing, batch_size, "held-out pair")
     history, kept = train(model, site, trained, examples, held_out_examples, options)
@@ -229,6 +236,9 @@ def fit_subspace(
             shuffled = shuffle_wanted(examples, seed)
             train(model, site, control, shuffled, (), replace(options, steps=kept))
         shuffled_accuracy = accuracy(control)
+    final_accuracy, unchanged_accuracy = accuracy(trained), accuracy(None)
+    whole_accuracy = accuracy(lambda base, source: source)
+    require_unchanged(model, began, model.fingerprint)
     return Fit(
         site=site,
         position=where.position,
@@ -237,9 +247,9 @@ def fit_subspace(
         seed=seed,
         link=link,
         intervention=trained,
-        accuracy=accuracy(trained),
-        unchanged_accuracy=accuracy(None),
-        whole_accuracy=accuracy(lambda base, source: source),
+        accuracy=final_accuracy,
+        unchanged_accuracy=unchanged_accuracy,
+        whole_accuracy=whole_accuracy,
         random_accuracy=random_accuracy,
         shuffled_accuracy=shuffled_accuracy,
         history=history,

@@ -11,13 +11,13 @@ import inspect
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 
 from vene_widgets.engine.hooks import Edit, intervene, record, record_final_state, replay_blocks
 from vene_widgets.errors import RequestError
-from vene_widgets.models.resume_blocker import runs_own_code
+from vene_widgets.models.resume_blocker import may_leave_out_positions
 from vene_widgets.models.sites import Site, module_at
 
 if TYPE_CHECKING:
@@ -129,6 +129,9 @@ def forward_prompts(
 
     Returns:
         Per prompt: site -> `(positions, width)`, and the last position's logits `(vocabulary,)`.
+
+    Raises:
+        RequestError: a site that the forward pass never reaches.
     """
     length = max(len(ids) for ids in prompts)
     padded = [[*ids, *[ids[-1]] * (length - len(ids))] for ids in prompts]
@@ -140,6 +143,7 @@ def forward_prompts(
             logits = _logits(model, rows, 1)
         else:
             logits = _logits(model, rows, torch.tensor(kept, device=model.device))
+    _require_reached(model, sites, found)
     return [
         (
             {site: tensor[n, : len(ids)] for site, tensor in found.items()},
@@ -178,13 +182,24 @@ def record_prompt(
     sites = list(sites)
     with record(model, sites) as found:
         _logits(model, token_batch(model, ids), 1)
+    _require_reached(model, sites, found)
+    return found
+
+
+def _require_reached(
+    model: LanguageModel, sites: Iterable[Site], found: Mapping[Site, Tensor]
+) -> None:
+    """Check that a forward pass came through some sites.
+
+    Raises:
+        RequestError: it did not.
+    """
     missing = [site for site in sites if site not in found]
     if missing:
         raise RequestError(
             f"{missing[0]} was never reached by a forward pass of {model.name}, so there is "
             "nothing to copy from it. Choose another component."
         )
-    return found
 
 
 def forward_inputs(model: LanguageModel, **inputs: Any) -> Any:
@@ -205,7 +220,7 @@ def forward_inputs(model: LanguageModel, **inputs: Any) -> Any:
         and "position_ids" in inspect.signature(model.net.forward).parameters
     ):
         inputs["position_ids"] = (mask.long().cumsum(-1) - 1).clamp_min(0)
-    return model.net(**inputs)
+    return _net(model)(**inputs)
 
 
 def run_block(
@@ -231,7 +246,7 @@ def run_block(
     # Without a block before it, the input itself is put in its place.
     entry = nullcontext() if layer else intervene(model, [_whole_input(model, hidden)])
     with replay_blocks(model, outputs), entry, intervene(model, edits), record(model, [site]) as f:
-        backbone = module_at(model.net, model.sites.architecture.backbone)
+        backbone = module_at(_net(model), model.sites.architecture.backbone)
         backbone(input_ids=ids.expand(len(hidden), -1), use_cache=False, return_dict=True)
     return f[site]
 
@@ -273,22 +288,30 @@ def _logits(model: LanguageModel, ids: Tensor, keep: int | Tensor) -> Tensor:
         keep: how many of the last positions, or which; 0 for all.
     """
     options: dict[str, Any] = {"use_cache": False, "return_dict": True}
-    # A subclass may need all positions for what it does with them: only the family's own forward
-    # is asked to leave some out.
+    # A subclass, a hook or a quantised head may need all positions for what it does with them: only
+    # the family's own code is asked to leave some out.
     is_partial = isinstance(keep, torch.Tensor) or keep > 0
-    if is_partial and runs_own_code(model.net, model.sites.architecture):
-        return _logits_in(model.net(input_ids=ids, logits_to_keep=keep, **options))
-    logits = _logits_in(model.net(input_ids=ids, **options))
+    net = _net(model)
+    if is_partial and may_leave_out_positions(net, model.sites.architecture):
+        return _logits_in(net(input_ids=ids, logits_to_keep=keep, **options))
+    logits = _logits_in(net(input_ids=ids, **options))
     if isinstance(keep, torch.Tensor):
         return logits[:, keep]
-    return logits[:, -keep:]
+    # A copy: a view would hold the logits of every position.
+    return logits[:, -keep:].clone() if keep else logits
+
+
+def _net(model: LanguageModel) -> nn.Module:
+    """The tree for one pass, without anything that a pass before it left behind."""
+    model.tree.reset()
+    return model.net
 
 
 def _logits_in(output: Any) -> Tensor:
     """The logits of a model's output, which a user's own forward may return bare or first."""
-    logits = getattr(output, "logits", output)
+    logits: Any = getattr(output, "logits", output)
     if isinstance(logits, tuple) and logits:
-        logits = logits[0]
+        logits = cast("tuple[Any, ...]", logits)[0]
     if not isinstance(logits, torch.Tensor) or logits.ndim != 3:
         raise RequestError(
             f"the model's forward returned a {type(output).__name__}: expected an output with "

@@ -44,6 +44,10 @@ class EditStats:
     before: Tensor
     after: Tensor
 
+    def __getstate__(self) -> dict[str, Any]:
+        # A graph of gradients can be neither pickled nor copied.
+        return {**self.__dict__, "before": self.before.detach(), "after": self.after.detach()}
+
 
 @dataclass(frozen=True)
 class Edit:
@@ -180,7 +184,7 @@ def _apply(tensor: Tensor, edit: Edit) -> None:
             undone[edit.rows, edit.positions, site.start : site.stop] = vectors
             others_equal = torch.equal(undone, before)
         shape = (*tensor.shape[:-1], site.width)
-        edit.on_applied(EditStats(shape, len(edit.rows), size, others_equal, vectors, new))
+        edit.on_applied(EditStats(shape, len(edit.rows), size, others_equal, vectors, new.clone()))
 
 
 @contextmanager

@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from vene_widgets.engine.positions import resolve_positions
-from vene_widgets.errors import RequestError
+from vene_widgets.engine.positions import resolve_positions, source_positions
+from vene_widgets.errors import RequestError, shown
 from vene_widgets.experiments.experiment import Experiment
 from vene_widgets.experiments.slot import weights_key
 from vene_widgets.interventions import INTERVENTIONS, Options
@@ -141,15 +141,15 @@ def _plan_slot(
     positions = resolve_positions(slot.position, acts_on, f"{name}.position", prompt, distinct=True)
     wanted = slot.source_position
     if wanted is None:
-        wanted = positions if isinstance(slot.position, str) else slot.position
+        wanted = source_positions(slot.position, positions)
 
     def paired(tokens: tuple[Token, ...], prompt: str) -> tuple[int, ...]:
         found = resolve_positions(wanted, tokens, f"{name}.source_position", prompt)
         if len(found) != len(positions):
             raise RequestError(
-                f"{name} pairs {len(found)} source positions {list(found)} with {len(positions)} "
-                f"base positions {list(positions)}: source position i goes to base position i, so "
-                "both need the same number."
+                f"{name} pairs {len(found)} source positions {shown(list(found))} with "
+                f"{len(positions)} base positions {shown(list(positions))}: source position i goes "
+                "to base position i, so both need the same number."
             )
         return found
 
@@ -163,7 +163,7 @@ def _plan_slot(
         target=target,
         dims=dims,
         mean_positions=tuple(
-            paired(_mean_tokens(model, prompt, name), f"prompt {prompt!r}")
+            paired(_mean_tokens(model, prompt, name), f"prompt {shown(prompt, 40)}")
             for prompt in (slot.prompts if slot.intervention == "mean" else ())
         ),
     )

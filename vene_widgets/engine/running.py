@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
@@ -21,6 +22,7 @@ from vene_widgets.engine.weights import planned_weights
 from vene_widgets.errors import RequestError
 from vene_widgets.experiments.experiment import Experiment
 from vene_widgets.interventions import Intervention, blend
+from vene_widgets.models.unwrapping import PickledWithoutWeights
 from vene_widgets.tables import frames
 
 if TYPE_CHECKING:
@@ -32,8 +34,10 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False)
-class Run:
+class Run(PickledWithoutWeights):
     """Result of one forward pass with an experiment in place.
+
+    A pickle of it holds the numbers and the tokenizer, not the model's weights.
 
     Attributes:
         model: the model that ran.
@@ -186,7 +190,9 @@ def run_plan(
     if not share_sources or gradients or experiment.mode == "serial":
         cache = None
     grad_mode = torch.enable_grad() if gradients else torch.no_grad()
-    with model.lock, grad_mode, own_model(model):
+    # Gradients were asked for: a caller's inference mode would drop them.
+    inference = torch.inference_mode(mode=False) if gradients else nullcontext()
+    with model.lock, inference, grad_mode, own_model(model):
         if cache is not None and resume_blocker(model):
             cache = None
         means: dict[tuple[str, Site], Tensor] = {}
@@ -296,12 +302,10 @@ def _edit(
         mask[list(planned.dims)] = True
 
     def change(vectors: Tensor) -> Tensor:
-        new = module(vectors, source, mask)
-        if new.shape != vectors.shape:  # a user's class; assigning it would broadcast silently
-            raise RequestError(
-                f"slots[{planned.index}]: intervention {slot.intervention!r} must return the "
-                f"base's shape {tuple(vectors.shape)}, got {tuple(new.shape)}."
-            )
+        try:
+            new = module(vectors, source, mask)
+        except RequestError as error:  # what a user-defined operator returned
+            raise RequestError(f"slots[{planned.index}]: {error}") from None
         return blend(vectors, new, slot.strength)
 
     return Edit(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from vene_widgets.engine.planning import Plan, PlannedSlot, plan_experiment
 from vene_widgets.errors import RequestError, choose
-from vene_widgets.interventions import INTERVENTIONS, Intervention
+from vene_widgets.interventions import INTERVENTIONS, Intervention, make
 
 if TYPE_CHECKING:
     from vene_widgets.experiments.experiment import Experiment
@@ -48,8 +48,7 @@ def planned_weights(
     for key, planned in first_with.items():
         module = (given or {}).get(key)
         if module is None:
-            kind = INTERVENTIONS[planned.slot.intervention]
-            made[key] = kind(planned.options).to(model.device)
+            made[key] = make(planned.slot.intervention, planned.options).to(model.device)
         else:
             _check_matches(key, module, planned)
             made[key] = module

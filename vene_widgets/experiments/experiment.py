@@ -7,18 +7,74 @@ Plain data, frozen, JSON both ways. This module checks everything that needs no 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, model_validator
 
-from vene_widgets.errors import RequestError, choose
-from vene_widgets.experiments.fields import Name, check_field_names
+from vene_widgets.errors import RequestError, choose, listed, shown
+from vene_widgets.experiments import limits
+from vene_widgets.experiments.fields import Name, Prompt
 from vene_widgets.experiments.frozen_dict import FrozenDict
 from vene_widgets.experiments.operators import OPERATORS
+from vene_widgets.experiments.request import Request
 from vene_widgets.experiments.slot import Slot
 
 
-class Experiment(BaseModel):
+def _as_sources(value: Any) -> dict[Any, Any]:
+    """The sources by name; a bare prompt is the only source, named `source`.
+
+    Raises:
+        RequestError: neither, or too many.
+    """
+    if isinstance(value, str):
+        return {"source": value}
+    if not isinstance(value, Mapping):
+        raise RequestError(f"expected a prompt, or a dict of names and prompts, got {shown(value)}")
+    sources = cast("Mapping[Any, Any]", value)
+    limits.check_size(sources, limits.SOURCES, "sources")
+    return dict(sources)
+
+
+def _as_slots(value: Any) -> tuple[Any, ...]:
+    """The slots of an iterable, or the one slot.
+
+    Raises:
+        RequestError: neither, or too many.
+    """
+    if isinstance(value, Slot):
+        return (value,)
+    if isinstance(value, (str, bytes, Mapping, BaseModel)) or not isinstance(value, Iterable):
+        given = shown(cast("object", value))
+        raise RequestError(f"expected a Slot or a list of Slots, got {given}")
+    return limits.bounded(cast("Iterable[Any]", value), limits.SLOTS, "slots")
+
+
+def _require_text(base: str) -> str:
+    """Refuse an empty base.
+
+    Raises:
+        RequestError: it is empty.
+    """
+    if not base:
+        raise RequestError("base '' is empty: expected a prompt of at least one token")
+    return base
+
+
+def _require_texts(sources: dict[str, str]) -> FrozenDict[str, str]:
+    """Refuse empty sources.
+
+    Raises:
+        RequestError: one is empty.
+    """
+    for name, prompt in sources.items():
+        if not prompt:
+            raise RequestError(
+                f"source {shown(name)} is empty: expected a prompt of at least one token"
+            )
+    return FrozenDict(sources)
+
+
+class Experiment(Request):
     """A base prompt, named source prompts, and the ordered slots that change the base's run.
 
     Frozen: every change makes a new experiment, `experiment.replace(slots=...)`. Equality includes
@@ -35,13 +91,11 @@ class Experiment(BaseModel):
             list order, each seeing what the one before left.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    base: str
-    sources: Annotated[dict[Name, str], AfterValidator(FrozenDict)] = Field(
-        default_factory=FrozenDict
-    )
-    slots: tuple[Slot, ...] = ()
+    base: Annotated[Prompt, AfterValidator(_require_text)]
+    sources: Annotated[
+        dict[Name, Prompt], BeforeValidator(_as_sources), AfterValidator(_require_texts)
+    ] = Field(default_factory=FrozenDict)
+    slots: Annotated[tuple[Slot, ...], BeforeValidator(_as_slots)] = ()
     mode: Literal["parallel", "serial"] = "parallel"
 
     if TYPE_CHECKING:
@@ -51,15 +105,9 @@ class Experiment(BaseModel):
             *,
             base: str,
             sources: str | Mapping[str, str] = ...,
-            slots: Iterable[Slot] = ...,
+            slots: Iterable[Slot] | Slot = ...,
             mode: Literal["parallel", "serial"] = ...,
         ) -> None: ...
-
-    @model_validator(mode="before")
-    @classmethod
-    def _check_field_names(cls, value: Any) -> Any:
-        check_field_names(cls, value)
-        return value
 
     def __eq__(self, other: object) -> bool:
         # == of dicts ignores order, but in serial mode the order of the sources is the chain.
@@ -69,29 +117,6 @@ class Experiment(BaseModel):
 
     def __hash__(self) -> int:
         return hash((self.base, self.sources, self.slots, self.mode))
-
-    @field_validator("base")
-    @classmethod
-    def _check_base_not_empty(cls, value: str) -> str:
-        if not value:
-            raise ValueError("base '' is empty: expected a prompt of at least one token")
-        return value
-
-    @field_validator("sources", mode="before")
-    @classmethod
-    def _name_single_source(cls, value: Any) -> Any:
-        """Accept a bare prompt as the only source, named `source`."""
-        return {"source": value} if isinstance(value, str) else value
-
-    @field_validator("sources")
-    @classmethod
-    def _check_sources_not_empty(cls, value: dict[str, str]) -> dict[str, str]:
-        for name, prompt in value.items():
-            if not prompt:
-                raise ValueError(
-                    f"source {name!r} is empty: expected a prompt of at least one token"
-                )
-        return value
 
     @model_validator(mode="after")
     def _check_links(self) -> Experiment:
@@ -104,8 +129,8 @@ class Experiment(BaseModel):
             first, expected = links.setdefault(slot.link, (index, options))
             if options != expected:
                 raise RequestError(
-                    f"slots[{index}] and slots[{first}] share link {slot.link!r} but not their "
-                    f"intervention, rank, seed and scale: {options} and {expected}."
+                    f"slots[{index}] and slots[{first}] share link {shown(slot.link)} but not "
+                    f"their intervention, rank, seed and scale: {options} and {expected}."
                 )
         return self
 
@@ -125,8 +150,8 @@ class Experiment(BaseModel):
             first, expected = groups.setdefault(slot.group, (index, source))
             if source != expected:
                 raise RequestError(
-                    f"slots[{index}] reads source {source!r}, but group {slot.group!r} reads "
-                    f"{expected!r} (slots[{first}]): slots of a group share one source. "
+                    f"slots[{index}] reads source {shown(source)}, but group {shown(slot.group)} "
+                    f"reads {shown(expected)} (slots[{first}]): slots of a group share one source. "
                     "Give the slot another group, or the same source."
                 )
         return self
@@ -149,19 +174,11 @@ class Experiment(BaseModel):
             return choose(slot.source, self.sources, f"slots[{index}].source")
         if len(self.sources) == 1:
             return next(iter(self.sources))
-        listed = ", ".join(map(repr, self.sources)) or "none: add one to Experiment.sources"
+        names = listed(self.sources) if self.sources else "none: add one to Experiment.sources"
         raise RequestError(
             f"slots[{index}] ({slot.intervention} at layer {slot.layer}) names no source, and the "
-            f"experiment has {len(self.sources)}. Sources: {listed}."
+            f"experiment has {len(self.sources)}. Sources: {names}."
         )
-
-    def replace(self, **changes: Any) -> Experiment:
-        """A new, validated experiment with some fields changed."""
-        fields = {name: getattr(self, name) for name in type(self).model_fields}
-        unknown = set(changes) - set(fields)
-        if unknown:
-            choose(sorted(unknown)[0], fields, "field of Experiment")
-        return type(self)(**{**fields, **changes})
 
     @property
     def live(self) -> tuple[int, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NoReturn, TypeVar
 
-from vene_widgets.errors import RequestError
+from vene_widgets.errors import RequestError, shown
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -19,8 +19,8 @@ class FrozenDict(dict[K, V]):
 
     def _raise_frozen(self, *args: Any, **kwargs: Any) -> NoReturn:
         raise RequestError(
-            f"{dict(self)} is part of a frozen object and cannot be changed in place. Make a new "
-            "one: experiment.replace(sources={**experiment.sources, name: prompt})."
+            f"{shown(dict(self))} is part of a frozen object and cannot be changed in place. "
+            "Make a new one: experiment.replace(sources={**experiment.sources, name: prompt})."
         )
 
     __setitem__ = __delitem__ = __ior__ = _raise_frozen

@@ -2,39 +2,83 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    field_validator,
-    model_validator,
-)
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
-from vene_widgets.errors import RequestError, choose
+from vene_widgets.errors import RequestError, choose, listed, shown
+from vene_widgets.experiments import limits
 from vene_widgets.experiments.components import COMPONENTS
-from vene_widgets.experiments.fields import Name, Positions, Where, as_ints, check_field_names
+from vene_widgets.experiments.fields import (
+    Int,
+    Name,
+    Number,
+    Positions,
+    Prompt,
+    Where,
+    as_bool,
+    as_ints,
+    as_prompts,
+)
 from vene_widgets.experiments.frozen_dict import FrozenDict
 from vene_widgets.experiments.operators import OPERATORS, OPTIONS, built_in_with
+from vene_widgets.experiments.request import Request
+from vene_widgets.experiments.synonyms import with_our_names
+
+_RANGE = re.compile(r"\s*(\d+)\s*:\s*(\d+)\s*", re.ASCII)
 
 
-class Slot(BaseModel):
+def _as_subspace(value: Any) -> Any:
+    """Dims as a tuple of ints, or a text of bounded length.
+
+    Raises:
+        RequestError: another type, or too many dims.
+    """
+    if isinstance(value, str):
+        limits.check_size(value, 80, "characters in a subspace")
+        return value
+    found = as_ints(value)
+    if isinstance(found, int):
+        raise RequestError(f"expected a list of dims, got {shown(value)}; write [{found}] for one")
+    return found
+
+
+def _as_partition(value: Any) -> Any:
+    """Ranges by name, their ends as plain ints.
+
+    Raises:
+        RequestError: no dict, or too many names.
+    """
+    if value is None:
+        return None
+    if not isinstance(value, Mapping):
+        raise RequestError(f"expected a dict of names and ranges, got {shown(value)}")
+    ranges = cast("Mapping[Any, Any]", value)
+    limits.check_size(ranges, limits.PARTS, "names in a partition")
+    return {name: as_ints(ends) for name, ends in ranges.items()}
+
+
+class Slot(Request):
     """One intervention of an experiment: a site, positions, the intervention there, and its source.
 
     Attributes:
         layer: index of the block, from 0; negative counts from the last.
-        position: where in the base prompt: an int (negative counts from the end), a list of ints,
-            or a token's text if it occurs once (`" Spain"`).
-        component: which tensor of the block (`vene_widgets.experiments.components.COMPONENTS`).
+        position: where in the base prompt: an int (negative counts from the end); a token's text as
+            it is shown, if it occurs once (`" Spain"`); a list or range of them
+            (`[" Spain", -1]`); a slice (`slice(1, 4)`, stored as `"1:4"`); or `"all"`. A text in a
+            list is always a token's, so that `["all"]` is the token `all`.
+        component: which tensor of the block (`vene_widgets.experiments.components.COMPONENTS`);
+            TransformerLens' names are accepted (`experiments.synonyms`).
         head: which head, for per-head components (`head_value_output`, ...).
         source: name of the source prompt; may be left out if the experiment has just one.
         source_position: where in the source prompt; its i-th position is copied to the i-th of
-            `position`. None means the same positions as in the base.
-        intervention: the operator (`vene_widgets.interventions.INTERVENTIONS`).
+            `position`, so both need the same number. None means the same positions, as they are
+            written: negative ones, slices and `"all"` count in the source itself, a token's text
+            stands for its index in the base.
+        intervention: the operator (`vene_widgets.interventions.INTERVENTIONS`); `swap`, `patch`
+            and `interchange` mean `vanilla`, `ablate` and `knockout` mean `zero`.
         strength: new = base + strength · (intervention − base). 0 is the base's state, 1 the full
             intervention; values between interpolate, above 1 and below 0 they extrapolate.
         subspace: which coordinates may change, of the site or, for rotated interventions, of their
@@ -52,25 +96,27 @@ class Slot(BaseModel):
         skip: a skipped slot does nothing and keeps its index.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    layer: Annotated[int, BeforeValidator(as_ints)]
+    layer: Int
     position: Positions
     component: str = "block_output"
-    head: Annotated[int | None, BeforeValidator(as_ints)] = None
+    head: Int | None = None
     source: Name | None = None
     source_position: Positions | None = None
     intervention: str = "vanilla"
-    strength: Annotated[float, Field(allow_inf_nan=False)] = 1.0
-    subspace: Annotated[tuple[int, ...] | str | None, BeforeValidator(as_ints)] = None
-    partition: Annotated[dict[Name, tuple[int, int]], AfterValidator(FrozenDict)] | None = None
-    rank: Annotated[int | None, BeforeValidator(as_ints)] = None
-    scale: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1.0
-    seed: Annotated[int, BeforeValidator(as_ints), Field(ge=0, lt=2**63)] = 0
-    prompts: tuple[str, ...] = ()
+    strength: Annotated[Number, Field(allow_inf_nan=False)] = 1.0
+    subspace: Annotated[tuple[int, ...] | str | None, BeforeValidator(_as_subspace)] = None
+    partition: Annotated[
+        dict[Name, tuple[int, int]] | None,
+        BeforeValidator(_as_partition),
+        AfterValidator(lambda value: None if value is None else FrozenDict(value)),
+    ] = None
+    rank: Int | None = None
+    scale: Annotated[Number, Field(ge=0, allow_inf_nan=False)] = 1.0
+    seed: Annotated[Int, Field(ge=0, lt=2**63)] = 0
+    prompts: Annotated[tuple[Prompt, ...], BeforeValidator(as_prompts)] = ()
     link: Name | None = None
     group: Name | None = None
-    skip: bool = False
+    skip: Annotated[bool, BeforeValidator(as_bool)] = False
 
     if TYPE_CHECKING:  # validation accepts more types than the fields hold
 
@@ -90,7 +136,7 @@ class Slot(BaseModel):
             rank: int | None = ...,
             scale: float = ...,
             seed: int = ...,
-            prompts: Sequence[str] = ...,
+            prompts: Sequence[str] | str = ...,
             link: str | None = ...,
             group: str | None = ...,
             skip: bool = ...,
@@ -98,9 +144,8 @@ class Slot(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _check_field_names(cls, value: Any) -> Any:
-        check_field_names(cls, value)
-        return value
+    def _use_our_names(cls, value: Any) -> Any:
+        return with_our_names(value)
 
     @field_validator("component")
     @classmethod
@@ -115,11 +160,20 @@ class Slot(BaseModel):
     @field_validator("position", "source_position")
     @classmethod
     def _check_position_not_empty(
-        cls, value: int | tuple[int, ...] | str | None
-    ) -> int | tuple[int, ...] | str | None:
-        """Refuse `[]`. Duplicates depend on the prompt's length, see `engine.positions`."""
+        cls, value: int | tuple[int | str, ...] | str | None
+    ) -> int | tuple[int | str, ...] | str | None:
         if value == ():
             raise ValueError("position [] is empty; to do nothing, set skip=True")
+        return value
+
+    @field_validator("position")
+    @classmethod
+    def _check_position_distinct(
+        cls, value: int | tuple[int | str, ...] | str
+    ) -> int | tuple[int | str, ...] | str:
+        """Refuse a repeated position; whether -1 is 4 too, the prompt decides (`engine`)."""
+        if isinstance(value, tuple):
+            require_distinct(value)
         return value
 
     @model_validator(mode="after")
@@ -131,17 +185,22 @@ class Slot(BaseModel):
     @model_validator(mode="after")
     def _check_partition(self) -> Slot:
         for name, (start, stop) in (self.partition or {}).items():
-            if not 0 <= start < stop:
+            if not 0 <= start < stop <= limits.DIMS:
                 raise RequestError(
-                    f"partition {name!r} must be a half-open range of dims (start, stop) with "
-                    f"0 <= start < stop, got ({start}, {stop})."
+                    f"partition {shown(name)} must be a half-open range of dims (start, stop) with "
+                    f"0 <= start < stop <= {limits.DIMS}, got ({start}, {stop})."
                 )
         return self
 
     @model_validator(mode="after")
     def _check_subspace_text(self) -> Slot:
         if isinstance(self.subspace, str):
-            self.subspace_range()
+            _, stop = self.subspace_range()
+            if stop > limits.DIMS:
+                raise RequestError(
+                    f"subspace {shown(self.subspace)} reaches beyond the widest site there is: "
+                    f"expected dims below {limits.DIMS}."
+                )
         return self
 
     @model_validator(mode="after")
@@ -152,7 +211,7 @@ class Slot(BaseModel):
                 continue
             if OPERATORS[self.intervention].ignores(option):
                 raise RequestError(
-                    f"{option} {value!r} has no effect on intervention {self.intervention!r}: "
+                    f"{option} {shown(value)} has no effect on intervention {self.intervention!r}: "
                     f"remove it. Interventions with a {option}: "
                     f"{', '.join(map(repr, built_in_with(option)))}."
                 )
@@ -167,13 +226,11 @@ class Slot(BaseModel):
         text = str(self.subspace)
         if self.partition and text in self.partition:
             return self.partition[text]
-        start, colon, stop = text.partition(":")
-        if colon and start.strip().isdigit() and stop.strip().isdigit():
-            return int(start), int(stop)
-        names = ", ".join(map(repr, self.partition or ())) or "none"
+        if ends := _RANGE.fullmatch(text):
+            return int(ends[1]), int(ends[2])
         raise RequestError(
-            f"subspace {text!r} is neither a half-open range such as '0:2' nor a name in the "
-            f"partition. Names: {names}."
+            f"subspace {shown(text)} is neither a half-open range such as '0:2' nor a name in the "
+            f"partition. Names: {listed(self.partition or ())}."
         )
 
     def dims(self, size: int, what: str = "subspace") -> tuple[int, ...] | None:
@@ -190,15 +247,34 @@ class Slot(BaseModel):
             return None
         if isinstance(self.subspace, str):
             start, stop = self.subspace_range()
-            found = tuple(range(start, stop))
+            fits = start < stop <= size
+            found = tuple(range(start, stop)) if fits else ()
         else:
             found = self.subspace
         if not found or len(set(found)) != len(found) or min(found) < 0 or max(found) >= size:
             raise RequestError(
-                f"{what} {self.subspace!r} is invalid: expected one or more distinct dims from 0 "
-                f"to {size - 1}."
+                f"{what} {shown(self.subspace)} is invalid: expected one or more distinct dims "
+                f"from 0 to {size - 1}."
             )
         return found
+
+
+def require_distinct(positions: tuple[int | str, ...]) -> None:
+    """Refuse positions of which one is written twice: nothing is written in one place twice.
+
+    Raises:
+        RequestError: a repeated position.
+    """
+    if len(set(positions)) == len(positions):
+        return
+    seen = set[int | str]()
+    for position in positions:
+        if position in seen:
+            raise RequestError(
+                f"position {shown(position)} is named twice in {shown(list(positions))}: expected "
+                "distinct positions"
+            )
+        seen.add(position)
 
 
 def weights_key(slot: Slot, index: int) -> str:

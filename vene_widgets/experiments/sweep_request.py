@@ -2,19 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, model_validator
+from pydantic import BeforeValidator, field_validator, model_validator
 
-from vene_widgets.experiments.fields import Name, Where, as_ints, check_field_names
+from vene_widgets.errors import RequestError, choose, shown
+from vene_widgets.experiments import limits
+from vene_widgets.experiments.components import COMPONENTS
+from vene_widgets.experiments.fields import Int, Name, Positions, Where, as_ints
+from vene_widgets.experiments.operators import OPERATORS
+from vene_widgets.experiments.request import Request
+from vene_widgets.experiments.slot import require_distinct
+from vene_widgets.experiments.synonyms import with_our_names
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
-_Ints = Annotated[tuple[int, ...] | int | None, BeforeValidator(as_ints)]
+def _as_layers(value: Any) -> int | tuple[int, ...] | None:
+    """One layer, or several as a tuple.
+
+    Raises:
+        RequestError: another type, or too many.
+    """
+    found = as_ints(value)
+    if isinstance(found, str):
+        raise RequestError(f"expected an int or a list of ints, got {shown(value)}")
+    if isinstance(found, tuple):
+        limits.check_size(found, limits.LAYERS, "layers")
+    return found
 
 
-class SweepRequest(BaseModel):
+class SweepRequest(Request):
     """The cells of a sweep and the intervention at each of them.
 
     A request has no prompts, so that one request serves many pairs. `sweeps.planning.plan_sweep`
@@ -30,16 +47,12 @@ class SweepRequest(BaseModel):
         intervention: the operator at every cell.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     component: str = "block_output"
-    head: Annotated[int | None, BeforeValidator(as_ints)] = None
+    head: Int | None = None
     source: Name | None = None
-    layers: _Ints = None
-    positions: Annotated[tuple[int | str, ...] | int | str | None, BeforeValidator(as_ints)] = None
-    source_positions: Annotated[
-        tuple[int | str, ...] | int | str | None, BeforeValidator(as_ints)
-    ] = None
+    layers: Annotated[tuple[int, ...] | int | None, BeforeValidator(_as_layers)] = None
+    positions: Positions | None = None
+    source_positions: Positions | None = None
     intervention: str = "vanilla"
 
     if TYPE_CHECKING:
@@ -58,10 +71,24 @@ class SweepRequest(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _check_field_names(cls, value: Any) -> Any:
-        check_field_names(cls, value)
-        return value
+    def _use_our_names(cls, value: Any) -> Any:
+        return with_our_names(value)
 
-    def replace(self, **changes: Any) -> SweepRequest:
-        """A new, validated request with some fields changed."""
-        return type(self)(**{**{n: getattr(self, n) for n in type(self).model_fields}, **changes})
+    @field_validator("component")
+    @classmethod
+    def _check_component(cls, value: str) -> str:
+        return choose(value, COMPONENTS, "component")
+
+    @field_validator("intervention")
+    @classmethod
+    def _check_intervention(cls, value: str) -> str:
+        return choose(value, OPERATORS, "intervention")
+
+    @field_validator("positions")
+    @classmethod
+    def _check_positions_distinct(
+        cls, value: int | tuple[int | str, ...] | str | None
+    ) -> int | tuple[int | str, ...] | str | None:
+        if isinstance(value, tuple):
+            require_distinct(value)
+        return value

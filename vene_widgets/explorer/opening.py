@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from vene_widgets.errors import RequestError
 from vene_widgets.experiments.experiment import Experiment
 from vene_widgets.experiments.slot import Slot
 from vene_widgets.explorer.export import share_token
@@ -16,18 +17,22 @@ if TYPE_CHECKING:
     from vene_widgets.models import LanguageModel
 
 
+CAPITALS = ("The capital of Spain is", "The capital of Italy is")
+"""Base and source of the explorer that opens without prompts."""
+
+
 def explore(
-    base: str,
+    base: str | None = None,
     source: str | Mapping[str, str] = MappingProxyType({}),
     model: LanguageModel | str | None = None,
-    slots: Iterable[Slot] = (),
+    slots: Iterable[Slot] | Slot = (),
     *,
     component: str = "block_output",
 ) -> Explorer:
     """Open the explorer: patch a state of the model and see the next-token distribution change.
 
     Args:
-        base: the prompt whose run is changed.
+        base: the prompt whose run is changed; None for the built-in pair of prompts, `CAPITALS`.
         source: the prompt whose run is copied from, or several by name.
         model: from `load` or `wrap`, or a name for `load`; None for the built-in model.
         slots: of the first experiment.
@@ -39,10 +44,16 @@ def explore(
     Raises:
         RequestError: a prompt or slot that is invalid for the model.
     """
+    if base is None:
+        if source:
+            raise RequestError(
+                "base is missing: expected the prompt whose run is changed beside the source. "
+                "Without both, the built-in pair opens."
+            )
+        base, source = CAPITALS
+    experiment = Experiment(base=base, sources=source, slots=slots)
     if model is None or isinstance(model, str):
         model = load(model) if model else load()
-    sources = {"source": source} if isinstance(source, str) else dict(source)
-    experiment = Experiment(base=base, sources=sources, slots=tuple(slots))
     return open_explorer(model, experiment, component)
 
 
@@ -51,8 +62,9 @@ def from_state(token: str, model: LanguageModel | str | None = None) -> Explorer
 
     Args:
         token: from `Explorer.state()` or the Share button.
-        model: from `load` or `wrap`, or a name for `load`; None for the model that the token names.
-            Required if that one cannot be loaded by name.
+        model: from `load` or `wrap`, or a name for `load`; None for the model that the token names,
+            if it is one of `share_token.BUILT_IN`. Nothing else is loaded because a token names it:
+            tokens come from other people.
 
     Returns:
         The widget, its map filled if that takes less than 10 seconds.

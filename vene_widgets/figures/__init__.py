@@ -11,6 +11,7 @@ from vene_widgets.figures.alt import alt_text
 from vene_widgets.figures.difference import difference_panel
 from vene_widgets.figures.dots import distribution_dots
 from vene_widgets.figures.files import FORMATS, as_bytes, pdf, png, save, svg
+from vene_widgets.figures.heads import head_map
 from vene_widgets.figures.heatmap import token_heatmap
 from vene_widgets.figures.labels import LONGEST
 from vene_widgets.figures.layout import beside, size_of
@@ -27,6 +28,7 @@ __all__ = [
     "beside",
     "difference_panel",
     "distribution_dots",
+    "head_map",
     "pdf",
     "png",
     "save",

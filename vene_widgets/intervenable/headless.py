@@ -7,9 +7,8 @@ from typing import Any, cast
 
 from torch import nn
 
-from vene_widgets.errors import choose
-from vene_widgets.models.architectures import ARCHITECTURES, Architecture
-from vene_widgets.models.sites import module_at
+from vene_widgets.models.architectures import Architecture
+from vene_widgets.models.sites import module_at, require_architecture
 
 
 class _HeadlessModel(nn.Module):
@@ -37,8 +36,7 @@ def with_head_paths(model: nn.Module) -> nn.Module:
     """
     config: Any = getattr(model, "config", None)
     kind = getattr(config, "model_type", type(model).__name__)
-    choose(kind, ARCHITECTURES, "architecture")
-    architecture = ARCHITECTURES[kind]
+    architecture = require_architecture(kind)
     paths = {path for path, _ in cast("Iterable[tuple[str, nn.Module]]", model.named_modules())}
     if architecture.unembedding in paths:
         return model

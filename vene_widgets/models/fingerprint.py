@@ -1,3 +1,5 @@
+# pyright: basic
+# Basic: it reads attributes of torch modules that are private or untyped.
 """Fingerprints of a model: whether it is still the one that a result came from.
 
 A fingerprint sees, of the user's tree: identity and class of every module, its plain attributes
@@ -7,6 +9,9 @@ It also sees what acts on every module from outside: autocast, torch's global ho
 attention functions. Hooks and replaced methods of single modules are compared apart, because those
 that come and go in other cells are not part of the model (`own_tree.additions`).
 """
+
+# A module's parts are in private attributes of torch.
+# pyright: reportPrivateUsage=false
 
 from __future__ import annotations
 
@@ -214,7 +219,8 @@ class _StructureReader:
         ]
         if own:
             for name, value in own.items():
-                items = tuple(value.values()) if isinstance(value, dict) else (value,)
+                hooks: dict[int, object] = value if isinstance(value, dict) else {0: value}
+                items = tuple(hooks.values())
                 self.additions += (id(module), name, *(id(item) for item in items))
                 self.alive += items
 
@@ -331,8 +337,13 @@ def _chunks(tensor: Tensor) -> Iterator[Tensor]:
 
 
 def _weighted_sum(chunk: Tensor) -> int:
-    """Sum of the numbers, each times its row of 1024, modulo 2**64."""
+    """Sum of the numbers, each times its row and its column in a table of 1024 columns."""
     whole = len(chunk) - len(chunk) % 1024
-    rows = chunk[:whole].view(-1, 1024).sum(1, dtype=torch.int64)
-    place = torch.arange(1, len(rows) + 1, dtype=torch.int64, device=chunk.device)
-    return int((rows * place).sum()) + int(chunk[whole:].sum(dtype=torch.int64))
+    table, rest = chunk[:whole].view(-1, 1024), chunk[whole:].to(torch.int64)
+    # Each sum modulo 2**64. Numbers that change places change the sum over columns or over rows.
+    rows, columns = table.sum(1, dtype=torch.int64), table.sum(0, dtype=torch.int64)
+    total = 0
+    for factor, sums in ((1, rows), (31, columns), (17, rest)):
+        place = torch.arange(1, len(sums) + 1, dtype=torch.int64, device=chunk.device)
+        total += factor * int((sums * place).sum())
+    return total

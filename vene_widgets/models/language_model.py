@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import importlib
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from numbers import Integral
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
-from vene_widgets.errors import RequestError
-from vene_widgets.models.fingerprint import Fingerprint
-from vene_widgets.models.model_tree import ModelTree
+from vene_widgets.errors import RequestError, shown
+from vene_widgets.experiments import limits
+from vene_widgets.experiments.fields import as_int, as_prompt, as_token_text
 from vene_widgets.models.sites import Sites, module_at
+from vene_widgets.models.token_pieces import Piece, TokenIndex, read_piece, texts_in_prompt
 from vene_widgets.models.unwrapping import (
     is_without_weights,
     unwrapped,
@@ -24,11 +24,17 @@ if TYPE_CHECKING:
     from torch import nn
 
     from vene_widgets.models.behaviour import Behaviour
+    from vene_widgets.models.fingerprint import Fingerprint
+    from vene_widgets.models.model_tree import ModelTree
 
 
 @dataclass(frozen=True)
 class Token:
-    """One token of a prompt: its index from 0, its id, and its exact text, spaces included."""
+    """One token of a prompt: its index from 0, its id, and its exact text, spaces included.
+
+    A token that is part of a character has the character as its text, and which part it is:
+    `🙂(1/2)`, `🙂(2/2)`.
+    """
 
     index: int
     id: int
@@ -65,8 +71,9 @@ class LanguageModel:
         root = unwrapped(model)
         self.sites = Sites(root)
         self.lock = threading.RLock()
-        self._tree = ModelTree(root)
-        self._texts: dict[int, str] = {}
+        self._tree = _make_tree(root, self.sites)
+        self._pieces: dict[int, Piece] = {}
+        self._index: TokenIndex | None = None
 
     @property
     def device(self) -> torch.device:
@@ -134,7 +141,7 @@ class LanguageModel:
         new = object.__new__(type(self))
         new.__dict__.update(self.__dict__)
         new.model = without_weights(self.name)
-        new._tree, new.lock = None, threading.RLock()  # type: ignore[assignment]  # never used
+        new._tree, new.lock = cast("ModelTree", new.model), threading.RLock()
         return new
 
     def __getstate__(self) -> dict[str, Any]:
@@ -143,8 +150,10 @@ class LanguageModel:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self.lock = threading.RLock()
-        if not is_without_weights(self.model):
-            self._tree = ModelTree(unwrapped(self.model))
+        if is_without_weights(self.model):
+            self._tree = cast("ModelTree", self.model)
+        else:
+            self._tree = _make_tree(unwrapped(self.model), self.sites)
 
     def tokens(self, prompt: str) -> list[Token]:
         """Split a prompt into the tokens that the model reads, special tokens included.
@@ -153,52 +162,79 @@ class LanguageModel:
             RequestError: not a str, no token at all, or more tokens than the model has positions.
         """
         _require_text(prompt)
-        ids = list(self.tokenizer(prompt)["input_ids"])
         limit = self.sites.positions
+        if limit and len(prompt) > limits.CHARACTERS_PER_POSITION * limit + 1000:
+            # Tokenizing megabytes takes seconds.
+            raise RequestError(
+                f"prompt {shown(prompt, 40)} has {len(prompt)} characters; {self.name} takes at "
+                f"most {limit} tokens."
+            )
+        ids = list(self.tokenizer(prompt)["input_ids"])
         if not ids:
             raise RequestError(f"prompt {prompt!r} has no tokens: expected at least one.")
         if limit and len(ids) > limit:
             raise RequestError(
-                f"prompt {prompt[:40]!r}… has {len(ids)} tokens; {self.name} takes at most {limit}."
+                f"prompt {shown(prompt, 40)} has {len(ids)} tokens; {self.name} takes at most "
+                f"{limit}."
             )
-        return [Token(i, id_, self.token_text(id_)) for i, id_ in enumerate(ids)]
+        self._require_id(max(ids), "token id")
+        texts = texts_in_prompt([self._piece(id_) for id_ in ids])
+        return [Token(i, id_, text) for i, (id_, text) in enumerate(zip(ids, texts, strict=True))]
 
     def token_text(self, token_id: int) -> str:
         """The text of one token, leading space included. Different ids may have the same text.
 
+        Bytes that make no whole character are shown as `<0xF0>`.
+
         Raises:
             RequestError: an id outside the vocabulary.
         """
-        token_id = int(token_id)
-        if token_id not in self._texts:
-            size = self.sites.vocabulary
-            if not 0 <= token_id < size:
-                raise RequestError(
-                    f"token id {token_id} is out of range: ids go from 0 to {size - 1}."
-                )
-            self._texts[token_id] = self._decode(token_id)
-        return self._texts[token_id]
+        return self._piece(self._require_id(token_id, "token id")).text
 
     def token_texts(self, token_ids: Sequence[int]) -> list[str]:
         """`token_text` of several ids."""
         return [self.token_text(token_id) for token_id in token_ids]
 
     def token_id(self, text: str) -> int:
-        """The id of a text that is exactly one token.
+        """The id of one token, by its text as it is shown.
+
+        The text may be the exact one (`token_text`) or the visible one of tables and screen
+        (`␣Rome`). If several ids are shown alike, the tokenizer's own encoding decides. A text
+        that no id is shown as may still be one token to the tokenizer, for instance without the
+        space that it puts before a word.
 
         Raises:
             RequestError: the text is no token or several; the message shows how it is split.
         """
-        ids = self.tokenizer(text, add_special_tokens=False)["input_ids"]
-        if len(ids) != 1:
+        try:
+            text = as_token_text(text)
+        except RequestError as error:
+            raise RequestError(f"token: {error}") from None
+        ids = [int(id_) for id_ in self.tokenizer(text, add_special_tokens=False)["input_ids"]]
+        if len(ids) == 1 and self.token_text(ids[0]) == text:
+            return ids[0]
+        if self._index is None:
+            self._index = TokenIndex.of(self.sites.vocabulary, self.token_text)
+        found = self._index.find(text)
+        if len(found) == 1:
+            return found[0]
+        unknown = getattr(self.tokenizer, "unk_token_id", None)
+        if len(ids) == 1 and (ids[0] in found or not found) and ids[0] != unknown:
+            return ids[0]
+        if found:
             raise RequestError(
-                f"token {text!r} is {len(ids)} tokens, {self.token_texts(ids)}: expected exactly "
-                "one (most words begin with a space, as in ' Rome')."
+                f"token {shown(text)} is the text of {len(found)} ids, {shown(found)}: give the id."
             )
-        return int(ids[0])
+        spaced = f" {text}"
+        guess = f" Did you mean {shown(spaced)}?" if text and self._index.find(spaced) else ""
+        parts = shown(self.token_texts(ids[:8]))
+        raise RequestError(
+            f"token {shown(text)} is {len(ids)} tokens, {parts}: expected exactly one (most words "
+            f"begin with a space, as in ' Rome').{guess}"
+        )
 
     def resolve_token(self, token: str | int, name: str = "token id") -> int:
-        """The id of one token, given by its exact text or by the id itself.
+        """The id of one token, given by its text as it is shown or by the id itself.
 
         Args:
             token: the user's input.
@@ -207,22 +243,48 @@ class LanguageModel:
         Raises:
             RequestError: a text of no token or several, or an id outside the vocabulary.
         """
-        if isinstance(token, str):
-            return self.token_id(token)
-        if isinstance(token, bool) or not isinstance(token, Integral):
-            raise RequestError(f"{name} {token!r} is neither a token's text nor its id.")
-        size = self.sites.vocabulary
-        if not 0 <= token < size:
-            raise RequestError(f"{name} {token} is out of range: ids go from 0 to {size - 1}.")
-        return int(token)
+        return self.token_id(token) if isinstance(token, str) else self._require_id(token, name)
 
-    def _decode(self, token_id: int) -> str:
-        """Decode one token, with the leading space that a lone token loses."""
-        text = self.tokenizer.decode([token_id], clean_up_tokenization_spaces=False)
-        piece = self.tokenizer.convert_ids_to_tokens(token_id)
-        if isinstance(piece, str) and piece.startswith("▁") and not text.startswith(" "):
-            return " " + text  # sentencepiece strips the space of the first token of a text
-        return text
+    def resolve_tokens(
+        self, tokens: Iterable[str | int] | str | int, name: str = "token id"
+    ) -> tuple[int, ...]:
+        """The ids of one token or several.
+
+        Args:
+            tokens: texts and ids; a lone text is one token, not its letters.
+            name: the noun for error messages.
+
+        Raises:
+            RequestError: a token that is none, or too many.
+        """
+        is_one = isinstance(tokens, str) or getattr(tokens, "shape", None) == ()
+        if is_one or not isinstance(tokens, Iterable):
+            return (self.resolve_token(tokens, name),)  # pyright: ignore[reportArgumentType]
+        several = limits.bounded(tokens, limits.TARGETS, f"{name}s")
+        return tuple(self.resolve_token(token, name) for token in several)
+
+    def _require_id(self, token: object, name: str) -> int:
+        """A token id as a plain int.
+
+        Raises:
+            RequestError: no int, or outside the vocabulary.
+        """
+        try:
+            token_id = as_int(token)
+        except RequestError:
+            raise RequestError(
+                f"{name} {shown(token)} is neither a token's text nor its id."
+            ) from None
+        size = self.sites.vocabulary
+        if not 0 <= token_id < size:
+            raise RequestError(f"{name} {token_id} is out of range: ids go from 0 to {size - 1}.")
+        return token_id
+
+    def _piece(self, token_id: int) -> Piece:
+        """A token of the vocabulary, read once."""
+        if token_id not in self._pieces:
+            self._pieces[token_id] = read_piece(self.tokenizer, token_id)
+        return self._pieces[token_id]
 
     def __repr__(self) -> str:
         sites = self.sites
@@ -234,6 +296,13 @@ class LanguageModel:
             f"{sites.layers} layers x {sites.d_model}, {size / 1e6:.1f} M parameters, "
             f"{sites.vocabulary} tokens, {self.device}, {self.dtype}>"
         )
+
+
+def _make_tree(root: nn.Module, sites: Sites) -> ModelTree:
+    """A model's tree. Imported here: to name the models must not load torch."""
+    from vene_widgets.models.model_tree import ModelTree
+
+    return ModelTree(root, sites.architecture.blocks)
 
 
 def require_language_model(model: object) -> None:
@@ -250,10 +319,14 @@ def require_language_model(model: object) -> None:
 
 
 def _require_text(prompt: object) -> None:
-    """Check that a prompt is a str.
+    """Check that a prompt is a text of bounded length.
 
     Raises:
-        RequestError: another type.
+        RequestError: it is not.
     """
     if not isinstance(prompt, str):
-        raise RequestError(f"prompt must be a str, got {prompt!r}.")
+        raise RequestError(f"prompt must be a str, got {shown(prompt)}.")
+    try:
+        as_prompt(prompt)
+    except RequestError as error:
+        raise RequestError(f"prompt: {error}.") from None

@@ -10,17 +10,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from vene_widgets.errors import RequestError, choose
+from vene_widgets.errors import RequestError, shown
 from vene_widgets.models import hub, smollm2
-from vene_widgets.models.architectures import ARCHITECTURES
 from vene_widgets.models.language_model import LanguageModel
 from vene_widgets.models.placement import choose_device, choose_dtype, dtype_option, place
+from vene_widgets.models.sites import require_architecture
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
 
 CAPITALS = Path(__file__).parent / "capitals"
+NAME_CHARACTERS = 1_000
+"""Longest name or path that is looked up."""
+
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
 
 
@@ -59,8 +62,8 @@ def load(
     text = os.fspath(name)
     if folder is not None and revision is not None:
         raise RequestError(
-            f"revision must be None for a folder on this machine ({text!r}), got {revision!r}: "
-            "only hub models have revisions."
+            f"revision must be None for a folder on this machine ({shown(text)}), got "
+            f"{shown(revision)}: only hub models have revisions."
         )
     if folder is not None:
         source = _ModelSource(text, str(folder), {"local_files_only": True})
@@ -111,8 +114,8 @@ def wrap(model: nn.Module, tokenizer: Any, name: str | None = None) -> LanguageM
     wrapped = LanguageModel(name, model, tokenizer)
     if any(parameter.is_meta for parameter in model.parameters()):
         raise RequestError(
-            f"model {wrapped.name!r} has weights on the meta device, which have no values. Load "
-            "all of it on one device: cpu, cuda or mps."
+            f"model {shown(wrapped.name)} has weights on the meta device, which have no values. "
+            "Load all of it on one device: cpu, cuda or mps."
         )
     _check_vocabulary(model, tokenizer, special=True)
     return wrapped
@@ -153,6 +156,9 @@ class _ModelSource:
             "output_loading_info": True,
             **dtype_option(dtype),
         }
+        # With PEFT installed, transformers looks for an adapter, by default on the hub.
+        where = ("local_files_only", "cache_dir")
+        options["adapter_kwargs"] = {name: options[name] for name in where if name in options}
         try:
             with hub.quiet(downloads=True):
                 # from_pretrained is untyped.
@@ -163,7 +169,7 @@ class _ModelSource:
         # transformers initialises missing weights at random and only warns.
         if missing := sorted(info["missing_keys"]):
             raise RequestError(
-                f"model {self.name!r} has no saved values for {len(missing)} of its weights "
+                f"model {shown(self.name)} has no saved values for {len(missing)} of its weights "
                 f"({', '.join(missing[:3])}, …); they would be random numbers. Expected a "
                 "checkpoint of a whole causal language model, output head included."
             )
@@ -197,11 +203,8 @@ class _ModelSource:
             raise self._load_error(error) from error
         if not config:
             raise self._load_error(FileNotFoundError("it has no config.json"))
-        choose(
-            config.get("model_type", "(none in config.json)"),
-            ARCHITECTURES,
-            f"model {self.name!r}: architecture",
-            "To add one, write its table in vene_widgets/models/architectures/.",
+        require_architecture(
+            config.get("model_type", "(none in config.json)"), f"model {shown(self.name)}: "
         )
 
     def _check_weights(self) -> None:
@@ -259,7 +262,7 @@ class _ModelSource:
         cached = ", ".join(repr(model.name) for model in hub.cached_models(cache)) or "none yet"
         second = "'smollm2'" if smollm2.is_fetched() else f"'smollm2' after `{smollm2.COMMAND}`"
         return RequestError(
-            f"model {self.name!r}: {part}could not be loaded. Tried: {tried}. Reason: "
+            f"model {shown(self.name)}: {part}could not be loaded. Tried: {tried}. Reason: "
             f"{reason.rstrip('.')}.{guess} Works without the hub: 'capitals' (built in); {second}; "
             f"a local folder with config.json, tokenizer and model.safetensors; hub models in the "
             f"cache: {cached}."
@@ -276,6 +279,12 @@ def _require_name(name: object) -> None:
         raise RequestError(
             f"name must be the name of a model or a folder, got a {type(name).__name__}. "
             "For a model that is already in memory: vene_widgets.wrap(model, tokenizer)."
+        )
+    text = os.fsdecode(cast("str | os.PathLike[str]", name))
+    if len(text) > NAME_CHARACTERS or "\0" in text:
+        raise RequestError(
+            f"name {shown(text)} is no name of a model or folder: expected at most "
+            f"{NAME_CHARACTERS} characters of text."
         )
 
 
@@ -329,14 +338,16 @@ def _find_folder(name: str | os.PathLike[str]) -> Path | None:
     if name and path.is_dir():
         return path
     if path.is_file():
-        raise RequestError(f"name {name!r} is a file: expected the folder that has config.json.")
+        raise RequestError(
+            f"name {shown(name)} is a file: expected the folder that has config.json."
+        )
     # Anything that can only be a path must not be looked up on the hub.
     text = os.fspath(name)
     is_path = text != name or path.is_absolute() or "\\" in text or text.count("/") > 1
     if is_path or not text or text[0] in ".~":
         raise RequestError(
-            f"folder {text!r} does not exist. Valid: 'capitals', 'smollm2', an existing folder, or "
-            "a hub name such as 'gpt2' or 'owner/model'."
+            f"folder {shown(text)} does not exist. Valid: 'capitals', 'smollm2', an existing "
+            "folder, or a hub name such as 'gpt2' or 'owner/model'."
         )
     return None
 
@@ -365,7 +376,7 @@ def _check_vocabulary(model: nn.Module, tokenizer: Any, special: bool) -> None:
         first = min(beyond)
         raise RequestError(
             f"tokenizer has {len(beyond)} ids beyond the model's vocabulary, from {first} "
-            f"({beyond[first]!r}) on; the model embeds ids 0 to {rows - 1}. Use the tokenizer "
+            f"({shown(beyond[first])}) on; the model embeds ids 0 to {rows - 1}. Use the tokenizer "
             "that belongs to the model, or add rows to its embedding with "
             "model.resize_token_embeddings(len(tokenizer))."
         )

@@ -1,18 +1,24 @@
+# pyright: basic
+# Basic: it reads attributes of torch modules that are private or untyped.
 """ModelTree: the module tree that runs use, kept in step with the user's model."""
+
+# A module's parts are in private attributes of torch.
+# pyright: reportPrivateUsage=false
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 
+from vene_widgets.errors import RequestError
 from vene_widgets.models.fingerprint import Fingerprint, ModelWatch
-from vene_widgets.models.own_tree import additions, own_tree, unshare
+from vene_widgets.models.own_tree import additions, modules_of, own_tree, unshare
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
     from vene_widgets.models.behaviour import Behaviour
 
@@ -34,6 +40,7 @@ class ModelTree:
     def __init__(self, root: nn.Module, blocks: str) -> None:
         self.root = root
         self._blocks = blocks
+        self._layers = len(root.get_submodule(blocks)._modules)
         self.behaviour: tuple[Fingerprint, Behaviour] | None = None
         self.code: tuple[Fingerprint, str | None] | None = None
         self.returns_tuples = False
@@ -43,6 +50,7 @@ class ModelTree:
         self._net: nn.Module | None = None
         self._state: Fingerprint | None = None
         self._in_use = False
+        self._stateful: list[_Stateful] = []
 
     @property
     def net(self) -> nn.Module:
@@ -81,10 +89,16 @@ class ModelTree:
         self._watch.epoch += 1
 
     def begin(self) -> None:
-        """Begin a run: make or refresh the tree. Call it with the model's lock held."""
+        """Begin a run: make or refresh the tree. Call it with the model's lock held.
+
+        Raises:
+            RequestError: the model has lost or gained blocks since it was wrapped.
+        """
         state = self.fingerprint()
         # A run that did not come to its end may have left hooks of ours in the tree.
         if self._in_use or self._state is None or not state.has_same_tree(self._state):
+            self._net = None
+        if self._stateful:  # their copies have numbers of their own
             self._net = None
         self._in_use = True
         self._state = state
@@ -92,9 +106,53 @@ class ModelTree:
             # Whatever mode the caller is in, the tree serves later runs with gradients too.
             with torch.inference_mode(mode=False):
                 net = own_tree(self.root, self._standing)
-                unshare(net.get_submodule(self._blocks))
+                blocks = net.get_submodule(self._blocks)
+                if (count := 0):
+                    raise RequestError(
+                        f"model has {count} blocks now and had {self._layers} layers when it was "
+                        "wrapped: wrap it again."
+                    )
+                unshare(blocks)
+                self._stateful = [_Stateful(m) for m in modules_of(net) if _keeps_state(m)]
                 self._net = net
+
+    def reset(self) -> None:
+        """Undo what the last pass left in the tree, so that no pass depends on the one before."""
+        for module in self._stateful:
+            module.reset()
 
     def end(self) -> None:
         """End a run that left the tree as it was."""
         self._in_use = False
+
+
+class _Stateful:
+    """A module that writes into itself while it runs, and its state before any pass.
+
+    Args:
+        module: of the engine's tree; it gets buffers of its own.
+    """
+
+    def __init__(self, module: nn.Module) -> None:
+        self._module = module
+        self._attributes = dict(module.__dict__)
+        self._buffers = {name: _copied(tensor) for name, tensor in module._buffers.items()}
+        self.reset()
+
+    def reset(self) -> None:
+        """Put the state back."""
+        state: dict[str, Any] = self._module.__dict__
+        state.clear()
+        state.update(self._attributes)
+        state["_buffers"] = {name: _copied(tensor) for name, tensor in self._buffers.items()}
+
+
+def _copied(tensor: Tensor | None) -> Tensor | None:
+    return None if tensor is None else tensor.detach().clone()
+
+
+def _keeps_state(module: nn.Module) -> bool:
+    """Whether it is a rotary embedding whose frequencies follow the prompts that it has seen."""
+    kinds: Any = module.__dict__.get("rope_type")
+    several = cast("dict[str, Any]", kinds).values() if isinstance(kinds, dict) else [kinds]
+    return any("dynamic" in str(kind) or "longrope" in str(kind) for kind in several)

@@ -1,3 +1,5 @@
+# pyright: basic
+# Basic: it reads attributes of torch modules that are private or untyped.
 """A module tree of our own over the user's weights.
 
 The engine never runs the user's modules. It runs a copy of the tree that shares parameters and
@@ -9,16 +11,21 @@ Parameters are aliases without gradients (same storage, `requires_grad=False`), 
 adds to a `.grad`, and gradients that a run needs flow to whatever an intervention brings in.
 """
 
+# A module's parts are in private attributes of torch, and a user's code holds values of any type.
+# pyright: reportPrivateUsage=false, reportUnknownVariableType=false
+# pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false
+
 from __future__ import annotations
 
+import contextlib
 import copy
 import functools
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
-from types import CellType, FunctionType, MethodType
+from types import CellType, FunctionType, MethodType, ModuleType
 from typing import Any, cast
 
-from torch import nn
+from torch import Tensor, nn
 
 HOOKS = frozenset(
     {
@@ -34,6 +41,9 @@ HOOKS = frozenset(
 """Attributes in which torch keeps a module's hooks."""
 
 CHILDREN = frozenset({"_parameters", "_buffers", "_modules"})
+
+_DEPTH, _ITEMS = 6, 1024
+"""How far, and into how many items, references of the user's code are followed."""
 
 Additions = Mapping[int, Mapping[str, Any]]
 """Per module (by `id`): its hooks and the methods that were replaced on the instance."""
@@ -81,7 +91,8 @@ def own_tree(root: nn.Module, standing: Additions | None = None) -> nn.Module:
 
     The copy is in evaluation mode and runs without `torch.compile`. Hooks and replaced methods act
     in it as they do in the original: where they refer to modules of the original (as `self`, in a
-    closure, a default, a partial or a global of the user's code), the copy's take their place.
+    closure, a default, a partial, an object or a global of the user's code), the copy's take their
+    place.
 
     Args:
         root: the user's model; it is only read.
@@ -89,6 +100,31 @@ def own_tree(root: nn.Module, standing: Additions | None = None) -> nn.Module:
             that the model carries now.
     """
     return _Copier(root, additions(root) if standing is None else standing).module(root)
+
+
+def unshare(blocks: nn.Module) -> None:
+    """Give every layer modules of its own where several layers of a copied tree share one.
+
+    The weights stay shared. Without it, a hook at one layer would act at the others as well.
+
+    Args:
+        blocks: the copy's list of blocks; it is changed in place.
+    """
+    _unshare(blocks, set(), frozenset())
+
+
+def _unshare(parent: nn.Module, seen: set[int], above: frozenset[int]) -> None:
+    for name, child in parent._modules.items():
+        if child is None or id(child) in above:
+            continue
+        if id(child) in seen:
+            twin = copy.copy(child)  # torch's modules copy their dict of attributes only
+            for attribute in (*CHILDREN, *HOOKS):
+                if attribute in twin.__dict__:
+                    twin.__dict__[attribute] = copy.copy(twin.__dict__[attribute])
+            child = parent._modules[name] = twin
+        seen.add(id(child))
+        _unshare(child, seen, above | {id(child)})
 
 
 class _Globals(dict[str, Any]):
@@ -115,8 +151,10 @@ class _Copier:
         """The copy of a module and of everything below it."""
         if id(module) in self._copies:
             return self._copies[id(module)]
+        if (inner := module._modules.get("_orig_mod")) is not None:
+            return self._uncompiled(module, inner)
         kind = type(module)
-        new = cast("nn.Module", kind.__new__(kind))
+        new = kind.__new__(kind)
         self._remember(module, new)
         state: dict[str, Any] = new.__dict__
         for name, value in dict(module.__dict__).items():
@@ -144,19 +182,30 @@ class _Copier:
                 state[name] = self._code(value)
         return new
 
+    def _uncompiled(self, wrapper: nn.Module, inner: nn.Module) -> nn.Module:
+        """The copy of a module that `torch.compile` wrapped, with the wrapper's hooks."""
+        new = self.module(inner)
+        self._remember(wrapper, new)
+        for name, value in self._standing.get(id(wrapper), {}).items():
+            if isinstance(value, dict):
+                hooks: dict[int, Any] = value
+                there: Any = vars(new).get(name)
+                there.update((key, self._code(hook)) for key, hook in hooks.items())
+        return new
+
     def _parameter(self, parameter: nn.Parameter | None) -> nn.Parameter | None:
         """An alias of a parameter without gradients; tied parameters stay tied."""
         if parameter is None or type(parameter) is not nn.Parameter:
             return parameter  # a quantised or distributed one carries more than its numbers
         if id(parameter) not in self._copies:
             alias = nn.Parameter(parameter.detach(), requires_grad=False)
-            alias.__dict__.update(parameter.__dict__)
+            cast("dict[str, Any]", alias.__dict__).update(parameter.__dict__)
             self._remember(parameter, alias)
         return self._copies[id(parameter)]
 
     def _value(self, value: Any) -> Any:
         """A plain attribute: containers and configs are copied, modules and code mapped."""
-        kind = type(value)
+        kind: Any = type(value)
         if kind in (list, tuple, set):
             return kind(self._value(item) for item in list(value))
         if kind in (dict, OrderedDict):
@@ -172,10 +221,9 @@ class _Copier:
         if isinstance(value, nn.Module):
             return self.module(value)
         if isinstance(value, MethodType):
-            if not isinstance(value.__self__, nn.Module):
-                return value
-            function = self._code(value.__func__)
-            return MethodType(function, self.module(value.__self__))
+            function, owner = self._code(value.__func__), self._code(value.__self__)
+            is_same = function is value.__func__ and owner is value.__self__
+            return value if is_same else MethodType(function, owner)
         if type(value) is functools.partial:
             partial = cast("functools.partial[Any]", value)
             arguments = [self._code(item) for item in partial.args]
@@ -185,7 +233,37 @@ class _Copier:
             return new
         if isinstance(value, FunctionType):
             return self._function(value)
-        return value
+        return self._object(value)
+
+    def _object(self, value: Any) -> Any:
+        """An object or container of the user's code, copied if it refers to the original."""
+        if id(value) in self._copies:
+            return self._copies[id(value)]
+        if not self._reaches(value, _DEPTH, set()):
+            return value  # itself: what a hook writes into it, the user reads
+        kind: Any = type(value)
+        if kind in (list, tuple, set):
+            return kind(self._code(item) for item in list(value))
+        if kind in (dict, OrderedDict):
+            return kind((key, self._code(item)) for key, item in list(value.items()))
+        try:
+            new = copy.copy(value)
+        except Exception:  # an object that cannot be copied keeps what it refers to
+            return value
+        self._remember(value, new)
+        attributes: dict[str, Any] = vars(value)
+        for name, item in list(attributes.items()):
+            new.__dict__[name] = self._code(item)
+        return new
+
+    def _reaches(self, value: object, depth: int, seen: set[int]) -> bool:
+        """Whether a value of the user's code refers to a module of the original."""
+        if isinstance(value, nn.Module):
+            return id(value) in self._members
+        if depth == 0 or id(value) in seen or isinstance(value, (type, ModuleType, Tensor)):
+            return False
+        seen.add(id(value))
+        return any(self._reaches(part, depth - 1, seen) for part in _parts(value))
 
     def _function(self, function: FunctionType) -> FunctionType:
         """The function itself unless its closure, defaults or globals refer to the original."""
@@ -242,6 +320,30 @@ class _Copier:
     def _remember(self, original: object, new: object) -> None:
         self._copies[id(original)] = new
         self._alive.append(original)
+
+
+def _parts(value: object) -> list[object]:
+    """What a value of the user's code refers to: items, attributes, variables of a closure."""
+    if isinstance(value, (list, tuple, set)):
+        return list(cast("Any", value))[:_ITEMS]
+    if isinstance(value, dict):
+        return list(cast("dict[object, object]", value).values())[:_ITEMS]
+    if isinstance(value, MethodType):
+        return [value.__self__, value.__func__]
+    if isinstance(value, functools.partial):
+        partial = cast("functools.partial[object]", value)
+        return [partial.func, *partial.args, *partial.keywords.values()]
+    if isinstance(value, FunctionType):
+        cells: list[object] = []
+        for cell in value.__closure__ or ():
+            with contextlib.suppress(ValueError):  # not assigned yet
+                cells.append(cell.cell_contents)
+        named: dict[str, object] = dict(value.__kwdefaults__ or {})
+        return [*cells, *(value.__defaults__ or ()), *named.values()]
+    if type(value).__module__.partition(".")[0] == "vene_widgets":
+        return []
+    attributes: Any = getattr(value, "__dict__", None)
+    return list(attributes.values()) if type(attributes) is dict else []
 
 
 def is_config(value: object) -> bool:

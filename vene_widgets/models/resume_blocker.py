@@ -18,7 +18,6 @@ import torch
 from torch import nn
 
 from vene_widgets.models.fingerprint import attention_function, global_hooks
-from vene_widgets.models.own_tree import HOOKS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,11 +50,21 @@ ACTIVATIONS = "transformers.activations"
 """Module of transformers whose classes all work on each number alone."""
 
 
-def runs_own_code(net: nn.Module, architecture: Architecture) -> bool:
-    """Whether a model's own `forward` is that of the family's causal language model."""
-    return "forward" not in net.__dict__ and _is_class(
-        type(net), architecture, {architecture.causal_lm}
-    )
+def may_leave_out_positions(net: nn.Module, architecture: Architecture) -> bool:
+    """Whether `logits_to_keep` gives the numbers of a whole pass.
+
+    It does for the family's own `forward` and a head that works on each row alone, without hooks,
+    which might read the positions that are left out.
+    """
+    if any(global_hooks()):
+        return False
+    head = net.get_submodule(architecture.unembedding)
+    for module, classes in ((net, {architecture.causal_lm}), (head, set[str]())):
+        if _hooks_blocker(module) or _replaced_method(module):
+            return False
+        if not _is_class(type(module), architecture, classes):
+            return False
+    return True
 
 
 def code_blocker(net: nn.Module, architecture: Architecture) -> str | None:
@@ -111,18 +120,9 @@ def _module_blocker(net: nn.Module, architecture: Architecture) -> str | None:
     classes = {architecture.causal_lm, *architecture.classes}
     understood: set[type] = set()
     for module in net.modules():
-        kind, own = type(module), module.__dict__
-        for name in HOOKS:
-            hooks: Any = own.get(name)
-            if hooks and name in ("_forward_hooks", "_forward_pre_hooks"):
-                ours = (
-                    getattr(hook, "__module__", "") == CAPTURE_MODULE for hook in hooks.values()
-                )
-                if not all(ours):
-                    return "the model carries hooks of its own"
-        for name, value in own.items():
-            if callable(value) and callable(getattr(kind, name, None)) and name != "training":
-                return f"the {name} of a {kind.__name__} in the model was replaced"
+        kind = type(module)
+        if (reason := _hooks_blocker(module) or _replaced_method(module)) is not None:
+            return reason
         if kind not in understood:
             if not _is_class(kind, architecture, classes):
                 return (
@@ -132,6 +132,24 @@ def _module_blocker(net: nn.Module, architecture: Architecture) -> str | None:
             understood.add(kind)
         if getattr(module, "is_causal", True) is not True:
             return "the model's attention is not causal"
+    return None
+
+
+def _hooks_blocker(module: nn.Module) -> str | None:
+    """Reason that lies in a module's hooks; those of transformers that do nothing are none."""
+    for name in ("_forward_hooks", "_forward_pre_hooks"):
+        hooks: Any = module.__dict__.get(name) or {}
+        if not all(getattr(hook, "__module__", "") == CAPTURE_MODULE for hook in hooks.values()):
+            return "the model carries hooks of its own"
+    return None
+
+
+def _replaced_method(module: nn.Module) -> str | None:
+    """Reason that lies in a method that was replaced on the instance."""
+    kind = type(module)
+    for name, value in module.__dict__.items():
+        if callable(value) and callable(getattr(kind, name, None)):
+            return f"the {name} of a {kind.__name__} in the model was replaced"
     return None
 
 

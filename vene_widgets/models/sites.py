@@ -5,11 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from vene_widgets.errors import RequestError, choose
+from vene_widgets.errors import RequestError, choose, listed, shown
 from vene_widgets.experiments.components import COMPONENTS
-from vene_widgets.models.architectures import ARCHITECTURES, Side
+from vene_widgets.experiments.fields import as_int
+from vene_widgets.experiments.synonyms import our_component
+from vene_widgets.models.architectures import ARCHITECTURES, Architecture, Side
+from vene_widgets.models.sizes import feature_sizes, position_limit, size_conflict
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import pandas as pd
     from torch import nn
 
@@ -55,24 +60,24 @@ class Site:
 class Sites:
     """The sites of one model: its sizes, lookup, and a readable table.
 
+    Layers and the vocabulary are counted from the modules: blocks may have been cut off by hand.
+
+    Attributes:
+        positions: tokens that a prompt may have at most (`models.sizes.position_limit`); None for
+            any number.
+
     Args:
         model: a Hugging Face causal language model of a known family.
 
     Raises:
-        RequestError: the model's family is not in `ARCHITECTURES`, or it has no language-model
-            head.
+        RequestError: the model's family is not in `ARCHITECTURES`, it has no language-model head,
+            or its modules are not of the sizes that its config says.
     """
 
     def __init__(self, model: nn.Module) -> None:
         config: Any = getattr(model, "config", None)
         kind = getattr(config, "model_type", type(model).__name__)
-        choose(
-            kind,
-            ARCHITECTURES,
-            "architecture",
-            "To add one, write its table in vene_widgets/models/architectures/.",
-        )
-        self.architecture = ARCHITECTURES[kind]
+        self.architecture = require_architecture(kind)
         if not _has_path(model, self.architecture.blocks) or not _has_path(
             model, self.architecture.unembedding
         ):
@@ -85,14 +90,22 @@ class Sites:
             name: _first_set(config, attributes)
             for name, attributes in self.architecture.config.items()
         }
-        self.layers: int = size["layers"]
+        blocks = [*module_at(model, self.architecture.blocks).children()]
+        self.layers: int = len(blocks)
         self.heads: int = size["heads"]
         self.key_value_heads: int = size["key_value_heads"]
         self.d_model: int = size["d_model"]
         self.d_mlp: int = size["d_mlp"] or 4 * self.d_model
         self.d_head: int = getattr(config, "head_dim", None) or self.d_model // self.heads
-        self.positions: int = size["positions"]
-        self.vocabulary: int = config.vocab_size
+        self.positions: int | None = position_limit(config, self.architecture, size["positions"])
+        head = feature_sizes(module_at(model, self.architecture.unembedding))
+        self.vocabulary: int = config.vocab_size if head is None else head[1]
+        self._missing = _missing_modules(blocks, self.architecture)
+        if (conflict := size_conflict(blocks, self, size["layers"])) is not None:
+            raise RequestError(
+                f"model {type(model).__name__} is not what its config says: {conflict}. Change "
+                "model.config with the modules, or undo the change of the modules."
+            )
 
     @property
     def components(self) -> tuple[str, ...]:
@@ -124,8 +137,10 @@ class Sites:
 
         Raises:
             RequestError: unknown component, layer or head out of range, a head for a component
-                without heads, or no head for a per-head component.
+                without heads, no head for a per-head component, or a block without the module.
         """
+        component = our_component(component, head)
+        layer, head = _as_index(layer, "layer"), None if head is None else _as_index(head, "head")
         if component == "attention_weight":
             raise RequestError(
                 "component 'attention_weight' cannot be reached: transformers computes attention "
@@ -136,7 +151,7 @@ class Sites:
         choose(component, self.components, f"component (on {self.architecture.name})")
         if not -self.layers <= layer < self.layers:
             raise RequestError(
-                f"layer {layer} is out of range: the model has {self.layers} layers, "
+                f"layer {shown(layer)} is out of range: the model has {self.layers} layers, "
                 f"0 to {self.layers - 1} (or -{self.layers} to -1 from the end)."
             )
         spec = self.architecture.components[component]
@@ -146,14 +161,14 @@ class Sites:
         stop = start + width
         if count is None and head is not None:
             raise RequestError(
-                f"head {head} is invalid for component {component!r}, which has one vector per "
-                f"position. Per-head components: "
+                f"head {shown(head)} is invalid for component {component!r}, which has one vector "
+                f"per position. Per-head components: "
                 f"{', '.join(c for c in self.components if c.startswith('head_'))}."
             )
         if count is not None:
             if head is None or not -count <= head < count:
                 raise RequestError(
-                    f"component {component!r} needs a head: 0 to {count - 1}, not {head!r}."
+                    f"component {component!r} needs a head: 0 to {count - 1}, not {shown(head)}."
                 )
             head %= count
             d_head = width // count
@@ -161,6 +176,11 @@ class Sites:
         layer %= self.layers
         block = f"{self.architecture.blocks}.{layer}"
         path = f"{block}.{spec.module}" if spec.module else block
+        if (layer, spec.module) in self._missing:
+            raise RequestError(
+                f"component {component!r} is missing in layer {layer}: its block has no module "
+                f"{spec.module!r}."
+            )
         # Families list components in network order. A head is a slice of the whole component, so
         # both have the same rank.
         order = list(self.architecture.components).index(component.removeprefix("head_"))
@@ -196,9 +216,53 @@ class Sites:
         return self.table().to_html(index=False)
 
 
+def require_architecture(kind: object, what: str = "") -> Architecture:
+    """The family of a model.
+
+    Args:
+        kind: the `model_type` of its Hugging Face config.
+        what: start of the message, for instance the model's name.
+
+    Raises:
+        RequestError: an unknown family. Its name is not the user's typing, so none is suggested.
+    """
+    if isinstance(kind, str) and kind in ARCHITECTURES:
+        return ARCHITECTURES[kind]
+    raise RequestError(
+        f"{what}architecture {shown(kind)} is not known: the families that work are "
+        f"{listed(ARCHITECTURES)}. Load a model of one of them, or add this one's table in "
+        "vene_widgets/models/architectures/."
+    )
+
+
 def module_at(model: nn.Module, path: str) -> nn.Module:
     """The submodule at a dotted path."""
     return model.get_submodule(path)
+
+
+def _as_index(value: object, what: str) -> int:
+    """A layer or head as a plain int.
+
+    Raises:
+        RequestError: another type.
+    """
+    try:
+        return as_int(value)
+    except RequestError as error:
+        raise RequestError(f"{what}: {error}.") from None
+
+
+def _missing_modules(
+    blocks: Sequence[nn.Module], architecture: Architecture
+) -> set[tuple[int, str]]:
+    """Layer and path of every module of the family's table that a block lacks."""
+    paths = {component.module for component in architecture.components.values()} - {""}
+    return {
+        (layer, path)
+        for layer, block in enumerate(blocks)
+        for path in paths
+        if not _has_path(block, path)
+    }
 
 
 def _has_path(model: nn.Module, path: str) -> bool:

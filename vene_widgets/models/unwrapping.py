@@ -1,12 +1,17 @@
+# pyright: basic
+# Basic: it reads attributes of torch modules that are private or untyped.
 """Find the Hugging Face model inside compiled and adapted ones, and stand in for a missing one."""
 
 from __future__ import annotations
 
-from typing import Any, NoReturn, cast
-
-from torch import nn
+import copy
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from vene_widgets.errors import RequestError
+
+if TYPE_CHECKING:
+    from torch import nn
+    from typing_extensions import Self
 
 
 def unwrapped(model: nn.Module) -> nn.Module:
@@ -19,19 +24,22 @@ def unwrapped(model: nn.Module) -> nn.Module:
         RequestError: a kind of wrapper that changes what a token's position is, or that hides its
             modules.
     """
+    from torch import jit, nn
+
     for _ in range(8):  # wrappers may hold wrappers
         inner = _inner(model)
         if inner is None:
             break
         model = inner
-    if isinstance(model, _script_module()):
+    if isinstance(model, cast("type", jit.ScriptModule)):
         raise RequestError(
             f"model is a {type(model).__name__}: scripted and traced modules cannot be changed "
             "from outside. Wrap the model that it was made from."
         )
-    if isinstance(model, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
+    kind = type(model)
+    if issubclass(kind, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
         raise RequestError(
-            f"model is a {type(model).__name__}, which runs on several devices: wrap its .module."
+            f"model is a {kind.__name__}, which runs on several devices: wrap its .module."
         )
     return model
 
@@ -52,12 +60,6 @@ def _inner(model: nn.Module) -> nn.Module | None:
             "base model, or use an adapter such as LoRA."
         )
     return cast("nn.Module", peft.get_base_model())
-
-
-def _script_module() -> type:
-    import torch
-
-    return cast("type", torch.jit.ScriptModule)
 
 
 class _WithoutWeights:
@@ -83,3 +85,33 @@ def without_weights(name: str) -> Any:
 def is_without_weights(model: object) -> bool:
     """Whether a model is such a stand-in."""
     return isinstance(model, _WithoutWeights)
+
+
+class PickledWithoutWeights:
+    """Results with a `model`: a pickle of one has a stand-in for it, a copy shares it.
+
+    Either way tensors lose the graph of their gradients, which cannot be copied.
+    """
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = {name: _without_graph(value) for name, value in self.__dict__.items()}
+        return {**state, "model": state["model"].without_weights()}
+
+    def __copy__(self) -> Self:
+        new = object.__new__(type(self))
+        new.__dict__.update(self.__dict__)
+        return new
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        model: Any = self.__dict__["model"]
+        memo[id(model)] = model
+        new = object.__new__(type(self))
+        for name, value in self.__dict__.items():
+            new.__dict__[name] = copy.deepcopy(_without_graph(value), memo)
+        return new
+
+
+def _without_graph(value: Any) -> Any:
+    from torch import Tensor
+
+    return value.detach() if isinstance(value, Tensor) else value

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from vene_widgets.engine.behaviour import behaviour
+from vene_widgets.engine.behaviour import behaviour, tolerance
 from vene_widgets.engine.cache import ActivationCache, CachedRun
 from vene_widgets.engine.forward import forward_prompts, last_position_logits, token_batch
 from vene_widgets.engine.hooks import Edit, intervene
@@ -25,7 +25,7 @@ from vene_widgets.errors import RequestError
 from vene_widgets.interventions import Options, make
 from vene_widgets.models.sites import Site
 from vene_widgets.sweeps.planning import SweepPlan
-from vene_widgets.sweeps.reach import can_affect_output
+from vene_widgets.sweeps.reach import can_affect_output, states_are_equal
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -58,6 +58,8 @@ class PreparedSweep:
         trace: what resumed runs need of the base run; None if this model cannot resume.
         behaviour: what was measured of the model.
         state: the state of the model that the plain runs are of; the cells must be of the same.
+        unequal: cells (layer, column) whose states differ in the plain runs though they should not
+            by what was measured; they run.
     """
 
     plan: SweepPlan
@@ -68,6 +70,7 @@ class PreparedSweep:
     trace: BaseTrace | None
     behaviour: Behaviour
     state: Fingerprint
+    unequal: frozenset[tuple[int, int]] = frozenset()
 
     @property
     def resume_blocker(self) -> str | None:
@@ -76,7 +79,8 @@ class PreparedSweep:
 
     def can_affect_output(self, layer: int, column: int) -> bool:
         """Whether a cell has to run (`sweeps.reach`)."""
-        return can_affect_output(self.plan, self.behaviour, layer, column)
+        may = can_affect_output(self.plan, self.behaviour, layer, column)
+        return may or (layer, column) in self.unequal
 
 
 @dataclass(frozen=True)
@@ -115,6 +119,7 @@ def prepare_sweep(plan: SweepPlan, cache: ActivationCache | None = None) -> Prep
             )
         (base_states, base_logits), (source_states, source_logits) = base, source
         trace = None if blocker else base_trace(model, base_ids, base_states, base_logits)
+        unequal = _unequal(plan, measured, base_states, source_states)
     return PreparedSweep(
         plan=plan,
         # Copies: a user may write into them, and the originals may be cached.
@@ -125,7 +130,39 @@ def prepare_sweep(plan: SweepPlan, cache: ActivationCache | None = None) -> Prep
         trace=trace,
         behaviour=measured,
         state=state,
+        unequal=unequal,
     )
+
+
+def _unequal(
+    plan: SweepPlan,
+    measured: Behaviour,
+    base: Mapping[Site, Tensor],
+    source: Mapping[Site, Tensor],
+) -> frozenset[tuple[int, int]]:
+    """`PreparedSweep.unequal`: what a probe says of a model is checked in the runs themselves."""
+    if plan.intervention != "vanilla":
+        return frozenset()
+    cells: list[tuple[int, int]] = []
+    errors: list[Tensor] = []
+    for layer in dict.fromkeys(plan.layers):
+        columns = [
+            column
+            for column in range(len(plan.positions))
+            if states_are_equal(plan, measured, layer, column)
+        ]
+        if not columns:
+            continue
+        site = plan.site(layer)
+        here = base[site][[plan.positions[column] for column in columns]].float()
+        there = source[site][[plan.source_positions[column] for column in columns]].float()
+        scale = base[site].abs().max().float().clamp_min(torch.finfo(torch.float32).tiny)
+        errors.append((here - there).abs().amax(-1) / scale)
+        cells += [(layer, column) for column in columns]
+    if not errors:
+        return frozenset()
+    is_equal = (torch.cat(errors) <= tolerance(plan.model)).cpu()
+    return frozenset(cell for cell, equal in zip(cells, is_equal, strict=True) if not equal)
 
 
 def _from_cache(

@@ -11,6 +11,7 @@ from vene_widgets.errors import RequestError, choose
 from vene_widgets.experiments.sweep_request import SweepRequest
 from vene_widgets.interventions import INTERVENTIONS, Options
 from vene_widgets.models.language_model import require_language_model
+from vene_widgets.models.unwrapping import PickledWithoutWeights
 
 if TYPE_CHECKING:
     from vene_widgets.models import LanguageModel, Token
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class SweepPlan:
+class SweepPlan(PickledWithoutWeights):
     """A sweep checked against a model: what runs, and in which order.
 
     Attributes:

@@ -28,7 +28,8 @@ def can_affect_output(plan: SweepPlan, behaviour: Behaviour, layer: int, column:
         layer == plan.model.sites.layers - 1
         and behaviour.is_causal
         and behaviour.ends_alone
-        and _is_known(plan, behaviour, "block_output")
+        # What other code does with the last block's output, a few probes cannot tell.
+        and behaviour.resume_blocker is None
         and not plan.component_facts.reaches_later_positions
     )
     return not ends_here or plan.positions[column] == len(plan.base) - 1

@@ -7,12 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from functools import cached_property
+from numbers import Integral
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypedDict, overload
 
 import torch
 
-from vene_widgets.errors import RequestError, validated
+from vene_widgets.engine.cache import ActivationCache
+from vene_widgets.errors import RequestError, choose, shown, validated
+from vene_widgets.experiments.fields import as_ints
 from vene_widgets.experiments.sweep_request import SweepRequest
+from vene_widgets.experiments.synonyms import with_our_names
+from vene_widgets.models.language_model import require_language_model
 from vene_widgets.sweeps.cells import prepare_sweep, sweep_rows
 from vene_widgets.sweeps.planning import SweepPlan, plan_sweep
 from vene_widgets.tables import frames
@@ -27,12 +33,27 @@ if TYPE_CHECKING:
     import pandas as pd
     from plotnine import ggplot
     from torch import Tensor
+    from typing_extensions import Unpack
 
-    from vene_widgets.engine.cache import ActivationCache
+    from vene_widgets.experiments.fields import Where
     from vene_widgets.models import LanguageModel
 
 KEEP_BYTES = 256 * 2**20
 """Logits of a whole sweep are kept up to this size."""
+
+
+class _Options(TypedDict, total=False):
+    """The other arguments of `sweep`."""
+
+    layers: Sequence[int] | int | None
+    positions: Where | None
+    source_positions: Where | None
+    intervention: str
+    targets: Sequence[str | int] | str | int | None
+    keep_bytes: int
+    progress: Callable[[int, int], None] | None
+    cancel: Event | None
+    cache: ActivationCache | None
 
 
 class Cancelled(RuntimeError):
@@ -95,30 +116,101 @@ class Sweep:
         )
 
 
+@dataclass(frozen=True, eq=False)
+class HeadSweep:
+    """The sweeps of several heads, each over layers and positions.
+
+    Attributes:
+        sweeps: one per head.
+    """
+
+    sweeps: tuple[Sweep, ...]
+
+    @property
+    def heads(self) -> tuple[int, ...]:
+        """The heads, in the order of `sweeps`."""
+        return tuple(-1 if s.plan.head is None else s.plan.head for s in self.sweeps)
+
+    @property
+    def targets(self) -> tuple[int, ...]:
+        """Ids of the tokens that `.frame` and `.plot()` follow."""
+        return self.sweeps[0].targets
+
+    @cached_property
+    def frame(self) -> pd.DataFrame:
+        """`frames.sweep_frame` of every head, one below the other, `head` filled."""
+        import pandas as pd
+
+        return pd.concat([sweep.frame for sweep in self.sweeps], ignore_index=True)
+
+    @property
+    def logits(self) -> Tensor:
+        """`(layers, heads, positions, vocabulary)` at the last position, on the CPU.
+
+        Raises:
+            RequestError: they were larger than `keep_bytes`.
+        """
+        return torch.stack([sweep.logits for sweep in self.sweeps], dim=1)
+
+    def plot(self, metric: str = "delta", title: str | None = None) -> ggplot:
+        """A layer × head map per position, of the first target (`figures.head_map`)."""
+        from vene_widgets import figures
+
+        return figures.head_map(self.frame, metric=metric, title=title)
+
+    def __repr__(self) -> str:
+        p = self.sweeps[0].plan
+        return (
+            f"<HeadSweep of {p.component}: {len(self.sweeps)} heads x {len(p.layers)} layers x "
+            f"{len(p.positions)} positions, {p.base_prompt!r} <- {p.source_prompt!r}>"
+        )
+
+
+@overload
+def sweep(
+    model: LanguageModel,
+    base: str,
+    source: str,
+    component: str = ...,
+    *,
+    head: int | None = ...,
+    **options: Unpack[_Options],
+) -> Sweep: ...
+@overload
+def sweep(
+    model: LanguageModel,
+    base: str,
+    source: str,
+    component: str = ...,
+    *,
+    head: Sequence[int] | Literal["all"],
+    **options: Unpack[_Options],
+) -> HeadSweep: ...
 def sweep(
     model: LanguageModel,
     base: str,
     source: str,
     component: str = "block_output",
     *,
-    head: int | None = None,
+    head: int | Sequence[int] | Literal["all"] | None = None,
     layers: Sequence[int] | int | None = None,
-    positions: Sequence[int] | int | str | None = None,
-    source_positions: Sequence[int] | int | str | None = None,
+    positions: Where | None = None,
+    source_positions: Where | None = None,
     intervention: str = "vanilla",
     targets: Sequence[str | int] | str | int | None = None,
     keep_bytes: int = KEEP_BYTES,
     progress: Callable[[int, int], None] | None = None,
     cancel: Event | None = None,
     cache: ActivationCache | None = None,
-) -> Sweep:
+) -> Sweep | HeadSweep:
     """Move one slot over every layer and position, and keep each cell's next-token distribution.
 
     Args:
         model: from `load` or `wrap`; it is left exactly as it was.
         base, source: prompts. If their lengths differ, positions are paired by
             `engine.positions.align` unless `source_positions` is given.
-        component, head: the tensor that is swapped, as in `Slot`.
+        component: the tensor that is swapped, as in `Slot`.
+        head: of a per-head component: one, several, or `"all"`. Several give a `HeadSweep`.
         layers, positions: which cells, written as in `Slot`; None for all.
         source_positions: one per position.
         targets: tokens to follow in the frame, by text or id, one or several; None for the most
@@ -133,50 +225,136 @@ def sweep(
         RequestError: a value that does not fit the model.
         Cancelled: see `cancel`.
     """
-    request = validated(
-        SweepRequest,
-        component=component,
-        head=head,
-        layers=layers,
-        positions=positions,
-        source_positions=source_positions,
-        intervention=intervention,
-    )
-    plan = plan_sweep(model, base, source, request)
+    fields: dict[str, Any] = {
+        "component": component,
+        "layers": layers,
+        "positions": positions,
+        "source_positions": source_positions,
+        "intervention": intervention,
+    }
+    require_language_model(model)
+    heads = _heads(model, component, head)
+    plans = [
+        plan_sweep(model, base, source, validated(SweepRequest, **fields, head=one))
+        for one in heads
+    ]
     model.accept_hooks()
-    prepared = prepare_sweep(plan, cache)
-    base_logits, source_logits = prepared.base_logits, prepared.source_logits
+    runner = _Runner(
+        targets, keep_bytes // len(plans), progress, cancel, cache or ActivationCache()
+    )
+    runner.total = sum(plan.cell_count for plan in plans)
+    if head is None or isinstance(head, Integral):
+        return runner.run(plans[0], cache)
+    return HeadSweep(tuple(runner.run(plan, runner.cache) for plan in plans))
+
+
+def _heads(
+    model: LanguageModel, component: str, head: int | Sequence[int] | str | None
+) -> list[int | None]:
+    """The heads to sweep, one after the other.
+
+    Raises:
+        RequestError: no head, a head twice, or a component without heads.
+    """
+    if head is None or isinstance(head, Integral):
+        return [head]  # pyright: ignore[reportReturnType]  # `SweepRequest` checks it
+    name = with_our_names({"component": component, "head": 0})["component"]
+    choose(name, model.sites.components, f"component (on {model.sites.architecture.name})")
+    count = model.sites.head_count(name)
+    if count is None:
+        raise RequestError(
+            f"head {shown(head)} is invalid for component {name!r}, which has one vector per "
+            f"position. Per-head components: "
+            f"{', '.join(c for c in model.sites.components if c.startswith('head_'))}."
+        )
+    if isinstance(head, str):
+        choose(head, ("all",), "head")
+        return list(range(count))
+    given = as_ints(head)
+    found = given if isinstance(given, tuple) else ()
+    valid = [one % count for one in found if -count <= one < count]
+    if not valid or len(set(valid)) != len(found):
+        raise RequestError(
+            f"head {shown(head)} must be one or more distinct heads from 0 to {count - 1}, or "
+            "'all'."
+        )
+    return list(valid)
+
+
+@dataclass
+class _Runner:
+    """Runs planned sweeps, and counts their cells.
+
+    Attributes:
+        targets, keep_bytes, progress, cancel: as in `sweep`.
+        cache: of plain runs.
+        total: cells of all sweeps.
+        done: cells so far.
+    """
+
+    targets: Sequence[str | int] | str | int | None
+    keep_bytes: int
+    progress: Callable[[int, int], None] | None
+    cancel: Event | None
+    cache: ActivationCache
+    total: int = 0
+    done: int = 0
+
+    def run(self, plan: SweepPlan, cache: ActivationCache | None) -> Sweep:
+        """Run one sweep.
+
+        Raises:
+            Cancelled: see `sweep`.
+        """
+        prepared = prepare_sweep(plan, cache)
+        base_logits, source_logits = prepared.base_logits, prepared.source_logits
+        followed = _followed(plan.model, self.targets, base_logits, source_logits)
+        log_base = checked_distribution(base_logits, "base logits").log_softmax(-1)
+        size = base_logits.numel() * base_logits.element_size() * plan.cell_count
+        keep = size <= self.keep_bytes
+        kept: list[Tensor] = []
+        statistics: list[CellStatistics] = []
+        rows = sweep_rows(prepared)
+        for layer in plan.layers:
+            if self.cancel and self.cancel.is_set():
+                raise Cancelled(f"sweep stopped before layer {layer}")
+            row = next(rows)
+            statistics.append(cell_statistics(row.logits, log_base, followed))
+            if keep:
+                kept.append(row.logits.cpu())
+            self.done += len(plan.positions)
+            if self.progress:
+                self.progress(self.done, self.total)
+        for _ in rows:  # the last step checks that the model is still the same
+            pass
+        return Sweep(
+            plan=plan,
+            base_logits=base_logits.cpu(),
+            source_logits=source_logits.cpu(),
+            targets=followed,
+            frame=plan_frame(plan, concatenated(statistics), log_base, followed),
+            kept=torch.stack(kept) if keep else None,
+            keep_bytes=self.keep_bytes,
+        )
+
+
+def _followed(
+    model: LanguageModel,
+    targets: Sequence[str | int] | str | int | None,
+    base_logits: Tensor,
+    source_logits: Tensor,
+) -> tuple[int, ...]:
+    """Ids of the tokens to follow.
+
+    Raises:
+        RequestError: no target, or one that is no token.
+    """
     if targets is None:
-        followed = tuple(dict.fromkeys(int(x.argmax()) for x in (base_logits, source_logits)))
-    else:
-        # A lone text is one token, not the letters that it can be iterated into.
-        several = (targets,) if isinstance(targets, (str, int)) else targets
-        followed = tuple(model.resolve_token(target, "target") for target in several)
+        return tuple(dict.fromkeys(int(x.argmax()) for x in (base_logits, source_logits)))
+    followed = model.resolve_tokens(targets, "target")
     if not followed:
         raise RequestError("targets must name at least one token, got none.")
-    log_base = checked_distribution(base_logits, "base logits").log_softmax(-1)
-    keep = base_logits.numel() * base_logits.element_size() * plan.cell_count <= keep_bytes
-    kept: list[Tensor] = []
-    statistics: list[CellStatistics] = []
-    rows = sweep_rows(prepared)
-    for layer in plan.layers:
-        if cancel and cancel.is_set():
-            raise Cancelled(f"sweep stopped before layer {layer}")
-        row = next(rows)
-        statistics.append(cell_statistics(row.logits, log_base, followed))
-        if keep:
-            kept.append(row.logits.cpu())
-        if progress:
-            progress(len(statistics) * len(plan.positions), plan.cell_count)
-    return Sweep(
-        plan=plan,
-        base_logits=base_logits.cpu(),
-        source_logits=source_logits.cpu(),
-        targets=followed,
-        frame=plan_frame(plan, concatenated(statistics), log_base, followed),
-        kept=torch.stack(kept) if keep else None,
-        keep_bytes=keep_bytes,
-    )
+    return followed
 
 
 def plan_frame(

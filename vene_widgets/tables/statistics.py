@@ -115,7 +115,7 @@ def argsort_descending(values: Tensor) -> Tensor:
 def ranks(values: Tensor) -> Tensor:
     """Rank of every entry along the last dimension, from 1; same shape as `values`, on the CPU."""
     indices = argsort_descending(values)
-    places = torch.arange(1, values.shape[-1] + 1).expand_as(indices)
+    places = torch.arange(1, values.shape[-1] + 1, device=indices.device).expand_as(indices)
     # The inverse permutation: the entry at `indices[n]` has rank n + 1.
     return torch.empty_like(indices).scatter_(-1, indices, places)
 
@@ -133,7 +133,7 @@ def ranks_of(logits: Tensor, tokens: Sequence[int]) -> Tensor:
     if len(tokens) >= MANY_TOKENS:
         return ranks(logits)[:, list(tokens)]
     if not tokens:
-        return torch.empty(len(logits), 0, dtype=torch.long)
+        return torch.empty(len(logits), 0, dtype=torch.long, device=logits.device)
     counts: list[Tensor] = []
     for token in tokens:
         own = logits[:, token, None]

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from vene_widgets.engine.planning import plan_experiment
-from vene_widgets.errors import RequestError, choose, error_text
+from vene_widgets.errors import RequestError, choose, error_text, shown
 from vene_widgets.experiments.experiment import Experiment
 from vene_widgets.experiments.sweep_request import SweepRequest
 from vene_widgets.explorer.wire.messages import FigureKind
@@ -34,6 +34,12 @@ CHECKSUM_BYTES = 8
 
 MAX_JSON_BYTES = 4 * 2**20
 """Largest JSON that a token may unpack to: a short token can expand a thousandfold."""
+
+MAX_CHARACTERS = 2 * MAX_JSON_BYTES
+"""Longest text that is read as a token."""
+
+BUILT_IN = ("capitals", "smollm2")
+"""Models that a token may load: they come from this package or were fetched by its command."""
 
 _LOADABLE_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 """Names of built-in and hub models."""
@@ -119,11 +125,16 @@ def decode(token: object) -> Shared:
     Raises:
         RequestError: not a token of this package, one of another version, or a damaged one.
     """
+    if isinstance(token, str) and len(token) > MAX_CHARACTERS:
+        raise RequestError(
+            f"token {shown(token, 20)} has {len(token)} characters: expected at most "
+            f"{MAX_CHARACTERS}."
+        )
     text = re.sub(r"\s", "", token) if isinstance(token, str) else ""
-    start = re.match(r"vene(\d+)\.", text)
+    start = re.match(r"vene(\d{1,9})\.", text, re.ASCII)
     if not start:
         raise RequestError(
-            f"token {str(token)[:20]!r} is not a vene_widgets token, which begins with "
+            f"token {shown(token, 20)} is not a vene_widgets token, which begins with "
             f"'vene{VERSION}.': copy the whole text of Share or explorer.state()."
         )
     if int(start[1]) != VERSION:
@@ -148,6 +159,8 @@ def decode(token: object) -> Shared:
         json = unpacker.decompress(packed, MAX_JSON_BYTES)
         if unpacker.unconsumed_tail:
             raise RequestError(f"the token unpacks to more than {MAX_JSON_BYTES // 2**20} MB.")
+        if not unpacker.eof or unpacker.unused_data:
+            raise zlib.error("its compressed data end too early or too late")
         return Shared.model_validate_json(json)
     except (zlib.error, ValidationError) as error:
         reason = error_text(error) if isinstance(error, ValidationError) else str(error)
@@ -173,7 +186,7 @@ def model_for(shared: Shared, model: LanguageModel | str | None) -> LanguageMode
         model: the user's choice; None for the model that the token names.
 
     Raises:
-        RequestError: None is given, and the token names no built-in or hub model.
+        RequestError: None is given, and the token names no built-in model.
     """
     if isinstance(model, str):
         return load(model)
@@ -184,11 +197,11 @@ def model_for(shared: Shared, model: LanguageModel | str | None) -> LanguageMode
             "the token's model cannot be loaded by name: pass your own, as in "
             "from_state(token, model=vene_widgets.wrap(hf_model, tokenizer))."
         )
-    # Never load a path from a token: it comes from somebody else.
-    if Path(shared.model).exists() or not _LOADABLE_NAME.fullmatch(shared.model):
+    if shared.model not in BUILT_IN:
         raise RequestError(
-            f"the token's model {shared.model!r} is not the name of a built-in or hub model: pass "
-            "your own, as in from_state(token, model=...)."
+            f"the token's model {shown(shared.model)} is not built in, and nothing is loaded or "
+            "downloaded because a token names it: if you trust that name, pass it, as in "
+            "from_state(token, model='owner/name')."
         )
     return load(shared.model)
 

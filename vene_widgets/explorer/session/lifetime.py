@@ -11,13 +11,16 @@ from __future__ import annotations
 import contextlib
 import sys
 import weakref
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from vene_widgets.explorer.painter import shared as shared_painter
 
 if TYPE_CHECKING:
-    from vene_widgets.explorer.session.session import Session
     from vene_widgets.explorer.session.worker import Worker
+
+
+Session: TypeAlias = Any
+"""A `session.Session`, which imports this module."""
 
 _live: weakref.WeakSet[Session] = weakref.WeakSet()
 _finalizers: weakref.WeakKeyDictionary[Session, weakref.finalize] = weakref.WeakKeyDictionary()

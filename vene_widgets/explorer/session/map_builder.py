@@ -18,7 +18,6 @@ from vene_widgets.explorer.wire import messages as wire
 from vene_widgets.explorer.wire import views
 from vene_widgets.explorer.wire.numbers import float_rows, floats, int_rows
 from vene_widgets.sweeps.cells import PreparedSweep, SweepRow, prepare_sweep, sweep_rows
-from vene_widgets.sweeps.planning import SweepPlan
 from vene_widgets.sweeps.reach import states_are_equal
 from vene_widgets.sweeps.sweep import plan_frame
 from vene_widgets.tables.statistics import (

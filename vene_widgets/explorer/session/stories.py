@@ -51,8 +51,7 @@ class Step(BaseModel):
         answer: the correct choice, marked at the reveal; None if there is none.
 
     Raises:
-        ValidationError: an invalid field.
-        RequestError: both `experiment` and `slots` are given.
+        RequestError: an invalid field, or both `experiment` and `slots` are given.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -74,7 +73,10 @@ class Step(BaseModel):
             if experiment != ():
                 raise RequestError("a step takes an experiment or slots, not both")
             experiment = fields.pop("slots")
-        super().__init__(title=title, experiment=_experiment_or_slots(experiment), **fields)
+        try:
+            super().__init__(title=title, experiment=_experiment_or_slots(experiment), **fields)
+        except ValidationError as error:
+            raise RequestError(_rule_text(error)) from None
 
     @model_validator(mode="after")
     def _check_choices(self) -> Step:
