@@ -354,6 +354,34 @@ def test_a_change_during_a_sweep_is_said(
         list(rows)
 
 
+def test_a_change_that_is_taken_back_is_said(
+    model: vw.LanguageModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows of the changed model must not come out, even if it is as before at the end."""
+    monkeypatch.setattr(cells, "_rows_at_once", lambda *_: 1)
+    rows = sweep_rows(prepare_sweep(plan_sweep(model, SPAIN, ITALY)))
+    next(rows)
+    weight = next(part(model, "mlp").parameters())
+    weight.data.mul_(2)
+    with pytest.raises(ModelChanged):
+        next(rows)
+
+
+def test_a_change_while_the_last_rows_run_is_said(
+    model: vw.LanguageModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = cells.ResumedBatch.logits
+
+    def logits(self: Any) -> Any:
+        next(part(model, "mlp").parameters()).data.mul_(2)  # training on another thread
+        return original(self)
+
+    monkeypatch.setattr(cells.ResumedBatch, "logits", logits)
+    prepared = prepare_sweep(plan_sweep(model, SPAIN, ITALY))
+    with pytest.raises(ModelChanged):
+        list(sweep_rows(prepared))
+
+
 def test_a_change_during_a_fit_is_said(model: vw.LanguageModel) -> None:
     calls: list[int] = []
 

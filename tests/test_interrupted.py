@@ -171,6 +171,7 @@ def is_free(model: vw.LanguageModel) -> bool:
 def test_an_interrupted_call_leaves_no_trace(user: vw.LanguageModel) -> None:
     before, threads = state_of(user.model), threading.active_count()
     done: set[Line] = set()
+    plain = vw.run(user, vw.Experiment(base=SPAIN)).logits
     for name, call in CALLS.items():
         call(wrap(user.model, user.tokenizer))  # imports happen once
         model = wrap(user.model, user.tokenizer)
@@ -185,6 +186,8 @@ def test_an_interrupted_call_leaves_no_trace(user: vw.LanguageModel) -> None:
                 call(model)
             assert state_of(user.model) == before, where
             assert is_free(model), where
+            # A change that stayed would show here; in the same call again it might not.
+            assert torch.equal(vw.run(model, vw.Experiment(base=SPAIN)).logits, plain), where
             assert torch.equal(call(model).detach(), expected), where
     assert len(done) > 1000
     assert threading.active_count() == threads

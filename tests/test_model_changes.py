@@ -211,6 +211,21 @@ def test_hooks_that_stand_when_the_user_runs_are_part_of_the_model(
     assert explorer.map["slow"] == "the model carries hooks of its own"
 
 
+def test_hooks_that_stood_when_it_was_wrapped_act_and_the_screen_says_so(
+    tiny_gpt2: vw.LanguageModel, silent_painter: SilentPainter
+) -> None:
+    net = copy.deepcopy(tiny_gpt2.model)
+    net.get_submodule("transformer.h.2").register_forward_hook(lambda _m, _a, out: out * 0.5)
+    own = wrap(net, tiny_gpt2.tokenizer)
+    explorer = Explorer(own, EXPERIMENT).wait(60)
+    assert is_of(explorer, logits(own, EXPERIMENT))
+    assert "carries hooks or replaced methods of its own" in explorer.status["note"]
+    explorer.close()
+    plain = Explorer(tiny_gpt2, EXPERIMENT).wait(60)
+    assert plain.status["note"] is None
+    plain.close()
+
+
 def test_flags_and_random_streams_stay_while_the_explorer_works(
     explorer: Explorer, own: vw.LanguageModel
 ) -> None:

@@ -648,8 +648,10 @@ def test_results_may_be_written_into(model: vw.LanguageModel, kept: bool) -> Non
 
 def test_results_of_one_run_share_nothing(model: vw.LanguageModel) -> None:
     """Writing into one tensor of a result changes no other."""
-    results = [vw.run(model, EXPERIMENT), vw.sweep(model, SPAIN, SPAIN)]
-    results.append(vw.compare(results[0], vw.run(model, vw.Experiment(base=SPAIN))))
+    sites = [model.sites.site(1, "value_output"), model.sites.site(1, "head_value_output", 0)]
+    results: list[Any] = [record_states(model, SPAIN, sites)]
+    results += [vw.run(model, EXPERIMENT), vw.sweep(model, SPAIN, SPAIN)]
+    results.append(vw.compare(results[1], vw.run(model, vw.Experiment(base=SPAIN))))
     for result in results:
         tensors = tensors_in(result)
         for n, tensor in enumerate(tensors):
@@ -682,7 +684,9 @@ def test_an_operator_may_keep_and_write_what_it_is_given(
     expected = vw.run(model, swap).logits
     expected_map = vw.sweep(model, SPAIN, ITALY).logits
     for _ in range(2):
-        assert torch.equal(vw.run(model, keeping, cache=cache).logits, expected)
+        kept = vw.run(model, keeping, cache=cache)
+        assert torch.equal(kept.logits, expected)
+        assert kept.receipts.equals(vw.run(model, swap).receipts)
         found = vw.sweep(model, SPAIN, ITALY, intervention="keeping", cache=cache).logits
         assert distance(found, expected_map) <= 1e-5
         for tensor in given:

@@ -286,6 +286,22 @@ def hook_on_the_model(model: vw.LanguageModel, patch: pytest.MonkeyPatch) -> Non
     model.model.register_forward_hook(after)
 
 
+def hook_on_the_model_across_positions(model: vw.LanguageModel, patch: pytest.MonkeyPatch) -> None:
+    model.model.register_forward_hook(lambda _module, _args, output: scaled(output))
+
+
+def hook_on_the_head(model: vw.LanguageModel, patch: pytest.MonkeyPatch) -> None:
+    """The head's own input at the first position counts for every other one."""
+    head: Any = model.tree.root.get_submodule(model.sites.architecture.unembedding)
+    head.register_forward_pre_hook(lambda _module, args: (args[0] + args[0][:, :1],))
+
+
+def method_of_the_head(model: vw.LanguageModel, patch: pytest.MonkeyPatch) -> None:
+    head: Any = model.tree.root.get_submodule(model.sites.architecture.unembedding)
+    original = head.forward
+    head.forward = lambda hidden: original(hidden.cumsum(1))
+
+
 def hook_on_row_zero(model: vw.LanguageModel, patch: pytest.MonkeyPatch) -> None:
     """A hook written for one prompt at a time."""
 
@@ -494,6 +510,12 @@ KINDS: dict[str, tuple[Change, str | None]] = {
     "hook before": (hook_before, "hooks of its own"),
     "hook with kwargs": (hook_with_kwargs, "hooks of its own"),
     "hook on the model": (hook_on_the_model, "hooks of its own"),
+    "hook on the model, across positions": (
+        hook_on_the_model_across_positions,
+        "hooks of its own",
+    ),
+    "hook on the head": (hook_on_the_head, "hooks of its own"),
+    "method of the head": (method_of_the_head, "was replaced"),
     "hook on row 0": (hook_on_row_zero, "hooks of its own"),
     "hook on row 0, two positions": (hook_on_row_zero_of_short_prompts, "hooks of its own"),
     "hook that refuses batches": (hook_that_refuses_batches, "hooks of its own"),
@@ -806,6 +828,10 @@ def test_dynamic_rotary_embeddings_depend_on_the_calls_before(llama: vw.Language
     for prompt in (short, long, middle, short, middle):
         found = vw.run(model, vw.Experiment(base=prompt)).logits
         assert distance(found, fresh[prompt]) <= 1e-5, prompt
+    # A longer source in the same run leaves no trace either: with strength 0 nothing else does.
+    slot = vw.Slot(layer=1, position=0, strength=0)
+    found = vw.run(model, vw.Experiment(base=middle, sources=long, slots=[slot])).logits
+    assert distance(found, fresh[middle]) <= 1e-5
     assert all(torch.equal(before[name], buffer) for name, buffer in other.named_buffers())
 
 

@@ -15,7 +15,7 @@ import torch
 
 from vene_widgets.errors import RequestError
 from vene_widgets.models.fingerprint import Fingerprint, ModelWatch
-from vene_widgets.models.own_tree import additions, modules_of, own_tree, unshare
+from vene_widgets.models.own_tree import CAPTURE_MODULE, additions, modules_of, own_tree, unshare
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -77,8 +77,15 @@ class ModelTree:
 
     @property
     def has_additions(self) -> bool:
-        """Whether hooks or replaced methods are part of the model."""
-        return bool(self._standing)
+        """Whether hooks or replaced methods of the user's are part of the model."""
+        for own in self._standing.values():
+            for value in own.values():
+                found = list(value.values()) if isinstance(value, dict) else [value]
+                # A flag beside a hook, such as "with keyword arguments", is no hook.
+                hooks = [hook for hook in found if callable(hook)]
+                if any(getattr(hook, "__module__", "") != CAPTURE_MODULE for hook in hooks):
+                    return True
+        return False
 
     def checksum(self) -> Iterator[int | None]:
         """Read every number of the model, a piece per step; the last step yields the checksum."""
@@ -107,7 +114,7 @@ class ModelTree:
             with torch.inference_mode(mode=False):
                 net = own_tree(self.root, self._standing)
                 blocks = net.get_submodule(self._blocks)
-                if (count := 0):
+                if (count := len(blocks._modules)) != self._layers:
                     raise RequestError(
                         f"model has {count} blocks now and had {self._layers} layers when it was "
                         "wrapped: wrap it again."

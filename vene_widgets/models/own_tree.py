@@ -42,6 +42,10 @@ HOOKS = frozenset(
 
 CHILDREN = frozenset({"_parameters", "_buffers", "_modules"})
 
+CAPTURE_MODULE = "transformers.utils.output_capturing"
+"""Module that defines the hooks which transformers registers at the first call with
+`output_hidden_states=True` and never removes. They do nothing in other calls."""
+
 _DEPTH, _ITEMS = 6, 1024
 """How far, and into how many items, references of the user's code are followed."""
 

@@ -18,15 +18,12 @@ import torch
 from torch import nn
 
 from vene_widgets.models.fingerprint import attention_function, global_hooks
+from vene_widgets.models.own_tree import CAPTURE_MODULE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from vene_widgets.models.architectures import Architecture
-
-CAPTURE_MODULE = "transformers.utils.output_capturing"
-"""Module that defines the hooks which transformers registers at the first call with
-`output_hidden_states=True` and never removes. They do nothing in other calls."""
 
 ROW_WISE = frozenset(
     {

@@ -59,6 +59,8 @@ MAX_TYPED_TOKENS = 8
 FIGURES: tuple[wire.FigureKind, ...] = get_args(wire.FigureKind)
 """Kinds of figure; the screen shows the first one at first."""
 
+HOOKS_NOTE = "The model carries hooks or replaced methods of its own: they act in every run."
+
 ATTEMPTS = 3
 """How often an exact run begins anew when the model changes while it runs."""
 
@@ -157,6 +159,8 @@ class Session(anywidget.AnyWidget):
         self._allow_subshell_messages()
         self.on_msg(_receive)
         lifetime.hold_weakly(self, self._worker)
+        if model.tree.has_additions:
+            self._set_status(note=HOOKS_NOTE)
         self._begin()
 
     @property
