@@ -376,8 +376,8 @@ def test_a_change_while_the_last_rows_run_is_said(
         next(part(model, "mlp").parameters()).data.mul_(2)  # training on another thread
         return original(self)
 
-    monkeypatch.setattr(cells.ResumedBatch, "logits", logits)
     prepared = prepare_sweep(plan_sweep(model, SPAIN, ITALY))
+    monkeypatch.setattr(cells.ResumedBatch, "logits", logits)
     with pytest.raises(ModelChanged):
         list(sweep_rows(prepared))
 

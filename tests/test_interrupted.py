@@ -84,14 +84,14 @@ class Tracer:
     """Notes the lines of the package that run on this thread, or raises at one of them.
 
     Args:
-        line: where to raise KeyboardInterrupt, when it is reached for the first time.
+        line: where to raise KeyboardInterrupt.
+        time: at the how manieth time that the line is reached, from 1.
     """
 
-    def __init__(self, line: Line | None = None) -> None:
-        self.seen: dict[Line, None] = {}
-        self._line = line
+    def __init__(self, line: Line | None = None, time: int = 1) -> None:
+        self.seen: dict[Line, int] = {}
+        self._line, self._time = line, time
         self._files = WATCHED if line is None else (line[0],)
-        self._raised = False
 
     def __enter__(self) -> Tracer:
         self._before = sys.gettrace()
@@ -107,9 +107,8 @@ class Tracer:
     def _trace(self, frame: FrameType, event: str, arg: object) -> Any:
         if event == "line":
             here = frame.f_code.co_filename, frame.f_lineno
-            self.seen[here] = None
-            if here == self._line and not self._raised:
-                self._raised = True
+            self.seen[here] = self.seen.get(here, 0) + 1
+            if here == self._line and self.seen[here] == self._time:
                 raise KeyboardInterrupt
         return self._trace
 
@@ -179,7 +178,7 @@ def test_an_interrupted_call_leaves_no_trace(user: vw.LanguageModel) -> None:
             expected = call(model).detach().clone()
         lines = [line for line in tracer.seen if line not in done]
         done |= set(lines)
-        for line in lines:
+        for n, line in enumerate(lines):
             model = wrap(user.model, user.tokenizer)
             where = f"{name}: {Path(line[0]).name}:{line[1]}"
             with pytest.raises(KeyboardInterrupt), Tracer(line):
@@ -188,9 +187,27 @@ def test_an_interrupted_call_leaves_no_trace(user: vw.LanguageModel) -> None:
             assert is_free(model), where
             # A change that stayed would show here; in the same call again it might not.
             assert torch.equal(vw.run(model, vw.Experiment(base=SPAIN)).logits, plain), where
-            assert torch.equal(call(model).detach(), expected), where
+            if n % 4 == 0:
+                assert torch.equal(call(model).detach(), expected), where
     assert len(done) > 1000
     assert threading.active_count() == threads
+
+
+def test_an_interrupt_at_any_hook(user: vw.LanguageModel) -> None:
+    """Between a hook and the note to remove it, at every hook that a call registers."""
+    plain = vw.run(user, vw.Experiment(base=SPAIN)).logits
+    expected, before = run(user).detach().clone(), state_of(user.model)
+    with Tracer() as tracer:
+        run(user)
+    lines = {line: n for line, n in tracer.seen.items() if line[0].endswith("engine/hooks.py")}
+    for line, count in lines.items():
+        for time in range(2, min(count, 12) + 1):
+            with pytest.raises(KeyboardInterrupt), Tracer(line, time):
+                run(user)
+            where = f"hooks.py:{line[1]}, time {time}"
+            assert torch.equal(vw.run(user, vw.Experiment(base=SPAIN)).logits, plain), where
+            assert torch.equal(run(user).detach(), expected), where
+    assert state_of(user.model) == before
 
 
 def test_every_line_that_was_to_be_reached_is_reached(user: vw.LanguageModel) -> None:

@@ -18,6 +18,7 @@ from torch import nn
 import vene_widgets as vw
 from vene_widgets.explorer import Explorer, exact_runs
 from vene_widgets.explorer.session import file_queue
+from vene_widgets.explorer.wire import incoming
 from vene_widgets.models import wrap
 
 BASE, SOURCE = "The capital of Spain is", "The capital of Italy is"
@@ -442,6 +443,23 @@ def test_every_message_gets_one_short_reply_at_once(
     assert len(replies[0]["id"]) <= 200 and len(replies[0]["error"]) < 2000
     replies[0]["error"].encode()
     assert (explorer.scene, explorer.answer, explorer.map) == before
+
+
+@pytest.mark.parametrize(
+    ("content", "rule"),
+    [
+        (None, "must be an object, got a NoneType"),
+        ({"text": "\udc00"}, "half of a surrogate pair"),
+        ({"\ud800": 1}, "half of a surrogate pair"),
+        ({"text": "x" * (incoming.MAX_CHARACTERS + 1)}, "this one has more"),
+        ({"items": [0] * (incoming.MAX_ITEMS + 1)}, "this one has more"),
+        ({"deep": nested(incoming.MAX_DEPTH + 1)}, "this one has more"),
+    ],
+)
+def test_a_message_is_measured_before_anything_is_made_of_it(content: Any, rule: str) -> None:
+    incoming.check_size({"text": "x" * 1000, "items": [0] * 1000, "deep": nested(20)})
+    with pytest.raises(vw.RequestError, match=rule):
+        incoming.check_size(content)
 
 
 def test_after_cancel_the_run_says_that_it_was_cancelled(

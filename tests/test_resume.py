@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from engine_testing import full_passes
+from engine_testing import full_passes, in_use
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -168,7 +168,7 @@ def test_the_gelu_in_one_pass_is_the_models_own(capitals: vw.LanguageModel) -> N
     width = capitals.sites.d_model
     rows = torch.randn(50, width, generator=torch.Generator().manual_seed(0)) * 3
     mlp: Any = module_at(capitals.model, "transformer.h.2.mlp")
-    with torch.no_grad():
+    with in_use(capitals):
         assert (blocks.mlp(capitals, 2, rows) - mlp(rows)).abs().max() < 1e-4
         exact = mlp.c_proj(torch.nn.functional.gelu(mlp.c_fc(rows)))
         assert (

@@ -7,6 +7,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import pickle
+import sys
 import threading
 import time
 import weakref
@@ -210,6 +211,11 @@ class Session(anywidget.AnyWidget):
             self._story = stories.ComputedStory()
         lifetime.close_layout(self)
         super().close()
+
+    def __del__(self) -> None:
+        # At interpreter exit modules may be gone, and everything ends anyway.
+        if sys is not None and not sys.is_finalizing():
+            super().__del__()
 
     def _map_table(self) -> pd.DataFrame:
         """The newest full map as a frame; empty if there is none."""

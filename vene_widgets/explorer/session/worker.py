@@ -116,7 +116,10 @@ class Worker:
             self._cancelled.update(self._running)
             self._changed.notify_all()
             thread = self._thread
-        if thread is not None and thread is not threading.current_thread():
+        # A second close has nothing to wait for, and may come at interpreter exit.
+        if thread is None or not thread.is_alive():
+            return
+        if thread is not threading.current_thread():
             thread.join(timeout)
 
     def _ensure_thread(self, kind: str) -> Exception | None:
