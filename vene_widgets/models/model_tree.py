@@ -15,7 +15,15 @@ import torch
 
 from vene_widgets.errors import RequestError
 from vene_widgets.models.fingerprint import Fingerprint, ModelWatch
-from vene_widgets.models.own_tree import CAPTURE_MODULE, additions, modules_of, own_tree, unshare
+from vene_widgets.models.own_tree import (
+    CAPTURE_MODULE,
+    Additions,
+    additions,
+    modules_of,
+    own_tree,
+    still_standing,
+    unshare,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -46,7 +54,7 @@ class ModelTree:
         self.returns_tuples = False
         self._watch = ModelWatch(root)
         self._watch_lock = threading.Lock()
-        self._standing = additions(root)
+        self._standing: Additions = additions(root)
         self._net: nn.Module | None = None
         self._state: Fingerprint | None = None
         self._in_use = False
@@ -69,16 +77,20 @@ class ModelTree:
     def fingerprint(self) -> Fingerprint:
         """The state of the user's model now; on any thread."""
         with self._watch_lock:
-            return self._watch.fingerprint(self._standing)
+            return self._watch.fingerprint(self._present())
 
     def accept_additions(self) -> None:
         """Make the hooks and replaced methods that the model carries now part of it."""
         self._standing = additions(self.root)
 
+    def _present(self) -> Additions:
+        """The accepted hooks and replaced methods that are still there."""
+        return still_standing(self.root, self._standing)
+
     @property
     def has_additions(self) -> bool:
         """Whether hooks or replaced methods of the user's are part of the model."""
-        for own in self._standing.values():
+        for own in self._present().values():
             for value in own.values():
                 found = list(value.values()) if isinstance(value, dict) else [value]
                 # A flag beside a hook, such as "with keyword arguments", is no hook.
@@ -112,7 +124,7 @@ class ModelTree:
         if self._net is None:
             # Whatever mode the caller is in, the tree serves later runs with gradients too.
             with torch.inference_mode(mode=False):
-                net = own_tree(self.root, self._standing)
+                net = own_tree(self.root, self._present())
                 blocks = net.get_submodule(self._blocks)
                 if (count := len(blocks._modules)) != self._layers:
                     raise RequestError(

@@ -90,6 +90,28 @@ def additions(root: nn.Module) -> dict[int, dict[str, Any]]:
     return found
 
 
+def still_standing(root: nn.Module, accepted: Additions) -> Additions:
+    """Those of the accepted hooks and replaced methods that the model still carries."""
+    if not accepted:
+        return accepted
+    now, found = additions(root), dict[int, dict[str, Any]]()
+    for key, own in accepted.items():
+        here, kept = now.get(key, {}), dict[str, Any]()
+        for name, value in own.items():
+            current: Any = here.get(name)
+            if not isinstance(value, dict):
+                if current is value:
+                    kept[name] = value
+            elif isinstance(current, dict):
+                hooks = cast("dict[int, Any]", value)
+                same = {n: hook for n, hook in hooks.items() if current.get(n) is hook}
+                if same:
+                    kept[name] = OrderedDict(same)
+        if kept:
+            found[key] = kept
+    return found
+
+
 def own_tree(root: nn.Module, standing: Additions | None = None) -> nn.Module:
     """Copy a module tree: parameters and buffers are shared, everything else is the copy's own.
 
