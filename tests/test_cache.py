@@ -119,7 +119,7 @@ def test_an_experiment_from_cache_does_only_what_follows_its_change(
         base=PROMPT, sources="The capital of Italy is", slots=[vw.Slot(layer=1, position=3)]
     )
     vw.run(tiny_gpt2, experiment, cache=cache)
-    with in_use(tiny_gpt2):  # hooks of the tree's own: a hook of the user's would change the model
+    with in_use(tiny_gpt2):  # hooks on the tree: one on the model itself would change it
         handles = [
             tiny_gpt2.block(layer).ln_1.register_forward_hook(lambda *_: calls.append(1))  # type: ignore[operator]
             for layer in range(tiny_gpt2.sites.layers)

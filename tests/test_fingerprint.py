@@ -57,7 +57,7 @@ def doubled(output: Any) -> Any:
 
 
 def train(model: vw.LanguageModel, kind: Any, **options: Any) -> None:
-    """One optimiser step of the user's, in training mode; the model is left in it."""
+    """One optimiser step in training mode, in which it leaves the model."""
     root: Any = model.model
     root.train()
     ids = token_ids(model, SPAIN)

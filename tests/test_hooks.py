@@ -33,7 +33,7 @@ REGISTRIES = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_b
 
 @pytest.fixture(params=["tiny_gpt2", "tiny_llama"])
 def lived_in(request: pytest.FixtureRequest) -> LanguageModel:
-    """A model in the middle of the user's own work: mixed modes, frozen parts, gradients, hooks."""
+    """A model in the middle of other work: mixed modes, frozen parts, gradients, hooks."""
     tidy: LanguageModel = request.getfixturevalue(request.param)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(3)

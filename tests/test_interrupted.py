@@ -115,7 +115,7 @@ class Tracer:
 
 @pytest.fixture
 def user(tiny_gpt2: vw.LanguageModel) -> vw.LanguageModel:
-    """A model of two layers in training mode, with gradients of the user's."""
+    """A model of two layers in training mode, with gradients on its weights."""
     root: Any = copy.deepcopy(tiny_gpt2.model)
     root.transformer.h = root.transformer.h[:2]
     root.config.n_layer = 2

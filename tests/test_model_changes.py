@@ -469,6 +469,46 @@ def test_a_message_is_measured_before_anything_is_made_of_it(content: Any, rule:
         incoming.check_size(content)
 
 
+def test_the_failure_of_a_run_that_was_overtaken_is_not_shown(
+    explorer: Explorer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate, plain, calls = threading.Event(), exact_runs.run_plan, []
+
+    def fails_once(*args: Any, **more: Any) -> Any:
+        calls.append(1)
+        if len(calls) == 1:
+            assert gate.wait(10)
+            raise RuntimeError("of an experiment that is no longer on the screen")
+        return plain(*args, **more)
+
+    monkeypatch.setattr(exact_runs, "run_plan", fails_once)
+    for n, layer in enumerate((1, 2)):
+        content = {**EXPERIMENT.model_dump(), "slots": [{"layer": layer, "position": 3}]}
+        explorer.receive({"id": f"o{n}", "kind": "experiment", "experiment": content})
+        while not calls:
+            time.sleep(0.01)
+    gate.set()
+    explorer.wait(60)
+    assert explorer.status["error"] is None
+    assert explorer.answer["revision"] == explorer.scene["revision"]
+
+
+def test_pairs_made_by_hand_survive_a_change_of_the_model(
+    explorer: Explorer, own: vw.LanguageModel
+) -> None:
+    ask(
+        explorer,
+        kind="sweep",
+        component="block_output",
+        source="source",
+        source_positions=[0, 1, 2, 4, 3],
+    )
+    write_data(own)
+    explorer.notice_changes()
+    explorer.wait(60)
+    assert explorer.map["source_positions"] == [0, 1, 2, 4, 3]
+
+
 def test_after_cancel_the_run_says_that_it_was_cancelled(
     explorer: Explorer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -38,7 +38,7 @@ def model(request: pytest.FixtureRequest) -> vw.LanguageModel:
 
 @pytest.fixture
 def lived_in(model: vw.LanguageModel) -> vw.LanguageModel:
-    """A model in the middle of the user's own work: mixed modes, frozen parts, gradients, hooks."""
+    """A model in the middle of other work: mixed modes, frozen parts, gradients, hooks."""
     root: Any = model.model
     ids = token_ids(model, SPAIN)
     with torch.random.fork_rng(devices=[]), torch.enable_grad():
@@ -343,7 +343,7 @@ def test_plain_references_to_modules_lead_to_the_copies(model: vw.LanguageModel)
 
 
 class Patch:
-    """An object of the user's with references to modules, and to itself."""
+    """A user-defined object with references to modules, and to itself."""
 
     def __init__(self, module: Any) -> None:
         self.module, self.me, self.calls = module, self, list[int]()

@@ -92,7 +92,7 @@ def attention_subclass(model: vw.LanguageModel, patch: pytest.MonkeyPatch) -> No
 
 
 def attention_module(model: vw.LanguageModel, patch: pytest.MonkeyPatch) -> None:
-    """A module of the user's in the attention's place, with the original inside."""
+    """A user-defined module in the attention's place, with the original inside."""
 
     class Around(nn.Module):
         def __init__(self, inner: nn.Module) -> None:
@@ -221,7 +221,7 @@ def instance_method_type(model: vw.LanguageModel, patch: pytest.MonkeyPatch) -> 
 
 
 class Steering:
-    """An object of the user's that is no module."""
+    """A user-defined object that is no module."""
 
     def __init__(self, module: Any) -> None:
         self.module, self.original = module, module.forward
@@ -243,7 +243,7 @@ def instance_object(model: vw.LanguageModel, patch: pytest.MonkeyPatch) -> None:
 
 
 CURRENT: Any = None
-"""The module that `instance_global` patches, as a global of the user's notebook."""
+"""The module that `instance_global` patches, as a notebook's global."""
 
 
 def instance_global(model: vw.LanguageModel, patch: pytest.MonkeyPatch) -> None:

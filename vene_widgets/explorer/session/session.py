@@ -363,10 +363,12 @@ class Session(anywidget.AnyWidget):
                 self._model, plan, revision, request, self._model_since
             ).model_dump()
             self._set_status(busy="run", progress=None, error=None)
-            self._worker.submit("answer", lambda: self._compute_answer(plan, revision))
-            if before is None or is_new_model or _prompts(before) != _prompts(plan):
-                # Hand-made pairs were positions of the old prompts.
-                sweep = self._sweep_request.replace(source_positions=None)
+            self._worker.submit("answer", lambda: self._answer(plan, revision))
+            has_new_prompts = before is None or _prompts(before) != _prompts(plan)
+            if has_new_prompts or is_new_model:
+                sweep = self._sweep_request
+                if has_new_prompts:  # hand-made pairs were positions of the old prompts
+                    sweep = sweep.replace(source_positions=None)
                 if sweep.source not in plan.sources:
                     sweep = sweep.replace(source=next(iter(plan.sources), None))
                 self._sweep_request = sweep
@@ -379,8 +381,16 @@ class Session(anywidget.AnyWidget):
                 return plan
         return plan_experiment(self._model, self.experiment)
 
+    def _answer(self, plan: Plan, revision: int) -> Generator[None, None, None]:
+        """Job: the exact result of one experiment; its failure is shown while it is the present."""
+        try:
+            yield from self._compute_answer(plan, revision)
+        except Exception:
+            if revision == self._revision:
+                raise
+
     def _compute_answer(self, plan: Plan, revision: int) -> Generator[None, None, None]:
-        """Job: the exact result of one experiment; `run_exactly` yields None between its runs."""
+        """Run an experiment, and show and record its answer; yields between the runs."""
         result: ExactRuns | None = None
         for attempt in range(ATTEMPTS):
             began = self._model.fingerprint
