@@ -1217,3 +1217,15 @@ def test_a_fit_on_a_model_that_takes_one_prompt_at_a_time(model: vw.LanguageMode
     alone, several = fit(1), fit(2)
     assert torch.equal(alone, several)
     assert not torch.allclose(batched, several, atol=1e-3)
+
+
+def test_a_known_module_in_anothers_place(tiny_gpt2: vw.LanguageModel) -> None:
+    """Every class is one that was read, and yet the block is another."""
+    model = wrap(copy.deepcopy(tiny_gpt2.model), tiny_gpt2.tokenizer)
+    block: Any = model.model.get_submodule("transformer.h.1")
+    block.mlp = nn.Identity()
+    assert "a resumed pass failed" in str(model.resume_blocker)
+    cell = vw.sweep(model, SPAIN, ITALY).logits[0, 3]
+    slot = vw.Slot(layer=0, position=3)
+    alone = vw.run(model, vw.Experiment(base=SPAIN, sources=ITALY, slots=[slot])).logits[-1]
+    assert torch.allclose(cell, alone, atol=1e-5)
