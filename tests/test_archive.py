@@ -132,7 +132,7 @@ def test_the_caption_says_how_the_figure_was_made(
     assert caption.count("\n") == 1 and zipped["caption.tex"].decode().count("\n") == 1
     frame = explorer.tables()["difference"]
     for part in (
-        "Model: capitals (float32, cpu).",
+        f"Model: capitals (float32, {explorer.model.device.type}).",
         f"base “{BASE}”; italy “{SOURCE}”",
         "slot 0 vanilla at block_output of layer 0, position 3, from italy at 3, group g;",
         "slot 1 vanilla at block_output of layer 2, position 4, from italy at 4, group g (skipped)",

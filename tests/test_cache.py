@@ -39,9 +39,9 @@ def test_resumed_runs_are_full_runs(family: str, request: pytest.FixtureRequest)
     @settings(max_examples=40, deadline=None)
     @given(st.lists(places, min_size=1, max_size=3))
     def check(slots: list[tuple[str, int, int]]) -> None:
-        zero = torch.tensor([0])
+        zero = torch.tensor([0], device=model.device)
         edits = [
-            Edit(model.sites.site(layer, name), zero, torch.tensor([p]), lambda x: x * 2 + 1)
+            Edit(model.sites.site(layer, name), zero, zero + p, lambda x: x * 2 + 1)
             for name, layer, p in slots
         ]
         with in_use(model):
@@ -83,7 +83,9 @@ def test_the_last_position_alone_is_what_the_model_says_of_it(capitals: vw.Langu
     experiment = vw.Experiment(base=PROMPT)
     alone = vw.run(capitals, experiment, logits_to_keep=1)
     with torch.no_grad():
-        own = capitals.model(torch.tensor([ids(capitals)]), logits_to_keep=1).logits[0]
+        own = capitals.model(
+            torch.tensor([ids(capitals)], device=capitals.device), logits_to_keep=1
+        ).logits[0]
     assert torch.equal(alone.logits, own)
     assert vw.compare(alone, vw.run(capitals, experiment)).scope == "last position"
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from by_hand import FAMILIES, ITALY, SPAIN, own_copy, token_ids
+from by_hand import FAMILIES, ITALY, NORMS, SPAIN, own_copy, token_ids
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -41,8 +41,10 @@ def blocks(model: vw.LanguageModel) -> list[Any]:
 
 
 def part(model: vw.LanguageModel, path: str, layer: int = 1) -> Any:
-    """A module of a block, by its name in the family's table."""
-    return blocks(model)[layer].get_submodule(getattr(model.sites.architecture, path))
+    """A module of a block, by its name in the family's table or in `NORMS`."""
+    family = model.sites.architecture
+    name = NORMS[family.name].get(path) or getattr(family, path)
+    return blocks(model)[layer].get_submodule(name)
 
 
 def patched(stack: ExitStack) -> pytest.MonkeyPatch:
@@ -85,6 +87,8 @@ def write_in_place(model: vw.LanguageModel, stack: ExitStack) -> None:
 
 
 def write_by_numpy(model: vw.LanguageModel, stack: ExitStack) -> None:
+    if model.device.type != "cpu":
+        pytest.skip("numpy shares memory with tensors on the CPU only")
     numbers = next(part(model, "mlp").parameters()).detach().numpy()
     numbers *= 2
 
@@ -203,7 +207,9 @@ def global_hook_before(model: vw.LanguageModel, stack: ExitStack) -> None:
 
 
 def autocast(model: vw.LanguageModel, stack: ExitStack) -> None:
-    around: AbstractContextManager[Any] = torch.autocast("cpu", dtype=torch.bfloat16)
+    if model.device.type == "second":
+        pytest.skip("the simulated device has no autocast")
+    around: AbstractContextManager[Any] = torch.autocast(model.device.type, dtype=torch.bfloat16)
     stack.enter_context(around)
 
 

@@ -66,7 +66,7 @@ def test_the_subspace_is_found_for_countries_never_trained_on(fit: Fit) -> None:
 def test_the_columns_are_orthonormal(fit: Fit) -> None:
     rotation = fit.intervention.rotate_layer.weight
     assert isinstance(rotation, torch.Tensor) and rotation.shape == (128, 4)
-    assert torch.allclose(rotation.T @ rotation, torch.eye(4), atol=1e-5)
+    assert torch.allclose((rotation.T @ rotation).cpu(), torch.eye(4), atol=1e-5)
 
 
 def test_the_history_says_which_step_was_kept(fit: Fit) -> None:

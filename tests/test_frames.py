@@ -18,6 +18,7 @@ from torch.distributions.kl import kl_divergence as reference_kl
 from vene_widgets.errors import RequestError
 from vene_widgets.tables import frames
 from vene_widgets.tables.metrics import MetricName
+from vene_widgets.tables.statistics import cell_statistics
 
 NAN = float("nan")
 TEXTS = [" Rome", " Rome", " $x$", "\n", "", "中", "<b>", "_%", "a", "b", "c", "d"]
@@ -332,6 +333,49 @@ def test_cells_that_were_not_run_are_missing():
     rest = frame.drop(missing.index)
     assert rest[[*empty, "best_probability", "base_probability"]].notna().to_numpy().all()
     assert missing.base_probability.notna().all()
+
+
+def test_texts_are_exact_objects_and_read_once_per_token():
+    """A null character at the end is lost in numpy's own strings."""
+    asked: list[int] = []
+
+    def odd(token: int) -> str:
+        asked.append(token)
+        return f"{token}\ud83d\0"
+
+    grid = logits(4).repeat(2, 3, 1)
+    grid[0, 1, 5], grid[1, 0] = 50.0, NAN
+    tokens = [Token(n, n, "\0" * n) for n in range(3)]
+    frame = frames.sweep_frame(grid, logits(1), [0, 1], tokens, [0, 1, 2], [2, 3], odd)
+    best = [None if i != i else f"{int(i)}\ud83d\0" for i in frame.best_id.astype(float)]
+    assert frame.best.tolist() == best and best.count(None) == 2 and len(set(best)) == 3
+    assert frame.token.tolist() == ["", "", "\0", "\0", "\0\0", "\0\0"] * 2
+    assert frame.target.tolist() == ["2\ud83d\0", "3\ud83d\0"] * 6
+    assert {type(text) for column in ("token", "label", "target") for text in frame[column]} == {
+        str
+    }
+    assert sorted(asked) == sorted([2, 3, 5, int(logits(4).argmax())])
+
+
+def test_a_frame_of_which_no_cell_was_run():
+    frame = frames.sweep_frame(
+        torch.full((1, 2, 12), NAN), logits(1), [0], TOKEN * 2, [0, 0], [3], text, head=2
+    )
+    assert frame[["probability", "rank", "kl", "best_id", "best"]].isna().all(axis=None)
+    assert frame["head"].tolist() == [2, 2] and frame.best.tolist() == [None, None]
+
+
+def test_changing_a_frame_leaves_the_statistics_as_they_are():
+    log_base = logits(1).double().log_softmax(-1)
+    cells = cell_statistics(logits(3)[None], log_base, [4]).take([0])
+
+    def frame() -> pd.DataFrame:
+        return frames.cells_frame(cells, log_base, [0], TOKEN, [0], [4], text)
+
+    first, second = frame(), frame()
+    for column in ("rank", "best_id", "kl", "probability", "best_probability"):
+        first.loc[:, column] = 0
+    pd.testing.assert_frame_equal(frame(), second, check_exact=True)
 
 
 def test_ranks_and_best_of_ties_go_to_the_lower_id():

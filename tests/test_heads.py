@@ -34,7 +34,7 @@ def test_every_head_at_every_layer_and_position(
     for layer, head, position in ((0, 1, 3), (1, heads - 1, 4), (2, 0, 4)):
         slot = vw.Slot(layer=layer, position=position, component=component, head=head)
         run = vw.run(model, vw.Experiment(base=BASE, sources=SOURCE, slots=[slot]))
-        assert torch.allclose(swept.logits[layer, head, position], run.logits[-1], atol=1e-4)
+        assert torch.allclose(swept.logits[layer, head, position], run.logits[-1].cpu(), atol=1e-4)
         row = frame.query(
             f"layer == {layer} and head == {head} and position == {position} "
             f"and target_id == {swept.targets[0]}"

@@ -47,7 +47,7 @@ def lived_in(request: pytest.FixtureRequest) -> LanguageModel:
     for weight in blocks[2].parameters():
         weight.requires_grad_(False)
         weight.grad = None
-    head = model.model.get_submodule(model.sites.architecture.unembedding)
+    head = model.model.get_submodule(model.sites.unembedding)
     for module in (blocks[0], blocks[1], head):
         module.register_forward_hook(lambda *_: None)
         module.register_forward_hook(lambda _m, _a, _k, _o: None, with_kwargs=True)
@@ -99,7 +99,7 @@ def changes(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
 
 
 def _ids(model: LanguageModel, prompt: str) -> Tensor:
-    return torch.tensor([[token.id for token in model.tokens(prompt)]])
+    return torch.tensor([[token.id for token in model.tokens(prompt)]], device=model.device)
 
 
 @pytest.fixture
@@ -115,7 +115,7 @@ def untouched(lived_in: LanguageModel) -> Iterator[LanguageModel]:
 def test_a_snapshot_notices_what_it_is_there_to_notice(lived_in: LanguageModel):
     before = snapshot(lived_in)
     assert changes(before, snapshot(lived_in)) == []
-    head: Any = lived_in.model.get_submodule(lived_in.sites.architecture.unembedding)
+    head: Any = lived_in.model.get_submodule(lived_in.sites.unembedding)
     handle = head.register_forward_hook(lambda *_: None)
     assert changes(before, snapshot(lived_in)) == ["hooks"]
     handle.remove()
@@ -208,7 +208,7 @@ def test_an_exception_inside_the_forward_pass_leaves_no_trace(
 ):
     a = untouched.sites.architecture
     module = untouched.model.get_submodule(
-        a.unembedding if where == "unembedding" else f"{a.blocks}.2"
+        a.unembedding[0] if where == "unembedding" else f"{a.blocks}.2"
     )
     with monkeypatch.context() as patch:
         patch.setattr(type(module), "forward", broken)
@@ -319,7 +319,7 @@ def test_an_edit_changes_its_rows_and_positions_only_and_reports_it(tiny_gpt2: L
         site,
         rows=torch.tensor([0, 2]),
         positions=torch.tensor([3, 1]),
-        change=lambda vectors: vectors + torch.tensor([[3.0], [4.0]]),
+        change=lambda vectors: vectors + vectors.new_tensor([[3.0], [4.0]]),
         on_applied=applied.append,
     )
     ids = _ids(tiny_gpt2, SPAIN).expand(3, -1)

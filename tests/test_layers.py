@@ -21,13 +21,13 @@ ORDER = (
 FILES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
 
 # Names that only module paths have, from the tables themselves: `c_attn`, `lm_head`, ...
-_WORDS = {"", "h", "mlp", "act", "model", "layers"}
+_WORDS = {"", "h", "mlp", "act", "model", "layers", "attention"}
 MODULE_NAMES = {
     part
     for architecture in ARCHITECTURES.values()
     for path in (
         architecture.blocks,
-        architecture.unembedding,
+        *architecture.unembedding,
         *(component.module for component in architecture.components.values()),
     )
     for part in path.split(".")

@@ -127,7 +127,7 @@ def test_a_slow_sweep_says_why(tiny_gpt2: vw.LanguageModel):
     ready = prepared(tiny_gpt2)
     assert map_builder.MapBuilder(ready, "italy", 1, {}).map().slow is None
     behaviour = replace(ready.behaviour, resume_blocker="the model carries hooks of its own")
-    slow = replace(ready, behaviour=behaviour)
+    slow = replace(ready, runs=replace(ready.runs, behaviour=behaviour))
     assert (
         map_builder.MapBuilder(slow, "italy", 1, {}).map().slow
         == "the model carries hooks of its own"

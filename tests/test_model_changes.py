@@ -40,7 +40,9 @@ def explorer(own: vw.LanguageModel, silent_painter: SilentPainter) -> Iterator[E
 def logits(model: vw.LanguageModel, experiment: vw.Experiment) -> torch.Tensor:
     """By hooks of our own on the user's model, eval mode, last position."""
     net: Any = copy.deepcopy(model.model).eval()
-    ids = [torch.tensor([[t.id for t in model.tokens(p)]]) for p in (BASE, SOURCE)]
+    ids = [
+        torch.tensor([[t.id for t in model.tokens(p)]], device=model.device) for p in (BASE, SOURCE)
+    ]
     blocks: Any = net.get_submodule("transformer.h")
     states: list[torch.Tensor] = []
     slot = experiment.slots[0]
@@ -75,7 +77,7 @@ def block(model: vw.LanguageModel, layer: int) -> Any:
 
 def step_fused(model: vw.LanguageModel) -> None:
     optimiser = torch.optim.AdamW(model.model.parameters(), lr=0.05, fused=True)
-    ids = torch.tensor([[1, 2, 3]])
+    ids = torch.tensor([[1, 2, 3]], device=model.device)
     cast("Any", model.model)(ids, labels=ids).loss.backward()
     optimiser.step()
     optimiser.zero_grad()
@@ -239,7 +241,7 @@ def test_flags_and_random_streams_stay_while_the_explorer_works(
 ) -> None:
     """From another thread: the user switches modes and draws numbers during the explorer's runs."""
     own.model.train()
-    ids = torch.tensor([[1, 2, 3]])
+    ids = torch.tensor([[1, 2, 3]], device=own.device)
     slots = [
         {"layer": n, "position": 3, "intervention": "low_rank_rotated_space", "rank": 2}
         for n in (0, 1)
@@ -277,7 +279,7 @@ def test_training_beside_clicks_is_right_and_every_exact_answer_is_of_one_state(
     After every fourth step training rests until the click is answered; the others race with it.
     """
     twin = wrap(copy.deepcopy(own.model), own.tokenizer)
-    ids = torch.tensor([[t.id for t in own.tokens(BASE)]])
+    ids = torch.tensor([[t.id for t in own.tokens(BASE)]], device=own.device)
     steps = 40
 
     def train(model: vw.LanguageModel, after: Callable[[], None]) -> None:

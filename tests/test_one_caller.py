@@ -260,11 +260,11 @@ class Full:
         self.at_most, self.error, self.sizes = at_most, error, list[int]()
 
     def around(self, run: Any) -> Any:
-        def limited(prepared: Any, chunk: list[Any]) -> Any:
+        def limited(chunk: list[Any]) -> Any:
             self.sizes.append(len(chunk))
             if len(chunk) > self.at_most:
                 raise self.error
-            return run(prepared, chunk)
+            return run(chunk)
 
         return limited
 
@@ -327,15 +327,15 @@ def test_memory_that_runs_out_inside_a_pass(
     from vene_widgets.engine import resume
 
     expected = vw.sweep(tiny_gpt2, SPAIN, ITALY).logits
-    project, calls = resume.blocks.project, []
+    apply, calls = resume.apply, []
 
-    def sometimes(*args: Any) -> Any:
+    def sometimes(*args: Any, **named: Any) -> Any:
         calls.append(1)
         if len(calls) == 2:
             raise torch.OutOfMemoryError
-        return project(*args)
+        return apply(*args, **named)
 
-    monkeypatch.setattr(resume.blocks, "project", sometimes)
+    monkeypatch.setattr(resume, "apply", sometimes)
     with pytest.warns(UserWarning, match="out of memory"):
         found = vw.sweep(tiny_gpt2, SPAIN, ITALY).logits
     assert (found - expected).abs().max() <= 1e-5 * expected.abs().max()

@@ -93,7 +93,7 @@ def logits_of_pyvene(model: LanguageModel, hf: Any, experiment: Experiment) -> T
     )
     # Built anew each time, since it keeps state between calls; it also modifies `sources`.
     intervenable = pyvene.IntervenableModel(config, hf)
-    intervenable.set_device("cpu")
+    intervenable.set_device(str(model.device))
     with torch.no_grad():
         _, output = intervenable(
             {"input_ids": _ids(model, BASE)},
@@ -104,7 +104,7 @@ def logits_of_pyvene(model: LanguageModel, hf: Any, experiment: Experiment) -> T
 
 
 def _ids(model: LanguageModel, prompt: str) -> Tensor:
-    return torch.tensor([[token.id for token in model.tokens(prompt)]])
+    return torch.tensor([[token.id for token in model.tokens(prompt)]], device=model.device)
 
 
 def experiments(model: LanguageModel) -> st.SearchStrategy[Experiment]:
@@ -262,7 +262,7 @@ def logits_of_operators(
         model_type=type(hf), representations=representations, mode=experiment.mode
     )
     intervenable = pyvene.IntervenableModel(config, hf)
-    intervenable.set_device("cpu")
+    intervenable.set_device(str(model.device))
     modules = list(intervenable.interventions.values())
     for index, slot in enumerate(slots):
         key = f"slot {index}" if slot.link is None else f"link {slot.link}"

@@ -12,14 +12,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import vene_widgets as vw
-from vene_widgets.engine import blocks
 from vene_widgets.engine import cache as engine_cache
+from vene_widgets.engine import resume
 from vene_widgets.engine.cache import ActivationCache
 from vene_widgets.engine.forward import forward_prompts
-from vene_widgets.engine.resume import BaseTrace, ResumedBatch, base_trace, sites_to_resume
+from vene_widgets.engine.resume import (
+    BaseTrace,
+    ResumedBatch,
+    base_trace,
+    sites_to_resume,
+)
 from vene_widgets.models import wrap
 from vene_widgets.models.sites import module_at
 from vene_widgets.sweeps import cells
+from vene_widgets.sweeps.planning import plan_sweep
 
 WORDS = ["The", " capital", " of", " Spain", " Italy", " France", " is", " Rome", " Madrid"]
 prompts = st.lists(st.sampled_from(WORDS), min_size=1, max_size=9).map("".join)
@@ -57,35 +63,41 @@ def test_chunks_do_not_change_the_numbers(
     assert (vw.sweep(tiny_gpt2, *pair).logits - whole).abs().max() < 1e-5
 
 
-def test_memory_does_not_grow_with_the_number_of_cells(tiny_gpt2: vw.LanguageModel) -> None:
-    """Bytes held by the front: never more rows than a chunk may have, however many the cells."""
+def test_a_map_that_fills_holds_no_more_rows_than_a_chunk_may(
+    tiny_gpt2: vw.LanguageModel,
+) -> None:
+    """However many cells there are."""
     held: list[int] = []
-    advance = ResumedBatch.advance
+    logits = ResumedBatch.logits
 
-    def watched(self: ResumedBatch, layer: int) -> None:
-        advance(self, layer)
-        held.append(sum(rows.numel() * rows.element_size() for rows in self.rows.values()))
+    def watched(self: ResumedBatch) -> torch.Tensor:
+        found = logits(self)
+        held.append(max(self.rows))
+        return found
 
-    most = cells.CPU_ROWS * tiny_gpt2.sites.d_model * 4
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(ResumedBatch, "advance", watched)
+        patched.setattr(ResumedBatch, "logits", watched)
+        patched.setattr(cells, "CPU_ROWS", 200)
         for length in (8, 16, 31):
-            vw.sweep(tiny_gpt2, " Spain" * length, " Italy" * length)
-    assert 0 < max(held) <= most
+            plan = plan_sweep(tiny_gpt2, " Spain" * length, " Italy" * length)
+            list(cells.sweep_rows(cells.prepare_sweep(plan)))
+    assert len(held) > 6
+    assert 0 < max(held) <= 200
 
 
 def test_a_trace_counts_its_bytes(tiny_gpt2: vw.LanguageModel) -> None:
     def traced(count: int) -> BaseTrace:
         ids = [token.id for token in tiny_gpt2.tokens(" Spain" * count)]
-        return base_trace(
-            tiny_gpt2, ids, *forward_prompts(tiny_gpt2, [ids], sites_to_resume(tiny_gpt2))[0]
-        )
+        sites = sites_to_resume(tiny_gpt2)
+        runs = forward_prompts(tiny_gpt2, [ids], sites, with_heads=True)
+        assert runs.heads is not None
+        return base_trace(tiny_gpt2, runs.states, runs.heads)
 
-    short, long = (traced(n).bytes for n in (4, 8))
-    per_token = (long - short) / 4
+    with in_use(tiny_gpt2):
+        short, long = (traced(n).bytes for n in (4, 8))
     sites = tiny_gpt2.sites
-    # Five recorded vectors per layer, and keys and values once more in the shape attention wants.
-    assert per_token == sites.layers * (5 + 2) * sites.d_model * 4
+    # Every block's input and the last one's output; keys and values of every block.
+    assert (long - short) / 4 == (sites.layers + 1 + 2 * sites.layers) * sites.d_model * 4
 
 
 @pytest.fixture
@@ -134,12 +146,19 @@ def test_prompts_of_one_pass_are_runs_of_their_own(
     @given(st.lists(prompts, min_size=1, max_size=3))
     def check(texts: list[str]) -> None:
         ids = [[token.id for token in model.tokens(text)] for text in texts]
-        for alone, (states, logits) in zip(ids, forward_prompts(model, ids, sites), strict=True):
-            [(own_states, own_logits)] = forward_prompts(model, [alone], sites)
-            assert (logits - own_logits).abs().max() < 1e-4
-            for site in sites:
-                assert states[site].shape == own_states[site].shape
-                assert (states[site] - own_states[site]).abs().max() < 1e-4
+        with in_use(model):
+            together = forward_prompts(model, ids, sites, with_heads=True)
+            for n, one in enumerate(ids):
+                alone = forward_prompts(model, [one], sites, with_heads=True)
+                assert (together.logits[n] - alone.logits[0]).abs().max() < 1e-4
+                assert together.lengths[n] == len(one)
+                pairs = [(together.states[site], alone.states[site]) for site in sites]
+                assert together.heads is not None
+                assert alone.heads is not None
+                pairs += zip(together.heads.keys, alone.heads.keys, strict=True)
+                pairs += zip(together.heads.values, alone.heads.values, strict=True)
+                for several, own in pairs:
+                    assert (several[n, : len(one)] - own[0]).abs().max() < 1e-4
 
     check()
 
@@ -165,12 +184,13 @@ def test_a_sweep_from_cache_runs_no_prompt_again(
 
 
 def test_the_gelu_in_one_pass_is_the_models_own(capitals: vw.LanguageModel) -> None:
-    width = capitals.sites.d_model
-    rows = torch.randn(50, width, generator=torch.Generator().manual_seed(0)) * 3
-    mlp: Any = module_at(capitals.model, "transformer.h.2.mlp")
+    rows = torch.randn(50, 64, generator=torch.Generator().manual_seed(0)) * 3
     with in_use(capitals):
-        assert (blocks.mlp(capitals, 2, rows) - mlp(rows)).abs().max() < 1e-4
-        exact = mlp.c_proj(torch.nn.functional.gelu(mlp.c_fc(rows)))
-        assert (
-            blocks.mlp(capitals, 2, rows) - exact
-        ).abs().max() > 1e-4  # another GELU would be seen
+        activation = module_at(capitals.block(2), "mlp.act")
+        own = activation(rows)
+        with resume._fused_activations(capitals):
+            fused = activation(rows)
+        assert torch.equal(activation(rows), own)  # afterwards it is the model's own again
+    assert not torch.equal(fused, own)  # it was another operator
+    assert (fused - own).abs().max() < 1e-6
+    assert (torch.nn.functional.gelu(rows) - own).abs().max() > 1e-4  # another GELU would be seen

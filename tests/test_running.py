@@ -56,7 +56,7 @@ def everywhere(model: LanguageModel, layer: int) -> list[Slot]:
 
 
 def ids_of(model: LanguageModel, prompt: str) -> Tensor:
-    return torch.tensor([[token.id for token in model.tokens(prompt)]])
+    return torch.tensor([[token.id for token in model.tokens(prompt)]], device=model.device)
 
 
 def plain(model: LanguageModel, prompt: str) -> Tensor:
@@ -703,7 +703,7 @@ def test_a_link_shares_weights_and_nothing_else(model: LanguageModel):
         apart,
         weights={
             "slot 0": shared,
-            "slot 1": type(shared)(dataclasses.replace(shared.options, seed=1)),
+            "slot 1": type(shared)(dataclasses.replace(shared.options, seed=1)).to(model.device),
         },
     )
     assert differ(one, other)
@@ -894,9 +894,7 @@ def test_requires_grad_is_put_back_when_a_run_fails(tiny: LanguageModel):
     def fail(*_: Any) -> None:
         raise RuntimeError("half-way")
 
-    handle = tiny.model.get_submodule(tiny.sites.architecture.unembedding).register_forward_hook(
-        fail
-    )
+    handle = tiny.model.get_submodule(tiny.sites.unembedding).register_forward_hook(fail)
     try:
         with pytest.raises(RuntimeError, match="half-way"):
             run(tiny, swapped(low_rank()), gradients=True)

@@ -55,11 +55,19 @@ def used(module: Intervention) -> Intervention:
         module.fit(torch.randn(40, module.options.width, generator=generator))
     with torch.no_grad():
         for parameter in module.parameters():
-            parameter += 0.1 * torch.randn(parameter.shape, generator=generator)
+            drawn = torch.randn(parameter.shape, generator=generator)
+            parameter += 0.1 * drawn.to(parameter.device)
         for name, buffer in module.named_buffers():
             if name == "temperature":
                 buffer.fill_(3.25)
     return module
+
+
+def restored(folder: Path, model: LanguageModel) -> tuple[Experiment, dict[str, Intervention]]:
+    """What a folder holds, its weights on the model's device."""
+    experiment, weights = restore(folder)
+    assert all(t.device.type == "cpu" for m in weights.values() for t in m.state_dict().values())
+    return experiment, {key: module.to(model.device) for key, module in weights.items()}
 
 
 def bits(module: nn.Module) -> dict[str, Tensor]:
@@ -87,7 +95,7 @@ def test_every_intervention_comes_back_bit_equal(
         if not part.endswith("0.base"):  # the rotation's origin stays while it trains
             assert not torch.equal(tensor, fresh[part]), "a state that never moved proves nothing"
     save(folder, experiment, weights)
-    read, again = restore(folder)
+    read, again = restored(folder, tiny_gpt2)
     assert read == experiment
     assert again.keys() == weights.keys()
     back = again["slot 0"]
@@ -110,7 +118,7 @@ def test_a_rotation_trains_on_as_if_it_had_never_been_away(
     used(weights["slot 0"])
     save(folder, experiment, weights)
     states = []
-    for some in (weights, restore(folder)[1]):
+    for some in (weights, restored(folder, tiny_gpt2)[1]):
         module = some["slot 0"]
         optimiser = torch.optim.Adam(module.parameters(), lr=0.1)
         before = bits(module)
@@ -162,7 +170,7 @@ def test_linked_slots_share_their_weights_again(folder: Path, tiny_gpt2: Languag
     weights = make_weights(tiny_gpt2, experiment)
     used(weights["link r"])
     save(folder, experiment, weights)
-    read, again = restore(folder)
+    read, again = restored(folder, tiny_gpt2)
     assert list(again) == ["link r"]
     assert torch.equal(
         run(tiny_gpt2, experiment, weights=weights).logits,
@@ -200,7 +208,7 @@ def test_a_custom_intervention_asks_to_be_registered(
     used(weights["slot 0"])
     save(folder, experiment, weights)
     before = torch.get_rng_state()
-    read, again = restore(folder)
+    read, again = restored(folder, tiny_gpt2)
     assert torch.equal(torch.get_rng_state(), before)
     expected = run(tiny_gpt2, experiment, weights=weights).logits
     assert torch.equal(expected, run(tiny_gpt2, read, weights=again).logits)

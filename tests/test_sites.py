@@ -44,7 +44,7 @@ def states(model: LanguageModel) -> dict[tuple[int, str], Tensor]:
 
 
 def recorded(model: LanguageModel, sites: list[Site]) -> dict[Site, Tensor]:
-    ids = torch.tensor([[token.id for token in model.tokens(PROMPT)]])
+    ids = torch.tensor([[token.id for token in model.tokens(PROMPT)]], device=model.device)
     with in_use(model), record(model, sites) as found:
         model.net(input_ids=ids)
     return {site: tensor[0].clone() for site, tensor in found.items()}
@@ -61,7 +61,7 @@ def near(one: Tensor, other: Tensor) -> bool:
 def attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """Causal attention of one head by its formula, `(positions, d_head)`."""
     scores = (q @ k.T / q.shape[-1] ** 0.5).masked_fill(
-        torch.ones(len(q), len(q)).triu(1).bool(), float("-inf")
+        torch.ones(len(q), len(q), device=q.device).triu(1).bool(), float("-inf")
     )
     return scores.softmax(-1) @ v
 
@@ -90,11 +90,16 @@ def test_one_blocks_output_is_the_nexts_input(states: dict[tuple[int, str], Tens
 def test_the_first_blocks_input_is_the_embedding(
     model: LanguageModel, states: dict[tuple[int, str], Tensor]
 ):
-    ids = torch.tensor([token.id for token in model.tokens(PROMPT)])
+    ids = torch.tensor([token.id for token in model.tokens(PROMPT)], device=model.device)
     embedding: Any = model.model.get_input_embeddings()  # pyright: ignore[reportCallIssue]
     expected = embedding(ids).detach()
     if model.sites.architecture.name == "gpt2":
-        expected = expected + model.model.get_submodule("transformer.wpe")(torch.arange(5)).detach()
+        expected = (
+            expected
+            + model.model.get_submodule("transformer.wpe")(
+                torch.arange(5, device=model.device)
+            ).detach()
+        )
     assert near(states[0, "block_input"], expected)
 
 
@@ -244,7 +249,9 @@ def test_order_is_the_order_in_which_a_forward_pass_meets_the_sites(model: Langu
         )
         handles.append(hook(note))
     with torch.no_grad():
-        model.model(torch.tensor([[token.id for token in model.tokens(PROMPT)]]))
+        model.model(
+            torch.tensor([[token.id for token in model.tokens(PROMPT)]], device=model.device)
+        )
     for handle in handles:
         handle.remove()
     by_order = sorted(met, key=lambda name: model.sites.site(1, name).order)

@@ -234,7 +234,7 @@ def model() -> LanguageModel:
 def logits(model: LanguageModel, prompt: str) -> torch.Tensor:
     """Next-token logits, `(vocab,)`."""
     with torch.no_grad():
-        ids = torch.tensor([[token.id for token in model.tokens(prompt)]])
+        ids = torch.tensor([[token.id for token in model.tokens(prompt)]], device=model.device)
         return model.model(ids).logits[0, -1]
 
 
@@ -242,7 +242,7 @@ def test_the_folder_names_nothing_of_the_machine_that_made_it(model: LanguageMod
     text = (smollm2.folder() / "config.json").read_text()
     assert "quantization" not in text and str(Path.home()) not in text
     assert json.loads(text)["tie_word_embeddings"] is True
-    head = model.model.get_submodule(model.sites.architecture.unembedding)
+    head = model.model.get_submodule(model.sites.unembedding)
     assert head.weight is model.model.get_input_embeddings().weight  # type: ignore[operator]
 
 

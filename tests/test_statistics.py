@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -12,9 +13,12 @@ import torch
 from torch import Tensor
 from torch.distributions import Categorical
 from torch.distributions.kl import kl_divergence as reference_kl
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from vene_widgets.tables import frames
+from vene_widgets.tables import statistics as statistics_module
 from vene_widgets.tables.statistics import (
+    KL_ROUNDING,
     MANY_TOKENS,
     CellStatistics,
     argsort_descending,
@@ -138,12 +142,22 @@ def test_top_ids_are_those_of_a_stable_sort(k: int):
     assert top_ids(logits, k).tolist() == wanted
 
 
-def test_top_ids_of_nan_are_those_of_a_stable_sort():
+@pytest.mark.parametrize("k", [1, 10])
+def test_top_ids_of_nan_are_those_of_a_stable_sort(k: int):
     logits = tied_logits(1, 5, 40)
     logits[4, 3] = NAN  # the largest value, as for torch.sort
-    wanted = torch.sort(logits, descending=True, stable=True).indices[:, :10]
-    assert torch.equal(top_ids(logits, 10), wanted)
-    assert top_ids(logits, 10)[4, 0] == 3
+    wanted = torch.sort(logits, descending=True, stable=True).indices[:, :k]
+    assert torch.equal(top_ids(logits, k), wanted)
+    assert top_ids(logits, k)[4, 0] == 3
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_top_ids_and_ranks_of_every_dtype(dtype: torch.dtype):
+    logits = random_logits(5, 3, VOCABULARY).to(dtype)
+    logits[:, 1::7] = logits[:, :1]
+    for n, row in enumerate(logits.tolist()):
+        assert top_ids(logits, 20)[n].tolist() == sorted_ids(row)[:20]
+        assert ranks_of(logits, FEW)[n].tolist() == ranks_in(row, FEW)
 
 
 # ---- KL divergence ------------------------------------------------------------------------------
@@ -218,6 +232,140 @@ def test_a_row_with_nan_did_not_run_and_leaves_the_others_unchanged(tokens: Sequ
     assert found.ran.tolist() == [True, True, False, True, True]
     assert_equal(found, whole, slice(None, 2))
     assert_equal(found, whole, slice(3, None))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16, torch.float64])
+def test_cell_statistics_agree_with_the_whole_distributions(dtype: torch.dtype):
+    logits = (3 * random_logits(18, 6, 5000)).to(dtype)
+    logits[1, :4000] = -INF
+    log_base = log_probabilities(random_logits(19, 5000))
+    before = logits.clone()
+    found = cell_statistics(logits, log_base, TRACKED, k=3)
+    assert torch.equal(logits, before) and found.top_logits.dtype == dtype
+    log_p = logits.double().log_softmax(-1)
+    torch.testing.assert_close(found.log_p, log_p[:, TRACKED], rtol=1e-13, atol=1e-13)
+    torch.testing.assert_close(found.top_log_p, log_p.gather(-1, found.top), rtol=1e-13, atol=1e-13)
+    kl = kl_parts(log_base, log_p).sum(-1)
+    torch.testing.assert_close(found.kl, kl, rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("scale", [0, 0.01, 1, 30, 1000])
+@pytest.mark.parametrize("vocabulary", [2, 1000, 50_257])
+def test_the_divergence_of_equal_distributions_is_exactly_zero(scale: float, vocabulary: int):
+    base = scale * random_logits(20, vocabulary)
+    found = cell_statistics(base.expand(5, -1), log_probabilities(base), [0])
+    assert found.kl.tolist() == [0.0] * 5
+
+
+def test_a_divergence_just_above_the_rounding_error_is_kept():
+    change = math.sqrt(20 * KL_ROUNDING)  # KL = change² / 8 for two equally likely tokens
+    cell = torch.tensor([[change, 0.0]], dtype=torch.float64)
+    kl = cell_statistics(cell, log_probabilities(torch.zeros(2)), [0]).kl.item()
+    assert kl == pytest.approx(20 * KL_ROUNDING / 8, rel=0.05, abs=0)
+
+
+def test_logits_without_a_distribution_give_nan_not_zero():
+    """The cell ran, and what came out is no distribution."""
+    logits = torch.tensor([[0.0, INF, 1.0], [-INF, -INF, -INF]])
+    found = cell_statistics(logits, log_probabilities(torch.zeros(3)), [0])
+    assert found.ran.all() and found.kl.isnan().all() and found.log_p.isnan().all()
+
+
+@pytest.mark.parametrize("tokens", [[], TRACKED, range(MANY_TOKENS)], ids=["none", "few", "many"])
+@pytest.mark.parametrize("k", [1, 4])
+def test_a_device_finds_what_the_cpu_finds(device: torch.device, tokens: Sequence[int], k: int):
+    logits, log_base = tied_logits(21), log_probabilities(random_logits(22, VOCABULARY))
+    wanted = cell_statistics(logits, log_base, tokens, k)
+    homes = [torch.device("cpu")] if device.type == "mps" else [torch.device("cpu"), device]
+    for home in homes:
+        found = cell_statistics(logits.to(device), log_base.to(home), tokens, k)
+        for field in fields(CellStatistics):
+            mine, theirs = getattr(found, field.name), getattr(wanted, field.name)
+            assert mine.device.type == "cpu" and mine.dtype == theirs.dtype
+            torch.testing.assert_close(mine, theirs, rtol=1e-12, atol=1e-14, msg=field.name)
+
+
+class Operators(TorchDispatchMode):
+    """Records torch's operators: names, copies from `device`, and sizes of new tensors."""
+
+    def __init__(self, device: torch.device) -> None:
+        super().__init__()
+        self._device = device.type
+        self.names: list[str] = []
+        self.copies_to_cpu = 0
+        self.largest = 0  # bytes
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        made = func(*args, **(kwargs or {}))
+        self.names.append(func.name())
+        inputs = [arg for arg in args if isinstance(arg, Tensor)]
+        known = {tensor.untyped_storage().data_ptr() for tensor in inputs}
+        for tensor in (made,) if isinstance(made, Tensor) else made:
+            if tensor.untyped_storage().data_ptr() not in known:
+                self.largest = max(self.largest, tensor.untyped_storage().nbytes())
+            moved = bool(inputs) and inputs[0].device.type == self._device != tensor.device.type
+            self.copies_to_cpu += moved
+        return made
+
+
+@pytest.mark.parametrize("tokens", [TRACKED, range(MANY_TOKENS)], ids=["few", "many"])
+@pytest.mark.parametrize("k", [1, 4])
+def test_the_host_waits_only_for_the_results(device: torch.device, tokens: Sequence[int], k: int):
+    """The operators do not depend on the number of cells, and none needs a value on the host."""
+    recorded: list[Operators] = []
+    for cells in (2, 200):
+        logits = tied_logits(23, cells).to(device)
+        logits[1, 5] = NAN
+        log_base = log_probabilities(random_logits(24, VOCABULARY))
+        with Operators(device) as operators:
+            cell_statistics(logits, log_base, tokens, k)
+        recorded.append(operators)
+    few, many = recorded
+    assert few.names == many.names and len(few.names) <= 120
+    stalls = {
+        "aten::_local_scalar_dense",
+        "aten::nonzero",
+        "aten::masked_select",
+        "aten::index.Tensor",
+    }
+    assert not stalls & set(many.names)
+    assert many.copies_to_cpu == (0 if device.type == "cpu" else 2)
+
+
+@pytest.mark.parametrize("tokens", [TRACKED, range(MANY_TOKENS)], ids=["few", "many"])
+@pytest.mark.parametrize("k", [1, 4])
+def test_temporary_tensors_are_bounded_and_slices_change_nothing(
+    monkeypatch: pytest.MonkeyPatch, tokens: Sequence[int], k: int
+):
+    logits, log_base = random_logits(25, 300, VOCABULARY), log_probabilities(tied_logits(26)[0])
+    with Operators(logits.device) as whole:
+        wanted = cell_statistics(logits, log_base, tokens, k)
+    limit = 20 * 8 * VOCABULARY  # below the smallest of the tensors that hold a number per logit
+    assert whole.largest >= 8 * logits.numel() > 10 * limit
+    monkeypatch.setattr(statistics_module, "CPU_SLICE_BYTES", limit)
+    with Operators(logits.device) as sliced:
+        found = cell_statistics(logits, log_base, tokens, k)
+    results = 8 * (2 * len(tokens) + 2 * k + 2) * len(logits)
+    assert sliced.largest <= max(limit, results)
+    assert_equal(found, wanted)
+
+
+def test_no_cells_have_no_statistics():
+    log_base = log_probabilities(random_logits(27, VOCABULARY))
+    for k in (1, 3):
+        found = cell_statistics(torch.empty(0, VOCABULARY), log_base, TRACKED, k)
+        assert found.ran.shape == found.kl.shape == (0,)
+        assert found.log_p.shape == found.ranks.shape == (0, 3)
+        assert found.top.shape == found.top_logits.shape == (0, k)
+
+
+def test_taken_cells_are_the_statistics_of_their_rows():
+    logits, log_base = tied_logits(28, 6), log_probabilities(random_logits(29, VOCABULARY))
+    logits[4, 0] = NAN
+    found = cell_statistics(logits, log_base, TRACKED, k=4)
+    chosen = [0, 5, 0, 4, 1, 0]
+    assert_equal(found.take(chosen), cell_statistics(logits[chosen], log_base, TRACKED, k=4))
+    assert found.take([]).log_p.shape == (0, 3)
 
 
 def test_first_tokens_are_the_statistics_of_fewer_tokens():

@@ -47,9 +47,8 @@ def either_way(tiny: LanguageModel, request: pytest.FixtureRequest) -> LanguageM
         copied.model.register_forward_hook(lambda *_: None)
         copied.accept_hooks()
     taken = prepare_sweep(plan_sweep(copied, SPAIN, ITALY))
-    assert (
-        (taken.trace is None) == (taken.resume_blocker is not None) == (request.param == "batched")
-    )
+    is_batched = request.param == "batched"
+    assert (taken.runs.trace is None) == (taken.resume_blocker is not None) == is_batched
     return copied
 
 

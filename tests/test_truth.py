@@ -13,6 +13,7 @@ import torch
 from by_hand import (
     FAMILIES,
     ITALY,
+    NORMS,
     PAIRS,
     SPAIN,
     check_everything,
@@ -59,7 +60,8 @@ def attention(model: vw.LanguageModel, layer: int) -> Any:
 
 
 def norm(model: vw.LanguageModel, layer: int) -> Any:
-    return blocks(model)[layer].get_submodule(model.sites.architecture.mlp_norm)
+    name = NORMS[model.sites.architecture.name]["mlp_norm"]
+    return blocks(model)[layer].get_submodule(name)
 
 
 def activation(model: vw.LanguageModel) -> str:
@@ -292,12 +294,12 @@ def hook_on_the_model_across_positions(model: vw.LanguageModel, patch: pytest.Mo
 
 def hook_on_the_head(model: vw.LanguageModel, patch: pytest.MonkeyPatch) -> None:
     """The head's own input at the first position counts for every other one."""
-    head: Any = model.tree.root.get_submodule(model.sites.architecture.unembedding)
+    head: Any = model.tree.root.get_submodule(model.sites.unembedding)
     head.register_forward_pre_hook(lambda _module, args: (args[0] + args[0][:, :1],))
 
 
 def method_of_the_head(model: vw.LanguageModel, patch: pytest.MonkeyPatch) -> None:
-    head: Any = model.tree.root.get_submodule(model.sites.architecture.unembedding)
+    head: Any = model.tree.root.get_submodule(model.sites.unembedding)
     original = head.forward
     head.forward = lambda hidden: original(hidden.cumsum(1))
 
@@ -727,8 +729,10 @@ def test_inference_mode_around_training_code(model: vw.LanguageModel) -> None:
 
 
 def test_autocast_around_every_call(model: vw.LanguageModel) -> None:
+    if model.device.type == "second":
+        pytest.skip("the simulated device has no autocast")
     plain = vw.run(model, vw.Experiment(base=SPAIN)).logits
-    with torch.autocast("cpu", dtype=torch.bfloat16):
+    with torch.autocast(model.device.type, dtype=torch.bfloat16):
         check_everything(model, 0.05)
         assert "autocast" in str(model.resume_blocker)
         own = plain_logits(model, SPAIN)
@@ -837,6 +841,9 @@ def test_dynamic_rotary_embeddings_depend_on_the_calls_before(llama: vw.Language
 
 def test_quantised_linears(llama: vw.LanguageModel) -> None:
     import warnings
+
+    if llama.device.type != "cpu":
+        pytest.skip("torch quantises linears on the CPU only")
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -1037,7 +1044,7 @@ def test_left_padding(model: vw.LanguageModel, with_source: bool) -> None:
     prompts = [SPAIN, " Madrid of Italy"]
     ids = [token_ids(model, prompt)[0] for prompt in prompts]
     missing = len(ids[0]) - len(ids[1])
-    batch = torch.stack([ids[0], torch.cat([torch.zeros(missing, dtype=torch.long), ids[1]])])
+    batch = torch.stack([ids[0], torch.cat([torch.zeros_like(ids[0][:missing]), ids[1]])])
     mask = torch.ones_like(batch)
     mask[1, :missing] = 0
     config = {"layer": 1, "component": "block_output"}
@@ -1072,7 +1079,7 @@ def test_position_ids_of_the_users_own_are_kept(gpt2: vw.LanguageModel) -> None:
     from vene_widgets.intervenable import IntervenableModel
 
     ids = token_ids(gpt2, SPAIN)
-    positions = torch.arange(5, 10)[None]
+    positions = torch.arange(5, 10, device=gpt2.device)[None]
     face = IntervenableModel({"layer": 1, "component": "block_output"}, gpt2.model)
     base = {"input_ids": ids, "position_ids": positions}
     original, _ = face(base, [base], {"sources->base": 4}, output_original_output=True)
@@ -1141,7 +1148,7 @@ def test_torchs_defaults_change_nothing(
         torch.set_default_device(None)
         torch.set_default_dtype(dtype)
     for name, numbers in expected.items():
-        assert found[name].device.type == "cpu", name
+        assert found[name].device == numbers.device, name
         assert found[name].dtype == numbers.dtype, name
         assert torch.equal(found[name], numbers) or distance(found[name], numbers) < 1e-6, name
 
@@ -1220,12 +1227,12 @@ def test_a_fit_on_a_model_that_takes_one_prompt_at_a_time(model: vw.LanguageMode
 
 
 def test_a_known_module_in_anothers_place(tiny_gpt2: vw.LanguageModel) -> None:
-    """Every class is one that was read, and yet the block is another."""
+    """Every class is one of the family's, and yet the block is another: it runs as it is."""
     model = wrap(copy.deepcopy(tiny_gpt2.model), tiny_gpt2.tokenizer)
     block: Any = model.model.get_submodule("transformer.h.1")
     block.mlp = nn.Identity()
-    assert "a resumed pass failed" in str(model.resume_blocker)
+    assert model.resume_blocker is None
     cell = vw.sweep(model, SPAIN, ITALY).logits[0, 3]
     slot = vw.Slot(layer=0, position=3)
     alone = vw.run(model, vw.Experiment(base=SPAIN, sources=ITALY, slots=[slot])).logits[-1]
-    assert torch.allclose(cell, alone, atol=1e-5)
+    assert torch.allclose(cell, alone.cpu(), atol=1e-5)

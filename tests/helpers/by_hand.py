@@ -20,6 +20,12 @@ PAIRS = ((SPAIN, ITALY), (SPAIN, " Madrid capital capital of Italy is"))
 
 FAMILIES = ("tiny_gpt2", "tiny_llama")
 
+NORMS = {
+    "gpt2": {"attention_norm": "ln_1", "mlp_norm": "ln_2"},
+    "llama": {"attention_norm": "input_layernorm", "mlp_norm": "post_attention_layernorm"},
+}
+"""Per family: the norms before attention and before the MLP, by their paths below a block."""
+
 
 def own_copy(name: str, request: pytest.FixtureRequest) -> vw.LanguageModel:
     """A copy of a fixture's model, wrapped, to be changed at will."""
@@ -30,7 +36,7 @@ def own_copy(name: str, request: pytest.FixtureRequest) -> vw.LanguageModel:
 def token_ids(model: vw.LanguageModel, prompt: str) -> Tensor:
     """Token ids of a prompt, `(1, positions)`."""
     found = [token.id for token in model.tokens(prompt)]
-    return torch.tensor([found], dtype=torch.long, device="cpu")
+    return torch.tensor([found], dtype=torch.long, device=model.device)
 
 
 @contextmanager
@@ -121,9 +127,9 @@ class ByHand:
 
 def distance(one: Tensor, other: Tensor, scale: Tensor | None = None) -> float:
     """Largest difference, as a fraction of the range of logits where that is above 1."""
-    reference = (other if scale is None else scale).double()
+    reference = (other if scale is None else scale).cpu().double()
     size = max(1.0, float(reference.max() - reference.min()))
-    return float((one.double() - other.double()).abs().max()) / size
+    return float((one.cpu().double() - other.cpu().double()).abs().max()) / size
 
 
 def check_everything(

@@ -11,19 +11,23 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
+from torch import Tensor
 
-from vene_widgets.engine.forward import all_logits, token_batch
+from vene_widgets.engine.forward import (
+    KeysAndValues,
+    all_logits,
+    note_keys_and_values,
+    token_batch,
+)
 from vene_widgets.engine.hooks import Edit, intervene, note_block_outputs, record
 from vene_widgets.engine.own_model import own_model
-from vene_widgets.engine.resume import ResumedBatch, base_trace, sites_to_resume
+from vene_widgets.engine.resume import Cells, ResumedBatch, base_trace, sites_to_resume
 from vene_widgets.errors import error_text
 from vene_widgets.models.behaviour import Behaviour
 from vene_widgets.models.language_model import LanguageModel
 from vene_widgets.models.resume_blocker import code_blocker
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from vene_widgets.models.sites import Site
 
 TOLERANCE = 1e-4
@@ -33,6 +37,10 @@ LENGTH = 5
 """Tokens of the probe prompts."""
 
 SEED = 0
+
+_ENTRIES = ("block_input", "key_output", "attention_value_output", "block_output")
+"""Changes that enter a block in different ways: its input, what later positions read, what only
+their own position reads, its output."""
 
 
 def behaviour(model: LanguageModel) -> Behaviour:
@@ -61,10 +69,15 @@ def resume_blocker(model: LanguageModel) -> str | None:
 
     Nothing is measured if the code alone says no. Call it inside `own_model`.
     """
+    return code_reason(model) or behaviour(model).resume_blocker
+
+
+def code_reason(model: LanguageModel) -> str | None:
+    """`models.resume_blocker.code_blocker` of the model's present state, read once."""
     tree = model.tree
     if tree.code is None or tree.code[0] != tree.state:
         tree.code = (tree.state, code_blocker(model.net, model.sites.architecture))
-    return tree.code[1] or behaviour(model).resume_blocker
+    return tree.code[1]
 
 
 def tolerance(model: LanguageModel) -> float:
@@ -74,7 +87,7 @@ def tolerance(model: LanguageModel) -> float:
 
 def _measure(model: LanguageModel) -> Behaviour:
     """Run the probes."""
-    blocker = code_blocker(model.net, model.sites.architecture)
+    blocker = code_reason(model)
     try:
         probe = _Probe(model)
     except Exception as error:  # a model or a hook that takes no short prompts of any tokens
@@ -115,8 +128,8 @@ class _Probe:
     """Short passes over made-up tokens, and what they show.
 
     The plain prompt runs alone. A batch then holds it again, with another last token, with another
-    first token, with another last block's output in the middle, with two changes at the
-    first block (a random input, random keys), and once more as it is.
+    first token, with random states in the middle (as the last block's output, and in the first
+    block where each kind of change enters it), and once more as it is.
     """
 
     def __init__(self, model: LanguageModel) -> None:
@@ -133,19 +146,20 @@ class _Probe:
         other = [(token + 1) % sites.vocabulary for token in (self.ids[0], self.ids[-1])]
         self.middle = length // 2 if length > 2 else 0
         self.input = sites.site(0, "block_input")
-        self.key = sites.site(0, "key_output")
         self.last = sites.site(sites.layers - 1, "block_output")
-        wanted = list(dict.fromkeys([self.input, self.key, *sites_to_resume(model), self.last]))
+        entries = [name for name in _ENTRIES if name in sites.architecture.components]
+        self.entries = [sites.site(0, name) for name in entries]
+        changed = [self.last, *self.entries]
+        wanted = list(dict.fromkeys([*sites_to_resume(model), *changed]))
         with record(model, wanted) as found, note_block_outputs(model):
             self.plain = all_logits(model, token_batch(model, self.ids))[0].float()
         self.states = {site: tensor[0] for site, tensor in found.items()}
-        self.random = {
-            site: self._random_state(site, generator) for site in (self.input, self.key, self.last)
-        }
+        self.random = [self._random_state(site, generator) for site in changed]
         prompts = [self.ids, [*self.ids[:-1], other[1]], [other[0], *self.ids[1:]]]
-        rows = [*prompts, self.ids, self.ids, self.ids, self.ids]
+        rows = [*prompts, *[self.ids] * len(changed), self.ids]
         edits = [
-            self._edit(row, site) for row, site in enumerate((self.last, self.input, self.key), 3)
+            self._edit(row, site, state)
+            for row, (site, state) in enumerate(zip(changed, self.random, strict=True), 3)
         ]
         try:
             with intervene(model, edits), record(model, [self.input, self.last]) as batch:
@@ -171,25 +185,25 @@ class _Probe:
 
     def resumed_error(self) -> float:
         """Largest difference of resumed passes from full ones, as a fraction of the range."""
-        model = self.model
-        trace = base_trace(model, self.ids, self.states, self.plain[-1])
-        here, own = [self.middle, self.middle], self.states[self.input][self.middle]
-        wanted = [self.plain[-1], self.batch[4][-1], self.batch[5][-1]]
-        errors: list[float] = []
-        inputs = ResumedBatch(model, trace)
-        inputs.enter(self.input, here, torch.stack([own, self.random[self.input]]))
-        for layer in range(model.sites.layers):
-            inputs.advance(layer)
-        found = list(inputs.logits()[self.middle])
-        keys = ResumedBatch(model, trace)
-        for layer in range(model.sites.layers):
-            keys.advance(layer)
-            if layer == 0:
-                keys.enter(self.key, [self.middle], self.random[self.key][None])
-        found += list(keys.logits()[self.middle])
-        for logits, full in zip(found, wanted, strict=True):
-            errors.append(self._distance(logits, full))
-        return max(errors)
+        model, found = self.model, list[Tensor]()
+        heads = self._heads()
+        if heads is None:
+            raise AssertionError("a block did not call its attention")
+        whole = {site: self.states[site][None] for site in sites_to_resume(model)}
+        trace = base_trace(model, whole, heads)
+        own = self.states[self.input][self.middle]
+        cells = [(self.input, own), *zip(self.entries, self.random[1:], strict=True)]
+        for site, state in cells:
+            cell = Cells([site], [0], [self.middle], state[None])
+            found.append(ResumedBatch(model, trace, cell).logits()[0])
+        wanted = [self.plain[-1], *self.batch[4:-1, -1]]
+        return max(self._distance(one, full) for one, full in zip(found, wanted, strict=True))
+
+    def _heads(self) -> KeysAndValues | None:
+        """Keys and values of the plain prompt; None if some block computes none."""
+        with note_keys_and_values(self.model) as noted:
+            all_logits(self.model, token_batch(self.model, self.ids))
+        return noted[0] if noted else None
 
     def _run(self, rows: Sequence[Sequence[int]]) -> Tensor:
         """Logits of some prompts of one length, `(prompts, positions, vocabulary)`."""
@@ -204,9 +218,9 @@ class _Probe:
         scale = states.std() if len(states) > 1 else states.abs().mean()
         return (drawn.to(states.device) * scale).to(self.states[site].dtype)
 
-    def _edit(self, row: int, site: Site) -> Edit:
-        """Put the random state into one row of the batch."""
-        device, state = self.model.device, self.random[site]
+    def _edit(self, row: int, site: Site, state: Tensor) -> Edit:
+        """Put a state into one row of the batch."""
+        device = self.model.device
         return Edit(
             site,
             torch.tensor([row], device=device),

@@ -4,10 +4,17 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from vene_widgets.engine.forward import ForwardResult, forward
+from vene_widgets.engine.behaviour import code_reason
+from vene_widgets.engine.forward import (
+    ForwardResult,
+    KeysAndValues,
+    forward,
+    note_keys_and_values,
+)
 from vene_widgets.engine.hooks import record
 from vene_widgets.errors import RequestError
 from vene_widgets.models.sites import Site
@@ -30,24 +37,28 @@ class CachedRun:
         result: its logits and block outputs.
         states: site -> `(positions, width)`: every component of every block, per-head ones as part
             of the whole tensor.
+        heads: what attention read, for models whose passes may be resumed; else None.
     """
 
     result: ForwardResult
     states: Mapping[Site, Tensor]
+    heads: KeysAndValues | None
 
     @property
     def bytes(self) -> int:
         """Memory held, in bytes."""
         r = self.result
         tensors = (r.logits, r.last_hidden_state, r.states, *self.states.values())
-        return sum(t.numel() * t.element_size() for t in tensors)
+        heads = 0 if self.heads is None else self.heads.bytes
+        return heads + sum(t.numel() * t.element_size() for t in tensors)
 
     def states_at(self, model: LanguageModel, site: Site) -> Tensor:
         """The vectors `(positions, width)` at a site; a head's are cut out of the whole tensor."""
         if site in self.states:
             return self.states[site]
         whole = model.sites.site(site.layer, site.component.removeprefix("head_"))
-        return self.states[whole][:, site.start - whole.start : site.stop - whole.start]
+        start = (site.head or 0) * site.width
+        return self.states[whole][:, start : start + site.width]
 
 
 class ActivationCache:
@@ -101,10 +112,16 @@ class ActivationCache:
             tokens: the prompt.
             logits_to_keep: as in `forward`; runs with other values are other entries.
         """
+        return self.run_of(model, [token.id for token in tokens], logits_to_keep)
+
+    def run_of(
+        self, model: LanguageModel, ids: Sequence[int], logits_to_keep: int = 0
+    ) -> CachedRun:
+        """`plain_run` of a prompt that is given by its token ids."""
         if model is not self._model or model.tree.state != self._state:
             self.clear()
             self._model, self._state = model, model.tree.state
-        ids = tuple(token.id for token in tokens)
+        ids = tuple(ids)
         key = logits_to_keep, ids
         if key not in self._runs:
             self._runs[key] = _record_run(model, ids, logits_to_keep)
@@ -118,6 +135,9 @@ def _record_run(model: LanguageModel, ids: Sequence[int], logits_to_keep: int) -
     """Run a prompt and keep every component."""
     whole = [name for name in model.sites.components if model.sites.head_count(name) is None]
     sites = [model.sites.site(layer, n) for layer in range(model.sites.layers) for n in whole]
-    with record(model, sites) as found:
+    can_note = code_reason(model) is None
+    noting = note_keys_and_values(model) if can_note else nullcontext(list[KeysAndValues]())
+    with record(model, sites) as found, noting as heads:
         result = forward(model, ids, [], logits_to_keep)
-    return CachedRun(result, {site: tensor[0] for site, tensor in found.items()})
+    states = {site: tensor[0] for site, tensor in found.items()}
+    return CachedRun(result, states, heads[0] if heads else None)

@@ -8,14 +8,23 @@ first block or after its head is in every number.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
 
-from vene_widgets.engine.hooks import Edit, intervene, record, record_final_state, replay_blocks
+from vene_widgets.engine.attention import Attention, stand_in_for_attention
+from vene_widgets.engine.hooks import (
+    BlockCall,
+    Edit,
+    intervene,
+    note_block_calls,
+    record,
+    record_final_state,
+    replay_blocks,
+)
 from vene_widgets.errors import RequestError
 from vene_widgets.models.resume_blocker import may_leave_out_positions
 from vene_widgets.models.sites import Site, module_at
@@ -114,9 +123,72 @@ def resume_forward(
     return forward(model, ids, edits, logits_to_keep, replayed=plain.states[:first])
 
 
+@dataclass(frozen=True, eq=False)
+class PlainRuns:
+    """Runs of some prompts in one batch, without changes.
+
+    Attributes:
+        lengths: tokens of each prompt.
+        states: site -> `(prompts, positions, width)`, padded to the longest prompt.
+        logits: `(prompts, vocabulary)` at each prompt's last position.
+        heads: keys and values of every block, for models whose passes may be resumed.
+    """
+
+    lengths: tuple[int, ...]
+    states: Mapping[Site, Tensor]
+    logits: Tensor
+    heads: KeysAndValues | None
+
+
+@dataclass(frozen=True, eq=False)
+class KeysAndValues:
+    """What attention reads of each block, keys after any rotary embedding.
+
+    Attributes:
+        keys, values: per layer `(prompts, positions, key-value heads, d_head)`.
+    """
+
+    keys: tuple[Tensor, ...]
+    values: tuple[Tensor, ...]
+
+    @property
+    def bytes(self) -> int:
+        """Memory held, in bytes."""
+        return sum(t.numel() * t.element_size() for t in (*self.keys, *self.values))
+
+
+@contextmanager
+def note_keys_and_values(model: LanguageModel) -> Generator[list[KeysAndValues], None, None]:
+    """Note what the attention of every block reads while the model runs.
+
+    Yields:
+        A list that has one entry after the pass.
+    """
+    layers = model.sites.layers
+    keys: list[Tensor | None] = [None] * layers
+    values: list[Tensor | None] = [None] * layers
+    found: list[KeysAndValues] = []
+
+    def note(
+        layer: int, own: Attention, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None
+    ) -> Tensor:
+        keys[layer], values[layer] = key.transpose(1, 2), value.transpose(1, 2)
+        return own(query, key, value, mask)
+
+    with stand_in_for_attention(model, note):
+        yield found
+    known = [(k, v) for k, v in zip(keys, values, strict=True) if k is not None and v is not None]
+    if len(known) == layers:
+        found.append(KeysAndValues(tuple(k for k, _ in known), tuple(v for _, v in known)))
+
+
 def forward_prompts(
-    model: LanguageModel, prompts: Sequence[Sequence[int]], sites: Sequence[Site]
-) -> list[tuple[dict[Site, Tensor], Tensor]]:
+    model: LanguageModel,
+    prompts: Sequence[Sequence[int]],
+    sites: Sequence[Site],
+    *,
+    with_heads: bool = False,
+) -> PlainRuns:
     """Run several prompts in one batch, which costs little more than one of them.
 
     A shorter prompt is padded on its right, which a causal model never attends to. Call it with one
@@ -126,9 +198,7 @@ def forward_prompts(
         model: the model to run.
         prompts: token ids.
         sites: what to record.
-
-    Returns:
-        Per prompt: site -> `(positions, width)`, and the last position's logits `(vocabulary,)`.
+        with_heads: whether to note keys and values, which resumed runs need.
 
     Raises:
         RequestError: a site that the forward pass never reaches.
@@ -138,19 +208,16 @@ def forward_prompts(
     last = [len(ids) - 1 for ids in prompts]
     kept = sorted(set(last))
     rows = torch.tensor(padded, dtype=torch.long, device=model.device)
-    with record(model, sites) as found:
+    noting = note_keys_and_values(model) if with_heads else nullcontext(list[KeysAndValues]())
+    with record(model, sites) as found, noting as heads:
         if len(kept) == 1:
-            logits = _logits(model, rows, 1)
+            logits = _logits(model, rows, 1)[:, 0]
         else:
-            logits = _logits(model, rows, torch.tensor(kept, device=model.device))
+            several = _logits(model, rows, torch.tensor(kept, device=model.device))
+            logits = torch.stack([several[n, kept.index(end)] for n, end in enumerate(last)])
     _require_reached(model, sites, found)
-    return [
-        (
-            {site: tensor[n, : len(ids)] for site, tensor in found.items()},
-            logits[n, kept.index(last[n])],
-        )
-        for n, ids in enumerate(prompts)
-    ]
+    lengths = tuple(len(ids) for ids in prompts)
+    return PlainRuns(lengths, found, logits, heads[0] if heads else None)
 
 
 def last_position_logits(model: LanguageModel, ids: Tensor) -> Tensor:
@@ -223,32 +290,19 @@ def forward_inputs(model: LanguageModel, **inputs: Any) -> Any:
     return _net(model)(**inputs)
 
 
-def run_block(
-    model: LanguageModel, ids: Tensor, layer: int, hidden: Tensor, edits: Sequence[Edit]
-) -> Tensor:
-    """Run one block on given inputs, with the mask and positions that the model itself makes.
+def block_calls(model: LanguageModel, ids: Tensor) -> list[BlockCall]:
+    """What the model passes to each of its blocks beside the hidden states, for one prompt.
+
+    No block runs: masks, positions and rotary embeddings depend on the prompt's length alone.
 
     Args:
         model: the model to run.
-        ids: token ids `(1, positions)`; only their number matters.
-        layer: the block.
-        hidden: its input `(batch, positions, d_model)`.
-        edits: changes inside the block.
-
-    Returns:
-        Its output `(batch, positions, d_model)`.
+        ids: token ids `(1, positions)`.
     """
-    outputs: dict[int, Tensor | None] = dict.fromkeys(range(model.sites.layers))
-    del outputs[layer]
-    if layer:
-        outputs[layer - 1] = hidden
-    site = model.sites.site(layer, "block_output")
-    # Without a block before it, the input itself is put in its place.
-    entry = nullcontext() if layer else intervene(model, [_whole_input(model, hidden)])
-    with replay_blocks(model, outputs), entry, intervene(model, edits), record(model, [site]) as f:
+    with note_block_calls(model) as calls:
         backbone = module_at(_net(model), model.sites.architecture.backbone)
-        backbone(input_ids=ids.expand(len(hidden), -1), use_cache=False, return_dict=True)
-    return f[site]
+        backbone(input_ids=ids, use_cache=False, return_dict=True)
+    return calls
 
 
 def logits_of(model: LanguageModel, hidden: Tensor) -> Tensor:
@@ -265,18 +319,9 @@ def logits_of(model: LanguageModel, hidden: Tensor) -> Tensor:
         return _logits(model, ids, 1)[:, -1]
 
 
-def apply(module: nn.Module, *inputs: Any) -> Any:
-    """Run one module of `LanguageModel.net`, for instance a norm on the rows of many cells."""
-    return module(*inputs)
-
-
-def _whole_input(model: LanguageModel, hidden: Tensor) -> Edit:
-    """The edit that puts a whole tensor into the first block's input."""
-    batch, positions, _ = hidden.shape
-    rows = torch.arange(batch, device=hidden.device).repeat_interleave(positions)
-    columns = torch.arange(positions, device=hidden.device).repeat(batch)
-    flat = hidden.flatten(0, 1)
-    return Edit(model.sites.site(0, "block_input"), rows, columns, lambda _vectors: flat)
+def apply(module: nn.Module, *inputs: Any, **named: Any) -> Any:
+    """Run one module of `LanguageModel.net`, for instance a block on the rows of many cells."""
+    return module(*inputs, **named)
 
 
 def _logits(model: LanguageModel, ids: Tensor, keep: int | Tensor) -> Tensor:

@@ -75,9 +75,10 @@ def record(
 
     Yields:
         A dict that fills as the model runs: site -> tensor `(batch, positions, width)`. The tensors
-        are the model's own; nothing is copied.
+        are the model's own; nothing is copied, unless the model overwrites it.
     """
     found: dict[Site, Tensor] = {}
+    architecture = model.sites.architecture
     places: dict[Place, list[Site]] = {}
     for site in sites:
         places.setdefault(site.place, []).append(site)
@@ -85,11 +86,13 @@ def record(
     def reader(here: Sequence[Site]) -> Callable[[Tensor], None]:
         def read(tensor: Tensor) -> None:
             for site in here:
-                found[site] = tensor[..., site.start : site.stop]
+                state = site.read(tensor)
+                overwritten = _below_block(model, site.path) in architecture.overwritten
+                found[site] = state.clone() if overwritten else state
 
         return read
 
-    with _hooked(model.net, {place: reader(here) for place, here in places.items()}):
+    with _hooked(model, {place: reader(here) for place, here in places.items()}):
         yield found
 
 
@@ -98,7 +101,7 @@ def record_final_state(model: LanguageModel) -> Generator[list[Tensor], None, No
     """Collect the final norm's output, `(batch, positions, d_model)`, one entry per pass."""
     found: list[Tensor] = []
     place: Place = (model.sites.architecture.final_norm, "output")
-    with _hooked(model.net, {place: found.append}):
+    with _hooked(model, {place: found.append}):
         yield found
 
 
@@ -134,6 +137,42 @@ def note_block_outputs(model: LanguageModel) -> Generator[None, None, None]:
         yield
 
 
+@dataclass(frozen=True, eq=False)
+class BlockCall:
+    """How a model calls one of its blocks.
+
+    Attributes:
+        args, kwargs: by position and by name; hidden states are None.
+    """
+
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+
+
+@contextmanager
+def note_block_calls(model: LanguageModel) -> Generator[list[BlockCall], None, None]:
+    """Note how every block is called; none of them runs, each returns its input.
+
+    Yields:
+        A list that fills as the model runs, one entry per block.
+    """
+    found: list[BlockCall] = []
+
+    def note(*args: Any, **kwargs: Any) -> Any:
+        if args:
+            found.append(BlockCall((None, *args[1:]), kwargs))
+        else:
+            found.append(BlockCall((), {**kwargs, "hidden_states": None}))
+        return _replay(None, model.tree.returns_tuples, *args, **kwargs)
+
+    with ExitStack() as stack:
+        for layer in range(model.sites.layers):
+            block = model.block(layer)
+            stack.callback(block.__dict__.pop, "forward", None)
+            block.__dict__["forward"] = note
+        yield found
+
+
 def _replay(output: Tensor | None, as_tuple: bool, *args: Any, **kwargs: Any) -> Any:
     """A block's forward that returns a given state, or else its input."""
     if output is None:
@@ -161,7 +200,7 @@ def intervene(model: LanguageModel, edits: Sequence[Edit]) -> Generator[None, No
 
         return write
 
-    with _hooked(model.net, {place: writer(here) for place, here in places.items()}):
+    with _hooked(model, {place: writer(here) for place, here in places.items()}):
         yield
 
 
@@ -169,10 +208,10 @@ def _apply(tensor: Tensor, edit: Edit) -> None:
     """Apply one edit in place to our own copy of the tensor, and measure it if asked."""
     site = edit.site
     before = tensor.clone() if edit.on_applied else None
-    vectors = tensor[edit.rows, edit.positions, site.start : site.stop]
+    vectors = site.read(tensor[edit.rows, edit.positions])
     # A copy: code that writes into it must not falsify what it is compared with.
-    new = edit.change(vectors.clone())
-    tensor[edit.rows, edit.positions, site.start : site.stop] = new
+    new = edit.change(vectors.clone()).to(tensor.device)  # layers may be on several devices
+    site.write(tensor, edit.rows, edit.positions, new)
     if edit.on_applied and before is not None:
         with torch.no_grad():
             # The norm in float64, on the CPU: not every device has float64.
@@ -181,7 +220,7 @@ def _apply(tensor: Tensor, edit: Edit) -> None:
             size = float(norm)
             # Undo the edit on a copy: had anything else changed, the copy would not be as before.
             undone = tensor.clone()
-            undone[edit.rows, edit.positions, site.start : site.stop] = vectors
+            site.write(undone, edit.rows, edit.positions, vectors)
             others_equal = torch.equal(undone, before)
         shape = (*tensor.shape[:-1], site.width)
         edit.on_applied(EditStats(shape, len(edit.rows), size, others_equal, vectors, new.clone()))
@@ -189,12 +228,20 @@ def _apply(tensor: Tensor, edit: Edit) -> None:
 
 @contextmanager
 def _hooked(
-    root: nn.Module, functions: Mapping[Place, Callable[[Tensor], Tensor | None]]
+    model: LanguageModel, functions: Mapping[Place, Callable[[Tensor], Tensor | None]]
 ) -> Generator[None, None, None]:
     """Register one hook per place; the function may return a tensor that replaces the old one."""
     with ExitStack() as stack:
-        for (path, side), function in functions.items():
-            module = module_at(root, path)
+        for (path, side), given in functions.items():
+            module, function = module_at(model.net, path), given
+            inner = _below_block(model, path)
+            if inner in model.sites.architecture.flat:
+                block = module_at(model.net, path.removesuffix(f".{inner}"))
+                shapes: list[torch.Size] = []
+                note = partial(_note_shape, shapes)
+                handle = block.register_forward_pre_hook(_on_input(note), with_kwargs=True)
+                stack.callback(handle.remove)
+                function = partial(_on_rows, given, shapes)
             if side == "input":
                 hook = _on_input(function)
                 handle = module.register_forward_pre_hook(hook, with_kwargs=True)
@@ -202,6 +249,25 @@ def _hooked(
                 handle = module.register_forward_hook(_on_output(function))
             stack.callback(handle.remove)
         yield
+
+
+def _below_block(model: LanguageModel, path: str) -> str:
+    """A module's path below its block; empty for the block itself and outside of all blocks."""
+    blocks = f"{model.sites.architecture.blocks}."
+    return path.removeprefix(blocks).partition(".")[2] if path.startswith(blocks) else ""
+
+
+def _note_shape(shapes: list[torch.Size], hidden: Tensor) -> None:
+    """Note the batch and the positions of a block's input."""
+    shapes[:] = [hidden.shape[:2]]
+
+
+def _on_rows(
+    function: Callable[[Tensor], Tensor | None], shapes: Sequence[torch.Size], rows: Tensor
+) -> Tensor | None:
+    """Call a function of `(batch, positions, size)` on `(batch * positions, size)`."""
+    new = function(rows.reshape(*shapes[0], -1))
+    return None if new is None else new.flatten(0, 1)
 
 
 def _on_input(function: Callable[[Tensor], Tensor | None]) -> Callable[..., Any]:

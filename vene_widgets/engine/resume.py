@@ -2,270 +2,353 @@
 
 Once a block's output has changed at position p, only later blocks can differ, and of them only
 positions from p on; keys and values of earlier positions are the base run's. `ResumedBatch` carries
-the changed rows of many cells through the blocks at once, as one flat batch for everything that
-works on rows alone. Only the attention over base and changed keys is assembled here.
+the changed rows of many cells through the blocks at once. Each block is called once, by its own
+`forward`, on all rows as if they were one long prompt: whatever the family's block computes, it
+computes on each row alone, except attention. There the rows are put beside their base's keys and
+values, and the model's own attention function is called on `(cells, heads, positions, d_head)`.
+
+The number of operators depends on the number of layers only, and no step waits for the device.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+import inspect
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from functools import cached_property
-from typing import TYPE_CHECKING, Literal
+from functools import cache, partial
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import torch
 from torch.nn import functional
 
-from vene_widgets.engine import blocks
-from vene_widgets.engine.forward import apply, logits_of, run_block, token_batch
-from vene_widgets.engine.hooks import Edit
-from vene_widgets.models.sites import Site, module_at
+from vene_widgets.engine.attention import Attention, stand_in_for_attention
+from vene_widgets.engine.forward import KeysAndValues, apply, block_calls, logits_of
+from vene_widgets.engine.hooks import BlockCall, Edit, intervene
+from vene_widgets.engine.row_layout import BlockRows, Changed, row_layout
+from vene_widgets.errors import RequestError
+from vene_widgets.models.sites import Site
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
 
     from vene_widgets.models import LanguageModel
+
+BY_POSITION: Mapping[str, int] = {"position_ids": 1, "cache_position": 0, "position_embeddings": 1}
+"""Arguments of a block with an entry per position, and in which dimension of their tensors."""
+
+MASK = "attention_mask"
 
 
 @dataclass(frozen=True, eq=False)
 class BaseTrace:
-    """The base's plain run, as far as resumed runs need it.
+    """The plain runs of some bases of one length, as far as resumed runs need them.
 
     Attributes:
-        ids: `(1, positions)`.
-        states: site -> `(positions, width)`, at least at `sites_to_resume`.
-        keys, values: per layer `(key-value heads, positions, d_head)`, keys after rotary.
-        logits: `(vocabulary,)` at the last position.
+        states: `(layers + 1, bases, positions, d_model)`, every block's input, then the last one's
+            output.
+        heads: keys and values of every block.
     """
 
-    ids: Tensor
-    states: Mapping[Site, Tensor]
-    keys: tuple[Tensor, ...]
-    values: tuple[Tensor, ...]
-    logits: Tensor
+    states: Tensor
+    heads: KeysAndValues
+
+    @property
+    def length(self) -> int:
+        """Positions of each base."""
+        return self.states.shape[2]
 
     @property
     def bytes(self) -> int:
         """Memory held, in bytes."""
-        tensors = (*self.states.values(), *self.keys, *self.values, self.logits)
-        return sum(t.numel() * t.element_size() for t in tensors)
+        return self.states.numel() * self.states.element_size() + self.heads.bytes
 
 
 def sites_to_resume(model: LanguageModel) -> list[Site]:
-    """The sites that have to be recorded in the base run."""
-    components = model.sites.architecture.components
-    names = [name for name, component in components.items() if component.needed_to_resume]
-    return [model.sites.site(layer, n) for layer in range(model.sites.layers) for n in names]
+    """The sites that a base run has to record: the residual stream."""
+    layers, site = range(model.sites.layers), model.sites.site
+    return [site(0, "block_input"), *(site(layer, "block_output") for layer in layers)]
 
 
 def base_trace(
-    model: LanguageModel, ids: Sequence[int], states: Mapping[Site, Tensor], logits: Tensor
+    model: LanguageModel, states: Mapping[Site, Tensor], heads: KeysAndValues
 ) -> BaseTrace:
-    """Build a `BaseTrace` from a plain run.
+    """Build a `BaseTrace` from plain runs.
 
     Args:
         model: the model that ran.
-        ids: the prompt's token ids.
-        states: site -> `(positions, width)`, `sites_to_resume` among them.
-        logits: `(vocabulary,)` at the last position.
+        states: site -> `(bases, positions, d_model)`, `sites_to_resume` among them.
+        heads: what attention read in these runs.
     """
-    site, layers = model.sites.site, range(model.sites.layers)
+    return BaseTrace(torch.stack([states[site] for site in sites_to_resume(model)]), heads)
 
-    def by_head(layer: int, name: str) -> Tensor:
-        return blocks.split_heads(model, states[site(layer, name)])
 
-    with torch.no_grad():
-        positions = torch.arange(len(ids), device=model.device)
-        rotary = blocks.rotation(model, states[site(0, "block_input")], positions)
-        keys = [blocks.rotate(by_head(layer, "key_output"), rotary) for layer in layers]
-        values = [by_head(layer, "value_output") for layer in layers]
-    return BaseTrace(
-        ids=token_batch(model, ids),
-        states=states,
-        keys=tuple(key.transpose(0, 1).contiguous() for key in keys),
-        values=tuple(value.transpose(0, 1).contiguous() for value in values),
-        logits=logits,
-    )
+@dataclass(frozen=True, eq=False)
+class Cells:
+    """Single changes of base runs, in network order.
+
+    Attributes:
+        sites: where each changes the run; one component, of all heads, layers ascending.
+        bases: index of each one's base run in the trace.
+        positions: the changed positions.
+        states: the new vectors at the sites, `(cells, width)`.
+    """
+
+    sites: Sequence[Site]
+    bases: Sequence[int]
+    positions: Sequence[int]
+    states: Tensor
+
+
+class _KeysNoted(Exception):  # no error: it ends a block early
+    """Raised where attention would be computed, once keys and values are noted."""
+
+
+class _Attend(Protocol):
+    """What a batch does where a block computes attention: see `Attention` for the shapes."""
+
+    def __call__(
+        self, layer: int, own: Attention, query: Tensor, key: Tensor, value: Tensor
+    ) -> Tensor: ...
 
 
 @dataclass(eq=False)
 class ResumedBatch:
-    """The changed rows of some cells, moving through the blocks together.
+    """The changed rows of some cells, and their way through the blocks.
+
+    A cell's rows are those from its changed position on. They join the batch at the block where the
+    first of them has changed, and until then cost nothing. A change inside a block that cannot
+    reach later positions runs that block on its own row only.
 
     Attributes:
-        model: the model.
-        base: the plain run that everything unchanged is taken from.
-        rows: first changed position p -> `(cells, positions - p, d_model)`, the residual stream of
-            its cells in the order in which they entered.
-        is_past_last_block: whether the last block is done; only the last position is left then.
+        model: the model; call the batch inside `own_model`.
+        trace: the plain runs that everything unchanged is taken from.
+        cells: the changes.
+        rows: how many rows each call of a block was given.
     """
 
     model: LanguageModel
-    base: BaseTrace
-    rows: dict[int, Tensor] = field(default_factory=dict["int", "Tensor"])
-    is_past_last_block: bool = False
+    trace: BaseTrace
+    cells: Cells
+    rows: list[int] = field(default_factory=list["int"])
+    _attend: _Attend | None = None
 
-    @cached_property
-    def mask(self) -> Tensor:
-        """`(positions, positions)`, added to attention scores: no position sees a later one."""
-        n = self.length
-        dtype, device = self.model.dtype, self.model.device
-        return torch.full((n, n), -torch.inf, dtype=dtype, device=device).triu(1)
+    def logits(self) -> Tensor:
+        """Logits `(cells, vocabulary)` at the last position."""
+        with _fused_activations(self.model), stand_in_for_attention(self.model, self._stand_in):
+            states = self._last_states()
+        return logits_of(self.model, states)
 
-    @property
-    def length(self) -> int:
-        """Positions of the prompt."""
-        return self.base.ids.shape[1]
-
-    def enter(self, site: Site, positions: list[int], states: Tensor) -> None:
-        """Add one cell per row of `states`.
-
-        A `block_input` enters before its block, everything else after it.
-
-        Args:
-            site: where the cells are changed.
-            positions: each cell's position.
-            states: the new vectors, `(cells, width)`.
-        """
-        component = self.model.sites.architecture.components[site.component]
-        if component.writes_residual:
-            changed = self._changed_residual(site, positions, states)
-            name = "block_input" if site.component == "block_input" else "block_output"
-            plain = self._residual(site.layer, name)
-            for n, p in enumerate(positions):
-                tail = plain[p:].clone()
-                tail[0] = changed[n]
-                self._add_cell(p, tail)
-            return
-        whole = self._through_block(site, positions, states)
-        for n, p in enumerate(positions):
-            self._add_cell(p, whole[n, p:])
-
-    def advance(self, layer: int) -> None:
-        """Apply one block to all rows; the last one only to the last position."""
-        model, names = self.model, self.model.sites.architecture
-        last = self.is_past_last_block = layer == model.sites.layers - 1
-        if not self.rows:
-            return
-        block = model.block(layer)
-        starts = list(self.rows)
-        # Norm and projections see all cells of all starts as one flat batch of rows.
-        flat = torch.cat([self.rows[p].flatten(0, 1) for p in starts])
-        normed = apply(module_at(block, names.attention_norm), flat)
-        query, key, value = blocks.project(model, layer, normed)
-        sizes = [self.rows[p].shape[0] * self.rows[p].shape[1] for p in starts]
-        rotary = blocks.rotation(model, flat, torch.arange(self.length, device=flat.device))
-        # Attention needs cells of one start at a time: they share the base's keys before it.
-        attended: list[Tensor] = []
-        residual: list[Tensor] = []
-        for p, q, k, v in zip(
-            starts, *(torch.split(t, sizes) for t in (query, key, value)), strict=True
-        ):
-            cells = self.rows[p].shape[0]
-            kept = slice(-1, None) if last else slice(None)
-            here = None if rotary is None else (rotary[0][p:], rotary[1][p:])
-            q, k, v = (blocks.split_cells(model, t, cells) for t in (q, k, v))
-            q, k = blocks.rotate(q, here)[:, kept], blocks.rotate(k, here)
-            attended.append(self._attend(layer, p, q, k, v).flatten(0, 1))
-            residual.append(self.rows[p][:, kept].flatten(0, 1))
-        middle = torch.cat(residual) + blocks.project_out(model, layer, torch.cat(attended))
-        normed = apply(module_at(block, names.mlp_norm), middle)
-        after = middle + blocks.mlp(model, layer, normed)
-        lengths = [1 if last else self.rows[p].shape[1] for p in starts]
-        counts = [self.rows[p].shape[0] for p in starts]
-        sizes = [count * length for count, length in zip(counts, lengths, strict=True)]
-        for p, part, count in zip(starts, torch.split(after, sizes), counts, strict=True):
-            self.rows[p] = part.reshape(count, len(part) // count, -1)
-
-    def logits(self) -> dict[int, Tensor]:
-        """First changed position -> logits `(cells, vocabulary)` at the last position."""
-        starts = list(self.rows)
-        if not starts:
-            return {}
-        ends = [self.rows[p][:, -1] for p in starts]
-        all_logits = logits_of(self.model, torch.cat(ends))
-        parts = torch.split(all_logits, [len(end) for end in ends])
-        return dict(zip(starts, parts, strict=True))
-
-    def _attend(self, layer: int, p: int, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        """Attention of changed rows over the base's keys before p and their own from p on.
-
-        Args:
-            layer: the block.
-            p: first changed position.
-            query: `(cells, rows, heads, d_head)`, the last `rows` positions.
-            key, value: `(cells, positions - p, key-value heads, d_head)`.
-
-        Returns:
-            `(cells, rows, heads * d_head)`.
-        """
-        sites, cells = self.model.sites, query.shape[0]
-
-        def with_prefix(base: Tensor, own: Tensor) -> Tensor:
-            return torch.cat([base[:, :p].expand(cells, -1, -1, -1), own.transpose(1, 2)], dim=2)
-
-        keys = with_prefix(self.base.keys[layer], key)
-        values = with_prefix(self.base.values[layer], value)
-        shared = sites.heads // sites.key_value_heads
-        if shared > 1:  # grouped-query attention
-            keys, values = (t.repeat_interleave(shared, dim=1) for t in (keys, values))
-        rows = query.shape[1]
-        mask = self.mask.to(query.dtype)[-rows:] if rows > 1 else None
-        attended = functional.scaled_dot_product_attention(
-            query.transpose(1, 2),
-            keys,
-            values,
-            attn_mask=mask,
-            scale=blocks.attention_scale(self.model, layer),
-        )
-        return attended.transpose(1, 2).flatten(2)
-
-    def _residual(
-        self, layer: int, name: Literal["block_input", "middle", "block_output"]
+    def _stand_in(
+        self, layer: int, own: Attention, query: Tensor, key: Tensor, value: Tensor, mask: object
     ) -> Tensor:
-        """The base's residual stream `(positions, d_model)`; `middle` is before the MLP."""
-        site = self.model.sites.site
-        before = self.base.states[site(layer, "block_input")]
-        if name == "block_input":
-            return before
-        middle = before + self.base.states[site(layer, "attention_output")]
-        if name == "middle":
-            return middle
-        if layer + 1 < self.model.sites.layers:
-            return self.base.states[site(layer + 1, "block_input")]
-        return middle + self.base.states[site(layer, "mlp_output")]
+        assert self._attend is not None  # noqa: S101  # `_call` has set it
+        return self._attend(layer, own, query, key, value)
 
-    def _changed_residual(self, site: Site, positions: list[int], states: Tensor) -> Tensor:
-        """Residual stream `(cells, d_model)` after a change of what is added to it."""
-        if site.component in ("block_input", "block_output"):
-            return states
-        if site.component == "mlp_output":
-            return self._residual(site.layer, "middle")[positions] + states
-        # attention_output: the MLP of the same block reads the changed sum.
-        norm = module_at(self.model.block(site.layer), self.model.sites.architecture.mlp_norm)
-        middle = self._residual(site.layer, "block_input")[positions] + states
-        return middle + blocks.mlp(self.model, site.layer, apply(norm, middle))
+    def _last_states(self) -> Tensor:
+        """The last block's output `(cells, d_model)` at the last position."""
+        model, trace, cells = self.model, self.trace, self.cells
+        facts = model.sites.architecture.components[cells.sites[0].component]
+        layout = row_layout(
+            layers=[site.layer for site in cells.sites],
+            bases=cells.bases,
+            positions=cells.positions,
+            trace_shape=trace.states.shape[:3],
+            change=(
+                Changed.BLOCK_OUTPUT
+                if cells.sites[0].component == "block_output"
+                else Changed.ROWS_FROM_HERE
+                if facts.reaches_later_positions
+                else Changed.OWN_ROW
+            ),
+            device=trace.states.device,
+        )
+        calls = _calls_of_blocks(model, trace.length)
+        # Every row as it is in the base run where it joins; changed rows are put in.
+        plain = trace.states.flatten(0, 2)
+        joining = plain.index_select(0, layout.sources)
+        if layout.starts is not None:
+            joining[layout.starts] = cells.states
+        rows = joining[:0]
+        for block in layout.blocks:
+            if block.joined > len(rows):
+                rows = torch.cat([rows, joining[len(rows) : block.joined]])
+            if block.own_sources is not None:
+                rows = torch.cat([rows, plain.index_select(0, block.own_sources)])
+            if not len(rows):
+                continue
+            run = self._run_last_block if block.ends is not None else self._run_block
+            rows = run(block, calls[block.layer], rows)
+            if block.own_starts is not None:
+                split = len(rows) - len(block.own_starts)
+                joining[block.own_starts] = rows[split:]
+                rows = rows[:split]
+        if layout.rest is not None:  # cells that change the last block's output, or nothing
+            rows = torch.cat([rows, joining.index_select(0, layout.rest)])
+        return rows
 
-    def _through_block(self, site: Site, positions: list[int], states: Tensor) -> Tensor:
-        """Run the changed block itself on the base's input, one batch row per cell.
+    def _run_block(self, block: BlockRows, call: BlockCall, rows: Tensor) -> Tensor:
+        """A block's output on rows `(rows, d_model)`."""
+        arguments, mask = _arguments(self.model.block(block.layer), call, block.positions)
+
+        def attend(layer: int, own: Attention, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+            keys, values = self._beside_base(block, key), self._beside_base(block, value, 1)
+            queries = query.new_zeros(*keys.shape[:2], *query.shape[1::2])
+            queries.flatten(0, 1)[block.places] = query[0].transpose(0, 1)
+            attended = own(
+                queries.transpose(1, 2), keys.transpose(1, 2), values.transpose(1, 2), mask
+            )
+            return attended.flatten(0, 1).index_select(0, block.places)[None]
+
+        return self._call(block.layer, arguments, rows, attend, self._edits(block))
+
+    def _run_last_block(self, block: BlockRows, call: BlockCall, rows: Tensor) -> Tensor:
+        """The last block's output `(cells, d_model)` at the last position.
+
+        The other rows matter for their keys and values only.
+        """
+        assert block.ends is not None and block.end_positions is not None  # noqa: S101  # ours
+        noted: list[Tensor] = []
+
+        def note(layer: int, own: Attention, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+            noted.extend((self._beside_base(block, key), self._beside_base(block, value, 1)))
+            raise _KeysNoted
+
+        if len(block.ends) < len(rows):
+            arguments, _ = _arguments(self.model.block(block.layer), call, block.positions)
+            with contextlib.suppress(_KeysNoted):
+                self._call(block.layer, arguments, rows, note, self._edits(block))
+            rows = rows.index_select(0, block.ends)
+        arguments, mask = _arguments(self.model.block(block.layer), call, block.end_positions)
+
+        def attend(layer: int, own: Attention, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+            if not noted:  # every row is its cell's last
+                noted.extend((self._beside_base(block, key), self._beside_base(block, value, 1)))
+            keys, values = (t.transpose(1, 2) for t in noted)
+            last = None if mask is None else mask[..., -1:, :]
+            return own(query.transpose(0, 2), keys, values, last).transpose(0, 1)
+
+        return self._call(block.layer, arguments, rows, attend, self._edits(block, at_ends=True))
+
+    def _beside_base(self, block: BlockRows, own: Tensor, values: int = 0) -> Tensor:
+        """Keys or values of every cell: the base's, with the cell's own rows in their places.
+
+        Args:
+            block: whose.
+            own: of the cells' rows, `(1, heads, rows, d_head)`.
+            values: 1 for values, 0 for keys.
 
         Returns:
-            `(cells, positions, d_model)`.
+            `(cells, positions, heads, d_head)`.
         """
-        model = self.model
-        edit = Edit(
-            site=site,
-            rows=torch.arange(len(positions), device=model.device),
-            positions=torch.tensor(positions, device=model.device),
-            change=lambda _vectors: states,
-        )
-        before = self._residual(site.layer, "block_input")
-        inputs = before.expand(len(positions), -1, -1)
-        return run_block(model, self.base.ids, site.layer, inputs, [edit])
+        heads = self.trace.heads
+        base = (heads.values if values else heads.keys)[block.layer]
+        whole = base.index_select(0, block.bases)
+        whole.flatten(0, 1)[block.places] = own[0].transpose(0, 1)
+        return whole
 
-    def _add_cell(self, p: int, tail: Tensor) -> None:
-        """Append one cell's rows `(positions - p, d_model)`."""
-        if self.is_past_last_block:
-            tail = tail[-1:]
-        there = self.rows.get(p)
-        self.rows[p] = tail[None] if there is None else torch.cat([there, tail[None]])
+    def _edits(self, block: BlockRows, *, at_ends: bool = False) -> list[Edit]:
+        """The changes inside a block, by the rows that they are at."""
+        edited = block.edited_ends if at_ends else block.edited
+        if edited is None:
+            return []
+        states = self.cells.states.index_select(0, edited.cells)
+        site = self.model.sites.site(block.layer, self.cells.sites[0].component)
+        zeros = torch.zeros_like(edited.rows)
+        return [Edit(site, zeros, edited.rows, lambda _vectors: states)]
+
+    def _call(
+        self,
+        layer: int,
+        arguments: tuple[tuple[Any, ...], dict[str, Any]],
+        rows: Tensor,
+        attend: _Attend,
+        edits: Sequence[Edit],
+    ) -> Tensor:
+        """Call a block by its own `forward` on rows `(rows, d_model)` of any cells."""
+        self.rows.append(len(rows))
+        self._attend = attend
+        args, kwargs = arguments
+        if args:
+            args = (rows[None], *args[1:])
+        else:
+            kwargs = {**kwargs, "hidden_states": rows[None]}
+        with intervene(self.model, edits):
+            output: Any = apply(self.model.block(layer), *args, **kwargs)
+        if isinstance(output, torch.Tensor):
+            return output[0]
+        return output[0][0]
+
+
+def _calls_of_blocks(model: LanguageModel, length: int) -> list[BlockCall]:
+    """How the model calls its blocks for prompts of a length; noted once per state of the model."""
+    tree = model.tree
+    kept = tree.block_calls
+    if kept is None or kept[0] != tree.state or kept[1] != length:
+        ids = torch.zeros(1, length, dtype=torch.long, device=model.device)
+        tree.block_calls = kept = (tree.state, length, block_calls(model, ids))
+    return kept[2]
+
+
+def _arguments(
+    block: nn.Module, call: BlockCall, positions: Tensor
+) -> tuple[tuple[tuple[Any, ...], dict[str, Any]], Tensor | None]:
+    """A block's arguments for rows at some positions, and the mask that it would have had.
+
+    Args:
+        block: the block.
+        call: how the model calls it on a whole prompt.
+        positions: of the rows, `(rows,)`.
+
+    Raises:
+        RequestError: an argument of which it is not known how it belongs to positions.
+    """
+    mask: Tensor | None = None
+
+    def chosen(name: str, value: Any) -> Any:
+        nonlocal mask
+        if not _holds_tensors(value):
+            return value
+        if name == MASK:
+            mask = value[:1]
+            return None
+        if name not in BY_POSITION:
+            raise RequestError(f"the blocks of the model take {name!r}, which is not understood")
+        choose = partial(torch.index_select, dim=BY_POSITION[name], index=positions)
+        return choose(value) if isinstance(value, torch.Tensor) else tuple(map(choose, value))
+
+    names = _parameter_names(type(block))
+    args = tuple(chosen(name, value) for name, value in zip(names, call.args, strict=False))
+    kwargs = {name: chosen(name, value) for name, value in call.kwargs.items()}
+    return (args, kwargs), mask
+
+
+@cache
+def _parameter_names(kind: type[nn.Module]) -> tuple[str, ...]:
+    """Names of the parameters of a module's `forward`, in order, without `self`."""
+    return tuple(inspect.signature(kind.forward).parameters)[1:]
+
+
+def _holds_tensors(value: object) -> bool:
+    """Whether an argument is a tensor or a tuple of tensors."""
+    if isinstance(value, (tuple, list)):
+        return any(isinstance(one, torch.Tensor) for one in cast("Sequence[object]", value))
+    return isinstance(value, torch.Tensor)
+
+
+@contextmanager
+def _fused_activations(model: LanguageModel) -> Generator[None, None, None]:
+    """Let GPT-2's activation take one pass over its tensor instead of eight.
+
+    It is the tanh form of GELU (Hendrycks and Gimpel 2016), which torch has as one operator. Its
+    class, whose code was read, says what it computes.
+    """
+    fused = partial(functional.gelu, approximate="tanh")
+    with ExitStack() as stack:
+        for layer in range(model.sites.layers):
+            for module in model.block(layer).modules():
+                if type(module).__name__ == "NewGELUActivation":
+                    stack.callback(module.__dict__.pop, "forward", None)
+                    module.__dict__["forward"] = fused
+        yield

@@ -17,9 +17,9 @@ class _HeadlessModel(nn.Module):
     def __init__(self, model: nn.Module, backbone: nn.Module, architecture: Architecture) -> None:
         super().__init__()
         self.config: Any = model.config
-        self.add_module(architecture.backbone, backbone)
+        self.add_module(_root(architecture), backbone)
         # `Sites` looks the unembedding up, so its path must exist; no forward pass reaches it.
-        self.add_module(architecture.unembedding, nn.Identity())
+        self.add_module(architecture.unembedding[0], nn.Identity())
         self.add_module("whole", model)
 
     def forward(self, **inputs: Any) -> Any:
@@ -38,10 +38,15 @@ def with_head_paths(model: nn.Module) -> nn.Module:
     kind = getattr(config, "model_type", type(model).__name__)
     architecture = require_architecture(kind)
     paths = {path for path, _ in cast("Iterable[tuple[str, nn.Module]]", model.named_modules())}
-    if architecture.unembedding in paths:
+    if any(path in paths for path in architecture.unembedding):
         return model
     # A model with another head, such as a classifier, has the family's paths below its root; a
     # bare model is the backbone itself.
     if architecture.blocks in paths:
-        return _HeadlessModel(model, module_at(model, architecture.backbone), architecture)
+        return _HeadlessModel(model, module_at(model, _root(architecture)), architecture)
     return _HeadlessModel(model, model, architecture)
+
+
+def _root(architecture: Architecture) -> str:
+    """Where the family's causal LM has the bare model: `model` for blocks in `model.layers`."""
+    return architecture.backbone.partition(".")[0]

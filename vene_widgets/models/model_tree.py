@@ -42,6 +42,8 @@ class ModelTree:
         root: the same model.
         behaviour: what was measured last, and the state of the model that it was measured in.
         code: reason of the code not to resume, if any, and the state that it was read in.
+        block_calls: how blocks are called for a prompt's length, and in which state
+            (`engine.resume`).
         returns_tuples: whether blocks wrap their output in a tuple (some versions of transformers).
     """
 
@@ -51,6 +53,7 @@ class ModelTree:
         self._layers = len(root.get_submodule(blocks)._modules)
         self.behaviour: tuple[Fingerprint, Behaviour] | None = None
         self.code: tuple[Fingerprint, str | None] | None = None
+        self.block_calls: tuple[Fingerprint, int, list[Any]] | None = None
         self.returns_tuples = False
         self._watch = ModelWatch(root)
         self._watch_lock = threading.Lock()

@@ -1,10 +1,9 @@
 """Whether a model runs the very code that its family's file was written for.
 
-A resumed pass calls norms, projections and MLPs on the rows of many cells at once, and assembles
-attention itself. That is right for the code that was read when the family's file was written, and
-for no other: a subclass, a patched class or instance, a hook, another attention function, a
-quantised layer or an adapter all mean full passes. What the code's own numbers say is measured
-afterwards (`engine.behaviour`).
+A resumed pass calls blocks on the rows of many cells at once, and puts keys and values together
+itself. That is right for the family's own code, and for no other: a subclass, a patched class or
+instance, a hook, another attention function, a quantised layer or an adapter all mean full passes.
+What the code's own numbers say is measured afterwards (`engine.behaviour`).
 """
 
 from __future__ import annotations
@@ -43,6 +42,8 @@ ROW_WISE = frozenset(
 )
 """Modules of torch and transformers that work on each row alone."""
 
+_LIBRARIES = frozenset({"torch", "transformers", "typing", "builtins", "_operator"})
+
 ACTIVATIONS = "transformers.activations"
 """Module of transformers whose classes all work on each number alone."""
 
@@ -53,13 +54,13 @@ def may_leave_out_positions(net: nn.Module, architecture: Architecture) -> bool:
     It does for the family's own `forward` and a head that works on each row alone, without hooks,
     which might read the positions that are left out.
     """
-    if any(global_hooks()):
+    if any(global_hooks()) or type(net).__name__ != architecture.causal_lm:
         return False
-    head = net.get_submodule(architecture.unembedding)
-    for module, classes in ((net, {architecture.causal_lm}), (head, set[str]())):
+    heads = [path for path in architecture.unembedding if hasattr(net, path)]
+    for module in (net, *map(net.get_submodule, heads)):
         if _hooks_blocker(module) or _replaced_method(module):
             return False
-        if not _is_class(type(module), architecture, classes):
+        if not _is_class(type(module), architecture):
             return False
     return True
 
@@ -76,13 +77,8 @@ def code_blocker(net: nn.Module, architecture: Architecture) -> str | None:
         return "the model has cross-attention"
     if getattr(config, "reorder_and_upcast_attn", False):
         return "the model upcasts its attention"
-    if getattr(config, "sliding_window", None):
-        return "the model attends through a sliding window"
-    rope: Any = (
-        getattr(config, "rope_parameters", None) or getattr(config, "rope_scaling", None) or {}
-    )
-    if rope.get("rope_type", rope.get("type")) in ("dynamic", "longrope"):
-        return "rotary frequencies depend on the prompt's length"
+    if architecture.attention_method is None:
+        return f"{architecture.name} models compute attention inside their attention module"
     if any(global_hooks()):
         return "torch has global hooks, which act on every module"
     device = next((parameter.device.type for parameter in net.parameters()), "cpu")
@@ -103,25 +99,34 @@ def _attention_blocker(net: nn.Module, architecture: Architecture) -> str | None
     )
     if (kind == "sdpa" or function is not None) and not is_own:
         return f"attention function {kind!r} was replaced"
-    file: Any = sys.modules.get(architecture.code)
-    for name in architecture.functions:
-        if not _is_from(getattr(file, name, None), architecture.code):
+    file = sys.modules.get(architecture.code)
+    for name, value in vars(file).items() if file else ():
+        if not _is_library_value(value):
             return f"function {name} of {architecture.code.rpartition('.')[2]} was replaced"
     return None
+
+
+def _is_library_value(value: object) -> bool:
+    """Whether a global of a modelling file can be what the file itself defined or imported."""
+    if isinstance(value, type) or not callable(value):
+        return True  # classes are looked at where a module has them
+    if isinstance(value, FunctionType):
+        home = value.__module__.partition(".")[0]
+        return home in sys.stdlib_module_names or _is_own_function(value, value.__module__)
+    return type(value).__module__.partition(".")[0] in _LIBRARIES
 
 
 def _module_blocker(net: nn.Module, architecture: Architecture) -> str | None:
     """Reason that lies in one of the modules: its class, its methods, its hooks, its flags."""
     if not _is_own_function(nn.Module.__call__, nn.Module.__module__):
         return "torch's Module.__call__ was replaced"
-    classes = {architecture.causal_lm, *architecture.classes}
     understood: set[type] = set()
     for module in net.modules():
         kind = type(module)
         if (reason := _hooks_blocker(module) or _replaced_method(module)) is not None:
             return reason
         if kind not in understood:
-            if not _is_class(kind, architecture, classes):
+            if not _is_class(kind, architecture):
                 return (
                     f"a {kind.__name__} in the model is not the code that {architecture.name} "
                     "models are known to have"
@@ -150,13 +155,11 @@ def _replaced_method(module: nn.Module) -> str | None:
     return None
 
 
-def _is_class(kind: type, architecture: Architecture, classes: set[str]) -> bool:
+def _is_class(kind: type, architecture: Architecture) -> bool:
     """Whether a module's class is known, and its `forward` is the one that was written for it."""
     full = f"{kind.__module__}.{kind.__qualname__}"
     is_known = (
-        full in ROW_WISE
-        or kind.__module__ == ACTIVATIONS
-        or (kind.__module__ == architecture.code and kind.__qualname__ in classes)
+        full in ROW_WISE or kind.__module__ == ACTIVATIONS or kind.__module__ == architecture.code
     )
     if not is_known or getattr(sys.modules.get(kind.__module__), kind.__name__, None) is not kind:
         return False

@@ -9,14 +9,26 @@ from vene_widgets.errors import RequestError, choose, listed, shown
 from vene_widgets.experiments.components import COMPONENTS
 from vene_widgets.experiments.fields import as_int
 from vene_widgets.experiments.synonyms import our_component
-from vene_widgets.models.architectures import ARCHITECTURES, Architecture, Side
-from vene_widgets.models.sizes import feature_sizes, position_limit, size_conflict
+from vene_widgets.models.architectures import (
+    ARCHITECTURES,
+    LOAD_INSTEAD,
+    Architecture,
+    Component,
+    Side,
+    Width,
+)
+from vene_widgets.models.sizes import (
+    feature_sizes,
+    position_limit,
+    rotary_depends_on_length,
+    size_conflict,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import pandas as pd
-    from torch import nn
+    from torch import Tensor, nn
 
 
 @dataclass(frozen=True)
@@ -31,6 +43,8 @@ class Site:
         side: the module's input or output.
         start, stop: half-open range of the hooked tensor's last dimension that the site covers.
         order: rank in the order in which a forward pass computes the tensors of the block.
+        shares: how many equal shares the last dimension has, one per head, where the site is the
+            range of each share.
     """
 
     layer: int
@@ -41,11 +55,36 @@ class Site:
     start: int
     stop: int
     order: int
+    shares: int = 1
 
     @property
     def width(self) -> int:
         """Length of the site's vector at each position."""
-        return self.stop - self.start
+        return self.shares * (self.stop - self.start)
+
+    def read(self, tensor: Tensor) -> Tensor:
+        """The site's part `(..., width)` of the hooked tensor."""
+        if self.shares == 1:
+            return tensor[..., self.start : self.stop]
+        return self._shares_of(tensor)[..., self.start : self.stop].flatten(-2)
+
+    def write(self, tensor: Tensor, rows: Tensor, positions: Tensor, vectors: Tensor) -> None:
+        """Put vectors `(n, width)` into the hooked tensor, in place.
+
+        Args:
+            tensor: `(batch, positions, size)`.
+            rows, positions: where each vector goes, `(n,)`.
+            vectors: what goes there.
+        """
+        if self.shares == 1:
+            tensor[rows, positions, self.start : self.stop] = vectors
+        else:
+            parts = self._shares_of(tensor)[..., self.start : self.stop]
+            parts[rows, positions] = self._shares_of(vectors)
+
+    def _shares_of(self, tensor: Tensor) -> Tensor:
+        """A view of a tensor with its last dimension split into shares."""
+        return tensor.view(*tensor.shape[:-1], self.shares, -1)
 
     @property
     def place(self) -> tuple[str, Side]:
@@ -65,6 +104,9 @@ class Sites:
     Attributes:
         positions: tokens that a prompt may have at most (`models.sizes.position_limit`); None for
             any number.
+        unembedding: path to the output head.
+        depends_on_length: whether positions are encoded in a way that depends on the prompt's
+            length, so that prompts of several lengths cannot share a batch.
 
     Args:
         model: a Hugging Face causal language model of a known family.
@@ -77,15 +119,15 @@ class Sites:
     def __init__(self, model: nn.Module) -> None:
         config: Any = getattr(model, "config", None)
         kind = getattr(config, "model_type", type(model).__name__)
-        self.architecture = require_architecture(kind)
-        if not _has_path(model, self.architecture.blocks) or not _has_path(
-            model, self.architecture.unembedding
-        ):
+        self.architecture = require_architecture(kind).for_config(config)
+        heads = [path for path in self.architecture.unembedding if _has_path(model, path)]
+        if not heads or not _has_path(model, self.architecture.blocks):
             raise RequestError(
                 f"model {type(model).__name__} has no {self.architecture.blocks!r} or no "
-                f"{self.architecture.unembedding!r}: expected a model with a language-model head, "
-                "for instance GPT2LMHeadModel or LlamaForCausalLM."
+                f"{self.architecture.unembedding[0]!r}: expected a model with a language-model "
+                f"head, for instance {self.architecture.causal_lm}."
             )
+        self.unembedding = heads[0]
         size = {
             name: _first_set(config, attributes)
             for name, attributes in self.architecture.config.items()
@@ -98,7 +140,8 @@ class Sites:
         self.d_mlp: int = size["d_mlp"] or 4 * self.d_model
         self.d_head: int = getattr(config, "head_dim", None) or self.d_model // self.heads
         self.positions: int | None = position_limit(config, self.architecture, size["positions"])
-        head = feature_sizes(module_at(model, self.architecture.unembedding))
+        self.depends_on_length = rotary_depends_on_length(config)
+        head = feature_sizes(module_at(model, self.unembedding))
         self.vocabulary: int = config.vocab_size if head is None else head[1]
         self._missing = _missing_modules(blocks, self.architecture)
         if (conflict := size_conflict(blocks, self, size["layers"])) is not None:
@@ -114,13 +157,17 @@ class Sites:
 
     def width(self, component: str) -> int:
         """Length of a component's whole vector at one position, all heads together."""
-        widths = {
+        return self.size(self.architecture.components[component].width)
+
+    def size(self, width: Width) -> int:
+        """Length of one of the named dimensions."""
+        widths: dict[Width, int] = {
             "d_model": self.d_model,
             "d_mlp": self.d_mlp,
             "d_heads": self.heads * self.d_head,
             "d_key_values": self.key_value_heads * self.d_head,
         }
-        return widths[self.architecture.components[component].width]
+        return widths[width]
 
     def head_count(self, component: str) -> int | None:
         """How many heads a per-head component has; None if it has one vector per position."""
@@ -148,6 +195,11 @@ class Sites:
                 "its input or output and a hook would never fire. They are computed from "
                 "'query_output' and 'key_output', and produce 'attention_value_output'."
             )
+        if component in COMPONENTS and component in self.architecture.absent:
+            raise RequestError(
+                f"component {component!r} does not exist in {self.architecture.name} models: "
+                f"{self.architecture.absent[component]}. Components: {', '.join(self.components)}."
+            )
         choose(component, self.components, f"component (on {self.architecture.name})")
         if not -self.layers <= layer < self.layers:
             raise RequestError(
@@ -156,9 +208,7 @@ class Sites:
             )
         spec = self.architecture.components[component]
         count, width = self.head_count(component), self.width(component)
-        # A fused projection (q, k and v in one tensor) has the component as one of its equal parts.
-        start = 0 if spec.part is None else spec.part[0] * width
-        stop = start + width
+        start, stop, shares = self._range(spec)
         if count is None and head is not None:
             raise RequestError(
                 f"head {shown(head)} is invalid for component {component!r}, which has one vector "
@@ -172,7 +222,11 @@ class Sites:
                 )
             head %= count
             d_head = width // count
-            start, stop = start + head * d_head, start + (head + 1) * d_head
+            # Where the parts of a fused projection alternate by head, a head's share has all parts.
+            offset = head * (
+                d_head if shares == 1 else d_head * len(spec.part.of if spec.part else ())
+            )
+            start, stop, shares = start + offset, start + offset + d_head, 1
         layer %= self.layers
         block = f"{self.architecture.blocks}.{layer}"
         path = f"{block}.{spec.module}" if spec.module else block
@@ -186,7 +240,21 @@ class Sites:
         order = list(self.architecture.components).index(component.removeprefix("head_"))
         if component == "block_output":  # listed beside `block_input`, but computed last
             order = len(self.architecture.components)
-        return Site(layer, component, head, path, spec.side, start, stop, order)
+        return Site(layer, component, head, path, spec.side, start, stop, order, shares)
+
+    def _range(self, spec: Component) -> tuple[int, int, int]:
+        """Range of the last dimension that a whole component covers, and in how many shares.
+
+        A fused projection (q, k and v in one tensor) has the component as one of its parts.
+        """
+        width = self.size(spec.width)
+        if spec.part is None:
+            return 0, width, 1
+        if spec.part.by_head:
+            start = spec.part.index * self.d_head
+            return start, start + self.d_head, self.heads
+        start = sum(self.size(one) for one in spec.part.of[: spec.part.index])
+        return start, start + width, 1
 
     def table(self) -> pd.DataFrame:
         """One row per component: place in the block, shape at one layer, module path."""
@@ -228,10 +296,12 @@ def require_architecture(kind: object, what: str = "") -> Architecture:
     """
     if isinstance(kind, str) and kind in ARCHITECTURES:
         return ARCHITECTURES[kind]
+    if isinstance(kind, str) and kind in LOAD_INSTEAD:
+        raise RequestError(f"{what}architecture {shown(kind)} {LOAD_INSTEAD[kind]}")
     raise RequestError(
         f"{what}architecture {shown(kind)} is not known: the families that work are "
-        f"{listed(ARCHITECTURES)}. Load a model of one of them, or add this one's table in "
-        "vene_widgets/models/architectures/."
+        f"{listed(ARCHITECTURES)}. Load a model of one of them, or add a table of this one's "
+        'modules to vene_widgets/models/architectures/ (docs/families.md, "Add a family").'
     )
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 if TYPE_CHECKING:
     from torch import nn
 
-    from vene_widgets.models.architectures import Architecture
+    from vene_widgets.models.architectures import Architecture, Width
 
 
 class Sizes(Protocol):
@@ -27,6 +27,10 @@ class Sizes(Protocol):
 
     def width(self, component: str) -> int:
         """Length of a component's whole vector at one position."""
+        ...
+
+    def size(self, width: Width) -> int:
+        """Length of one of the named dimensions."""
         ...
 
 
@@ -57,8 +61,17 @@ def position_limit(config: Any, architecture: Architecture, trained: int) -> int
     """
     if not architecture.rotary:
         return trained
-    rope = getattr(config, "rope_parameters", None) or getattr(config, "rope_scaling", None)
-    return None if any(kind != "default" for kind in _rope_types(rope)) else trained
+    return None if any(kind != "default" for kind in _rope_types(_rope(config))) else trained
+
+
+def rotary_depends_on_length(config: Any) -> bool:
+    """Whether rotary frequencies follow the prompt's length (dynamic NTK scaling, LongRoPE)."""
+    return any(kind in ("dynamic", "longrope") for kind in _rope_types(_rope(config)))
+
+
+def _rope(config: Any) -> object:
+    """The part of a config that describes the rotary embedding, under either of its names."""
+    return getattr(config, "rope_parameters", None) or getattr(config, "rope_scaling", None)
 
 
 def _rope_types(rope: object) -> Iterator[str]:
@@ -99,19 +112,23 @@ def _block_sizes(block: nn.Module, sizes: Sizes) -> Iterator[tuple[str, str, tup
         features = _features_at(block, component.module)
         if features is None or component.heads is not None:
             continue
-        width = sizes.width(name) * (1 if component.part is None else component.part[1])
-        expected = (width, sizes.d_model) if component.side == "input" else (sizes.d_model, width)
-        yield component.module, _words(features), (_words(expected),)
+        part = component.part
+        width = sizes.width(name) if part is None else sum(map(sizes.size, part.of))
+        # A projection has the residual stream at its other end, or the MLP, if it is part of one.
+        others = (sizes.d_model, sizes.d_mlp)
+        expected = [(width, n) if component.side == "input" else (n, width) for n in others]
+        yield component.module, _words(features), tuple(map(_words, expected))
     attention = _at(block, architecture.attention)
     for name, expected in (("num_heads", sizes.heads), ("head_dim", sizes.d_head)):
         found = getattr(attention, name, None)
         if isinstance(found, int):
             yield f"{architecture.attention}.{name}", str(found), (str(expected),)
-    mlp = _at(block, architecture.mlp)
+    mlp = _at(block, architecture.mlp) if architecture.mlp else None
     for name, module in () if mlp is None else mlp.named_children():
         features = feature_sizes(module)
         if features is not None:
-            up, down = (sizes.d_model, sizes.d_mlp), (sizes.d_mlp, sizes.d_model)
+            wide = 2 * sizes.d_mlp if architecture.fused_gate else sizes.d_mlp
+            up, down = (sizes.d_model, wide), (sizes.d_mlp, sizes.d_model)
             expected = (down, up) if features[1] == sizes.d_model else (up, down)
             yield f"{architecture.mlp}.{name}", _words(features), tuple(map(_words, expected))
 

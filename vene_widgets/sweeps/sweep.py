@@ -19,7 +19,7 @@ from vene_widgets.experiments.fields import as_ints
 from vene_widgets.experiments.sweep_request import SweepRequest
 from vene_widgets.experiments.synonyms import with_our_names
 from vene_widgets.models.language_model import require_language_model
-from vene_widgets.sweeps.cells import prepare_sweep, sweep_rows
+from vene_widgets.sweeps.cells import PreparedSweep, SweepCell, prepare_sweeps, run_cells
 from vene_widgets.sweeps.planning import SweepPlan, plan_sweep
 from vene_widgets.tables import frames
 from vene_widgets.tables.statistics import (
@@ -27,6 +27,7 @@ from vene_widgets.tables.statistics import (
     cell_statistics,
     checked_distribution,
     concatenated,
+    log_probabilities,
 )
 
 if TYPE_CHECKING:
@@ -66,9 +67,32 @@ class Event(Protocol):
     def is_set(self) -> bool: ...
 
 
+@dataclass(eq=False)
+class _Answers:
+    """What the cells of one sweep gave, as compactly as it can be kept.
+
+    Attributes:
+        index: of every cell, layer by layer, its row in the other attributes. Row 0 is the base
+            run, which is the answer of every cell that cannot change anything.
+        logits: `(1 + cells that ran, vocabulary)`, on the model's device until they are read; None
+            if they were not kept.
+        statistics: of the same rows; None until a table is asked for.
+    """
+
+    index: tuple[int, ...]
+    logits: Tensor | None
+    statistics: CellStatistics | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        logits = None if self.logits is None else self.logits.cpu()
+        return {**self.__dict__, "logits": logits}
+
+
 @dataclass(frozen=True, eq=False)
 class Sweep:
     """One single-slot answer per layer and position.
+
+    Tables are made when they are first asked for.
 
     Attributes:
         plan: what was run: layers, positions, tokens.
@@ -81,18 +105,28 @@ class Sweep:
     base_logits: Tensor
     source_logits: Tensor
     targets: tuple[int, ...]
-    frame: pd.DataFrame = field(repr=False)
-    kept: Tensor | None = field(repr=False)
-    keep_bytes: int = KEEP_BYTES
+    keep_bytes: int
+    _answers: _Answers = field(repr=False)
 
-    @property
+    @cached_property
+    def frame(self) -> pd.DataFrame:
+        """One row per cell and target (`tables.frames.sweep_frame`)."""
+        log_base = log_probabilities(self.base_logits)
+        answers = self._answers
+        if answers.statistics is None:
+            assert answers.logits is not None  # noqa: S101  # one of the two is kept
+            answers.statistics = cell_statistics(answers.logits, log_base, self.targets)
+        cells = answers.statistics.take(answers.index)
+        return plan_frame(self.plan, cells, log_base, self.targets)
+
+    @cached_property
     def logits(self) -> Tensor:
         """`(layers, positions, vocabulary)` at the last position, on the CPU.
 
         Raises:
             RequestError: the sweep was larger than `keep_bytes`; the message says how to ask.
         """
-        if self.kept is None:
+        if self._answers.logits is None:
             base = self.base_logits
             need = self.plan.cell_count * base.numel() * base.element_size()
             raise RequestError(
@@ -100,7 +134,8 @@ class Sweep:
                 f"{self.keep_bytes / 2**20:.3g} MB). Ask with sweep(..., keep_bytes={need}), or "
                 "use .frame, which follows the targets."
             )
-        return self.kept
+        rows = self._answers.logits.cpu()[list(self._answers.index)]
+        return rows.view(len(self.plan.layers), len(self.plan.positions), -1)
 
     def plot(self, metric: str = "probability", title: str | None = None) -> ggplot:
         """The layer × token map of every target, drawn by plotnine (`figures.sweep_map`)."""
@@ -239,13 +274,9 @@ def sweep(
         for one in heads
     ]
     model.accept_hooks()
-    runner = _Runner(
-        targets, keep_bytes // len(plans), progress, cancel, cache or ActivationCache()
-    )
-    runner.total = sum(plan.cell_count for plan in plans)
-    if head is None or isinstance(head, Integral):
-        return runner.run(plans[0], cache)
-    return HeadSweep(tuple(runner.run(plan, runner.cache) for plan in plans))
+    sweeps = _run(plans, targets, keep_bytes, progress, cancel, cache)
+    is_one = head is None or isinstance(head, Integral)
+    return sweeps[0] if is_one else HeadSweep(sweeps)
 
 
 def _heads(
@@ -281,61 +312,99 @@ def _heads(
     return list(valid)
 
 
-@dataclass
-class _Runner:
-    """Runs planned sweeps, and counts their cells.
+def _run(
+    plans: Sequence[SweepPlan],
+    targets: Sequence[str | int] | str | int | None,
+    keep_bytes: int,
+    progress: Callable[[int, int], None] | None,
+    cancel: Event | None,
+    cache: ActivationCache | None,
+) -> tuple[Sweep, ...]:
+    """Run planned sweeps of one pair of prompts, all cells of all of them as one batch.
 
-    Attributes:
-        targets, keep_bytes, progress, cancel: as in `sweep`.
-        cache: of plain runs.
+    If someone watches or may stop it, cells run in smaller steps.
+
+    Raises:
+        Cancelled: see `sweep`.
+    """
+    prepared = prepare_sweeps(plans, cache)
+    plain = torch.stack([prepared[0].base_logits, prepared[0].source_logits])
+    base_logits, source_logits = plain.cpu()
+    log_base = checked_distribution(base_logits, "base logits").log_softmax(-1)
+    followed = _followed(plans[0].model, targets, base_logits, source_logits)
+    total = sum(plan.cell_count for plan in plans)
+    keep = base_logits.numel() * base_logits.element_size() * total <= keep_bytes
+    cells = [cell for one in prepared for cell in one.live_cells]
+    steps = _Steps([(one, row) for one in prepared for row in range(len(one.plan.layers))], total)
+    found = [prepared[0].base_logits[None]]
+    statistics = [] if keep else [cell_statistics(found[0], log_base, followed)]
+    steps.begin(cancel)
+    for chunk, logits in run_cells(cells, at_once=not (progress or cancel)):
+        if keep:
+            found.append(logits)
+        else:
+            statistics.append(cell_statistics(logits, log_base, followed))
+        steps.finish_before(chunk[-1], progress)
+        steps.begin(cancel)
+    steps.finish_before(None, progress)
+    places = {(id(c.sweep), c.row, c.column): n for n, c in enumerate(cells, 1)}
+    logits, joined = (torch.cat(found), None) if keep else (None, concatenated(statistics))
+    return tuple(
+        Sweep(
+            plan=one.plan,
+            base_logits=base_logits,
+            source_logits=source_logits,
+            targets=followed,
+            keep_bytes=keep_bytes,
+            _answers=_Answers(
+                tuple(
+                    places.get((id(one), row, column), 0)
+                    for row in range(len(one.plan.layers))
+                    for column in range(len(one.plan.positions))
+                ),
+                logits,
+                joined,
+            ),
+        )
+        for one in prepared
+    )
+
+
+class _Steps:
+    """Counts the layers of sweeps that are done.
+
+    Args:
+        layers: sweep and row of each, in their order.
         total: cells of all sweeps.
-        done: cells so far.
     """
 
-    targets: Sequence[str | int] | str | int | None
-    keep_bytes: int
-    progress: Callable[[int, int], None] | None
-    cancel: Event | None
-    cache: ActivationCache
-    total: int = 0
-    done: int = 0
+    def __init__(self, layers: Sequence[tuple[PreparedSweep, int]], total: int) -> None:
+        self._left = list(layers)
+        self._total = total
+        self._done = 0
 
-    def run(self, plan: SweepPlan, cache: ActivationCache | None) -> Sweep:
-        """Run one sweep.
+    def begin(self, cancel: Event | None) -> None:
+        """Stop before the next layer if that was asked for.
 
         Raises:
-            Cancelled: see `sweep`.
+            Cancelled: it was.
         """
-        prepared = prepare_sweep(plan, cache)
-        base_logits, source_logits = prepared.base_logits, prepared.source_logits
-        followed = _followed(plan.model, self.targets, base_logits, source_logits)
-        log_base = checked_distribution(base_logits, "base logits").log_softmax(-1)
-        size = base_logits.numel() * base_logits.element_size() * plan.cell_count
-        keep = size <= self.keep_bytes
-        kept: list[Tensor] = []
-        statistics: list[CellStatistics] = []
-        rows = sweep_rows(prepared)
-        for layer in plan.layers:
-            if self.cancel and self.cancel.is_set():
-                raise Cancelled(f"sweep stopped before layer {layer}")
-            row = next(rows)
-            statistics.append(cell_statistics(row.logits, log_base, followed))
-            if keep:
-                kept.append(row.logits.cpu())
-            self.done += len(plan.positions)
-            if self.progress:
-                self.progress(self.done, self.total)
-        for _ in rows:  # the last step checks that the model is still the same
-            pass
-        return Sweep(
-            plan=plan,
-            base_logits=base_logits.cpu(),
-            source_logits=source_logits.cpu(),
-            targets=followed,
-            frame=plan_frame(plan, concatenated(statistics), log_base, followed),
-            kept=torch.stack(kept) if keep else None,
-            keep_bytes=self.keep_bytes,
-        )
+        if self._left and cancel and cancel.is_set():
+            sweep, row = self._left[0]
+            raise Cancelled(f"sweep stopped before layer {sweep.plan.layers[row]}")
+
+    def finish_before(
+        self, cell: SweepCell | None, progress: Callable[[int, int], None] | None
+    ) -> None:
+        """Report every layer before that of a cell; every layer if it is None."""
+        while self._left:
+            sweep, row = self._left[0]
+            if cell is not None and sweep is cell.sweep and row == cell.row:
+                return
+            del self._left[0]
+            self._done += len(sweep.plan.positions)
+            if progress:
+                progress(self._done, self._total)
 
 
 def _followed(

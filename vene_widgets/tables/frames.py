@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
+import numpy as np
 import pandas as pd
 import torch
 
@@ -23,7 +24,6 @@ from vene_widgets.tables.statistics import (
     cell_statistics,
     checked_count,
     checked_distribution,
-    concatenated,
     kl_parts,
     ranks,
     require_one_vocabulary,
@@ -233,8 +233,7 @@ def sweep_frame(
             f"target {outside[0]} is out of range: token ids go from 0 to {len(base) - 1}."
         )
     log_base = base.log_softmax(-1)
-    # Layer by layer: a float64 copy of all logits at once could exhaust the memory.
-    cells = concatenated([cell_statistics(row, log_base, wanted) for row in logits])
+    cells = cell_statistics(logits.flatten(0, 1), log_base, wanted)
     return cells_frame(
         cells,
         log_base,
@@ -263,15 +262,14 @@ def cells_frame(
 
     Args:
         cells: statistics of every cell, layer by layer, with `targets` as tracked tokens.
-        log_base: ln P in the base run, `(vocabulary,)`, float64.
+        log_base: ln P in the base run, `(vocabulary,)`, float64, on any device.
         layers, tokens, source_positions, targets, token_text, component, head: as in `sweep_frame`.
     """
     each, grid = len(targets), len(layers) * len(tokens)
-    ran = [bool(r) for r in _ints(cells.ran)]
     target_log_p = cells.log_p.masked_fill(~cells.ran[:, None], torch.nan)
-    log_p, log_b = target_log_p.flatten(), log_base[list(targets)].repeat(grid)
-    best = [i if r else None for i, r in zip(_ints(cells.top[:, 0]), ran, strict=True)]
+    log_p, log_b = target_log_p.flatten(), log_base.cpu()[list(targets)].repeat(grid)
     best_p = cells.top_log_p[:, 0].exp().masked_fill(~cells.ran, torch.nan)
+    best, missing = cells.top[:, 0].numpy(), ~cells.ran.numpy()
     # The contrast token of a target is the first other target. ln P and logits differ by a constant
     # per cell, so a difference of ln P is a difference of logits. NaN without a contrast.
     contrasts = [next((n for n, u in enumerate(targets) if u != t), None) for t in targets]
@@ -282,21 +280,21 @@ def cells_frame(
 
     # Rows are ordered by layer, then position, then target.
 
-    def by_target(values: Sequence[Any]) -> list[Any]:
-        return list(values) * grid
+    def by_target(values: Sequence[Any]) -> np.ndarray:
+        return np.tile(_array(values), grid)
 
-    def by_cell(values: Sequence[Any]) -> list[Any]:
-        return [value for value in values for _ in range(each)]
+    def by_cell(values: np.ndarray) -> np.ndarray:
+        return np.repeat(values, each)
 
-    def by_position(values: Sequence[Any]) -> list[Any]:
-        return by_cell(list(values) * len(layers))
+    def by_position(values: Sequence[Any]) -> np.ndarray:
+        return by_cell(np.tile(_array(values), len(layers)))
 
     target_texts = [token_text(target) for target in targets]
     return _table(
         "sweep_frame",
-        component=[component] * (grid * each),
-        head=[head] * (grid * each),
-        layer=[int(layer) for layer in layers for _ in range(len(tokens) * each)],
+        component=np.full(grid * each, component, dtype=object),
+        head=pd.array([head], dtype="Int64").repeat(grid * each),
+        layer=np.repeat([int(layer) for layer in layers], len(tokens) * each),
         position=by_position([token.index for token in tokens]),
         token=by_position([token.text for token in tokens]),
         token_id=by_position([token.id for token in tokens]),
@@ -309,17 +307,30 @@ def cells_frame(
         base_probability=log_b.exp(),
         delta=log_p.exp() - log_b.exp(),
         log_ratio=log_p - log_b,
-        contrast_id=by_target([None if n is None else targets[n] for n in contrasts]),
+        contrast_id=pd.arrays.IntegerArray(
+            by_target([targets[n] for n in columns]), by_target([n is None for n in contrasts])
+        ),
         logit_difference=logit_difference.flatten(),
-        rank=[
-            rank if r else None
-            for rank, r in zip(_ints(cells.ranks.flatten()), by_cell(ran), strict=True)
-        ],
+        rank=pd.arrays.IntegerArray(cells.ranks.flatten().numpy(), by_cell(missing), copy=True),
         kl=cells.kl.masked_fill(~cells.ran, torch.nan).repeat_interleave(each),
-        best_id=by_cell(best),
-        best=by_cell([None if i is None else token_text(i) for i in best]),
+        best_id=pd.arrays.IntegerArray(by_cell(best), by_cell(missing)),
+        best=by_cell(_texts(best, missing, token_text)),
         best_probability=best_p.repeat_interleave(each),
     )
+
+
+def _array(values: Sequence[Any]) -> np.ndarray:
+    """Numbers as an array of their own dtype, texts as an array of objects."""
+    return np.array(values, dtype=object if isinstance(values[0], str) else None)
+
+
+def _texts(ids: np.ndarray, missing: np.ndarray, token_text: TokenText) -> np.ndarray:
+    """The text of each id, read once per id; None where it is missing."""
+    texts = np.full(len(ids), None, dtype=object)
+    distinct, places = np.unique(ids[~missing], return_inverse=True)
+    listed = np.array([token_text(i) for i in distinct.tolist()], dtype=object)
+    texts[~missing] = listed[places]
+    return texts
 
 
 def _table(name: str, **columns: Any) -> pd.DataFrame:

@@ -1,13 +1,14 @@
 """Statistics of next-token distributions: log-probabilities, ranks, KL divergence, top tokens.
 
-Everything is computed from the logits in float64, whatever the model's dtype, and on the CPU, as
-not every device has float64. Logarithms are natural. Equal logits rank by token id, lower first.
+Everything is computed from the logits in float64, whatever the model's dtype: the cells of a sweep
+on the device of their logits, or on the CPU if that device has no float64; everything else on the
+CPU. Logarithms are natural. Equal logits rank by token id, lower first.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Tensor
@@ -16,6 +17,20 @@ from vene_widgets.errors import RequestError
 
 MANY_TOKENS = 64
 """From this many on, ranking the whole vocabulary is cheaper than counting for each token."""
+
+MANY_TOKENS_ACCELERATOR = 4
+"""The same on an accelerator, where sorting is cheap and each operator has its price."""
+
+SLICE_BYTES = 128 * 2**20
+"""Largest size of the temporary tensors on an accelerator; more cells are computed in slices."""
+
+CPU_SLICE_BYTES = 8 * 2**20
+"""The same on the CPU: small blocks of memory are reused and stay in the cache, and new pages cost
+more than the arithmetic."""
+
+KL_ROUNDING = 1e-14
+"""KL divergences below this many nats count as 0: they are within the rounding error of float64,
+which is the spacing of numbers near 1, 2.2e-16, times terms as large as ln(vocabulary)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,31 +60,87 @@ class CellStatistics:
         """The same cells with the first `count` of their tracked tokens."""
         return replace(self, log_p=self.log_p[:, :count], ranks=self.ranks[:, :count])
 
+    def take(self, indices: Sequence[int]) -> CellStatistics:
+        """The cells at these indices, in this order; an index may occur more than once."""
+        chosen = torch.tensor(list(indices), dtype=torch.long, device="cpu")
+        return CellStatistics(
+            **{field.name: getattr(self, field.name)[chosen] for field in fields(self)}
+        )
+
 
 def cell_statistics(
     logits: Tensor, log_base: Tensor, tokens: Sequence[int], k: int = 1
 ) -> CellStatistics:
-    """Compute the statistics of some cells.
+    """Compute the statistics of some cells, on the device of their logits.
+
+    On an accelerator the number of operators does not depend on the number of cells, except that
+    cells whose temporary tensors exceed `SLICE_BYTES` are computed in slices; the host waits only
+    for the results, in two copies.
 
     Args:
         logits: `(cells, vocabulary)`; a cell with NaN counts as not run.
-        log_base: ln P in the base run, `(vocabulary,)`, float64.
+        log_base: ln P in the base run, `(vocabulary,)`, float64, on any device.
         tokens: ids of the tokens to track.
         k: number of most likely tokens to list; at most the vocabulary.
+
+    Returns:
+        On the CPU.
     """
-    logits = logits.detach().cpu()
-    log_p = log_probabilities(logits)
+    logits = logits.detach()
+    if logits.device.type == "mps":  # no float64
+        logits = logits.cpu()
+    log_base = _moved(log_base.detach(), logits.device)
+    ids = _moved(torch.tensor(list(tokens), dtype=torch.long, device="cpu"), logits.device)
     top = top_ids(logits, k)
+    # NaN if the cell has any, because it counts as the largest value.
+    largest = logits.gather(-1, top[:, :1]).double()
+    slices = _row_slices(logits, 3 * 8)
+    pairs = [
+        _log_sum_and_kl(rows, peak, log_base)
+        for rows, peak in zip(slices, torch.split(largest, len(slices[0])), strict=True)
+    ]
+    log_sum, kl = (torch.cat(parts) for parts in zip(*pairs, strict=True))
+    top_logits = logits.gather(-1, top).double()
+    log_p = logits.index_select(-1, ids).double() - largest - log_sum
+    top_log_p = top_logits - largest - log_sum
+    # One copy for each dtype; float64 holds the logits of every other dtype exactly.
+    numbers = torch.cat([log_p, kl, top_log_p, top_logits], -1).cpu()
+    integers = torch.cat([(~largest.isnan()).long(), ranks_of(logits, tokens), top], -1).cpu()
+    tracked, listed = len(ids), top.shape[-1]
+    log_p, kl, top_log_p, top_logits = torch.split(numbers, [tracked, 1, listed, listed], -1)
+    ran, places, top = torch.split(integers, [1, tracked, listed], -1)
     return CellStatistics(
-        ran=~logits.isnan().any(-1),
-        log_p=log_p[:, list(tokens)],
-        ranks=ranks_of(logits, tokens),
-        # Rounding may make the sum of equal distributions a tiny negative number.
-        kl=kl_parts(log_base, log_p).sum(-1).clamp(min=0),
+        ran=ran[:, 0].bool(),
+        log_p=log_p,
+        ranks=places,
+        kl=kl[:, 0],
         top=top,
-        top_log_p=log_p.gather(-1, top),
-        top_logits=logits.gather(-1, top),
+        top_log_p=top_log_p,
+        top_logits=top_logits.to(logits.dtype),
     )
+
+
+def _log_sum_and_kl(logits: Tensor, largest: Tensor, log_base: Tensor) -> tuple[Tensor, Tensor]:
+    """The normaliser of each cell, ln Σ exp(logit - largest), and KL(cell ‖ base) in nats.
+
+    With one exponential per logit, and in place: these are the largest tensors of a sweep's tables.
+
+    Args:
+        logits: `(cells, vocabulary)`.
+        largest: logit of each cell, `(cells, 1)`, float64.
+        log_base: `(vocabulary,)`, float64.
+
+    Returns:
+        `(cells, 1)` each, float64; both NaN if the logits hold NaN or +inf, or nothing but -inf.
+    """
+    shifted = logits.to(torch.float64, copy=True).sub_(largest)
+    weights = shifted.exp()
+    total = weights.sum(-1, keepdim=True)
+    log_sum = total.log()
+    log_ratio = shifted.sub_(log_sum).sub_(log_base)
+    # P · ln (P / P base) is NaN where P is 0 and its logarithm infinite; the limit is 0.
+    kl = log_ratio.mul_(weights).nansum(-1, keepdim=True) / total
+    return log_sum, kl.masked_fill_(kl < KL_ROUNDING, 0)
 
 
 def concatenated(parts: Sequence[CellStatistics]) -> CellStatistics:
@@ -113,7 +184,7 @@ def argsort_descending(values: Tensor) -> Tensor:
 
 
 def ranks(values: Tensor) -> Tensor:
-    """Rank of every entry along the last dimension, from 1; same shape as `values`, on the CPU."""
+    """Rank of every entry along the last dimension, from 1; same shape and device as `values`."""
     indices = argsort_descending(values)
     places = torch.arange(1, values.shape[-1] + 1, device=indices.device).expand_as(indices)
     # The inverse permutation: the entry at `indices[n]` has rank n + 1.
@@ -124,47 +195,83 @@ def ranks_of(logits: Tensor, tokens: Sequence[int]) -> Tensor:
     """Compute the ranks of some tokens over the whole vocabulary, from 1.
 
     Args:
-        logits: `(cells, vocabulary)`, on the CPU.
+        logits: `(cells, vocabulary)`.
         tokens: ids of the tokens.
 
     Returns:
-        `(cells, tokens)`.
+        `(cells, tokens)`, on the device of the logits.
     """
-    if len(tokens) >= MANY_TOKENS:
-        return ranks(logits)[:, list(tokens)]
     if not tokens:
         return torch.empty(len(logits), 0, dtype=torch.long, device=logits.device)
-    counts: list[Tensor] = []
-    for token in tokens:
-        own = logits[:, token, None]
-        # int32 halves the time of counting.
-        larger = (logits > own).sum(-1, dtype=torch.int32)
-        equal_before = (logits[:, :token] == own).sum(-1, dtype=torch.int32)
-        counts.append(larger + equal_before)
-    return torch.stack(counts, -1).long() + 1
+    is_on_cpu = logits.device.type == "cpu"
+    if len(tokens) >= (MANY_TOKENS if is_on_cpu else MANY_TOKENS_ACCELERATOR):
+        ids = _moved(torch.tensor(list(tokens), dtype=torch.long, device="cpu"), logits.device)
+        slices = _row_slices(logits, 4 * 8)
+        return torch.cat([ranks(rows).index_select(-1, ids) for rows in slices])
+    slices = _row_slices(logits, 6)
+    return torch.cat([torch.stack([_rank(rows, t) for t in tokens], -1) for rows in slices])
+
+
+def _rank(logits: Tensor, token: int) -> Tensor:
+    """Rank of one token in each row of `(cells, vocabulary)`, by counting the tokens ahead."""
+    own = logits[:, token, None]
+    # int32 halves the time of counting.
+    before = (logits[:, :token] >= own).sum(-1, dtype=torch.int32)
+    after = (logits[:, token + 1 :] > own).sum(-1, dtype=torch.int32)
+    return (before + after).long() + 1
 
 
 def top_ids(logits: Tensor, k: int) -> Tensor:
     """Find the largest logits of each row, largest first, lower id first if equal.
 
-    Sorts only the candidates above a threshold, not the whole vocabulary.
+    Sorts only candidates, not the whole vocabulary. NaN counts as the largest value, as it does for
+    `torch.sort`.
 
     Args:
         logits: `(cells, vocabulary)`.
         k: number of ids per row; at most the vocabulary.
 
     Returns:
-        `(cells, k)`.
+        `(cells, k)`, on the device of the logits.
     """
     k = min(k, logits.shape[-1])
-    # topk leaves the order of equal values open, so only its smallest value is used. Not `>=`: NaN
-    # counts as the largest value, as it does for torch.sort.
-    threshold = logits.topk(k, dim=-1).values[:, -1:]
-    top: list[Tensor] = []
-    for row, likely in zip(logits, ~(logits < threshold), strict=True):
-        ids = likely.nonzero()[:, 0]
-        top.append(ids[argsort_descending(row[ids])[:k]])
-    return torch.stack(top)
+    if k == 1:
+        return logits.argmax(-1, keepdim=True)  # the first of equal values, as documented
+    return torch.cat([_top_ids(rows, k) for rows in _row_slices(logits, 8)])
+
+
+def _top_ids(logits: Tensor, k: int) -> Tensor:
+    """`top_ids` for `k` up to the vocabulary, without waiting for the device."""
+    vocabulary = logits.shape[-1]
+    likely = logits.topk(k, dim=-1)
+    # topk leaves open which of the values equal to the smallest one it finds, and in which order:
+    # only those above it are certain. The others are replaced by a number that is no id.
+    smallest = likely.values[:, -1:]
+    above = likely.indices.masked_fill(likely.values <= smallest, vocabulary)
+    # The lowest ids among the equal ones: the largest keys.
+    key = torch.arange(vocabulary, 0, -1, dtype=torch.int32, device=logits.device)
+    key = torch.where(logits == smallest, key, 0).topk(k, dim=-1).values
+    ids = torch.cat([above, vocabulary - key.long()], -1).sort(-1).values
+    # Candidates ascend by id, so a stable sort by value keeps equal ones in that order.
+    values = logits.gather(-1, ids.clamp(max=vocabulary - 1))
+    order = argsort_descending(values.masked_fill(ids == vocabulary, -torch.inf))
+    return ids.gather(-1, order[:, :k])
+
+
+def _row_slices(logits: Tensor, bytes_per_logit: int) -> tuple[Tensor, ...]:
+    """Split `(cells, vocabulary)` so that the temporary tensors of a slice stay small.
+
+    Args:
+        logits: of any number of cells, also none.
+        bytes_per_logit: size of the temporary tensors for one logit.
+    """
+    limit = CPU_SLICE_BYTES if logits.device.type == "cpu" else SLICE_BYTES
+    return torch.split(logits, max(1, limit // (logits.shape[-1] * bytes_per_logit)))
+
+
+def _moved(values: Tensor, device: torch.device) -> Tensor:
+    """Copy to a device, without waiting for an accelerator's earlier work."""
+    return values.to(device, non_blocking=device.type != "cpu")
 
 
 def checked_distribution(logits: Tensor, name: str = "logits") -> Tensor:

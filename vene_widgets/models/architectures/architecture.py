@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 Side = Literal["input", "output"]
 Width = Literal["d_model", "d_mlp", "d_heads", "d_key_values"]
@@ -16,6 +16,21 @@ AFTER_BOTH_NORMS = "after both"
 
 
 @dataclass(frozen=True)
+class Part:
+    """Where a component is in a tensor that a fused projection computes.
+
+    Attributes:
+        index: which of the parts it is.
+        of: the parts' widths, in their order.
+        by_head: whether the parts alternate head by head, instead of standing side by side.
+    """
+
+    index: int
+    of: tuple[Width, ...]
+    by_head: bool = False
+
+
+@dataclass(frozen=True)
 class Component:
     """Which tensor of a block a component is, and what a change of it can affect.
 
@@ -23,93 +38,103 @@ class Component:
         module: path below the block (`""` is the block itself).
         side: whether the tensor is the module's input or its output.
         width: name of the tensor's last dimension.
-        part: `(index, count)` if the tensor is one of `count` equal parts of the last dimension.
+        part: the piece of the last dimension that it is; None for all of it.
         heads: which head count splits the last dimension; None for one vector per position.
         norm: position relative to the block's layer norms, as text.
         before_attention: whether it depends only on the residual stream at its own position.
         reaches_later_positions: whether a change at one position can affect later positions
             within the same block, by way of keys or values.
-        writes_residual: whether it is the residual stream, or is added to it unchanged.
-        needed_to_resume: whether resumed runs read the base run's values.
     """
 
     module: str
     side: Side
     width: Width = "d_model"
-    part: tuple[int, int] | None = None
+    part: Part | None = None
     heads: HeadCount | None = None
     norm: str = ""
     before_attention: bool = False
     reaches_later_positions: bool = False
-    writes_residual: bool = False
-    needed_to_resume: bool = False
 
 
 BLOCK_INPUT = Component(
-    "",
-    "input",
-    norm=BEFORE_BOTH_NORMS,
-    before_attention=True,
-    reaches_later_positions=True,
-    writes_residual=True,
-    needed_to_resume=True,
+    "", "input", norm=BEFORE_BOTH_NORMS, before_attention=True, reaches_later_positions=True
 )
-BLOCK_OUTPUT = Component("", "output", norm=AFTER_BOTH_NORMS, writes_residual=True)
+BLOCK_OUTPUT = Component("", "output", norm=AFTER_BOTH_NORMS)
 """The residual stream before and after a block that normalises what each sublayer reads."""
 
 
-class MLPModules(NamedTuple):
-    """Paths below an MLP that computes `down(activation(up(x)))` and nothing else."""
+class Variant(NamedTuple):
+    """The table of a family's models whose config has another setting, and another block.
 
-    up: str
-    activation: str
-    down: str
+    Attributes:
+        setting: attribute of the config.
+        value: what it is in these models.
+        architecture: their table.
+    """
+
+    setting: str
+    value: object
+    architecture: Architecture
 
 
 @dataclass(frozen=True)
 class Architecture:
     """One model family: its module names and its sizes.
 
-    Resumed sweeps take every block for sequential and pre-norm (attention, then the MLP, each
-    behind its own norm). They are allowed only for models that consist of `classes`, and after a
-    measurement; without `classes` the family always takes full passes.
+    What a block computes is not written down: runs, resumed ones included, call the block itself
+    (`engine/resume.py`). A resumed pass stands in for attention alone, so it has to reach the
+    function that computes it.
 
     Attributes:
         name: the `model_type` of the Hugging Face config.
-        code: the module of transformers that this family's file was written for.
+        code: the module of transformers that defines the family. Only its classes are resumed.
         causal_lm: its causal language model.
-        classes: its other module classes whose `forward` was read.
-        functions: its functions that those call.
         blocks: path from the model to its list of blocks.
         backbone: path to the model without its unembedding.
-        unembedding: path to the output head, whose input is the last hidden state.
-        attention_norm, mlp_norm: paths below the block.
+        unembedding: paths to the output head, whose input is the last hidden state; the first that
+            exists. Versions of transformers differ.
         final_norm: path from the model to the norm before the unembedding.
-        attention, mlp: paths below the block.
-        mlp_modules: the MLP's own modules; None for an MLP of another form, for instance a gated
-            one.
-        rotary: path to the rotary embedding; empty if position embeddings are added to the tokens.
+        attention: path below the block to the module that computes attention.
+        attention_method: name of its method that maps queries, keys, values and a mask to what was
+            attended; empty if it calls transformers' `AttentionInterface`; None if it computes
+            attention inside its `forward`, so that passes cannot be resumed.
+        mlp: path below the block; empty if the MLP's modules are the block's own.
+        fused_gate: whether one projection computes both halves of a gated MLP.
+        rotary: path to the rotary embedding; empty if positions are encoded otherwise.
         components: component name -> where it is, in the order in which a block computes them.
+        absent: component name -> why the family has no such tensor, for the error message.
         config: our size names -> attribute names in the config, first present wins.
+        variants: tables for other settings of the config.
+        flat: paths below the block of modules that get the positions of all prompts as the rows of
+            one matrix.
+        overwritten: paths below the block of modules whose output the block changes in place.
     """
 
     name: str
     code: str
     causal_lm: str
-    classes: tuple[str, ...]
-    functions: tuple[str, ...]
     blocks: str
     backbone: str
-    unembedding: str
-    attention_norm: str
-    mlp_norm: str
+    unembedding: tuple[str, ...]
     final_norm: str
     attention: str
+    attention_method: str | None
     mlp: str
-    mlp_modules: MLPModules | None
     rotary: str
     components: Mapping[str, Component]
-    config: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
+    config: Mapping[str, tuple[str, ...]]
+    fused_gate: bool = False
+    absent: Mapping[str, str] = field(default_factory=dict[str, str])
+    variants: tuple[Variant, ...] = ()
+    flat: tuple[str, ...] = ()
+    overwritten: tuple[str, ...] = ()
+
+    def for_config(self, config: Any) -> Architecture:
+        """The table of a model with this config: the first variant that it matches, or this one."""
+        for variant in self.variants:
+            if getattr(config, variant.setting, None) == variant.value:
+                return variant.architecture
+        return self
 
 
 def with_heads(components: Mapping[str, Component], key_values: HeadCount) -> dict[str, Component]:
@@ -127,8 +152,8 @@ def with_heads(components: Mapping[str, Component], key_values: HeadCount) -> di
         "value_output": key_values,
     }
     per_head = {
-        # Resumed runs read the whole component, of which a head is a slice.
-        f"head_{name}": replace(components[name], heads=count, needed_to_resume=False)
+        f"head_{name}": replace(components[name], heads=count)
         for name, count in split.items()
+        if name in components
     }
     return {**components, **per_head}

@@ -8,25 +8,24 @@ from vene_widgets.models.architectures.architecture import (
     BLOCK_OUTPUT,
     Architecture,
     Component,
-    MLPModules,
+    Part,
+    Width,
     with_heads,
 )
+
+_FUSED: tuple[Width, ...] = ("d_heads", "d_heads", "d_heads")
 
 GPT2 = Architecture(
     name="gpt2",
     code="transformers.models.gpt2.modeling_gpt2",
     causal_lm="GPT2LMHeadModel",
-    classes=("GPT2Model", "GPT2Block", "GPT2Attention", "GPT2MLP"),
-    functions=("eager_attention_forward",),
     blocks="transformer.h",
     backbone="transformer",
-    unembedding="lm_head",
-    attention_norm="ln_1",
-    mlp_norm="ln_2",
+    unembedding=("lm_head",),
     final_norm="transformer.ln_f",
     attention="attn",
+    attention_method="",
     mlp="mlp",
-    mlp_modules=MLPModules(up="c_fc", activation="act", down="c_proj"),
     rotary="",
     components=with_heads(
         {
@@ -43,7 +42,7 @@ GPT2 = Architecture(
                 "attn.c_attn",
                 "output",
                 "d_heads",
-                part=(0, 3),
+                part=Part(0, _FUSED),
                 norm="after ln_1",
                 before_attention=True,
             ),
@@ -51,33 +50,27 @@ GPT2 = Architecture(
                 "attn.c_attn",
                 "output",
                 "d_heads",
-                part=(1, 3),
+                part=Part(1, _FUSED),
                 norm="after ln_1",
                 before_attention=True,
                 reaches_later_positions=True,
-                needed_to_resume=True,
             ),
             "value_output": Component(
                 "attn.c_attn",
                 "output",
                 "d_heads",
-                part=(2, 3),
+                part=Part(2, _FUSED),
                 norm="after ln_1",
                 before_attention=True,
                 reaches_later_positions=True,
-                needed_to_resume=True,
             ),
             "attention_value_output": Component(
                 "attn.c_proj", "input", "d_heads", norm=BETWEEN_NORMS
             ),
-            "attention_output": Component(
-                "attn", "output", norm=BETWEEN_NORMS, writes_residual=True, needed_to_resume=True
-            ),
+            "attention_output": Component("attn", "output", norm=BETWEEN_NORMS),
             "mlp_input": Component("mlp", "input", norm="after ln_2"),
             "mlp_activation": Component("mlp.act", "output", "d_mlp", norm="after ln_2"),
-            "mlp_output": Component(
-                "mlp", "output", norm="after ln_2", writes_residual=True, needed_to_resume=True
-            ),
+            "mlp_output": Component("mlp", "output", norm="after ln_2"),
         },
         key_values="heads",
     ),
