@@ -83,8 +83,11 @@ class LanguageModel:
     @property
     def dtype(self) -> torch.dtype:
         """Dtype of the weights; quantised models have one of their unquantised tensors'."""
-        dtypes = [parameter.dtype for parameter in self.model.parameters()]
-        return next((dtype for dtype in dtypes if dtype.is_floating_point), dtypes[0])
+        dtypes = (parameter.dtype for parameter in self.model.parameters())
+        first = next(dtypes)
+        if first.is_floating_point:
+            return first
+        return next((dtype for dtype in dtypes if dtype.is_floating_point), first)
 
     @property
     def tree(self) -> ModelTree:

@@ -9,6 +9,7 @@ What the code's own numbers say is measured afterwards (`engine.behaviour`).
 from __future__ import annotations
 
 import sys
+from functools import cache
 from pathlib import Path
 from types import FunctionType
 from typing import TYPE_CHECKING, Any
@@ -199,6 +200,7 @@ def _layers(function: object) -> Iterator[object]:
             return
 
 
+@cache
 def _is_library_code(file: str) -> bool:
     """Whether a source file belongs to torch or transformers."""
     import transformers

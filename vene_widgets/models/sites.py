@@ -143,6 +143,7 @@ class Sites:
         self.depends_on_length = rotary_depends_on_length(config)
         head = feature_sizes(module_at(model, self.unembedding))
         self.vocabulary: int = config.vocab_size if head is None else head[1]
+        self._known: dict[tuple[int, str, int | None], Site] = {}
         self._missing = _missing_modules(blocks, self.architecture)
         if (conflict := size_conflict(blocks, self, size["layers"])) is not None:
             raise RequestError(
@@ -186,6 +187,16 @@ class Sites:
             RequestError: unknown component, layer or head out of range, a head for a component
                 without heads, no head for a per-head component, or a block without the module.
         """
+        kinds = type(layer), type(component), type(head)
+        if kinds not in ((int, str, int), (int, str, type(None))):  # True and 1 are equal keys
+            return self._find(layer, component, head)
+        key = layer, component, head
+        if key not in self._known:
+            self._known[key] = self._find(layer, component, head)
+        return self._known[key]
+
+    def _find(self, layer: int, component: str, head: int | None) -> Site:
+        """`site`, looked up for the first time."""
         component = our_component(component, head)
         layer, head = _as_index(layer, "layer"), None if head is None else _as_index(head, "head")
         if component == "attention_weight":

@@ -45,9 +45,13 @@ if TYPE_CHECKING:
 CPU_ROWS, GPU_ROWS = 1024, 8192
 """Token rows of one chunk of a map that fills while someone looks."""
 
-WHOLE_BYTES = 2**30
-"""Memory that one chunk of a sweep may take if nobody looks: its number of operators is that of one
-forward pass, so one chunk is best where launches cost."""
+CPU_BYTES, GPU_BYTES = 2**30, 2**33
+"""Memory that one chunk may take if nobody looks: a chunk has few operators however large it is."""
+
+FULL_ROWS = 1024
+"""Token rows up to which an accelerator runs full passes, one batch row per cell. So few rows cost
+launches only, and a full pass has fewer. Measured with GPT-2 small on an H100: cells × tokens of
+120 took 11 ms with a hook per block and 19 ms resumed, 3072 took 25 ms and 24 ms."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -472,7 +476,8 @@ def _rows_at_once(model: LanguageModel, length: int, at_once: bool = False) -> i
     bytes_each = (numbers + 2 * length * sites.heads) * model.dtype.itemsize
     wanted = CPU_ROWS if model.device.type == "cpu" else GPU_ROWS
     if at_once:
-        wanted = max(wanted, WHOLE_BYTES // bytes_each)
+        most = CPU_BYTES if model.device.type == "cpu" else GPU_BYTES
+        wanted = max(wanted, most // bytes_each)
     return max(length, min(wanted, _free_bytes(model.device) // (4 * bytes_each)))
 
 
@@ -494,9 +499,8 @@ def _run_chunk(chunk: Sequence[SweepCell]) -> Tensor:
         RequestError: not even one cell fits into memory.
     """
     prepared = chunk[0].sweep
-    run = _run_batched if prepared.runs.trace is None else _run_resumed
     try:
-        return run(chunk)
+        return (_run_resumed if _resumes(chunk) else _run_batched)(chunk)
     except (RuntimeError, MemoryError) as error:
         if not _is_out_of_memory(error):
             raise
@@ -513,6 +517,15 @@ def _run_chunk(chunk: Sequence[SweepCell]) -> Tensor:
     if prepared.plan.model.device.type == "cuda":
         torch.cuda.empty_cache()
     return torch.cat([_run_chunk(chunk[:half]), _run_chunk(chunk[half:])])
+
+
+def _resumes(chunk: Sequence[SweepCell]) -> bool:
+    """Whether a chunk is resumed, or else takes full passes."""
+    prepared = chunk[0].sweep
+    if prepared.runs.trace is None:
+        return False
+    is_small = len(chunk) * len(prepared.plan.base) <= FULL_ROWS
+    return prepared.plan.model.device.type == "cpu" or not is_small
 
 
 def _is_out_of_memory(error: Exception) -> bool:

@@ -149,6 +149,22 @@ def concatenated(parts: Sequence[CellStatistics]) -> CellStatistics:
     return CellStatistics(**{n: torch.cat([getattr(part, n) for part in parts]) for n in names})
 
 
+def log_p_of(logits: Tensor, tokens: Tensor) -> Tensor:
+    """Compute ln P of a few tokens of each distribution, in float64.
+
+    Args:
+        logits: `(cells, vocabulary)`.
+        tokens: ids, `(cells, tokens)`, on the same device.
+
+    Returns:
+        `(cells, tokens)` on the device of the logits; on the CPU if that has no float64.
+    """
+    if logits.device.type == "mps":
+        logits, tokens = logits.cpu(), tokens.cpu()
+    sums = [rows.double().logsumexp(-1) for rows in _row_slices(logits.detach(), 3 * 8)]
+    return logits.detach().gather(-1, tokens).double() - torch.cat(sums)[:, None]
+
+
 def log_probabilities(logits: Tensor) -> Tensor:
     """Compute ln P from logits `(..., vocabulary)`, in float64 on the CPU."""
     return to_float64(logits).log_softmax(-1)

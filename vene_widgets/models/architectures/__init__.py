@@ -28,6 +28,7 @@ from vene_widgets.models.architectures.llama import LLAMA
 from vene_widgets.models.architectures.mistral import MISTRAL
 from vene_widgets.models.architectures.olmo import OLMO
 from vene_widgets.models.architectures.olmo2 import OLMO2
+from vene_widgets.models.architectures.olmo3 import OLMO3
 from vene_widgets.models.architectures.opt import OPT
 from vene_widgets.models.architectures.phi import PHI
 from vene_widgets.models.architectures.phi3 import PHI3
@@ -68,6 +69,7 @@ ARCHITECTURES: dict[str, Architecture] = {
         MISTRAL,
         OLMO,
         OLMO2,
+        OLMO3,
         OPT,
         PHI,
         PHI3,
@@ -82,8 +84,9 @@ ARCHITECTURES: dict[str, Architecture] = {
 
 LOAD_INSTEAD: dict[str, str] = {
     "gemma3": (
-        "is Gemma 3 with its vision tower. Load its language model alone, which is of the family "
-        "'gemma3_text': vw.wrap(transformers.Gemma3ForCausalLM.from_pretrained(...), tokenizer)."
+        "is Gemma 3 with its vision tower. Load a text-only model, of the family 'gemma3_text' "
+        "(for instance google/gemma-3-1b-it), or take the language model out of this one, as "
+        "docs/families.md shows."
     ),
 }
 """`model_type` -> what to load in place of a model that has such a family's model inside."""

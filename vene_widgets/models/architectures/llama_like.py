@@ -47,6 +47,7 @@ def llama_like(
     final_norm: str = "model.norm",
     fused_gate: bool = False,
     variants: tuple[Variant, ...] = (),
+    overwritten: tuple[str, ...] = (),
 ) -> Architecture:
     """The table of a family that has `model.layers`, `self_attn`, `mlp`, `model.rotary_emb`.
 
@@ -61,6 +62,7 @@ def llama_like(
         final_norm: path from the model to the norm before the unembedding.
         fused_gate: whether one projection computes both halves of a gated MLP.
         variants: tables for other settings of its config.
+        overwritten: modules below the block whose output the block changes in place.
     """
     return Architecture(
         name=name,
@@ -78,4 +80,5 @@ def llama_like(
         config=LLAMA_CONFIG,
         fused_gate=fused_gate,
         variants=variants,
+        overwritten=overwritten,
     )

@@ -19,4 +19,5 @@ OLMO = llama_like(
         key="after input_layernorm, before clipping and rotary",
         value="after input_layernorm, before clipping",
     ),
+    overwritten=("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
 )

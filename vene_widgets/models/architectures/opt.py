@@ -25,17 +25,18 @@ _MODULES = Modules(
     mlp_output="fc2",
 )
 _BEFORE_FIRST, _BETWEEN = "before self_attn_layer_norm", "after self_attn_layer_norm"
+_BRANCH = f"{_BEFORE_FIRST} of the sum"
 _AFTER_SUBLAYERS = Places(
     block_input=_BEFORE_FIRST,
     attention_input=_BEFORE_FIRST,
     query=_BEFORE_FIRST,
     key=_BEFORE_FIRST,
     value=_BEFORE_FIRST,
-    attended=_BEFORE_FIRST,
-    attention_output=_BEFORE_FIRST,
+    attended=_BRANCH,
+    attention_output=_BRANCH,
     mlp_input=_BETWEEN,
     mlp_activation=_BETWEEN,
-    mlp_output=f"{_BETWEEN}, before final_layer_norm",
+    mlp_output="before final_layer_norm of the sum",
     block_output="after both",
 )
 
@@ -56,6 +57,7 @@ _NORMS_BEFORE = Architecture(
         pre_norm("self_attn_layer_norm", "final_layer_norm", queries=""),
         key_values="heads",
     ),
+    flat=("fc1", "activation_fn", "fc2"),
     config={
         "layers": ("num_hidden_layers",),
         "heads": ("num_attention_heads",),
