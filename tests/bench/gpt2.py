@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+from typing import Any
+
 import torch
 from measuring import Work
 from transformers import GPT2Config, GPT2LMHeadModel
@@ -31,6 +34,21 @@ def gpt2_small() -> LanguageModel:
     return LanguageModel("gpt2-small-random", GPT2LMHeadModel(config).eval(), Ids())
 
 
+def gpt2_xl() -> LanguageModel:
+    """GPT-2 XL's shape, with random weights."""
+    torch.manual_seed(0)
+    config = GPT2Config(n_embd=1600, n_layer=48, n_head=25, bos_token_id=0, eos_token_id=0)
+    return LanguageModel("gpt2-xl-random", GPT2LMHeadModel(config).eval(), Ids())
+
+
+def on_device(
+    model: LanguageModel, device: str, dtype: torch.dtype = torch.float32
+) -> LanguageModel:
+    """A copy of a model on another device."""
+    copied: Any = copy.deepcopy(model.model)
+    return LanguageModel(model.name, copied.to(device, dtype), Ids())
+
+
 def apart(length: int) -> tuple[str, str]:
     """Two prompts of equal length that differ at every position."""
     base, source = range(100, 100 + length), range(1000, 1000 + length)
@@ -38,7 +56,7 @@ def apart(length: int) -> tuple[str, str]:
 
 
 def plain_run(model: LanguageModel, prompt: str) -> Work:
-    ids = torch.tensor([Ids()(prompt)["input_ids"]])
+    ids = torch.tensor([Ids()(prompt)["input_ids"]], device=model.device)
 
     def work() -> None:
         with model.lock, torch.no_grad(), own_model(model):

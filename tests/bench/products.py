@@ -43,10 +43,13 @@ def token_layers(plan: SweepPlan) -> float:
     return sum(rows * wide * out for rows, wide, out in necessary(plan)) / block
 
 
-def bare_products(plan: SweepPlan) -> Work:
+def bare_products(plan: SweepPlan, device: str = "cpu") -> Work:
     """The necessary products alone, on random matrices of the same shapes."""
     # One weight matrix per block, as in the model: a shared one would stay in the CPU cache.
-    copies = [(torch.randn(n, i), torch.randn(i, o)) for n, i, o in necessary(plan)]
+    copies = [
+        (torch.randn(n, i, device=device), torch.randn(i, o, device=device))
+        for n, i, o in necessary(plan)
+    ]
 
     def work() -> None:
         for rows, weight in copies:

@@ -36,8 +36,8 @@ def script(
 
     Run in a fresh Python on the same machine, it reproduces the numbers of
     `run(model, experiment)`: bit for bit with the faces `vene_widgets` and `intervenable`, within
-    1e-5 of a logit with `pyvene`. Its last lines hold the result as `logits`,
-    `(positions, vocabulary)`.
+    1e-5 of a logit with `pyvene`, for the models and components that pyvene knows. Its last lines
+    hold the result as `logits`, `(positions, vocabulary)`.
 
     Args:
         model: from `load`, which the script calls again; or from `wrap`, for which the script

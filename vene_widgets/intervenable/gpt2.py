@@ -59,7 +59,10 @@ def _config(loaded: LanguageModel) -> Any:
 def embed_to_distrib(
     model: nn.Module, embed: Tensor, log: bool = False, logits: bool = False
 ) -> Tensor:
-    """Next-token distributions of last hidden states, through the model's unembedding.
+    """Next-token distributions of last hidden states: their product with the output head's weights.
+
+    A head's bias (GPT-J, Phi) and scales or caps of the logits (Cohere, Granite, Gemma 2) are left
+    out.
 
     Args:
         model: with an output head; without one, its token embeddings are used, which GPT-2 shares

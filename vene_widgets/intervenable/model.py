@@ -52,7 +52,8 @@ class IntervenableModel:
     Args:
         config: an `IntervenableConfig`; or its representations: one, a list of them, dicts or
             tuples in place of `RepresentationConfig`.
-        model: a Hugging Face GPT-2 or Llama, with an output head or without.
+        model: a Hugging Face model of a known family (`docs/families.md`), with an output head or
+            without.
         use_fast: accepted for compatibility with pyvene, and ignored.
 
     Attributes:

@@ -130,11 +130,11 @@ class LanguageModel:
 
     @property
     def resume_blocker(self) -> str | None:
-        """Reason why sweeps and cached runs use full forward passes; None if they are resumed.
+        """Reason why sweeps and cached runs use full forward passes; None if they may be resumed.
 
-        Most runs restart at the first changed block. That is allowed only if every module runs the
-        very code that the family's file was written for, without hooks, and if resumed passes were
-        measured to agree with full ones.
+        A resumed pass starts at the first changed block. That is allowed only if every module runs
+        transformers' own code of the family, without hooks, and if resumed passes were measured to
+        agree with full ones.
         """
         self.accept_hooks()
         return self.behaviour.resume_blocker

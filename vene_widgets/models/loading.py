@@ -94,11 +94,11 @@ def _recipe(name: str | os.PathLike[str], **options: object) -> str:
 def wrap(model: nn.Module, tokenizer: Any, name: str | None = None) -> LanguageModel:
     """Wrap the user's own model and tokenizer, without modifying either.
 
-    Training mode, hooks, gradient flags, device, dtype and config stay as they are: a model in
-    training mode runs with its dropout.
+    Training mode, hooks, gradient flags, device, dtype and config stay as they are; runs are in
+    evaluation mode.
 
     Args:
-        model: a Hugging Face causal language model of a known architecture.
+        model: a Hugging Face causal language model of a known family (`docs/families.md`).
         tokenizer: the tokenizer that belongs to it.
         name: its name; None means the name in its config, else its class.
 

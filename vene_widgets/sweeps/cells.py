@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import groupby
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -371,7 +371,8 @@ def _unequal(plans: Sequence[SweepPlan], runs: PlainPairs) -> dict[int, frozense
     differences = _at(base, at[0]).float() - _at(source, at[1]).float()
     scales = base.abs().amax((1, 2, 3)).float().clamp_min(torch.finfo(torch.float32).tiny)
     errors = differences.abs().amax(-1) / scales[torch.tensor(rows, device=base.device)]
-    is_equal = (errors <= tolerance(plans[0].model)).cpu()
+    within: Any = errors <= tolerance(plans[0].model)
+    is_equal: list[bool] = within.tolist()  # one read
     found: dict[int, set[tuple[int, int]]] = {}
     for (pair, layer, column), equal in zip(cells, is_equal, strict=True):
         if not equal:

@@ -26,7 +26,7 @@ class PairMaps:
         targets: ids of the tokens that are followed, `(pairs, tokens)`.
         base_log_p, source_log_p: ln P of them in the plain runs, `(pairs, tokens)`.
         log_p: ln P of them in every cell, `(pairs, layers, positions, tokens)`.
-        logits: `(pairs, layers, positions, vocabulary)` in the model's dtype; None unless asked for.
+        logits: `(pairs, layers, positions, vocabulary)`, of the model's dtype; None if not kept.
     """
 
     plans: tuple[SweepPlan, ...]
@@ -78,15 +78,16 @@ def pair_maps(
         if keep_logits:
             kept.append(logits)
     # A cell that cannot change anything has its base's answer.
-    index = torch.arange(len(plans), device="cpu")[:, None].repeat(1, layers * positions)
+    index = [[pair] * (layers * positions) for pair in range(len(plans))]
     for place, cell in enumerate(cells, len(plans)):
-        index[cell.sweep.pair, cell.row * positions + cell.column] = place
+        index[cell.sweep.pair][cell.row * positions + cell.column] = place
+    rows = torch.tensor(index, device="cpu")
     shape = (len(plans), layers, positions, -1)
     return PairMaps(
         plans=plans,
         targets=ids,
         base_log_p=base.cpu(),
         source_log_p=source.cpu(),
-        log_p=torch.cat(found).cpu()[index].view(shape),
-        logits=torch.cat(kept).cpu()[index].view(shape) if keep_logits else None,
+        log_p=torch.cat(found).cpu()[rows].view(shape),
+        logits=torch.cat(kept).cpu()[rows].view(shape) if keep_logits else None,
     )

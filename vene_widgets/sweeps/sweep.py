@@ -92,13 +92,13 @@ class _Answers:
 class Sweep:
     """One single-slot answer per layer and position.
 
-    Tables are made when they are first asked for.
+    `.frame` and `.logits` are made when they are first read.
 
     Attributes:
         plan: what was run: layers, positions, tokens.
         base_logits, source_logits: `(vocabulary,)` at the last position of the plain runs.
         targets: ids of the tokens that `.frame` and `.plot()` follow.
-        keep_bytes: up to which size `.logits` were kept.
+        keep_bytes: up to which size `.logits` were kept, in bytes.
     """
 
     plan: SweepPlan
@@ -240,6 +240,8 @@ def sweep(
 ) -> Sweep | HeadSweep:
     """Move one slot over every layer and position, and keep each cell's next-token distribution.
 
+    All cells, of all heads, run as one batch if the model and the memory allow it.
+
     Args:
         model: from `load` or `wrap`; it is left exactly as it was.
         base, source: prompts. If their lengths differ, positions are paired by
@@ -250,9 +252,13 @@ def sweep(
         source_positions: one per position.
         targets: tokens to follow in the frame, by text or id, one or several; None for the most
             likely next token of the base and of the source.
-        keep_bytes: logits of all cells are kept up to this size.
-        progress: called with `(cells done, cells in all)` after every layer.
-        cancel: when set, the sweep stops before its next layer and raises `Cancelled`.
+        keep_bytes: logits of all cells, of all heads together, are kept up to this size in bytes,
+            on the model's device until they are read. Of a larger sweep, only the numbers of
+            `.frame` are kept.
+        progress: called with `(cells done, cells in all)`, once per layer. The sweep then runs in
+            smaller steps.
+        cancel: when set, the sweep stops before its next step and raises `Cancelled`. Steps are as
+            small as with `progress`.
         cache: plain runs by prompt, as in `run`: the two prompts do not run again for the next
             component, or for `run(..., logits_to_keep=1)`.
 
