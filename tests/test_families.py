@@ -528,3 +528,37 @@ def test_gemma_3_with_its_vision_tower_is_refused_with_what_to_load(
         own = whole(input_ids=token_ids(model, BASE)).logits[0]
     assert distance(vw.run(model, vw.Experiment(base=BASE)).logits, own) <= TOLERANCE
     assert model.resume_blocker is None
+
+
+# ---- around them ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["opt", "bloom", "phi3", "qwen3"])
+def test_a_script_for_pyvene_is_refused_where_it_has_no_table(name: str, models: Models) -> None:
+    experiment = vw.Experiment(base=BASE, sources=ITALY, slots=[vw.Slot(layer=0, position=3)])
+    with pytest.raises(vw.RequestError, match=f"pyvene has no table of {name} models.*'gpt2'"):
+        vw.script(models(name), experiment, "pyvene")
+    assert "intervenable" in vw.script(models(name), experiment, "intervenable")
+    assert "from pyvene import" in vw.script(models("gemma2"), experiment, "pyvene")
+
+
+@pytest.mark.parametrize("name", ["gptj", "phi", "gpt_neox", "llama"])
+def test_distributions_of_last_hidden_states_have_the_heads_bias(name: str, models: Models) -> None:
+    from vene_widgets.intervenable import embed_to_distrib
+
+    model = models(name)
+    run = vw.run(model, vw.Experiment(base=BASE))
+    found = embed_to_distrib(model.model, run.last_hidden_state, logits=True)
+    assert torch.allclose(found, run.logits, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["gemma2", "cohere", "granite"])
+def test_distributions_of_last_hidden_states_need_a_head_that_is_all(
+    name: str, models: Models
+) -> None:
+    from vene_widgets.intervenable import embed_to_distrib
+
+    model = models(name)
+    run = vw.run(model, vw.Experiment(base=BASE))
+    with pytest.raises(vw.RequestError, match="changes its logits after that"):
+        embed_to_distrib(model.model, run.last_hidden_state)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -85,3 +86,14 @@ def test_the_figure_is_a_map_of_layer_and_head(tiny_gpt2: vw.LanguageModel) -> N
     single = vw.sweep(tiny_gpt2, BASE, SOURCE, "mlp_output")
     with pytest.raises(vw.RequestError, match="needs a frame with heads"):
         vw.figures.head_map(single.frame)
+
+
+def test_the_message_names_a_size_that_is_enough_for_all_heads(tiny_gpt2: vw.LanguageModel):
+    pair = ("The capital of Spain is", "The capital of Italy is", "head_value_output")
+    lean = vw.sweep(tiny_gpt2, *pair, head="all", keep_bytes=1)
+    with pytest.raises(vw.RequestError, match=r"keep_bytes=\d+") as caught:
+        _ = lean.logits
+    found = re.search(r"keep_bytes=(\d+)", str(caught.value))
+    assert found is not None
+    whole = vw.sweep(tiny_gpt2, *pair, head="all", keep_bytes=int(found[1]))
+    assert whole.logits.shape[:3] == (3, 3, 5)

@@ -218,7 +218,7 @@ def test_every_line_that_was_to_be_reached_is_reached(user: vw.LanguageModel) ->
     files = {Path(file).relative_to(PACKAGE).as_posix() for file, _ in tracer.seen}
     assert files >= {
         *("engine/own_model.py", "engine/forward.py", "engine/hooks.py", "engine/running.py"),
-        *("engine/behaviour.py", "engine/resume.py", "engine/cache.py", "engine/blocks.py"),
+        *("engine/behaviour.py", "engine/resume.py", "engine/cache.py", "engine/attention.py"),
         *("sweeps/cells.py", "sweeps/sweep.py", "models/model_tree.py", "models/own_tree.py"),
         *("models/fingerprint.py", "intervenable/model.py", "intervenable/runs.py"),
     }
@@ -283,7 +283,15 @@ def census() -> dict[str, Any]:
         "numpy random": repr(np.random.get_state()),
         "python random": random.getstate(),
         "threads of torch": (torch.get_num_threads(), torch.get_num_interop_threads()),
-        "precision": torch.get_float32_matmul_precision(),
+        "precision": (
+            torch.get_float32_matmul_precision(),
+            torch.backends.cuda.matmul.allow_tf32,
+            torch.backends.cuda.matmul.allow_fp16_reduced_precision_reduction,
+            torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction,
+            torch.backends.cudnn.allow_tf32,
+        ),
+        "cudnn": (torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic),
+        "random of CUDA": [state.tolist() for state in cuda_states()],
         "autocast": [torch.is_autocast_enabled(kind) for kind in ("cpu", "cuda")],
         "sdpa": (
             torch.backends.cuda.math_sdp_enabled(),
@@ -307,6 +315,11 @@ def census() -> dict[str, Any]:
         "path": list(sys.path),
         "print options": vars(torch._tensor_str.PRINT_OPTS).copy(),
     }
+
+
+def cuda_states() -> list[Tensor]:
+    """The random states of all CUDA devices, which may be none."""
+    return torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
 
 
 def test_a_census_notices_what_it_is_there_to_notice(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from engine_testing import full_passes, in_use
+from families import CONFIGS, build
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -18,6 +19,7 @@ from vene_widgets.engine.cache import ActivationCache
 from vene_widgets.engine.forward import forward_prompts
 from vene_widgets.engine.resume import (
     BaseTrace,
+    Cells,
     ResumedBatch,
     base_trace,
     sites_to_resume,
@@ -194,3 +196,79 @@ def test_the_gelu_in_one_pass_is_the_models_own(capitals: vw.LanguageModel) -> N
     assert not torch.equal(fused, own)  # it was another operator
     assert (fused - own).abs().max() < 1e-6
     assert (torch.nn.functional.gelu(rows) - own).abs().max() > 1e-4  # another GELU would be seen
+
+
+@pytest.mark.parametrize("component", ["block_output", "mlp_output", "attention_value_output"])
+def test_a_change_that_nothing_reads_leaves_the_base(
+    tiny_llama: vw.LanguageModel, component: str
+) -> None:
+    """In the last block, before the last position: such a cell never runs in a sweep."""
+    model, site = tiny_llama, tiny_llama.sites.site(2, component)
+    ids = [token.id for token in model.tokens("The capital of Spain is")]
+    with in_use(model):
+        runs = forward_prompts(model, [ids], sites_to_resume(model), with_heads=True)
+        assert runs.heads is not None
+        trace = base_trace(model, runs.states, runs.heads)
+        states = torch.ones(3, site.width, device=model.device)
+        cells_there = Cells([site] * 3, [0] * 3, [0, 4, 2], states)
+        found = ResumedBatch(model, trace, cells_there).logits()
+    for n, changed in enumerate([False, True, False]):
+        assert torch.allclose(found[n], runs.logits[0], atol=1e-5) != changed
+
+
+# ---- families ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", [name for name in CONFIGS if not name.startswith("bloom")])
+def test_noting_keys_and_values_changes_no_number(name: str, tiny_tokenizer: Any) -> None:
+    """A cached run is the plain run, bit for bit."""
+    model = wrap(build(name, len(tiny_tokenizer)), tiny_tokenizer, name)
+    ids = [token.id for token in model.tokens("The capital of Spain is Madrid")]
+    sites = sites_to_resume(model)
+    with in_use(model):
+        noted = forward_prompts(model, [ids, ids[::-1]], sites, with_heads=True)
+        alone = forward_prompts(model, [ids, ids[::-1]], sites)
+    assert noted.heads is not None
+    assert torch.equal(noted.logits, alone.logits)
+    for site in sites:
+        assert torch.equal(noted.states[site], alone.states[site])
+    key = model.sites.site(0, "key_output")
+    shape = noted.heads.keys[0].shape
+    assert shape == (2, len(ids), model.sites.key_value_heads, key.width // shape[2])
+
+
+@pytest.mark.parametrize("kind", ["dynamic", "longrope"])
+def test_prompts_whose_positions_depend_on_their_length(kind: str, tiny_tokenizer: Any) -> None:
+    """Beyond the length of training; a batch of two lengths would have the wrong frequencies."""
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    rope: dict[str, Any] = {"rope_type": kind, "rope_theta": 100.0, "factor": 4.0}
+    if kind == "longrope":
+        rope |= {"short_factor": [1.0] * 4, "long_factor": [3.0] * 4}
+        rope["original_max_position_embeddings"] = 8
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=len(tiny_tokenizer),
+        max_position_embeddings=8,
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        initializer_range=0.3,
+        rope_parameters=rope,
+    )
+    model = wrap(LlamaForCausalLM(config), tiny_tokenizer, kind)
+    assert model.resume_blocker is None
+    pair = " Spain" + " is capital of" * 3, " Italy" + " of" * 6
+    assert [len(model.tokens(text)) for text in pair] == [10, 7]
+    for base, source in (pair, pair[::-1]):
+        swept = vw.sweep(model, base, source)
+        for layer, column in ((0, 0), (1, 0), (0, 5), (1, len(swept.plan.positions) - 1)):
+            slot = vw.Slot(
+                layer=layer,
+                position=swept.plan.positions[column],
+                source_position=swept.plan.source_positions[column],
+            )
+            alone = vw.run(model, vw.Experiment(base=base, sources=source, slots=[slot]))
+            assert (swept.logits[layer, column] - alone.logits[-1].cpu()).abs().max() < 1e-4

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import itertools
 import threading
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -321,6 +322,34 @@ def test_a_cancelled_sweep_stops_before_its_next_layer(either_way: LanguageModel
     assert torch.equal(run(either_way, Experiment(base=SPAIN)).logits, before)
     assert either_way.lock.acquire(blocking=False)
     either_way.lock.release()
+
+
+def test_a_sweep_that_may_be_stopped_runs_in_small_steps(
+    either_way: LanguageModel, monkeypatch: pytest.MonkeyPatch
+):
+    cancel, ran = threading.Event(), list[int]()
+    run_chunk = cells._run_chunk
+
+    def counted(chunk: Sequence[cells.SweepCell]) -> Tensor:
+        ran.append(len(chunk))
+        cancel.set()
+        return run_chunk(chunk)
+
+    monkeypatch.setattr(cells, "CPU_ROWS", 3)
+    monkeypatch.setattr(cells, "_run_chunk", counted)
+    sweep(either_way, SPAIN, ITALY)
+    assert len(ran) == 1  # nobody watches: one step
+    ran.clear()
+    with pytest.raises(Cancelled):
+        sweep(either_way, SPAIN, ITALY, cancel=cancel)
+    assert not ran
+    cancel.clear()
+    with pytest.raises(Cancelled):
+        sweep(either_way, SPAIN, ITALY, cancel=cancel)
+    assert len(ran) == 1
+    ran.clear()
+    sweep(either_way, SPAIN, ITALY, progress=lambda _done, _total: None)
+    assert len(ran) > 1
 
 
 def test_a_sweep_describes_itself(tiny_gpt2: LanguageModel):

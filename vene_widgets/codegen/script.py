@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from vene_widgets.codegen import native, representations
 from vene_widgets.engine.planning import Plan, plan_experiment
-from vene_widgets.errors import choose
+from vene_widgets.errors import RequestError, choose, listed
 
 if TYPE_CHECKING:
     from vene_widgets.experiments.experiment import Experiment
@@ -23,6 +23,11 @@ FACES: tuple[Face, ...] = ("vene_widgets", "intervenable", "pyvene")
 
 MARK = "  # changed"
 """End of every line that differs from the earlier experiment's script."""
+
+PYVENE_FAMILIES = frozenset(
+    ("gpt2", "llama", "gpt_neo", "gpt_neox", "mistral", "gemma", "gemma2", "olmo", "qwen2")
+)
+"""The families that pyvene 0.1.8 has a table of and that work here."""
 
 
 def script(
@@ -54,6 +59,12 @@ def script(
             the message names the slot and the reason.
     """
     choose(face, FACES, "face")
+    family = model.sites.architecture.name
+    if face == "pyvene" and family not in PYVENE_FAMILIES:
+        raise RequestError(
+            f"pyvene has no table of {family} models, so no script of its own can run one: choose "
+            f"face 'vene_widgets' or 'intervenable'. It knows {listed(sorted(PYVENE_FAMILIES))}."
+        )
     plan = experiment if isinstance(experiment, Plan) else plan_experiment(model, experiment)
     lines = _write_lines(model, plan, face)
     if since is not None and since != plan.experiment:

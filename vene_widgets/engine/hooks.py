@@ -208,10 +208,12 @@ def _apply(tensor: Tensor, edit: Edit) -> None:
     """Apply one edit in place to our own copy of the tensor, and measure it if asked."""
     site = edit.site
     before = tensor.clone() if edit.on_applied else None
-    vectors = site.read(tensor[edit.rows, edit.positions])
+    # The layers of a model may be on several devices.
+    rows, positions = edit.rows.to(tensor.device), edit.positions.to(tensor.device)
+    vectors = site.read(tensor[rows, positions])
     # A copy: code that writes into it must not falsify what it is compared with.
-    new = edit.change(vectors.clone()).to(tensor.device)  # layers may be on several devices
-    site.write(tensor, edit.rows, edit.positions, new)
+    new = edit.change(vectors.clone()).to(tensor.device)
+    site.write(tensor, rows, positions, new)
     if edit.on_applied and before is not None:
         with torch.no_grad():
             # The norm in float64, on the CPU: not every device has float64.
@@ -220,7 +222,7 @@ def _apply(tensor: Tensor, edit: Edit) -> None:
             size = float(norm)
             # Undo the edit on a copy: had anything else changed, the copy would not be as before.
             undone = tensor.clone()
-            site.write(undone, edit.rows, edit.positions, vectors)
+            site.write(undone, rows, positions, vectors)
             others_equal = torch.equal(undone, before)
         shape = (*tensor.shape[:-1], site.width)
         edit.on_applied(EditStats(shape, len(edit.rows), size, others_equal, vectors, new.clone()))

@@ -7,10 +7,14 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
-from vene_widgets.errors import choose
+from vene_widgets.errors import RequestError, choose
 from vene_widgets.models import LanguageModel, load
 from vene_widgets.models.sites import module_at
+
+_AFTER_THE_HEAD = ("final_logit_softcapping", "logit_scale", "logits_scaling")
+"""Settings of a config that change logits after the output head (Gemma, Cohere, Granite)."""
 
 
 def create_gpt2(
@@ -61,9 +65,6 @@ def embed_to_distrib(
 ) -> Tensor:
     """Next-token distributions of last hidden states: their product with the output head's weights.
 
-    A head's bias (GPT-J, Phi) and scales or caps of the logits (Cohere, Granite, Gemma 2) are left
-    out.
-
     Args:
         model: with an output head; without one, its token embeddings are used, which GPT-2 shares
             with its head.
@@ -73,11 +74,21 @@ def embed_to_distrib(
 
     Returns:
         `(..., vocabulary)`, without gradients.
+
+    Raises:
+        RequestError: a model that scales or caps its logits after the head.
     """
     hf_model: Any = model
+    for setting in _AFTER_THE_HEAD:
+        if getattr(hf_model.config, setting, None) not in (None, 1, 1.0):
+            raise RequestError(
+                f"embed_to_distrib gives the product with the output head, and a "
+                f"{type(model).__name__} changes its logits after that ({setting}): use the logits "
+                "of the model itself."
+            )
     head = hf_model.get_output_embeddings() or hf_model.get_input_embeddings()
     with torch.no_grad():
-        scores = embed @ head.weight.T
+        scores = functional.linear(embed, head.weight, getattr(head, "bias", None))
         if logits:
             return scores
         return scores.log_softmax(-1) if log else scores.softmax(-1)

@@ -288,6 +288,8 @@ class _Copier:
             return id(value) in self._members
         if depth == 0 or id(value) in seen or isinstance(value, (type, ModuleType, Tensor)):
             return False
+        if _is_device_hook(value):
+            return True  # of its module alone, though it does not refer to it
         seen.add(id(value))
         return any(self._reaches(part, depth - 1, seen) for part in _parts(value))
 
@@ -346,6 +348,11 @@ class _Copier:
     def _remember(self, original: object, new: object) -> None:
         self._copies[id(original)] = new
         self._alive.append(original)
+
+
+def _is_device_hook(value: object) -> bool:
+    """Whether a value is a hook of accelerate, which notes on itself where a pass's inputs were."""
+    return any(cls.__module__ == "accelerate.hooks" for cls in type(value).__mro__)
 
 
 def _parts(value: object) -> list[object]:

@@ -201,7 +201,7 @@ class Sites:
         layer, head = _as_index(layer, "layer"), None if head is None else _as_index(head, "head")
         if component == "attention_weight":
             raise RequestError(
-                "component 'attention_weight' cannot be reached: transformers computes attention "
+                "component 'attention_weight' cannot be reached: most families compute attention "
                 "in one function, with 'eager' as with 'sdpa', so no module has the weights as "
                 "its input or output and a hook would never fire. They are computed from "
                 "'query_output' and 'key_output', and produce 'attention_value_output'."

@@ -305,12 +305,12 @@ class _Prompts:
 
     def states(self, sites: Sequence[Site], which: Sequence[int], length: int) -> Tensor:
         """States `(sites, prompts, length, width)`; nothing reads what a prompt does not have."""
-        return torch.stack(
-            [
-                self._chosen([states[site] for _, states, _ in self._groups], which, length)
-                for site in sites
-            ]
+        found = (
+            self._chosen([states[site] for _, states, _ in self._groups], which, length)
+            for site in sites
         )
+        # The layers of a model may be on several devices.
+        return torch.stack([states.to(self._model.device) for states in found])
 
     def trace(self, which: Sequence[int], length: int) -> BaseTrace:
         """The trace of some prompts of one length."""

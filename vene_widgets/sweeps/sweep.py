@@ -76,11 +76,13 @@ class _Answers:
             run, which is the answer of every cell that cannot change anything.
         logits: `(1 + cells that ran, vocabulary)`, on the model's device until they are read; None
             if they were not kept.
+        count: cells of all sweeps that ran together.
         statistics: of the same rows; None until a table is asked for.
     """
 
     index: tuple[int, ...]
     logits: Tensor | None
+    count: int
     statistics: CellStatistics | None = None
 
     def __getstate__(self) -> dict[str, Any]:
@@ -128,7 +130,7 @@ class Sweep:
         """
         if self._answers.logits is None:
             base = self.base_logits
-            need = self.plan.cell_count * base.numel() * base.element_size()
+            need = self._answers.count * base.numel() * base.element_size()
             raise RequestError(
                 f"logits of this sweep take {need / 2**20:.3g} MB and were not kept (limit "
                 f"{self.keep_bytes / 2**20:.3g} MB). Ask with sweep(..., keep_bytes={need}), or "
@@ -369,6 +371,7 @@ def _run(
                     for column in range(len(one.plan.positions))
                 ),
                 logits,
+                total,
                 joined,
             ),
         )
