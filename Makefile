@@ -12,6 +12,8 @@ CONSTRAINTS := constraints/dev.txt
 DEMO_ARGS ?=
 # Arguments of pytest in `make test` and the pytest targets, e.g. PYTEST_ARGS="-x -k sweep".
 PYTEST_ARGS ?=
+# Where `make devices` puts the models under test: second (simulated), cuda or mps.
+DEVICE ?= second
 # Arguments of `make bench`, e.g. BENCH_ARGS="--quick --only sweep answer".
 BENCH_ARGS ?=
 
@@ -20,7 +22,7 @@ BENCH_ARGS ?=
 export OMP_WAIT_POLICY ?= PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types js docs unit browser notebooks bench build clean \
+.PHONY: help demo test lint types js docs unit devices browser notebooks bench build clean \
   lint-python lint-js types-python types-js types-wire chromium
 
 help: ## list these commands
@@ -70,6 +72,9 @@ docs: $(VENV)/.dev $(BUNDLE) ## build the documentation into site/; warnings are
 
 unit: $(VENV)/.dev $(BUNDLE) ## run pytest without notebook and browser tests
 	$(PY) -m pytest -m "not browser and not notebook" $(PYTEST_ARGS)
+
+devices: $(VENV)/.dev $(BUNDLE) ## run the unit tests with their models on another device (DEVICE=cuda; default: simulated)
+	$(PY) -m pytest -m "not browser and not notebook" --device $(DEVICE) $(PYTEST_ARGS)
 
 browser: $(VENV)/.dev $(BUNDLE) chromium ## run the browser tests in JupyterLab and Chromium
 	$(PY) -m pytest -m browser $(PYTEST_ARGS)

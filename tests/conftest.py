@@ -1,4 +1,8 @@
-"""Models for the tests: two tiny ones with random weights, and the real ones where they are."""
+"""Models for the tests: two tiny ones with random weights, and the real ones where they are.
+
+They are on the CPU, or on the device that `--device` names: `cuda`, or `second`, a simulated one
+(`helpers/second_device.py`).
+"""
 
 from __future__ import annotations
 
@@ -13,6 +17,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    import torch
     from explorer_testing import SilentPainter
     from torch import nn
 
@@ -25,6 +30,35 @@ PROMPTS = [
     "The capital of Italy is Rome",
     "The capital of France is Paris",
 ]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--device`: where the models of the fixtures are."""
+    parser.addoption(
+        "--device",
+        default="cpu",
+        help="device of the models under test: cpu, cuda, mps, or second, a simulated one",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Register the simulated device, as a device that `load` takes, before tests are imported."""
+    if config.getoption("--device") == "second":
+        import second_device
+
+        from vene_widgets.models import placement
+
+        second_device.register()
+        present = placement.devices()
+        placement.devices = lambda: (second_device.NAME, *present)
+
+
+@pytest.fixture(scope="session")
+def device(request: pytest.FixtureRequest) -> torch.device:
+    """Where the models of the fixtures are."""
+    import torch
+
+    return torch.device(str(request.config.getoption("--device")))
 
 
 @pytest.fixture(scope="session")
@@ -53,7 +87,7 @@ def tiny_tokenizer() -> Any:
 
 
 @pytest.fixture(scope="session")
-def tiny_gpt2(tiny_tokenizer: Any) -> LanguageModel:
+def tiny_gpt2(tiny_tokenizer: Any, device: torch.device) -> LanguageModel:
     """GPT-2 with 3 layers, 3 heads and d_model 24: random weights, large enough to differ."""
     from transformers import GPT2Config, GPT2LMHeadModel
 
@@ -67,11 +101,11 @@ def tiny_gpt2(tiny_tokenizer: Any) -> LanguageModel:
         bos_token_id=0,
         eos_token_id=0,
     )
-    return _wrap("tiny-gpt2", lambda: GPT2LMHeadModel(config), tiny_tokenizer)
+    return _wrap("tiny-gpt2", lambda: GPT2LMHeadModel(config), tiny_tokenizer, device)
 
 
 @pytest.fixture(scope="session")
-def tiny_llama(tiny_tokenizer: Any) -> LanguageModel:
+def tiny_llama(tiny_tokenizer: Any, device: torch.device) -> LanguageModel:
     """Llama with 3 layers, d_model 32, 4 heads and 2 key-value heads (grouped-query attention)."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -87,30 +121,30 @@ def tiny_llama(tiny_tokenizer: Any) -> LanguageModel:
         bos_token_id=0,
         eos_token_id=0,
     )
-    return _wrap("tiny-llama", lambda: LlamaForCausalLM(config), tiny_tokenizer)
+    return _wrap("tiny-llama", lambda: LlamaForCausalLM(config), tiny_tokenizer, device)
 
 
 @pytest.fixture(scope="session")
-def capitals() -> LanguageModel:
+def capitals(device: torch.device) -> LanguageModel:
     """The built-in GPT-2 that knows the capitals."""
     import vene_widgets
 
-    return vene_widgets.load()
+    return _tied(vene_widgets.load(device=device))
 
 
 @pytest.fixture(scope="session")
-def smollm2() -> LanguageModel:
+def smollm2(device: torch.device) -> LanguageModel:
     """SmolLM2, where it has been fetched."""
     import vene_widgets
 
     try:
-        return vene_widgets.load("smollm2")
+        return _tied(vene_widgets.load("smollm2", device=device))
     except vene_widgets.RequestError as error:
         pytest.skip(f"SmolLM2 is not on this machine: run 'vene-widgets fetch smollm2' ({error})")
 
 
 @pytest.fixture(scope="session")
-def gpt2_hub() -> LanguageModel:
+def gpt2_hub(device: torch.device) -> LanguageModel:
     """GPT-2 small from the hub, where it is in the hub's cache."""
     from huggingface_hub import try_to_load_from_cache
 
@@ -121,7 +155,7 @@ def gpt2_hub() -> LanguageModel:
         for repo in ("gpt2", "openai-community/gpt2")
     ):
         pytest.skip("GPT-2 is not in the hub's cache on this machine: load it once while online")
-    return vene_widgets.load("gpt2", device="cpu")
+    return _tied(vene_widgets.load("gpt2", device=device))
 
 
 @pytest.fixture
@@ -162,14 +196,22 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.skip(reason="no CUDA device on this machine"))
 
 
-def _wrap(name: str, build: Any, tokenizer: Any) -> LanguageModel:
+def _wrap(name: str, build: Any, tokenizer: Any, device: torch.device) -> LanguageModel:
     """Build a model with seeded weights, leave torch's own random state alone, and wrap it."""
     import torch
 
     from vene_widgets.models.language_model import LanguageModel
 
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(20)
+        torch.default_generator.manual_seed(20)
         model: nn.Module = build().eval()
     assert sum(weight.numel() for weight in model.parameters()) < TINY
-    return LanguageModel(name, model, tokenizer)
+    return _tied(LanguageModel(name, model.to(device), tokenizer))
+
+
+def _tied(model: LanguageModel) -> LanguageModel:
+    """Tie weights again that a simulated device untied: `Module.to` makes new parameters there."""
+    net: Any = model.model
+    if model.device.type == "second":
+        net.tie_weights()
+    return model

@@ -44,6 +44,7 @@ def both_ways(*args: Any, **more: Any) -> list[torch.Tensor]:
 @pytest.mark.parametrize("family", ["tiny_gpt2", "tiny_llama"])
 def test_any_component_of_any_prompts(family: str, request: pytest.FixtureRequest) -> None:
     model: vw.LanguageModel = request.getfixturevalue(family)
+    assert model.resume_blocker is None  # else both ways would be the slow one
 
     @settings(max_examples=60, deadline=None)
     @given(prompts, prompts, st.sampled_from(model.sites.components), st.integers(0, 1))

@@ -410,8 +410,11 @@ def sweep_rows(prepared: PreparedSweep) -> Iterator[SweepRow]:
         while finished < chunk[0].row:
             yield SweepRow(plan.layers[finished], logits.pop(finished))
             finished += 1
-        for cell, answer in zip(chunk, answers, strict=True):
-            logits[cell.row][cell.column] = answer
+        start = 0
+        for row, group in groupby(chunk, key=lambda cell: cell.row):
+            columns = [cell.column for cell in group]
+            logits[row][columns] = answers[start : start + len(columns)]
+            start += len(columns)
     for row in sorted(logits):
         yield SweepRow(plan.layers[row], logits.pop(row))
 
