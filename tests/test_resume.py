@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 from typing import Any
 
 import pytest
@@ -273,3 +274,30 @@ def test_prompts_whose_positions_depend_on_their_length(kind: str, tiny_tokenize
             )
             alone = vw.run(model, vw.Experiment(base=base, sources=source, slots=[slot]))
             assert (swept.logits[layer, column] - alone.logits[-1].cpu()).abs().max() < 1e-4
+
+
+@pytest.mark.parametrize(
+    "replacement",
+    [lambda q, k, cos, sin: (q, k), functools.partial(min)],
+    ids=["function", "partial"],
+)
+def test_a_replaced_function_of_the_familys_file_is_not_resumed(
+    tiny_llama: vw.LanguageModel, replacement: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = wrap(copy.deepcopy(tiny_llama.model), tiny_llama.tokenizer)
+    assert own.resume_blocker is None
+    from transformers.models.llama import modeling_llama
+
+    monkeypatch.setattr(modeling_llama, "apply_rotary_pos_emb", replacement)
+    again = wrap(copy.deepcopy(tiny_llama.model), tiny_llama.tokenizer)
+    expected = "function apply_rotary_pos_emb of modeling_llama was replaced"
+    assert again.resume_blocker == expected
+
+
+def test_another_familys_modules_are_not_resumed(tiny_tokenizer: Any) -> None:
+    """The block of a Qwen 2 in a Llama: its code was written for other attention."""
+    own: Any = build("llama", len(tiny_tokenizer))
+    other: Any = build("qwen2", len(tiny_tokenizer))
+    own.model.layers[0].input_layernorm = other.model.layers[0].input_layernorm
+    blocker = wrap(own, tiny_tokenizer, "mixed").resume_blocker
+    assert "Qwen2RMSNorm" in str(blocker)
