@@ -268,7 +268,9 @@ def test_a_kept_run_is_a_fresh_run_after_a_change(
     fresh = wrap(model.model, model.tokenizer)
     assert torch.equal(again.logits, vw.run(fresh, EXPERIMENT, logits_to_keep=1).logits)
     fresh_map = vw.sweep(fresh, SPAIN, ITALY).logits
-    assert (again_map.logits - fresh_map).abs().max() <= 1e-5 * fresh_map.abs().max()
+    # Cached prompts ran alone, fresh ones in a batch, which may round differently.
+    limit = 1e-5 if fresh_map.dtype == torch.float32 else 1e-2
+    assert (again_map.logits - fresh_map).abs().max() <= limit * fresh_map.abs().max()
     assert (again.logits - first.logits).abs().max() > 1e-4, "nothing was changed"
     assert (again_map.logits - first_map.logits).abs().max() > 1e-4
     # And back: nothing of the changed model is kept for the old one.
@@ -383,6 +385,7 @@ def test_a_change_while_the_last_rows_run_is_said(
         return original(self)
 
     prepared = prepare_sweep(plan_sweep(model, SPAIN, ITALY))
+    monkeypatch.setattr(cells, "FULL_ROWS", 0)  # cells are resumed on an accelerator too
     monkeypatch.setattr(cells.ResumedBatch, "logits", logits)
     with pytest.raises(ModelChanged):
         list(sweep_rows(prepared))

@@ -123,7 +123,7 @@ def test_a_models_own_hooks_take_the_slow_path_and_are_obeyed(own: vw.LanguageMo
 
 def test_hooks_that_transformers_leaves_behind_do_not_count(own: vw.LanguageModel) -> None:
     with torch.no_grad():
-        own.model(input_ids=torch.tensor([[1, 2]]), output_hidden_states=True)
+        own.model(input_ids=torch.tensor([[1, 2]], device=own.device), output_hidden_states=True)
     assert own.resume_blocker is None
 
 

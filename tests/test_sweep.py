@@ -64,7 +64,7 @@ def cell(swept: Sweep, layer: int, column: int) -> Tensor:
         source_position=p.source_positions[column],
     )
     experiment = Experiment(base=p.base_prompt, sources={"s": p.source_prompt}, slots=(slot,))
-    return run(p.model, experiment).logits[-1]
+    return run(p.model, experiment).logits[-1].cpu()
 
 
 def worst(swept: Sweep) -> float:
@@ -188,7 +188,7 @@ def test_the_last_blocks_earlier_positions_are_exactly_the_base(either_way: Lang
 def test_the_plain_runs_stand_beside_the_cells(model: LanguageModel):
     swept = sweep(model, SPAIN, ITALY)
     for logits, prompt in ((swept.base_logits, SPAIN), (swept.source_logits, ITALY)):
-        expected = run(model, Experiment(base=prompt)).logits[-1]
+        expected = run(model, Experiment(base=prompt)).logits[-1].cpu()
         assert torch.allclose(logits, expected, rtol=0, atol=TOLERANCE)
     # The first input at the last position of a one-token difference is not the whole source run,
     # but the last block's output at the last position is.

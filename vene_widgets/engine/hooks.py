@@ -78,7 +78,7 @@ def record(
         are the model's own; nothing is copied, unless the model overwrites it.
     """
     found: dict[Site, Tensor] = {}
-    architecture = model.sites.architecture
+    architecture, device = model.sites.architecture, model.device
     places: dict[Place, list[Site]] = {}
     for site in sites:
         places.setdefault(site.place, []).append(site)
@@ -86,7 +86,7 @@ def record(
     def reader(here: Sequence[Site]) -> Callable[[Tensor], None]:
         def read(tensor: Tensor) -> None:
             for site in here:
-                state = site.read(tensor)
+                state = site.read(tensor).to(device)
                 overwritten = _below_block(model, site.path) in architecture.overwritten
                 found[site] = state.clone() if overwritten else state
 
@@ -101,7 +101,8 @@ def record_final_state(model: LanguageModel) -> Generator[list[Tensor], None, No
     """Collect the final norm's output, `(batch, positions, d_model)`, one entry per pass."""
     found: list[Tensor] = []
     place: Place = (model.sites.architecture.final_norm, "output")
-    with _hooked(model, {place: found.append}):
+    device = model.device
+    with _hooked(model, {place: lambda tensor: found.append(tensor.to(device))}):
         yield found
 
 
@@ -185,18 +186,20 @@ def intervene(model: LanguageModel, edits: Sequence[Edit]) -> Generator[None, No
     """Change tensors at some sites while the model runs.
 
     Different sites act in network order, as the forward pass reaches them; edits at one site act in
-    list order, each seeing what the one before left.
+    list order, each seeing what the one before left. Changes are computed on `model.device`: the
+    layers of a model may be on several devices.
     """
+    device = model.device
     places: dict[Place, list[Edit]] = {}
     for edit in edits:
         places.setdefault(edit.site.place, []).append(edit)
 
     def writer(here: Sequence[Edit]) -> Callable[[Tensor], Tensor]:
         def write(tensor: Tensor) -> Tensor:
-            new = tensor.clone()
+            new = tensor.to(device, copy=True)
             for edit in here:
                 _apply(new, edit)
-            return new
+            return new.to(tensor.device)
 
         return write
 
@@ -208,12 +211,10 @@ def _apply(tensor: Tensor, edit: Edit) -> None:
     """Apply one edit in place to our own copy of the tensor, and measure it if asked."""
     site = edit.site
     before = tensor.clone() if edit.on_applied else None
-    # The layers of a model may be on several devices.
-    rows, positions = edit.rows.to(tensor.device), edit.positions.to(tensor.device)
-    vectors = site.read(tensor[rows, positions])
+    vectors = site.read(tensor[edit.rows, edit.positions])
     # A copy: code that writes into it must not falsify what it is compared with.
-    new = edit.change(vectors.clone()).to(tensor.device)
-    site.write(tensor, rows, positions, new)
+    new = edit.change(vectors.clone())
+    site.write(tensor, edit.rows, edit.positions, new)
     if edit.on_applied and before is not None:
         with torch.no_grad():
             # The norm in float64, on the CPU: not every device has float64.
@@ -222,7 +223,7 @@ def _apply(tensor: Tensor, edit: Edit) -> None:
             size = float(norm)
             # Undo the edit on a copy: had anything else changed, the copy would not be as before.
             undone = tensor.clone()
-            site.write(undone, rows, positions, vectors)
+            site.write(undone, edit.rows, edit.positions, vectors)
             others_equal = torch.equal(undone, before)
         shape = (*tensor.shape[:-1], site.width)
         edit.on_applied(EditStats(shape, len(edit.rows), size, others_equal, vectors, new.clone()))

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 CPU_ROWS, GPU_ROWS = 1024, 8192
 """Token rows of one chunk of a map that fills while someone looks."""
 
-CPU_BYTES, GPU_BYTES = 2**30, 2**33
+CPU_BYTES, GPU_BYTES = 2**31, 2**33
 """Memory that one chunk may take if nobody looks: a chunk has few operators however large it is."""
 
 FULL_ROWS = 1024
@@ -309,8 +309,7 @@ class _Prompts:
             self._chosen([states[site] for _, states, _ in self._groups], which, length)
             for site in sites
         )
-        # The layers of a model may be on several devices.
-        return torch.stack([states.to(self._model.device) for states in found])
+        return torch.stack(list(found))
 
     def trace(self, which: Sequence[int], length: int) -> BaseTrace:
         """The trace of some prompts of one length."""
@@ -474,9 +473,9 @@ def _chunks(cells: Sequence[SweepCell], at_once: bool) -> Iterator[Sequence[Swee
 def _rows_at_once(model: LanguageModel, length: int, at_once: bool = False) -> int:
     """Token rows per chunk: enough for the matrix products, at most a quarter of free memory."""
     sites = model.sites
-    # Per row: residuals and norms, MLP, heads; then its attention scores over all positions. Its
-    # share of the cell's keys, values and queries, which are of all positions, is twice its own.
-    numbers = 12 * sites.d_model + 3 * sites.d_mlp + 10 * sites.heads * sites.d_head
+    # Per row: residuals and norms, the MLP, attention; queries, keys and values are of all positions,
+    # about twice as many. Then its attention scores.
+    numbers = 4 * sites.d_model + 3 * sites.d_mlp + 5 * sites.heads * sites.d_head
     bytes_each = (numbers + 2 * length * sites.heads) * model.dtype.itemsize
     wanted = CPU_ROWS if model.device.type == "cpu" else GPU_ROWS
     if at_once:
