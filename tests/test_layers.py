@@ -22,16 +22,20 @@ FILES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__in
 
 # Names that only module paths have, from the tables themselves: `c_attn`, `lm_head`, ...
 _WORDS = {"", "h", "mlp", "act", "model", "layers", "attention"}
-MODULE_NAMES = {
-    part
-    for architecture in ARCHITECTURES.values()
-    for path in (
-        architecture.blocks,
-        *architecture.unembedding,
-        *(component.module for component in architecture.components.values()),
-    )
-    for part in path.split(".")
-} - _WORDS
+MODULE_NAMES = (
+    {
+        part
+        for architecture in ARCHITECTURES.values()
+        for path in (
+            architecture.blocks,
+            *architecture.unembedding,
+            *(component.module for component in architecture.components.values()),
+        )
+        for part in path.split(".")
+    }
+    - _WORDS
+    - set(ARCHITECTURES)
+)  # a family may be named like its backbone
 MODULE_PATHS = {architecture.blocks for architecture in ARCHITECTURES.values()}
 
 

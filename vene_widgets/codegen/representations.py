@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from vene_widgets.codegen.literals import end_with_comma, format_call, to_source
 from vene_widgets.codegen.native import load_model_lines
+from vene_widgets.codegen.pyvene_limits import pyvene_gap
 from vene_widgets.errors import RequestError
 from vene_widgets.experiments.operators import BUILT_IN
 from vene_widgets.interventions import INTERVENTIONS
@@ -36,7 +37,7 @@ def write_lines(model: LanguageModel, plan: Plan, face: PyveneFace) -> list[str]
     """The script's lines, see `codegen.script.script`."""
     slots = plan.live
     for slot in slots:
-        _check_slot(slot, face)
+        _check_slot(model, slot, face)
     if any(slot.target is not None for slot in slots):
         raise RequestError(
             f"serial mode over several sources cannot be written in the names of {face}, where a "
@@ -102,11 +103,12 @@ _PRINT_TOP_TOKENS = [
 ]
 
 
-def _check_slot(planned: PlannedSlot, face: PyveneFace) -> None:
+def _check_slot(model: LanguageModel, planned: PlannedSlot, face: PyveneFace) -> None:
     """Refuse a slot that the API has no counterpart for.
 
     Raises:
-        RequestError: a strength, or an operator that is missing or draws other random numbers.
+        RequestError: a strength, an operator that is missing or draws other random numbers, or a
+            site that pyvene's tables do not describe as it is.
     """
     slot, what = planned.slot, f"slots[{planned.index}]"
     name = slot.intervention
@@ -123,6 +125,10 @@ def _check_slot(planned: PlannedSlot, face: PyveneFace) -> None:
         raise RequestError(
             f"{what} is {name!r}: {face} draws its random numbers differently, so the result would "
             "differ. Choose vene_widgets or intervenable."
+        )
+    if face == "pyvene" and (gap := pyvene_gap(model, planned)) is not None:
+        raise RequestError(
+            f"{what} cannot be run by pyvene: {gap}. Choose vene_widgets or intervenable."
         )
 
 

@@ -98,12 +98,25 @@ def record(
 
 @contextmanager
 def record_final_state(model: LanguageModel) -> Generator[list[Tensor], None, None]:
-    """Collect the final norm's output, `(batch, positions, d_model)`, one entry per pass."""
+    """Collect the final norm's output, `(batch, positions, d_model)`, one entry per pass.
+
+    A model without a final norm (some OPT) has the last block's output in its place.
+    """
     found: list[Tensor] = []
-    place: Place = (model.sites.architecture.final_norm, "output")
+    last = model.sites.site(model.sites.layers - 1, "block_output")
+    norm = model.sites.architecture.final_norm
+    place: Place = (norm, "output") if _has_module(model.net, norm) else last.place
     device = model.device
     with _hooked(model, {place: lambda tensor: found.append(tensor.to(device))}):
         yield found
+
+
+def _has_module(root: nn.Module, path: str) -> bool:
+    try:
+        root.get_submodule(path)
+    except AttributeError:
+        return False
+    return True
 
 
 @contextmanager

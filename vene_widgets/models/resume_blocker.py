@@ -129,13 +129,19 @@ def _module_blocker(net: nn.Module, architecture: Architecture) -> str | None:
         if kind not in understood:
             if not _is_class(kind, architecture):
                 return (
-                    f"a {kind.__name__} in the model is not the code that {architecture.name} "
-                    "models are known to have"
+                    f"a {_name(kind)} in the model is not the code that {architecture.name} models "
+                    "are known to have"
                 )
             understood.add(kind)
         if getattr(module, "is_causal", True) is not True:
             return "the model's attention is not causal"
     return None
+
+
+def _name(kind: type) -> str:
+    """A class in words: with its module where its name is that of one of torch's own."""
+    is_namesake = any(known.endswith(f".{kind.__name__}") for known in ROW_WISE)
+    return f"{kind.__module__}.{kind.__qualname__}" if is_namesake else kind.__name__
 
 
 def _hooks_blocker(module: nn.Module) -> str | None:

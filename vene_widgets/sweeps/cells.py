@@ -473,8 +473,8 @@ def _chunks(cells: Sequence[SweepCell], at_once: bool) -> Iterator[Sequence[Swee
 def _rows_at_once(model: LanguageModel, length: int, at_once: bool = False) -> int:
     """Token rows per chunk: enough for the matrix products, at most a quarter of free memory."""
     sites = model.sites
-    # Per row: residuals and norms, the MLP, attention; queries, keys and values are of all positions,
-    # about twice as many. Then its attention scores.
+    # Per row: residuals and norms, the MLP, attention (queries, keys and values are of all
+    # positions, about twice as many), and its attention scores.
     numbers = 4 * sites.d_model + 3 * sites.d_mlp + 5 * sites.heads * sites.d_head
     bytes_each = (numbers + 2 * length * sites.heads) * model.dtype.itemsize
     wanted = CPU_ROWS if model.device.type == "cpu" else GPU_ROWS
