@@ -195,7 +195,7 @@ class ResumedBatch:
         def attend(layer: int, own: Attention, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
             keys, values = self._beside_base(block, key), self._beside_base(block, value, 1)
             queries = query.new_zeros(*keys.shape[:2], *query.shape[1::2])
-            queries.flatten(0, 1)[block.places] = query[0].transpose(0, 1)
+            queries.flatten(0, 1).index_copy_(0, block.places, query[0].transpose(0, 1))
             attended = own(
                 queries.transpose(1, 2), keys.transpose(1, 2), values.transpose(1, 2), mask
             )
@@ -245,7 +245,7 @@ class ResumedBatch:
         heads = self.trace.heads
         base = (heads.values if values else heads.keys)[block.layer]
         whole = base.index_select(0, block.bases)
-        whole.flatten(0, 1)[block.places] = own[0].transpose(0, 1)
+        whole.flatten(0, 1).index_copy_(0, block.places, own[0].transpose(0, 1))
         return whole
 
     def _edits(self, block: BlockRows, *, at_ends: bool = False) -> list[Edit]:

@@ -329,9 +329,8 @@ class _Prompts:
     ) -> Tensor:
         """Rows of some prompts from the groups' tensors; at `length` positions if that is given."""
         if len(parts) > 1:  # each group is one prompt
-            return torch.cat(
-                [parts[n] if length is None else _cut(parts[n], length) for n in which]
-            )
+            own = [parts[n] if length is None else _cut(parts[n], length) for n in which]
+            return own[0] if len(own) == 1 and length is not None else torch.cat(own)
         first, whole = which[0], parts[0]
         if list(which) == list(range(first, first + len(which))):
             whole = whole[first : first + len(which)]
