@@ -193,7 +193,7 @@ class ResumedBatch:
         arguments, mask = _arguments(self.model.block(block.layer), call, block.positions)
 
         def attend(layer: int, own: Attention, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-            keys, values = self._beside_base(block, key), self._beside_base(block, value, 1)
+            keys, values = self._beside_base(block, key, value)
             queries = query.new_zeros(*keys.shape[:2], *query.shape[1::2])
             queries.flatten(0, 1).index_copy_(0, block.places, query[0].transpose(0, 1))
             attended = own(
@@ -212,7 +212,7 @@ class ResumedBatch:
         noted: list[Tensor] = []
 
         def note(layer: int, own: Attention, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-            noted.extend((self._beside_base(block, key), self._beside_base(block, value, 1)))
+            noted.extend(self._beside_base(block, key, value))
             raise _KeysNoted
 
         if len(block.ends) < len(rows):
@@ -224,29 +224,29 @@ class ResumedBatch:
 
         def attend(layer: int, own: Attention, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
             if not noted:  # every row is its cell's last
-                noted.extend((self._beside_base(block, key), self._beside_base(block, value, 1)))
+                noted.extend(self._beside_base(block, key, value))
             keys, values = (t.transpose(1, 2) for t in noted)
             last = None if mask is None else mask[..., -1:, :]
             return own(query.transpose(0, 2), keys, values, last).transpose(0, 1)
 
         return self._call(block.layer, arguments, rows, attend, self._edits(block, at_ends=True))
 
-    def _beside_base(self, block: BlockRows, own: Tensor, values: int = 0) -> Tensor:
-        """Keys or values of every cell: the base's, with the cell's own rows in their places.
+    def _beside_base(self, block: BlockRows, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
+        """Keys and values of every cell: the base's, with the cell's own rows in their places.
 
         Args:
             block: whose.
-            own: of the cells' rows, `(1, heads, rows, d_head)`.
-            values: 1 for values, 0 for keys.
+            key, value: of the cells' rows, `(1, heads, rows, d_head)`.
 
         Returns:
-            `(cells, positions, heads, d_head)`.
+            Both `(cells, positions, heads, d_head)`.
         """
         heads = self.trace.heads
-        base = (heads.values if values else heads.keys)[block.layer]
-        whole = base.index_select(0, block.bases)
-        whole.flatten(0, 1).index_copy_(0, block.places, own[0].transpose(0, 1))
-        return whole
+        keys = heads.keys[block.layer].index_select(0, block.bases)
+        values = heads.values[block.layer].index_select(0, block.bases)
+        for whole, own in ((keys, key), (values, value)):
+            whole.flatten(0, 1).index_copy_(0, block.places, own[0].transpose(0, 1))
+        return keys, values
 
     def _edits(self, block: BlockRows, *, at_ends: bool = False) -> list[Edit]:
         """The changes inside a block, by the rows that they are at."""

@@ -16,6 +16,9 @@ const ABOUT: Record<Label, string> = {
   none: "There is no answer to this experiment; what is shown belongs to the one before.",
 };
 
+/** Dtypes whose neighbouring numbers differ visibly, and by how much. */
+const STEPS: Record<string, string> = { bfloat16: "0.8 %", float16: "0.1 %" };
+
 export function Status({ state }: { state: State }) {
   const label = state.label.value;
   const model = state.scene.value?.model;
@@ -28,13 +31,18 @@ export function Status({ state }: { state: State }) {
     else parts.push(isKept ? `kept from run ${exact.revision}` : milliseconds(exact.milliseconds));
   }
   if (model) parts.push(model.device);
+  const step = model ? STEPS[model.dtype] : undefined;
+  if (model && step) parts.push(model.dtype);
   if (state.isWaiting.value) parts.push("waiting for the kernel");
   const progress = state.status.value?.progress ?? null;
   const what = state.status.value?.busy === "story" ? "story" : "map";
   if (progress !== null) parts.push(`${what} ${Math.floor(100 * progress)} %`);
   const about = model ? `\n${model.name}: ${model.layers} layers, ${model.dtype}` : "";
+  const precision = step
+    ? `\nNeighbouring ${model?.dtype} numbers differ by up to ${step}; smaller effects are rounding.`
+    : "";
   return (
-    <span class="vene-status" data-label={label} title={ABOUT[label] + about}>
+    <span class="vene-status" data-label={label} title={ABOUT[label] + about + precision}>
       <i class="vene-status-mark" aria-hidden="true" />
       {parts.join(" · ")}
     </span>
