@@ -301,3 +301,19 @@ def test_another_familys_modules_are_not_resumed(tiny_tokenizer: Any) -> None:
     own.model.layers[0].input_layernorm = other.model.layers[0].input_layernorm
     blocker = wrap(own, tiny_tokenizer, "mixed").resume_blocker
     assert "Qwen2RMSNorm" in str(blocker)
+
+
+def test_a_transformers_without_an_attention_interface_is_not_resumed(
+    tiny_gpt2: vw.LanguageModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Earlier versions kept the functions in a plain dict, or in each model."""
+    from transformers import modeling_utils
+
+    from vene_widgets.models.resume_blocker import code_blocker
+
+    own, family = tiny_gpt2.model, tiny_gpt2.sites.architecture
+    assert code_blocker(own, family) is None
+    plain = dict(modeling_utils.ALL_ATTENTION_FUNCTIONS)
+    monkeypatch.setattr(modeling_utils, "ALL_ATTENTION_FUNCTIONS", plain)
+    expected = "this version of transformers has no attention interface"
+    assert code_blocker(own, family) == expected

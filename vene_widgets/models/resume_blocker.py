@@ -94,6 +94,11 @@ def _attention_blocker(net: nn.Module, architecture: Architecture) -> str | None
     kind = getattr(config, "_attn_implementation", None) or "eager"
     if kind not in ("eager", "sdpa"):
         return f"attention is {kind!r}, not 'eager' or 'sdpa'"
+    registry = getattr(
+        sys.modules.get("transformers.modeling_utils"), "ALL_ATTENTION_FUNCTIONS", None
+    )
+    if architecture.attention_method == "" and not hasattr(registry, "register"):
+        return "this version of transformers has no attention interface"
     function = attention_function(net)
     is_own = _is_from(function, "transformers.integrations.sdpa_attention") and (
         getattr(function, "__name__", "") == "sdpa_attention_forward"
