@@ -78,7 +78,7 @@ def slot_at(component: str, layer: int, swept: vw.Sweep, column: int, **fields: 
 
 @contextmanager
 def seen(module: nn.Module, side: str) -> Generator[list[Tensor], None, None]:
-    """Collect the inputs or outputs of a module of the user's own."""
+    """Collect the inputs or outputs of one of the model's own modules."""
     found: list[Tensor] = []
 
     def note(_module: Any, args: Any, output: Any) -> None:

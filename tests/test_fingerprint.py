@@ -18,8 +18,9 @@ import vene_widgets as vw
 from vene_widgets.engine.own_model import ModelChanged
 from vene_widgets.models import fingerprint, wrap
 from vene_widgets.sweeps import cells
-from vene_widgets.sweeps.cells import prepare_sweep, sweep_rows
+from vene_widgets.sweeps.cells import sweep_rows
 from vene_widgets.sweeps.planning import plan_sweep
+from vene_widgets.sweeps.preparing import prepare_sweep
 
 EXPERIMENT = vw.Experiment(base=SPAIN, sources=ITALY, slots=[vw.Slot(layer=1, position=3)])
 

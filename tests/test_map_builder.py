@@ -15,8 +15,9 @@ import vene_widgets as vw
 from vene_widgets.errors import RequestError
 from vene_widgets.experiments.sweep_request import SweepRequest
 from vene_widgets.explorer.session import map_builder, session
-from vene_widgets.sweeps.cells import PreparedSweep, prepare_sweep, sweep_rows
+from vene_widgets.sweeps.cells import sweep_rows
 from vene_widgets.sweeps.planning import plan_sweep
+from vene_widgets.sweeps.preparing import PreparedSweep, prepare_sweep
 from vene_widgets.tables.metrics import METRICS, MetricName
 
 BASE, SOURCE = "The capital of Spain is", "The capital of Italy is"

@@ -14,7 +14,7 @@ from families import build
 import vene_widgets as vw
 from vene_widgets.engine.resume import ResumedBatch
 from vene_widgets.models import wrap
-from vene_widgets.sweeps import cells
+from vene_widgets.sweeps import cells, preparing
 from vene_widgets.sweeps.pairs import pair_maps
 from vene_widgets.sweeps.planning import plan_sweep
 
@@ -181,10 +181,10 @@ def test_pairs_of_other_lengths_or_components(
 ) -> None:
     short = plan_sweep(tiny_gpt2, "The capital of", "The Spain of")
     with pytest.raises(vw.RequestError, match="equally long bases, got 5 and 3 tokens"):
-        cells.prepare_sweeps([*plans(tiny_gpt2), short])
+        preparing.prepare_sweeps([*plans(tiny_gpt2), short])
     for other in (plans(tiny_llama), plans(tiny_gpt2, component="mlp_output")):
         with pytest.raises(vw.RequestError, match="share model, component and operator"):
-            cells.prepare_sweeps([*plans(tiny_gpt2), *other])
+            preparing.prepare_sweeps([*plans(tiny_gpt2), *other])
 
 
 # ---- which rows run ------------------------------------------------------------------------------
@@ -218,7 +218,7 @@ def test_an_accelerator_takes_full_passes_where_rows_are_few(
     tiny_gpt2: vw.LanguageModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The rule alone: there is no such device here."""
-    prepared = cells.prepare_sweep(plan_sweep(tiny_gpt2, *prompts(4)))
+    prepared = preparing.prepare_sweep(plan_sweep(tiny_gpt2, *prompts(4)))
     chunk = prepared.live_cells
     assert cells._resumes(chunk) == (tiny_gpt2.device.type == "cpu")
     monkeypatch.setattr(vw.LanguageModel, "device", torch.device("cuda"))
@@ -230,7 +230,7 @@ def test_an_accelerator_takes_full_passes_where_rows_are_few(
 def test_a_chunk_is_bounded_by_memory(
     tiny_gpt2: vw.LanguageModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    prepared = cells.prepare_sweep(plan_sweep(tiny_gpt2, *prompts(16)))
+    prepared = preparing.prepare_sweep(plan_sweep(tiny_gpt2, *prompts(16)))
     whole = list(cells.run_cells(prepared.live_cells, at_once=True))
     assert len(whole) == 1
     monkeypatch.setattr(cells, "_free_bytes", lambda _device: 2**20)

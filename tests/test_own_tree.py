@@ -159,8 +159,9 @@ def test_nothing_is_touched_while_a_kept_run_is_going_on(inspect: Any) -> None:
 def test_nothing_is_touched_while_a_sweep_is_going_on(inspect: Any) -> None:
     model, changed = inspect
     from vene_widgets.experiments.sweep_request import SweepRequest
-    from vene_widgets.sweeps.cells import prepare_sweep, sweep_rows
+    from vene_widgets.sweeps.cells import sweep_rows
     from vene_widgets.sweeps.planning import plan_sweep
+    from vene_widgets.sweeps.preparing import prepare_sweep
 
     request = SweepRequest(intervention="inspecting")
     assert list(sweep_rows(prepare_sweep(plan_sweep(model, SPAIN, ITALY, request))))

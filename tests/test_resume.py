@@ -27,7 +27,7 @@ from vene_widgets.engine.resume import (
 )
 from vene_widgets.models import wrap
 from vene_widgets.models.sites import module_at
-from vene_widgets.sweeps import cells
+from vene_widgets.sweeps import cells, preparing
 from vene_widgets.sweeps.planning import plan_sweep
 
 WORDS = ["The", " capital", " of", " Spain", " Italy", " France", " is", " Rome", " Madrid"]
@@ -84,7 +84,7 @@ def test_a_map_that_fills_holds_no_more_rows_than_a_chunk_may(
         patched.setattr(cells, "CPU_ROWS", 200)
         for length in (8, 16, 31):
             plan = plan_sweep(tiny_gpt2, " Spain" * length, " Italy" * length)
-            list(cells.sweep_rows(cells.prepare_sweep(plan)))
+            list(cells.sweep_rows(preparing.prepare_sweep(plan)))
     assert len(held) > 6
     assert 0 < max(held) <= 200
 
@@ -180,7 +180,7 @@ def test_a_sweep_from_cache_runs_no_prompt_again(
     def run_again(*_: object) -> None:
         raise AssertionError("a cached prompt ran again")
 
-    monkeypatch.setattr(cells, "forward_prompts", run_again)
+    monkeypatch.setattr(preparing, "forward_prompts", run_again)
     monkeypatch.setattr(engine_cache, "forward", run_again)
     known = vw.sweep(model, *pair, "mlp_output", cache=cache).logits
     assert len(cache) == 2

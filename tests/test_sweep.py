@@ -21,8 +21,8 @@ from vene_widgets.experiments.slot import Slot
 from vene_widgets.experiments.sweep_request import SweepRequest
 from vene_widgets.models import LanguageModel
 from vene_widgets.sweeps import cells
-from vene_widgets.sweeps.cells import prepare_sweep
 from vene_widgets.sweeps.planning import plan_sweep
+from vene_widgets.sweeps.preparing import prepare_sweep
 from vene_widgets.sweeps.sweep import Cancelled, Sweep, sweep
 
 SPAIN, ITALY = "The capital of Spain is", "The capital of Italy is"

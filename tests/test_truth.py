@@ -616,8 +616,8 @@ def test_one_block_as_every_layer(model: vw.LanguageModel) -> None:
 def idle_cells(model: vw.LanguageModel, component: str = "block_output") -> set[str | None]:
     from vene_widgets.experiments.sweep_request import SweepRequest
     from vene_widgets.explorer.session.map_builder import idle_reason
-    from vene_widgets.sweeps.cells import prepare_sweep
     from vene_widgets.sweeps.planning import plan_sweep
+    from vene_widgets.sweeps.preparing import prepare_sweep
 
     plan = plan_sweep(model, SPAIN, ITALY, SweepRequest(component=component))
     prepared = prepare_sweep(plan)

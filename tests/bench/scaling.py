@@ -13,8 +13,9 @@ from table import Row
 
 from vene_widgets.experiments.sweep_request import SweepRequest
 from vene_widgets.models import LanguageModel
-from vene_widgets.sweeps.cells import prepare_sweep, sweep_rows
+from vene_widgets.sweeps.cells import sweep_rows
 from vene_widgets.sweeps.planning import plan_sweep
+from vene_widgets.sweeps.preparing import prepare_sweep
 
 LENGTHS, ENTRIES = (8, 16, 32, 64), (0, 3, 6, 9)
 

@@ -26,7 +26,8 @@ from vene_widgets.explorer.session import comparisons, lifetime, stories
 from vene_widgets.explorer.session.history import Entry
 from vene_widgets.explorer.session.session import FIRST_WAIT, Session
 from vene_widgets.explorer.wire import views
-from vene_widgets.sweeps.cells import prepare_sweep, sweep_rows
+from vene_widgets.sweeps.cells import sweep_rows
+from vene_widgets.sweeps.preparing import prepare_sweep
 from vene_widgets.tables import frames
 from vene_widgets.tables.files import write_aside
 

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import torch
 
 from vene_widgets.errors import RequestError
-from vene_widgets.sweeps.cells import prepare_sweeps, run_cells
+from vene_widgets.sweeps.cells import run_cells
 from vene_widgets.sweeps.planning import SweepPlan
+from vene_widgets.sweeps.preparing import prepare_sweeps
 from vene_widgets.tables.statistics import log_p_of
 
 if TYPE_CHECKING:

@@ -19,8 +19,9 @@ from vene_widgets.experiments.fields import as_ints
 from vene_widgets.experiments.sweep_request import SweepRequest
 from vene_widgets.experiments.synonyms import with_our_names
 from vene_widgets.models.language_model import require_language_model
-from vene_widgets.sweeps.cells import PreparedSweep, SweepCell, prepare_sweeps, run_cells
+from vene_widgets.sweeps.cells import run_cells
 from vene_widgets.sweeps.planning import SweepPlan, plan_sweep
+from vene_widgets.sweeps.preparing import PreparedSweep, SweepCell, prepare_sweeps
 from vene_widgets.tables import frames
 from vene_widgets.tables.statistics import (
     CellStatistics,

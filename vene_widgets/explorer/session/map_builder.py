@@ -17,7 +17,8 @@ from vene_widgets.explorer.exact_runs import TOP
 from vene_widgets.explorer.wire import messages as wire
 from vene_widgets.explorer.wire import views
 from vene_widgets.explorer.wire.numbers import float_rows, floats, int_rows
-from vene_widgets.sweeps.cells import PreparedSweep, SweepRow, prepare_sweep, sweep_rows
+from vene_widgets.sweeps.cells import SweepRow, sweep_rows
+from vene_widgets.sweeps.preparing import PreparedSweep, prepare_sweep
 from vene_widgets.sweeps.reach import states_are_equal
 from vene_widgets.sweeps.sweep import plan_frame
 from vene_widgets.tables.statistics import (

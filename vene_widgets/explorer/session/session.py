@@ -40,8 +40,9 @@ from vene_widgets.explorer.wire import views
 from vene_widgets.explorer.wire.error_text import error_text
 from vene_widgets.explorer.wire.incoming import check_size, check_source_names, printable
 from vene_widgets.models import LanguageModel
-from vene_widgets.sweeps.cells import prepare_sweep, sweep_rows
+from vene_widgets.sweeps.cells import sweep_rows
 from vene_widgets.sweeps.planning import SweepPlan, plan_sweep
+from vene_widgets.sweeps.preparing import prepare_sweep
 from vene_widgets.tables.metrics import METRICS
 
 if TYPE_CHECKING:

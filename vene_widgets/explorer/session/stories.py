@@ -22,8 +22,9 @@ from vene_widgets.explorer.exact_runs import ExactRuns, run_exactly
 from vene_widgets.explorer.session.map_builder import MapBuilder
 from vene_widgets.explorer.wire import messages as wire
 from vene_widgets.explorer.wire import views
-from vene_widgets.sweeps.cells import prepare_sweep, sweep_rows
+from vene_widgets.sweeps.cells import sweep_rows
 from vene_widgets.sweeps.planning import plan_sweep
+from vene_widgets.sweeps.preparing import prepare_sweep
 
 if TYPE_CHECKING:
     from vene_widgets.engine.cache import ActivationCache
