@@ -1,4 +1,4 @@
-// Writes src/wire.ts from the Python models that describe the wire (vene_widgets/explorer/wire/messages.py).
+// Writes src/kernel/wire.ts from the Python models that describe the wire (vene_widgets/explorer/wire/messages.py).
 // `--check` compares instead of writing, so that CI notices a model that changed without its types.
 import { execFileSync } from "node:child_process";
 import { readFileSync, writeFileSync } from "node:fs";
@@ -7,7 +7,7 @@ import { fileURLToPath } from "node:url";
 import { compile } from "json-schema-to-typescript";
 
 const here = dirname(fileURLToPath(import.meta.url));
-const target = resolve(here, "src/wire.ts");
+const target = resolve(here, "src/kernel/wire.ts");
 const python = process.env.PYTHON ?? resolve(here, "../.venv/bin/python");
 
 const printed = execFileSync(python, ["-m", "vene_widgets.explorer.wire.messages"], {
@@ -37,7 +37,7 @@ const text = `${compiled
 
 if (!process.argv.includes("--check")) writeFileSync(target, text);
 else if (readFileSync(target, "utf8") !== text) {
-  console.error("src/wire.ts is not what messages.py says now. Run `npm run types` and commit it.");
+  console.error("src/kernel/wire.ts is not what messages.py says now. Run `npm run types` and commit it.");
   process.exit(1);
 }
 

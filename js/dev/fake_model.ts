@@ -1,7 +1,7 @@
 // An anywidget model without a kernel: traits, listeners that can be counted, messages that are kept.
 import type { AnyModel } from "@anywidget/types";
-import type { Request } from "../src/kernel";
-import type { Reply } from "../src/wire";
+import type { Request } from "../src/kernel/kernel";
+import type { Reply } from "../src/kernel/wire";
 
 type Listener = (...values: never[]) => void;
 

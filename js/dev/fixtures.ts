@@ -9,7 +9,7 @@ import type {
   Scene,
   Map as Sweep,
   TokenInfo,
-} from "../src/wire";
+} from "../src/kernel/wire";
 
 type Experiment = Scene["experiment"];
 

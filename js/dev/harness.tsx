@@ -1,7 +1,7 @@
 // Mounts the screen on a fake model: ?state=…&layers=…&tokens=…&theme=dark&width=… (see STATES).
 import widget from "../src/index";
-import type { Request } from "../src/kernel";
-import type { Figure, Past, Scene } from "../src/wire";
+import type { Request } from "../src/kernel/kernel";
+import type { Figure, Past, Scene } from "../src/kernel/wire";
 import { FakeModel } from "./fake_model";
 import {
   ITALY,

@@ -1,5 +1,5 @@
 // A made-up history and made-up comparisons, in step with the fixtures.
-import type { Answer, Contrast, Past, PastEntry, Scene } from "../src/wire";
+import type { Answer, Contrast, Past, PastEntry, Scene } from "../src/kernel/wire";
 
 type Side = { title: string; experiment: Scene["experiment"] };
 

@@ -1,5 +1,5 @@
 // Made-up stories for the harness and the tests: no model was run for them.
-import type { Scene, Story } from "../src/wire";
+import type { Scene, Story } from "../src/kernel/wire";
 import { ITALY, makeAnswer, makeMap, SPAIN, sceneOf } from "./fixtures";
 
 const FRANCE = "The capital of France is";

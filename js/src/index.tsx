@@ -1,9 +1,9 @@
 // The anywidget module: one screen per view, gone without a trace when the view goes.
 import type { RenderProps } from "@anywidget/types";
 import { render as paint } from "preact";
-import { connect } from "./kernel";
-import { createState } from "./state";
-import { App } from "./views/App";
+import { App } from "./app/App";
+import { createState } from "./app/state";
+import { connect } from "./kernel/kernel";
 
 function render({ model, el, signal }: RenderProps): () => void {
   const root = document.createElement("div");

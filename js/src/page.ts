@@ -1,7 +1,7 @@
 // The script of a saved page: shows every state that stands in the page and is not shown yet.
 import type { RenderProps } from "@anywidget/types";
 import widget from "./index";
-import { type Kept, OfflineModel } from "./offline";
+import { type Kept, OfflineModel } from "./kernel/offline";
 
 for (const data of document.querySelectorAll<HTMLElement>("script[data-vene-state]")) {
   if (data.dataset.veneState === "shown") continue;

@@ -1,6 +1,6 @@
 // The code panel: whose names, which lines the last change made, and what it says where it has none.
 import { afterEach, describe, expect, it, vi } from "vitest";
-import { changedLines } from "../src/code";
+import { changedLines } from "../src/features/code/state";
 import { accept, answer, click, drawn, mount, tile } from "./helpers";
 
 describe("changed lines", () => {

@@ -2,10 +2,10 @@ import { readFileSync } from "node:fs";
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { makeAnswer, sceneOf, spainAndItaly } from "../dev/fixtures";
 import { addPast, makeContrast } from "../dev/past";
-import { type Plain, toPlain } from "../src/experiments";
-import { signed } from "../src/format";
-import { sidesOf } from "../src/sides";
-import type { Compare, Experiment, PastEntry } from "../src/wire";
+import { type Plain, toPlain } from "../src/domain/experiments";
+import { signed } from "../src/domain/format";
+import { sidesOf } from "../src/domain/sides";
+import type { Compare, Experiment, PastEntry } from "../src/kernel/wire";
 import { accept, answer, click, drawn, mount, press, start } from "./helpers";
 
 let screen: ReturnType<typeof mount>;

@@ -14,7 +14,7 @@ import {
   setSkip,
   setSource,
   ungroup,
-} from "../src/experiments";
+} from "../src/domain/experiments";
 
 const empty: Plain = { base: "a b c", sources: { x: "a d c" }, slots: [], mode: "parallel" };
 const two: Plain = { ...empty, sources: { x: "a d c", y: "a e c" } };

@@ -2,7 +2,7 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { spainAndItaly } from "../dev/fixtures";
 import widget from "../src/index";
-import { type Kept, OfflineModel } from "../src/offline";
+import { type Kept, OfflineModel } from "../src/kernel/offline";
 import { click, drawn, mount } from "./helpers";
 
 const picture = {

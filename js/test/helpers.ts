@@ -2,10 +2,10 @@
 
 import { FakeModel } from "../dev/fake_model";
 import { makeAnswer, makeMap, sceneOf, spainAndItaly, type Traits } from "../dev/fixtures";
+import { createState } from "../src/app/state";
 import widget from "../src/index";
-import { connect } from "../src/kernel";
-import { createState } from "../src/state";
-import type { Experiment, Scene } from "../src/wire";
+import { connect } from "../src/kernel/kernel";
+import type { Experiment, Scene } from "../src/kernel/wire";
 
 export function start(traits: Partial<Traits> | Record<string, unknown> = {}) {
   const model = new FakeModel({ ...spainAndItaly(), ...traits });

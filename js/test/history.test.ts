@@ -3,9 +3,9 @@ import { afterEach, describe, expect, it } from "vitest";
 import { FakeModel } from "../dev/fake_model";
 import { makeAnswer, sceneOf, spainAndItaly } from "../dev/fixtures";
 import { addPast } from "../dev/past";
+import { Glyph } from "../src/features/history/Glyph";
 import widget from "../src/index";
-import { Glyph } from "../src/views/Glyph";
-import type { Past, Scene } from "../src/wire";
+import type { Past, Scene } from "../src/kernel/wire";
 import { accept, answer, click, drawn, mount, press, start } from "./helpers";
 
 let screen: ReturnType<typeof mount>;

@@ -1,8 +1,8 @@
 // Rows of differences: their order, and that an idle tile's are zero.
 import { afterEach, describe, expect, it } from "vitest";
 import { makeAnswer, makeMap, spainAndItaly } from "../dev/fixtures";
-import { fromCell, type Known, tablesOf } from "../src/preview";
-import type { Cell, Map as Sweep } from "../src/wire";
+import { fromCell, type Known, tablesOf } from "../src/domain/preview";
+import type { Cell, Map as Sweep } from "../src/kernel/wire";
 import { click, drawn, mount, start, tile } from "./helpers";
 
 /** A map whose idle tiles differ from the base by the rounding of another batch. */

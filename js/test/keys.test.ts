@@ -2,7 +2,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { afterEach, describe, expect, it } from "vitest";
 import { sceneOf, spainAndItaly } from "../dev/fixtures";
 import { aStory } from "../dev/stories";
-import { nameOf, type Row, type Scope, shownKeys, TABLE } from "../src/keys";
+import { nameOf, type Row, type Scope, shownKeys, TABLE } from "../src/app/keys";
 import { click, drawn, mount, press, tile } from "./helpers";
 
 let screen: ReturnType<typeof mount>;
@@ -113,15 +113,18 @@ describe("the table of keys", () => {
 
   it("is asked by every handler: no view names a key that the list may lack", () => {
     // Fields keep the two that all fields have: Enter gives, Escape leaves.
-    const FIELDS = ["NameField.tsx", "PromptField.tsx", "TargetField.tsx", "HistoryStrip.tsx"];
-    const folder = "src/views";
-    const named = readdirSync(folder)
-      .filter((file) =>
-        /\.key (===|!==|in)|\[\w+\.key\]/.test(readFileSync(`${folder}/${file}`, "utf8")),
-      )
+    const FIELDS = [
+      "ui/NameField.tsx",
+      "features/prompts/PromptField.tsx",
+      "features/map/TargetField.tsx",
+      "features/history/View.tsx",
+    ];
+    const named = readdirSync("src", { recursive: true, encoding: "utf8" })
+      .filter((file) => file.endsWith(".tsx"))
+      .filter((file) => /\.key (===|!==|in)|\[\w+\.key\]/.test(readFileSync(`src/${file}`, "utf8")))
       .filter((file) => !FIELDS.includes(file));
     // The map listens for Escape on the whole window while the pointer paints.
-    expect(named).toEqual(["MapGrid.tsx"]);
+    expect(named).toEqual(["features/map/MapGrid.tsx"]);
   });
 
   it("is what ? lists, whole and in groups", async () => {

@@ -1,8 +1,8 @@
 // The map's view: metrics and tokens, pins, painting, previews under the pointer.
 import { afterEach, describe, expect, it } from "vitest";
 import { makeAnswer, makeMap, spainAndItaly, tokens } from "../dev/fixtures";
-import { SHORT_WAIT } from "../src/estimate";
-import type { Map as Sweep } from "../src/wire";
+import { SHORT_WAIT } from "../src/domain/estimate";
+import type { Map as Sweep } from "../src/kernel/wire";
 import { accept, answer, click, drawn, mount, press, tile } from "./helpers";
 
 let screen: ReturnType<typeof mount>;

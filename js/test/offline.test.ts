@@ -2,7 +2,7 @@
 import { afterEach, describe, expect, it } from "vitest";
 import { makeAnswer, makeMap, sceneOf, spainAndItaly } from "../dev/fixtures";
 import widget from "../src/index";
-import { type Kept, OfflineModel } from "../src/offline";
+import { type Kept, OfflineModel } from "../src/kernel/offline";
 import { click, drawn, press, tile } from "./helpers";
 
 let el: HTMLElement;

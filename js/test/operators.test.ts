@@ -8,7 +8,7 @@ import {
   isAt,
   isSame,
   type Plain,
-} from "../src/experiments";
+} from "../src/domain/experiments";
 import {
   halves,
   kindOf,
@@ -25,7 +25,7 @@ import {
   twinsOf,
   unlink,
   writeSubspace,
-} from "../src/operators";
+} from "../src/domain/operators";
 
 const KINDS = sceneOf({ base: "a b c", sources: {}, slots: [] }, 3, 1, null).model.interventions;
 const LOW = "low_rank_rotated_space";

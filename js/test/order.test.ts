@@ -1,6 +1,13 @@
 import { describe, expect, it } from "vitest";
-import { changeSlot, type Plain, removeSlot, type Slot, slotAt } from "../src/experiments";
-import { dropIndex, duplicateSlot, isOrdered, keysAfter, moveSlot, NOBODY } from "../src/order";
+import { changeSlot, type Plain, removeSlot, type Slot, slotAt } from "../src/domain/experiments";
+import {
+  dropIndex,
+  duplicateSlot,
+  isOrdered,
+  keysAfter,
+  moveSlot,
+  NOBODY,
+} from "../src/domain/order";
 
 const place = (layer: number, position = 1) => ({
   layer,

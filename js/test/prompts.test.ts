@@ -1,6 +1,5 @@
 import { describe, expect, it, vi } from "vitest";
 import { makeMap, sceneOf, tokens } from "../dev/fixtures";
-import { createDraft, PATIENCE, REST } from "../src/draft";
 import {
   changeSlot,
   hasSamePrompts,
@@ -8,8 +7,8 @@ import {
   renameGroup,
   slotAt,
   whyNotGroup,
-} from "../src/experiments";
-import { readPlaces, writePlaces } from "../src/operators";
+} from "../src/domain/experiments";
+import { readPlaces, writePlaces } from "../src/domain/operators";
 import {
   align,
   follow,
@@ -21,9 +20,10 @@ import {
   setMode,
   setPairs,
   whyNotSource,
-} from "../src/prompts";
-import { differing } from "../src/views/Chips";
-import { ranges } from "../src/views/Route";
+} from "../src/domain/prompts";
+import { differing } from "../src/features/prompts/Chips";
+import { createDraft, PATIENCE, REST } from "../src/features/prompts/draft";
+import { ranges } from "../src/features/slots/Route";
 import { start } from "./helpers";
 
 const KINDS = sceneOf({ base: "a", sources: {}, slots: [] }, 3, 1, null).model.interventions;

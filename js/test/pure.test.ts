@@ -1,8 +1,24 @@
 import { describe, expect, it } from "vitest";
 import { METRICS } from "../dev/fixtures";
-import { colourOf, contrast, css, partOf, type Rgb, textOn, tileColours } from "../src/colour";
-import { milliseconds, percent, points, precise, rankMove, short, site } from "../src/format";
-import { divergingBar, FLOOR, move, onLogAxis, sharedEnds, tileSize } from "../src/geometry";
+import {
+  colourOf,
+  contrast,
+  css,
+  partOf,
+  type Rgb,
+  textOn,
+  tileColours,
+} from "../src/domain/colour";
+import {
+  milliseconds,
+  percent,
+  points,
+  precise,
+  rankMove,
+  short,
+  site,
+} from "../src/domain/format";
+import { divergingBar, FLOOR, move, onLogAxis, sharedEnds, tileSize } from "../src/domain/geometry";
 import {
   endsOf,
   limitOf,
@@ -11,8 +27,8 @@ import {
   roundUp,
   spell,
   tileText,
-} from "../src/metrics";
-import type { Cell, MetricInfo } from "../src/wire";
+} from "../src/domain/metrics";
+import type { Cell, MetricInfo } from "../src/kernel/wire";
 
 describe("the log axis", () => {
   it("runs from its fixed floor to 1 in equal steps per power of ten", () => {

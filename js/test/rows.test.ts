@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, it } from "vitest";
 import { makeAnswer, sceneOf, spainAndItaly } from "../dev/fixtures";
-import type { Experiment } from "../src/wire";
+import type { Experiment } from "../src/kernel/wire";
 import { accept, answer, click, drawn, mount, press, tile } from "./helpers";
 
 let screen: ReturnType<typeof mount>;

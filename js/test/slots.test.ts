@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { makeAnswer, makeMap, sceneOf, spainAndItaly, tokens } from "../dev/fixtures";
-import type { Experiment, ReceiptInfo } from "../src/wire";
+import type { Experiment, ReceiptInfo } from "../src/kernel/wire";
 import { accept, answer, click, drawn, mount, press, tile } from "./helpers";
 
 let screen: ReturnType<typeof mount>;

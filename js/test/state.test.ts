@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { makeAnswer, makeMap, sceneOf, spainAndItaly } from "../dev/fixtures";
-import { setBase } from "../src/experiments";
+import { setBase } from "../src/domain/experiments";
 import { accept, answer, refuse, remap, start } from "./helpers";
 
 const slots = (state: ReturnType<typeof start>["state"]) =>

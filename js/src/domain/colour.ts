@@ -1,0 +1,127 @@
+// Colour scales that people with any colour vision can read, and the text colour that suits each tile.
+// Interpolation is in OKLab (Björn Ottosson 2020), where equal steps look equal.
+
+import type { MetricInfo } from "../kernel/wire";
+
+export type Rgb = readonly [number, number, number];
+export type Theme = "light" | "dark";
+/** Amounts from 0 up, differences about 0, ranks from the last to the first. */
+export type Scale = MetricInfo["scale"];
+
+/** Blue for more, orange for less: told apart with every common colour vision deficiency. */
+const RAMPS: Record<Theme, { more: string[]; less: string[] }> = {
+  light: {
+    more: ["#f2f4f6", "#c3d8ea", "#7fb0d6", "#3d7fb5", "#1b5288", "#0a2c55"],
+    less: ["#f2f4f6", "#f3d5b0", "#e3a564", "#bf742b", "#8a4a10", "#552a05"],
+  },
+  dark: {
+    more: ["#20262d", "#1f4263", "#2a699c", "#4d98cc", "#8dc4ea", "#dcf0ff"],
+    less: ["#20262d", "#5a3714", "#8f591f", "#c88436", "#ecb673", "#ffe8c9"],
+  },
+};
+
+/** Place of a value on its scale: 0 to 1, for differences -1 to 1. Ranks count by their logarithm. */
+export function partOf(value: number, limit: number, scale: Scale): number {
+  const part = scale === "order" ? 1 - Math.log(value) / Math.log(limit) : value / limit;
+  const low = scale === "difference" ? -1 : 0;
+  return Math.min(1, Math.max(low, limit > 0 && Number.isFinite(part) ? part : 0));
+}
+
+/** Colour of a value whose scale ends at `limit`. */
+export function colourOf(value: number, limit: number, scale: Scale, theme: Theme): Rgb {
+  return colourAt(partOf(value, limit, scale), theme);
+}
+
+function colourAt(part: number, theme: Theme): Rgb {
+  const ramp = RAMPS[theme];
+  return along(part < 0 ? ramp.less : ramp.more, Math.abs(part));
+}
+
+/** Black or white, whichever stands out more: one of them always does by 4.5 to 1. */
+export function textOn(background: Rgb): string {
+  const dark: Rgb = [0, 0, 0];
+  const light: Rgb = [255, 255, 255];
+  return contrast(dark, background) >= contrast(light, background) ? css(dark) : css(light);
+}
+
+export function css([r, g, b]: Rgb): string {
+  return `rgb(${Math.round(r)} ${Math.round(g)} ${Math.round(b)})`;
+}
+
+/** Contrast ratio of WCAG 2: 1 to 21. */
+export function contrast(a: Rgb, b: Rgb): number {
+  const [x, y] = [luminance(a), luminance(b)];
+  return (Math.max(x, y) + 0.05) / (Math.min(x, y) + 0.05);
+}
+
+/** The custom properties of one tile: both themes at once, the style sheet picks. */
+export function tileColours(value: number, limit: number, scale: Scale): Record<string, string> {
+  const light = colourOf(value, limit, scale, "light");
+  const dark = colourOf(value, limit, scale, "dark");
+  return {
+    "--vene-fill-light": css(light),
+    "--vene-text-light": textOn(light),
+    "--vene-fill-dark": css(dark),
+    "--vene-text-dark": textOn(dark),
+  };
+}
+
+/** The scale as a CSS gradient, for the legend. */
+export function gradient(scale: Scale, theme: Theme): string {
+  const steps = 12;
+  const stops = Array.from({ length: steps + 1 }, (_, i) => {
+    const part = i / steps;
+    return css(colourAt(scale === "difference" ? 2 * part - 1 : part, theme));
+  });
+  return `linear-gradient(to right, ${stops.join(", ")})`;
+}
+
+function along(ramp: string[], part: number): Rgb {
+  const place = part * (ramp.length - 1);
+  const index = Math.min(Math.floor(place), ramp.length - 2);
+  const a = toLab(parse(ramp[index] as string));
+  const b = toLab(parse(ramp[index + 1] as string));
+  const t = place - index;
+  return fromLab([0, 1, 2].map((i) => (a[i] as number) * (1 - t) + (b[i] as number) * t) as never);
+}
+
+function parse(hex: string): Rgb {
+  return [1, 3, 5].map((i) => Number.parseInt(hex.slice(i, i + 2), 16)) as never;
+}
+
+function linear(channel: number): number {
+  const c = channel / 255;
+  return c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4;
+}
+
+function gamma(c: number): number {
+  const bounded = Math.min(1, Math.max(0, c));
+  return 255 * (bounded <= 0.0031308 ? 12.92 * bounded : 1.055 * bounded ** (1 / 2.4) - 0.055);
+}
+
+function luminance([r, g, b]: Rgb): number {
+  return 0.2126 * linear(r) + 0.7152 * linear(g) + 0.0722 * linear(b);
+}
+
+function toLab(rgb: Rgb): Rgb {
+  const [r, g, b] = rgb.map(linear) as unknown as Rgb;
+  const l = Math.cbrt(0.4122214708 * r + 0.5363325363 * g + 0.0514459929 * b);
+  const m = Math.cbrt(0.2119034982 * r + 0.6806995451 * g + 0.1073969566 * b);
+  const s = Math.cbrt(0.0883024619 * r + 0.2817188376 * g + 0.6299787005 * b);
+  return [
+    0.2104542553 * l + 0.793617785 * m - 0.0040720468 * s,
+    1.9779984951 * l - 2.428592205 * m + 0.4505937099 * s,
+    0.0259040371 * l + 0.7827717662 * m - 0.808675766 * s,
+  ];
+}
+
+function fromLab([lightness, a, b]: Rgb): Rgb {
+  const l = (lightness + 0.3963377774 * a + 0.2158037573 * b) ** 3;
+  const m = (lightness - 0.1055613458 * a - 0.0638541728 * b) ** 3;
+  const s = (lightness - 0.0894841775 * a - 1.291485548 * b) ** 3;
+  return [
+    gamma(4.0767416621 * l - 3.3077115913 * m + 0.2309699292 * s),
+    gamma(-1.2684380046 * l + 2.6097574011 * m - 0.3413193965 * s),
+    gamma(-0.0041960863 * l - 0.7034186147 * m + 1.707614701 * s),
+  ];
+}

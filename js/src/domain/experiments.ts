@@ -1,0 +1,282 @@
+// Experiment -> experiment: what each gesture and each control means, as pure functions.
+import type { Experiment, Scene, SlotInfo, Slot as WireSlot } from "../kernel/wire";
+
+/** Names for half-open ranges of coordinates. */
+export type Partition = { [name: string]: [number, number] };
+
+/** One slot with every field filled in and integer positions. */
+export interface Slot
+  extends Required<Omit<WireSlot, "position" | "source_position" | "partition">> {
+  position: number | number[];
+  source_position: number | number[] | null;
+  partition: Partition | null;
+}
+
+/** One experiment with every field filled in. */
+export interface Plain extends Experiment {
+  sources: { [name: string]: string };
+  slots: Slot[];
+  mode: "parallel" | "serial";
+}
+
+/** What a slot's fields hold when nothing is said of them. */
+const UNSAID = {
+  component: "block_output",
+  head: null,
+  source: null,
+  source_position: null,
+  intervention: "vanilla",
+  strength: 1,
+  subspace: null,
+  partition: null,
+  rank: null,
+  scale: 1,
+  seed: 0,
+  prompts: [],
+  link: null,
+  group: null,
+  skip: false,
+} satisfies Partial<Slot>;
+
+/** What a tile of the map stands for. */
+export interface Place {
+  layer: number;
+  position: number;
+  component: string;
+  head: number | null;
+  source: string | null;
+  source_position: number;
+}
+
+/** How a click was made: alone, with shift, with alt. */
+export type Gesture = "replace" | "add" | "new group";
+
+/** The scene's experiment with the kernel's integers in place of texts and negative numbers. */
+export function fromScene(scene: Scene): Plain {
+  return {
+    base: scene.experiment.base,
+    sources: { ...scene.experiment.sources },
+    slots: (scene.experiment.slots ?? []).map((slot, index) => fill(slot, scene.slots[index])),
+    mode: scene.experiment.mode ?? "parallel",
+  };
+}
+
+/** An experiment of integers, as the kernel's history keeps it, with every field filled in. */
+export function toPlain({ base, sources, slots, mode }: Experiment): Plain {
+  return {
+    base,
+    sources: { ...sources },
+    slots: (slots ?? []).map((slot) => fill(slot, undefined)),
+    mode: mode ?? "parallel",
+  };
+}
+
+function fill(slot: WireSlot, info: SlotInfo | undefined): Slot {
+  const filled = { ...UNSAID, ...slot } as Slot;
+  if (!info) return filled;
+  return {
+    ...filled,
+    layer: info.layer,
+    head: info.head,
+    position: one(info.base_positions),
+    // An intervention that reads no source keeps the names of one, so that going back loses nothing.
+    source: info.source ?? filled.source,
+    source_position: info.source === null ? filled.source_position : one(info.source_positions),
+  };
+}
+
+function one(positions: number[]): number | number[] {
+  return positions.length === 1 ? (positions[0] as number) : positions;
+}
+
+export function slotAt(place: Place, group: string | null = null): Slot {
+  // Where there is no source to copy from, a slot zeroes, and has no run to share in a group.
+  if (place.source === null)
+    return { ...UNSAID, ...place, source_position: null, intervention: "zero", group: null };
+  return { ...UNSAID, ...place, group };
+}
+
+export function positionsOf(slot: Slot): number[] {
+  return Array.isArray(slot.position) ? slot.position : [slot.position];
+}
+
+export function sourcePositionsOf(slot: Slot): number[] {
+  const positions = slot.source_position ?? slot.position;
+  return Array.isArray(positions) ? positions : [positions];
+}
+
+/** Whether a slot acts at this tile: layer, position, tensor and source (if any) are the tile's. */
+export function isAt(slot: Slot, place: Omit<Place, "source_position">): boolean {
+  return (
+    slot.layer === place.layer &&
+    slot.component === place.component &&
+    slot.head === place.head &&
+    (slot.source === null || slot.source === place.source) &&
+    positionsOf(slot).includes(place.position)
+  );
+}
+
+/** The experiment after a tile was clicked. */
+export function applyTile(experiment: Plain, place: Place, gesture: Gesture): Plain {
+  if (gesture === "replace") return { ...experiment, slots: [slotAt(place)] };
+  if (gesture === "new group") {
+    return { ...experiment, slots: [...experiment.slots, slotAt(place, freshGroup(experiment))] };
+  }
+  const there = experiment.slots.findIndex((slot) => isAt(slot, place));
+  if (there >= 0) return removeSlot(experiment, there);
+  if (place.source === null) return addSlot(experiment, place);
+  const last = experiment.slots.at(-1);
+  if (last?.group && last.source === place.source) {
+    return { ...experiment, slots: [...experiment.slots, slotAt(place, last.group)] };
+  }
+  // A first group takes the loose slots with it, so that click and shift-click make one group.
+  const group = freshGroup(experiment);
+  const slots = experiment.slots.map((slot) =>
+    slot.group === null && slot.source === place.source ? { ...slot, group } : slot,
+  );
+  return { ...experiment, slots: [...slots, slotAt(place, group)] };
+}
+
+/** The first letter that names no group yet; after Z come A2, B2, ... */
+export function freshGroup(experiment: Plain): string {
+  const taken = new Set(experiment.slots.map((slot) => slot.group));
+  for (let n = 0; ; n++) {
+    const round = Math.floor(n / 26);
+    const name = String.fromCharCode(65 + (n % 26)) + (round ? String(round + 1) : "");
+    if (!taken.has(name)) return name;
+  }
+}
+
+/** Names of the groups in the order in which they appear. */
+export function groupsOf(experiment: Plain): string[] {
+  const names = experiment.slots.map((slot) => slot.group).filter((name) => name !== null);
+  return [...new Set(names)];
+}
+
+/** All slots in one group per source: slots of a group share one source run. */
+export function group(experiment: Plain): Plain {
+  const names = new Map<string | null, string>();
+  for (const { source, group: name } of experiment.slots) {
+    if (name !== null && !names.has(source)) names.set(source, name);
+  }
+  let grouped = experiment;
+  experiment.slots.forEach((slot, index) => {
+    let name = names.get(slot.source);
+    if (name === undefined) {
+      name = freshGroup(grouped);
+      names.set(slot.source, name);
+    }
+    grouped = changeSlot(grouped, index, { group: name });
+  });
+  return grouped;
+}
+
+export function ungroup(experiment: Plain): Plain {
+  return { ...experiment, slots: experiment.slots.map((slot) => ({ ...slot, group: null })) };
+}
+
+export function changeSlot(experiment: Plain, index: number, change: Partial<Slot>): Plain {
+  return {
+    ...experiment,
+    slots: experiment.slots.map((slot, i) => (i === index ? { ...slot, ...change } : slot)),
+  };
+}
+
+/** A skipped slot does nothing and keeps its place in the list. */
+export function setSkip(experiment: Plain, indices: number[], skip: boolean): Plain {
+  return indices.reduce((done, index) => changeSlot(done, index, { skip }), experiment);
+}
+
+export function removeSlot(experiment: Plain, index: number): Plain {
+  return { ...experiment, slots: experiment.slots.filter((_, i) => i !== index) };
+}
+
+/** One more slot at a place, in no group. */
+export function addSlot(experiment: Plain, place: Place): Plain {
+  return { ...experiment, slots: [...experiment.slots, slotAt(place)] };
+}
+
+/** Another component; a head is kept where the new one has as many, and dropped where it has none. */
+export function setComponent(
+  experiment: Plain,
+  index: number,
+  component: string,
+  heads: { [component: string]: number },
+): Plain {
+  const count = heads[component];
+  const head = experiment.slots[index]?.head ?? 0;
+  return changeSlot(experiment, index, {
+    component,
+    head: count === undefined ? null : Math.min(head, count - 1),
+  });
+}
+
+/** Another source. A group has one source, so a slot that changes its own leaves its group. */
+export function setSource(experiment: Plain, index: number, source: string): Plain {
+  const slot = experiment.slots[index];
+  const alone = experiment.slots.every(
+    (other, i) => i === index || other.group === null || other.group !== slot?.group,
+  );
+  return changeSlot(experiment, index, alone ? { source } : { source, group: null });
+}
+
+export function setBase(experiment: Plain, base: string): Plain {
+  return { ...experiment, base };
+}
+
+export function setPrompt(experiment: Plain, source: string, prompt: string): Plain {
+  return { ...experiment, sources: { ...experiment.sources, [source]: prompt } };
+}
+
+/** A name for one more source: `source`, then `source 2`, ... */
+export function freshSource(experiment: Plain): string {
+  for (let n = 1; ; n++) {
+    const name = n === 1 ? "source" : `source ${n}`;
+    if (!(name in experiment.sources)) return name;
+  }
+}
+
+export function isSame(a: Plain, b: Plain): boolean {
+  return keyOf(a) === keyOf(b);
+}
+
+/** A text that equal experiments share and no others. */
+export function keyOf(experiment: Plain): string {
+  return JSON.stringify(inOrder(experiment));
+}
+
+/** Whether two experiments have the same prompts, so that one map serves both. */
+export function hasSamePrompts(a: Experiment, b: Experiment): boolean {
+  return (
+    a.base === b.base &&
+    JSON.stringify(Object.entries(a.sources ?? {})) ===
+      JSON.stringify(Object.entries(b.sources ?? {}))
+  );
+}
+
+function inOrder({ base, sources, slots, mode }: Plain): unknown[] {
+  const rows = slots.map((slot) => [
+    slot.layer,
+    slot.position,
+    ...(Object.keys(UNSAID) as (keyof typeof UNSAID)[]).map((name) => slot[name]),
+  ]);
+  return [base, mode, Object.entries(sources), rows];
+}
+
+/** Why a group may not be renamed like this; null when it may. An existing name joins the two. */
+export function whyNotGroup(experiment: Plain, from: string, to: string): string | null {
+  if (to.trim() === "") return "A group needs a name.";
+  if (to.length > 80) return "A name has at most 80 characters.";
+  const read = (name: string) => experiment.slots.find((slot) => slot.group === name)?.source;
+  const [mine, other] = [read(from), read(to)];
+  if (to === from || other === undefined || other === mine) return null;
+  return `Group “${to}” reads another source: slots of a group share one source run.`;
+}
+
+export function renameGroup(experiment: Plain, from: string, to: string): Plain {
+  if (whyNotGroup(experiment, from, to) !== null) return experiment;
+  return {
+    ...experiment,
+    slots: experiment.slots.map((slot) => (slot.group === from ? { ...slot, group: to } : slot)),
+  };
+}

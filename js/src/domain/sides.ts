@@ -1,0 +1,79 @@
+// What two runs can be compared: every side is an experiment with the title that Python knows it by.
+
+import { titleOf } from "../features/history/state";
+import type { PastEntry, Side as WireSide } from "../kernel/wire";
+import { type Plain, toPlain, ungroup } from "./experiments";
+
+/** `key` outlives a change of the experiment: `result` is grouped, or intervened, or gone. */
+export interface Side {
+  key: string;
+  title: string;
+  /** What a menu adds to the title. */
+  note: string;
+  experiment: Plain;
+  /** Groups, and their counterpart, run their source prompts anew, as the screen's columns do. */
+  isShared: boolean;
+}
+
+export const RESULT = "result";
+export const BASE = "base";
+
+export const ofPast = (entry: Pick<PastEntry, "number">) => `past:${entry.number}`;
+
+export function sidesOf(experiment: Plain, past: readonly PastEntry[]): Side[] {
+  const sides: Side[] = [];
+  const taken = new Set<string>();
+  const own = new Set(["base", "ungrouped", "grouped", "intervened"]);
+  experiment.slots.forEach((_, i) => {
+    own.add(`slot ${i}`);
+  });
+  const add = (side: Omit<Side, "note" | "isShared"> & Partial<Side>) => {
+    taken.add(side.title);
+    sides.push({ note: "", isShared: true, ...side });
+  };
+  const plain = (base: string): Plain => ({ base, sources: {}, slots: [], mode: "parallel" });
+
+  add({ key: BASE, title: "base", experiment: plain(experiment.base) });
+  for (const [name, prompt] of Object.entries(experiment.sources)) {
+    let title = name;
+    while (
+      own.has(title) ||
+      taken.has(title) ||
+      (title !== name && Object.hasOwn(experiment.sources, title))
+    ) {
+      title = `source ${title}`;
+    }
+    add({ key: `source:${name}`, title, experiment: plain(prompt) });
+  }
+  experiment.slots.forEach((_, i) => {
+    add({ key: `slot:${i}`, title: `slot ${i}`, note: "alone", experiment: alone(experiment, i) });
+  });
+  if (experiment.slots.some((slot) => !slot.skip)) {
+    const isShared = !hasGroups(experiment);
+    if (!isShared) {
+      add({ key: "ungrouped", title: "ungrouped", experiment: ungroup(experiment), isShared });
+    }
+    add({ key: RESULT, title: isShared ? "intervened" : "grouped", experiment, isShared });
+  }
+  for (const entry of past) {
+    const [title, earlier] = [titleOf(entry), toPlain(entry.experiment)];
+    if (taken.has(title)) continue;
+    const note = `${entry.label} ${(100 * entry.probability).toFixed(1)} %`;
+    add({ key: ofPast(entry), title, note, experiment: earlier, isShared: !hasGroups(earlier) });
+  }
+  return sides;
+}
+
+export function toWire({ title, experiment, isShared }: Side): WireSide {
+  return { title, experiment, share_sources: isShared };
+}
+
+/** The same slots, all skipped but one, so that each keeps its index. */
+function alone(experiment: Plain, index: number): Plain {
+  const slots = experiment.slots.map((slot, i) => ({ ...slot, skip: i !== index }));
+  return { ...experiment, slots };
+}
+
+function hasGroups(experiment: Plain): boolean {
+  return experiment.slots.some((slot) => slot.group !== null);
+}

@@ -1,0 +1,26 @@
+// Exact answers kept by experiment, so that going back paints one without waiting for the kernel.
+import { signal } from "@preact/signals";
+import { keyOf, type Plain } from "../../domain/experiments";
+import type { Answer } from "../../kernel/wire";
+
+/** More would only serve someone who goes back further than the strip reaches. */
+const KEPT = 50;
+
+export type Answers = ReturnType<typeof createAnswers>;
+
+/** The newest answer to each of the last experiments; `of` is followed by signals that read it. */
+export function createAnswers() {
+  const kept = signal<ReadonlyMap<string, Answer>>(new Map());
+  return {
+    of: (experiment: Plain): Answer | null => kept.value.get(keyOf(experiment)) ?? null,
+    keep(experiment: Plain, answer: Answer): void {
+      const [key, next] = [keyOf(experiment), new Map(kept.peek())];
+      next.delete(key);
+      next.set(key, answer);
+      for (const oldest of [...next.keys()].slice(0, Math.max(0, next.size - KEPT))) {
+        next.delete(oldest);
+      }
+      kept.value = next;
+    },
+  };
+}

@@ -1,0 +1,46 @@
+// The script that reproduces the result, to copy; lines that the last change made are marked.
+
+import type { State } from "../../app/state";
+import { CopyButton } from "../../ui/CopyButton";
+import { Panel, Select } from "../../ui/controls";
+import { FACES, type Face } from "./state";
+
+export function CodePanel({ state }: { state: State }) {
+  const { code } = state;
+  const script = code.script.value;
+  const isOld = state.label.value !== "exact";
+  return (
+    <Panel
+      name="Code"
+      area="code"
+      tools={
+        <span class="vene-tools-end">
+          {isOld && script && <span class="vene-note">of the last exact result</span>}
+          <Select
+            name="Names of"
+            value={code.face.value}
+            options={Object.entries(FACES).map(([value, text]) => ({ value, text }))}
+            onChoose={(value) => {
+              code.face.value = value as Face;
+            }}
+          />
+          {script?.text && <CopyButton text={script.text} name="Copy" />}
+        </span>
+      }
+    >
+      {script?.text ? (
+        // biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reachable by keys
+        <pre class={`vene-code${isOld ? " vene-old" : ""}`} tabIndex={0}>
+          {code.lines.value.map((line, n) => (
+            <code key={n} class={line.isChanged ? "vene-code-changed" : undefined}>
+              {line.text}
+              {"\n"}
+            </code>
+          ))}
+        </pre>
+      ) : (
+        <p class="vene-hint">{script?.why ?? "The code is written with the first answer."}</p>
+      )}
+    </Panel>
+  );
+}

@@ -1,0 +1,77 @@
+// The code that gives the result again: which library's names, and which lines the last change made.
+import { computed, effect, type ReadonlySignal, signal } from "@preact/signals";
+import type { Answer, Script } from "../../kernel/wire";
+
+export type Face = Script["face"];
+
+export const FACES: Record<Face, string> = {
+  vene_widgets: "vene_widgets",
+  intervenable: "the tutorial’s names",
+  pyvene: "pyvene",
+};
+
+export interface Line {
+  text: string;
+  isChanged: boolean;
+}
+
+export type Code = ReturnType<typeof createCode>;
+
+export function createCode(answer: ReadonlySignal<Answer | null>) {
+  const isOpen = signal(false);
+  const face = signal<Face>("vene_widgets");
+  /** The answer on the screen and the one before it, whose code the marks compare with. */
+  const latest = signal<{ now: Answer | null; before: Answer | null }>({ now: null, before: null });
+  const stop = effect(() => {
+    const now = answer.value;
+    const last = latest.peek().now;
+    if (now && now !== last) latest.value = { now, before: last };
+  });
+
+  const script = computed(() => scriptOf(latest.value.now, face.value));
+  const lines = computed<Line[]>(() => {
+    const now = script.value?.text?.trimEnd().split("\n") ?? [];
+    const before = scriptOf(latest.value.before, face.value)?.text?.trimEnd().split("\n");
+    const changed = before ? changedLines(before, now) : new Set<number>();
+    return now.map((text, n) => ({ text, isChanged: changed.has(n) }));
+  });
+
+  return {
+    isOpen,
+    face,
+    script,
+    lines,
+    toggle(): void {
+      isOpen.value = !isOpen.value;
+    },
+    dispose: stop,
+  };
+}
+
+function scriptOf(answer: Answer | null, face: Face): Script | null {
+  return answer?.scripts.find((script) => script.face === face) ?? null;
+}
+
+/** Indices of the later lines that are not in the longest common subsequence with the earlier. */
+export function changedLines(before: string[], after: string[]): Set<number> {
+  const lengths = Array.from({ length: before.length + 1 }, () =>
+    new Array<number>(after.length + 1).fill(0),
+  );
+  const at = (i: number, j: number) => lengths[i]?.[j] ?? 0;
+  for (let i = before.length - 1; i >= 0; i--) {
+    for (let j = after.length - 1; j >= 0; j--) {
+      const row = lengths[i] as number[];
+      row[j] = before[i] === after[j] ? at(i + 1, j + 1) + 1 : Math.max(at(i + 1, j), at(i, j + 1));
+    }
+  }
+  const changed = new Set<number>();
+  let [i, j] = [0, 0];
+  while (j < after.length) {
+    if (i < before.length && before[i] === after[j]) {
+      i++;
+      j++;
+    } else if (i < before.length && at(i + 1, j) >= at(i, j + 1)) i++;
+    else changed.add(j++);
+  }
+  return changed;
+}

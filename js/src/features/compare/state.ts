@@ -1,0 +1,254 @@
+// Two sides compared: which ones, what the kernel said of them, and what is shown until it has.
+import { batch, computed, effect, type ReadonlySignal, signal } from "@preact/signals";
+import { keyOf, type Plain } from "../../domain/experiments";
+import {
+  cellOf,
+  type Known,
+  probabilities,
+  ranks,
+  type Tables,
+  tables,
+  tablesOf,
+  unchanged,
+} from "../../domain/preview";
+import { BASE, ofPast, RESULT, type Side, sidesOf, toWire } from "../../domain/sides";
+import type { Kernel } from "../../kernel/kernel";
+import type {
+  Answer,
+  Contrast,
+  PastEntry,
+  RunInfo,
+  Map as Sweep,
+  Verdict,
+} from "../../kernel/wire";
+import type { Answers } from "../answer/answers";
+
+/** What the panel draws. Null is what a preview does not know. */
+export interface Contrasted extends Tables {
+  left: string;
+  right: string;
+  kl: number | null;
+  milliseconds: number | null;
+  verdict: Verdict | null;
+}
+
+export type ContrastLabel = "exact" | "preview" | "busy" | "none";
+
+/** What the comparison reads of the rest of the view. */
+interface View {
+  experiment: ReadonlySignal<Plain | null>;
+  /** The kernel has not yet said that it takes this experiment. */
+  isAsking(): boolean;
+  entries: ReadonlySignal<readonly PastEntry[]>;
+  map: ReadonlySignal<Sweep | null>;
+  lastAnswer: ReadonlySignal<Answer | null>;
+  answers: Answers;
+}
+
+const KEPT = 20;
+/** Milliseconds without an answer after which the panel says that it waits. */
+const PATIENCE = 2500;
+
+export type Compare = ReturnType<typeof createCompare>;
+
+export function createCompare(kernel: Kernel, view: View) {
+  const isOpen = signal(false);
+  const keys = signal({ left: BASE, right: RESULT });
+  /** Answers and failures by what was asked, the newest last. */
+  const got = signal<ReadonlyMap<string, Contrast>>(new Map());
+  const asked = signal<{ id: string; question: string } | null>(null);
+  const isWaiting = signal(false);
+
+  const sides = computed<Side[]>(() =>
+    view.experiment.value ? sidesOf(view.experiment.value, view.entries.value) : [],
+  );
+  const find = (key: string) => sides.value.find((side) => side.key === key);
+  const left = computed(() => find(keys.value.left) ?? find(BASE) ?? null);
+  const right = computed(
+    () => find(keys.value.right) ?? find(RESULT) ?? sides.value[1] ?? find(BASE) ?? null,
+  );
+  const question = computed(() => {
+    const both = [left.value, right.value];
+    return both.some((side) => side === null)
+      ? null
+      : both.map((side) => `${side?.isShared} ${side && keyOf(side.experiment)}`).join("\n");
+  });
+
+  const answered = computed(() =>
+    question.value === null ? null : (got.value.get(question.value) ?? null),
+  );
+  const error = computed(() => answered.value?.error ?? null);
+  const guess = computed(() => {
+    if (!isOpen.value || !left.value || !right.value) return null;
+    const labels = new Map<number, string>();
+    const [one, other] = [known(left.value, view, labels), known(right.value, view, labels)];
+    if (!one || !other) return null;
+    const { tokens, differences } = tablesOf(labels, [one, other], one, other);
+    return { tokens, differences, kl: null, milliseconds: null, verdict: null };
+  });
+  const titles = computed(() => ({
+    left: left.value?.title ?? "",
+    right: right.value?.title ?? "",
+  }));
+  const now = computed<Contrasted | null>(() => {
+    const found = answered.value;
+    const rest = found?.error === null ? { ...found, ...tables(found) } : guess.value;
+    if (!rest) return null;
+    // An entry may have got another name since.
+    const verdict = rest.verdict && { ...rest.verdict, ...titles.value };
+    return { ...rest, ...titles.value, verdict };
+  });
+  /** What stands there while another pair is on its way. */
+  const before = signal<Contrasted | null>(null);
+  const shown = computed(() => now.value ?? before.value);
+  const label = computed<ContrastLabel>(() => {
+    if (answered.value && error.value === null) return "exact";
+    if (guess.value) return "preview";
+    if (error.value !== null) return "none";
+    return asked.value || view.isAsking() ? "busy" : "none";
+  });
+
+  const prefix = `contrast-${Math.random().toString(36).slice(2, 10)}`;
+  let count = 0;
+  /** What each request was about: an answer that comes late is kept for its own question. */
+  const questions = new Map<string, string>();
+
+  function ask(): void {
+    const [one, other, about] = [left.peek(), right.peek(), question.peek()];
+    if (!one || !other || about === null) return;
+    const id = `${prefix}-${++count}`;
+    questions.set(id, about);
+    if (got.peek().get(about)?.error != null) {
+      got.value = new Map([...got.peek()].filter(([key]) => key !== about));
+    }
+    questions.delete(`${prefix}-${count - 50}`);
+    asked.value = { id, question: about };
+    kernel.send({ id, kind: "compare", left: toWire(one), right: toWire(other) });
+  }
+
+  function keep(contrast: Contrast): void {
+    const about = questions.get(contrast.request);
+    const waits = asked.peek();
+    if (about === undefined) {
+      // Another view's question has taken the place of ours, which the kernel has then dropped.
+      if (waits) ask();
+      return;
+    }
+    const next = new Map(got.peek());
+    next.delete(about);
+    next.set(about, contrast);
+    for (const oldest of [...next.keys()].slice(0, Math.max(0, next.size - KEPT))) {
+      next.delete(oldest);
+    }
+    batch(() => {
+      got.value = next;
+      if (waits?.question === about) asked.value = null;
+    });
+  }
+
+  const stopAsking = effect(() => {
+    const about = isOpen.value ? question.value : null; // closed, it costs a click nothing
+    if (about === null || view.isAsking()) return;
+    if (asked.peek()?.question !== about && !got.peek().has(about)) ask();
+  });
+  const stopHearing = effect(() => {
+    const contrast = kernel.contrast.value;
+    if (contrast) keep(contrast);
+  });
+  const stopShowing = effect(() => {
+    if (now.value) before.value = now.value;
+  });
+  const stopWaiting = effect(() => {
+    isWaiting.value = false;
+    if (asked.value === null) return;
+    const timer = setTimeout(() => {
+      isWaiting.value = true;
+    }, PATIENCE);
+    return () => clearTimeout(timer);
+  });
+  kernel.onReply((reply) => {
+    const about = questions.get(reply.id);
+    if (about === undefined || reply.ok) return;
+    const why = reply.error ?? "The kernel refused the comparison without saying why.";
+    keep({ ...NOTHING, request: reply.id, error: why });
+  });
+
+  return {
+    isOpen,
+    sides,
+    left,
+    right,
+    shown,
+    label,
+    error,
+    isWaiting,
+    toggle(): void {
+      isOpen.value = !isOpen.value;
+    },
+    choose(which: "left" | "right", key: string): void {
+      keys.value = { ...keys.value, [which]: key };
+    },
+    swap(): void {
+      const [one, other] = [left.value?.key, right.value?.key];
+      if (one && other) keys.value = { left: other, right: one };
+    },
+    /** An entry of the strip against what is on the screen. */
+    compareWith(entry: PastEntry): void {
+      batch(() => {
+        keys.value = { left: ofPast(entry), right: RESULT };
+        isOpen.value = true;
+      });
+    },
+    /** Asks once more, after a failure. */
+    again: ask,
+    dispose(): void {
+      for (const stop of [stopAsking, stopHearing, stopShowing, stopWaiting]) stop();
+    },
+  };
+}
+
+const NOTHING: Contrast = {
+  request: "",
+  left: "",
+  right: "",
+  milliseconds: 0,
+  kl: 0,
+  tokens: [],
+  differences: [],
+  verdict: null,
+  error: null,
+};
+
+/** What the view knows of a side already: a column of an answer, else a tile of the map. */
+function known(side: Side, view: View, labels: Map<number, string>): Known | null {
+  const last = view.lastAnswer.value;
+  const kept = view.answers.of(side.experiment);
+  const isPlain = side.key === BASE || side.key.startsWith("source:");
+  if (last && isPlain) return column(last, last.runs.findIndex(isOf(side.key)), labels);
+  if (kept) {
+    const isLive = side.experiment.slots.some((slot) => !slot.skip);
+    return column(kept, isLive ? kept.runs.length - 1 : 0, labels);
+  }
+  const cell = cellOf(side.experiment, view.map.value);
+  if (!cell) return null;
+  for (const { token_id, label } of cell.top) labels.set(token_id, label);
+  const base = last && column(last, last.runs.findIndex(isOf(BASE)), labels);
+  if (base && cell.idle !== null) return unchanged(base, cell);
+  return { ps: probabilities(cell.top), ranks: ranks(cell.top) };
+}
+
+/** Whether a column is that of the base, or of a source. */
+function isOf(key: string): (run: RunInfo) => boolean {
+  return (run) => (run.role === "source" ? `source:${run.name}` : run.role) === key;
+}
+
+function column(answer: Answer, n: number, labels: Map<number, string>): Known | null {
+  const run = answer.runs[n];
+  if (!run) return null;
+  const ps = new Map<number, number>();
+  for (const row of answer.tokens) {
+    labels.set(row.token_id, row.label);
+    ps.set(row.token_id, row.probabilities[n] ?? 0);
+  }
+  return { ps, ranks: ranks(run.top) };
+}

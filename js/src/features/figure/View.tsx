@@ -1,0 +1,141 @@
+// F: the plotnine figure of exactly this experiment, to keep.
+import { useSignal } from "@preact/signals";
+import { useEffect } from "preact/hooks";
+import type { State } from "../../app/state";
+import type { Picture } from "../../kernel/kernel";
+import type { Figure } from "../../kernel/wire";
+import { Panel, Select } from "../../ui/controls";
+import { DownloadIcon } from "../../ui/icons";
+import type { Format, Take } from "./state";
+
+const KINDS: Record<Figure["kind"], string> = {
+  result: "result",
+  token_heatmap: "token heatmap",
+  difference_panel: "difference panel",
+  sweep_map: "sweep map",
+  distribution_dots: "distribution dots",
+};
+
+export function FigurePanel({ state }: { state: State }) {
+  const picture = state.picture.value;
+  const kind = state.wantedFigure.value?.kind ?? picture?.kind ?? "result";
+  const url = useObjectUrl(picture);
+  const isOld =
+    picture !== null &&
+    (picture.revision !== state.scene.value?.revision ||
+      state.pending.value !== null ||
+      picture.kind !== kind);
+  const note = !isOld
+    ? null
+    : state.isOffline
+      ? "of the experiment that was saved"
+      : state.error.value === null
+        ? "drawing…"
+        : "of the experiment before";
+  const tools = (
+    <span class="vene-tools-end vene-figure-tools">
+      {note && <span class="vene-note">{note}</span>}
+      {state.isOffline ? (
+        <span class="vene-note">{KINDS[kind]}</span>
+      ) : (
+        <Select
+          name="Kind of figure"
+          value={kind}
+          options={Object.entries(KINDS).map(([value, text]) => ({ value, text }))}
+          onChoose={(value) => state.chooseFigure(value as Figure["kind"])}
+        />
+      )}
+      {picture && <Files state={state} picture={picture} kind={kind} url={url} />}
+    </span>
+  );
+  return (
+    <Panel name="Figure" area="figure" tools={tools}>
+      <Told take={state.take} />
+      {url && picture ? (
+        <img
+          class={`vene-figure${isOld ? " vene-old" : ""}`}
+          src={url}
+          alt={picture.alt}
+          width={picture.width}
+          height={picture.height}
+        />
+      ) : (
+        <p class="vene-hint">The figure is drawn after the answer.</p>
+      )}
+    </Panel>
+  );
+}
+
+const FILES: [Format, text: string, title: string][] = [
+  ["png", "300 dpi", "PNG for print"],
+  ["svg", "SVG", "Drawing for the web: a tile that is pointed at says its exact value"],
+  ["pdf", "PDF", "Drawing for papers, its fonts embedded"],
+  ["zip", "Everything", "One ZIP: PNG, SVG, PDF, the data unrounded, the code, and a caption"],
+];
+
+/** The picture that is shown can be kept without a kernel; the other files it draws. */
+function Files(props: {
+  state: State;
+  picture: Picture;
+  kind: Figure["kind"];
+  url: string | null;
+}) {
+  const { state, picture, kind, url } = props;
+  const isBusy = state.take.said.value?.tone === "busy";
+  return (
+    // biome-ignore lint/a11y/useSemanticElements: a fieldset would bring a frame of its own
+    <span class="vene-files" role="group" aria-label="Download">
+      {url && (
+        <a
+          class="vene-button"
+          href={url}
+          title="The picture as it is shown"
+          download={`vene-${picture.kind.replaceAll("_", "-")}-${picture.revision}.png`}
+        >
+          <DownloadIcon /> PNG
+        </a>
+      )}
+      {!state.isOffline &&
+        FILES.map(([format, text, title]) => (
+          <button
+            key={format}
+            type="button"
+            class="vene-button"
+            title={title}
+            aria-disabled={isBusy}
+            onClick={() => state.take.take(kind, format)}
+          >
+            {text}
+          </button>
+        ))}
+    </span>
+  );
+}
+
+/** What became of the last file that was asked for. */
+function Told({ take }: { take: Take }) {
+  const said = take.said.value;
+  return (
+    <p class="vene-figure-said" data-tone={said?.tone} role="status">
+      {said?.words}
+    </p>
+  );
+}
+
+/** An object URL of the picture's bytes, revoked when the picture changes or the view goes. */
+function useObjectUrl(picture: Picture | null): string | null {
+  const url = useSignal<string | null>(null);
+  const bytes = picture?.png ?? null;
+  useEffect(() => {
+    if (!ArrayBuffer.isView(bytes)) return;
+    const made = URL.createObjectURL(
+      new Blob([bytes as DataView<ArrayBuffer>], { type: "image/png" }),
+    );
+    url.value = made;
+    return () => {
+      URL.revokeObjectURL(made);
+      url.value = null;
+    };
+  }, [bytes, url]);
+  return url.value;
+}

@@ -1,0 +1,67 @@
+// What the numbers on the screen are: exact, a preview, or on their way.
+
+import type { Label, State } from "../../app/state";
+import { milliseconds } from "../../domain/format";
+
+const NAMES: Record<Label, string> = {
+  exact: "exact",
+  preview: "preview",
+  busy: "running",
+  none: "no result",
+};
+
+const ABOUT: Record<Label, string> = {
+  exact: "Computed for exactly this experiment, alone, at batch size 1.",
+  preview: "Taken from the map, which is computed in batches: equal up to float rounding.",
+  busy: "The kernel is computing; what is shown belongs to the experiment before.",
+  none: "There is no answer to this experiment; what is shown belongs to the one before.",
+};
+
+/** Dtypes whose neighbouring numbers differ visibly, and by how much. */
+const STEPS: Record<string, string> = { bfloat16: "0.8 %", float16: "0.1 %" };
+
+export function Status({ state }: { state: State }) {
+  const label = state.label.value;
+  const model = state.scene.value?.model;
+  const parts: string[] = [NAMES[label]];
+  const exact = state.exact.value;
+  if (label === "exact" && exact) {
+    const isKept = state.pending.value || exact.revision !== state.scene.value?.revision;
+    // A story's answers are of no revision: they were computed before the first step.
+    if (exact.revision === 0) parts.push("computed beforehand");
+    else parts.push(isKept ? `kept from run ${exact.revision}` : milliseconds(exact.milliseconds));
+  }
+  if (model) parts.push(model.device);
+  const step = model ? STEPS[model.dtype] : undefined;
+  if (model && step) parts.push(model.dtype);
+  if (state.isWaiting.value) parts.push("waiting for the kernel");
+  const progress = state.status.value?.progress ?? null;
+  const what = state.status.value?.busy === "story" ? "story" : "map";
+  if (progress !== null) parts.push(`${what} ${Math.floor(100 * progress)} %`);
+  const about = model ? `\n${model.name}: ${model.layers} layers, ${model.dtype}` : "";
+  const precision = step
+    ? `\nNeighbouring ${model?.dtype} numbers differ by up to ${step}; smaller effects are rounding.`
+    : "";
+  return (
+    <span class="vene-status" data-label={label} title={ABOUT[label] + about + precision}>
+      <i class="vene-status-mark" aria-hidden="true" />
+      {parts.join(" · ")}
+    </span>
+  );
+}
+
+/** Keeps its place when there is nothing to cancel, so that nothing jumps under the pointer. */
+export function Cancel({ state }: { state: State }) {
+  const status = state.status.value;
+  const canCancel = (status?.progress ?? null) !== null || (status?.busy ?? null) !== null;
+  return (
+    <button
+      type="button"
+      class="vene-button"
+      style={{ visibility: canCancel ? "visible" : "hidden" }}
+      onClick={state.cancel}
+    >
+      Cancel
+    </button>
+  );
+}

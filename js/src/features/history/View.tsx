@@ -1,0 +1,208 @@
+// E: past experiments as small chips. Click goes back, shift-click compares, a name keeps one for good.
+import { useSignal } from "@preact/signals";
+import { useEffect, useLayoutEffect, useRef } from "preact/hooks";
+import { actionOf } from "../../app/keys";
+import type { State } from "../../app/state";
+import { type Plain, positionsOf, toPlain } from "../../domain/experiments";
+import { percent } from "../../domain/format";
+import type { PastEntry } from "../../kernel/wire";
+import { Glyph, type Mark } from "./Glyph";
+import { titleOf } from "./state";
+
+export function HistoryStrip({ state }: { state: State }) {
+  const { entries, current, refused } = state.past;
+  const strip = useRef<HTMLDivElement>(null);
+  /** The chip that Tab reaches, as long as the one on the screen stays; else it is that one. */
+  const focused = useSignal<{ number: number; here: number | null } | null>(null);
+  const naming = useSignal<number | null>(null);
+  const here = current.value?.number ?? null;
+  const count = entries.value.length;
+  useEffect(() => {
+    reveal(strip.current?.querySelector<HTMLElement>("[aria-current]"));
+  }, [here, count]);
+  if (count === 0) return null;
+
+  const moved = focused.value?.here === here ? focused.value.number : null;
+  const stop = entries.value.some((entry) => entry.number === moved)
+    ? moved
+    : (here ?? entries.value.at(-1)?.number);
+  const named = entries.value.find((entry) => entry.number === naming.value);
+
+  function go(to: Element | null | undefined): void {
+    if (!isChip(to)) return;
+    focused.value = { number: Number(to.dataset.number), here };
+    to.focus();
+    reveal(to);
+  }
+
+  function onKey(event: KeyboardEvent, entry: PastEntry): void {
+    const chip = event.currentTarget as HTMLElement;
+    const action = actionOf("history", event);
+    if (action === null) return;
+    if (action === "compare") state.compare.compareWith(entry);
+    else if (action === "left") go(chip.previousElementSibling);
+    else if (action === "right") go(chip.nextElementSibling);
+    else if (action === "first") go(chip.parentElement?.querySelector(".vene-past"));
+    else if (action === "last") go([...(chip.parentElement?.children ?? [])].findLast(isChip));
+    else naming.value = entry.number;
+    event.preventDefault();
+    event.stopPropagation();
+  }
+
+  return (
+    <section class="vene-history" aria-label="History">
+      <div class="vene-history-chips" role="toolbar" aria-label="Past experiments" ref={strip}>
+        {entries.value.map((entry) => (
+          <Chip
+            key={entry.number}
+            entry={entry}
+            layers={state.scene.value?.model.layers ?? 1}
+            isCurrent={entry.number === here}
+            isOld={entry.revision < state.modelSince.value}
+            isStop={entry.number === stop}
+            onPress={(isCompare) => {
+              focused.value = { number: entry.number, here };
+              if (isCompare) state.compare.compareWith(entry);
+              else state.commit(toPlain(entry.experiment));
+            }}
+            onName={() => {
+              naming.value = entry.number;
+            }}
+            onKey={(event) => onKey(event, entry)}
+          />
+        ))}
+        {count < 3 && (
+          <span class="vene-note">Click goes back, shift-click compares with the present.</span>
+        )}
+      </div>
+      <div class="vene-history-tools">
+        {named ? (
+          <EntryName
+            key={named.number}
+            entry={named}
+            onDone={(text, isKey) => {
+              naming.value = null;
+              if (text !== null) state.past.name(named, text);
+              if (isKey) go(strip.current?.querySelector(`[data-number="${named.number}"]`));
+            }}
+          />
+        ) : (
+          <button
+            type="button"
+            class="vene-button"
+            disabled={here === null}
+            title="Give the experiment on the screen a name: it then stays in the history (F2)"
+            onClick={() => {
+              naming.value = here;
+            }}
+          >
+            {current.value?.name ? "Rename" : "Name"}
+          </button>
+        )}
+      </div>
+      {refused.value !== null && (
+        <p class="vene-history-refused" role="alert">
+          {refused.value}
+        </p>
+      )}
+    </section>
+  );
+}
+
+interface ChipProps {
+  entry: PastEntry;
+  layers: number;
+  isCurrent: boolean;
+  /** Whether its result is of an older state of the model. */
+  isOld: boolean;
+  /** Whether Tab stops here. */
+  isStop: boolean;
+  onPress(isCompare: boolean): void;
+  onName(): void;
+  onKey(event: KeyboardEvent): void;
+}
+
+function Chip({ entry, layers, isCurrent, isOld, isStop, onPress, onName, onKey }: ChipProps) {
+  const experiment = toPlain(entry.experiment);
+  const count = experiment.slots.length;
+  const slots = count === 1 ? "1 slot" : `${count || "no"} slots`;
+  const p = `${percent(entry.probability)} %`;
+  const old = isOld ? "before the model changed" : "";
+  return (
+    <button
+      type="button"
+      class="vene-past"
+      data-number={entry.number}
+      aria-current={isCurrent || undefined}
+      data-old={isOld || undefined}
+      aria-label={`${titleOf(entry)} ${entry.label} ${p}, ${slots}${old && `, ${old}`}`}
+      title={`${titleOf(entry)} · ${slots} · ${entry.experiment.base}\n${entry.sentence}${old && ` (${old})`}\nClick goes back, shift-click compares, F2 names it.`}
+      tabIndex={isStop ? 0 : -1}
+      onClick={(event) => onPress(event.shiftKey)}
+      onDblClick={onName}
+      onKeyDown={onKey}
+    >
+      <Glyph layers={layers} tokens={entry.tokens} marks={marksOf(experiment)} />
+      <span class="vene-past-words">
+        {entry.name && <span class="vene-past-name">{entry.name}</span>}{" "}
+        <span class="vene-token">{entry.label}</span>{" "}
+        {!entry.name && <span class="vene-number vene-dim">{p}</span>}
+      </span>
+    </button>
+  );
+}
+
+function EntryName(props: { entry: PastEntry; onDone(text: string | null, isKey: boolean): void }) {
+  const field = useRef<HTMLInputElement>(null);
+  // A field that goes away is left as well, which would end it twice.
+  const isDone = useRef(false);
+  function end(text: string | null, isKey: boolean): void {
+    if (isDone.current) return;
+    isDone.current = true;
+    props.onDone(text, isKey);
+  }
+  // Before the screen is painted, so that no key goes to the chip.
+  useLayoutEffect(() => {
+    field.current?.focus();
+    field.current?.select();
+  }, []);
+  return (
+    <input
+      ref={field}
+      class="vene-field vene-history-field"
+      type="text"
+      maxLength={80}
+      aria-label={`Name of ${titleOf(props.entry)}`}
+      placeholder="name"
+      spellcheck={false}
+      defaultValue={props.entry.name ?? ""}
+      onKeyDown={(event) => {
+        if (event.key !== "Enter" && event.key !== "Escape") return;
+        event.preventDefault();
+        event.stopPropagation();
+        end(event.key === "Enter" ? event.currentTarget.value : null, true);
+      }}
+      onBlur={(event) => end(event.currentTarget.value, false)}
+    />
+  );
+}
+
+function isChip(element: Element | null | undefined): element is HTMLElement {
+  return element?.classList.contains("vene-past") ?? false;
+}
+
+/** Where the slots act, one mark per position. */
+function marksOf(experiment: Plain): Mark[] {
+  return experiment.slots.flatMap((slot) =>
+    positionsOf(slot).map((position) => ({ layer: slot.layer, position, isOpen: slot.skip })),
+  );
+}
+
+/** Scrolls the strip, and nothing around it, until a chip is in sight. */
+function reveal(chip: HTMLElement | null | undefined): void {
+  const strip = chip?.parentElement;
+  if (!chip || !strip) return;
+  const [start, end] = [chip.offsetLeft - 8, chip.offsetLeft + chip.offsetWidth + 8];
+  if (start < strip.scrollLeft) strip.scrollLeft = start;
+  else if (end > strip.scrollLeft + strip.clientWidth) strip.scrollLeft = end - strip.clientWidth;
+}

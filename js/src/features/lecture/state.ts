@@ -1,0 +1,101 @@
+// Lecture mode: large type, few panels, and a curtain before the answer until the audience has guessed.
+import { computed, type ReadonlySignal, type Signal, signal } from "@preact/signals";
+import { keyOf, type Plain } from "../../domain/experiments";
+import { cellOf } from "../../domain/preview";
+import type { Map as Sweep } from "../../kernel/wire";
+import type { Story } from "../story/state";
+
+/** What outlives a view: a lecturer who moves the output finds everything as it was. */
+interface Kept {
+  isOn: Signal<boolean>;
+  /** Experiments whose answers were shown, by the step and experiment that they are of. */
+  revealed: Signal<ReadonlyMap<string, Plain>>;
+  /** Maps that were shown whole. */
+  maps: Signal<ReadonlySet<string>>;
+  /** Index of the answer that was chosen, by step. */
+  choices: Signal<ReadonlyMap<number, number>>;
+}
+
+const keptBy = new WeakMap<object, Kept>();
+
+interface Around {
+  experiment: ReadonlySignal<Plain | null>;
+  map: ReadonlySignal<Sweep | null>;
+  story: Pick<Story, "at" | "step" | "isThere">;
+}
+
+export type Lecture = ReturnType<typeof createLecture>;
+
+/** `owner` stands for the widget: its views share what is kept, and the kernel never hears of it. */
+export function createLecture(owner: object, { experiment, map, story }: Around) {
+  const kept = keptBy.get(owner) ?? {
+    isOn: signal(false),
+    revealed: signal(new Map()),
+    maps: signal(new Set()),
+    choices: signal(new Map()),
+  };
+  keptBy.set(owner, kept);
+  const { isOn, revealed, maps, choices } = kept;
+
+  const key = computed(() => {
+    const now = experiment.value;
+    if (!now) return "";
+    // Two steps may ask different things about one experiment.
+    return `${story.isThere.value ? story.at.value : ""} ${keyOf(now)}`;
+  });
+  const isCovered = computed(() => isOn.value && !revealed.value.has(key.value));
+  const mapKey = computed(() => {
+    const [now, swept] = [experiment.value, map.value];
+    return now && swept
+      ? JSON.stringify([now.base, now.sources, swept.component, swept.head, swept.source])
+      : "";
+  });
+  const isMapOpen = computed(() => !isOn.value || maps.value.has(mapKey.value));
+  /** The map with the tiles that may be seen: those whose own answers were revealed. */
+  const veiled = computed<Sweep | null>(() => {
+    const whole = map.value;
+    if (!whole || isMapOpen.value) return whole;
+    const seen = new Set([...revealed.value.values()].map((plain) => cellOf(plain, whole)));
+    return { ...whole, cells: whole.cells.filter((cell) => seen.has(cell)) };
+  });
+  const choice = computed(() => choices.value.get(story.at.value) ?? null);
+
+  return {
+    isOn,
+    isCovered,
+    isMapOpen,
+    map: veiled,
+    choice,
+    /** Whether the right choice is marked: after the reveal; without a curtain, after choosing. */
+    isMarked: computed(() => (isOn.value ? !isCovered.value : choice.value !== null)),
+    toggle(): void {
+      isOn.value = !isOn.value;
+      // What was on the screen before counts as not seen: a lecturer prepares behind the curtain.
+      if (isOn.value) {
+        revealed.value = new Map();
+        maps.value = new Set();
+        choices.value = new Map();
+      }
+    },
+    reveal(): void {
+      const now = experiment.peek();
+      if (now) revealed.value = new Map(revealed.peek()).set(key.peek(), now);
+    },
+    cover(): void {
+      const left = new Map(revealed.peek());
+      left.delete(key.peek());
+      revealed.value = left;
+    },
+    toggleMap(): void {
+      const next = new Set(maps.peek());
+      if (!next.delete(mapKey.peek())) next.add(mapKey.peek());
+      maps.value = next;
+    },
+    /** Chooses an answer of the present step, from 0; nothing after the reveal. */
+    choose(index: number): void {
+      const count = story.step.peek()?.choices.length ?? 0;
+      if (index >= count || (isOn.peek() && !isCovered.peek())) return;
+      choices.value = new Map(choices.peek()).set(story.at.peek(), index);
+    },
+  };
+}

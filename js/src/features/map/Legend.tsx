@@ -1,0 +1,75 @@
+// What the map's colours and marks mean: formula, unit, the limits of the scale.
+import { gradient } from "../../domain/colour";
+import { precise } from "../../domain/format";
+import { endsOf, spell } from "../../domain/metrics";
+import type { MetricInfo, Target } from "../../kernel/wire";
+
+interface Props {
+  metric: MetricInfo;
+  limit: number;
+  target: Target | undefined;
+  other: Target | undefined;
+  hasIdle: boolean;
+  /** Part of the map that has arrived, 0..1. */
+  done: number;
+  /** Why its cells take full forward passes. */
+  slow: string | null;
+  /** Whether it is of an older state of the model. */
+  isOld: boolean;
+}
+
+export function Legend({ metric, limit, target, other, hasIdle, done, slow, isOld }: Props) {
+  const { low, high } = endsOf(metric, limit);
+  return (
+    <div class="vene-legend">
+      <span class="vene-legend-item vene-legend-metric" title={metric.about}>
+        <span class="vene-legend-scale">
+          <span>{low}</span>
+          <span
+            class="vene-legend-bar"
+            style={{
+              "--vene-fill-light": gradient(metric.scale, "light"),
+              "--vene-fill-dark": gradient(metric.scale, "dark"),
+            }}
+          />
+          <span>{metric.scale === "order" ? metric.unit : `${high} ${metric.unit}`}</span>
+        </span>
+        <span class="vene-legend-formula">
+          {spell(metric.formula, target?.label, other?.label)}
+        </span>
+      </span>
+      {metric.of_target && target && (
+        <span class="vene-legend-item" title="Probability of the token in the two plain runs">
+          {target.label}: base {plain(target.base)}, source {plain(target.source)}
+        </span>
+      )}
+      {hasIdle && (
+        <span class="vene-legend-item">
+          <i class="vene-swatch vene-tile-idle" /> copying cannot matter here
+        </span>
+      )}
+      <span class="vene-legend-item">
+        <i class="vene-swatch vene-swatch-chosen" /> in the experiment
+      </span>
+      {done < 1 && (
+        <progress class="vene-progress" value={done} max={1} aria-label="Map filled">
+          {Math.floor(done * 100)} %
+        </progress>
+      )}
+      {isOld && (
+        <span class="vene-legend-item vene-legend-slow">
+          From before the model changed: being computed anew.
+        </span>
+      )}
+      {slow !== null && (
+        <span class="vene-legend-item vene-legend-slow">
+          Filled by full forward passes, which is slow: {slow}.
+        </span>
+      )}
+    </div>
+  );
+}
+
+function plain(p: number): string {
+  return precise(Number(p.toPrecision(3)));
+}

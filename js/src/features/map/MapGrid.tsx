@@ -1,0 +1,343 @@
+// Layer × token, one tile = one intervention. A WAI-ARIA grid: one tab stop, arrows move.
+import { useSignal } from "@preact/signals";
+import { useLayoutEffect, useRef } from "preact/hooks";
+import { actionOf } from "../../app/keys";
+import type { State, Tile } from "../../app/state";
+import { groupsOf, isAt, type Plain, positionsOf } from "../../domain/experiments";
+import { move, type Spot, tileSize } from "../../domain/geometry";
+import { limitOf, readingOf, spell } from "../../domain/metrics";
+import { targetOf as runOf } from "../../domain/operators";
+import type { MetricInfo, Scene } from "../../kernel/wire";
+import { Legend } from "./Legend";
+import { TileView } from "./TileView";
+
+/** How much larger the map's type is in lecture mode. */
+const LECTURE = 1.7;
+
+interface Props {
+  state: State;
+  scene: Scene;
+  metric: MetricInfo;
+  width: number;
+}
+
+export function MapGrid({ state, scene, metric, width }: Props) {
+  const { lens } = state;
+  const map = state.map.value;
+  const focus = useSignal<Spot | null>(null);
+  const grid = useRef<HTMLDivElement>(null);
+  const drag = useDrag(state);
+  const aim = lens.aim.value;
+  const targets = lens.targets.value;
+  const [target, other] = [targets[aim.target], targets[aim.other]];
+  const { layers, positions } = lens.axes.value;
+  const labels = positions.map((position) => scene.base[position]?.label ?? "?");
+  const size = tileSize(
+    state.lecture.isOn.value ? width / LECTURE : width,
+    positions.length,
+    layers.length,
+    labels,
+  );
+  const values = (map?.cells ?? []).map((cell) => readingOf(metric, cell, aim, targets) ?? 0);
+  const limit = limitOf(metric, values);
+  const title = spell(metric.title, target?.label, other?.label);
+  const experiment = state.experiment.value;
+  const groups = experiment ? groupsOf(experiment) : [];
+  const slots = slotsByPlace(experiment, state);
+  const stop = reachable(focus.value, layers, positions, state);
+  const isStop = (spot: Spot) => stop.layer === spot.layer && stop.position === spot.position;
+  const sourceTokens = scene.sources[state.sweep.value.source ?? ""];
+  const stroke = new Set(lens.strokeTiles.value.map(({ layer, position }) => key(layer, position)));
+  const { pins } = lens;
+  const hasIdle =
+    (map?.first_difference ?? 0) > 0 || (map?.cells ?? []).some((cell) => cell.idle !== null);
+
+  const onKeyDown = (event: KeyboardEvent) => {
+    const spot = spotUnder(event);
+    const action = actionOf("map", event);
+    if (!spot || action === null) return;
+    const at = asTile(spot);
+    const next = move(event.key, spot, layers, positions);
+    const isPainting = lens.brush.stroke.peek() !== null;
+    if (next) {
+      const reached = asTile(next);
+      if (action === "move") lens.brush.drop();
+      else if (at && reached) lens.brush.extend(at, reached);
+      focus.value = next;
+      find(grid.current, next)?.focus();
+    } else if (action === "pin") pins.toggle(spot);
+    else if (action === "drop" && isPainting) lens.brush.drop();
+    else if (!at || action === "drop") return;
+    else if ((action === "apply" || action === "add") && isPainting) drag.finish();
+    else if (action === "apply") state.applyTile(at, "replace");
+    else if (action === "add") state.applyTile(at, "add");
+    else if (action === "skip") state.toggleSkip(state.slotsAt(at));
+    else if (action === "link") state.linkAt(at);
+    else if (action === "subspace") state.pickSubspace(at, Number(event.key));
+    event.preventDefault();
+    event.stopPropagation();
+  };
+
+  return (
+    <>
+      {/* biome-ignore lint/a11y/useSemanticElements: a table of buttons would be hundreds of tab stops */}
+      <div
+        ref={grid}
+        class={`vene-map${map ? "" : " vene-map-empty"}`}
+        role="grid"
+        aria-label={`Map of ${title}: layers from bottom to top, base tokens from left to right`}
+        aria-busy={map === null || map.done < map.total || state.isMapOld.value}
+        data-old={state.isMapOld.value || undefined}
+        style={{
+          "--vene-columns": positions.length,
+          "--vene-tile-min": `${size.minWidth}px`,
+          "--vene-tile-height": `${size.height}px`,
+        }}
+        onClick={(event) => {
+          const at = tileUnder(event);
+          if (!at || lens.brush.hasDropped()) return;
+          focus.value = at;
+          find(grid.current, at)?.focus({ preventScroll: true });
+          state.applyTile(at, gestureOf(event));
+        }}
+        onMouseDown={(event) => {
+          // Shift-click would otherwise select the page's text.
+          if (event.shiftKey) event.preventDefault();
+        }}
+        onPointerDown={(event) => {
+          const at = tileUnder(event);
+          if (at && event.isPrimary !== false && event.button === 0) drag.begin(at, event);
+        }}
+        onPointerOver={(event) => {
+          const at = tileUnder(event);
+          state.hover.value = at;
+          if (at) lens.brush.reach(at);
+        }}
+        onPointerLeave={(event) => {
+          // A finger that is lifted leaves what it touched to be read.
+          if (event.pointerType !== "touch") state.hover.value = null;
+        }}
+        onFocusIn={(event) => {
+          focus.value = spotUnder(event);
+          if ((event.target as Element).matches(":focus-visible"))
+            state.hover.value = tileUnder(event);
+        }}
+        onFocusOut={(event) => {
+          // A click moves the focus as well: what the pointer is on stays to be read.
+          if (!event.currentTarget.matches(":hover")) state.hover.value = null;
+        }}
+        onKeyDown={onKeyDown}
+      >
+        {[...layers].reverse().map((layer) => (
+          // biome-ignore lint/a11y/useSemanticElements: see above
+          // biome-ignore lint/a11y/useFocusableInteractive: the tiles are focusable
+          <div class="vene-map-row" role="row" key={layer}>
+            {/* biome-ignore lint/a11y/useSemanticElements: see above */}
+            {/* biome-ignore lint/a11y/useFocusableInteractive: its button is focusable */}
+            <span class="vene-map-layer" role="rowheader">
+              <button
+                type="button"
+                class="vene-map-head"
+                tabIndex={isStop({ layer, position: null }) ? 0 : -1}
+                data-layer={layer}
+                aria-pressed={pins.has({ layer, position: null })}
+                aria-label={`Pin layer ${layer}`}
+                title={`layer ${layer}; click: pin this row`}
+                onClick={() => pins.toggle({ layer, position: null })}
+              >
+                {layer}
+              </button>
+            </span>
+            {positions.map((position, column) => {
+              const tile = { layer, position };
+              const cell = lens.cellAt(tile);
+              const chosen = slots.get(key(layer, position)) ?? [];
+              const first = experiment?.slots[chosen[0] ?? -1];
+              return (
+                <TileView
+                  key={position}
+                  layer={layer}
+                  position={position}
+                  label={labels[column] ?? ""}
+                  cell={cell}
+                  isIdle={lens.isIdle(tile)}
+                  value={readingOf(metric, cell, aim, targets)}
+                  metric={metric}
+                  title={title}
+                  limit={limit}
+                  hasNumber={size.hasNumbers}
+                  isStop={isStop(tile)}
+                  isChosen={chosen.length > 0}
+                  isSkipped={chosen.length > 0 && chosen.every((i) => experiment?.slots[i]?.skip)}
+                  isPainted={stroke.has(key(layer, position))}
+                  isCovered={!state.lecture.isMapOpen.value}
+                  pins={pinsAt(tile, pins.has)}
+                  mark={first?.group ?? null}
+                  colour={first?.group ? groups.indexOf(first.group) % 6 : -1}
+                />
+              );
+            })}
+          </div>
+        ))}
+        {/* biome-ignore lint/a11y/useSemanticElements: see above */}
+        {/* biome-ignore lint/a11y/useFocusableInteractive: see above */}
+        <div
+          class={`vene-map-row vene-map-axis${size.turned ? " vene-map-turned" : ""}`}
+          role="row"
+        >
+          <span class="vene-map-corner" aria-hidden="true">
+            layer
+          </span>
+          {positions.map((position, column) => {
+            const from = sourceTokens?.[map?.source_positions[column] ?? position];
+            const differs = from !== undefined && from.id !== scene.base[position]?.id;
+            const name = `position ${position}: ${labels[column]}${differs ? ` ⟵ ${from.label}` : ""}`;
+            return (
+              // biome-ignore lint/a11y/useSemanticElements: see above
+              // biome-ignore lint/a11y/useFocusableInteractive: see above
+              <span class="vene-map-token" role="columnheader" key={position}>
+                <button
+                  type="button"
+                  class="vene-map-head"
+                  tabIndex={isStop({ layer: null, position }) ? 0 : -1}
+                  data-position={position}
+                  aria-pressed={pins.has({ layer: null, position })}
+                  aria-label={`Pin column ${labels[column]} ${position}${differs ? ` ⟵ ${from.label}` : ""}`}
+                  title={`${name}; click: pin this column`}
+                  onClick={() => pins.toggle({ layer: null, position })}
+                >
+                  <span class="vene-map-label">{labels[column]}</span>{" "}
+                  <span class="vene-map-position">{position}</span>{" "}
+                  {differs && !size.turned && <span class="vene-map-from">⟵ {from.label}</span>}
+                </button>
+              </span>
+            );
+          })}
+        </div>
+      </div>
+      <Legend
+        metric={metric}
+        limit={limit}
+        target={target}
+        other={other}
+        hasIdle={hasIdle}
+        done={map ? map.done / Math.max(1, map.total) : sourceTokens ? 0 : 1}
+        slow={map?.slow ?? null}
+        isOld={state.isMapOld.value}
+      />
+    </>
+  );
+}
+
+/** Listeners of the whole window while a button is held on the map; they go with the view. */
+function useDrag(state: State) {
+  const { brush, strokeTiles } = state.lens;
+  const held = useRef<AbortController | null>(null);
+  useLayoutEffect(
+    () => () => {
+      held.current?.abort();
+      brush.drop();
+    },
+    [brush],
+  );
+  const finish = () => {
+    held.current?.abort();
+    const tiles = strokeTiles.peek();
+    const done = brush.finish();
+    if (done) state.paintTiles(tiles, done.gesture);
+  };
+  const drop = () => {
+    held.current?.abort();
+    brush.drop();
+  };
+  const begin = (at: Tile, event: PointerEvent) => {
+    held.current?.abort();
+    held.current = new AbortController();
+    const { signal } = held.current;
+    // A finger would go on pointing at the tile where it came down.
+    const element = event.target as Element;
+    if (element.hasPointerCapture?.(event.pointerId)) {
+      element.releasePointerCapture(event.pointerId);
+    }
+    brush.press(at, gestureOf(event));
+    window.addEventListener("pointerup", finish, { signal });
+    window.addEventListener("pointercancel", drop, { signal });
+    const onKey = (key: KeyboardEvent) => {
+      if (key.key !== "Escape" || !brush.stroke.peek()) return;
+      key.preventDefault();
+      key.stopPropagation();
+      drop();
+    };
+    window.addEventListener("keydown", onKey, { capture: true, signal });
+  };
+  return { begin, finish };
+}
+
+function gestureOf(event: MouseEvent) {
+  return event.altKey ? "new group" : event.shiftKey ? "add" : "replace";
+}
+
+/** The tile or header that an event is about. */
+function spotUnder(event: Event): Spot | null {
+  const element = (event.target as Element).closest<HTMLElement>("[data-layer], [data-position]");
+  if (!element) return null;
+  const { layer, position } = element.dataset;
+  return {
+    layer: layer === undefined ? null : Number(layer),
+    position: position === undefined ? null : Number(position),
+  };
+}
+
+function tileUnder(event: Event): Tile | null {
+  return asTile(spotUnder(event));
+}
+
+function asTile(spot: Spot | null): Tile | null {
+  if (!spot || spot.layer === null || spot.position === null) return null;
+  return { layer: spot.layer, position: spot.position };
+}
+
+function find(grid: HTMLElement | null, { layer, position }: Spot): HTMLElement | null {
+  const row = layer === null ? ":not([data-layer])" : `[data-layer="${layer}"]`;
+  const column = position === null ? ":not([data-position])" : `[data-position="${position}"]`;
+  return grid?.querySelector<HTMLElement>(row + column) ?? null;
+}
+
+/** What Tab reaches: the focused, else the experiment's first tile, else the top right one. */
+function reachable(focus: Spot | null, layers: number[], positions: number[], state: State): Spot {
+  const fits = ({ layer, position }: Spot) =>
+    (layer === null || layers.includes(layer)) &&
+    (position === null || positions.includes(position));
+  if (focus && fits(focus)) return focus;
+  const slot = state.experiment.value?.slots[0];
+  const first = slot && { layer: slot.layer, position: positionsOf(slot)[0] ?? 0 };
+  if (first && fits(first)) return first;
+  return { layer: layers.at(-1) ?? 0, position: positions.at(-1) ?? 0 };
+}
+
+function pinsAt({ layer, position }: Tile, has: (spot: Spot) => boolean): string {
+  const found = [];
+  if (has({ layer, position: null })) found.push("row");
+  if (has({ layer: null, position })) found.push("column");
+  if (has({ layer, position })) found.push("cell");
+  return found.join(" ");
+}
+
+/** Indices of the slots that act at each tile of the sweep. */
+function slotsByPlace(experiment: Plain | null, state: State): Map<string, number[]> {
+  const sweep = state.sweep.value;
+  const found = new Map<string, number[]>();
+  experiment?.slots.forEach((slot, index) => {
+    if (runOf(experiment, slot, state.kinds.value) !== null) return;
+    for (const position of positionsOf(slot)) {
+      if (!isAt(slot, { ...sweep, layer: slot.layer, position })) continue;
+      const at = key(slot.layer, position);
+      found.set(at, [...(found.get(at) ?? []), index]);
+    }
+  });
+  return found;
+}
+
+function key(layer: number, position: number): string {
+  return `${layer} ${position}`;
+}

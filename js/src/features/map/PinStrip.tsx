@@ -1,0 +1,119 @@
+// What is pinned: tiles with their values beside the one under the pointer, rows and columns as lines.
+
+import type { State } from "../../app/state";
+import { full, precise } from "../../domain/format";
+import type { Spot } from "../../domain/geometry";
+import { limitOf, readingOf, spell, withUnit } from "../../domain/metrics";
+import type { Cell, MetricInfo, Scene, Map as Sweep } from "../../kernel/wire";
+import { IconButton } from "../../ui/controls";
+import { CrossIcon } from "../../ui/icons";
+import { Profile } from "./Profile";
+import { isOn } from "./pins";
+
+export function PinStrip({ state }: { state: State }) {
+  const { lens } = state;
+  const [scene, map, metric] = [state.scene.value, state.map.value, lens.metric.value];
+  if (!scene || !map || !metric) return null;
+  const pins = lens.pins.list.value.filter((pin) => isOn(map, pin));
+  if (pins.length === 0) return null;
+  return (
+    <ul class="vene-pins" aria-label="Pinned">
+      {pins.map((pin) => (
+        <li class="vene-pin" key={`${pin.layer} ${pin.position}`}>
+          <span class="vene-pin-name">{nameOf(pin, scene)}</span>
+          {pin.layer !== null && pin.position !== null ? (
+            <PinnedTile state={state} pin={pin as never} metric={metric} map={map} />
+          ) : (
+            <PinnedLine state={state} pin={pin} metric={metric} map={map} scene={scene} />
+          )}
+          <IconButton name={`Unpin ${nameOf(pin, scene)}`} onPress={() => lens.pins.toggle(pin)}>
+            <CrossIcon />
+          </IconButton>
+        </li>
+      ))}
+    </ul>
+  );
+}
+
+interface PinProps<Kind> {
+  state: State;
+  pin: Kind;
+  metric: MetricInfo;
+  map: Sweep;
+}
+
+function PinnedTile({ state, pin, metric, map }: PinProps<{ layer: number; position: number }>) {
+  const { lens } = state;
+  const read = (cell: Cell | undefined) => readingOf(metric, cell, lens.aim.value, map.targets);
+  const value = read(lens.cellAt(pin));
+  const there = read(lens.cellAt(state.hover.value));
+  if (value === null) return <span class="vene-dim">not computed yet</span>;
+  return (
+    <span class="vene-number" title={full(value)}>
+      {withUnit(metric, precise(value))}
+      {there !== null && (
+        <span class="vene-dim" title={full(there - value)}>
+          {" "}
+          pointed − pinned = {precise(there - value)}
+        </span>
+      )}
+    </span>
+  );
+}
+
+function PinnedLine({ state, pin, metric, map, scene }: PinProps<Spot> & { scene: Scene }) {
+  const { lens } = state;
+  const aim = lens.aim.value;
+  const tiles =
+    pin.layer === null
+      ? map.layers.map((layer) => ({ layer, position: pin.position ?? 0 }))
+      : map.positions.map((position) => ({ layer: pin.layer ?? 0, position }));
+  const values = tiles.map((tile) => readingOf(metric, lens.cellAt(tile), aim, map.targets));
+  const all = map.cells.map((cell) => readingOf(metric, cell, aim, map.targets) ?? 0);
+  const hover = state.hover.value;
+  const at = tiles.findIndex(
+    (tile) => tile.layer === hover?.layer && tile.position === hover.position,
+  );
+  const known = values.flatMap((value, i) => (value === null ? [] : [{ value, i }]));
+  const [least, most] = [known[0], known[0]].map((first, side) =>
+    known.reduce(
+      (a, b) => ((side ? b.value > (a?.value ?? 0) : b.value < (a?.value ?? 0)) ? b : a),
+      first,
+    ),
+  );
+  const name = (i: number) =>
+    pin.layer === null ? `layer ${map.layers[i]}` : labelOf(map.positions[i] ?? 0, scene);
+  const target = map.targets[aim.target]?.label;
+  const other = map.targets[aim.other]?.label;
+  const range =
+    least && most
+      ? `lowest ${brief(least.value)} at ${name(least.i)}, highest ${brief(most.value)} at ${name(most.i)}`
+      : "not computed yet";
+  return (
+    <>
+      <Profile
+        values={values}
+        limit={limitOf(metric, all)}
+        scale={metric.scale}
+        at={at}
+        words={`${spell(metric.title, target, other)} along ${nameOf(pin, scene)}: ${range}`}
+      />
+      <span class="vene-number vene-dim">{range}</span>
+    </>
+  );
+}
+
+/** Three digits, for the ends of a line; the tiles themselves have all. */
+function brief(value: number): string {
+  return precise(Number(value.toPrecision(3)));
+}
+
+function nameOf({ layer, position }: Spot, scene: Scene): string {
+  const row = layer === null ? "" : `layer ${layer}`;
+  const column = position === null ? "" : labelOf(position, scene);
+  return [row, column].filter(Boolean).join(" · ");
+}
+
+function labelOf(position: number, scene: Scene): string {
+  return `${position} ${scene.base[position]?.label ?? "?"}`;
+}

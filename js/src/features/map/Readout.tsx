@@ -1,0 +1,94 @@
+// What the tile under the pointer (or the keyboard) holds: exact value, tokens, and its sentence.
+
+import type { State } from "../../app/state";
+import { SHORT_WAIT, waitAt } from "../../domain/estimate";
+import { full } from "../../domain/format";
+import { readingOf, spell } from "../../domain/metrics";
+import { MOST } from "../../domain/paint";
+
+export function Readout({ state }: { state: State }) {
+  const { lens } = state;
+  const tile = state.hover.value;
+  const scene = state.scene.value;
+  const map = state.map.value;
+  const metric = lens.metric.value;
+  const painted = lens.strokeTiles.value.length;
+  if (painted > 0) {
+    return (
+      <div class="vene-readout" role="status">
+        <p class="vene-readout-value">
+          {painted} {painted === 1 ? "slot" : "slots in one group"}
+          {painted === MOST && ` (${MOST} are the most)`}
+        </p>
+        <p class="vene-readout-sentence">
+          Let go or press Enter to apply, Escape to leave the experiment as it is
+        </p>
+      </div>
+    );
+  }
+  if (!tile || !scene || !metric) {
+    return (
+      <div class="vene-readout vene-hint">
+        <p>
+          {map === null && Object.keys(scene?.sources ?? {}).length === 0
+            ? "Add a source prompt to fill the map."
+            : "Point at a tile to read it. Click: this slot alone. Drag: a group. Shift: add to the group. Alt: a new group. P or a click on a header: pin."}
+        </p>
+      </div>
+    );
+  }
+  const { layer, position } = tile;
+  const cell = lens.cellAt(tile);
+  const place = state.place(tile);
+  const base = scene.base[position];
+  const from = scene.sources[place.source ?? ""]?.[place.source_position];
+  const { target, other } = lens.aim.value;
+  const targets = lens.targets.value;
+  const value = readingOf(metric, cell, lens.aim.value, targets);
+  return (
+    <div class="vene-readout">
+      <p class="vene-readout-value">
+        <span>
+          layer {layer} · {position} <span class="vene-token">{base?.label}</span>
+          <span class="vene-dim"> id {base?.id}</span>
+          {from && (
+            <>
+              {" "}
+              ⟵ {place.source_position} <span class="vene-token">{from.label}</span>
+              <span class="vene-dim"> id {from.id}</span>
+            </>
+          )}
+        </span>
+        {value !== null && (
+          <span class="vene-number">
+            {spell(metric.title, targets[target]?.label, targets[other]?.label)} = {full(value)}
+            {metric.unit && metric.scale !== "order" && ` ${metric.unit}`}
+            {metric.of_target && (
+              <span class="vene-dim">
+                {" "}
+                id {targets[target]?.token_id}
+                {metric.of_pair && `, ${targets[other]?.token_id}`}
+              </span>
+            )}
+          </span>
+        )}
+        <Wait state={state} layer={layer} />
+      </p>
+      <p class="vene-readout-sentence">
+        {cell?.sentence ?? "This tile has not been computed yet."}
+      </p>
+    </div>
+  );
+}
+
+/** How long the exact answer will take, where that is long enough to be worth knowing before. */
+function Wait({ state, layer }: { state: State; layer: number }) {
+  const pass = state.lens.pass.value;
+  const layers = state.scene.value?.model.layers ?? 1;
+  if (pass === null) return null;
+  const wait = waitAt(layer, pass, layers, Boolean(state.map.value?.slow));
+  if (wait <= SHORT_WAIT) return null;
+  return (
+    <span class="vene-readout-wait">Exact answer in about {(wait / 1000).toPrecision(2)} s.</span>
+  );
+}

@@ -1,0 +1,89 @@
+// One tile of the map: its colour, its number, its ring, and all of it in words for screen readers.
+import { Component } from "preact";
+import type { Tile } from "../../app/state";
+import { tileColours } from "../../domain/colour";
+import { precise } from "../../domain/format";
+import { tileText } from "../../domain/metrics";
+import type { Cell, MetricInfo } from "../../kernel/wire";
+
+export interface TileProps extends Tile {
+  label: string;
+  cell: Cell | undefined;
+  isIdle: boolean;
+  value: number | null;
+  metric: MetricInfo;
+  /** The metric's title with the tokens in it. */
+  title: string;
+  limit: number;
+  hasNumber: boolean;
+  isStop: boolean;
+  isChosen: boolean;
+  isSkipped: boolean;
+  isPainted: boolean;
+  /** Whether a value that is not there is one that lecture mode covers. */
+  isCovered: boolean;
+  /** Which pins it is under: `row`, `column`, `cell`, in this order. */
+  pins: string;
+  mark: string | null;
+  colour: number;
+}
+
+/** Drawn anew only when one of its own values changed: there may be more than a thousand tiles. */
+export class TileView extends Component<TileProps> {
+  override shouldComponentUpdate(next: TileProps): boolean {
+    for (const name in next)
+      if (next[name as keyof TileProps] !== this.props[name as keyof TileProps]) return true;
+    return false;
+  }
+
+  override render(props: TileProps) {
+    return drawTile(props);
+  }
+}
+
+/** Why a hatched tile is empty, before its cell has arrived to say it more exactly. */
+const AGREE = "Base and source agree up to here, so copying changes nothing.";
+
+function drawTile(props: TileProps) {
+  const { layer, position, label, cell, isIdle, value, metric, limit } = props;
+  const reason = cell?.sentence ?? AGREE;
+  const reading = isIdle
+    ? reason
+    : value === null
+      ? props.isCovered
+        ? "covered"
+        : "not computed yet"
+      : `${props.title} ${precise(value)}`;
+  const chosen = props.isChosen ? `, in the experiment${props.isSkipped ? ", skipped" : ""}` : "";
+  const group = props.mark === null ? "" : `, group ${props.mark}`;
+  const pinned = props.pins.endsWith("cell") ? ", pinned" : "";
+  const classes = [
+    "vene-tile",
+    isIdle && "vene-tile-idle",
+    value === null && "vene-tile-open",
+    props.isChosen && "vene-tile-chosen",
+    props.isSkipped && "vene-tile-skipped",
+    props.isPainted && "vene-tile-painted",
+  ];
+  return (
+    // biome-ignore lint/a11y/useSemanticElements: see the grid
+    <div
+      class={classes.filter(Boolean).join(" ")}
+      role="gridcell"
+      tabIndex={props.isStop ? 0 : -1}
+      data-layer={layer}
+      data-position={position}
+      data-colour={props.colour < 0 ? undefined : props.colour}
+      data-pins={props.pins || undefined}
+      aria-selected={props.isChosen}
+      aria-label={`layer ${layer}, position ${position} ${label}, ${reading}${chosen}${group}${pinned}`}
+      title={isIdle ? reason : undefined}
+      style={value === null || isIdle ? undefined : tileColours(value, limit, metric.scale)}
+    >
+      {props.hasNumber && value !== null && !isIdle && (
+        <span class="vene-tile-number" data-text={tileText(metric, value)} />
+      )}
+      {props.mark !== null && <span class="vene-tile-mark" data-text={props.mark} />}
+    </div>
+  );
+}

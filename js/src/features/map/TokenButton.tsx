@@ -1,0 +1,28 @@
+// A next token that can be clicked: the map then shows it.
+import type { State } from "../../app/state";
+
+interface Props {
+  state: State;
+  id: number;
+  label: string;
+  /** What else its title says. */
+  more?: string;
+}
+
+export function TokenButton({ state, id, label, more }: Props) {
+  const { lens } = state;
+  const isShown = lens.targets.value[lens.aim.value.target]?.token_id === id;
+  const canShow = state.map.value !== null;
+  return (
+    <button
+      type="button"
+      class="vene-token vene-token-button"
+      aria-pressed={canShow ? isShown : undefined}
+      title={`id ${id}${more ? ` · ${more}` : ""}${canShow ? " · click: the map’s token" : ""}`}
+      disabled={!canShow}
+      onClick={() => lens.pick(id)}
+    >
+      {label}
+    </button>
+  );
+}

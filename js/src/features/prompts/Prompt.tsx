@@ -1,0 +1,128 @@
+// One prompt: its name, its tokens, and the field that takes their place while it is edited.
+import { useSignal } from "@preact/signals";
+import type { ComponentChildren } from "preact";
+import { useLayoutEffect, useRef } from "preact/hooks";
+import type { State } from "../../app/state";
+import type { TokenInfo } from "../../kernel/wire";
+import { IconButton } from "../../ui/controls";
+import { PencilIcon } from "../../ui/icons";
+import { NameField } from "../../ui/NameField";
+import { PromptField } from "./PromptField";
+import { useEntry } from "./useEntry";
+
+interface PromptProps {
+  state: State;
+  /** Null for the base. */
+  source: string | null;
+  text: string;
+  /** Null while the kernel has not split the new text yet. */
+  tokens: TokenInfo[] | null;
+  /** The base's tokens, for a source. */
+  against: TokenInfo[] | null;
+  /** Token rows differ: those of the base are dropped on, those of a source are carried. */
+  chips(tokens: TokenInfo[]): ComponentChildren;
+  onCommit(text: string, tokens: TokenInfo[] | null): void;
+  /** Sources have names that can be changed. */
+  whyNot?(name: string): string | null;
+  onRename?(name: string): void;
+  /** What stands behind the pencil, and under the row. */
+  children?: ComponentChildren;
+  note?: ComponentChildren;
+}
+
+export function Prompt(props: PromptProps) {
+  const { state, source, text, tokens, against, note } = props;
+  const label = source ?? "base";
+  const pencil = useRef<HTMLSpanElement>(null);
+  const returns = useRef(false);
+  const entry = useEntry(state, {
+    current: () => {
+      const now = state.experiment.peek();
+      return source === null ? now?.base : now?.sources[source];
+    },
+    commit: props.onCommit,
+  });
+  useLayoutEffect(() => {
+    if (!returns.current || entry.isOpen.peek()) return;
+    returns.current = false;
+    pencil.current?.querySelector("button")?.focus();
+  });
+  return (
+    <div class="vene-prompt" data-prompt={label}>
+      <PromptName {...props} label={label} />
+      {entry.isOpen.value ? (
+        <PromptField
+          state={state}
+          entry={entry}
+          name={`Edit ${label}`}
+          text={text}
+          tokens={tokens}
+          against={against}
+          onLeave={() => {
+            returns.current = true;
+          }}
+        />
+      ) : (
+        <span class="vene-prompt-row">
+          {/* biome-ignore lint/a11y/noStaticElementInteractions: the pencil does the same */}
+          <span onDblClick={entry.open}>
+            {tokens ? (
+              props.chips(tokens)
+            ) : (
+              <span class="vene-chips">
+                <span class="vene-chip vene-old">{text}</span>
+              </span>
+            )}
+          </span>
+          <span class="vene-prompt-tools" ref={pencil}>
+            <IconButton name={`Edit ${label}`} onPress={entry.open}>
+              <PencilIcon />
+            </IconButton>
+            {props.children}
+          </span>
+        </span>
+      )}
+      {note}
+    </div>
+  );
+}
+
+function PromptName({ source, label, whyNot, onRename }: PromptProps & { label: string }) {
+  const isRenaming = useSignal(false);
+  if (source === null || !onRename || !whyNot) {
+    return (
+      <span class="vene-prompt-name" title="base">
+        {label}
+      </span>
+    );
+  }
+  if (isRenaming.value) {
+    return (
+      <NameField
+        name={`New name of source ${source}`}
+        value={source}
+        whyNot={whyNot}
+        onDone={(name) => {
+          isRenaming.value = false;
+          if (name !== null) onRename(name);
+        }}
+      />
+    );
+  }
+  return (
+    <button
+      type="button"
+      class="vene-prompt-name"
+      aria-label={`Rename source ${source}`}
+      title={`source ${source}: rename`}
+      onClick={() => {
+        isRenaming.value = true;
+      }}
+    >
+      <span class="vene-arrow" aria-hidden="true">
+        ⟵
+      </span>
+      {label}
+    </button>
+  );
+}

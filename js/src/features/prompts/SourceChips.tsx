@@ -1,0 +1,120 @@
+// A source's tokens in a row: buttons, each of which can be carried to a base token.
+import { useSignal } from "@preact/signals";
+import { useLayoutEffect, useRef } from "preact/hooks";
+import { actionOf } from "../../app/keys";
+import type { TokenInfo } from "../../kernel/wire";
+import { Cell, chipClass, differing, titleOf } from "./Chips";
+import type { Carry } from "./carry";
+
+interface SourceProps {
+  name: string;
+  tokens: TokenInfo[];
+  against: TokenInfo[] | null;
+  carry: Carry;
+  /** For each base position the source position that goes there; null where that goes unsaid. */
+  pairs: readonly number[] | null;
+}
+
+export function SourceChips({ name, tokens, against, carry, pairs }: SourceProps) {
+  const marks = differing(tokens, against);
+  const stop = useSignal(0);
+  const row = useRef<HTMLSpanElement>(null);
+  const drag = useRef<{ x: number; y: number } | null>(null);
+  const wasDragged = useRef(false);
+  const held = carry.held.value?.source === name ? carry.held.value.index : null;
+  const before = useRef<number | null>(null);
+  useLayoutEffect(() => {
+    // Put back or dropped: the focus goes back to where it came from.
+    if (before.current !== null && held === null && carry.isByKeys()) focus(before.current);
+    before.current = held;
+  });
+  const reach = Math.min(stop.value, tokens.length - 1);
+  const focus = (index: number) => {
+    stop.value = index;
+    row.current?.querySelector<HTMLElement>(`[data-token="${index}"]`)?.focus();
+  };
+  return (
+    <span class="vene-chips" role="toolbar" aria-label={`Tokens of ${name}`} ref={row}>
+      {tokens.map((token) => {
+        const { index } = token;
+        const to = pairs?.flatMap((from, base) => (from === index ? [base] : []));
+        return (
+          <Cell key={index} caption={to && (to.length ? `→ ${to.join(", ")}` : "–")}>
+            <button
+              type="button"
+              class={chipClass(marks(index))}
+              data-token={index}
+              title={`${titleOf(token)}${to?.length ? ` · goes into base ${to.join(", ")}` : ""}\nDrag it onto a base token, or press Enter, to pair the two`}
+              aria-label={`${index} ${token.label}${to?.length ? `, goes into base ${to.join(", ")}` : ""}: pick up to pair`}
+              aria-pressed={held === index}
+              tabIndex={index === reach ? 0 : -1}
+              onFocus={() => {
+                stop.value = index;
+              }}
+              onPointerDown={(event) => {
+                if (event.button !== 0) return;
+                drag.current = { x: event.clientX, y: event.clientY };
+                wasDragged.current = false;
+                event.currentTarget.setPointerCapture?.(event.pointerId);
+              }}
+              onPointerMove={(event) => {
+                const from = drag.current;
+                if (!from) return;
+                const [dx, dy] = [event.clientX - from.x, event.clientY - from.y];
+                if (!wasDragged.current && Math.hypot(dx, dy) < 4) return;
+                if (!wasDragged.current) carry.pick(name, index, token.label, false);
+                wasDragged.current = true;
+                event.currentTarget.style.transform = `translate(${dx}px, ${dy}px)`;
+                carry.over.value = baseUnder(event);
+              }}
+              onPointerUp={(event) => {
+                drag.current = null;
+                event.currentTarget.style.transform = "";
+                if (!wasDragged.current) return;
+                const to = baseUnder(event);
+                if (to === null) carry.put();
+                else carry.drop(to);
+              }}
+              onPointerCancel={(event) => {
+                event.currentTarget.style.transform = "";
+                drag.current = null;
+                carry.put();
+              }}
+              onClick={() => {
+                // The click that ends a drag is none.
+                if (wasDragged.current) wasDragged.current = false;
+                else if (held === index) carry.put();
+                else carry.pick(name, index, token.label, true);
+              }}
+              onKeyDown={(event) => {
+                wasDragged.current = false; // a drag that ended elsewhere takes no key's click
+                const action = actionOf("tokens", event);
+                const last = tokens.length - 1;
+                if (action === null || (action === "put" && held === null)) return;
+                if (action === "put") carry.put();
+                else {
+                  const next = { left: index - 1, right: index + 1, first: 0, last }[action];
+                  focus(Math.max(0, Math.min(last, next)));
+                }
+                event.preventDefault();
+                event.stopPropagation();
+              }}
+            >
+              {token.label}
+            </button>
+          </Cell>
+        );
+      })}
+    </span>
+  );
+}
+
+/** The base token under the pointer; the dragged chip itself does not count. */
+function baseUnder(event: PointerEvent & { currentTarget: HTMLElement }): number | null {
+  const root = event.currentTarget.getRootNode() as Document;
+  for (const element of root.elementsFromPoint?.(event.clientX, event.clientY) ?? []) {
+    const chip = element.closest<HTMLElement>("[data-base]");
+    if (chip) return Number(chip.dataset.base);
+  }
+  return null;
+}

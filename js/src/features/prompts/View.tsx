@@ -1,0 +1,179 @@
+// The prompts: the base, its sources, and which source token goes into which base token.
+import { useMemo, useRef } from "preact/hooks";
+import type { State } from "../../app/state";
+import { freshSource, type Plain, setBase, setPrompt } from "../../domain/experiments";
+import {
+  follow,
+  idsOf,
+  readersOf,
+  removeSource,
+  renameSource,
+  whyNotSource,
+} from "../../domain/prompts";
+import type { Scene, TokenInfo } from "../../kernel/wire";
+import { CrossIcon, PlusIcon } from "../../ui/icons";
+import { BaseChips } from "./BaseChips";
+import { createCarry, unpair } from "./carry";
+import { Prompt } from "./Prompt";
+import { PromptField } from "./PromptField";
+import { SourceChips } from "./SourceChips";
+import { useEntry } from "./useEntry";
+
+interface Props {
+  state: State;
+  scene: Scene;
+  experiment: Plain;
+}
+
+export function Prompts({ state, scene, experiment }: Props) {
+  const carry = useMemo(() => createCarry(state), [state]);
+  const kinds = state.kinds.value;
+  const names = Object.keys(experiment.sources);
+  const isBaseSplit = experiment.base === scene.experiment.base;
+  const base = isBaseSplit ? scene.base : null;
+  const tokensOf = (name: string) =>
+    experiment.sources[name] === scene.experiment.sources?.[name]
+      ? (scene.sources[name] ?? null)
+      : null;
+  /** Pairs are told where they are not one to one. */
+  const pairsOf = (name: string, tokens: TokenInfo[]) =>
+    base && (tokens.length !== base.length || state.pairing.isByHand(name))
+      ? state.pairing.of(name)
+      : null;
+  const hasCaptions = names.some((name) => pairsOf(name, tokensOf(name) ?? []) !== null);
+
+  const fresh = useRef("");
+  const entry = useEntry(state, {
+    current: () => state.experiment.peek()?.sources[fresh.current],
+    commit: (text) => {
+      const now = state.experiment.peek() ?? experiment;
+      fresh.current = freshSource(now);
+      state.commit(setPrompt(now, fresh.current, text));
+    },
+  });
+  const add = !entry.isOpen.value && (
+    <button
+      type="button"
+      class="vene-button vene-add-source"
+      title="Add a source prompt"
+      onClick={() => {
+        fresh.current = "";
+        entry.open();
+      }}
+    >
+      <PlusIcon /> {names.length === 0 ? "Add a source prompt" : "source"}
+    </button>
+  );
+
+  function edit(source: string | null, text: string, tokens: TokenInfo[] | null): void {
+    const now = state.experiment.peek() ?? experiment;
+    const before = source === null ? base : tokensOf(source);
+    const moved = tokens && before ? follow(now, source, idsOf(before), idsOf(tokens), kinds) : now;
+    state.commit(source === null ? setBase(moved, text) : setPrompt(moved, source, text));
+  }
+
+  return (
+    <div class="vene-prompts">
+      <Prompt
+        state={state}
+        source={null}
+        text={experiment.base}
+        tokens={base}
+        against={null}
+        chips={(tokens) => <BaseChips tokens={tokens} carry={carry} hasCaptions={hasCaptions} />}
+        onCommit={(text, tokens) => edit(null, text, tokens)}
+      />
+      {names.map((name) => (
+        <Prompt
+          key={name}
+          state={state}
+          source={name}
+          text={experiment.sources[name] ?? ""}
+          tokens={tokensOf(name)}
+          against={base}
+          chips={(tokens) => (
+            <SourceChips
+              name={name}
+              tokens={tokens}
+              against={base}
+              carry={carry}
+              pairs={pairsOf(name, tokens)}
+            />
+          )}
+          onCommit={(text, tokens) => edit(name, text, tokens)}
+          whyNot={(wanted) => whyNotSource(experiment, name, wanted)}
+          onRename={(wanted) => state.commit(renameSource(experiment, name, wanted))}
+          note={<PairNote state={state} name={name} />}
+        >
+          <RemoveSource
+            name={name}
+            readers={readersOf(experiment, name, kinds).length}
+            onPress={() => state.commit(removeSource(experiment, name, kinds))}
+          />
+          {name === names.at(-1) && add}
+        </Prompt>
+      ))}
+      {names.length === 0 && add}
+      {entry.isOpen.value && (
+        <div class="vene-prompt">
+          <span class="vene-prompt-name">new source</span>
+          <PromptField
+            state={state}
+            entry={entry}
+            name="New source"
+            text=""
+            tokens={null}
+            against={base}
+            onLeave={() => {}}
+          />
+        </div>
+      )}
+      {carry.held.value && (
+        <p class="vene-note vene-carry" aria-live="assertive">
+          {carry.held.value.label} is picked up: choose a base token with the arrows and Enter, or
+          click one; Escape puts it back.
+        </p>
+      )}
+    </div>
+  );
+}
+
+function RemoveSource(props: { name: string; readers: number; onPress(): void }) {
+  const { name, readers, onPress } = props;
+  const slots = readers === 1 ? "1 slot" : `${readers} slots`;
+  const title =
+    readers === 0
+      ? `Remove source ${name}`
+      : `Remove source ${name} with ${slots} that ${readers === 1 ? "reads" : "read"} it`;
+  return (
+    <button
+      type="button"
+      class="vene-button vene-quiet-button"
+      aria-label={title}
+      title={title}
+      onClick={onPress}
+    >
+      <CrossIcon />
+      {readers > 0 && `with ${slots}`}
+    </button>
+  );
+}
+
+function PairNote({ state, name }: { state: State; name: string }) {
+  if (!state.pairing.isByHand(name)) return null;
+  return (
+    <span class="vene-prompt-note">
+      <span class="vene-note">
+        Paired by hand: clicks on the map copy as the arrows say; slots keep their own positions.
+      </span>
+      <button
+        type="button"
+        class="vene-button vene-quiet-button"
+        aria-label={`Pair ${name} as suggested`}
+        onClick={() => unpair(state, name)}
+      >
+        As suggested
+      </button>
+    </span>
+  );
+}

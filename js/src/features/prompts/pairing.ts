@@ -1,0 +1,68 @@
+// Which source token goes into which base token when a tile is clicked: suggested, or said by hand.
+import { effect, type ReadonlySignal, signal } from "@preact/signals";
+import { align, idsOf } from "../../domain/prompts";
+import type { Kernel } from "../../kernel/kernel";
+
+export type Pairing = ReturnType<typeof createPairing>;
+
+/** Pairs by hand live as long as the prompts they are of, as they do in the kernel. */
+export function createPairing({ scene, map }: Pick<Kernel, "scene" | "map">) {
+  /** By source: one source position per base token. */
+  const hand = signal<ReadonlyMap<string, readonly number[]>>(new Map());
+  let before = "";
+  const stop = effect(() => {
+    const now = scene.value;
+    if (!now) return;
+    const prompts = JSON.stringify([now.base, now.sources].map((part) => JSON.stringify(part)));
+    if (before !== "" && before !== prompts && hand.peek().size > 0) hand.value = new Map();
+    before = prompts;
+  });
+
+  function suggested(source: string): number[] {
+    const now = scene.value;
+    return now ? align(idsOf(now.base), idsOf(now.sources[source] ?? [])) : [];
+  }
+
+  return {
+    /** One source position per base token; the map's own where the map is of this source. */
+    of(source: string): readonly number[] {
+      const said = hand.value.get(source);
+      if (said) return said;
+      const { source: swept, source_positions: partners, positions } = map.value ?? {};
+      const isWhole = swept === source && positions?.length === scene.value?.base.length;
+      return (isWhole && partners) || suggested(source);
+    },
+    /** What the kernel is to be told with a sweep: null for its own suggestion. */
+    byHand: (source: string | null): number[] | null => {
+      const said = source === null ? undefined : hand.peek().get(source);
+      return said ? [...said] : null;
+    },
+    isByHand: (source: string): boolean => hand.value.has(source),
+    set(source: string, from: number, to: number): void {
+      const pairs = [...this.of(source)];
+      pairs[to] = from;
+      const isSuggested = JSON.stringify(pairs) === JSON.stringify(suggested(source));
+      const next = new Map(hand.peek());
+      if (isSuggested) next.delete(source);
+      else next.set(source, pairs);
+      hand.value = next;
+    },
+    clear(source: string): void {
+      const next = new Map(hand.peek());
+      next.delete(source);
+      hand.value = next;
+    },
+    dispose: stop as () => void,
+  };
+}
+
+/** A line that screen readers speak; said again, it is spoken again. */
+export function createVoice(): { said: ReadonlySignal<string>; say(text: string): void } {
+  const said = signal("");
+  return {
+    said,
+    say(text) {
+      said.value = said.peek() === text ? `${text}\u00a0` : text;
+    },
+  };
+}

@@ -1,0 +1,228 @@
+// What a slot's operator can be told: rank, subspace, shared weights, noise, prompts, strength.
+import { useSignal } from "@preact/signals";
+import type { ComponentChildren } from "preact";
+import type { State } from "../../app/state";
+import { changeSlot, type Plain, type Slot } from "../../domain/experiments";
+import {
+  halves,
+  kindOf,
+  link,
+  linksOf,
+  readPlaces,
+  readPrompts,
+  readSubspace,
+  setRank,
+  setSeed,
+  toggleSubspace,
+  twinsOf,
+  unlink,
+  writePlaces,
+  writeSubspace,
+} from "../../domain/operators";
+import { IconButton, NumberField, Slider, TextField } from "../../ui/controls";
+import { LinkIcon, UnlinkIcon } from "../../ui/icons";
+
+interface Props {
+  state: State;
+  experiment: Plain;
+  slot: Slot;
+  index: number;
+  /** How many coordinates a subspace may choose from, as far as the kernel has said. */
+  coordinates: number | undefined;
+  /** Whether controls show too that are neither set nor needed. */
+  isOpen: boolean;
+}
+
+/** Empty for a plain interchange: what is set or needed stands here, and the rest on demand. */
+export function OperatorRow({ state, experiment, slot, index, coordinates, isOpen }: Props) {
+  const kind = kindOf(state.kinds.value, slot.intervention);
+  const change = (part: Partial<Slot>) => state.commit(changeSlot(experiment, index, part));
+  const names = Object.keys(slot.partition ?? {});
+  const isNamed = typeof slot.subspace === "string" && names.includes(slot.subspace);
+  const of = `of slot ${index}`;
+  return (
+    <span class="vene-slot-operator">
+      {(kind?.takes_rank ?? false) && (
+        <Labelled text="rank">
+          <NumberField
+            name={`Rank ${of}`}
+            value={slot.rank}
+            min={1}
+            step={1}
+            onChoose={(rank) => state.commit(setRank(experiment, index, rank))}
+          />
+        </Labelled>
+      )}
+      {names.map((name, n) => (
+        <button
+          key={name}
+          type="button"
+          class="vene-button vene-subspace"
+          aria-label={`Subspace ${name} ${of}`}
+          aria-pressed={slot.subspace === name}
+          title={`Coordinates ${slot.partition?.[name]?.join(" to ")}, the end left out${n < 9 ? ` (${n + 1} on the map)` : ""}`}
+          onClick={() => state.commit(toggleSubspace(experiment, index, name))}
+        >
+          {name}
+        </button>
+      ))}
+      {isOpen && names.length === 0 && coordinates !== undefined && coordinates > 1 && (
+        <button
+          type="button"
+          class="vene-button"
+          aria-label={`Two halves ${of}`}
+          title={`Names the two halves of the ${coordinates} coordinates a and b, to change one of them alone`}
+          onClick={() => change({ partition: halves(coordinates) })}
+        >
+          Two halves
+        </button>
+      )}
+      {(isOpen || (slot.subspace !== null && !isNamed)) && (
+        <Labelled text="dims">
+          <TextField
+            name={`Dims ${of}`}
+            value={writeSubspace(slot.subspace)}
+            placeholder={coordinates === undefined ? "all" : `all ${coordinates}`}
+            title="0:2 is a half-open range, 0, 3, 5 are dims, nothing is all of them"
+            onChoose={(text) => change({ subspace: readSubspace(text) })}
+          />
+        </Labelled>
+      )}
+      {slot.intervention === "noise" && (
+        <Labelled text="scale">
+          <NumberField
+            name={`Scale ${of}`}
+            value={slot.scale}
+            min={0}
+            step="any"
+            onChoose={(scale) => scale !== null && change({ scale })}
+          />
+        </Labelled>
+      )}
+      {(slot.intervention === "noise" || (isOpen && kind?.has_weights)) && (
+        <Labelled text="seed">
+          <NumberField
+            name={`Seed ${of}`}
+            value={slot.seed}
+            min={0}
+            step={1}
+            onChoose={(seed) => seed !== null && state.commit(setSeed(experiment, index, seed))}
+          />
+        </Labelled>
+      )}
+      {(isOpen || slot.strength !== 1) && (
+        <Strength of={of} value={slot.strength} onChoose={(strength) => change({ strength })} />
+      )}
+      {(kind?.has_weights || slot.link !== null) && (
+        <LinkButton state={state} experiment={experiment} slot={slot} index={index} />
+      )}
+      {slot.intervention === "mean" && (
+        <>
+          <Labelled text="mean at">
+            <TextField
+              name={`Positions in the prompts ${of}`}
+              value={writePlaces(slot.source_position)}
+              placeholder="as in the base"
+              title="Where in each prompt the state is read, one number per base position: 3 is the fourth token, -1 the last; empty: the same positions as in the base"
+              onChoose={(text) => change({ source_position: readPlaces(text) })}
+            />
+          </Labelled>
+          <TextField
+            name={`Prompts ${of}`}
+            value={slot.prompts.join("\n")}
+            title="The mean is taken over these prompts, one a line"
+            isLong
+            onChoose={(text) => change({ prompts: readPrompts(text) })}
+          />
+        </>
+      )}
+    </span>
+  );
+}
+
+function LinkButton({ state, experiment, slot, index }: Omit<Props, "coordinates" | "isOpen">) {
+  if (slot.link === null) {
+    const [twin] = twinsOf(experiment, index);
+    return (
+      <IconButton
+        name={`Link slot ${index}`}
+        isDisabled={twin === undefined}
+        title={
+          twin === undefined
+            ? "Sharing weights needs a second slot of this intervention, rank and seed"
+            : `Share weights with slot ${twin} (L on the map)`
+        }
+        onPress={() => state.commit(link(experiment, index))}
+      >
+        <LinkIcon />
+      </IconButton>
+    );
+  }
+  const others = experiment.slots.flatMap((other, i) =>
+    i !== index && other.link === slot.link ? [i] : [],
+  );
+  return (
+    <span class="vene-link-chip">
+      <LinkIcon />
+      <span>
+        {slot.link}
+        {others.length > 0 && <span class="vene-dim"> with {others.join(", ")}</span>}
+      </span>
+      <IconButton
+        name={`Unlink slot ${index}`}
+        title={`Weights of its own for slot ${index}`}
+        onPress={() => state.commit(unlink(experiment, index))}
+      >
+        <UnlinkIcon />
+      </IconButton>
+    </span>
+  );
+}
+
+/** A slider for the way from the base to the intervention, and its number; both are one value. */
+function Strength(props: { of: string; value: number; onChoose(value: number): void }) {
+  const { of, value, onChoose } = props;
+  const held = useSignal<number | null>(null);
+  const title = `strength ${held.value ?? value}: new = b + strength · (intervention − b). At 0 the base’s own state stays, at 1 the intervention is whole, beyond 1 it goes further.`;
+  return (
+    <Labelled text="strength">
+      <Slider
+        name={`Strength ${of}`}
+        // While it is held it is drawn where it is held: the field would jump back under the hand.
+        value={held.value ?? value}
+        min={0}
+        max={1}
+        step={0.05}
+        title={title}
+        onHold={(now) => {
+          held.value = now;
+        }}
+        onChoose={onChoose}
+      />
+      <NumberField
+        name={`Strength ${of} as a number`}
+        value={held.value ?? value}
+        min={0}
+        step="any"
+        onChoose={(wanted) => wanted !== null && onChoose(wanted)}
+      />
+    </Labelled>
+  );
+}
+
+function Labelled({ text, children }: { text: string; children: ComponentChildren }) {
+  return (
+    <span class="vene-labelled">
+      <span class="vene-dim" aria-hidden="true">
+        {text}
+      </span>
+      {children}
+    </span>
+  );
+}
+
+/** The colour of a slot's link, as far from the groups' first colours as there are. */
+export function linkColour(experiment: Plain, slot: Slot): string | undefined {
+  if (slot.link === null) return undefined;
+  return `var(--vene-group-${(linksOf(experiment).indexOf(slot.link) + 3) % 6})`;
+}

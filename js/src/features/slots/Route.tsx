@@ -1,0 +1,153 @@
+// Where a slot acts and what it reads there: pairs of base and source position.
+
+import type { State } from "../../app/state";
+import type { Plain, Slot } from "../../domain/experiments";
+import { setSource } from "../../domain/experiments";
+import { kindOf, targetOf } from "../../domain/operators";
+import { pairsOf, setPairs } from "../../domain/prompts";
+import type { Scene, TokenInfo } from "../../kernel/wire";
+import { IconButton, type Option, Select } from "../../ui/controls";
+import { CrossIcon, PlusIcon } from "../../ui/icons";
+
+interface Props {
+  state: State;
+  scene: Scene;
+  experiment: Plain;
+  slot: Slot;
+  index: number;
+  isOpen: boolean;
+}
+
+/** More pairs than these are summed up until the row is opened. */
+const SHOWN = 2;
+
+export function Route({ state, scene, experiment, slot, index, isOpen }: Props) {
+  const kinds = state.kinds.value;
+  const reads = (kindOf(kinds, slot.intervention)?.needs_source ?? true) && slot.source !== null;
+  const target = targetOf(experiment, slot, kinds);
+  const tokens = target === null ? scene.base : (scene.sources[target] ?? []);
+  const sourceTokens = scene.sources[slot.source ?? ""] ?? [];
+  const names = Object.keys(experiment.sources);
+  const pairs = pairsOf(slot);
+  const taken = pairs.map(([base]) => base);
+  const commit = (next: [number, number][]) => state.commit(setPairs(experiment, index, next));
+  const partner = (position: number) =>
+    target === null
+      ? state.place({ layer: slot.layer, position }).source_position
+      : Math.min(position, sourceTokens.length - 1);
+  const replace = (n: number, pair: [number, number]) =>
+    commit(pairs.map((old, i) => (i === n ? pair : old)));
+  const isSummed = !isOpen && pairs.length > SHOWN;
+  const next = tokens.find((token) => !taken.includes(token.index))?.index;
+  return (
+    <>
+      {isSummed ? (
+        <span class="vene-slot-sum" title={pairs.map(([b, s]) => `${b} ⟵ ${s}`).join("\n")}>
+          {pairs.length} positions: {ranges(taken)}
+          {reads && ` ⟵ ${ranges(pairs.map(([, source]) => source))}`}
+        </span>
+      ) : (
+        pairs.map(([base, source], n) => {
+          const of = `of slot ${index}${n === 0 ? "" : `, pair ${n + 1}`}`;
+          return (
+            <span class="vene-pair" key={base}>
+              <PositionSelect
+                name={`Base position ${of}`}
+                tokens={tokens}
+                position={base}
+                taken={taken}
+                onChoose={(position) => replace(n, [position, partner(position)])}
+              />
+              {reads && (
+                <>
+                  <span class="vene-arrow" aria-hidden="true">
+                    ⟵
+                  </span>
+                  <PositionSelect
+                    name={`Source position ${of}`}
+                    tokens={sourceTokens}
+                    position={source}
+                    onChoose={(position) => replace(n, [base, position])}
+                  />
+                </>
+              )}
+              {pairs.length > 1 && (
+                <IconButton
+                  name={`Take position ${base} out of slot ${index}`}
+                  onPress={() => commit(pairs.filter((_, i) => i !== n))}
+                >
+                  <CrossIcon />
+                </IconButton>
+              )}
+            </span>
+          );
+        })
+      )}
+      {reads && names.length > 1 && slot.source !== null && (
+        <Select
+          name={`Source of slot ${index}`}
+          value={slot.source}
+          options={names.map((name) => ({ value: name, text: name }))}
+          onChoose={(name) => {
+            // Positions that the other prompt has not got are paired anew, so that it is valid at once.
+            const { length } = scene.sources[name] ?? [];
+            const fit = ([base, source]: [number, number]): [number, number] => [
+              base,
+              length === undefined || source < length
+                ? source
+                : Math.min(state.pairing.of(name)[base] ?? source, length - 1),
+            ];
+            state.commit(setPairs(setSource(experiment, index, name), index, pairs.map(fit)));
+          }}
+        />
+      )}
+      {isOpen && next !== undefined && (
+        <button
+          type="button"
+          class="vene-button vene-quiet-button"
+          aria-label={`Add a position to slot ${index}`}
+          onClick={() => commit([...pairs, [next, partner(next)]])}
+        >
+          <PlusIcon /> position
+        </button>
+      )}
+    </>
+  );
+}
+
+interface PositionProps {
+  name: string;
+  tokens: TokenInfo[];
+  position: number;
+  /** Positions that are spoken for. */
+  taken?: number[];
+  onChoose(position: number): void;
+}
+
+function PositionSelect({ name, tokens, position, taken = [], onChoose }: PositionProps) {
+  const options: Option[] = tokens
+    .filter((token) => token.index === position || !taken.includes(token.index))
+    .map((token) => ({ value: String(token.index), text: `${token.index} ${token.label}` }));
+  const value = String(position);
+  // The prompt may have become shorter a moment ago.
+  if (!options.some((option) => option.value === value)) options.unshift({ value, text: value });
+  return (
+    <Select
+      name={name}
+      value={value}
+      options={options}
+      onChoose={(chosen) => onChoose(Number(chosen))}
+    />
+  );
+}
+
+/** `0–2, 4` for 0, 1, 2, 4. */
+export function ranges(positions: number[]): string {
+  const runs: [number, number][] = [];
+  for (const position of positions) {
+    const last = runs.at(-1);
+    if (last && position === last[1] + 1) last[1] = position;
+    else runs.push([position, position]);
+  }
+  return runs.map(([from, to]) => (from === to ? `${from}` : `${from}–${to}`)).join(", ");
+}
