@@ -28,10 +28,12 @@ export class FakeModel {
     }
   }
 
-  reply(reply: Reply, buffers: DataView[] = []): void {
+  /** Resolves when those who wait for the reply have it. */
+  async reply(reply: Reply, buffers: DataView[] = []): Promise<void> {
     for (const listener of [...(this.listeners.get("msg:custom") ?? [])]) {
       (listener as (message: unknown, buffers: unknown[]) => void)(reply, buffers);
     }
+    for (let n = 0; n < 8; n++) await Promise.resolve();
   }
 
   on(event: string, listener: Listener): void {

@@ -1,25 +1,23 @@
 // The anywidget module: one screen per view, gone without a trace when the view goes.
 import type { RenderProps } from "@anywidget/types";
 import { render as paint } from "preact";
-import { App } from "./app/App";
-import { createState } from "./app/state";
+import { createApp } from "./app/app";
+import { Screen } from "./app/Screen";
 import { connect } from "./kernel/kernel";
 
 function render({ model, el, signal }: RenderProps): () => void {
   const root = document.createElement("div");
   root.className = "vene-host";
   el.append(root);
-  const kernel = connect(model);
-  const state = createState(kernel);
-  paint(<App state={state} />, root);
+  const app = createApp(connect(model));
+  paint(<Screen app={app} />, root);
 
   let isOpen = true;
   const close = () => {
     if (!isOpen) return;
     isOpen = false;
     paint(null, root);
-    state.dispose();
-    kernel.dispose();
+    app.close();
     root.remove();
   };
   // Older front ends give no signal; all of them call what render returns.

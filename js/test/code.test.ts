@@ -4,7 +4,7 @@ import { changedLines } from "../src/features/code/state";
 import { accept, answer, click, drawn, mount, tile } from "./helpers";
 
 describe("changed lines", () => {
-  it("are those that the earlier script has not got, in order", () => {
+  it("are those that the earlier script has not got, in order", async () => {
     expect([...changedLines(["a", "b", "c"], ["a", "x", "c", "d"])]).toEqual([1, 3]);
     expect([...changedLines(["a", "b"], ["b", "a"])]).toHaveLength(1);
     expect([...changedLines(["a", "b", "c"], ["a", "c"])]).toEqual([]);

@@ -1,11 +1,9 @@
-import { readFileSync } from "node:fs";
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { makeAnswer, sceneOf, spainAndItaly } from "../dev/fixtures";
 import { addPast, makeContrast } from "../dev/past";
 import { type Plain, toPlain } from "../src/domain/experiments";
 import { signed } from "../src/domain/format";
-import { sidesOf } from "../src/domain/sides";
-import type { Compare, Experiment, PastEntry } from "../src/kernel/wire";
+import type { Compare } from "../src/kernel/wire";
 import { accept, answer, click, drawn, mount, press, start } from "./helpers";
 
 let screen: ReturnType<typeof mount>;
@@ -15,36 +13,8 @@ afterEach(() => {
   vi.useRealTimers();
 });
 
-interface Case {
-  what: string;
-  experiment: Experiment;
-  past: PastEntry[];
-  sides: object[];
-}
-// Python's tests read the same file: both halves know a side by the same title.
-const CASES: Case[] = JSON.parse(readFileSync("../tests/sides.json", "utf8"));
-
-describe("the sides", () => {
-  it.each(CASES)("$what", ({ experiment, past, sides }) => {
-    const found = sidesOf(
-      toPlain(experiment),
-      past.map((entry) => ({ ...entry, label: "x", probability: 0.5 })),
-    );
-    expect(
-      found.map(({ title, isShared, experiment: side }) => ({
-        title,
-        shared: isShared,
-        base: side.base,
-        skips: side.slots.map((slot) => slot.skip),
-        groups: side.slots.map((slot) => slot.group),
-      })),
-    ).toEqual(sides);
-    expect(new Set(found.map(({ key }) => key)).size).toBe(found.length);
-  });
-});
-
 describe("parts of the divergence", () => {
-  it("have a sign, and say when they are too small for their decimals", () => {
+  it("have a sign, and say when they are too small for their decimals", async () => {
     expect([7.3914, -0.0049, 0.0004, -1e-9, 0].map((part) => signed(part, 3))).toEqual([
       ...["+7.391", "−0.005", "≈ 0", "≈ 0", "0"],
     ]);
@@ -65,7 +35,7 @@ function contrast(model: Model, { id, left, right }: Compare = asked(model)) {
     ...side,
     answer: makeAnswer(sceneOf(side.experiment, 6, 0, null)),
   });
-  model.reply({ id, ok: true, error: null } as never);
+  void model.reply({ id, ok: true, error: null } as never);
   model.write({ contrast: makeContrast(id, with_(left), with_(right)) });
 }
 
@@ -86,15 +56,15 @@ const traits = () => ({
 
 describe("a comparison", () => {
   it("asks when it is opened, previews what is known, and is exact when the kernel says", () => {
-    const { model, state } = start(traits());
+    const { model, answers, compare } = start(traits());
     expect(count(model)).toBe(0);
-    state.compare.toggle();
+    compare.toggle();
     expect([asked(model).left.title, asked(model).right.title]).toEqual(["base", "intervened"]);
     expect(asked(model).left.experiment).toMatchObject({ sources: {}, slots: [] });
-    expect(state.compare.label.value).toBe("preview");
-    const known = state.compare.shown.value;
+    expect(compare.label.value).toBe("preview");
+    const known = compare.shown.value;
     expect(known?.verdict).toBeNull();
-    const shown = state.answer.value?.tokens[0];
+    const shown = answers.newest.value?.tokens[0];
     expect(known?.tokens[0]).toEqual({
       id: shown?.token_id,
       label: shown?.label,
@@ -103,37 +73,37 @@ describe("a comparison", () => {
     for (const row of known?.differences ?? [])
       expect(row.kl).toBeCloseTo(row.after * Math.log(row.after / row.before), 12);
     contrast(model);
-    expect(state.compare.label.value).toBe("exact");
-    expect(state.compare.shown.value?.verdict?.verdict).toBe("different");
+    expect(compare.label.value).toBe("exact");
+    expect(compare.shown.value?.verdict?.verdict).toBe("different");
     expect(count(model)).toBe(1);
   });
 
   it("previews one slot alone from the map", () => {
-    const { model, state } = start(traits());
-    state.compare.toggle();
-    state.compare.choose("right", "slot:0");
+    const { model, compare, map } = start(traits());
+    compare.toggle();
+    compare.choose("right", "slot:0");
     expect(asked(model).right.experiment.slots?.map((s) => s.skip)).toEqual([false, true]);
-    const cell = state.map.value?.cells.find((c) => c.layer === 1 && c.position === 3);
-    expect(state.compare.label.value).toBe("preview");
+    const cell = map.value?.cells.find((c) => c.layer === 1 && c.position === 3);
+    expect(compare.label.value).toBe("preview");
     const [top] = cell?.top ?? [];
-    const row = state.compare.shown.value?.tokens.find(({ id }) => id === top?.token_id);
+    const row = compare.shown.value?.tokens.find(({ id }) => id === top?.token_id);
     expect(row?.probabilities[1]).toBe(top?.probability);
   });
 
   it("follows the experiment on the screen once the kernel has taken it", () => {
-    const { model, state } = start(traits());
-    state.compare.toggle();
-    state.compare.choose("left", "slot:1");
+    const { model, compare, gestures } = start(traits());
+    compare.toggle();
+    compare.choose("left", "slot:1");
     contrast(model);
     const before = count(model);
-    state.applyTile({ layer: 3, position: 4 }, "replace");
+    gestures.apply({ layer: 3, position: 4 }, "replace");
     expect(count(model)).toBe(before); // the kernel may still refuse it
     const scene = accept(model, 2);
     // Slot 1 is gone: base stands in for it, and comes back as slot 1 when there is one again.
     expect(asked(model).left.title).toBe("base");
     expect(asked(model).right.experiment.slots?.[0]?.layer).toBe(3);
     answer(model, scene);
-    state.applyTile({ layer: 0, position: 3 }, "add");
+    gestures.apply({ layer: 0, position: 3 }, "add");
     accept(model, 3);
     const { left } = asked(model);
     expect([left.title, left.experiment.slots?.map((s) => s.skip)]).toEqual([
@@ -144,43 +114,43 @@ describe("a comparison", () => {
   });
 
   it("asks nothing while it is closed, or while neither side has changed", () => {
-    const { model, state } = start(traits());
-    state.compare.toggle();
-    state.compare.choose("right", "source:italy");
+    const { model, compare, gestures } = start(traits());
+    compare.toggle();
+    compare.choose("right", "source:italy");
     contrast(model);
     const before = count(model);
-    state.applyTile({ layer: 3, position: 4 }, "replace");
+    gestures.apply({ layer: 3, position: 4 }, "replace");
     answer(model, accept(model, 2));
     expect(count(model)).toBe(before);
-    expect(state.compare.label.value).toBe("exact");
-    state.compare.toggle();
-    state.compare.choose("right", "result");
+    expect(compare.label.value).toBe("exact");
+    compare.toggle();
+    compare.choose("right", "result");
     expect(count(model)).toBe(before);
   });
 
   it("is never overwritten by one that comes late", () => {
-    const { model, state } = start(traits());
-    state.compare.toggle();
+    const { model, compare } = start(traits());
+    compare.toggle();
     const first = asked(model);
-    state.compare.choose("right", "source:italy");
+    compare.choose("right", "source:italy");
     contrast(model);
-    const newer = state.compare.shown.value;
+    const newer = compare.shown.value;
     contrast(model, first);
-    expect(state.compare.shown.value).toEqual(newer);
-    expect(state.compare.shown.value?.right).toBe("italy");
-    state.compare.choose("right", "result"); // what came late is not lost either
-    expect(state.compare.label.value).toBe("exact");
+    expect(compare.shown.value).toEqual(newer);
+    expect(compare.shown.value?.right).toBe("italy");
+    compare.choose("right", "result"); // what came late is not lost either
+    expect(compare.label.value).toBe("exact");
     expect(count(model)).toBe(2);
   });
 
   it("swaps its sides", () => {
-    const { model, state } = start(traits());
-    state.compare.toggle();
+    const { model, compare } = start(traits());
+    compare.toggle();
     contrast(model);
-    const before = state.compare.shown.value;
-    state.compare.swap();
+    const before = compare.shown.value;
+    compare.swap();
     contrast(model);
-    const after = state.compare.shown.value;
+    const after = compare.shown.value;
     expect([after?.left, after?.right]).toEqual([before?.right, before?.left]);
     for (const row of after?.differences ?? []) {
       const other = before?.differences.find(({ id }) => id === row.id);
@@ -189,49 +159,53 @@ describe("a comparison", () => {
   });
 
   it("asks again when another view’s question took the place of its own", () => {
-    const { model, state } = start(traits());
-    state.compare.toggle();
+    const { model, compare } = start(traits());
+    compare.toggle();
     const mine = asked(model);
     const theirs = { ...mine, id: "another-view" };
     contrast(model, theirs);
     expect(count(model)).toBe(2);
-    expect(state.compare.label.value).toBe("preview");
+    expect(compare.label.value).toBe("preview");
     contrast(model);
-    expect(state.compare.label.value).toBe("exact");
+    expect(compare.label.value).toBe("exact");
     contrast(model, { ...theirs, id: "another-view-2" });
     expect(count(model)).toBe(2); // nothing is waited for: nothing is asked
   });
 
-  it("says why there is none, and asks once more on demand", () => {
-    const { model, state } = start(traits());
-    state.compare.toggle();
-    model.reply({ id: asked(model).id, ok: false, error: "layer 9 is out of range" } as never);
-    expect([state.compare.label.value, state.compare.error.value]).toEqual([
+  it("says why there is none, and asks once more on demand", async () => {
+    const { model, compare, notices } = start(traits());
+    compare.toggle();
+    await model.reply({
+      id: asked(model).id,
+      ok: false,
+      error: "layer 9 is out of range",
+    } as never);
+    expect([compare.label.value, compare.error.value]).toEqual([
       ...["preview", "layer 9 is out of range"], // what is known stays in sight
     ]);
-    expect(state.compare.shown.value?.verdict).toBeNull();
+    expect(compare.shown.value?.verdict).toBeNull();
     model.write({ map: {} });
-    state.compare.choose("right", "slot:0");
-    model.reply({ id: asked(model).id, ok: false, error: "no" } as never);
-    expect(state.compare.label.value).toBe("none");
-    state.compare.choose("right", "result");
-    expect(state.error.value).toBeNull(); // the answer on the screen is not in doubt
+    compare.choose("right", "slot:0");
+    await model.reply({ id: asked(model).id, ok: false, error: "no" } as never);
+    expect(compare.label.value).toBe("none");
+    compare.choose("right", "result");
+    expect(notices.error.value).toBeNull(); // the answer on the screen is not in doubt
     expect(count(model)).toBe(2);
-    state.compare.again();
-    expect([count(model), state.compare.error.value]).toEqual([3, null]);
+    compare.again();
+    expect([count(model), compare.error.value]).toEqual([3, null]);
     contrast(model);
-    expect(state.compare.label.value).toBe("exact");
+    expect(compare.label.value).toBe("exact");
   });
 
   it("says that it waits when nobody answers", () => {
     vi.useFakeTimers();
-    const { model, state } = start(traits());
-    state.compare.toggle();
-    expect(state.compare.isWaiting.value).toBe(false);
+    const { model, compare } = start(traits());
+    compare.toggle();
+    expect(compare.isWaiting.value).toBe(false);
     vi.advanceTimersByTime(2600);
-    expect(state.compare.isWaiting.value).toBe(true);
+    expect(compare.isWaiting.value).toBe(true);
     contrast(model);
-    expect(state.compare.isWaiting.value).toBe(false);
+    expect(compare.isWaiting.value).toBe(false);
   });
 });
 

@@ -87,9 +87,11 @@ describe("the figure panel", () => {
     expect(said()?.textContent).toBe("Making the PDF…");
     expect(said()?.dataset.tone).toBe("busy");
     const bytes = new DataView(new ArrayBuffer(7));
-    screen.model.reply({ id: "another", ok: true, file: "x.pdf" }, [bytes]);
+    await screen.model.reply({ id: "another", ok: true, file: "x.pdf" }, [bytes]);
     expect(saved).toEqual([]);
-    screen.model.reply({ id: request?.id ?? "", ok: true, file: "vene-result-1.pdf" }, [bytes]);
+    await screen.model.reply({ id: request?.id ?? "", ok: true, file: "vene-result-1.pdf" }, [
+      bytes,
+    ]);
     await drawn();
     expect(saved).toEqual([{ name: "vene-result-1.pdf", type: "application/pdf", size: 7 }]);
     expect(said()?.textContent).toBe("Saved vene-result-1.pdf");
@@ -102,7 +104,7 @@ describe("the figure panel", () => {
     expect(taken()).toHaveLength(1);
     await drawn();
     expect(buttons(screen.el).at(-1)?.getAttribute("aria-disabled")).toBe("true");
-    screen.model.reply({ id: taken()[0]?.id ?? "", ok: false, error: "why" });
+    await screen.model.reply({ id: taken()[0]?.id ?? "", ok: false, error: "why" });
     expect(press("Everything")).toMatchObject({ format: "zip" });
     expect(taken()).toHaveLength(2);
   });
@@ -110,7 +112,11 @@ describe("the figure panel", () => {
   it("says why there is no file, and saves none", async () => {
     await open();
     const request = press("Everything");
-    screen.model.reply({ id: request?.id ?? "", ok: false, error: "there is no map to draw" });
+    await screen.model.reply({
+      id: request?.id ?? "",
+      ok: false,
+      error: "there is no map to draw",
+    });
     await drawn();
     expect(said()?.textContent).toBe("No ZIP: there is no map to draw");
     expect(said()?.dataset.tone).toBe("error");
@@ -124,14 +130,14 @@ describe("the figure panel", () => {
     await vi.advanceTimersByTimeAsync(6000);
     expect(screen.el.querySelector(".vene-figure-said")?.textContent).toContain("takes its time");
     await vi.advanceTimersByTimeAsync(120_000);
-    expect(said()?.textContent).toBe("No SVG: the kernel does not answer");
+    expect(said()?.textContent).toBe("No SVG: The kernel does not answer");
   });
 
   it("asks nothing after it is closed", async () => {
     await open();
     const request = press("SVG");
     screen.close();
-    screen.model.reply({ id: request?.id ?? "", ok: true, file: "a.svg" }, [picture.png]);
+    await screen.model.reply({ id: request?.id ?? "", ok: true, file: "a.svg" }, [picture.png]);
     expect(saved).toEqual([]);
   });
 });

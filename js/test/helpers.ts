@@ -2,7 +2,15 @@
 
 import { FakeModel } from "../dev/fake_model";
 import { makeAnswer, makeMap, sceneOf, spainAndItaly, type Traits } from "../dev/fixtures";
-import { createState } from "../src/app/state";
+import { createApp } from "../src/app/app";
+import { createExperiment } from "../src/app/experiment";
+import { createAnswer } from "../src/features/answer/state";
+import { createCompare } from "../src/features/compare/state";
+import { createGestures } from "../src/features/map/gestures";
+import { createMap } from "../src/features/map/state";
+import { createSweep } from "../src/features/map/sweep";
+import { createNotices } from "../src/features/notices/state";
+import { createPairing } from "../src/features/prompts/pairing";
 import widget from "../src/index";
 import { connect } from "../src/kernel/kernel";
 import type { Experiment, Scene } from "../src/kernel/wire";
@@ -10,7 +18,18 @@ import type { Experiment, Scene } from "../src/kernel/wire";
 export function start(traits: Partial<Traits> | Record<string, unknown> = {}) {
   const model = new FakeModel({ ...spainAndItaly(), ...traits });
   const kernel = connect(model.model);
-  return { model, kernel, state: createState(kernel) };
+  const app = createApp(kernel);
+  return {
+    ...{ model, kernel, app },
+    experiment: app.use(createExperiment),
+    notices: app.use(createNotices),
+    answers: app.use(createAnswer),
+    sweep: app.use(createSweep),
+    gestures: app.use(createGestures),
+    map: app.use(createMap).map,
+    pairing: app.use(createPairing),
+    compare: app.use(createCompare),
+  };
 }
 
 /** A view of a new widget, or one more of a widget that there is already. */
@@ -37,8 +56,8 @@ export function answer(model: FakeModel, scene: Scene): void {
   model.write({ answer: makeAnswer(scene) });
 }
 
-export function refuse(model: FakeModel, error: string): void {
-  model.reply({ id: model.sent.at(-1)?.id ?? "", ok: false, error });
+export function refuse(model: FakeModel, error: string): Promise<void> {
+  return model.reply({ id: model.sent.at(-1)?.id ?? "", ok: false, error });
 }
 
 export function remap(model: FakeModel, scene: Scene): void {

@@ -168,7 +168,7 @@ describe("the strip", () => {
     expect(field().getAttribute("aria-label")).toBe("Name of #2");
     type("both", "Enter");
     expect(screen.model.sent.at(-1)).toMatchObject({ number: 2, name: "both" });
-    screen.model.reply({
+    await screen.model.reply({
       id: screen.model.sent.at(-1)?.id ?? "",
       ok: false,
       error: "name 'both' is taken",
@@ -219,41 +219,41 @@ describe("going back", () => {
   });
 
   it("over twenty steps and forth again never waits for the kernel", () => {
-    const { model, state } = start();
-    const seen: (string | undefined)[] = [state.shown.value?.sentence];
+    const { model, answers, experiment, gestures } = start();
+    const seen: (string | undefined)[] = [answers.shown.value?.sentence];
     for (let n = 0; n < 20; n++) {
-      state.applyTile({ layer: n % 6, position: n % 5 }, n % 3 === 2 ? "add" : "replace");
+      gestures.apply({ layer: n % 6, position: n % 5 }, n % 3 === 2 ? "add" : "replace");
       answer(model, accept(model, n + 2));
-      seen.push(state.shown.value?.sentence);
+      seen.push(answers.shown.value?.sentence);
     }
-    expect(state.history.value.past).toHaveLength(20);
+    expect(experiment.undoList.value.past).toHaveLength(20);
     model.write({ map: {} }); // no previews: what is shown was kept
     for (let n = 19; n >= 0; n--) {
-      state.undo();
-      expect([state.label.value, state.shown.value?.sentence]).toEqual(["exact", seen[n]]);
+      experiment.undo();
+      expect([answers.label.value, answers.shown.value?.sentence]).toEqual(["exact", seen[n]]);
     }
-    expect(state.undo()).toBe(false);
+    expect(experiment.undo()).toBe(false);
     for (let n = 1; n <= 20; n++) {
-      state.redo();
-      expect([state.label.value, state.shown.value?.sentence]).toEqual(["exact", seen[n]]);
+      experiment.redo();
+      expect([answers.label.value, answers.shown.value?.sentence]).toEqual(["exact", seen[n]]);
     }
-    expect(state.redo()).toBe(false);
+    expect(experiment.redo()).toBe(false);
     expect(model.sent).toHaveLength(60);
   });
 
   it("keeps the last fifty answers and no more", () => {
-    const { model, state } = start();
-    const first = state.experiment.value;
+    const { model, answers, experiment } = start();
+    const first = experiment.now.value;
     for (let n = 0; n < 51; n++) {
-      const now = state.experiment.value;
-      if (now) state.commit({ ...now, base: `The capital of ${n} is` });
+      const now = experiment.now.value;
+      if (now) experiment.commit({ ...now, base: `The capital of ${n} is` });
       answer(model, accept(model, n + 2));
     }
-    if (first) state.commit(first);
-    expect(state.exact.value).toBeNull();
+    if (first) experiment.commit(first);
+    expect(answers.exact.value).toBeNull();
     const second = first && { ...first, base: "The capital of 1 is" };
-    if (second) state.commit(second);
-    expect(state.exact.value?.revision).toBe(3);
+    if (second) experiment.commit(second);
+    expect(answers.exact.value?.revision).toBe(3);
   });
 });
 

@@ -64,10 +64,10 @@ describe("an idle tile", () => {
 
   it("compared with the base differs by nothing", () => {
     const scene = spainAndItaly().scene;
-    const { state } = start({ map: rounded(), answer: makeAnswer(scene) });
-    state.applyTile({ layer: 2, position: 0 }, "replace");
-    state.compare.toggle();
-    const rows = state.compare.shown.value?.differences ?? [];
+    const { compare, gestures } = start({ map: rounded(), answer: makeAnswer(scene) });
+    gestures.apply({ layer: 2, position: 0 }, "replace");
+    compare.toggle();
+    const rows = compare.shown.value?.differences ?? [];
     expect(rows.length).toBeGreaterThan(0);
     expect(rows.every((row) => row.after === row.before && row.kl === 0)).toBe(true);
   });

@@ -219,11 +219,16 @@ describe("a story", () => {
     await key("ArrowLeft");
     const [first, second] = screen.model.sent;
     screen.model.write({ step: 2 });
-    screen.model.reply({ id: first?.id ?? "", ok: true, error: null, tokens: null } as never);
+    await screen.model.reply({ id: first?.id ?? "", ok: true, error: null, tokens: null } as never);
     await drawn();
     expect(title()).toBe("An early swap");
     screen.model.write({ step: 1 });
-    screen.model.reply({ id: second?.id ?? "", ok: true, error: null, tokens: null } as never);
+    await screen.model.reply({
+      id: second?.id ?? "",
+      ok: true,
+      error: null,
+      tokens: null,
+    } as never);
     await drawn();
     expect(title()).toBe("An early swap");
   });

@@ -147,7 +147,7 @@ describe("the target token", () => {
     expect(request).toMatchObject({ kind: "follow", token: " Oslo" });
     expect(screen.model.sent).toHaveLength(1);
     expect(at(1, 3).getAttribute("aria-label")).toContain("P(␣Rome)");
-    screen.model.reply({ id: request?.id ?? "", ok: true, error: null, tokens: null });
+    await screen.model.reply({ id: request?.id ?? "", ok: true, error: null, tokens: null });
     const map = spainAndItaly().map;
     const grown: Sweep = {
       ...map,
@@ -170,7 +170,7 @@ describe("the target token", () => {
     screen = mount();
     await type(" Lyon");
     const id = screen.model.sent.at(-1)?.id ?? "";
-    screen.model.reply({ id, ok: false, error: "is 2 tokens, [' L', 'yon']", tokens: null });
+    await screen.model.reply({ id, ok: false, error: "is 2 tokens, [' L', 'yon']", tokens: null });
     await drawn();
     expect(text(".vene-map-tools [role=alert]")).toContain("[' L', 'yon']");
     const field = named("Target token, typed") as HTMLInputElement;
@@ -467,7 +467,7 @@ describe("the tile under the pointer", () => {
   });
 });
 
-it("a slow map says why", () => {
+it("a slow map says why", async () => {
   screen = mount({ map: { ...spainAndItaly().map, slow: "the model carries hooks of its own" } });
   expect(text(".vene-legend-slow")).toContain("the model carries hooks of its own");
 });

@@ -202,8 +202,8 @@ describe("a text that is typed", () => {
 
   it("is split when the typing rests; an answer that comes late is dropped", async () => {
     vi.useFakeTimers();
-    const { model, kernel } = start();
-    const draft = createDraft(kernel);
+    const { model, app } = start();
+    const draft = app.use(createDraft);
     draft.open("ab", split("ab"));
     expect(draft.isOld.value).toBe(false);
     for (const text of ["abc", "abcd"]) draft.type(text);
@@ -213,21 +213,21 @@ describe("a text that is typed", () => {
     draft.type("abcde");
     vi.advanceTimersByTime(REST);
     const [early, late] = model.sent.map((request) => request.id) as [string, string];
-    model.reply({ id: early, ok: true, error: null, tokens: split("abcd") });
+    await model.reply({ id: early, ok: true, error: null, tokens: split("abcd") });
     expect([draft.isOld.value, draft.tokens.value?.length]).toEqual([true, 2]);
-    model.reply({ id: late, ok: true, error: null, tokens: split("abcde") });
+    await model.reply({ id: late, ok: true, error: null, tokens: split("abcde") });
     expect([draft.isOld.value, draft.tokens.value?.length]).toEqual([false, 5]);
     vi.useRealTimers();
   });
 
-  it("that has no tokens says why and keeps the last good ones, dimmed", () => {
+  it("that has no tokens says why and keeps the last good ones, dimmed", async () => {
     vi.useFakeTimers();
-    const { model, kernel } = start();
-    const draft = createDraft(kernel);
+    const { model, app } = start();
+    const draft = app.use(createDraft);
     draft.open("ab", split("ab"));
     draft.type("");
     vi.advanceTimersByTime(REST);
-    model.reply({ id: model.sent.at(-1)?.id ?? "", ok: false, error: "no tokens" });
+    await model.reply({ id: model.sent.at(-1)?.id ?? "", ok: false, error: "no tokens" });
     expect(draft.error.value).toBe("no tokens");
     expect([draft.isOld.value, draft.tokens.value?.length]).toEqual([true, 2]);
     draft.type("a");
@@ -237,13 +237,18 @@ describe("a text that is typed", () => {
 
   it("waits for its tokens on Enter, and no longer than a moment", async () => {
     vi.useFakeTimers();
-    const { model, kernel } = start();
-    const draft = createDraft(kernel);
+    const { model, app } = start();
+    const draft = app.use(createDraft);
     draft.open("ab", split("ab"));
     expect(await draft.settled("ab")).toMatchObject({ text: "ab", error: null });
     expect(model.sent).toHaveLength(0);
     const known = draft.settled("abc");
-    model.reply({ id: model.sent.at(-1)?.id ?? "", ok: true, error: null, tokens: split("abc") });
+    await model.reply({
+      id: model.sent.at(-1)?.id ?? "",
+      ok: true,
+      error: null,
+      tokens: split("abc"),
+    });
     expect((await known)?.tokens).toHaveLength(3);
     const never = draft.settled("abcd");
     vi.advanceTimersByTime(PATIENCE);
@@ -256,23 +261,23 @@ describe("pairs by hand", () => {
   it("are used by the next click, sent with every sweep, and end with their prompts", () => {
     const base = "The capital of Spain is";
     const scene = sceneOf({ base, sources: { italy: "The capital of old Italy is" } }, 6, 2, null);
-    const { model, state } = start({ scene, map: makeMap(scene) });
-    const suggested = [...state.pairing.of("italy")];
-    expect(state.place({ layer: 1, position: 3 }).source_position).toBe(suggested[3]);
-    state.pairing.set("italy", 4, 3);
-    expect(state.place({ layer: 1, position: 3 }).source_position).toBe(4);
-    expect(state.pairing.isByHand("italy")).toBe(true);
-    state.chooseSweep(state.sweep.value);
+    const { model, pairing, sweep } = start({ scene, map: makeMap(scene) });
+    const suggested = [...pairing.of("italy")];
+    expect(sweep.place({ layer: 1, position: 3 }).source_position).toBe(suggested[3]);
+    pairing.set("italy", 4, 3);
+    expect(sweep.place({ layer: 1, position: 3 }).source_position).toBe(4);
+    expect(pairing.isByHand("italy")).toBe(true);
+    sweep.choose(sweep.choice.value);
     const pairs = suggested.map((from, i) => (i === 3 ? 4 : from));
     expect(model.sent.at(-1)).toMatchObject({ kind: "sweep", source_positions: pairs });
-    state.pairing.clear("italy");
-    state.chooseSweep(state.sweep.value);
+    pairing.clear("italy");
+    sweep.choose(sweep.choice.value);
     expect(model.sent.at(-1)).toMatchObject({ kind: "sweep", source_positions: null });
-    state.pairing.set("italy", 4, 3);
+    pairing.set("italy", 4, 3);
     model.write({
       scene: sceneOf({ ...scene.experiment, base: "The town of Spain is" }, 6, 3, null),
     });
-    expect(state.pairing.isByHand("italy")).toBe(false);
+    expect(pairing.isByHand("italy")).toBe(false);
   });
 });
 

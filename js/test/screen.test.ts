@@ -245,7 +245,7 @@ describe("a prompt", () => {
   it("that the kernel refuses is open again with the reason, and Escape leaves the good one", async () => {
     screen = mount();
     await edit("bad", "Enter");
-    refuse(screen.model, "prompt 'bad' has no tokens");
+    await refuse(screen.model, "prompt 'bad' has no tokens");
     await drawn();
     expect($("[role=alert]")?.textContent).toContain("prompt 'bad' has no tokens");
     const field = await vi.waitFor(() => {

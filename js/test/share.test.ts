@@ -22,8 +22,8 @@ describe("the Share button", () => {
   it("copies the line that opens the screen again", async () => {
     const { button, writeText, id } = press();
     expect(screen.model.sent.at(-1)?.kind).toBe("share");
-    screen.model.reply({ id: "another", ok: true, error: null, text: "vene1.other" });
-    screen.model.reply({ id, ok: true, error: null, text: "vene1.abc" });
+    await screen.model.reply({ id: "another", ok: true, error: null, text: "vene1.other" });
+    await screen.model.reply({ id, ok: true, error: null, text: "vene1.abc" });
     await drawn();
     expect(writeText.mock.calls).toEqual([['vw.from_state("vene1.abc")']]);
     expect(button.textContent).toBe("Copied");
@@ -31,7 +31,7 @@ describe("the Share button", () => {
 
   it("says what the kernel says when it refuses, and copies nothing", async () => {
     const { button, writeText, id } = press();
-    screen.model.reply({ id, ok: false, error: "No." });
+    await screen.model.reply({ id, ok: false, error: "No." });
     await drawn();
     expect(button.textContent).toBe("No.");
     expect(writeText).not.toHaveBeenCalled();

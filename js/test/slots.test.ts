@@ -330,7 +330,7 @@ describe("groups and sources", () => {
     );
   });
 
-  it("are removed with the slots that read them, which the button says first", () => {
+  it("are removed with the slots that read them, which the button says first", async () => {
     open([...three.slice(0, 2), { layer: 2, position: 3, source: "peru" }], peru);
     const remove = named("Remove source italy with 2 slots that read it");
     expect(remove.textContent).toBe("with 2 slots");
@@ -352,7 +352,7 @@ describe("a prompt that is typed", () => {
       if (request.kind !== "tokens") return;
       const found = tokens(request.text);
       const error = found.length ? null : "prompt '' has no tokens";
-      screen.model.reply({ id: request.id, ok: !error, error, tokens: error ? null : found });
+      void screen.model.reply({ id: request.id, ok: !error, error, tokens: error ? null : found });
     };
   };
 

@@ -1,6 +1,5 @@
 // What two runs can be compared: every side is an experiment with the title that Python knows it by.
 
-import { titleOf } from "../features/history/state";
 import type { PastEntry, Side as WireSide } from "../kernel/wire";
 import { type Plain, toPlain, ungroup } from "./experiments";
 
@@ -13,6 +12,11 @@ export interface Side {
   experiment: Plain;
   /** Groups, and their counterpart, run their source prompts anew, as the screen's columns do. */
   isShared: boolean;
+}
+
+/** What a comparison and Python call an entry of the history: its name, else its number. */
+export function titleOf(entry: Pick<PastEntry, "name" | "number">): string {
+  return entry.name ?? `#${entry.number}`;
 }
 
 export const RESULT = "result";

@@ -1,114 +1,174 @@
 // The only module that speaks to the anywidget model: traits become signals, requests become messages.
 import type { AnyModel } from "@anywidget/types";
-import { type ReadonlySignal, signal } from "@preact/signals";
-import type {
-  Answer,
-  Contrast,
-  Figure,
-  Past,
-  Protocol,
-  Reply,
-  Scene,
-  Status,
-  Story,
-  Map as Sweep,
-} from "./wire";
+import { computed, effect, type ReadonlySignal, signal } from "@preact/signals";
+import type { Protocol, Reply, Scene, Status } from "./wire";
 
 export type Request = Protocol["request"];
 
-/** The figure with its bytes as the browser gets them. */
-export type Picture = Omit<Figure, "png"> & { png: DataView };
+/** A request without its id, which `request` fills in. */
+export type Message = Request extends infer R ? (R extends Request ? Omit<R, "id"> : never) : never;
+
+/** A reply that accepts a request, with the bytes of its file. */
+export type Accepted = Reply & { buffers: DataView[] };
+
+/** Why a request came to nothing: the kernel refused it, or gave no reply in time. */
+export class RequestFailed extends Error {
+  constructor(
+    message: string,
+    readonly reason: "refused" | "silent",
+  ) {
+    super(message);
+  }
+}
 
 export interface Kernel {
   readonly scene: ReadonlySignal<Scene | null>;
-  readonly map: ReadonlySignal<Sweep | null>;
-  readonly answer: ReadonlySignal<Answer | null>;
-  readonly contrast: ReadonlySignal<Contrast | null>;
-  readonly past: ReadonlySignal<Past | null>;
-  readonly picture: ReadonlySignal<Picture | null>;
   readonly status: ReadonlySignal<Status | null>;
-  readonly steps: ReadonlySignal<Story | null>;
-  /** Where in the story the kernel is, from 0; null without one. */
-  readonly step: ReadonlySignal<number | null>;
-  /** Stands for the widget in whichever view: the same object for all views of one. */
+  /** Another trait of the widget by its name; null until the kernel has written it. */
+  trait<T>(name: string): ReadonlySignal<T | null>;
+  /** Stands for the widget in whichever view: the same for all views of one. */
   readonly owner: object;
-  /** A saved page stands for the kernel: nothing new can run. */
+  /** A saved page stands in for the kernel: nothing new can run. */
   readonly isOffline: boolean;
-  send(request: Request): void;
-  /** Buffers hold a reply's file. */
-  onReply(listener: (reply: Reply, buffers: DataView[]) => void): void;
+  /** Whether a request has had no reply for `PATIENCE`: the kernel is busy, or gone. */
+  readonly isWaiting: ReadonlySignal<boolean>;
+  /** An id for a request, for callers that must know it before it is sent. */
+  nextId(): string;
+  /** Whether a request is of this view. */
+  isOwn(id: string | null): boolean;
+  /**
+   * Sends a request and resolves when the kernel accepts it.
+   *
+   * Rejects with `RequestFailed`, whose message can be shown. Without `giveUp` (in milliseconds) it
+   * waits for as long as the view lives: a kernel that runs a cell replies when the cell has ended.
+   * `isSlow`: its reply takes long, so that waiting for it means nothing.
+   */
+  request(message: Message, options?: RequestOptions): Promise<Accepted>;
   /** Takes every listener off the model; the signals keep their last values. */
   dispose(): void;
 }
 
-/** The traits as the model names them. The picture is not called `figure`: that is a Python method. */
-const TRAITS = [
-  "scene",
-  "map",
-  "answer",
-  "contrast",
-  "past",
-  "picture",
-  "status",
-  "steps",
-] as const;
+export interface RequestOptions {
+  id?: string;
+  giveUp?: number;
+  isSlow?: boolean;
+}
+
+/** Milliseconds without a reply after which the screen says that it waits for the kernel. */
+export const PATIENCE = 2500;
+
+interface Waiting {
+  accept(reply: Accepted): void;
+  fail(error: RequestFailed): void;
+  isSlow: boolean;
+}
 
 export function connect(model: AnyModel): Kernel {
-  const values = {
-    scene: signal<Scene | null>(null),
-    map: signal<Sweep | null>(null),
-    answer: signal<Answer | null>(null),
-    contrast: signal<Contrast | null>(null),
-    past: signal<Past | null>(null),
-    picture: signal<Picture | null>(null),
-    status: signal<Status | null>(null),
-    steps: signal<Story | null>(null),
-  };
-  const step = signal<number | null>(null);
   const undo: (() => void)[] = [];
+  const traits = new Map<string, ReadonlySignal<unknown>>();
+  const prefix = Math.random().toString(36).slice(2, 10);
+  let count = 0;
+  const waiting = new Map<string, Waiting>();
+  /** When the oldest request without a reply was sent; null if there is none. */
+  const oldest = signal<number | null>(null);
+  const isLate = signal(false);
 
-  for (const name of TRAITS) {
-    // The event carries no payload: what counts is what the model holds now.
-    const read = () => {
-      values[name].value = written(model.get(name));
-    };
-    read();
-    model.on(`change:${name}`, read);
-    undo.push(() => model.off(`change:${name}`, read));
+  function listen(event: string, listener: (...values: never[]) => void): void {
+    model.on(event, listener as never);
+    undo.push(() => model.off(event, listener as never));
   }
 
-  const readStep = () => {
-    step.value = model.get("step") ?? null;
-  };
-  readStep();
-  model.on("change:step", readStep);
-  undo.push(() => model.off("change:step", readStep));
+  function trait<T>(name: string): ReadonlySignal<T | null> {
+    const known = traits.get(name);
+    if (known) return known as ReadonlySignal<T | null>;
+    const value = signal<T | null>(null);
+    // The event carries no payload: what counts is what the model holds now.
+    const read = () => {
+      value.value = written<T>(model.get(name));
+    };
+    read();
+    listen(`change:${name}`, read);
+    traits.set(name, value);
+    return value;
+  }
 
-  const listeners: ((reply: Reply, buffers: DataView[]) => void)[] = [];
-  const receive = (message: unknown, buffers: DataView[] = []) => {
-    if (isReply(message)) for (const listener of listeners) listener(message, buffers);
-  };
-  model.on("msg:custom", receive);
-  undo.push(() => model.off("msg:custom", receive));
+  function nextId(): string {
+    return `${prefix}-${++count}`;
+  }
+
+  function forget(id: string): void {
+    waiting.delete(id);
+    const isAny = [...waiting.values()].some(({ isSlow }) => !isSlow);
+    if (!isAny) oldest.value = null;
+  }
+
+  listen("msg:custom", (message: unknown, buffers: DataView[] = []) => {
+    if (!isReply(message)) return;
+    const asked = waiting.get(message.id);
+    if (!asked) return;
+    forget(message.id);
+    if (message.ok) asked.accept({ ...message, buffers });
+    else {
+      const why = message.error ?? "The kernel refused the request without saying why.";
+      asked.fail(new RequestFailed(why, "refused"));
+    }
+  });
+
+  undo.push(
+    effect(() => {
+      isLate.value = false;
+      if (oldest.value === null) return;
+      const timer = setTimeout(() => {
+        isLate.value = true;
+      }, PATIENCE);
+      return () => clearTimeout(timer);
+    }),
+  );
 
   return {
-    ...values,
-    step,
-    // The model itself comes wrapped anew for each view; its layout is the widget's own.
-    owner: model.get("layout") ?? model,
+    scene: trait<Scene>("scene"),
+    status: trait<Status>("status"),
+    trait,
+    owner: ownerOf(model),
     isOffline: model.get("offline") === true,
-    send: (request) => model.send(request),
-    onReply: (listener) => void listeners.push(listener),
+    isWaiting: computed(() => isLate.value),
+    nextId,
+    isOwn: (id) => id?.startsWith(`${prefix}-`) ?? false,
+    request(message, { id = nextId(), giveUp, isSlow = false } = {}) {
+      const reply = new Promise<Accepted>((accept, fail) => {
+        waiting.set(id, { accept, fail, isSlow });
+        if (giveUp === undefined) return;
+        setTimeout(() => {
+          if (!waiting.has(id)) return;
+          forget(id);
+          fail(new RequestFailed("The kernel does not answer", "silent"));
+        }, giveUp);
+      });
+      if (!isSlow) oldest.value ??= Date.now();
+      model.send({ ...message, id } as Request);
+      return reply;
+    },
     dispose: () => {
       for (const off of undo.splice(0)) off();
-      listeners.length = 0;
+      waiting.clear();
+      oldest.value = null;
     },
   };
 }
 
+/**
+ * What all views of one widget share. The model itself comes wrapped anew for each view; its layout
+ * is the widget's own, where the host has one: it may also give a string, or nothing.
+ */
+function ownerOf(model: AnyModel): object {
+  const layout: unknown = model.get("layout");
+  return typeof layout === "object" && layout !== null ? layout : model;
+}
+
 /** A trait's value, or null while the kernel has written nothing yet (`null` or `{}`). */
 function written<T>(value: T | null | undefined): T | null {
-  return value && Object.keys(value).length > 0 ? value : null;
+  if (value === null || value === undefined) return null;
+  return typeof value === "object" && Object.keys(value).length === 0 ? null : value;
 }
 
 function isReply(message: unknown): message is Reply {

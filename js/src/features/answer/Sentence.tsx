@@ -1,21 +1,25 @@
 // The result in one plain sentence, seen at once and heard when it is exact.
-import type { State } from "../../app/state";
+import type { App } from "../../app/app";
+import { createLecture } from "../lecture/state";
+import { createAnswer } from "./state";
 
-export function Sentence({ state }: { state: State }) {
-  const isOld = state.label.value === "busy" || state.label.value === "none";
+export function Sentence({ app }: { app: App }) {
+  const isOld =
+    app.use(createAnswer).label.value === "busy" || app.use(createAnswer).label.value === "none";
   return (
     <p class={`vene-sentence${isOld ? " vene-old" : ""}`}>
-      {state.shown.value?.sentence ?? "The first answer is being computed."}
+      {app.use(createAnswer).shown.value?.sentence ?? "The first answer is being computed."}
     </p>
   );
 }
 
 /** The same for screen readers: every exact answer once, previews and covered answers never. */
-export function Heard({ state }: { state: State }) {
-  const isSaid = state.label.value === "exact" && !state.lecture.isCovered.value;
+export function Heard({ app }: { app: App }) {
+  const isSaid =
+    app.use(createAnswer).label.value === "exact" && !app.use(createLecture).isCovered.value;
   return (
     <p class="vene-heard" role="status" aria-live="polite">
-      {isSaid && state.shown.value?.sentence}
+      {isSaid && app.use(createAnswer).shown.value?.sentence}
     </p>
   );
 }

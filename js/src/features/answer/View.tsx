@@ -1,19 +1,21 @@
 // C: the most likely next tokens in every run, as dots on one log axis with a fixed floor.
 import { useSignal } from "@preact/signals";
-import type { State } from "../../app/state";
+import type { App } from "../../app/app";
 import { full, percent } from "../../domain/format";
 import { FLOOR, onLogAxis } from "../../domain/geometry";
 import type { Ghost } from "../../domain/ghost";
 import { Panel } from "../../ui/controls";
+import { createMap } from "../map/state";
 import { TokenButton } from "../map/TokenButton";
+import { createAnswer } from "./state";
 
 const SHORT = 10;
 
 const GHOST = "ghost";
 
-export function TokensPanel({ state }: { state: State }) {
+export function TokensPanel({ app }: { app: App }) {
   const isLong = useSignal(false);
-  const shown = state.shown.value;
+  const shown = app.use(createAnswer).shown.value;
   if (!shown)
     return (
       <Panel name="Next token" area="tokens">
@@ -23,11 +25,13 @@ export function TokensPanel({ state }: { state: State }) {
   const rows = isLong.value ? shown.tokens : shown.tokens.slice(0, SHORT);
   const more = shown.tokens.length - SHORT;
   const base = shown.runs.findIndex((run) => run.role === "base");
-  const ghost = state.lens.ghost.value;
+  const ghost = app.use(createMap).ghost.value;
   const ends = shown.runs.at(-1)?.role;
   // Without a result, a column of its own keeps the preview apart from the plain runs.
-  const hasOwnColumn = (ends === "base" || ends === "source") && state.map.value !== null;
-  const isOld = state.label.value === "busy" || state.label.value === "none";
+  const hasOwnColumn =
+    (ends === "base" || ends === "source") && app.use(createMap).map.value !== null;
+  const isOld =
+    app.use(createAnswer).label.value === "busy" || app.use(createAnswer).label.value === "none";
   return (
     <Panel
       name="Next token"
@@ -73,7 +77,7 @@ export function TokensPanel({ state }: { state: State }) {
             {rows.map((row) => (
               <tr key={row.id}>
                 <th scope="row">
-                  <TokenButton state={state} id={row.id} label={row.label} />
+                  <TokenButton app={app} id={row.id} label={row.label} />
                 </th>
                 {shown.runs.map((run, column) => (
                   <DotCell

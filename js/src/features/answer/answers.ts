@@ -6,8 +6,6 @@ import type { Answer } from "../../kernel/wire";
 /** More would only serve someone who goes back further than the strip reaches. */
 const KEPT = 50;
 
-export type Answers = ReturnType<typeof createAnswers>;
-
 /** The newest answer to each of the last experiments; `of` is followed by signals that read it. */
 export function createAnswers() {
   const kept = signal<ReadonlyMap<string, Answer>>(new Map());

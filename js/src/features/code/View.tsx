@@ -1,14 +1,15 @@
 // The script that reproduces the result, to copy; lines that the last change made are marked.
 
-import type { State } from "../../app/state";
+import type { App } from "../../app/app";
 import { CopyButton } from "../../ui/CopyButton";
 import { Panel, Select } from "../../ui/controls";
-import { FACES, type Face } from "./state";
+import { createAnswer } from "../answer/state";
+import { createCode, FACES, type Face } from "./state";
 
-export function CodePanel({ state }: { state: State }) {
-  const { code } = state;
+export function CodePanel({ app }: { app: App }) {
+  const code = app.use(createCode);
   const script = code.script.value;
-  const isOld = state.label.value !== "exact";
+  const isOld = app.use(createAnswer).label.value !== "exact";
   return (
     <Panel
       name="Code"

@@ -1,6 +1,8 @@
 // The code that gives the result again: which library's names, and which lines the last change made.
-import { computed, effect, type ReadonlySignal, signal } from "@preact/signals";
+import { computed, signal } from "@preact/signals";
+import type { App } from "../../app/app";
 import type { Answer, Script } from "../../kernel/wire";
+import { createAnswer } from "../answer/state";
 
 export type Face = Script["face"];
 
@@ -15,17 +17,17 @@ export interface Line {
   isChanged: boolean;
 }
 
-export type Code = ReturnType<typeof createCode>;
-
-export function createCode(answer: ReadonlySignal<Answer | null>) {
+export function createCode(app: App) {
+  const answer = app.use(createAnswer).newest;
   const isOpen = signal(false);
   const face = signal<Face>("vene_widgets");
   /** The answer on the screen and the one before it, whose code the marks compare with. */
   const latest = signal<{ now: Answer | null; before: Answer | null }>({ now: null, before: null });
-  const stop = effect(() => {
+  app.effect(() => {
     const now = answer.value;
     const last = latest.peek().now;
     if (now && now !== last) latest.value = { now, before: last };
+    return undefined;
   });
 
   const script = computed(() => scriptOf(latest.value.now, face.value));
@@ -44,7 +46,6 @@ export function createCode(answer: ReadonlySignal<Answer | null>) {
     toggle(): void {
       isOpen.value = !isOpen.value;
     },
-    dispose: stop,
   };
 }
 

@@ -1,7 +1,7 @@
 // Any two runs side by side: what each makes likely, what moved between them, and the exact verdict.
 import { useEffect, useRef } from "preact/hooks";
+import type { App } from "../../app/app";
 import { actionOf } from "../../app/keys";
-import type { State } from "../../app/state";
 import { milliseconds, precise } from "../../domain/format";
 import { IconButton, Panel, Select } from "../../ui/controls";
 import { CrossIcon, SwapIcon } from "../../ui/icons";
@@ -9,6 +9,7 @@ import { DotCell } from "../answer/View";
 import { VerdictStrip } from "../difference/VerdictStrip";
 import { DifferenceTable } from "../difference/View";
 import type { Compare, ContrastLabel } from "./state";
+import { createCompare } from "./state";
 
 const SHORT = 8;
 const SIDES = ["left", "right"] as const;
@@ -20,8 +21,8 @@ const ABOUT: Record<ContrastLabel, string> = {
   none: "There is no comparison of these sides; what is shown belongs to the pair before.",
 };
 
-export function ComparePanel({ state }: { state: State }) {
-  const { compare } = state;
+export function ComparePanel({ app }: { app: App }) {
+  const compare = app.use(createCompare);
   const panel = useRef<HTMLDivElement>(null);
   useEffect(() => panel.current?.scrollIntoView?.({ block: "nearest" }), []);
   const shown = compare.shown.value;

@@ -1,6 +1,8 @@
 // Two sides compared: which ones, what the kernel said of them, and what is shown until it has.
-import { batch, computed, effect, type ReadonlySignal, signal } from "@preact/signals";
-import { keyOf, type Plain } from "../../domain/experiments";
+import { batch, computed, signal } from "@preact/signals";
+import type { App } from "../../app/app";
+import { createExperiment } from "../../app/experiment";
+import { keyOf } from "../../domain/experiments";
 import {
   cellOf,
   type Known,
@@ -12,16 +14,12 @@ import {
   unchanged,
 } from "../../domain/preview";
 import { BASE, ofPast, RESULT, type Side, sidesOf, toWire } from "../../domain/sides";
-import type { Kernel } from "../../kernel/kernel";
-import type {
-  Answer,
-  Contrast,
-  PastEntry,
-  RunInfo,
-  Map as Sweep,
-  Verdict,
-} from "../../kernel/wire";
-import type { Answers } from "../answer/answers";
+import { PATIENCE } from "../../kernel/kernel";
+import type { Answer, Contrast, PastEntry, RunInfo, Verdict } from "../../kernel/wire";
+import { createAnswers } from "../answer/answers";
+import { createAnswer } from "../answer/state";
+import { createHistory } from "../history/state";
+import { createWholeMap } from "../map/sweep";
 
 /** What the panel draws. Null is what a preview does not know. */
 export interface Contrasted extends Tables {
@@ -34,24 +32,15 @@ export interface Contrasted extends Tables {
 
 export type ContrastLabel = "exact" | "preview" | "busy" | "none";
 
-/** What the comparison reads of the rest of the view. */
-interface View {
-  experiment: ReadonlySignal<Plain | null>;
-  /** The kernel has not yet said that it takes this experiment. */
-  isAsking(): boolean;
-  entries: ReadonlySignal<readonly PastEntry[]>;
-  map: ReadonlySignal<Sweep | null>;
-  lastAnswer: ReadonlySignal<Answer | null>;
-  answers: Answers;
-}
-
 const KEPT = 20;
-/** Milliseconds without an answer after which the panel says that it waits. */
-const PATIENCE = 2500;
 
 export type Compare = ReturnType<typeof createCompare>;
 
-export function createCompare(kernel: Kernel, view: View) {
+export function createCompare(app: App) {
+  const { kernel } = app;
+  const { now: experiment, pending } = app.use(createExperiment);
+  const { entries } = app.use(createHistory);
+  const written = kernel.trait<Contrast>("contrast");
   const isOpen = signal(false);
   const keys = signal({ left: BASE, right: RESULT });
   /** Answers and failures by what was asked, the newest last. */
@@ -60,7 +49,7 @@ export function createCompare(kernel: Kernel, view: View) {
   const isWaiting = signal(false);
 
   const sides = computed<Side[]>(() =>
-    view.experiment.value ? sidesOf(view.experiment.value, view.entries.value) : [],
+    experiment.value ? sidesOf(experiment.value, entries.value) : [],
   );
   const find = (key: string) => sides.value.find((side) => side.key === key);
   const left = computed(() => find(keys.value.left) ?? find(BASE) ?? null);
@@ -81,7 +70,7 @@ export function createCompare(kernel: Kernel, view: View) {
   const guess = computed(() => {
     if (!isOpen.value || !left.value || !right.value) return null;
     const labels = new Map<number, string>();
-    const [one, other] = [known(left.value, view, labels), known(right.value, view, labels)];
+    const [one, other] = [known(left.value, app, labels), known(right.value, app, labels)];
     if (!one || !other) return null;
     const { tokens, differences } = tablesOf(labels, [one, other], one, other);
     return { tokens, differences, kl: null, milliseconds: null, verdict: null };
@@ -105,25 +94,27 @@ export function createCompare(kernel: Kernel, view: View) {
     if (answered.value && error.value === null) return "exact";
     if (guess.value) return "preview";
     if (error.value !== null) return "none";
-    return asked.value || view.isAsking() ? "busy" : "none";
+    return asked.value || pending.value ? "busy" : "none";
   });
 
-  const prefix = `contrast-${Math.random().toString(36).slice(2, 10)}`;
-  let count = 0;
   /** What each request was about: an answer that comes late is kept for its own question. */
   const questions = new Map<string, string>();
 
-  function ask(): void {
+  async function ask(): Promise<void> {
     const [one, other, about] = [left.peek(), right.peek(), question.peek()];
     if (!one || !other || about === null) return;
-    const id = `${prefix}-${++count}`;
+    const id = kernel.nextId();
     questions.set(id, about);
+    for (const oldest of [...questions.keys()].slice(0, -50)) questions.delete(oldest);
     if (got.peek().get(about)?.error != null) {
       got.value = new Map([...got.peek()].filter(([key]) => key !== about));
     }
-    questions.delete(`${prefix}-${count - 50}`);
     asked.value = { id, question: about };
-    kernel.send({ id, kind: "compare", left: toWire(one), right: toWire(other) });
+    try {
+      await kernel.request({ kind: "compare", left: toWire(one), right: toWire(other) }, { id });
+    } catch (error) {
+      keep({ ...NOTHING, request: id, error: (error as Error).message });
+    }
   }
 
   function keep(contrast: Contrast): void {
@@ -146,33 +137,29 @@ export function createCompare(kernel: Kernel, view: View) {
     });
   }
 
-  const stopAsking = effect(() => {
+  app.effect(() => {
     const about = isOpen.value ? question.value : null; // closed, it costs a click nothing
-    if (about === null || view.isAsking()) return;
+    // Asked for once the kernel has the experiment that the sides are of.
+    if (about === null || pending.value) return undefined;
     if (asked.peek()?.question !== about && !got.peek().has(about)) ask();
+    return undefined;
   });
-  const stopHearing = effect(() => {
-    const contrast = kernel.contrast.value;
-    if (contrast) keep(contrast);
+  app.effect(() => {
+    if (written.value) keep(written.value);
+    return undefined;
   });
-  const stopShowing = effect(() => {
+  app.effect(() => {
     if (now.value) before.value = now.value;
+    return undefined;
   });
-  const stopWaiting = effect(() => {
+  app.effect(() => {
     isWaiting.value = false;
-    if (asked.value === null) return;
+    if (asked.value === null) return undefined;
     const timer = setTimeout(() => {
       isWaiting.value = true;
     }, PATIENCE);
     return () => clearTimeout(timer);
   });
-  kernel.onReply((reply) => {
-    const about = questions.get(reply.id);
-    if (about === undefined || reply.ok) return;
-    const why = reply.error ?? "The kernel refused the comparison without saying why.";
-    keep({ ...NOTHING, request: reply.id, error: why });
-  });
-
   return {
     isOpen,
     sides,
@@ -201,9 +188,6 @@ export function createCompare(kernel: Kernel, view: View) {
     },
     /** Asks once more, after a failure. */
     again: ask,
-    dispose(): void {
-      for (const stop of [stopAsking, stopHearing, stopShowing, stopWaiting]) stop();
-    },
   };
 }
 
@@ -220,16 +204,16 @@ const NOTHING: Contrast = {
 };
 
 /** What the view knows of a side already: a column of an answer, else a tile of the map. */
-function known(side: Side, view: View, labels: Map<number, string>): Known | null {
-  const last = view.lastAnswer.value;
-  const kept = view.answers.of(side.experiment);
+function known(side: Side, app: App, labels: Map<number, string>): Known | null {
+  const last = app.use(createAnswer).last.value;
+  const kept = app.use(createAnswers).of(side.experiment);
   const isPlain = side.key === BASE || side.key.startsWith("source:");
   if (last && isPlain) return column(last, last.runs.findIndex(isOf(side.key)), labels);
   if (kept) {
     const isLive = side.experiment.slots.some((slot) => !slot.skip);
     return column(kept, isLive ? kept.runs.length - 1 : 0, labels);
   }
-  const cell = cellOf(side.experiment, view.map.value);
+  const cell = cellOf(side.experiment, app.use(createWholeMap).value);
   if (!cell) return null;
   for (const { token_id, label } of cell.top) labels.set(token_id, label);
   const base = last && column(last, last.runs.findIndex(isOf(BASE)), labels);

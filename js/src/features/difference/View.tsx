@@ -1,22 +1,26 @@
 // D: what changed from base to the intervened run, token by token, and the verdict on two runs.
 
-import type { State } from "../../app/state";
+import type { App } from "../../app/app";
+import { createExperiment } from "../../app/experiment";
 import { full, percent, points, precise, rankMove, signed } from "../../domain/format";
 import { divergingBar } from "../../domain/geometry";
 import { roundUp } from "../../domain/metrics";
 import type { Change } from "../../domain/preview";
 import { Panel } from "../../ui/controls";
+import { createAnswer } from "../answer/state";
+import { createMap } from "../map/state";
 import { TokenButton } from "../map/TokenButton";
 import { VerdictStrip } from "./VerdictStrip";
 
 const SHORT = 8;
 
-export function DifferencePanel({ state }: { state: State }) {
-  const shown = state.shown.value;
+export function DifferencePanel({ app }: { app: App }) {
+  const shown = app.use(createAnswer).shown.value;
   const rows = (shown?.differences ?? []).slice(0, SHORT);
   const after = shown?.runs.at(-1)?.name ?? "intervened";
-  const isOld = state.label.value === "busy" || state.label.value === "none";
-  const live = state.experiment.value?.slots.filter((slot) => !slot.skip) ?? [];
+  const isOld =
+    app.use(createAnswer).label.value === "busy" || app.use(createAnswer).label.value === "none";
+  const live = app.use(createExperiment).now.value?.slots.filter((slot) => !slot.skip) ?? [];
   const isUnjudged = live.length > 1 && live.every((slot) => slot.group === null);
   return (
     <Panel
@@ -27,7 +31,7 @@ export function DifferencePanel({ state }: { state: State }) {
       {rows.length === 0 ? (
         <p class="vene-hint">No live slot: the base’s run is unchanged.</p>
       ) : (
-        <DifferenceTable rows={rows} route="before → after" isOld={isOld} state={state} />
+        <DifferenceTable rows={rows} route="before → after" isOld={isOld} app={app} />
       )}
       {isUnjudged && (
         <p class="vene-hint">
@@ -47,11 +51,11 @@ interface TableProps {
   /** Whether each token's part of the KL divergence has a column. */
   hasKl?: boolean;
   /** Of a live map: its tokens can be clicked, and the tile pointed at is previewed. */
-  state?: State;
+  app?: App;
 }
 
 /** Tokens by their change of probability: the change, both probabilities, the move in rank. */
-export function DifferenceTable({ rows, route, isOld, hasKl = false, state }: TableProps) {
+export function DifferenceTable({ rows, route, isOld, hasKl = false, app }: TableProps) {
   const largest = Math.max(0, ...rows.map((row) => Math.abs(row.after - row.before)));
   const limit = largest > 0 ? Math.min(1, roundUp(largest)) : 1;
   return (
@@ -71,7 +75,7 @@ export function DifferenceTable({ rows, route, isOld, hasKl = false, state }: Ta
         </thead>
         <tbody>
           {rows.map((row) => (
-            <Row key={row.id} row={row} limit={limit} hasKl={hasKl} state={state} />
+            <Row key={row.id} row={row} limit={limit} hasKl={hasKl} app={app} />
           ))}
         </tbody>
       </table>
@@ -83,21 +87,21 @@ interface RowProps {
   row: Change;
   limit: number;
   hasKl: boolean;
-  state: State | undefined;
+  app: App | undefined;
 }
 
-function Row({ row, limit, hasKl, state }: RowProps) {
+function Row({ row, limit, hasKl, app }: RowProps) {
   const change = row.after - row.before;
   const bar = divergingBar(change, limit);
   const about = `KL contribution ${full(row.kl)} nats`;
-  const pointed = state?.lens.ghost.value?.ps.get(row.id);
+  const pointed = app?.use(createMap).ghost.value?.ps.get(row.id);
   const ghost = pointed === undefined ? null : divergingBar(pointed - row.before, limit);
   const { rankBefore, rankAfter } = row;
   return (
     <tr data-sign={change < 0 ? "less" : "more"}>
       <th scope="row" title={`id ${row.id} · ${about}`}>
-        {state ? (
-          <TokenButton state={state} id={row.id} label={row.label} more={about} />
+        {app ? (
+          <TokenButton app={app} id={row.id} label={row.label} more={about} />
         ) : (
           <span class="vene-token">{row.label}</span>
         )}

@@ -1,12 +1,16 @@
 // F: the plotnine figure of exactly this experiment, to keep.
 import { useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
-import type { State } from "../../app/state";
-import type { Picture } from "../../kernel/kernel";
+import type { App } from "../../app/app";
+import { createExperiment } from "../../app/experiment";
 import type { Figure } from "../../kernel/wire";
 import { Panel, Select } from "../../ui/controls";
 import { DownloadIcon } from "../../ui/icons";
-import type { Format, Take } from "./state";
+import { createNotices } from "../notices/state";
+import { createStory } from "../story/state";
+import type { Picture } from "./state";
+import { createFigure } from "./state";
+import { createTake, type Format } from "./take";
 
 const KINDS: Record<Figure["kind"], string> = {
   result: "result",
@@ -16,41 +20,41 @@ const KINDS: Record<Figure["kind"], string> = {
   distribution_dots: "distribution dots",
 };
 
-export function FigurePanel({ state }: { state: State }) {
-  const picture = state.picture.value;
-  const kind = state.wantedFigure.value?.kind ?? picture?.kind ?? "result";
+export function FigurePanel({ app }: { app: App }) {
+  const picture = app.use(createFigure).picture.value;
+  const kind = app.use(createFigure).kind.value;
   const url = useObjectUrl(picture);
   const isOld =
     picture !== null &&
-    (picture.revision !== state.scene.value?.revision ||
-      state.pending.value !== null ||
+    (picture.revision !== app.use(createStory).scene.value?.revision ||
+      app.use(createExperiment).pending.value !== null ||
       picture.kind !== kind);
   const note = !isOld
     ? null
-    : state.isOffline
+    : app.kernel.isOffline
       ? "of the experiment that was saved"
-      : state.error.value === null
+      : app.use(createNotices).error.value === null
         ? "drawing…"
         : "of the experiment before";
   const tools = (
     <span class="vene-tools-end vene-figure-tools">
       {note && <span class="vene-note">{note}</span>}
-      {state.isOffline ? (
+      {app.kernel.isOffline ? (
         <span class="vene-note">{KINDS[kind]}</span>
       ) : (
         <Select
           name="Kind of figure"
           value={kind}
           options={Object.entries(KINDS).map(([value, text]) => ({ value, text }))}
-          onChoose={(value) => state.chooseFigure(value as Figure["kind"])}
+          onChoose={(value) => app.use(createFigure).choose(value as Figure["kind"])}
         />
       )}
-      {picture && <Files state={state} picture={picture} kind={kind} url={url} />}
+      {picture && <Files app={app} picture={picture} kind={kind} url={url} />}
     </span>
   );
   return (
     <Panel name="Figure" area="figure" tools={tools}>
-      <Told take={state.take} />
+      <Told app={app} />
       {url && picture ? (
         <img
           class={`vene-figure${isOld ? " vene-old" : ""}`}
@@ -74,14 +78,9 @@ const FILES: [Format, text: string, title: string][] = [
 ];
 
 /** The picture that is shown can be kept without a kernel; the other files it draws. */
-function Files(props: {
-  state: State;
-  picture: Picture;
-  kind: Figure["kind"];
-  url: string | null;
-}) {
-  const { state, picture, kind, url } = props;
-  const isBusy = state.take.said.value?.tone === "busy";
+function Files(props: { app: App; picture: Picture; kind: Figure["kind"]; url: string | null }) {
+  const { app, picture, kind, url } = props;
+  const isBusy = app.use(createTake).said.value?.tone === "busy";
   return (
     // biome-ignore lint/a11y/useSemanticElements: a fieldset would bring a frame of its own
     <span class="vene-files" role="group" aria-label="Download">
@@ -95,7 +94,7 @@ function Files(props: {
           <DownloadIcon /> PNG
         </a>
       )}
-      {!state.isOffline &&
+      {!app.kernel.isOffline &&
         FILES.map(([format, text, title]) => (
           <button
             key={format}
@@ -103,7 +102,7 @@ function Files(props: {
             class="vene-button"
             title={title}
             aria-disabled={isBusy}
-            onClick={() => state.take.take(kind, format)}
+            onClick={() => app.use(createTake).take(kind, format)}
           >
             {text}
           </button>
@@ -113,8 +112,8 @@ function Files(props: {
 }
 
 /** What became of the last file that was asked for. */
-function Told({ take }: { take: Take }) {
-  const said = take.said.value;
+function Told({ app }: { app: App }) {
+  const said = app.use(createTake).said.value;
   return (
     <p class="vene-figure-said" data-tone={said?.tone} role="status">
       {said?.words}

@@ -1,7 +1,9 @@
 // What the numbers on the screen are: exact, a preview, or on their way.
-
-import type { Label, State } from "../../app/state";
+import type { App } from "../../app/app";
+import { createExperiment } from "../../app/experiment";
 import { milliseconds } from "../../domain/format";
+import { createAnswer, type Label } from "../answer/state";
+import { createStory } from "../story/state";
 
 const NAMES: Record<Label, string> = {
   exact: "exact",
@@ -20,13 +22,15 @@ const ABOUT: Record<Label, string> = {
 /** Dtypes whose neighbouring numbers differ visibly, and by how much. */
 const STEPS: Record<string, string> = { bfloat16: "0.8 %", float16: "0.1 %" };
 
-export function Status({ state }: { state: State }) {
-  const label = state.label.value;
-  const model = state.scene.value?.model;
+export function Status({ app }: { app: App }) {
+  const label = app.use(createAnswer).label.value;
+  const model = app.use(createStory).scene.value?.model;
   const parts: string[] = [NAMES[label]];
-  const exact = state.exact.value;
+  const exact = app.use(createAnswer).exact.value;
   if (label === "exact" && exact) {
-    const isKept = state.pending.value || exact.revision !== state.scene.value?.revision;
+    const isKept =
+      app.use(createExperiment).pending.value ||
+      exact.revision !== app.use(createStory).scene.value?.revision;
     // A story's answers are of no revision: they were computed before the first step.
     if (exact.revision === 0) parts.push("computed beforehand");
     else parts.push(isKept ? `kept from run ${exact.revision}` : milliseconds(exact.milliseconds));
@@ -34,9 +38,9 @@ export function Status({ state }: { state: State }) {
   if (model) parts.push(model.device);
   const step = model ? STEPS[model.dtype] : undefined;
   if (model && step) parts.push(model.dtype);
-  if (state.isWaiting.value) parts.push("waiting for the kernel");
-  const progress = state.status.value?.progress ?? null;
-  const what = state.status.value?.busy === "story" ? "story" : "map";
+  if (app.kernel.isWaiting.value) parts.push("waiting for the kernel");
+  const progress = app.kernel.status.value?.progress ?? null;
+  const what = app.kernel.status.value?.busy === "story" ? "story" : "map";
   if (progress !== null) parts.push(`${what} ${Math.floor(100 * progress)} %`);
   const about = model ? `\n${model.name}: ${model.layers} layers, ${model.dtype}` : "";
   const precision = step
@@ -51,15 +55,15 @@ export function Status({ state }: { state: State }) {
 }
 
 /** Keeps its place when there is nothing to cancel, so that nothing jumps under the pointer. */
-export function Cancel({ state }: { state: State }) {
-  const status = state.status.value;
+export function Cancel({ app }: { app: App }) {
+  const status = app.kernel.status.value;
   const canCancel = (status?.progress ?? null) !== null || (status?.busy ?? null) !== null;
   return (
     <button
       type="button"
       class="vene-button"
       style={{ visibility: canCancel ? "visible" : "hidden" }}
-      onClick={state.cancel}
+      onClick={app.use(createAnswer).cancel}
     >
       Cancel
     </button>

@@ -1,34 +1,40 @@
 // The prompts, undo and redo, and the status line.
-import type { State } from "../../app/state";
+import type { App } from "../../app/app";
+import { createExperiment } from "../../app/experiment";
 import { CopyButton } from "../../ui/CopyButton";
 import { IconButton } from "../../ui/controls";
 import { RedoIcon, UndoIcon } from "../../ui/icons";
+import { createCode } from "../code/state";
+import { createCompare } from "../compare/state";
+import { createHelp } from "../help/state";
 import { LectureButton } from "../lecture/View";
 import { Prompts } from "../prompts/View";
+import { createShare } from "../share/state";
+import { createStory } from "../story/state";
 import { Cancel, Status } from "./Status";
 
-export function Header({ state }: { state: State }) {
-  const scene = state.scene.value;
-  const experiment = state.experiment.value;
+export function Header({ app }: { app: App }) {
+  const scene = app.use(createStory).scene.value;
+  const experiment = app.use(createExperiment).now.value;
   if (!scene || !experiment) return null;
   return (
     <div class="vene-header">
-      <Prompts state={state} scene={scene} experiment={experiment} />
+      <Prompts app={app} scene={scene} experiment={experiment} />
       <div class="vene-header-tools">
-        <Cancel state={state} />
+        <Cancel app={app} />
         <IconButton
           name="Undo"
           title="Undo (Ctrl-Z)"
-          isDisabled={state.history.value.past.length === 0}
-          onPress={state.undo}
+          isDisabled={app.use(createExperiment).undoList.value.past.length === 0}
+          onPress={app.use(createExperiment).undo}
         >
           <UndoIcon />
         </IconButton>
         <IconButton
           name="Redo"
           title="Redo (Ctrl-Y)"
-          isDisabled={state.history.value.future.length === 0}
-          onPress={state.redo}
+          isDisabled={app.use(createExperiment).undoList.value.future.length === 0}
+          onPress={app.use(createExperiment).redo}
         >
           <RedoIcon />
         </IconButton>
@@ -36,9 +42,9 @@ export function Header({ state }: { state: State }) {
           type="button"
           class="vene-button"
           data-opens="compare"
-          aria-expanded={state.compare.isOpen.value}
+          aria-expanded={app.use(createCompare).isOpen.value}
           title="Compare any two runs (C)"
-          onClick={state.compare.toggle}
+          onClick={app.use(createCompare).toggle}
         >
           Compare
         </button>
@@ -46,27 +52,27 @@ export function Header({ state }: { state: State }) {
           type="button"
           class="vene-button"
           data-opens="code"
-          aria-expanded={state.code.isOpen.value}
+          aria-expanded={app.use(createCode).isOpen.value}
           title="The script that gives this result again"
-          onClick={state.code.toggle}
+          onClick={app.use(createCode).toggle}
         >
           Code
         </button>
-        {!state.isOffline && (
+        {!app.kernel.isOffline && (
           <CopyButton
             name="Share"
             title="Copy a token: vw.from_state(token) opens this screen again"
-            text={async () => `vw.from_state("${await state.share.token()}")`}
+            text={async () => `vw.from_state("${await app.use(createShare).token()}")`}
           />
         )}
-        <LectureButton state={state} />
-        <Status state={state} />
+        <LectureButton app={app} />
+        <Status app={app} />
         <IconButton
           name="Clicks and keys"
           title="Clicks and keys (?)"
-          isPressed={state.isHelpOpen.value}
+          isPressed={app.use(createHelp).isOpen.value}
           onPress={() => {
-            state.isHelpOpen.value = !state.isHelpOpen.value;
+            app.use(createHelp).isOpen.value = !app.use(createHelp).isOpen.value;
           }}
         >
           ?

@@ -1,16 +1,20 @@
 // E: past experiments as small chips. Click goes back, shift-click compares, a name keeps one for good.
 import { useSignal } from "@preact/signals";
 import { useEffect, useLayoutEffect, useRef } from "preact/hooks";
+import type { App } from "../../app/app";
+import { createExperiment } from "../../app/experiment";
 import { actionOf } from "../../app/keys";
-import type { State } from "../../app/state";
 import { type Plain, positionsOf, toPlain } from "../../domain/experiments";
 import { percent } from "../../domain/format";
+import { titleOf } from "../../domain/sides";
 import type { PastEntry } from "../../kernel/wire";
+import { createCompare } from "../compare/state";
+import { createStory } from "../story/state";
 import { Glyph, type Mark } from "./Glyph";
-import { titleOf } from "./state";
+import { createHistory } from "./state";
 
-export function HistoryStrip({ state }: { state: State }) {
-  const { entries, current, refused } = state.past;
+export function HistoryStrip({ app }: { app: App }) {
+  const { entries, current, refused } = app.use(createHistory);
   const strip = useRef<HTMLDivElement>(null);
   /** The chip that Tab reaches, as long as the one on the screen stays; else it is that one. */
   const focused = useSignal<{ number: number; here: number | null } | null>(null);
@@ -39,7 +43,7 @@ export function HistoryStrip({ state }: { state: State }) {
     const chip = event.currentTarget as HTMLElement;
     const action = actionOf("history", event);
     if (action === null) return;
-    if (action === "compare") state.compare.compareWith(entry);
+    if (action === "compare") app.use(createCompare).compareWith(entry);
     else if (action === "left") go(chip.previousElementSibling);
     else if (action === "right") go(chip.nextElementSibling);
     else if (action === "first") go(chip.parentElement?.querySelector(".vene-past"));
@@ -56,14 +60,14 @@ export function HistoryStrip({ state }: { state: State }) {
           <Chip
             key={entry.number}
             entry={entry}
-            layers={state.scene.value?.model.layers ?? 1}
+            layers={app.use(createStory).scene.value?.model.layers ?? 1}
             isCurrent={entry.number === here}
-            isOld={entry.revision < state.modelSince.value}
+            isOld={entry.revision < app.use(createExperiment).modelSince.value}
             isStop={entry.number === stop}
             onPress={(isCompare) => {
               focused.value = { number: entry.number, here };
-              if (isCompare) state.compare.compareWith(entry);
-              else state.commit(toPlain(entry.experiment));
+              if (isCompare) app.use(createCompare).compareWith(entry);
+              else app.use(createExperiment).commit(toPlain(entry.experiment));
             }}
             onName={() => {
               naming.value = entry.number;
@@ -82,7 +86,7 @@ export function HistoryStrip({ state }: { state: State }) {
             entry={named}
             onDone={(text, isKey) => {
               naming.value = null;
-              if (text !== null) state.past.name(named, text);
+              if (text !== null) app.use(createHistory).name(named, text);
               if (isKey) go(strip.current?.querySelector(`[data-number="${named.number}"]`));
             }}
           />
@@ -113,7 +117,7 @@ interface ChipProps {
   entry: PastEntry;
   layers: number;
   isCurrent: boolean;
-  /** Whether its result is of an older state of the model. */
+  /** Whether its result is of an older app of the model. */
   isOld: boolean;
   /** Whether Tab stops here. */
   isStop: boolean;

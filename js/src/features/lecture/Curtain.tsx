@@ -1,11 +1,16 @@
 // What stands where the answer will be, until it is revealed.
-import type { State } from "../../app/state";
+import type { App } from "../../app/app";
 import { backToScreen } from "../../ui/backToScreen";
+import { createAnswer } from "../answer/state";
+import { createStory } from "../story/state";
+import { createLecture } from "./state";
 
-export function Curtain({ state }: { state: State }) {
-  const { story } = state;
+export function Curtain({ app }: { app: App }) {
+  const story = app.use(createStory);
   const asks = story.isThere.value && story.step.value?.question ? "Your guess?" : null;
-  const isKnown = state.label.value === "exact" || state.label.value === "preview";
+  const isKnown =
+    app.use(createAnswer).label.value === "exact" ||
+    app.use(createAnswer).label.value === "preview";
   return (
     <section class="vene-curtain" aria-label="Covered answer">
       <p class="vene-curtain-ask">{asks ?? "What will the model say next?"}</p>
@@ -15,7 +20,7 @@ export function Curtain({ state }: { state: State }) {
         aria-keyshortcuts="Space"
         onClick={(event) => {
           backToScreen(event);
-          state.lecture.reveal();
+          app.use(createLecture).reveal();
         }}
       >
         Reveal

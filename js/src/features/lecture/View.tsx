@@ -1,26 +1,33 @@
 // Lecture mode: the story's step, the prompts, the map, and the answer behind its curtain.
-import type { State } from "../../app/state";
+import type { App } from "../../app/app";
+import { createExperiment } from "../../app/experiment";
 import type { TokenInfo } from "../../kernel/wire";
 import { backToScreen } from "../../ui/backToScreen";
 import { IconButton } from "../../ui/controls";
 import { Sentence } from "../answer/Sentence";
 import { TokensPanel } from "../answer/View";
 import { Status } from "../header/Status";
+import { createHelp } from "../help/state";
 import { MapPanel } from "../map/View";
 import { chipClass, differing } from "../prompts/Chips";
+import { createStory } from "../story/state";
 import { StoryPanel } from "../story/View";
 import { Curtain } from "./Curtain";
+import { createLecture } from "./state";
 
-export function Lecture({ state }: { state: State }) {
-  const { lecture } = state;
-  const [scene, experiment] = [state.scene.value, state.experiment.value];
+export function Lecture({ app }: { app: App }) {
+  const lecture = app.use(createLecture);
+  const [scene, experiment] = [
+    app.use(createStory).scene.value,
+    app.use(createExperiment).now.value,
+  ];
   if (!scene || !experiment) return null;
   const isCovered = lecture.isCovered.value;
   // The legend names the plain runs' answers, which may be what is asked for.
   const isBase = isCovered && experiment.slots.every((slot) => slot.skip);
   return (
     <>
-      <StoryPanel state={state} />
+      <StoryPanel app={app} />
       <div class="vene-header">
         <div class="vene-prompts">
           <Line name="base" tokens={scene.base} />
@@ -29,19 +36,19 @@ export function Lecture({ state }: { state: State }) {
           ))}
         </div>
         <div class="vene-header-tools">
-          <Status state={state} />
-          <LectureTools state={state} />
+          <Status app={app} />
+          <LectureTools app={app} />
         </div>
       </div>
       <div class={`vene-lecture-grid${isBase ? " vene-lecture-base" : ""}`}>
-        <MapPanel state={state} />
+        <MapPanel app={app} />
         <div class="vene-answer">
           {isCovered ? (
-            <Curtain state={state} />
+            <Curtain app={app} />
           ) : (
             <>
-              <Sentence state={state} />
-              <TokensPanel state={state} />
+              <Sentence app={app} />
+              <TokensPanel app={app} />
             </>
           )}
         </div>
@@ -69,8 +76,8 @@ function Line(props: { name: string; tokens: TokenInfo[]; against?: TokenInfo[] 
   );
 }
 
-function LectureTools({ state }: { state: State }) {
-  const { lecture } = state;
+function LectureTools({ app }: { app: App }) {
+  const lecture = app.use(createLecture);
   return (
     <>
       <button
@@ -101,13 +108,13 @@ function LectureTools({ state }: { state: State }) {
           Full screen
         </button>
       )}
-      <LectureButton state={state} />
+      <LectureButton app={app} />
       <IconButton
         name="Clicks and keys"
         title="Clicks and keys (?)"
-        isPressed={state.isHelpOpen.value}
+        isPressed={app.use(createHelp).isOpen.value}
         onPress={() => {
-          state.isHelpOpen.value = !state.isHelpOpen.value;
+          app.use(createHelp).isOpen.value = !app.use(createHelp).isOpen.value;
         }}
       >
         ?
@@ -117,15 +124,15 @@ function LectureTools({ state }: { state: State }) {
 }
 
 /** Enters and leaves lecture mode. */
-export function LectureButton({ state }: { state: State }) {
-  const isOn = state.lecture.isOn.value;
+export function LectureButton({ app }: { app: App }) {
+  const isOn = app.use(createLecture).isOn.value;
   return (
     <button
       type="button"
       class="vene-button"
       aria-keyshortcuts="F"
       title={isOn ? "Back to the whole screen (Escape)" : "Large, for the back row (F)"}
-      onClick={state.lecture.toggle}
+      onClick={app.use(createLecture).toggle}
     >
       {isOn ? "Leave" : "Lecture"}
     </button>

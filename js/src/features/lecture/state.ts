@@ -1,9 +1,12 @@
 // Lecture mode: large type, few panels, and a curtain before the answer until the audience has guessed.
-import { computed, type ReadonlySignal, type Signal, signal } from "@preact/signals";
+import { computed, type Signal, signal } from "@preact/signals";
+import type { App } from "../../app/app";
+import { createExperiment } from "../../app/experiment";
 import { keyOf, type Plain } from "../../domain/experiments";
 import { cellOf } from "../../domain/preview";
 import type { Map as Sweep } from "../../kernel/wire";
-import type { Story } from "../story/state";
+import { createWholeMap } from "../map/sweep";
+import { createStory } from "../story/state";
 
 /** What outlives a view: a lecturer who moves the output finds everything as it was. */
 interface Kept {
@@ -18,16 +21,12 @@ interface Kept {
 
 const keptBy = new WeakMap<object, Kept>();
 
-interface Around {
-  experiment: ReadonlySignal<Plain | null>;
-  map: ReadonlySignal<Sweep | null>;
-  story: Pick<Story, "at" | "step" | "isThere">;
-}
-
-export type Lecture = ReturnType<typeof createLecture>;
-
-/** `owner` stands for the widget: its views share what is kept, and the kernel never hears of it. */
-export function createLecture(owner: object, { experiment, map, story }: Around) {
+/** All views of a widget share what is kept; the kernel does not know of it. */
+export function createLecture(app: App) {
+  const { owner } = app.kernel;
+  const { now: experiment } = app.use(createExperiment);
+  const map = app.use(createWholeMap);
+  const story = app.use(createStory);
   const kept = keptBy.get(owner) ?? {
     isOn: signal(false),
     revealed: signal(new Map()),

@@ -1,39 +1,46 @@
 // Layer × token, one tile = one intervention. A WAI-ARIA grid: one tab stop, arrows move.
 import { useSignal } from "@preact/signals";
 import { useLayoutEffect, useRef } from "preact/hooks";
+import type { App } from "../../app/app";
+import { createExperiment } from "../../app/experiment";
 import { actionOf } from "../../app/keys";
-import type { State, Tile } from "../../app/state";
 import { groupsOf, isAt, type Plain, positionsOf } from "../../domain/experiments";
 import { move, type Spot, tileSize } from "../../domain/geometry";
 import { limitOf, readingOf, spell } from "../../domain/metrics";
 import { targetOf as runOf } from "../../domain/operators";
 import type { MetricInfo, Scene } from "../../kernel/wire";
+import { createLecture } from "../lecture/state";
+import { createSlots } from "../slots/state";
+import { createGestures } from "./gestures";
 import { Legend } from "./Legend";
+import { createMap } from "./state";
+import type { Tile } from "./sweep";
+import { createSweep } from "./sweep";
 import { TileView } from "./TileView";
 
 /** How much larger the map's type is in lecture mode. */
 const LECTURE = 1.7;
 
 interface Props {
-  state: State;
+  app: App;
   scene: Scene;
   metric: MetricInfo;
   width: number;
 }
 
-export function MapGrid({ state, scene, metric, width }: Props) {
-  const { lens } = state;
-  const map = state.map.value;
+export function MapGrid({ app, scene, metric, width }: Props) {
+  const lens = app.use(createMap);
+  const map = app.use(createMap).map.value;
   const focus = useSignal<Spot | null>(null);
   const grid = useRef<HTMLDivElement>(null);
-  const drag = useDrag(state);
+  const drag = useDrag(app);
   const aim = lens.aim.value;
   const targets = lens.targets.value;
   const [target, other] = [targets[aim.target], targets[aim.other]];
   const { layers, positions } = lens.axes.value;
   const labels = positions.map((position) => scene.base[position]?.label ?? "?");
   const size = tileSize(
-    state.lecture.isOn.value ? width / LECTURE : width,
+    app.use(createLecture).isOn.value ? width / LECTURE : width,
     positions.length,
     layers.length,
     labels,
@@ -41,12 +48,12 @@ export function MapGrid({ state, scene, metric, width }: Props) {
   const values = (map?.cells ?? []).map((cell) => readingOf(metric, cell, aim, targets) ?? 0);
   const limit = limitOf(metric, values);
   const title = spell(metric.title, target?.label, other?.label);
-  const experiment = state.experiment.value;
+  const experiment = app.use(createExperiment).now.value;
   const groups = experiment ? groupsOf(experiment) : [];
-  const slots = slotsByPlace(experiment, state);
-  const stop = reachable(focus.value, layers, positions, state);
+  const slots = slotsByPlace(experiment, app);
+  const stop = reachable(focus.value, layers, positions, app);
   const isStop = (spot: Spot) => stop.layer === spot.layer && stop.position === spot.position;
-  const sourceTokens = scene.sources[state.sweep.value.source ?? ""];
+  const sourceTokens = scene.sources[app.use(createSweep).choice.value.source ?? ""];
   const stroke = new Set(lens.strokeTiles.value.map(({ layer, position }) => key(layer, position)));
   const { pins } = lens;
   const hasIdle =
@@ -69,11 +76,11 @@ export function MapGrid({ state, scene, metric, width }: Props) {
     else if (action === "drop" && isPainting) lens.brush.drop();
     else if (!at || action === "drop") return;
     else if ((action === "apply" || action === "add") && isPainting) drag.finish();
-    else if (action === "apply") state.applyTile(at, "replace");
-    else if (action === "add") state.applyTile(at, "add");
-    else if (action === "skip") state.toggleSkip(state.slotsAt(at));
-    else if (action === "link") state.linkAt(at);
-    else if (action === "subspace") state.pickSubspace(at, Number(event.key));
+    else if (action === "apply") app.use(createGestures).apply(at, "replace");
+    else if (action === "add") app.use(createGestures).apply(at, "add");
+    else if (action === "skip") app.use(createSlots).toggleSkip(app.use(createSweep).slotsAt(at));
+    else if (action === "link") app.use(createGestures).link(at);
+    else if (action === "subspace") app.use(createGestures).pickSubspace(at, Number(event.key));
     event.preventDefault();
     event.stopPropagation();
   };
@@ -86,8 +93,8 @@ export function MapGrid({ state, scene, metric, width }: Props) {
         class={`vene-map${map ? "" : " vene-map-empty"}`}
         role="grid"
         aria-label={`Map of ${title}: layers from bottom to top, base tokens from left to right`}
-        aria-busy={map === null || map.done < map.total || state.isMapOld.value}
-        data-old={state.isMapOld.value || undefined}
+        aria-busy={map === null || map.done < map.total || app.use(createSweep).isOld.value}
+        data-old={app.use(createSweep).isOld.value || undefined}
         style={{
           "--vene-columns": positions.length,
           "--vene-tile-min": `${size.minWidth}px`,
@@ -98,7 +105,7 @@ export function MapGrid({ state, scene, metric, width }: Props) {
           if (!at || lens.brush.hasDropped()) return;
           focus.value = at;
           find(grid.current, at)?.focus({ preventScroll: true });
-          state.applyTile(at, gestureOf(event));
+          app.use(createGestures).apply(at, gestureOf(event));
         }}
         onMouseDown={(event) => {
           // Shift-click would otherwise select the page's text.
@@ -110,21 +117,21 @@ export function MapGrid({ state, scene, metric, width }: Props) {
         }}
         onPointerOver={(event) => {
           const at = tileUnder(event);
-          state.hover.value = at;
+          app.use(createMap).hover.value = at;
           if (at) lens.brush.reach(at);
         }}
         onPointerLeave={(event) => {
           // A finger that is lifted leaves what it touched to be read.
-          if (event.pointerType !== "touch") state.hover.value = null;
+          if (event.pointerType !== "touch") app.use(createMap).hover.value = null;
         }}
         onFocusIn={(event) => {
           focus.value = spotUnder(event);
           if ((event.target as Element).matches(":focus-visible"))
-            state.hover.value = tileUnder(event);
+            app.use(createMap).hover.value = tileUnder(event);
         }}
         onFocusOut={(event) => {
           // A click moves the focus as well: what the pointer is on stays to be read.
-          if (!event.currentTarget.matches(":hover")) state.hover.value = null;
+          if (!event.currentTarget.matches(":hover")) app.use(createMap).hover.value = null;
         }}
         onKeyDown={onKeyDown}
       >
@@ -170,7 +177,7 @@ export function MapGrid({ state, scene, metric, width }: Props) {
                   isChosen={chosen.length > 0}
                   isSkipped={chosen.length > 0 && chosen.every((i) => experiment?.slots[i]?.skip)}
                   isPainted={stroke.has(key(layer, position))}
-                  isCovered={!state.lecture.isMapOpen.value}
+                  isCovered={!app.use(createLecture).isMapOpen.value}
                   pins={pinsAt(tile, pins.has)}
                   mark={first?.group ?? null}
                   colour={first?.group ? groups.indexOf(first.group) % 6 : -1}
@@ -223,15 +230,15 @@ export function MapGrid({ state, scene, metric, width }: Props) {
         hasIdle={hasIdle}
         done={map ? map.done / Math.max(1, map.total) : sourceTokens ? 0 : 1}
         slow={map?.slow ?? null}
-        isOld={state.isMapOld.value}
+        isOld={app.use(createSweep).isOld.value}
       />
     </>
   );
 }
 
 /** Listeners of the whole window while a button is held on the map; they go with the view. */
-function useDrag(state: State) {
-  const { brush, strokeTiles } = state.lens;
+function useDrag(app: App) {
+  const { brush, strokeTiles } = app.use(createMap);
   const held = useRef<AbortController | null>(null);
   useLayoutEffect(
     () => () => {
@@ -244,7 +251,7 @@ function useDrag(state: State) {
     held.current?.abort();
     const tiles = strokeTiles.peek();
     const done = brush.finish();
-    if (done) state.paintTiles(tiles, done.gesture);
+    if (done) app.use(createGestures).paint(tiles, done.gesture);
   };
   const drop = () => {
     held.current?.abort();
@@ -304,12 +311,12 @@ function find(grid: HTMLElement | null, { layer, position }: Spot): HTMLElement 
 }
 
 /** What Tab reaches: the focused, else the experiment's first tile, else the top right one. */
-function reachable(focus: Spot | null, layers: number[], positions: number[], state: State): Spot {
+function reachable(focus: Spot | null, layers: number[], positions: number[], app: App): Spot {
   const fits = ({ layer, position }: Spot) =>
     (layer === null || layers.includes(layer)) &&
     (position === null || positions.includes(position));
   if (focus && fits(focus)) return focus;
-  const slot = state.experiment.value?.slots[0];
+  const slot = app.use(createExperiment).now.value?.slots[0];
   const first = slot && { layer: slot.layer, position: positionsOf(slot)[0] ?? 0 };
   if (first && fits(first)) return first;
   return { layer: layers.at(-1) ?? 0, position: positions.at(-1) ?? 0 };
@@ -324,11 +331,11 @@ function pinsAt({ layer, position }: Tile, has: (spot: Spot) => boolean): string
 }
 
 /** Indices of the slots that act at each tile of the sweep. */
-function slotsByPlace(experiment: Plain | null, state: State): Map<string, number[]> {
-  const sweep = state.sweep.value;
+function slotsByPlace(experiment: Plain | null, app: App): Map<string, number[]> {
+  const sweep = app.use(createSweep).choice.value;
   const found = new Map<string, number[]>();
   experiment?.slots.forEach((slot, index) => {
-    if (runOf(experiment, slot, state.kinds.value) !== null) return;
+    if (runOf(experiment, slot, app.use(createExperiment).kinds.value) !== null) return;
     for (const position of positionsOf(slot)) {
       if (!isAt(slot, { ...sweep, layer: slot.layer, position })) continue;
       const at = key(slot.layer, position);

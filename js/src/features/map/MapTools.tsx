@@ -1,16 +1,19 @@
 // What the map sweeps (component, head, source) and what it shows of it (metric, tokens).
 
-import type { State } from "../../app/state";
+import type { App } from "../../app/app";
 import { words } from "../../domain/format";
 import type { MetricName } from "../../domain/metrics";
 import { Select } from "../../ui/controls";
+import { createStory } from "../story/state";
+import { createMap } from "./state";
+import { createSweep } from "./sweep";
 import { TargetField } from "./TargetField";
 
-export function MapTools({ state }: { state: State }) {
-  const scene = state.scene.value;
-  const metric = state.lens.metric.value;
+export function MapTools({ app }: { app: App }) {
+  const scene = app.use(createStory).scene.value;
+  const metric = app.use(createMap).metric.value;
   if (!scene) return null;
-  const sweep = state.sweep.value;
+  const sweep = app.use(createSweep).choice.value;
   const heads = scene.model.heads[sweep.component];
   const sources = Object.keys(scene.experiment.sources ?? {});
   return (
@@ -23,7 +26,7 @@ export function MapTools({ state }: { state: State }) {
           onChoose={(component) => {
             const count = scene.model.heads[component];
             const head = count === undefined ? null : Math.min(sweep.head ?? 0, count - 1);
-            state.chooseSweep({ ...sweep, component, head });
+            app.use(createSweep).choose({ ...sweep, component, head });
           }}
         />
         {heads !== undefined && (
@@ -34,7 +37,7 @@ export function MapTools({ state }: { state: State }) {
               value: String(i),
               text: `head ${i}`,
             }))}
-            onChoose={(head) => state.chooseSweep({ ...sweep, head: Number(head) })}
+            onChoose={(head) => app.use(createSweep).choose({ ...sweep, head: Number(head) })}
           />
         )}
         {sources.length > 1 && (
@@ -42,7 +45,7 @@ export function MapTools({ state }: { state: State }) {
             name="Source of the map"
             value={sweep.source ?? ""}
             options={sources.map((name) => ({ value: name, text: `⟵ ${name}` }))}
-            onChoose={(source) => state.chooseSweep({ ...sweep, source })}
+            onChoose={(source) => app.use(createSweep).choose({ ...sweep, source })}
           />
         )}
       </span>
@@ -52,19 +55,17 @@ export function MapTools({ state }: { state: State }) {
             name="Metric"
             title={`${metric.formula}\n${metric.about}`}
             value={metric.name}
-            options={state.lens.metrics.value.map(({ name, title, about }) => ({
+            options={app.use(createMap).metrics.value.map(({ name, title, about }) => ({
               value: name,
               text: title,
               title: about,
             }))}
-            onChoose={(name) => state.lens.show(name as MetricName)}
+            onChoose={(name) => app.use(createMap).show(name as MetricName)}
           />
           {metric.of_target && (
-            <TargetField state={state} which="target" letter="t" name="Target token" />
+            <TargetField app={app} which="target" letter="t" name="Target token" />
           )}
-          {metric.of_pair && (
-            <TargetField state={state} which="other" letter="u" name="Second token" />
-          )}
+          {metric.of_pair && <TargetField app={app} which="other" letter="u" name="Second token" />}
         </span>
       )}
     </span>

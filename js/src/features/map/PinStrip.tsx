@@ -1,18 +1,24 @@
 // What is pinned: tiles with their values beside the one under the pointer, rows and columns as lines.
 
-import type { State } from "../../app/state";
+import type { App } from "../../app/app";
 import { full, precise } from "../../domain/format";
 import type { Spot } from "../../domain/geometry";
 import { limitOf, readingOf, spell, withUnit } from "../../domain/metrics";
 import type { Cell, MetricInfo, Scene, Map as Sweep } from "../../kernel/wire";
 import { IconButton } from "../../ui/controls";
 import { CrossIcon } from "../../ui/icons";
+import { createStory } from "../story/state";
 import { Profile } from "./Profile";
 import { isOn } from "./pins";
+import { createMap } from "./state";
 
-export function PinStrip({ state }: { state: State }) {
-  const { lens } = state;
-  const [scene, map, metric] = [state.scene.value, state.map.value, lens.metric.value];
+export function PinStrip({ app }: { app: App }) {
+  const lens = app.use(createMap);
+  const [scene, map, metric] = [
+    app.use(createStory).scene.value,
+    app.use(createMap).map.value,
+    lens.metric.value,
+  ];
   if (!scene || !map || !metric) return null;
   const pins = lens.pins.list.value.filter((pin) => isOn(map, pin));
   if (pins.length === 0) return null;
@@ -22,9 +28,9 @@ export function PinStrip({ state }: { state: State }) {
         <li class="vene-pin" key={`${pin.layer} ${pin.position}`}>
           <span class="vene-pin-name">{nameOf(pin, scene)}</span>
           {pin.layer !== null && pin.position !== null ? (
-            <PinnedTile state={state} pin={pin as never} metric={metric} map={map} />
+            <PinnedTile app={app} pin={pin as never} metric={metric} map={map} />
           ) : (
-            <PinnedLine state={state} pin={pin} metric={metric} map={map} scene={scene} />
+            <PinnedLine app={app} pin={pin} metric={metric} map={map} scene={scene} />
           )}
           <IconButton name={`Unpin ${nameOf(pin, scene)}`} onPress={() => lens.pins.toggle(pin)}>
             <CrossIcon />
@@ -36,17 +42,17 @@ export function PinStrip({ state }: { state: State }) {
 }
 
 interface PinProps<Kind> {
-  state: State;
+  app: App;
   pin: Kind;
   metric: MetricInfo;
   map: Sweep;
 }
 
-function PinnedTile({ state, pin, metric, map }: PinProps<{ layer: number; position: number }>) {
-  const { lens } = state;
+function PinnedTile({ app, pin, metric, map }: PinProps<{ layer: number; position: number }>) {
+  const lens = app.use(createMap);
   const read = (cell: Cell | undefined) => readingOf(metric, cell, lens.aim.value, map.targets);
   const value = read(lens.cellAt(pin));
-  const there = read(lens.cellAt(state.hover.value));
+  const there = read(lens.cellAt(app.use(createMap).hover.value));
   if (value === null) return <span class="vene-dim">not computed yet</span>;
   return (
     <span class="vene-number" title={full(value)}>
@@ -61,8 +67,8 @@ function PinnedTile({ state, pin, metric, map }: PinProps<{ layer: number; posit
   );
 }
 
-function PinnedLine({ state, pin, metric, map, scene }: PinProps<Spot> & { scene: Scene }) {
-  const { lens } = state;
+function PinnedLine({ app, pin, metric, map, scene }: PinProps<Spot> & { scene: Scene }) {
+  const lens = app.use(createMap);
   const aim = lens.aim.value;
   const tiles =
     pin.layer === null
@@ -70,7 +76,7 @@ function PinnedLine({ state, pin, metric, map, scene }: PinProps<Spot> & { scene
       : map.positions.map((position) => ({ layer: pin.layer ?? 0, position }));
   const values = tiles.map((tile) => readingOf(metric, lens.cellAt(tile), aim, map.targets));
   const all = map.cells.map((cell) => readingOf(metric, cell, aim, map.targets) ?? 0);
-  const hover = state.hover.value;
+  const hover = app.use(createMap).hover.value;
   const at = tiles.findIndex(
     (tile) => tile.layer === hover?.layer && tile.position === hover.position,
   );

@@ -1,16 +1,19 @@
 // What the tile under the pointer (or the keyboard) holds: exact value, tokens, and its sentence.
 
-import type { State } from "../../app/state";
+import type { App } from "../../app/app";
 import { SHORT_WAIT, waitAt } from "../../domain/estimate";
 import { full } from "../../domain/format";
 import { readingOf, spell } from "../../domain/metrics";
 import { MOST } from "../../domain/paint";
+import { createStory } from "../story/state";
+import { createMap } from "./state";
+import { createSweep } from "./sweep";
 
-export function Readout({ state }: { state: State }) {
-  const { lens } = state;
-  const tile = state.hover.value;
-  const scene = state.scene.value;
-  const map = state.map.value;
+export function Readout({ app }: { app: App }) {
+  const lens = app.use(createMap);
+  const tile = app.use(createMap).hover.value;
+  const scene = app.use(createStory).scene.value;
+  const map = app.use(createMap).map.value;
   const metric = lens.metric.value;
   const painted = lens.strokeTiles.value.length;
   if (painted > 0) {
@@ -39,7 +42,7 @@ export function Readout({ state }: { state: State }) {
   }
   const { layer, position } = tile;
   const cell = lens.cellAt(tile);
-  const place = state.place(tile);
+  const place = app.use(createSweep).place(tile);
   const base = scene.base[position];
   const from = scene.sources[place.source ?? ""]?.[place.source_position];
   const { target, other } = lens.aim.value;
@@ -72,7 +75,7 @@ export function Readout({ state }: { state: State }) {
             )}
           </span>
         )}
-        <Wait state={state} layer={layer} />
+        <Wait app={app} layer={layer} />
       </p>
       <p class="vene-readout-sentence">
         {cell?.sentence ?? "This tile has not been computed yet."}
@@ -82,11 +85,11 @@ export function Readout({ state }: { state: State }) {
 }
 
 /** How long the exact answer will take, where that is long enough to be worth knowing before. */
-function Wait({ state, layer }: { state: State; layer: number }) {
-  const pass = state.lens.pass.value;
-  const layers = state.scene.value?.model.layers ?? 1;
+function Wait({ app, layer }: { app: App; layer: number }) {
+  const pass = app.use(createMap).pass.value;
+  const layers = app.use(createStory).scene.value?.model.layers ?? 1;
   if (pass === null) return null;
-  const wait = waitAt(layer, pass, layers, Boolean(state.map.value?.slow));
+  const wait = waitAt(layer, pass, layers, Boolean(app.use(createMap).map.value?.slow));
   if (wait <= SHORT_WAIT) return null;
   return (
     <span class="vene-readout-wait">Exact answer in about {(wait / 1000).toPrecision(2)} s.</span>

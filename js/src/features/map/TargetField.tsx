@@ -1,22 +1,23 @@
 // A token that the map's metric speaks of: from the menu, or typed as it is shown, or by its id.
 import { useSignal } from "@preact/signals";
 import { useLayoutEffect, useRef } from "preact/hooks";
-import type { State } from "../../app/state";
+import type { App } from "../../app/app";
 import { Select } from "../../ui/controls";
 import type { Role } from "./state";
+import { createMap } from "./state";
 
 const TYPE = "type";
 
 interface Props {
-  state: State;
+  app: App;
   which: Role;
   /** The letter by which titles and formulas call it. */
   letter: string;
   name: string;
 }
 
-export function TargetField({ state, which, letter, name }: Props) {
-  const { lens } = state;
+export function TargetField({ app, which, letter, name }: Props) {
+  const lens = app.use(createMap);
   const isTyping = useSignal(false);
   const asked = lens.asked.value?.role === which ? lens.asked.value : null;
   const targets = lens.targets.value;

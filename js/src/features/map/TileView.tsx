@@ -1,10 +1,10 @@
 // One tile of the map: its colour, its number, its ring, and all of it in words for screen readers.
 import { Component } from "preact";
-import type { Tile } from "../../app/state";
 import { tileColours } from "../../domain/colour";
 import { precise } from "../../domain/format";
 import { tileText } from "../../domain/metrics";
 import type { Cell, MetricInfo } from "../../kernel/wire";
+import type { Tile } from "./sweep";
 
 export interface TileProps extends Tile {
   label: string;

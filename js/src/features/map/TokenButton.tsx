@@ -1,18 +1,19 @@
 // A next token that can be clicked: the map then shows it.
-import type { State } from "../../app/state";
+import type { App } from "../../app/app";
+import { createMap } from "./state";
 
 interface Props {
-  state: State;
+  app: App;
   id: number;
   label: string;
   /** What else its title says. */
   more?: string;
 }
 
-export function TokenButton({ state, id, label, more }: Props) {
-  const { lens } = state;
+export function TokenButton({ app, id, label, more }: Props) {
+  const lens = app.use(createMap);
   const isShown = lens.targets.value[lens.aim.value.target]?.token_id === id;
-  const canShow = state.map.value !== null;
+  const canShow = app.use(createMap).map.value !== null;
   return (
     <button
       type="button"

@@ -1,14 +1,16 @@
 // B: the map with what belongs to it: menus, legend, readout, pins.
 import { useSignal } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
-import type { State } from "../../app/state";
+import type { App } from "../../app/app";
 import { Panel } from "../../ui/controls";
+import { createStory } from "../story/state";
 import { MapGrid } from "./MapGrid";
 import { MapTools } from "./MapTools";
 import { PinStrip } from "./PinStrip";
 import { Readout } from "./Readout";
+import { createMap } from "./state";
 
-export function MapPanel({ state }: { state: State }) {
+export function MapPanel({ app }: { app: App }) {
   const frame = useRef<HTMLDivElement>(null);
   const width = useSignal(600);
   useEffect(() => {
@@ -20,15 +22,15 @@ export function MapPanel({ state }: { state: State }) {
     observer.observe(element);
     return () => observer.disconnect();
   }, [width]);
-  const [scene, metric] = [state.scene.value, state.lens.metric.value];
+  const [scene, metric] = [app.use(createStory).scene.value, app.use(createMap).metric.value];
   if (!scene || !metric) return null;
   return (
-    <Panel name="Map" area="map" tools={<MapTools state={state} />}>
+    <Panel name="Map" area="map" tools={<MapTools app={app} />}>
       <div class="vene-map-frame" ref={frame}>
-        <MapGrid state={state} scene={scene} metric={metric} width={width.value} />
+        <MapGrid app={app} scene={scene} metric={metric} width={width.value} />
       </div>
-      <Readout state={state} />
-      <PinStrip state={state} />
+      <Readout app={app} />
+      <PinStrip app={app} />
     </Panel>
   );
 }

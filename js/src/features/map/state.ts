@@ -1,12 +1,16 @@
 // How this view looks at the map: metric and tokens, pins, the brush, and the tile under the pointer.
-import { batch, computed, effect, type ReadonlySignal, signal } from "@preact/signals";
+import { batch, computed, signal } from "@preact/signals";
+import type { App } from "../../app/app";
 import { passOf } from "../../domain/estimate";
 import { ghostOf } from "../../domain/ghost";
 import type { Aim, MetricName } from "../../domain/metrics";
 import { createBrush, painted } from "../../domain/paint";
-import type { Kernel } from "../../kernel/kernel";
-import type { Answer, Cell, MetricInfo, Scene, Map as Sweep, Target } from "../../kernel/wire";
+import type { Cell, MetricInfo, Target } from "../../kernel/wire";
+import { createAnswer } from "../answer/state";
+import { createLecture } from "../lecture/state";
+import { createStory } from "../story/state";
 import { createPins } from "./pins";
+import type { Tile } from "./sweep";
 
 /** The two tokens that a metric may speak of. */
 export type Role = keyof Aim;
@@ -19,21 +23,17 @@ export interface Ask {
   error: string | null;
 }
 
-interface Around {
-  scene: ReadonlySignal<Scene | null>;
-  map: ReadonlySignal<Sweep | null>;
-  answer: ReadonlySignal<Answer | null>;
-  hover: ReadonlySignal<{ layer: number; position: number } | null>;
-}
-
-export type Lens = ReturnType<typeof createLens>;
-
-export function createLens(kernel: Kernel, { scene, map, answer, hover }: Around) {
+export function createMap(app: App) {
+  const { kernel } = app;
+  const { scene } = app.use(createStory);
+  /** Without what the curtain of lecture mode covers. */
+  const { map } = app.use(createLecture);
+  const answer = app.use(createAnswer).newest;
+  /** The tile under the pointer or the keyboard's focus. */
+  const hover = signal<Tile | null>(null);
   const name = signal<MetricName>("probability");
   const chosen = { target: signal<number | null>(null), other: signal<number | null>(null) };
   const asked = signal<Ask | null>(null);
-  const prefix = `token-${Math.random().toString(36).slice(2, 10)}`;
-  let count = 0;
 
   const metrics = computed<MetricInfo[]>(() => scene.value?.model.metrics ?? []);
   const metric = computed(
@@ -75,10 +75,11 @@ export function createLens(kernel: Kernel, { scene, map, answer, hover }: Around
 
   /** Milliseconds of a whole forward pass, from the newest answer that tells. */
   const pass = signal<number | null>(null);
-  const stopPace = effect(() => {
+  app.effect(() => {
     const [got, shown] = [answer.value, scene.value];
-    if (!got || !shown || got.revision !== shown.revision) return;
+    if (!got || !shown || got.revision !== shown.revision) return undefined;
     pass.value = passOf(got, shown, Boolean(map.peek()?.slow)) ?? pass.peek();
+    return undefined;
   });
 
   function choose(role: Role, id: number): void {
@@ -89,7 +90,7 @@ export function createLens(kernel: Kernel, { scene, map, answer, hover }: Around
     });
   }
 
-  function ask(role: Role, text: string): void {
+  async function ask(role: Role, text: string): Promise<void> {
     const wanted = read(text);
     const found = targets
       .peek()
@@ -98,23 +99,26 @@ export function createLens(kernel: Kernel, { scene, map, answer, hover }: Around
       choose(role, found.token_id);
       return;
     }
-    const id = `${prefix}-${++count}`;
+    const id = kernel.nextId();
     asked.value = { id, role, text, error: null };
-    kernel.send({ id, kind: "follow", token: wanted });
+    try {
+      await kernel.request({ kind: "follow", token: wanted }, { id });
+    } catch (error) {
+      const now = asked.peek();
+      if (now?.id === id) asked.value = { ...now, error: (error as Error).message };
+    }
   }
 
-  kernel.onReply((reply) => {
-    const now = asked.peek();
-    if (now?.id === reply.id && !reply.ok)
-      asked.value = { ...now, error: reply.error ?? "refused" };
-  });
-  const stopAsk = effect(() => {
+  app.effect(() => {
     const now = asked.value;
     const found = now && targets.value.find((target) => target.request === now.id);
     if (found) choose(now.role, found.token_id);
+    return undefined;
   });
 
   return {
+    map,
+    hover,
     metrics,
     metric,
     targets,
@@ -142,10 +146,6 @@ export function createLens(kernel: Kernel, { scene, map, answer, hover }: Around
     },
     forget(): void {
       asked.value = null;
-    },
-    dispose(): void {
-      stopPace();
-      stopAsk();
     },
   };
 }

@@ -1,18 +1,19 @@
 // What went wrong, in the kernel's words, until the next good request or until it is dismissed.
-import type { State } from "../../app/state";
+import type { App } from "../../app/app";
 import { IconButton } from "../../ui/controls";
 import { CrossIcon } from "../../ui/icons";
+import { createNotices } from "./state";
 
-export function Alert({ state }: { state: State }) {
-  const text = state.error.value;
-  if (text === null) return <Note state={state} />;
+export function Alert({ app }: { app: App }) {
+  const text = app.use(createNotices).error.value;
+  if (text === null) return <Note app={app} />;
   return (
     <div class="vene-alert" role="alert">
       <span class="vene-alert-mark" aria-hidden="true">
         !
       </span>
       <p class="vene-alert-text">{text}</p>
-      <IconButton name="Dismiss" onPress={state.dismiss}>
+      <IconButton name="Dismiss" onPress={app.use(createNotices).dismiss}>
         <CrossIcon />
       </IconButton>
     </div>
@@ -20,8 +21,8 @@ export function Alert({ state }: { state: State }) {
 }
 
 /** What the user should know besides: that the model has changed. */
-function Note({ state }: { state: State }) {
-  const text = state.note.value;
+function Note({ app }: { app: App }) {
+  const text = app.use(createNotices).note.value;
   if (text === null) return null;
   return (
     <div class="vene-alert vene-alert-note" role="status">
@@ -29,7 +30,7 @@ function Note({ state }: { state: State }) {
         i
       </span>
       <p class="vene-alert-text">{text}</p>
-      <IconButton name="Dismiss" onPress={state.dismissNote}>
+      <IconButton name="Dismiss" onPress={app.use(createNotices).dismissNote}>
         <CrossIcon />
       </IconButton>
     </div>

@@ -2,7 +2,8 @@
 import { useSignal } from "@preact/signals";
 import type { ComponentChildren } from "preact";
 import { useLayoutEffect, useRef } from "preact/hooks";
-import type { State } from "../../app/state";
+import type { App } from "../../app/app";
+import { createExperiment } from "../../app/experiment";
 import type { TokenInfo } from "../../kernel/wire";
 import { IconButton } from "../../ui/controls";
 import { PencilIcon } from "../../ui/icons";
@@ -11,7 +12,7 @@ import { PromptField } from "./PromptField";
 import { useEntry } from "./useEntry";
 
 interface PromptProps {
-  state: State;
+  app: App;
   /** Null for the base. */
   source: string | null;
   text: string;
@@ -31,13 +32,13 @@ interface PromptProps {
 }
 
 export function Prompt(props: PromptProps) {
-  const { state, source, text, tokens, against, note } = props;
+  const { app, source, text, tokens, against, note } = props;
   const label = source ?? "base";
   const pencil = useRef<HTMLSpanElement>(null);
   const returns = useRef(false);
-  const entry = useEntry(state, {
+  const entry = useEntry(app, {
     current: () => {
-      const now = state.experiment.peek();
+      const now = app.use(createExperiment).now.peek();
       return source === null ? now?.base : now?.sources[source];
     },
     commit: props.onCommit,
@@ -52,7 +53,7 @@ export function Prompt(props: PromptProps) {
       <PromptName {...props} label={label} />
       {entry.isOpen.value ? (
         <PromptField
-          state={state}
+          app={app}
           entry={entry}
           name={`Edit ${label}`}
           text={text}

@@ -1,12 +1,13 @@
 // The field for a prompt, with the tokens of what is typed beneath it.
 import { useLayoutEffect, useRef } from "preact/hooks";
-import type { State } from "../../app/state";
+import type { App } from "../../app/app";
 import type { TokenInfo } from "../../kernel/wire";
 import { Chip, differing } from "./Chips";
+import { createDraft } from "./draft";
 import type { Entry } from "./useEntry";
 
 interface Props {
-  state: State;
+  app: App;
   entry: Entry;
   /** Accessible name. */
   name: string;
@@ -18,8 +19,8 @@ interface Props {
   onLeave(): void;
 }
 
-export function PromptField({ state, entry, name, text, tokens, against, onLeave }: Props) {
-  const { draft } = state;
+export function PromptField({ app, entry, name, text, tokens, against, onLeave }: Props) {
+  const draft = app.use(createDraft);
   const field = useRef<HTMLInputElement>(null);
   const first = entry.rejected.peek()?.text ?? text;
   useLayoutEffect(() => {

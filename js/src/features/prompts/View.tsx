@@ -1,6 +1,7 @@
 // The prompts: the base, its sources, and which source token goes into which base token.
-import { useMemo, useRef } from "preact/hooks";
-import type { State } from "../../app/state";
+import { useRef } from "preact/hooks";
+import type { App } from "../../app/app";
+import { createExperiment } from "../../app/experiment";
 import { freshSource, type Plain, setBase, setPrompt } from "../../domain/experiments";
 import {
   follow,
@@ -16,18 +17,19 @@ import { BaseChips } from "./BaseChips";
 import { createCarry, unpair } from "./carry";
 import { Prompt } from "./Prompt";
 import { PromptField } from "./PromptField";
+import { createPairing } from "./pairing";
 import { SourceChips } from "./SourceChips";
 import { useEntry } from "./useEntry";
 
 interface Props {
-  state: State;
+  app: App;
   scene: Scene;
   experiment: Plain;
 }
 
-export function Prompts({ state, scene, experiment }: Props) {
-  const carry = useMemo(() => createCarry(state), [state]);
-  const kinds = state.kinds.value;
+export function Prompts({ app, scene, experiment }: Props) {
+  const carry = app.use(createCarry);
+  const kinds = app.use(createExperiment).kinds.value;
   const names = Object.keys(experiment.sources);
   const isBaseSplit = experiment.base === scene.experiment.base;
   const base = isBaseSplit ? scene.base : null;
@@ -37,18 +39,18 @@ export function Prompts({ state, scene, experiment }: Props) {
       : null;
   /** Pairs are told where they are not one to one. */
   const pairsOf = (name: string, tokens: TokenInfo[]) =>
-    base && (tokens.length !== base.length || state.pairing.isByHand(name))
-      ? state.pairing.of(name)
+    base && (tokens.length !== base.length || app.use(createPairing).isByHand(name))
+      ? app.use(createPairing).of(name)
       : null;
   const hasCaptions = names.some((name) => pairsOf(name, tokensOf(name) ?? []) !== null);
 
   const fresh = useRef("");
-  const entry = useEntry(state, {
-    current: () => state.experiment.peek()?.sources[fresh.current],
+  const entry = useEntry(app, {
+    current: () => app.use(createExperiment).now.peek()?.sources[fresh.current],
     commit: (text) => {
-      const now = state.experiment.peek() ?? experiment;
+      const now = app.use(createExperiment).now.peek() ?? experiment;
       fresh.current = freshSource(now);
-      state.commit(setPrompt(now, fresh.current, text));
+      app.use(createExperiment).commit(setPrompt(now, fresh.current, text));
     },
   });
   const add = !entry.isOpen.value && (
@@ -66,16 +68,18 @@ export function Prompts({ state, scene, experiment }: Props) {
   );
 
   function edit(source: string | null, text: string, tokens: TokenInfo[] | null): void {
-    const now = state.experiment.peek() ?? experiment;
+    const now = app.use(createExperiment).now.peek() ?? experiment;
     const before = source === null ? base : tokensOf(source);
     const moved = tokens && before ? follow(now, source, idsOf(before), idsOf(tokens), kinds) : now;
-    state.commit(source === null ? setBase(moved, text) : setPrompt(moved, source, text));
+    app
+      .use(createExperiment)
+      .commit(source === null ? setBase(moved, text) : setPrompt(moved, source, text));
   }
 
   return (
     <div class="vene-prompts">
       <Prompt
-        state={state}
+        app={app}
         source={null}
         text={experiment.base}
         tokens={base}
@@ -86,7 +90,7 @@ export function Prompts({ state, scene, experiment }: Props) {
       {names.map((name) => (
         <Prompt
           key={name}
-          state={state}
+          app={app}
           source={name}
           text={experiment.sources[name] ?? ""}
           tokens={tokensOf(name)}
@@ -102,13 +106,15 @@ export function Prompts({ state, scene, experiment }: Props) {
           )}
           onCommit={(text, tokens) => edit(name, text, tokens)}
           whyNot={(wanted) => whyNotSource(experiment, name, wanted)}
-          onRename={(wanted) => state.commit(renameSource(experiment, name, wanted))}
-          note={<PairNote state={state} name={name} />}
+          onRename={(wanted) =>
+            app.use(createExperiment).commit(renameSource(experiment, name, wanted))
+          }
+          note={<PairNote app={app} name={name} />}
         >
           <RemoveSource
             name={name}
             readers={readersOf(experiment, name, kinds).length}
-            onPress={() => state.commit(removeSource(experiment, name, kinds))}
+            onPress={() => app.use(createExperiment).commit(removeSource(experiment, name, kinds))}
           />
           {name === names.at(-1) && add}
         </Prompt>
@@ -118,7 +124,7 @@ export function Prompts({ state, scene, experiment }: Props) {
         <div class="vene-prompt">
           <span class="vene-prompt-name">new source</span>
           <PromptField
-            state={state}
+            app={app}
             entry={entry}
             name="New source"
             text=""
@@ -159,8 +165,8 @@ function RemoveSource(props: { name: string; readers: number; onPress(): void })
   );
 }
 
-function PairNote({ state, name }: { state: State; name: string }) {
-  if (!state.pairing.isByHand(name)) return null;
+function PairNote({ app, name }: { app: App; name: string }) {
+  if (!app.use(createPairing).isByHand(name)) return null;
   return (
     <span class="vene-prompt-note">
       <span class="vene-note">
@@ -170,7 +176,7 @@ function PairNote({ state, name }: { state: State; name: string }) {
         type="button"
         class="vene-button vene-quiet-button"
         aria-label={`Pair ${name} as suggested`}
-        onClick={() => unpair(state, name)}
+        onClick={() => unpair(app, name)}
       >
         As suggested
       </button>

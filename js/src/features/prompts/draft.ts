@@ -1,6 +1,6 @@
 // A text while it is typed: its tokens, asked of the kernel once the typing rests.
 import { batch, computed, signal } from "@preact/signals";
-import type { Kernel } from "../../kernel/kernel";
+import type { App } from "../../app/app";
 import type { TokenInfo } from "../../kernel/wire";
 
 /** Milliseconds without a key after which the kernel is asked. */
@@ -14,23 +14,33 @@ interface Split {
   error: string | null;
 }
 
-export type Draft = ReturnType<typeof createDraft>;
-
 /** One text at a time: the page has one focus. */
-export function createDraft(kernel: Kernel) {
+export function createDraft({ kernel, onClose }: App) {
   const text = signal("");
   const split = signal<Split | null>(null);
-  const prefix = Math.random().toString(36).slice(2, 10);
-  let count = 0;
-  let asked: { id: string; text: string } | null = null;
+  /** The text whose tokens are on their way. */
+  let asked: string | null = null;
   let timer: ReturnType<typeof setTimeout> | undefined;
   let waiting: ((found: Split | null) => void) | null = null;
 
-  function ask(): void {
+  async function ask(): Promise<void> {
     clearTimeout(timer);
-    if (asked?.text === text.peek() || split.peek()?.text === text.peek()) return;
-    asked = { id: `tokens-${prefix}-${++count}`, text: text.peek() };
-    kernel.send({ id: asked.id, kind: "tokens", text: asked.text });
+    const of = text.peek();
+    if (asked === of || split.peek()?.text === of) return;
+    asked = of;
+    let tokens: TokenInfo[] | null = null;
+    let error: string | null = null;
+    try {
+      tokens = (await kernel.request({ kind: "tokens", text: of })).tokens ?? null;
+    } catch (refusal) {
+      error = (refusal as Error).message;
+    }
+    // An answer to anything but the last question is of a text that is no longer there.
+    if (asked !== of) return;
+    asked = null;
+    // What could not be split leaves the last good chips.
+    split.value = { text: of, tokens: tokens ?? split.peek()?.tokens ?? null, error };
+    if (of === text.peek()) settle(split.peek());
   }
 
   function settle(found: Split | null): void {
@@ -38,16 +48,9 @@ export function createDraft(kernel: Kernel) {
     waiting = null;
   }
 
-  kernel.onReply((reply) => {
-    // An answer to anything but the last question is of a text that is no longer there.
-    if (!asked || reply.id !== asked.id) return;
-    const { text: of } = asked;
-    asked = null;
-    const tokens = reply.tokens ?? null;
-    const error = reply.ok ? null : (reply.error ?? "This text has no tokens.");
-    // What could not be split leaves the last good chips.
-    split.value = { text: of, tokens: tokens ?? split.peek()?.tokens ?? null, error };
-    if (of === text.peek()) settle(split.peek());
+  onClose(() => {
+    clearTimeout(timer);
+    settle(null);
   });
 
   return {
@@ -91,10 +94,6 @@ export function createDraft(kernel: Kernel) {
         };
         ask();
       });
-    },
-    dispose(): void {
-      clearTimeout(timer);
-      settle(null);
     },
   };
 }

@@ -1,21 +1,24 @@
 // Which source token goes into which base token when a tile is clicked: suggested, or said by hand.
-import { effect, type ReadonlySignal, signal } from "@preact/signals";
+import { signal } from "@preact/signals";
+import type { App } from "../../app/app";
 import { align, idsOf } from "../../domain/prompts";
-import type { Kernel } from "../../kernel/kernel";
-
-export type Pairing = ReturnType<typeof createPairing>;
+import { createWholeMap } from "../map/sweep";
+import { createStory } from "../story/state";
 
 /** Pairs by hand live as long as the prompts they are of, as they do in the kernel. */
-export function createPairing({ scene, map }: Pick<Kernel, "scene" | "map">) {
+export function createPairing(app: App) {
+  const { scene } = app.use(createStory);
+  const map = app.use(createWholeMap);
   /** By source: one source position per base token. */
   const hand = signal<ReadonlyMap<string, readonly number[]>>(new Map());
   let before = "";
-  const stop = effect(() => {
+  app.effect(() => {
     const now = scene.value;
-    if (!now) return;
+    if (!now) return undefined;
     const prompts = JSON.stringify([now.base, now.sources].map((part) => JSON.stringify(part)));
     if (before !== "" && before !== prompts && hand.peek().size > 0) hand.value = new Map();
     before = prompts;
+    return undefined;
   });
 
   function suggested(source: string): number[] {
@@ -32,7 +35,7 @@ export function createPairing({ scene, map }: Pick<Kernel, "scene" | "map">) {
       const isWhole = swept === source && positions?.length === scene.value?.base.length;
       return (isWhole && partners) || suggested(source);
     },
-    /** What the kernel is to be told with a sweep: null for its own suggestion. */
+    /** What a request for a sweep carries: null for the kernel's own suggestion. */
     byHand: (source: string | null): number[] | null => {
       const said = source === null ? undefined : hand.peek().get(source);
       return said ? [...said] : null;
@@ -51,18 +54,6 @@ export function createPairing({ scene, map }: Pick<Kernel, "scene" | "map">) {
       const next = new Map(hand.peek());
       next.delete(source);
       hand.value = next;
-    },
-    dispose: stop as () => void,
-  };
-}
-
-/** A line that screen readers speak; said again, it is spoken again. */
-export function createVoice(): { said: ReadonlySignal<string>; say(text: string): void } {
-  const said = signal("");
-  return {
-    said,
-    say(text) {
-      said.value = said.peek() === text ? `${text}\u00a0` : text;
     },
   };
 }

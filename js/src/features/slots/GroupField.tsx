@@ -1,6 +1,7 @@
 // A slot's group: chosen from a list, renamed for all of its slots at once.
 import { useSignal } from "@preact/signals";
-import type { State } from "../../app/state";
+import type { App } from "../../app/app";
+import { createExperiment } from "../../app/experiment";
 import {
   changeSlot,
   freshGroup,
@@ -15,13 +16,13 @@ import { PencilIcon } from "../../ui/icons";
 import { NameField } from "../../ui/NameField";
 
 interface Props {
-  state: State;
+  app: App;
   experiment: Plain;
   slot: Slot;
   index: number;
 }
 
-export function GroupField({ state, experiment, slot, index }: Props) {
+export function GroupField({ app, experiment, slot, index }: Props) {
   const isRenaming = useSignal(false);
   const name = slot.group;
   if (isRenaming.value && name !== null) {
@@ -32,7 +33,8 @@ export function GroupField({ state, experiment, slot, index }: Props) {
         whyNot={(wanted) => whyNotGroup(experiment, name, wanted)}
         onDone={(wanted) => {
           isRenaming.value = false;
-          if (wanted !== null) state.commit(renameGroup(experiment, name, wanted));
+          if (wanted !== null)
+            app.use(createExperiment).commit(renameGroup(experiment, name, wanted));
         }}
       />
     );
@@ -55,7 +57,7 @@ export function GroupField({ state, experiment, slot, index }: Props) {
         ]}
         onChoose={(value) => {
           const group = value === "none" ? null : value.slice("group ".length);
-          state.commit(changeSlot(experiment, index, { group }));
+          app.use(createExperiment).commit(changeSlot(experiment, index, { group }));
         }}
       />
       {name !== null && isFirst && (

@@ -1,7 +1,8 @@
 // What a slot's operator can be told: rank, subspace, shared weights, noise, prompts, strength.
 import { useSignal } from "@preact/signals";
 import type { ComponentChildren } from "preact";
-import type { State } from "../../app/state";
+import type { App } from "../../app/app";
+import { createExperiment } from "../../app/experiment";
 import { changeSlot, type Plain, type Slot } from "../../domain/experiments";
 import {
   halves,
@@ -23,7 +24,7 @@ import { IconButton, NumberField, Slider, TextField } from "../../ui/controls";
 import { LinkIcon, UnlinkIcon } from "../../ui/icons";
 
 interface Props {
-  state: State;
+  app: App;
   experiment: Plain;
   slot: Slot;
   index: number;
@@ -34,9 +35,10 @@ interface Props {
 }
 
 /** Empty for a plain interchange: what is set or needed stands here, and the rest on demand. */
-export function OperatorRow({ state, experiment, slot, index, coordinates, isOpen }: Props) {
-  const kind = kindOf(state.kinds.value, slot.intervention);
-  const change = (part: Partial<Slot>) => state.commit(changeSlot(experiment, index, part));
+export function OperatorRow({ app, experiment, slot, index, coordinates, isOpen }: Props) {
+  const kind = kindOf(app.use(createExperiment).kinds.value, slot.intervention);
+  const change = (part: Partial<Slot>) =>
+    app.use(createExperiment).commit(changeSlot(experiment, index, part));
   const names = Object.keys(slot.partition ?? {});
   const isNamed = typeof slot.subspace === "string" && names.includes(slot.subspace);
   const of = `of slot ${index}`;
@@ -49,7 +51,7 @@ export function OperatorRow({ state, experiment, slot, index, coordinates, isOpe
             value={slot.rank}
             min={1}
             step={1}
-            onChoose={(rank) => state.commit(setRank(experiment, index, rank))}
+            onChoose={(rank) => app.use(createExperiment).commit(setRank(experiment, index, rank))}
           />
         </Labelled>
       )}
@@ -61,7 +63,7 @@ export function OperatorRow({ state, experiment, slot, index, coordinates, isOpe
           aria-label={`Subspace ${name} ${of}`}
           aria-pressed={slot.subspace === name}
           title={`Coordinates ${slot.partition?.[name]?.join(" to ")}, the end left out${n < 9 ? ` (${n + 1} on the map)` : ""}`}
-          onClick={() => state.commit(toggleSubspace(experiment, index, name))}
+          onClick={() => app.use(createExperiment).commit(toggleSubspace(experiment, index, name))}
         >
           {name}
         </button>
@@ -106,7 +108,9 @@ export function OperatorRow({ state, experiment, slot, index, coordinates, isOpe
             value={slot.seed}
             min={0}
             step={1}
-            onChoose={(seed) => seed !== null && state.commit(setSeed(experiment, index, seed))}
+            onChoose={(seed) =>
+              seed !== null && app.use(createExperiment).commit(setSeed(experiment, index, seed))
+            }
           />
         </Labelled>
       )}
@@ -114,7 +118,7 @@ export function OperatorRow({ state, experiment, slot, index, coordinates, isOpe
         <Strength of={of} value={slot.strength} onChoose={(strength) => change({ strength })} />
       )}
       {(kind?.has_weights || slot.link !== null) && (
-        <LinkButton state={state} experiment={experiment} slot={slot} index={index} />
+        <LinkButton app={app} experiment={experiment} slot={slot} index={index} />
       )}
       {slot.intervention === "mean" && (
         <>
@@ -123,7 +127,7 @@ export function OperatorRow({ state, experiment, slot, index, coordinates, isOpe
               name={`Positions in the prompts ${of}`}
               value={writePlaces(slot.source_position)}
               placeholder="as in the base"
-              title="Where in each prompt the state is read, one number per base position: 3 is the fourth token, -1 the last; empty: the same positions as in the base"
+              title="Where in each prompt the app is read, one number per base position: 3 is the fourth token, -1 the last; empty: the same positions as in the base"
               onChoose={(text) => change({ source_position: readPlaces(text) })}
             />
           </Labelled>
@@ -140,7 +144,7 @@ export function OperatorRow({ state, experiment, slot, index, coordinates, isOpe
   );
 }
 
-function LinkButton({ state, experiment, slot, index }: Omit<Props, "coordinates" | "isOpen">) {
+function LinkButton({ app, experiment, slot, index }: Omit<Props, "coordinates" | "isOpen">) {
   if (slot.link === null) {
     const [twin] = twinsOf(experiment, index);
     return (
@@ -152,7 +156,7 @@ function LinkButton({ state, experiment, slot, index }: Omit<Props, "coordinates
             ? "Sharing weights needs a second slot of this intervention, rank and seed"
             : `Share weights with slot ${twin} (L on the map)`
         }
-        onPress={() => state.commit(link(experiment, index))}
+        onPress={() => app.use(createExperiment).commit(link(experiment, index))}
       >
         <LinkIcon />
       </IconButton>
@@ -171,7 +175,7 @@ function LinkButton({ state, experiment, slot, index }: Omit<Props, "coordinates
       <IconButton
         name={`Unlink slot ${index}`}
         title={`Weights of its own for slot ${index}`}
-        onPress={() => state.commit(unlink(experiment, index))}
+        onPress={() => app.use(createExperiment).commit(unlink(experiment, index))}
       >
         <UnlinkIcon />
       </IconButton>
@@ -183,7 +187,7 @@ function LinkButton({ state, experiment, slot, index }: Omit<Props, "coordinates
 function Strength(props: { of: string; value: number; onChoose(value: number): void }) {
   const { of, value, onChoose } = props;
   const held = useSignal<number | null>(null);
-  const title = `strength ${held.value ?? value}: new = b + strength · (intervention − b). At 0 the base’s own state stays, at 1 the intervention is whole, beyond 1 it goes further.`;
+  const title = `strength ${held.value ?? value}: new = b + strength · (intervention − b). At 0 the base’s own app stays, at 1 the intervention is whole, beyond 1 it goes further.`;
   return (
     <Labelled text="strength">
       <Slider

@@ -1,11 +1,11 @@
 // What one slot did, in a line, and measured on request.
 import { useSignal } from "@preact/signals";
 import type { ComponentChildren } from "preact";
-import type { Label } from "../../app/state";
 import { full, precise, site } from "../../domain/format";
 import type { ReceiptInfo, SlotInfo } from "../../kernel/wire";
 import { IconButton } from "../../ui/controls";
 import { CheckIcon, ChevronIcon, DashIcon, WarningIcon } from "../../ui/icons";
+import type { Label } from "../answer/state";
 
 interface Props {
   index: number;

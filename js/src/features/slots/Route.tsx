@@ -1,6 +1,7 @@
 // Where a slot acts and what it reads there: pairs of base and source position.
 
-import type { State } from "../../app/state";
+import type { App } from "../../app/app";
+import { createExperiment } from "../../app/experiment";
 import type { Plain, Slot } from "../../domain/experiments";
 import { setSource } from "../../domain/experiments";
 import { kindOf, targetOf } from "../../domain/operators";
@@ -8,9 +9,11 @@ import { pairsOf, setPairs } from "../../domain/prompts";
 import type { Scene, TokenInfo } from "../../kernel/wire";
 import { IconButton, type Option, Select } from "../../ui/controls";
 import { CrossIcon, PlusIcon } from "../../ui/icons";
+import { createSweep } from "../map/sweep";
+import { createPairing } from "../prompts/pairing";
 
 interface Props {
-  state: State;
+  app: App;
   scene: Scene;
   experiment: Plain;
   slot: Slot;
@@ -21,8 +24,8 @@ interface Props {
 /** More pairs than these are summed up until the row is opened. */
 const SHOWN = 2;
 
-export function Route({ state, scene, experiment, slot, index, isOpen }: Props) {
-  const kinds = state.kinds.value;
+export function Route({ app, scene, experiment, slot, index, isOpen }: Props) {
+  const kinds = app.use(createExperiment).kinds.value;
   const reads = (kindOf(kinds, slot.intervention)?.needs_source ?? true) && slot.source !== null;
   const target = targetOf(experiment, slot, kinds);
   const tokens = target === null ? scene.base : (scene.sources[target] ?? []);
@@ -30,10 +33,11 @@ export function Route({ state, scene, experiment, slot, index, isOpen }: Props) 
   const names = Object.keys(experiment.sources);
   const pairs = pairsOf(slot);
   const taken = pairs.map(([base]) => base);
-  const commit = (next: [number, number][]) => state.commit(setPairs(experiment, index, next));
+  const commit = (next: [number, number][]) =>
+    app.use(createExperiment).commit(setPairs(experiment, index, next));
   const partner = (position: number) =>
     target === null
-      ? state.place({ layer: slot.layer, position }).source_position
+      ? app.use(createSweep).place({ layer: slot.layer, position }).source_position
       : Math.min(position, sourceTokens.length - 1);
   const replace = (n: number, pair: [number, number]) =>
     commit(pairs.map((old, i) => (i === n ? pair : old)));
@@ -95,9 +99,11 @@ export function Route({ state, scene, experiment, slot, index, isOpen }: Props) 
               base,
               length === undefined || source < length
                 ? source
-                : Math.min(state.pairing.of(name)[base] ?? source, length - 1),
+                : Math.min(app.use(createPairing).of(name)[base] ?? source, length - 1),
             ];
-            state.commit(setPairs(setSource(experiment, index, name), index, pairs.map(fit)));
+            app
+              .use(createExperiment)
+              .commit(setPairs(setSource(experiment, index, name), index, pairs.map(fit)));
           }}
         />
       )}

@@ -1,6 +1,7 @@
 // One slot: its number and handle, site, operator, positions, group, what it was told, what it did.
 import { useSignal } from "@preact/signals";
-import type { State } from "../../app/state";
+import type { App } from "../../app/app";
+import { createExperiment } from "../../app/experiment";
 import {
   changeSlot,
   type Plain,
@@ -14,14 +15,17 @@ import { duplicateSlot, isOrdered, moveSlot } from "../../domain/order";
 import type { ReceiptInfo, Scene } from "../../kernel/wire";
 import { IconButton, type Option, Select } from "../../ui/controls";
 import { CopyIcon, CrossIcon, EyeIcon, EyeOffIcon, MoreIcon } from "../../ui/icons";
+import { createVoice } from "../../ui/voice";
+import { createAnswer } from "../answer/state";
 import { bracketOf, GroupField } from "./GroupField";
 import { Handle } from "./Handle";
 import { linkColour, OperatorRow } from "./OperatorRow";
 import { Receipt } from "./Receipt";
 import { Route } from "./Route";
+import { createSlots } from "./state";
 
 interface RowProps {
-  state: State;
+  app: App;
   scene: Scene;
   experiment: Plain;
   slot: Slot;
@@ -37,18 +41,19 @@ interface RowProps {
 }
 
 export function SlotRow(props: RowProps) {
-  const { state, scene, experiment, slot, index, colour, receipt, drop, onFocus } = props;
+  const { app, scene, experiment, slot, index, colour, receipt, drop, onFocus } = props;
   const { model } = scene;
   const isOpen = useSignal(false);
-  const change = (part: Partial<Slot>) => state.commit(changeSlot(experiment, index, part));
+  const change = (part: Partial<Slot>) =>
+    app.use(createExperiment).commit(changeSlot(experiment, index, part));
   const heads = model.heads[slot.component];
-  const kinds = state.kinds.value;
+  const kinds = app.use(createExperiment).kinds.value;
   const kind = kindOf(kinds, slot.intervention);
   const target = targetOf(experiment, slot, kinds);
   const link = linkColour(experiment, slot);
-  const info = state.pending.value ? undefined : scene.slots[index];
+  const info = app.use(createExperiment).pending.value ? undefined : scene.slots[index];
   const count = experiment.slots.length;
-  const { say } = state.voice;
+  const { say } = app.use(createVoice);
   return (
     <li
       class={`vene-slot${slot.skip ? " vene-slot-skipped" : ""}${link ? " vene-slot-linked" : ""}${bracketOf(experiment, index)}`}
@@ -66,7 +71,7 @@ export function SlotRow(props: RowProps) {
         onDrag={props.onDrag}
         onMove={(to) => {
           if (to === index) return say(`Slot ${index} is ${to === 0 ? "the first" : "the last"}.`);
-          state.commit(moveSlot(experiment, index, to));
+          app.use(createExperiment).commit(moveSlot(experiment, index, to));
           onFocus(to, ".vene-slot-handle");
           say(`Slot ${index} is now slot ${to}, number ${to + 1} of ${count}.`);
         }}
@@ -83,7 +88,9 @@ export function SlotRow(props: RowProps) {
           name={`Component of slot ${index}`}
           value={slot.component}
           options={model.components.map((name) => ({ value: name, text: words(name) }))}
-          onChoose={(value) => state.commit(setComponent(experiment, index, value, model.heads))}
+          onChoose={(value) =>
+            app.use(createExperiment).commit(setComponent(experiment, index, value, model.heads))
+          }
         />
         {heads !== undefined && (
           <Select
@@ -102,7 +109,9 @@ export function SlotRow(props: RowProps) {
             text: words(name),
             title: formula,
           }))}
-          onChoose={(value) => state.commit(setIntervention(experiment, index, value, kinds))}
+          onChoose={(value) =>
+            app.use(createExperiment).commit(setIntervention(experiment, index, value, kinds))
+          }
         />
       </span>
       <span class="vene-slot-buttons">
@@ -119,14 +128,14 @@ export function SlotRow(props: RowProps) {
         <IconButton
           name={`${slot.skip ? "Unskip" : "Skip"} slot ${index}`}
           title={slot.skip ? `Wake slot ${index}` : `Skip slot ${index}: it keeps its number`}
-          onPress={() => state.toggleSkip([index])}
+          onPress={() => app.use(createSlots).toggleSkip([index])}
         >
           {slot.skip ? <EyeOffIcon /> : <EyeIcon />}
         </IconButton>
         <IconButton
           name={`Remove slot ${index}`}
           onPress={() => {
-            state.commit(removeSlot(experiment, index));
+            app.use(createExperiment).commit(removeSlot(experiment, index));
             onFocus(Math.min(index, count - 2), ".vene-slot-handle");
             say(`Slot ${index} is removed; ${count - 1} left.`);
           }}
@@ -136,17 +145,17 @@ export function SlotRow(props: RowProps) {
       </span>
       <span class="vene-slot-route">
         <Route
-          state={state}
+          app={app}
           scene={scene}
           experiment={experiment}
           slot={slot}
           index={index}
           isOpen={isOpen.value}
         />
-        <GroupField state={state} experiment={experiment} slot={slot} index={index} />
+        <GroupField app={app} experiment={experiment} slot={slot} index={index} />
       </span>
       <OperatorRow
-        state={state}
+        app={app}
         experiment={experiment}
         slot={slot}
         index={index}
@@ -164,7 +173,7 @@ export function SlotRow(props: RowProps) {
           class="vene-button vene-quiet-button vene-slot-copy"
           aria-label={`Duplicate slot ${index}`}
           onClick={() => {
-            state.commit(duplicateSlot(experiment, index));
+            app.use(createExperiment).commit(duplicateSlot(experiment, index));
             onFocus(index + 1, ".vene-slot-handle");
             say(`Slot ${index + 1} is a copy of slot ${index}.`);
           }}
@@ -176,7 +185,7 @@ export function SlotRow(props: RowProps) {
         index={index}
         isSkipped={slot.skip}
         receipt={receipt}
-        label={state.label.value}
+        label={app.use(createAnswer).label.value}
         info={info}
       />
     </li>

@@ -1,17 +1,23 @@
 // A: the experiment as its slots, one row each, in the order in which they act at one site.
 import { useSignal } from "@preact/signals";
 import { useLayoutEffect, useRef } from "preact/hooks";
-import type { State } from "../../app/state";
+import type { App } from "../../app/app";
+import { createExperiment } from "../../app/experiment";
 import { group, groupsOf, isSame, type Plain, type Slot } from "../../domain/experiments";
 import { type Known, keysAfter, NOBODY } from "../../domain/order";
 import { setMode } from "../../domain/prompts";
 import { Panel, Select } from "../../ui/controls";
 import { PlusIcon } from "../../ui/icons";
+import { createVoice } from "../../ui/voice";
+import { createAnswer } from "../answer/state";
+import { createGestures } from "../map/gestures";
+import { createStory } from "../story/state";
 import { SlotRow } from "./SlotRow";
+import { createSlots } from "./state";
 
-export function SlotsPanel({ state }: { state: State }) {
-  const scene = state.scene.value;
-  const experiment = state.experiment.value;
+export function SlotsPanel({ app }: { app: App }) {
+  const scene = app.use(createStory).scene.value;
+  const experiment = app.use(createExperiment).now.value;
   const drag = useSignal<{ from: number; to: number } | null>(null);
   const list = useRef<HTMLOListElement>(null);
   const add = useRef<HTMLButtonElement>(null);
@@ -30,26 +36,28 @@ export function SlotsPanel({ state }: { state: State }) {
   const groups = groupsOf(experiment);
   const hasSources = Object.keys(experiment.sources).length > 0;
   return (
-    <Panel name="Slots" area="slots" tools={<Tools state={state} experiment={experiment} />}>
-      <Mode state={state} experiment={experiment} />
+    <Panel name="Slots" area="slots" tools={<Tools app={app} experiment={experiment} />}>
+      <Mode app={app} experiment={experiment} />
       {slots.length === 0 ? (
         <p class="vene-hint">
           {hasSources
-            ? "No slot yet. Click a tile of the map: the source’s state there is copied into the base’s run."
-            : "Add a source prompt to copy its state into the base’s run, or click a tile to zero the state there."}
+            ? "No slot yet. Click a tile of the map: the source’s app there is copied into the base’s run."
+            : "Add a source prompt to copy its app into the base’s run, or click a tile to zero the app there."}
         </p>
       ) : (
         <ol class="vene-slots" ref={list}>
           {slots.map((slot, index) => (
             <SlotRow
               key={keys[index]}
-              state={state}
+              app={app}
               scene={scene}
               experiment={experiment}
               slot={slot}
               index={index}
               colour={slot.group === null ? -1 : groups.indexOf(slot.group)}
-              receipt={state.receipts.value.find((receipt) => receipt.index === index)}
+              receipt={app
+                .use(createAnswer)
+                .receipts.value.find((receipt) => receipt.index === index)}
               drop={dropAt(drag.value, index)}
               onDrag={(to) => {
                 drag.value = to === null ? null : { from: index, to };
@@ -66,20 +74,20 @@ export function SlotsPanel({ state }: { state: State }) {
         ref={add}
         class="vene-button vene-add-slot"
         onClick={() => {
-          state.addSlot({ layer: 0, position: scene.base.length - 1 });
-          state.voice.say(`Slot ${slots.length} is added at layer 0, the last token.`);
+          app.use(createGestures).add({ layer: 0, position: scene.base.length - 1 });
+          app.use(createVoice).say(`Slot ${slots.length} is added at layer 0, the last token.`);
         }}
       >
         <PlusIcon /> Add slot
       </button>
       <p class="vene-voice" aria-live="polite">
-        {state.voice.said.value}
+        {app.use(createVoice).said.value}
       </p>
     </Panel>
   );
 }
 
-function Tools({ state, experiment }: { state: State; experiment: Plain }) {
+function Tools({ app, experiment }: { app: App; experiment: Plain }) {
   const { slots } = experiment;
   const live = slots.filter((slot) => !slot.skip).length;
   return (
@@ -95,7 +103,7 @@ function Tools({ state, experiment }: { state: State; experiment: Plain }) {
           class="vene-button"
           title="All slots read one shared source run (G)"
           disabled={isSame(group(experiment), experiment)}
-          onClick={state.group}
+          onClick={app.use(createSlots).group}
         >
           Group
         </button>
@@ -104,7 +112,7 @@ function Tools({ state, experiment }: { state: State; experiment: Plain }) {
           class="vene-button"
           title="Each slot reads a source run of its own (U)"
           disabled={groupsOf(experiment).length === 0}
-          onClick={state.ungroup}
+          onClick={app.use(createSlots).ungroup}
         >
           Ungroup
         </button>
@@ -114,7 +122,7 @@ function Tools({ state, experiment }: { state: State; experiment: Plain }) {
 }
 
 /** How several sources run. With one source there is nothing to choose. */
-function Mode({ state, experiment }: { state: State; experiment: Plain }) {
+function Mode({ app, experiment }: { app: App; experiment: Plain }) {
   const names = Object.keys(experiment.sources);
   if (names.length < 2 && experiment.mode === "parallel") return null;
   const chain = names
@@ -133,7 +141,9 @@ function Mode({ state, experiment }: { state: State; experiment: Plain }) {
           { value: "parallel", text: "parallel" },
           { value: "serial", text: "serial" },
         ]}
-        onChoose={(mode) => state.commit(setMode(experiment, mode as Plain["mode"]))}
+        onChoose={(mode) =>
+          app.use(createExperiment).commit(setMode(experiment, mode as Plain["mode"]))
+        }
       />
       <span class="vene-dim">{about}</span>
     </p>

@@ -1,9 +1,11 @@
 // One step of a story: its title, its text, the question with its choices, and the way on.
-import type { State } from "../../app/state";
+import type { App } from "../../app/app";
 import { backToScreen } from "../../ui/backToScreen";
+import { createLecture } from "../lecture/state";
+import { createStory } from "./state";
 
-export function StoryPanel({ state }: { state: State }) {
-  const { story } = state;
+export function StoryPanel({ app }: { app: App }) {
+  const story = app.use(createStory);
   const step = story.step.value;
   if (!step) return null;
   const [at, count] = [story.at.value, story.steps.value.length];
@@ -13,7 +15,7 @@ export function StoryPanel({ state }: { state: State }) {
         <h3 class="vene-story-title">{step.title}</h3>
         {step.text && <p class="vene-story-text">{step.text}</p>}
         {step.question && <p class="vene-story-question">{step.question}</p>}
-        {step.choices.length > 0 && <Choices state={state} />}
+        {step.choices.length > 0 && <Choices app={app} />}
         {!story.isThere.value && (
           <p class="vene-story-away">
             The screen has left this step.{" "}
@@ -22,7 +24,7 @@ export function StoryPanel({ state }: { state: State }) {
               class="vene-button"
               onClick={(event) => {
                 backToScreen(event);
-                state.walk(at);
+                app.use(createStory).walk(at);
               }}
             >
               Back to the step
@@ -31,19 +33,13 @@ export function StoryPanel({ state }: { state: State }) {
         )}
       </div>
       <div class="vene-story-walk">
-        <Go state={state} to={at - 1} isDisabled={at === 0} name="Step before" keys="ArrowLeft">
+        <Go app={app} to={at - 1} isDisabled={at === 0} name="Step before" keys="ArrowLeft">
           ←
         </Go>
         <span class="vene-story-count vene-number">
           {at + 1} / {count}
         </span>
-        <Go
-          state={state}
-          to={at + 1}
-          isDisabled={at === count - 1}
-          name="Next step"
-          keys="ArrowRight"
-        >
+        <Go app={app} to={at + 1} isDisabled={at === count - 1} name="Next step" keys="ArrowRight">
           →
         </Go>
       </div>
@@ -52,7 +48,7 @@ export function StoryPanel({ state }: { state: State }) {
 }
 
 interface GoProps {
-  state: State;
+  app: App;
   to: number;
   isDisabled: boolean;
   name: string;
@@ -60,7 +56,7 @@ interface GoProps {
   children: string;
 }
 
-function Go({ state, to, isDisabled, name, keys, children }: GoProps) {
+function Go({ app, to, isDisabled, name, keys, children }: GoProps) {
   return (
     <button
       type="button"
@@ -72,7 +68,7 @@ function Go({ state, to, isDisabled, name, keys, children }: GoProps) {
       aria-disabled={isDisabled}
       onClick={(event) => {
         backToScreen(event);
-        if (!isDisabled) state.walk(to);
+        if (!isDisabled) app.use(createStory).walk(to);
       }}
     >
       {children}
@@ -80,9 +76,9 @@ function Go({ state, to, isDisabled, name, keys, children }: GoProps) {
   );
 }
 
-function Choices({ state }: { state: State }) {
-  const step = state.story.step.value;
-  const { choice, isMarked, isCovered, isOn } = state.lecture;
+function Choices({ app }: { app: App }) {
+  const step = app.use(createStory).step.value;
+  const { choice, isMarked, isCovered, isOn } = app.use(createLecture);
   const isOpen = !isOn.value || isCovered.value;
   return (
     <ol class="vene-choices" aria-label="Answers">
@@ -100,7 +96,7 @@ function Choices({ state }: { state: State }) {
               aria-disabled={!isOpen}
               onClick={(event) => {
                 backToScreen(event);
-                state.lecture.choose(index);
+                app.use(createLecture).choose(index);
               }}
             >
               <kbd class="vene-choice-key">{index + 1}</kbd>

@@ -1,23 +1,24 @@
 // A story: steps whose answers came with them. This view knows where it is; the kernel is told.
-import { batch, computed, effect, type ReadonlySignal, signal } from "@preact/signals";
+import { batch, computed, signal } from "@preact/signals";
+import type { App } from "../../app/app";
+import { createExperiment } from "../../app/experiment";
 import { fromScene, isSame, type Plain } from "../../domain/experiments";
-import type { Kernel, Request } from "../../kernel/kernel";
-import type { Answer, Scene, StoryStep, Map as Sweep } from "../../kernel/wire";
+import type { Answer, Scene, Story, StoryStep, Map as Sweep } from "../../kernel/wire";
 
-/** Puts an experiment on the screen by this request; returns the request's id. */
-type Begin = (experiment: Plain, request: (id: string) => Request) => string;
-
-export type Story = ReturnType<typeof createStory>;
-
-export function createStory(kernel: Kernel, experiment: ReadonlySignal<Plain | null>) {
-  const steps = computed<StoryStep[]>(() => kernel.steps.value?.steps ?? []);
+export function createStory(app: App) {
+  const { kernel } = app;
+  const experiment = app.use(createExperiment);
+  const written = kernel.trait<Story>("steps");
+  /** Where in the story the kernel is, from 0; null without one. */
+  const kernelStep = kernel.trait<number>("step");
+  const steps = computed<StoryStep[]>(() => written.value?.steps ?? []);
   /** Whether the model has changed since the story was computed: its answers are not exact then. */
   const isOld = computed(
-    () => (kernel.steps.value?.model_since ?? 0) !== (kernel.scene.value?.model_since ?? 0),
+    () => (written.value?.model_since ?? 0) !== (kernel.scene.value?.model_since ?? 0),
   );
-  const at = signal(kernel.step.peek() ?? 0);
-  /** Steps of this view that the kernel has not answered yet: its own word is older than they. */
-  const asked = new Set<string>();
+  const at = signal(kernelStep.peek() ?? 0);
+  /** Steps of this view without a reply: the kernel's own step is older than they. */
+  let asked = 0;
 
   /** A step's scene: its prompts and slots in the model of the screen. */
   const scenes = computed<Scene[]>(() => {
@@ -34,20 +35,17 @@ export function createStory(kernel: Kernel, experiment: ReadonlySignal<Plain | n
   );
   /** Index of a step with the experiment on the screen, the present step before any other. */
   const known = computed(() => {
-    const now = experiment.value;
+    const now = experiment.now.value;
     if (!now) return -1;
     const is = (plain: Plain | undefined) => plain !== undefined && isSame(plain, now);
     return is(plains.value[at.value]) ? at.value : plains.value.findIndex(is);
   });
   const place = computed(() => steps.value[known.value]?.map ?? null);
 
-  const stopStep = effect(() => {
-    const told = kernel.step.value;
-    if (told !== null && asked.size === 0) at.value = told;
-  });
-  kernel.onReply((reply) => {
-    if (!asked.delete(reply.id) || asked.size > 0) return;
-    at.value = kernel.step.peek() ?? at.peek();
+  app.effect(() => {
+    const there = kernelStep.value;
+    if (there !== null && asked === 0) at.value = there;
+    return undefined;
   });
 
   return {
@@ -61,7 +59,7 @@ export function createStory(kernel: Kernel, experiment: ReadonlySignal<Plain | n
       isOld.value ? null : (steps.value[known.value]?.result ?? null),
     ),
     map: computed<Sweep | null>(() =>
-      place.value === null || isOld.value ? null : (kernel.steps.value?.maps[place.value] ?? null),
+      place.value === null || isOld.value ? null : (written.value?.maps[place.value] ?? null),
     ),
     /** What is drawn: the step's own scene until the kernel's is of the same experiment. */
     scene: computed<Scene | null>(() => {
@@ -70,15 +68,20 @@ export function createStory(kernel: Kernel, experiment: ReadonlySignal<Plain | n
       const plain = plains.value[known.value];
       return now && mine && plain && !isSame(fromScene(now), plain) ? mine : now;
     }),
-    walk(to: number, begin: Begin): void {
+    /** Goes to a step, from 0; the undo list is of what was changed by hand. */
+    async walk(to: number): Promise<void> {
       const index = Math.max(0, Math.min(to, steps.peek().length - 1));
       const plain = plains.peek()[index];
       if (!plain) return;
+      let arrival: Promise<void> | undefined;
       batch(() => {
         at.value = index;
-        asked.add(begin(plain, (id) => ({ id, kind: "step", step: index })));
+        asked++;
+        const list = experiment.undoList.peek();
+        arrival = experiment.begin(plain, list, { kind: "step", step: index });
       });
+      await arrival;
+      if (--asked === 0) at.value = kernelStep.peek() ?? at.peek();
     },
-    dispose: stopStep,
   };
 }

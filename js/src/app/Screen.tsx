@@ -2,26 +2,31 @@
 import { useLayoutEffect, useRef } from "preact/hooks";
 import { Heard, Sentence } from "../features/answer/Sentence";
 import { TokensPanel } from "../features/answer/View";
+import { createCode } from "../features/code/state";
 import { CodePanel } from "../features/code/View";
+import { createCompare } from "../features/compare/state";
 import { ComparePanel } from "../features/compare/View";
 import { DifferencePanel } from "../features/difference/View";
 import { FigurePanel } from "../features/figure/View";
 import { Header } from "../features/header/View";
+import { createHelp } from "../features/help/state";
 import { Help } from "../features/help/View";
 import { HistoryStrip } from "../features/history/View";
+import { createLecture } from "../features/lecture/state";
 import { Lecture } from "../features/lecture/View";
 import { MapPanel } from "../features/map/View";
 import { Alert } from "../features/notices/View";
 import { SlotsPanel } from "../features/slots/View";
+import { createStory } from "../features/story/state";
 import { StoryPanel } from "../features/story/View";
+import type { App } from "./app";
 import { guard, isFieldsOwn } from "./keys";
 import { press, pressFirst } from "./shortcuts";
-import type { State } from "./state";
 
-export function App({ state }: { state: State }) {
+export function Screen({ app }: { app: App }) {
   const root = useRef<HTMLDivElement>(null);
   useLayoutEffect(() => (root.current ? guard(root.current) : undefined), []);
-  const isLecture = state.lecture.isOn.value;
+  const isLecture = app.use(createLecture).isOn.value;
   // Where the focus was is gone when the mode changes; it stays on the screen, so that keys do.
   const before = useRef(isLecture);
   useLayoutEffect(() => {
@@ -36,46 +41,46 @@ export function App({ state }: { state: State }) {
       // Not by Tab: a click between the controls brings the focus here, and with it the keys.
       tabIndex={-1}
       onKeyDownCapture={(event) => {
-        if (!pressFirst(state, event)) return;
+        if (!pressFirst(app, event)) return;
         event.preventDefault();
         event.stopPropagation();
       }}
       onKeyDown={(event) => {
-        if (press(state, event)) event.preventDefault();
+        if (press(app, event)) event.preventDefault();
         else if (!isFieldsOwn(event)) return;
         event.stopPropagation();
       }}
     >
-      {state.scene.value ? (
+      {app.use(createStory).scene.value ? (
         <>
-          {!isLecture && <Header state={state} />}
-          {isLecture && <Alert state={state} />}
-          {state.isHelpOpen.value && <Help />}
-          <Heard state={state} />
+          {!isLecture && <Header app={app} />}
+          {isLecture && <Alert app={app} />}
+          {app.use(createHelp).isOpen.value && <Help />}
+          <Heard app={app} />
           {isLecture ? (
-            <Lecture state={state} />
+            <Lecture app={app} />
           ) : (
             <>
-              <StoryPanel state={state} />
+              <StoryPanel app={app} />
               <div class="vene-grid">
-                <SlotsPanel state={state} />
-                <MapPanel state={state} />
+                <SlotsPanel app={app} />
+                <MapPanel app={app} />
                 {/* Below the map: an error must not move the tiles under the pointer. */}
-                <Alert state={state} />
-                <Sentence state={state} />
-                <HistoryStrip state={state} />
-                {state.compare.isOpen.value && <ComparePanel state={state} />}
-                <TokensPanel state={state} />
-                <DifferencePanel state={state} />
-                {state.code.isOpen.value && <CodePanel state={state} />}
-                <FigurePanel state={state} />
+                <Alert app={app} />
+                <Sentence app={app} />
+                <HistoryStrip app={app} />
+                {app.use(createCompare).isOpen.value && <ComparePanel app={app} />}
+                <TokensPanel app={app} />
+                <DifferencePanel app={app} />
+                {app.use(createCode).isOpen.value && <CodePanel app={app} />}
+                <FigurePanel app={app} />
               </div>
             </>
           )}
         </>
       ) : (
         <>
-          <Alert state={state} />
+          <Alert app={app} />
           <p class="vene-hint vene-waiting">Waiting for the kernel…</p>
         </>
       )}
