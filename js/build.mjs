@@ -3,7 +3,6 @@
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, relative, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
-import { gzipSync } from "node:zlib";
 import { build } from "esbuild";
 import { asComment, notices, packagesOf } from "./licences.mjs";
 
@@ -13,7 +12,7 @@ const outdir = resolve(here, dev ? "dev/built" : "../vene_widgets/static");
 
 /** Largest sizes in bytes, and why there is a limit. */
 const LIMITS = {
-  "explorer.js": [100_000, "every notebook that holds the widget carries it"],
+  "explorer.js": [160_000, "every notebook that holds the widget carries it"],
   "page.js": [200_000, "every saved page carries it"],
 };
 
@@ -27,6 +26,7 @@ const options = {
   bundle: true,
   format: "esm",
   target: ["es2022", "chrome105", "safari16.4", "firefox113"],
+  supported: { "top-level-await": false, "dynamic-import": false }, // hosts that know neither
   jsx: "automatic",
   jsxImportSource: "preact",
   minify: !dev,
@@ -38,13 +38,13 @@ const options = {
 if (dev) {
   await build({
     ...options,
-    entryPoints: { harness: "dev/harness.tsx", explorer: "src/explorer.css" },
+    entryPoints: { harness: "dev/harness.tsx" },
   });
 } else {
-  await build({ ...options, entryPoints: { explorer: "src/explorer.css" } });
   const widget = await bundled({ entryPoints: { explorer: "src/index.tsx" } });
-  write("explorer.js", unpacking(widget.text));
-  // A saved page's script stands inline and is allowed by its hash: it unpacks and imports nothing.
+  write("explorer.js", widget.text);
+  write("explorer.css", widget.style);
+  // A saved page's script stands inline and is allowed by its hash: it imports nothing.
   const page = await bundled({ entryPoints: { page: "src/page.ts" }, format: "iife" });
   write("page.js", page.text);
   const packages = [...new Set([...widget.packages, ...page.packages])].sort();
@@ -64,27 +64,14 @@ async function bundled(more) {
     write: false,
   });
   const packages = packagesOf(metafile);
-  return { text: asComment(notices(here, packages)) + outputFiles[0].text, packages };
+  const [script, style] = [".js", ".css"].map((suffix) =>
+    outputFiles.find(({ path }) => path.endsWith(suffix)),
+  );
+  return { text: asComment(notices(here, packages)) + script.text, style: style.text, packages };
 }
 
 function write(name, text) {
   writeFileSync(resolve(outdir, name), text);
-}
-
-/** A module that unpacks itself: the widget's code is copied into every notebook that shows it. */
-function unpacking(code) {
-  const packed = gzipSync(code, { level: 9 }).toString("base64");
-  return `\
-// vene_widgets' explorer, packed with gzip; its source is js/src of the project. It contains packages
-// by others: their licences are at the top of the packed code and in ${LICENCES}.
-const bytes = Uint8Array.from(atob("${packed}"), (c) => c.charCodeAt(0));
-const plain = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
-const code = new Blob([await new Response(plain).arrayBuffer()], { type: "text/javascript" });
-const url = URL.createObjectURL(code);
-const { default: widget } = await import(url);
-URL.revokeObjectURL(url);
-export default widget;
-`;
 }
 
 function report(name) {

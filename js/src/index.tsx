@@ -1,9 +1,15 @@
 // The anywidget module: one screen per view, gone without a trace when the view goes.
+// Base rules first, then the controls, each panel's own with the panel, the layout last.
+import "./app/base.css";
+import "./ui/controls.css";
+import "./ui/panels.css";
+import "./ui/tables.css";
 import type { RenderProps } from "@anywidget/types";
 import { render as paint } from "preact";
 import { createApp } from "./app/app";
 import { Screen } from "./app/Screen";
 import { connect } from "./kernel/kernel";
+import "./app/layout.css";
 
 function render({ model, el, signal }: RenderProps): () => void {
   const root = document.createElement("div");

@@ -5,6 +5,7 @@ import { CopyButton } from "../../ui/CopyButton";
 import { Panel, Select } from "../../ui/controls";
 import { createAnswer } from "../answer/state";
 import { createCode, FACES, type Face } from "./state";
+import "./style.css";
 
 export function CodePanel({ app }: { app: App }) {
   const code = app.use(createCode);

@@ -10,6 +10,7 @@ import { VerdictStrip } from "../difference/VerdictStrip";
 import { DifferenceTable } from "../difference/View";
 import type { Compare, ContrastLabel } from "./state";
 import { createCompare } from "./state";
+import "./style.css";
 
 const SHORT = 8;
 const SIDES = ["left", "right"] as const;

@@ -11,6 +11,7 @@ import { createStory } from "../story/state";
 import type { Picture } from "./state";
 import { createFigure } from "./state";
 import { createTake, type Format } from "./take";
+import "./style.css";
 
 const KINDS: Record<Figure["kind"], string> = {
   result: "result",

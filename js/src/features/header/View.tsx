@@ -12,6 +12,7 @@ import { Prompts } from "../prompts/View";
 import { createShare } from "../share/state";
 import { createStory } from "../story/state";
 import { Cancel, Status } from "./Status";
+import "./style.css";
 
 export function Header({ app }: { app: App }) {
   const scene = app.use(createStory).scene.value;

@@ -12,6 +12,7 @@ import { createCompare } from "../compare/state";
 import { createStory } from "../story/state";
 import { Glyph, type Mark } from "./Glyph";
 import { createHistory } from "./state";
+import "./style.css";
 
 export function HistoryStrip({ app }: { app: App }) {
   const { entries, current, refused } = app.use(createHistory);

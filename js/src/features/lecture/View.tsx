@@ -14,6 +14,7 @@ import { createStory } from "../story/state";
 import { StoryPanel } from "../story/View";
 import { Curtain } from "./Curtain";
 import { createLecture } from "./state";
+import "./style.css";
 
 export function Lecture({ app }: { app: App }) {
   const lecture = app.use(createLecture);

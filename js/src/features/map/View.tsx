@@ -9,6 +9,7 @@ import { MapTools } from "./MapTools";
 import { PinStrip } from "./PinStrip";
 import { Readout } from "./Readout";
 import { createMap } from "./state";
+import "./style.css";
 
 export function MapPanel({ app }: { app: App }) {
   const frame = useRef<HTMLDivElement>(null);

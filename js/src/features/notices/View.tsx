@@ -3,6 +3,7 @@ import type { App } from "../../app/app";
 import { IconButton } from "../../ui/controls";
 import { CrossIcon } from "../../ui/icons";
 import { createNotices } from "./state";
+import "./style.css";
 
 export function Alert({ app }: { app: App }) {
   const text = app.use(createNotices).error.value;

@@ -14,6 +14,7 @@ import { createGestures } from "../map/gestures";
 import { createStory } from "../story/state";
 import { SlotRow } from "./SlotRow";
 import { createSlots } from "./state";
+import "./style.css";
 
 export function SlotsPanel({ app }: { app: App }) {
   const scene = app.use(createStory).scene.value;
