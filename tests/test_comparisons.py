@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,12 +13,12 @@ from explorer_testing import SilentPainter, ask
 
 import vene_widgets as vw
 from vene_widgets.engine.planning import plan_experiment
-from vene_widgets.explorer.session import comparisons, history
+from vene_widgets.explorer.session import compare, history_records
+from vene_widgets.explorer.session.history import HistoryFeature
 from vene_widgets.explorer.wire import messages as wire
 from vene_widgets.explorer.wire import views
 
 BASE, SOURCE = "The capital of Spain is", "The capital of Italy is"
-CASES = json.loads((Path(__file__).parent / "sides.json").read_text(encoding="utf-8"))
 
 
 @pytest.fixture
@@ -55,26 +54,6 @@ def on_wire(title: str, experiment: vw.Experiment, share: bool = True) -> dict[s
 
 
 # sides -------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("case", CASES, ids=[case["what"] for case in CASES])
-def test_sides_are_those_of_the_screen(case: dict[str, Any]) -> None:
-    """The browser reads the same file: kernel and browser use the same titles."""
-    past = [
-        (e["name"] or f"#{e['number']}", vw.Experiment.model_validate(e["experiment"]))
-        for e in case["past"]
-    ]
-    found = comparisons.sides(vw.Experiment.model_validate(case["experiment"]), past)
-    assert [
-        {
-            "title": title,
-            "shared": side.share_sources,
-            "base": side.experiment.base,
-            "skips": [slot.skip for slot in side.experiment.slots],
-            "groups": [slot.group for slot in side.experiment.slots],
-        }
-        for title, side in found.items()
-    ] == case["sides"]
 
 
 def test_each_side_is_the_run_of_its_column(explorer: vw.Explorer) -> None:
@@ -206,13 +185,13 @@ def test_a_comparison_that_fails_or_is_cancelled_says_so(
     assert explorer.status["error"] is None  # the answer on the screen is still valid
 
     gate = threading.Event()
-    real = comparisons.run_side
+    real = compare.run_side
 
     def slow(*arguments: Any) -> vw.Run:
         assert gate.wait(10)
         return real(*arguments)
 
-    monkeypatch.setattr(comparisons, "run_side", slow)
+    monkeypatch.setattr(compare, "run_side", slow)
     explorer.send = lambda content, buffers=None: None
     explorer.receive({"id": "c", "kind": "compare", "left": base, "right": base})
     explorer.receive({"id": "x", "kind": "cancel"})
@@ -246,9 +225,9 @@ def test_an_experiment_written_another_way_is_the_same_entry(explorer: vw.Explor
     written = vw.Slot(layer=-2, position=[-2], source_position=[3])
     show(explorer, single(1).replace(slots=[written]))
     assert len(explorer.history) == 2
-    settled = history.normal_form(plan_experiment(explorer.model, single(1)))
+    settled = history_records.normal_form(plan_experiment(explorer.model, single(1)))
     assert settled.slots[0] == vw.Slot(layer=1, position=3, source="italy", source_position=3)
-    assert history.normal_form(plan_experiment(explorer.model, settled)) == settled
+    assert history_records.normal_form(plan_experiment(explorer.model, settled)) == settled
     sent = explorer.past["entries"][1]["experiment"]
     assert vw.Experiment.model_validate(sent) == settled
     assert "intervention" not in sent["slots"][0]  # defaults are not sent
@@ -303,8 +282,8 @@ def test_names_that_cannot_be(explorer: vw.Explorer, number: int, name: str, mes
 def test_the_oldest_goes_first_and_what_has_a_name_stays(
     explorer: vw.Explorer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(history, "MAX_UNNAMED", 1)
-    monkeypatch.setattr(history, "MAX_NAMED", 1)
+    monkeypatch.setattr(history_records, "MAX_UNNAMED", 1)
+    monkeypatch.setattr(history_records, "MAX_NAMED", 1)
     explorer.checkpoint("start")
     for layer in (0, 1, 2):
         show(explorer, single(layer))
@@ -324,8 +303,13 @@ def test_long_prompts_are_kept_less_often(
     for layer in (0, 1, 2):
         show(explorer, single(layer))
     monkeypatch.setattr(
-        history, "MAX_UNNAMED_CHARACTERS", 2 * explorer._history.records[-1].size + 100
+        history_records,
+        "MAX_UNNAMED_CHARACTERS",
+        2 * explorer.feature(HistoryFeature).history.records[-1].size + 100,
     )
     show(explorer, grouped())
     assert [entry["number"] for entry in explorer.past["entries"]] == [2, 3, 4]
-    assert len(json.dumps(explorer.past["entries"][0])) == explorer._history.records[0].size
+    assert (
+        len(json.dumps(explorer.past["entries"][0]))
+        == explorer.feature(HistoryFeature).history.records[0].size
+    )

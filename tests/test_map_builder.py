@@ -14,7 +14,8 @@ from explorer_testing import SilentPainter, ask, count_calls
 import vene_widgets as vw
 from vene_widgets.errors import RequestError
 from vene_widgets.experiments.sweep_request import SweepRequest
-from vene_widgets.explorer.session import map_builder, session
+from vene_widgets.explorer.session import map_builder
+from vene_widgets.explorer.session.map import MAX_TYPED_TOKENS, MapFeature
 from vene_widgets.sweeps.cells import sweep_rows
 from vene_widgets.sweeps.planning import plan_sweep
 from vene_widgets.sweeps.preparing import PreparedSweep, prepare_sweep
@@ -115,8 +116,10 @@ def test_idle_tiles_say_exactly_why(tiny_gpt2: vw.LanguageModel):
     cells = {(c.layer, c.position): c for c in filled(tiny_gpt2).map().cells}
     same, causal = cells[0, 2], cells[tiny_gpt2.sites.layers - 1, 3]
     assert (same.idle, causal.idle, cells[0, 3].idle) == ("same", "causal", None)
-    assert "up to and including “of”" in same.sentence and "zero" in same.sentence
-    assert "“Spain”" in causal.sentence and "no later position" in causal.sentence
+    assert same.sentence.startswith("Base and source are identical up to “of”")
+    assert causal.sentence.startswith(f"Nothing after block {causal.layer} reads this position")
+    assert cells[0, 3].sentence.startswith("Patching “Spain” with “Italy” after block 0 ")
+    assert cells[0, 4].sentence.startswith("Patching the last token (“is”) after block 0 ")
     early = {
         (c.layer, c.position): c for c in filled(tiny_gpt2, component="block_input").map().cells
     }
@@ -238,9 +241,9 @@ def test_what_is_no_token_is_refused_and_changes_nothing(explorer: vw.Explorer):
 
 
 def test_only_the_newest_typed_tokens_are_kept(explorer: vw.Explorer):
-    for token in range(session.MAX_TYPED_TOKENS + 3):
+    for token in range(MAX_TYPED_TOKENS + 3):
         assert follow(explorer, token, f"r{token}")["ok"]
-    assert list(explorer._typed) == list(range(3, session.MAX_TYPED_TOKENS + 3))
+    assert list(explorer.feature(MapFeature).typed) == list(range(3, MAX_TYPED_TOKENS + 3))
     assert explorer.map["targets"][-1]["label"]
 
 

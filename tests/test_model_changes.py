@@ -18,6 +18,7 @@ from torch import nn
 import vene_widgets as vw
 from vene_widgets.explorer import Explorer, exact_runs
 from vene_widgets.explorer.session import file_queue
+from vene_widgets.explorer.session.figure import FigureFeature
 from vene_widgets.explorer.wire import incoming
 from vene_widgets.models import wrap
 
@@ -157,13 +158,13 @@ def test_reading_from_python_is_of_the_model_as_it_is(
 def test_a_change_that_no_sample_shows_is_found_when_idle(
     explorer: Explorer, own: vw.LanguageModel
 ) -> None:
-    explorer._worker.wait("verify", 60)
+    explorer.worker.wait("verify", 60)
     weight = own.model.get_submodule("transformer.h.1.mlp.c_fc").weight
     state = own.fingerprint
     cast("torch.Tensor", weight).data.view(-1)[1] += 3.0  # the sample takes every 36th
     assert own.fingerprint == state
     ask(explorer, kind="experiment", experiment=EXPERIMENT.model_dump())
-    explorer._worker.wait("verify", 60)
+    explorer.worker.wait("verify", 60)
     explorer.wait(60)
     assert explorer.scene["model_since"] > 0
     assert is_of(explorer, logits(own, EXPERIMENT))
@@ -257,7 +258,7 @@ def test_flags_and_random_streams_stay_while_the_explorer_works(
             n += 1
             content = {**EXPERIMENT.model_dump(), "slots": [slots[n % 2]]}
             explorer.receive({"id": f"r{n}", "kind": "experiment", "experiment": content})
-            explorer._worker.wait("answer", 10)
+            explorer.worker.wait("answer", 10)
 
     thread = threading.Thread(target=click)
     thread.start()
@@ -303,12 +304,12 @@ def test_training_beside_clicks_is_right_and_every_exact_answer_is_of_one_state(
     def click() -> None:
         nonlocal count
         count += 1
-        if not explorer._worker.is_busy("answer"):
+        if not explorer.worker.is_busy("answer"):
             explorer.receive(
                 {"id": f"r{count}", "kind": "experiment", "experiment": EXPERIMENT.model_dump()}
             )
         if count % 4 == 0:
-            explorer._worker.wait("answer", 30)
+            explorer.worker.wait("answer", 30)
 
     train(own, click)
     explorer.wait(60)
@@ -323,6 +324,30 @@ def test_training_beside_clicks_is_right_and_every_exact_answer_is_of_one_state(
     ask(explorer, kind="experiment", experiment=EXPERIMENT.model_dump())
     assert is_of(explorer, logits(own, EXPERIMENT))
     explorer.close()
+
+
+def test_a_change_during_a_run_gives_answer_and_map_of_the_new_state(
+    explorer: Explorer, own: vw.LanguageModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain, changes = exact_runs.run_plan, iter([True])
+
+    def changing_once(*args: Any, **more: Any) -> Any:
+        result = plain(*args, **more)
+        if next(changes, False):
+            write_data(own)
+        return result
+
+    monkeypatch.setattr(exact_runs, "run_plan", changing_once)
+    before = explorer.map
+    ask(explorer, kind="experiment", experiment=EXPERIMENT.model_dump())
+    assert explorer.scene["model_since"] == explorer.scene["revision"]
+    assert is_of(explorer, logits(own, EXPERIMENT))
+    assert explorer.map is not before
+    target = explorer.map["targets"][0]["token_id"]
+    p = vw.sweep(own, BASE, SOURCE).logits.softmax(-1)[:, :, target]
+    for cell in explorer.map["cells"]:
+        expected = float(p[cell["layer"], cell["position"]])
+        assert cell["probabilities"][0] == pytest.approx(expected, abs=1e-5)
 
 
 def test_a_model_that_never_rests_is_said_to_change(
@@ -394,7 +419,8 @@ def test_many_downloads_have_one_thread_and_too_many_are_refused(
     explorer: Explorer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gate, replies = threading.Event(), []
-    monkeypatch.setattr(explorer, "_snapshot", lambda *_: gate.wait(30) and 1 / 0)
+    figure = explorer.feature(FigureFeature)
+    monkeypatch.setattr(figure, "snapshot", lambda *_: gate.wait(30) and 1 / 0)
     monkeypatch.setattr(explorer, "send", lambda content, *_: replies.append(content))
     before = threading.active_count()
     for n in range(50):

@@ -15,7 +15,7 @@ import torch
 
 import vene_widgets as vw
 from vene_widgets.explorer.export import full_vocabulary
-from vene_widgets.explorer.export.page import TRAITS, page
+from vene_widgets.explorer.export.page import page
 
 BASE, SOURCE = "The capital of Spain is", "The capital of Italy is"
 STATE = re.compile(r'<script type="application/json" data-vene-state="kept">(.*?)</script>', re.S)
@@ -38,6 +38,7 @@ def state_of(text: str) -> dict[str, object]:
 def test_a_page_holds_what_the_screen_shows(saved: tuple[vw.Explorer, str]) -> None:
     explorer, text = saved
     state = state_of(text)
+    assert set(state) == {"scene", "map", "answer", "past", "picture", "steps"}
     assert state["answer"] == json.loads(json.dumps(explorer.answer))
     assert state["map"] == json.loads(json.dumps(explorer.map))
     picture = state["picture"]
@@ -76,7 +77,7 @@ def test_a_reader_without_scripts_finds_picture_and_sentence(
 
 def test_no_text_is_read_as_markup() -> None:
     evil = "</script><script>alert(1)</script><!-- & \u2028"
-    traits = {name: {"x": evil} for name in TRAITS}
+    traits = {name: {"x": evil} for name in vw.Explorer.class_trait_names(page=True)}
     text = page(traits, evil, evil)
     assert state_of(text)["scene"] == {"x": evil}
     assert text.count("<script") == 2 and "alert(1)</" not in text.replace("&lt;", "")

@@ -23,7 +23,7 @@ from vene_widgets.engine.positions import resolve_positions
 from vene_widgets.errors import RequestError, choose, closest, shown
 from vene_widgets.experiments import Experiment, Slot, SweepRequest, limits
 from vene_widgets.explorer.export import share_token
-from vene_widgets.explorer.session import session as sessions
+from vene_widgets.explorer.session.feature_widget import REQUESTS
 from vene_widgets.explorer.wire.error_text import error_text
 from vene_widgets.models import LanguageModel
 from vene_widgets.models.sites import Sites
@@ -857,7 +857,7 @@ def test_a_stream_without_its_end_is_no_state() -> None:
 def test_the_browser_is_refused_in_one_sentence() -> None:
     message = {"id": "1", "kind": "experiment", "experiment": {"base": 3, "slots": {"a": 1}}}
     with pytest.raises(ValidationError) as caught:
-        sessions._requests.validate_python(message)
+        REQUESTS.validate_python(message)
     assert error_text(caught.value) == (
         "base: expected a prompt (a str), got 3; slots: expected a Slot or a list of Slots, got "
         "{'a': 1}"

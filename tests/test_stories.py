@@ -10,8 +10,9 @@ import torch
 from explorer_testing import SilentPainter, ask
 
 import vene_widgets as vw
-from vene_widgets.explorer.session import session
-from vene_widgets.explorer.session.stories import Step
+from vene_widgets.explorer.session import answer
+from vene_widgets.explorer.session.step import Step
+from vene_widgets.explorer.session.story import StoryFeature
 from vene_widgets.explorer.wire import messages
 
 BASE, SOURCE = "The capital of Spain is", "The capital of Italy is"
@@ -117,11 +118,13 @@ def test_walking_runs_nothing_and_sets_experiment_and_step(
     explorer.story(STEPS)
     explorer.wait(30)
     ran: list[object] = []
-    monkeypatch.setattr(session, "run_exactly", lambda *given: ran.append(given))
+    monkeypatch.setattr(answer, "run_exactly", lambda *given: ran.append(given))
     changes: list[tuple[int | None, vw.Experiment]] = []
     explorer.observe(lambda change: changes.append((explorer.step, change["new"])), "experiment")
+    revision = explorer.scene["revision"]
     reply = ask(explorer, kind="step", step=2)
     assert reply["ok"] and explorer.scene["request"] == "r1"
+    assert explorer.scene["revision"] == revision + 1  # one experiment, begun once
     assert explorer.step == 2 and explorer.experiment == FRANCE
     explorer.step = 1
     explorer.wait(30)
@@ -130,6 +133,14 @@ def test_walking_runs_nothing_and_sets_experiment_and_step(
     assert ran == []
     assert explorer.answer["revision"] == explorer.scene["revision"]
     assert explorer.run.logits.shape[0] == 5  # complete runs are still available
+
+
+def test_waiting_includes_a_story_and_its_first_step(make: Make) -> None:
+    explorer = make()
+    explorer.feature(StoryFeature).present(STEPS)
+    assert explorer.wait(30).step == 0
+    assert explorer.experiment == explorer.feature(StoryFeature).experiment(0)
+    assert explorer.answer["revision"] == explorer.scene["revision"]
 
 
 def test_an_observer_may_read_the_run_of_the_first_step(make: Make) -> None:

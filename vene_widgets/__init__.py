@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from vene_widgets.experiments.slot import Slot
     from vene_widgets.explorer import Explorer, explore, from_state
     from vene_widgets.explorer.controls import controls
-    from vene_widgets.explorer.session.stories import Step
+    from vene_widgets.explorer.session.step import Step
     from vene_widgets.figures.paper import theme_paper
     from vene_widgets.interventions import register
     from vene_widgets.interventions.saving import restore, save
@@ -63,7 +63,7 @@ _HOMES = {
     "explore": "explorer",
     "from_state": "explorer",
     "Explorer": "explorer",
-    "Step": "explorer.session.stories",
+    "Step": "explorer.session.step",
     "controls": "explorer.controls",
     "frames": "tables.frames",
     "figures": "figures",

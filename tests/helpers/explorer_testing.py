@@ -28,7 +28,7 @@ def ask(explorer: vw.Explorer, **request: Any) -> dict[str, Any]:
     explorer.send = lambda content, buffers=None: replies.append(content)
     explorer.receive({"id": "r1", **request})
     explorer.wait(30)
-    explorer._worker.wait("follow", 30)
+    explorer.worker.wait("follow", 30)
     assert len(replies) == 1
     return replies[0]
 

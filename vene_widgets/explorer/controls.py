@@ -20,7 +20,7 @@ from vene_widgets.errors import RequestError
 from vene_widgets.experiments.experiment import Experiment
 from vene_widgets.experiments.operators import OPERATORS
 from vene_widgets.experiments.slot import Slot
-from vene_widgets.explorer.session.history import int_or_tuple
+from vene_widgets.explorer.session.history_records import int_or_tuple
 from vene_widgets.explorer.wire.error_text import error_text
 from vene_widgets.explorer.wire.views import intervention_info
 from vene_widgets.interventions import INTERVENTIONS

@@ -99,6 +99,11 @@ class ExactRuns:
         )
 
     @cached_property
+    def kl(self) -> float:
+        """KL(result || base) at the last position, in nats."""
+        return frames.kl_divergence(self.base.logits[-1], self.final.logits[-1])
+
+    @cached_property
     def runs(self) -> Mapping[str, Run]:
         """Every run by its column's name, with the logits of all positions; run on first use."""
         return {column.name: _with_all_logits(column.run) for column in self.columns}

@@ -22,9 +22,18 @@ from vene_widgets.explorer.export import (
     preview_png,
 )
 from vene_widgets.explorer.painter.drawing import compose, draw_files
-from vene_widgets.explorer.session import comparisons, lifetime, stories
-from vene_widgets.explorer.session.history import Entry
-from vene_widgets.explorer.session.session import FIRST_WAIT, Session
+from vene_widgets.explorer.session import lifetime
+from vene_widgets.explorer.session.answer import AnswerFeature
+from vene_widgets.explorer.session.compare import resolve_side, run_side, sides
+from vene_widgets.explorer.session.feature import FIRST_WAIT
+from vene_widgets.explorer.session.figure import FigureFeature
+from vene_widgets.explorer.session.history import HistoryFeature
+from vene_widgets.explorer.session.history_records import Entry
+from vene_widgets.explorer.session.map import MapFeature
+from vene_widgets.explorer.session.session import Session
+from vene_widgets.explorer.session.share import ShareFeature
+from vene_widgets.explorer.session.step import Step
+from vene_widgets.explorer.session.story import StoryFeature
 from vene_widgets.explorer.wire import views
 from vene_widgets.sweeps.cells import sweep_rows
 from vene_widgets.sweeps.preparing import prepare_sweep
@@ -37,6 +46,7 @@ if TYPE_CHECKING:
     from plotnine.composition import Compose
 
     from vene_widgets.engine.running import Run
+    from vene_widgets.explorer.exact_runs import ExactRuns
     from vene_widgets.explorer.export.share_token import Shared
     from vene_widgets.models import LanguageModel
     from vene_widgets.sweeps.planning import SweepPlan
@@ -53,9 +63,14 @@ class Explorer(Session):
     """
 
     @property
-    def model(self) -> LanguageModel:
-        """The model that the experiments run on."""
-        return self._model
+    def result(self) -> ExactRuns:
+        """All exact runs of the current experiment; waits for them.
+
+        Raises:
+            RequestError: the explorer is closed, or the run was cancelled.
+            Exception: the one that the run raised.
+        """
+        return self.feature(AnswerFeature).result
 
     @property
     def run(self) -> Run:
@@ -78,7 +93,7 @@ class Explorer(Session):
     def frame(self) -> pd.DataFrame:
         """Token distributions of all runs on the screen (`frames.token_frame`)."""
         return frames.token_frame(
-            {name: run.logits[-1] for name, run in self.runs.items()}, self._model.token_text
+            {name: run.logits[-1] for name, run in self.runs.items()}, self.model.token_text
         )
 
     @property
@@ -87,8 +102,8 @@ class Explorer(Session):
 
         Its targets are the most likely next tokens of the base and of the source.
         """
-        self._worker.wait("sweep")
-        return self._map_table()
+        self.worker.wait("sweep")
+        return self.feature(MapFeature).table()
 
     def code(self, face: Face = "vene_widgets", *, since: Experiment | None = None) -> str:
         """The script that reproduces the result on the screen (`vene_widgets.script`).
@@ -101,7 +116,7 @@ class Explorer(Session):
         Raises:
             RequestError: that library cannot express the experiment.
         """
-        return script(self._model, self.experiment, face, since=since)
+        return script(self.model, self.experiment, face, since=since)
 
     def to_html(
         self,
@@ -130,26 +145,27 @@ class Explorer(Session):
                 written.
         """
         self.wait()
-        sentence = self._sentence()
-        traits = {name: getattr(self, name) for name in page.TRAITS}
-        traits["picture"] = self._draw_for_page() or traits["picture"]
-        if every_token and self._map is not None:
-            traits["map"] = self._full_vocabulary_map(self._map.plan)
+        sentence = self.feature(AnswerFeature).sentence()
+        traits = {name: getattr(self, name) for name in self.trait_names(page=True)}
+        traits["picture"] = self.feature(FigureFeature).draw_for_page() or traits["picture"]
+        shown = self.feature(MapFeature).shown
+        if every_token and shown is not None:
+            traits["map"] = self._full_vocabulary_map(shown.plan)
         text = page.page(traits, sentence, title or sentence)
         # A prompt may hold lone surrogates, which UTF-8 cannot encode.
         return write_aside(path, text.encode("utf-8", "backslashreplace"))
 
     def _full_vocabulary_map(self, plan: SweepPlan) -> dict[str, Any]:
         """The map with every token of the vocabulary, from one more sweep."""
-        full_vocabulary.check_page_size(len(self.map["cells"]), self._model.sites.vocabulary)
-        prepared = prepare_sweep(plan, self._cache)
-        require_unchanged(self._model, self._fingerprint, prepared.state)
+        full_vocabulary.check_page_size(len(self.map["cells"]), self.model.sites.vocabulary)
+        prepared = prepare_sweep(plan, self.cache)
+        require_unchanged(self.model, self.fingerprint, prepared.state)
         return full_vocabulary.with_full_vocabulary(
             self.map,
             (row.logits for row in sweep_rows(prepared)),
             prepared.base_logits.cpu(),
             prepared.source_logits.cpu(),
-            partial(views.label, self._model),
+            partial(views.label, self.model),
         )
 
     def state(self) -> str:
@@ -157,8 +173,8 @@ class Explorer(Session):
 
         It holds prompts, experiments and results in words; no paths, no code, no weights.
         """
-        self._worker.wait("answer")
-        return self._share_token()
+        self.worker.wait("answer")
+        return self.feature(ShareFeature).token()
 
     def figure(
         self,
@@ -181,7 +197,7 @@ class Explorer(Session):
         Raises:
             RequestError: an unknown kind, theme or metric; the message lists the valid ones.
         """
-        return compose(self._snapshot(kind, theme, metric).order)
+        return compose(self.feature(FigureFeature).snapshot(kind, theme, metric).order)
 
     def save_figure(
         self,
@@ -222,7 +238,7 @@ class Explorer(Session):
         """
         file = Path(path)
         suffix = archive.suffix_of(file)
-        snapshot = self._snapshot(kind, theme, metric)
+        snapshot = self.feature(FigureFeature).snapshot(kind, theme, metric)
         drawings = draw_files(archive.file_order(snapshot, suffix, dpi))
         return write_aside(file, archive.file_bytes(snapshot, suffix, drawings.files))
 
@@ -231,7 +247,7 @@ class Explorer(Session):
 
         For the whole vocabulary see `explorer.run.frame` and `explorer.compare(...).frame`.
         """
-        return panel_tables.panel_tables(self._snapshot("result"))
+        return panel_tables.panel_tables(self.feature(FigureFeature).snapshot("result"))
 
     def save_tables(self, folder: str | os.PathLike[str]) -> list[Path]:
         """Write `tables` as CSV files into a folder, and return their paths.
@@ -242,9 +258,10 @@ class Explorer(Session):
         Raises:
             RequestError: the folder or a file cannot be written.
         """
-        return panel_tables.save_tables(self._snapshot("result"), Path(folder))
+        snapshot = self.feature(FigureFeature).snapshot("result")
+        return panel_tables.save_tables(snapshot, Path(folder))
 
-    def story(self, steps: Iterable[stories.Step | Mapping[str, Any]]) -> Explorer:
+    def story(self, steps: Iterable[Step | Mapping[str, Any]]) -> Explorer:
         """Present a story in steps. All results are computed now, so that walking needs no runs.
 
         The screen then shows the first step; the Left and Right keys walk, and so does assigning
@@ -260,9 +277,10 @@ class Explorer(Session):
         Raises:
             RequestError: a step that is invalid for the model; nothing has changed then.
         """
-        planned = stories.plan_story(self._model, self.experiment, steps)
-        self._worker.submit("story", lambda: self._compute_story(planned))
-        return self._await_story(FIRST_WAIT)
+        story = self.feature(StoryFeature)
+        story.present(steps)
+        story.await_experiment(FIRST_WAIT)
+        return self
 
     def compare(
         self,
@@ -282,14 +300,15 @@ class Explorer(Session):
         Raises:
             RequestError: an unknown side; the message lists the valid ones.
         """
-        self._worker.wait("answer")
-        with self._lock:
-            past = [(record.title, record.entry.experiment) for record in self._history.records]
-            valid = comparisons.sides(self.experiment, past)
-        left_side, right_side = (comparisons.resolve_side(side, valid) for side in (left, right))
+        self.worker.wait("answer")
+        with self.lock:
+            records = self.feature(HistoryFeature).history.records
+            past = [(record.title, record.entry.experiment) for record in records]
+            valid = sides(self.experiment, past)
+        left_side, right_side = (resolve_side(side, valid) for side in (left, right))
         return compare(
-            comparisons.run_side(self._model, left_side),
-            comparisons.run_side(self._model, right_side),
+            run_side(self.model, left_side),
+            run_side(self.model, right_side),
             tolerance=tolerance,
         )
 
@@ -299,9 +318,9 @@ class Explorer(Session):
 
         It keeps all entries with a name and the newest 50 of the others.
         """
-        self._worker.wait("answer")
-        with self._lock:
-            return [record.entry for record in self._history.records]
+        self.worker.wait("answer")
+        with self.lock:
+            return [record.entry for record in self.feature(HistoryFeature).history.records]
 
     def restore(self, key: str | int) -> None:
         """Put an experiment of the history on the screen.
@@ -312,9 +331,9 @@ class Explorer(Session):
         Raises:
             RequestError: no such entry; the message lists the valid ones.
         """
-        self._worker.wait("answer")
-        with self._lock:
-            self.experiment = self._history.find(key).entry.experiment
+        self.worker.wait("answer")
+        with self.lock:
+            self.experiment = self.feature(HistoryFeature).history.find(key).entry.experiment
 
     def checkpoint(self, name: str) -> None:
         """Name the experiment on the screen in the history, which never drops named entries.
@@ -324,11 +343,12 @@ class Explorer(Session):
         Raises:
             RequestError: a name that is taken or reserved, or one name too many.
         """
-        if self.result and (record := self._history.current()):
-            self._name_entry(record.number, name)
+        feature = self.feature(HistoryFeature)
+        if self.result and (record := feature.history.current()):
+            feature.name(record.number, name)
 
     def __repr__(self) -> str:
-        return f"<Explorer of {self._model.name!r}: {self._sentence()}>"
+        return f"<Explorer of {self.model.name!r}: {self.feature(AnswerFeature).sentence()}>"
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
         """The widget, with a picture and a sentence for viewers that run no scripts."""
@@ -336,9 +356,10 @@ class Explorer(Session):
         bundle = super()._repr_mimebundle_(**kwargs)
         data = bundle[0] if isinstance(bundle, tuple) else bundle
         if data is not None:
-            data["text/plain"] = self._sentence()
+            sentence = self.feature(AnswerFeature).sentence()
+            data["text/plain"] = sentence
             if self.map.get("cells"):
-                data["image/png"] = preview_png.draw_map(self.map, self.scene, self._sentence())
+                data["image/png"] = preview_png.draw_map(self.map, self.scene, sentence)
         return bundle
 
 
@@ -354,5 +375,5 @@ def open_explorer(
         shared: the state of a share token to restore.
     """
     explorer = Explorer(model, experiment, component, shared)
-    explorer._worker.wait("sweep", FIRST_WAIT)
+    explorer.worker.wait("sweep", FIRST_WAIT)
     return explorer

@@ -11,9 +11,6 @@ from typing import Any
 
 from vene_widgets.explorer.export.static_files import built
 
-TRAITS = ("scene", "map", "answer", "past", "picture", "steps")
-"""The explorer's traits that a page contains; `status` and `contrast` are left out."""
-
 
 def page(traits: Mapping[str, Any], sentence: str, title: str) -> str:
     """Build one self-contained HTML file.
@@ -22,7 +19,7 @@ def page(traits: Mapping[str, Any], sentence: str, title: str) -> str:
     embedded pictures; nothing is loaded from elsewhere.
 
     Args:
-        traits: the explorer's, by name; `TRAITS` at least.
+        traits: the explorer's that have the tag `page`, by name; `picture` among them.
         sentence: the result in words, shown with the figure if scripts are off.
         title: of the page.
     """
@@ -64,8 +61,7 @@ def page(traits: Mapping[str, Any], sentence: str, title: str) -> str:
 
 def _state(traits: Mapping[str, Any]) -> str:
     """The traits as JSON inside a script element, where no `<` may start markup."""
-    state = {name: traits[name] for name in TRAITS}
-    text = json.dumps(state, ensure_ascii=False, separators=(",", ":"))
+    text = json.dumps(traits, ensure_ascii=False, separators=(",", ":"))
     return text.replace("<", "\\u003c")
 
 

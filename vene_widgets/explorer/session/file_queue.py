@@ -33,8 +33,8 @@ class FileQueue:
                 return
             if len(self._waiting) >= MAX_WAITING:
                 raise RequestError(
-                    f"{MAX_WAITING} files are waiting to be made, which is the most: ask again "
-                    "when one has come."
+                    f"too many files: {MAX_WAITING} files are waiting already. Try again when one "
+                    "is done."
                 )
             self._waiting.append(job)
             if self._is_running:

@@ -1,253 +1,55 @@
-"""History: the experiments that an explorer has run, each once, oldest first."""
+"""The history: the strip of answered experiments, to return to and to name."""
 
 from __future__ import annotations
 
-import json
-import re
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, ClassVar
 
-from vene_widgets.errors import RequestError, choose
-from vene_widgets.experiments.experiment import Experiment
+from vene_widgets.explorer.session import shared_history
+from vene_widgets.explorer.session.feature import Changes, Feature, Host, Start, message_trait
+from vene_widgets.explorer.session.history_records import History
 from vene_widgets.explorer.wire import messages as wire
 
 if TYPE_CHECKING:
-    from vene_widgets.engine.planning import Plan, PlannedSlot
-    from vene_widgets.experiments.slot import Slot
-
-MAX_UNNAMED = 50
-"""Entries without a name, not counting the current one; the oldest is dropped first."""
-
-MAX_UNNAMED_CHARACTERS = 200_000
-"""Total size of the entries without a name, as JSON: fewer fit if their prompts are long."""
-
-MAX_NAMED = 100
-"""Entries with a name: they are never dropped, so further names are refused."""
-
-RESERVED_NAMES = re.compile(r"base|ungrouped|grouped|intervened|slot \d+|#\d+")
-"""Titles of the sides of a comparison, and of unnamed entries."""
+    from vene_widgets.engine.planning import Plan
 
 
-class Entry(NamedTuple):
-    """One past experiment.
+class HistoryFeature(Feature):
+    """Keeps the answered experiments, and writes `past`.
 
     Attributes:
-        name: given by the user; None if it has none.
-        experiment: what was run.
-        sentence: the result in words.
+        history: the entries; the session's lock guards them.
     """
 
-    name: str | None
-    experiment: Experiment
-    sentence: str
+    traits: ClassVar = {"past": message_trait(on_page=True)}
 
-
-@dataclass(frozen=True)
-class HistoryRecord:
-    """An entry with the data of the history strip.
-
-    Attributes:
-        number: counts entries from 0; it never changes.
-        entry: the public part.
-        normal_form: the experiment as `normal_form` writes it.
-        tokens: number of tokens of its base prompt.
-        revision: of its newest answer.
-        top: the most likely next token of its result.
-    """
-
-    number: int
-    entry: Entry
-    normal_form: Experiment
-    tokens: int
-    revision: int
-    top: wire.Candidate
+    def __init__(self, session: Host, start: Start) -> None:
+        super().__init__(session, start)
+        self.history = History()
+        if start.shared is not None:
+            self.history = shared_history.from_shared(start.shared, session.model)
 
     @property
-    def title(self) -> str:
-        """Its name in comparisons and `restore`: the user's, else its number."""
-        return self.entry.name or f"#{self.number}"
+    def changes(self) -> Changes:
+        """The name of an entry."""
+        return {wire.NameEntry: lambda request: self.name(request.number, request.name)}
 
-    @cached_property
-    def wire_entry(self) -> dict[str, Any]:
-        """`messages.PastEntry` as a dict, without the slots' defaults."""
-        message = wire.PastEntry(
-            number=self.number,
-            name=self.entry.name,
-            experiment=self.normal_form,
-            sentence=self.entry.sentence,
-            tokens=self.tokens,
-            revision=self.revision,
-            token_id=self.top.token_id,
-            label=self.top.label,
-            probability=self.top.probability,
-        )
-        experiment = self.normal_form.model_dump(mode="json", exclude_defaults=True)
-        return {**message.model_dump(exclude={"experiment"}), "experiment": experiment}
-
-    @cached_property
-    def size(self) -> int:
-        """Characters of its JSON on the wire."""
-        return len(json.dumps(self.wire_entry))
-
-
-class History:
-    """The answered experiments without repetition: one that is run again keeps its place.
-
-    Not thread-safe: the explorer holds its lock around every call.
-    """
-
-    def __init__(self) -> None:
-        self._records: list[HistoryRecord] = []
-        self._count = 0
-        self._current: int | None = None
-
-    @property
-    def records(self) -> Sequence[HistoryRecord]:
-        """All entries, oldest first."""
-        return tuple(self._records)
-
-    def add(self, plan: Plan, sentence: str, top: wire.Candidate, revision: int) -> None:
-        """Add an answered experiment, or update the result of its earlier entry.
-
-        Args:
-            plan: of the experiment.
-            sentence: the result in words.
-            top: the most likely next token.
-            revision: of the answer.
-        """
-        experiment, normal = plan.experiment, normal_form(plan)
-        for i, record in enumerate(self._records):
-            if record.normal_form == normal:
-                entry = record.entry._replace(sentence=sentence)
-                self._records[i] = replace(record, entry=entry, top=top, revision=revision)
-                self._current = record.number
-                return
-        entry = Entry(None, experiment, sentence)
-        self._records.append(
-            HistoryRecord(self._count, entry, normal, len(plan.base), revision, top)
-        )
-        self._current = self._count
-        self._count += 1
-        self._drop_oldest()
+    def record(self, plan: Plan, answer: wire.Answer) -> None:
+        """Add an answered experiment."""
+        final = answer.runs[-1 if plan.experiment.live else 0]
+        with self.session.lock:
+            self.history.add(plan, answer.sentence, final.top[0], answer.revision)
+            self.write("past", self.history.to_wire())
 
     def name(self, number: int, name: str | None) -> None:
-        """Name an entry; None or an empty name removes its name.
+        """Name an entry, or remove its name.
 
         Raises:
-            RequestError: no such entry; a name that is taken or reserved; too many names.
+            RequestError: no such entry, a name that is taken or reserved, or one name too many.
         """
-        numbers = [record.number for record in self._records]
-        if number not in numbers:
-            raise RequestError(
-                f"history entry #{number} does not exist. Valid: "
-                f"{', '.join(f'#{n}' for n in numbers) or 'none'}."
-            )
-        index = numbers.index(number)
-        name = (name or "").strip() or None
-        self._check_name(name, number)
-        record = self._records[index]
-        self._records[index] = replace(record, entry=record.entry._replace(name=name))
-        self._drop_oldest()  # an entry that lost its name counts as unnamed again
+        with self.session.lock:
+            self.history.name(number, name)
+            self.write("past", self.history.to_wire())
 
-    def _check_name(self, name: str | None, number: int) -> None:
-        """Refuse a name for entry `number` that is reserved or taken, or one name too many."""
-        if name is None:
-            return
-        if RESERVED_NAMES.fullmatch(name):
-            raise RequestError(
-                f"name {name!r} is reserved for the sides of a comparison (base, ungrouped, "
-                "grouped, intervened, slot 0, #0): choose another."
-            )
-        others = {r.entry.name: r.number for r in self._records if r.number != number}
-        if name in others:
-            raise RequestError(
-                f"name {name!r} is taken by entry #{others[name]}: names are unique. Choose "
-                "another, or rename that entry first."
-            )
-        if sum(other is not None for other in others) >= MAX_NAMED:
-            raise RequestError(
-                f"name {name!r} would be one too many: at most {MAX_NAMED} entries can have names. "
-                "Remove the name of another entry first."
-            )
-
-    def current(self) -> HistoryRecord | None:
-        """The entry of the newest answer."""
-        return next((r for r in self._records if r.number == self._current), None)
-
-    def find(self, key: str | int) -> HistoryRecord:
-        """Find an entry by its name, its number (`#3`) or its index in `records`.
-
-        Raises:
-            RequestError: no such entry; the message lists the valid ones.
-        """
-        titles = {record.title: record for record in self._records}
-        titles |= {f"#{record.number}": record for record in self._records}
-        if isinstance(key, int) and not isinstance(key, bool):
-            if -len(self._records) <= key < len(self._records):
-                return self._records[key]
-            count = len(self._records)
-            valid = f"0 to {count - 1} (or -{count} to -1 from the newest)" if count else "none"
-            raise RequestError(
-                f"history entry {key} is out of range: there are {count} entries. Valid: {valid}."
-            )
-        if key in titles:
-            return titles[key]
-        choose(key, [record.title for record in self._records], "history entry")
-        raise AssertionError("unreachable: titles are among the choices")
-
-    def clear(self) -> None:
-        """Remove all entries; numbers go on counting."""
-        self._records.clear()
-        self._current = None
-
-    def to_wire(self) -> dict[str, Any]:
-        """`messages.Past` as a dict."""
-        return {
-            "entries": [record.wire_entry for record in self._records],
-            "current": self._current,
-        }
-
-    def _drop_oldest(self) -> None:
-        """Drop the oldest entries without a name beyond the limits; never the current one."""
-        unnamed = [r for r in self._records if not r.entry.name and r.number != self._current]
-        within_limits, size = set[int](), 0
-        for record in reversed(unnamed[-MAX_UNNAMED:]):
-            size += record.size
-            if size > MAX_UNNAMED_CHARACTERS:
-                break
-            within_limits.add(record.number)
-        self._records = [
-            r
-            for r in self._records
-            if r.entry.name or r.number == self._current or r.number in within_limits
-        ]
-
-
-def normal_form(plan: Plan) -> Experiment:
-    """Rewrite a plan's experiment with its integers in place of texts and negative indices.
-
-    Experiments that do the same but are written differently become equal. The browser uses the
-    same form.
-    """
-    slots = [_normal_slot(planned) for planned in plan.slots]
-    return plan.experiment.replace(slots=slots)
-
-
-def _normal_slot(planned: PlannedSlot) -> Slot:
-    slot = planned.slot
-    changes: dict[str, Any] = {
-        "layer": planned.site.layer,
-        "head": planned.site.head,
-        "position": int_or_tuple(planned.base_positions),
-    }
-    if planned.source is not None:
-        changes["source"] = planned.source
-        changes["source_position"] = int_or_tuple(planned.source_positions)
-    return slot.model_copy(update=changes)
-
-
-def int_or_tuple(positions: tuple[int, ...]) -> int | tuple[int, ...]:
-    """A single position as an int."""
-    return positions[0] if len(positions) == 1 else positions
+    def close(self) -> None:
+        """Drop the entries."""
+        self.history.clear()

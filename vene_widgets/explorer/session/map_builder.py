@@ -243,9 +243,14 @@ class MapBuilder:
         if idle == "same":
             return sentences.nothing_came_in(token)
         if idle == "causal":
-            return sentences.out_of_reach(token, layer)
-        action = sentences.describe_copy(
-            token, plan.source[partner].text, plan.component, layer, plan.head
+            return sentences.out_of_reach(layer)
+        action = sentences.describe_patch(
+            token,
+            plan.source[partner].text,
+            plan.component,
+            layer,
+            plan.head,
+            is_last=position == len(plan.base) - 1,
         )
         base, source = self.answers[0], self.answers[-1]
         change = sentences.ProbabilityChange(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from vene_widgets.engine.planning import plan_experiment
 from vene_widgets.errors import RequestError
 from vene_widgets.explorer.export.share_token import Shared, SharedEntry
-from vene_widgets.explorer.session.history import History
+from vene_widgets.explorer.session.history_records import History
 from vene_widgets.explorer.wire.messages import Candidate
 from vene_widgets.tables.token_text import visible
 

@@ -388,7 +388,7 @@ class Verdict(Wire):
     left: str
     right: str
     verdict: Literal["bit-equal", "allclose", "different"]
-    max_abs: float  # largest difference of a logit
+    max_abs: float  # max abs logit difference
     tolerance: float
     first_divergence: int | None
     scope: str  # which positions were compared
@@ -427,7 +427,10 @@ class Script(Wire):
 
 
 class Answer(Wire):
-    """The exact result of one experiment: full runs at batch 1."""
+    """The exact result of one experiment: full runs at batch 1.
+
+    `kl` is KL(result || base) in nats, None without a live slot or where it is infinite.
+    """
 
     revision: int
     label: Literal["exact"]
@@ -439,6 +442,7 @@ class Answer(Wire):
     receipts: list[ReceiptInfo]
     sentence: str
     scripts: list[Script]
+    kl: float | None = None
 
 
 class Contrast(Wire):
@@ -507,11 +511,20 @@ class Status(Wire):
     note: str | None = None
 
 
+class Pin(Wire):
+    """A tile of the map, or with None a whole row or column."""
+
+    layer: int | None
+    position: int | None
+
+
 class StoryStep(Wire):
     """One step of a story, its result computed beforehand.
 
     `base`, `sources`, `experiment` and `slots` are as in `Scene`. `answer` is the index of the
     correct choice, `map` the index of the prompts' map in `Story.maps`, None without sources.
+    `target` is the id of the token that the map shows, `metric` what it shows of it; None for the
+    map's own choice.
     """
 
     title: str
@@ -525,6 +538,9 @@ class StoryStep(Wire):
     slots: list[SlotInfo]
     result: Answer
     map: int | None
+    target: int | None = None
+    metric: MetricName | None = None
+    pins: list[Pin] = []
 
 
 class Story(Wire):

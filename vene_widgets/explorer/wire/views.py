@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -158,6 +159,7 @@ def answer(model: LanguageModel, result: ExactRuns, plan: Plan, revision: int) -
         receipts=receipts(result, plan),
         sentence=sentence(model, result, plan),
         scripts=[_script(model, plan, face) for face in FACES],
+        kl=result.kl if result.experiment.live and math.isfinite(result.kl) else None,
     )
 
 
@@ -274,22 +276,23 @@ def sentence(model: LanguageModel, result: ExactRuns, plan: Plan) -> str:
         return sentences.nothing_live(len(slots), has_source, *base_answer)
     live = plan.live
     skipped = len(slots) - len(live)
-    if len(live) == 1 and len(live[0].base_positions) == 1 and not skipped:
-        action = sentences.describe(_slot_action(live[0], plan))
-    else:
+    plural = len(slots) > 1
+    if plural:
         action = sentences.several(len(live), skipped)
+    else:
+        action = sentences.describe(_slot_action(live[0], plan))
     reports = [report for report in result.final.record if not report.planned.slot.skip]
     if all(report.idle for report in reports):
         reached = any(report.fired for report in reports)
-        return sentences.all_idle(action, len(live), reached, *base_answer)
+        return sentences.all_idle(action, reached, *base_answer, plural=plural)
     source = result.source or result.base
     after = probabilities(result.final.logits[-1])
     change = probability_change(model, base, probabilities(source.logits[-1]), after)
-    return sentences.sentence(action, change)
+    return sentences.sentence(action, change, plural=plural)
 
 
 def _slot_action(planned: PlannedSlot, plan: Plan) -> sentences.SlotAction:
-    """The action of a slot with one position, for a sentence."""
+    """The action of a slot, for a sentence."""
     slot, site = planned.slot, planned.site
     acts_on = plan.base if planned.target is None else plan.sources[planned.target]
     return sentences.SlotAction(
@@ -307,6 +310,8 @@ def _slot_action(planned: PlannedSlot, plan: Plan) -> sentences.SlotAction:
         subspace=slot.subspace,
         prompts=len(slot.prompts),
         target=planned.target,
+        positions=len(planned.base_positions),
+        is_last=planned.base_positions == (len(acts_on) - 1,),
     )
 
 

@@ -1,25 +1,18 @@
-"""Stories: experiments that a lecturer walks through step by step, all computed beforehand.
-
-`Explorer.story` checks all steps against the model before anything changes, queues their
-computation and sends them as one `messages.Story`. The browser then shows a step without a request
-to the kernel.
-"""
+"""Plan and compute a story: all steps run beforehand, and are sent as one `messages.Story`."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, Any, cast
-
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from typing import TYPE_CHECKING, Any, cast
 
 from vene_widgets.engine.planning import Plan, plan_experiment
-from vene_widgets.errors import RequestError, choose
+from vene_widgets.errors import RequestError
 from vene_widgets.experiments.experiment import Experiment
-from vene_widgets.experiments.slot import Slot
 from vene_widgets.experiments.sweep_request import SweepRequest
 from vene_widgets.explorer.exact_runs import ExactRuns, run_exactly
 from vene_widgets.explorer.session.map_builder import MapBuilder
+from vene_widgets.explorer.session.step import Step, rule_text
 from vene_widgets.explorer.wire import messages as wire
 from vene_widgets.explorer.wire import views
 from vene_widgets.sweeps.cells import sweep_rows
@@ -30,75 +23,19 @@ if TYPE_CHECKING:
     from vene_widgets.engine.cache import ActivationCache
     from vene_widgets.models import LanguageModel
     from vene_widgets.models.fingerprint import Fingerprint
-
-MAX_CHOICES = 9
-"""Choices of one step: each is picked by a digit key."""
-
-
-class Step(BaseModel):
-    """One step of a story: an experiment, a text about it and a question to the audience.
-
-        vw.Step("Early", [vw.Slot(layer=0, position=" Spain")], question="What comes next?",
-                choices=["Madrid", "Rome"], answer="Rome")
-
-    Attributes:
-        title: the step's heading.
-        experiment: an `Experiment`, or only its slots: the prompts are then those of the step
-            before, and at the first step those on the screen. Without slots the base runs
-            unchanged.
-        text: a few sentences below the title.
-        question: shown before the answer is revealed.
-        choices: up to nine answers to choose from, by digit or click; they require a question.
-        answer: the correct choice, marked at the reveal; None if there is none.
-
-    Raises:
-        RequestError: an invalid field, or both `experiment` and `slots` are given.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    title: Annotated[str, Field(min_length=1)]
-    experiment: Experiment | tuple[Slot, ...] = ()
-    text: str = ""
-    question: Annotated[str, Field(min_length=1)] | None = None
-    choices: tuple[Annotated[str, Field(min_length=1)], ...] = ()
-    answer: str | None = None
-
-    def __init__(
-        self,
-        title: str,
-        experiment: Experiment | Slot | Iterable[Slot] | Mapping[str, Any] = (),
-        **fields: Any,
-    ) -> None:
-        if "slots" in fields:
-            if experiment != ():
-                raise RequestError("a step takes an experiment or slots, not both")
-            experiment = fields.pop("slots")
-        try:
-            super().__init__(title=title, experiment=_experiment_or_slots(experiment), **fields)
-        except ValidationError as error:
-            raise RequestError(_rule_text(error)) from None
-
-    @model_validator(mode="after")
-    def _check_choices(self) -> Step:
-        """Refuse choices without a question, too many or repeated ones, and a foreign answer."""
-        if self.choices and self.question is None:
-            raise ValueError(f"choices {list(self.choices)} require a question; pass question=...")
-        if len(self.choices) > MAX_CHOICES or len(set(self.choices)) < len(self.choices):
-            raise ValueError(
-                f"choices {list(self.choices)} must be at most {MAX_CHOICES} and all different"
-            )
-        if self.answer is not None:
-            choose(self.answer, self.choices, "answer", "It must be one of the step's choices.")
-        return self
+    from vene_widgets.tables.metrics import MetricName
 
 
 @dataclass(frozen=True, eq=False)
 class PlannedStory:
-    """Steps checked against a model: `plans[i]` is the plan of `steps[i]`."""
+    """Steps checked against a model: `plans[i]` is the plan of `steps[i]`, and so on.
+
+    `targets` are ids of tokens; None for the map's own choice.
+    """
 
     steps: tuple[Step, ...]
     plans: tuple[Plan, ...]
+    targets: tuple[int | None, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,6 +87,7 @@ def plan_story(
     """
     valid: list[Step] = []
     plans: list[Plan] = []
+    targets: list[int | None] = []
     for index, given in enumerate(steps):
         try:
             step = given if isinstance(given, Step) else _step_from(given)
@@ -159,16 +97,18 @@ def plan_story(
                 else now.replace(slots=step.experiment)
             )
             plans.append(plan_experiment(model, now))
+            targets.append(None if step.target is None else model.resolve_token(step.target))
+            _check_pins(model, step, plans[-1])
         except (ValueError, TypeError) as error:
             title: object = given.title if isinstance(given, Step) else None
             if isinstance(given, Mapping):
                 title = given.get("title")
             name = f" ({title!r})" if title else ""
-            raise RequestError(f"steps[{index}]{name}: {_rule_text(error)}") from None
+            raise RequestError(f"steps[{index}]{name}: {rule_text(error)}") from None
         valid.append(step)
     if not valid:
         raise RequestError("a story must have at least one step, got no steps: pass vw.Step(...).")
-    return PlannedStory(tuple(valid), tuple(plans))
+    return PlannedStory(tuple(valid), tuple(plans), tuple(targets))
 
 
 def compute(
@@ -198,32 +138,42 @@ def compute(
     for done, (key, plan) in enumerate(prompts.items()):
         if plan.experiment.sources:
             map_index[key] = len(maps)
-            maps.append((yield from _fill_map(model, plan, cache, sweep)))
+            targets = [
+                target
+                for other, target in zip(planned.plans, planned.targets, strict=True)
+                if target is not None and _prompts_key(other) == key
+            ]
+            maps.append((yield from _fill_map(model, plan, cache, sweep, targets)))
         on_progress((done + 1) / total)
     steps: list[wire.StoryStep] = []
     runs: dict[str, ExactRuns] = {}
-    for step, plan in zip(planned.steps, planned.plans, strict=True):
+    for step, plan, target in zip(planned.steps, planned.plans, planned.targets, strict=True):
         key = plan.experiment.model_dump_json()
         # A step that repeats an experiment shows the same result.
         for result in () if key in runs else run_exactly(model, plan, cache):
             if result is not None:
                 runs[key] = result
             yield
-        steps.append(_to_wire(model, step, plan, runs[key], map_index.get(_prompts_key(plan))))
+        where = map_index.get(_prompts_key(plan))
+        steps.append(_to_wire(model, step, plan, runs[key], where, target))
         on_progress((len(prompts) + len(steps)) / total)
     return ComputedStory(planned, wire.Story(steps=steps, maps=maps), runs)
 
 
 def _fill_map(
-    model: LanguageModel, plan: Plan, cache: ActivationCache, sweep: SweepRequest
+    model: LanguageModel,
+    plan: Plan,
+    cache: ActivationCache,
+    sweep: SweepRequest,
+    targets: Iterable[int],
 ) -> Generator[None, None, wire.Map]:
-    """Fill the map of a step's prompts, copying from the first source."""
+    """Fill the map of a step's prompts, copying from the first source; it carries these tokens."""
     name, source = next(iter(plan.experiment.sources.items()))
     request = SweepRequest(component=sweep.component, head=sweep.head)
     sweep_plan = plan_sweep(model, plan.experiment.base, source, request)
     yield
     prepared = prepare_sweep(sweep_plan, cache)
-    builder = MapBuilder(prepared, name, 0, {})
+    builder = MapBuilder(prepared, name, 0, dict.fromkeys(targets, "story"))
     for row in sweep_rows(prepared):
         builder.add_row(row)
         yield
@@ -231,7 +181,12 @@ def _fill_map(
 
 
 def _to_wire(
-    model: LanguageModel, step: Step, plan: Plan, result: ExactRuns, map_index: int | None
+    model: LanguageModel,
+    step: Step,
+    plan: Plan,
+    result: ExactRuns,
+    map_index: int | None,
+    target: int | None,
 ) -> wire.StoryStep:
     """A step with its result; `map_index` is of its prompts' map, None without sources."""
     scene = views.scene(model, plan, 0, None)
@@ -247,7 +202,28 @@ def _to_wire(
         slots=scene.slots,
         result=views.answer(model, result, plan, 0),
         map=map_index,
+        target=target,
+        metric=cast("MetricName | None", step.metric),
+        pins=[wire.Pin(layer=layer, position=position) for layer, position in step.pins],
     )
+
+
+def _check_pins(model: LanguageModel, step: Step, plan: Plan) -> None:
+    """Refuse pins that are not on the map.
+
+    Raises:
+        RequestError: the message names the pin and the valid layers and positions.
+    """
+    layers, positions = model.sites.layers, len(plan.base)
+    for layer, position in step.pins:
+        is_on = (layer is None or 0 <= layer < layers) and (
+            position is None or 0 <= position < positions
+        )
+        if not is_on or (layer is None and position is None):
+            raise RequestError(
+                f"pins: {(layer, position)} is not on the map: layers are 0 to {layers - 1}, "
+                f"positions 0 to {positions - 1}, and one of the two may be None."
+            )
 
 
 def _step_from(given: object) -> Step:
@@ -258,28 +234,6 @@ def _step_from(given: object) -> Step:
     if "title" not in fields:
         raise RequestError(f"title is missing; given: {', '.join(map(str, fields)) or 'nothing'}")
     return Step(**fields)
-
-
-def _experiment_or_slots(given: object) -> object:
-    """Turn a slot or an iterable of slots into a tuple; anything else is left to validation."""
-    if isinstance(given, Slot):
-        return (given,)
-    if isinstance(given, (Experiment, Mapping, str)) or not isinstance(given, Iterable):
-        return cast("object", given)
-    return tuple(cast("Iterable[object]", given))
-
-
-def _rule_text(error: Exception) -> str:
-    """The rule that a step breaks, after the field that breaks it."""
-    if not isinstance(error, ValidationError):
-        return str(error)
-    # `experiment` is a union, so pydantic reports problems with both of its branches. The branch
-    # that was validated to the greater depth is the one that was meant.
-    problem = max(error.errors(), key=lambda problem: len(problem["loc"]))
-    branches = ("Experiment", "tuple[Slot, ...]")
-    where = ".".join(str(part) for part in problem["loc"] if part not in branches)
-    text = problem["msg"].removeprefix("Value error, ")
-    return f"{where}: {text}" if where else text
 
 
 def _prompts_key(plan: Plan) -> str:

@@ -1,4 +1,4 @@
-"""Comparisons of any two sides of an explorer, both run in full.
+"""Compare: any two sides of an explorer, both run in full.
 
 A side is an experiment with a title: the base alone, a source alone, one slot alone, the slots
 without their groups, the result, an earlier experiment.
@@ -7,18 +7,95 @@ without their groups, the result, an earlier experiment.
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from vene_widgets.engine.comparing import compare
+from vene_widgets.engine.own_model import require_unchanged
 from vene_widgets.engine.planning import Plan, plan_experiment
 from vene_widgets.engine.running import Run, run_plan
 from vene_widgets.errors import choose
 from vene_widgets.experiments.experiment import Experiment
+from vene_widgets.explorer.session.feature import (
+    Changes,
+    Feature,
+    Host,
+    JobKind,
+    Start,
+    message_trait,
+)
 from vene_widgets.explorer.wire import messages as wire
 from vene_widgets.explorer.wire import views
+from vene_widgets.explorer.wire.error_text import error_text
 
 if TYPE_CHECKING:
     from vene_widgets.models import LanguageModel
+
+
+class CompareFeature(Feature):
+    """Compares the two sides of the newest `Compare`, and writes `contrast`."""
+
+    traits: ClassVar = {"contrast": message_trait()}
+    jobs = (JobKind("contrast", "The comparison failed"),)
+
+    def __init__(self, session: Host, start: Start) -> None:
+        super().__init__(session, start)
+        self._request: wire.Compare | None = None  # whose comparison the panel shows
+
+    @property
+    def changes(self) -> Changes:
+        """The two sides."""
+        return {wire.Compare: self.begin}
+
+    def begin(self, request: wire.Compare) -> None:
+        """Queue a comparison; an invalid side is refused before the last one is replaced."""
+        session = self.session
+        left = plan_experiment(session.model, request.left.experiment)
+        right = plan_experiment(session.model, request.right.experiment)
+        with session.lock:
+            self._request = request
+            session.submit("contrast", lambda: self._compare(request, left, right))
+
+    def model_changed(self) -> None:
+        """Replace the comparison by a note that it is of before."""
+        if self._request is not None:
+            old = views.failed_contrast(
+                self._request, "The model has changed since: compare again."
+            )
+            self.session.worker.cancel("contrast")
+            self._show(self._request, old)
+            self._request = None
+
+    def cancel(self) -> None:
+        """Stop a comparison that is queued or running; the panel then says so."""
+        session = self.session
+        with session.lock:
+            request, is_pending = self._request, session.worker.is_busy("contrast")
+            session.worker.cancel("contrast")
+            if request and is_pending:
+                cancelled = views.failed_contrast(request, "The comparison was cancelled.")
+                self._show(request, cancelled)
+                self._request = None
+
+    def _compare(
+        self, request: wire.Compare, left: Plan, right: Plan
+    ) -> Generator[None, None, None]:
+        """Job: run both sides in full and compare them."""
+        model = self.session.model
+        began = model.fingerprint
+        try:
+            contrast = yield from compare_sides(model, request, left, right)
+            require_unchanged(model, began, model.fingerprint)
+        except Exception as error:
+            # Shown in the panel rather than raised: the answer on the screen is still valid.
+            reason = f"The comparison failed: {error_text(error)}"
+            contrast = views.failed_contrast(request, reason)
+        self._show(request, contrast)
+
+    def _show(self, request: wire.Compare, contrast: wire.Contrast) -> None:
+        """Show a comparison, unless another has been requested since."""
+        with self.session.lock:
+            if request is self._request:
+                self.write("contrast", contrast.model_dump())
 
 
 def sides(

@@ -1,0 +1,33 @@
+"""The features of the explorer: a new panel is one more line here."""
+
+from __future__ import annotations
+
+from vene_widgets.explorer.session.answer import AnswerFeature
+from vene_widgets.explorer.session.compare import CompareFeature
+from vene_widgets.explorer.session.feature import Feature
+from vene_widgets.explorer.session.figure import FigureFeature
+from vene_widgets.explorer.session.files import FilesFeature
+from vene_widgets.explorer.session.history import HistoryFeature
+from vene_widgets.explorer.session.map import MapFeature
+from vene_widgets.explorer.session.model_changes import ModelChangesFeature
+from vene_widgets.explorer.session.prompts import PromptsFeature
+from vene_widgets.explorer.session.share import ShareFeature
+from vene_widgets.explorer.session.story import StoryFeature
+
+FEATURES: tuple[type[Feature], ...] = (
+    AnswerFeature,
+    CompareFeature,
+    MapFeature,
+    StoryFeature,
+    FigureFeature,
+    FilesFeature,
+    HistoryFeature,
+    PromptsFeature,
+    ShareFeature,
+    ModelChangesFeature,
+)
+"""In the order of the urgency of their jobs, in which their hooks are called too.
+
+`cancel` and `close` are called in the reverse order: the worker then begins no job that is dropped
+next, and nothing is released that a later feature still uses.
+"""

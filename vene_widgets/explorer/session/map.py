@@ -1,0 +1,199 @@
+"""The map: a sweep of one slot over every layer and position of the prompts."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator
+from typing import TYPE_CHECKING, ClassVar
+
+from vene_widgets.engine.own_model import ModelChanged
+from vene_widgets.errors import RequestError, choose
+from vene_widgets.experiments.sweep_request import SweepRequest
+from vene_widgets.explorer.session.feature import (
+    ATTEMPTS,
+    Changes,
+    Feature,
+    Host,
+    JobKind,
+    Start,
+    message_trait,
+)
+from vene_widgets.explorer.session.map_builder import MapBuilder
+from vene_widgets.explorer.wire import messages as wire
+from vene_widgets.sweeps.cells import sweep_rows
+from vene_widgets.sweeps.planning import SweepPlan, plan_sweep
+from vene_widgets.sweeps.preparing import prepare_sweep
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from vene_widgets.engine.planning import Plan
+
+MAX_TYPED_TOKENS = 8
+"""Tokens typed by the user that the map carries, the newest ones."""
+
+
+class MapFeature(Feature):
+    """Sweeps the prompts when they or the model are new, and writes `map`.
+
+    Attributes:
+        request: the newest valid sweep.
+        shown: the map on the screen, maybe not full yet; None if there is none.
+        typed: tokens typed by the user -> ids of their requests.
+        on_full: called on the worker's thread after every map that was filled.
+    """
+
+    traits: ClassVar = {"map": message_trait(on_page=True)}
+    jobs = (
+        JobKind("sweep", "The map could not be filled"),
+        JobKind("follow", "The token could not be added to the map", is_awaited=False),
+    )
+
+    def __init__(self, session: Host, start: Start) -> None:
+        super().__init__(session, start)
+        self.request = SweepRequest(component=start.component)
+        if start.shared is not None:
+            self.request = start.shared.sweep_request
+        self.shown: MapBuilder | None = None
+        self.typed: dict[int, str] = {}
+        self.on_full: list[Callable[[], None]] = []
+        self._full: MapBuilder | None = None  # the newest full one
+
+    @property
+    def changes(self) -> Changes:
+        """Another sweep; a token that the map shall carry."""
+        return {
+            wire.SetSweep: lambda request: self.begin(
+                SweepRequest(**request.model_dump(exclude={"id", "kind"}))
+            ),
+            wire.FollowToken: lambda request: self.track_token(request.token, request.id),
+        }
+
+    @property
+    def is_full(self) -> bool:
+        """Whether there is a full map."""
+        return self._full is not None
+
+    def table(self) -> pd.DataFrame:
+        """The newest full map as a frame; empty if there is none."""
+        import pandas as pd
+
+        full = self._full
+        return full.frame.copy() if full else pd.DataFrame()
+
+    def begin(self, request: SweepRequest) -> None:
+        """Queue a sweep of the prompts; an invalid one is refused before the map changes.
+
+        Raises:
+            RequestError: an unknown source, or a sweep that is invalid for the model.
+        """
+        session = self.session
+        with session.lock:
+            experiment = session.experiment
+            if not experiment.sources:
+                self.cancel()
+                self._drop()
+                self.write("map", {})
+                return
+            name = request.source or next(iter(experiment.sources))
+            choose(name, experiment.sources, "source")
+            source = experiment.sources[name]
+            plan = plan_sweep(session.model, experiment.base, source, request)
+            self.request = request.replace(source=name)
+            revision = session.revision
+            session.submit("sweep", lambda: self._fill_anew(plan, name, revision))
+
+    def track_token(self, text_or_id: str | int, request: str) -> None:
+        """Let the map carry one more token; at most `MAX_TYPED_TOKENS` typed ones stay.
+
+        Args:
+            text_or_id: the token.
+            request: id of the browser's request.
+
+        Raises:
+            RequestError: no token, or a map without a source.
+        """
+        session = self.session
+        token = session.model.resolve_token(text_or_id)
+        with session.lock:
+            if not session.experiment.sources:
+                raise RequestError("there is no map to show the token on: add a source prompt")
+            others = [(t, r) for t, r in self.typed.items() if t != token]
+            self.typed = {**dict(others[1 - MAX_TYPED_TOKENS :]), token: request}
+            session.submit("follow", self._extend)
+
+    def inputs_changed(self, plan: Plan, *, has_new_prompts: bool) -> None:
+        """Sweep the prompts anew."""
+        request = self.request
+        if has_new_prompts:  # hand-made pairs were positions of the old prompts
+            request = request.replace(source_positions=None)
+        if request.source not in plan.sources:
+            request = request.replace(source=next(iter(plan.sources), None))
+        self.request = request
+        self.begin(request)
+
+    def model_changed(self) -> None:
+        """Drop the map; it stays on the screen, marked as old."""
+        self._drop()
+
+    def cancel(self) -> None:
+        """Stop the sweep; the finished layers stay."""
+        self.session.worker.cancel("sweep")
+        self.session.worker.cancel("follow")
+
+    def close(self) -> None:
+        """Drop the map."""
+        self._drop()
+
+    def _drop(self) -> None:
+        self.shown = self._full = None
+
+    def _fill_anew(
+        self, plan: SweepPlan, source: str, revision: int
+    ) -> Generator[None, None, None]:
+        """Job: fill the map; begin again if the model changes meanwhile."""
+        for attempt in range(ATTEMPTS):
+            try:
+                yield from self._fill(plan, source, revision)
+            except ModelChanged:
+                if attempt == ATTEMPTS - 1:
+                    raise
+                yield
+            else:
+                return
+
+    def _fill(self, plan: SweepPlan, source: str, revision: int) -> Generator[None, None, None]:
+        """Fill the map layer by layer; updates are throttled to 10 Hz."""
+        session = self.session
+        prepared = prepare_sweep(plan, session.cache)
+        builder = MapBuilder(prepared, source, revision, self.typed)
+        due = time.monotonic() + 0.1
+        for row in sweep_rows(prepared):
+            builder.add_row(row)
+            now = time.monotonic()
+            if builder.done < builder.total and now < due:
+                yield
+                continue
+            self.shown = builder
+            self.write("map", builder.map().model_dump())
+            share = builder.done / builder.total
+            session.set_status(progress=None if share == 1 else share)
+            # Serialising a large map is slow: spend at most a fifth of the time on it.
+            due = time.monotonic() + max(0.1, 4 * (time.monotonic() - now))
+            yield
+        self._full = builder
+        for listener in self.on_full:
+            listener()
+
+    def _extend(self) -> Generator[None, None, None]:
+        """Job: make the map carry the typed tokens."""
+        session, builder = self.session, self.shown
+        if builder is None:
+            return  # the next sweep carries them from the start
+        for done in builder.track_tokens(self.typed, session.cache):
+            session.set_status(progress=done)
+            yield
+            if builder is not self.shown:  # another sweep has begun
+                return
+        self.write("map", builder.map().model_dump())
+        session.set_status(progress=None)
