@@ -4,6 +4,7 @@ import type { Request } from "../src/kernel/kernel";
 import type { Figure, Past, Scene } from "../src/kernel/wire";
 import { FakeModel } from "./fake_model";
 import {
+  aStory,
   ITALY,
   makeAnswer,
   makeMap,
@@ -14,7 +15,6 @@ import {
   tokens as splitTokens,
 } from "./fixtures";
 import { addPast, makeContrast } from "./past";
-import { aStory } from "./stories";
 
 const query = new URLSearchParams(location.search);
 const layers = Number(query.get("layers") ?? 6);
@@ -116,7 +116,7 @@ if (state === "busy" || state === "filling") {
     );
   }
 }
-if (state === "story") Object.assign(model.traits, { steps: aStory(layers), step: 0 });
+if (state === "story") Object.assign(model.traits, { steps: aStory(), step: 0 });
 if (state === "error") {
   model.traits.status = {
     busy: null,
@@ -139,7 +139,7 @@ model.answer = (asked: Request) => {
   setTimeout(() => {
     let request = asked;
     if (request.kind === "step") {
-      const { experiment } = aStory(layers).steps[request.step] ?? scene;
+      const { experiment } = aStory().steps[request.step] ?? scene;
       model.write({ step: request.step });
       request = { id: request.id, kind: "experiment", experiment };
     }

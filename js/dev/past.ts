@@ -1,5 +1,6 @@
-// A made-up history and made-up comparisons, in step with the fixtures.
-import type { Answer, Contrast, Past, PastEntry, Scene } from "../src/kernel/wire";
+// Histories and comparisons of the fixtures' answers, as the kernel would write them.
+import type { Answer, Contrast, Past, PastEntry, Scene, Verdict } from "../src/kernel/wire";
+import { CONTRASTS } from "./fixtures";
 
 type Side = { title: string; experiment: Scene["experiment"] };
 
@@ -56,13 +57,13 @@ export function makeContrast(
       rank_before: 1 + before.indexOf(row.token_id),
       rank_after: 1 + after.indexOf(row.token_id),
     }))
-    .sort((a, b) => Math.abs(b.kl) - Math.abs(a.kl))
+    .sort((a, b) => Math.abs(b.after - b.before) - Math.abs(a.after - a.before))
     .slice(0, 10);
   return {
     request,
     left: left.title,
     right: right.title,
-    milliseconds: 12.4,
+    milliseconds: CONTRASTS.different.milliseconds,
     kl: differences.reduce((sum, row) => sum + row.kl, 0),
     tokens: rows
       .map((row) => ({ ...row, probabilities: [row.before, row.after] }))
@@ -70,16 +71,9 @@ export function makeContrast(
       .sort((a, b) => Math.max(...b.probabilities) - Math.max(...a.probabilities)),
     differences,
     verdict: {
+      ...(CONTRASTS[isSame ? "equal" : "different"].verdict as Verdict),
       left: left.title,
       right: right.title,
-      verdict: isSame ? "bit-equal" : "different",
-      max_abs: isSame ? 0 : 7.31,
-      tolerance: 1e-5,
-      first_divergence: isSame ? null : 2,
-      scope: "all positions",
-      words: isSame
-        ? "Bit-equal: the same number in every logit (all positions)."
-        : "Different: largest difference of a logit 7.31, first at the output of layer 2 (all positions).",
     },
     error: null,
   };
