@@ -12,7 +12,7 @@ export function packagesOf(metafile) {
   return [...new Set(folders)].sort();
 }
 
-/** Name, version and whole licence of each package; packages with equal texts share one. */
+/** Name, version, copyright and licence of each package; a licence's text stands once. */
 export function notices(root, folders) {
   const texts = new Map();
   for (const folder of folders) {
@@ -22,10 +22,12 @@ export function notices(root, folders) {
     const file = NAMES.map((one) => resolve(root, folder, one)).find(existsSync);
     if (!file) throw new Error(`${name} ${version} has no licence file to pass on`);
     const text = readFileSync(file, "utf8").trim();
-    texts.set(text, [...(texts.get(text) ?? []), `${name} ${version} (${license})`]);
+    const copyright = text.match(/^Copyright.*$/gm)?.join("\n") ?? "";
+    const rule = text.replace(/^Copyright.*\n+/gm, "");
+    texts.set(rule, [...(texts.get(rule) ?? []), `${name} ${version} (${license})\n${copyright}`]);
   }
   return [...texts]
-    .map(([text, packages]) => `${packages.join("\n")}\n\n${text}\n`)
+    .map(([rule, packages]) => `${packages.join("\n\n")}\n\n${rule}\n`)
     .join(`\n${"-".repeat(78)}\n\n`);
 }
 

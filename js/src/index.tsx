@@ -9,6 +9,7 @@ import { render as paint } from "preact";
 import { createApp } from "./app/app";
 import { Screen } from "./app/Screen";
 import { connect } from "./kernel/kernel";
+import { watchTheme } from "./ui/theme";
 import "./app/layout.css";
 
 function render({ model, el, signal }: RenderProps): () => void {
@@ -16,6 +17,12 @@ function render({ model, el, signal }: RenderProps): () => void {
   root.className = "vene-host";
   el.append(root);
   const app = createApp(connect(model));
+  const { theme, stop } = watchTheme(el);
+  app.onClose(stop);
+  app.effect(() => {
+    root.dataset.theme = theme.value;
+    return undefined;
+  });
   paint(<Screen app={app} />, root);
 
   let isOpen = true;

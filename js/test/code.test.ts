@@ -1,7 +1,8 @@
 // The code panel: whose names, which lines the last change made, and what it says where it has none.
 import { afterEach, describe, expect, it, vi } from "vitest";
+import { ANSWERS, sceneOf } from "../dev/fixtures";
 import { changedLines } from "../src/features/code/state";
-import { accept, answer, click, drawn, mount, tile } from "./helpers";
+import { accept, answer, click, drawn, mount, openTab, tile } from "./helpers";
 
 describe("changed lines", () => {
   it("are those that the earlier script has not got, in order", async () => {
@@ -22,13 +23,12 @@ describe("the panel", () => {
   const $ = (selector: string) => screen.el.querySelector<HTMLElement>(selector);
   const lines = () => [...screen.el.querySelectorAll(".vene-code code")];
 
-  async function open(): Promise<void> {
-    screen = mount();
-    click($("[data-opens=code]") as HTMLElement);
-    await drawn();
+  async function open(traits: Record<string, unknown> = {}): Promise<void> {
+    screen = mount(traits);
+    await openTab(screen.el, "code");
   }
 
-  it("is opened by its button, which says whether it is open", async () => {
+  it("is opened by its tab, which says whether it is open", async () => {
     await open();
     expect($("[data-opens=code]")?.getAttribute("aria-expanded")).toBe("true");
     expect(lines()[0]?.textContent).toBe("import vene_widgets as vw\n");
@@ -38,7 +38,7 @@ describe("the panel", () => {
     expect($(".vene-code")).toBeNull();
   });
 
-  it("marks the line that the last change made, once its answer is there", async () => {
+  it("marks the lines that the last change made, once its answer is there", async () => {
     await open();
     click(tile(screen.el, 1, 3));
     await drawn();
@@ -47,18 +47,21 @@ describe("the panel", () => {
     await drawn();
     const marked = [...screen.el.querySelectorAll(".vene-code-changed")];
     expect(marked.map((line) => line.textContent)).toEqual([
-      "        vw.Slot(layer=1, position=3),\n",
+      "    slots=[\n",
+      '        vw.Slot(layer=1, position=3, source="italy"),\n',
+      "    ],\n",
     ]);
   });
 
   it("shows the reason where those names have no word for it", async () => {
-    await open();
+    const { experiment, answer: weak } = ANSWERS.weak;
+    await open({ scene: sceneOf(experiment, 6, weak.revision, null), answer: weak });
     const select = $('[aria-label="Names of"]') as HTMLSelectElement;
     select.value = "pyvene";
     select.dispatchEvent(new Event("change", { bubbles: true }));
     await drawn();
     expect($(".vene-code")).toBeNull();
-    expect($(".vene-panel-code .vene-hint")?.textContent).toContain("pyvene has no word");
+    expect($(".vene-panel-code .vene-hint")?.textContent).toContain("pyvene has no strength");
   });
 
   it("copies the script without marks, and says when the browser refuses", async () => {
@@ -66,12 +69,14 @@ describe("the panel", () => {
     const writeText = vi.fn().mockResolvedValueOnce(undefined).mockRejectedValueOnce(new Error());
     vi.stubGlobal("navigator", { ...navigator, clipboard: { writeText } });
     const button = [...screen.el.querySelectorAll("button")].find((b) => b.textContent === "Copy");
+    const said = () => button?.parentElement?.querySelector(".vene-copy-said")?.textContent;
     click(button as HTMLElement);
     await drawn();
     expect(writeText.mock.calls[0]?.[0]).toMatch(/^import vene_widgets as vw\n[^#]+$/);
-    expect(button?.textContent).toBe("Copied");
+    expect(said()).toBe("Copied");
+    expect(button?.textContent).toBe("Copy");
     click(button as HTMLElement);
     await drawn();
-    expect(button?.textContent).toBe("The browser refused");
+    expect(said()).toBe("The browser refused");
   });
 });

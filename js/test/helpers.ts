@@ -27,6 +27,7 @@ export function start(traits: Partial<Traits> | Record<string, unknown> = {}) {
     sweep: app.use(createSweep),
     gestures: app.use(createGestures),
     map: app.use(createMap).map,
+    lens: app.use(createMap),
     pairing: app.use(createPairing),
     compare: app.use(createCompare),
   };
@@ -72,6 +73,30 @@ export function tile(el: Element, layer: number, position: number): HTMLElement 
   );
   if (!found) throw new Error(`no tile at layer ${layer}, position ${position}`);
   return found;
+}
+
+/** Shows the tokens that both prompts share column by column. */
+export async function unfold(el: Element): Promise<void> {
+  const header = el.querySelector<HTMLElement>(".vene-map-fold");
+  if (!header) throw new Error("no column is folded");
+  click(header);
+  await drawn();
+}
+
+/** Opens one tab of the drawer; on the open one this would close it. */
+export async function openTab(el: Element, name: string): Promise<void> {
+  const tab = el.querySelector<HTMLElement>(`[data-opens="${name}"]`);
+  if (!tab) throw new Error(`no tab ${name}`);
+  click(tab);
+  await drawn();
+}
+
+/** Opens the details of a slot, or closes them when they are open. */
+export async function toggleDetails(el: Element, index: number): Promise<void> {
+  const button = el.querySelector<HTMLElement>(`[aria-label="More of slot ${index}"]`);
+  if (!button) throw new Error(`no slot ${index}`);
+  click(button);
+  await drawn();
 }
 
 export function press(target: Element, key: string, more: KeyboardEventInit = {}): KeyboardEvent {

@@ -1,9 +1,7 @@
-import { h, render as paint } from "preact";
 import { afterEach, describe, expect, it } from "vitest";
 import { FakeModel } from "../dev/fake_model";
 import { makeAnswer, sceneOf, spainAndItaly } from "../dev/fixtures";
 import { addPast } from "../dev/past";
-import { Glyph } from "../src/features/history/Glyph";
 import widget from "../src/index";
 import type { Past, Scene } from "../src/kernel/wire";
 import { accept, answer, click, drawn, mount, press, start } from "./helpers";
@@ -43,48 +41,29 @@ describe("the strip", () => {
   it("has a chip per experiment, the newest at the right, the present one marked", () => {
     screen = mount(traits());
     expect(chips().map((c) => c.getAttribute("aria-label"))).toEqual([
-      expect.stringMatching(/^#0 ␣Madrid [\d.]+ %, no slots$/),
-      expect.stringMatching(/^#1 ␣Rome [\d.]+ %, 1 slot$/),
-      expect.stringMatching(/^#2 ␣Rome [\d.]+ %, 2 slots$/),
+      expect.stringMatching(/^#0: base Madrid [\d.]+ %, no slots$/),
+      expect.stringMatching(/^#1: L1 ␣Spain Rome [\d.]+ %, 1 slot$/),
+      expect.stringMatching(/^#2: L0 ␣Spain Rome [\d.]+ %, 2 slots$/), // one of them is skipped
     ]);
     for (const c of chips()) expect(c.getAttribute("aria-label")).toContain(c.textContent?.trim());
     expect(chips().map((c) => c.getAttribute("aria-current"))).toEqual([null, null, "true"]);
-    expect(chips().map((c) => c.querySelectorAll(".vene-glyph-mark").length)).toEqual([0, 1, 2]);
-    expect(chip(2).querySelectorAll("[data-open]")).toHaveLength(1);
     expect(chip(1).title).toContain(traits().past?.entries[1]?.sentence);
-    const [low, high] = [...chip(2).querySelectorAll(".vene-glyph-mark")];
-    expect(Number(low?.getAttribute("y"))).toBeGreaterThan(Number(high?.getAttribute("y")));
-    expect(Number(low?.getAttribute("x"))).toBeLessThan(Number(high?.getAttribute("x")));
   });
 
-  it("keeps every mark inside its glyph, however large the map", () => {
-    const at = (layer: number, position: number, layers: number, tokens: number) => {
-      const el = document.createElement("div");
-      const marks = [{ layer, position, isOpen: false }];
-      paint(h(Glyph, { layers, tokens, marks }), el);
-      const [frame, mark] = [...el.querySelectorAll("rect")].map((rect) =>
-        ["x", "y", "width", "height"].map((name) => Number(rect.getAttribute(name))),
-      ) as [number[], number[]];
-      return { frame, mark };
-    };
-    for (const [layers, tokens] of [
-      [1, 1],
-      [6, 5],
-      [48, 1024],
-    ] as const) {
-      for (const [layer, position] of [
-        [0, 0],
-        [layers - 1, tokens - 1],
-      ] as const) {
-        const { frame, mark } = at(layer, position, layers, tokens);
-        for (const axis of [0, 1]) {
-          const [start, size] = [frame[axis] ?? 0, frame[axis + 2] ?? 0];
-          expect(mark[axis]).toBeGreaterThanOrEqual(start);
-          expect((mark[axis] ?? 0) + (mark[axis + 2] ?? 0)).toBeLessThanOrEqual(start + size);
-          expect(mark[axis + 2]).toBeGreaterThanOrEqual(3);
-        }
-      }
-    }
+  it("says where each acts: its first live slot, how many more, and no token of other prompts", () => {
+    const elsewhere = { base: "The capital of France is", sources: { italy: base.base } };
+    const scenes = [
+      sceneAt(1, slot(0), slot(2, 4)),
+      sceneAt(2, slot(0, 3, { skip: true }), slot(2, 4)),
+      sceneAt(3, slot(0, 3, { skip: true })),
+      sceneOf({ ...elsewhere, slots: [slot(4, 3)] }, 6, 4, null),
+    ];
+    let past: Past | null = null;
+    for (const scene of scenes) past = addPast(past, scene, makeAnswer(scene));
+    screen = mount({ scene: scenes[0], answer: makeAnswer(scenes[0] as Scene), past });
+    expect(chips().map((c) => c.querySelector(".vene-past-name")?.textContent)).toEqual([
+      ...["L0 ␣Spain +1", "L2 ␣is", "base", "L4 #3"],
+    ]);
   });
 
   it("goes back with a click, as one step that can be undone", async () => {
@@ -131,6 +110,7 @@ describe("the strip", () => {
     screen = mount(traits());
     click(chip(0), { shiftKey: true });
     await drawn();
+    expect($("[data-panel=drawer]")?.dataset.tab).toBe("compare");
     const asked = screen.model.sent.at(-1);
     if (asked?.kind !== "compare") throw new Error("no comparison was asked for");
     expect([asked.left.title, asked.right.title]).toEqual(["#0", "grouped"]);
@@ -178,20 +158,24 @@ describe("the strip", () => {
     expect($(".vene-history-refused")?.textContent).toBe("name 'both' is taken");
   });
 
-  it("shows a name in place of the probability, and keeps it in the comparison's menu", async () => {
+  it("shows a name in place of the slots, and keeps it in the comparison's menu", async () => {
     const given = traits();
     const entries = given.past?.entries.map((e) => (e.number === 1 ? { ...e, name: "swap" } : e));
     screen = mount({ ...given, past: { entries, current: 2 } });
-    expect(chip(1).textContent?.trim()).toBe("swap ␣Rome");
+    expect(chip(1).textContent?.trim()).toMatch(/^swap Rome \d+$/);
+    expect(chip(1).getAttribute("aria-label")).toMatch(/^swap Rome \d+ %, 1 slot$/);
     click(chip(1), { shiftKey: true });
     await drawn();
     const menu = $('[aria-label="Left side"]') as HTMLSelectElement;
     expect(menu.selectedOptions[0]?.textContent).toMatch(/^swap · ␣Rome/);
   });
 
-  it("is not there before the first answer", () => {
+  it("is empty before the first answer, and offers no name", () => {
     screen = mount();
-    expect($(".vene-history")).toBeNull();
+    expect($("[data-panel=history]")).not.toBeNull();
+    expect(chips()).toEqual([]);
+    const button = [...screen.el.querySelectorAll("button")].find((b) => b.textContent === "Name");
+    expect(button?.disabled).toBe(true);
   });
 });
 

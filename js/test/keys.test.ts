@@ -1,7 +1,6 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { afterEach, describe, expect, it } from "vitest";
-import { sceneOf, spainAndItaly } from "../dev/fixtures";
-import { aStory } from "../dev/stories";
+import { aStory, sceneOf, spainAndItaly } from "../dev/fixtures";
 import { nameOf, type Row, type Scope, shownKeys, TABLE } from "../src/app/keys";
 import { click, drawn, mount, press, tile } from "./helpers";
 
@@ -23,7 +22,7 @@ function eventOf(name: string): [string, KeyboardEventInit] {
     altKey: parts.includes("Alt"),
     shiftKey: parts.includes("Shift"),
   };
-  const key = last === "Space" ? " " : last === "1-9" ? "2" : last;
+  const key = { Space: " ", "1-9": "2", "A-I": "B" }[last] ?? last;
   return [/^[A-Z]$/.test(key) && !held.shiftKey ? key.toLowerCase() : key, held];
 }
 
@@ -58,6 +57,7 @@ const PLACES: Record<Scope, () => HTMLElement> = {
   slots: () => $(".vene-slot-handle"),
   history: () => $(".vene-past"),
   compare: () => $(".vene-compare"),
+  drawer: () => $("[role=tab][aria-selected=true]"),
   story: root,
   lecture: root,
 };

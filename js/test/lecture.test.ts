@@ -1,6 +1,5 @@
 import { afterEach, describe, expect, it } from "vitest";
-import { makeAnswer, spainAndItaly } from "../dev/fixtures";
-import { aStory } from "../dev/stories";
+import { aStory, makeAnswer, spainAndItaly } from "../dev/fixtures";
 import { accept, answer, click, drawn, mount, press, tile } from "./helpers";
 
 let screen: ReturnType<typeof mount>;

@@ -2,8 +2,9 @@
 import { afterEach, describe, expect, it } from "vitest";
 import { makeAnswer, makeMap, spainAndItaly, tokens } from "../dev/fixtures";
 import { SHORT_WAIT } from "../src/domain/estimate";
+import { VISIBLE } from "../src/features/answer/rows";
 import type { Map as Sweep } from "../src/kernel/wire";
-import { accept, answer, click, drawn, mount, press, tile } from "./helpers";
+import { accept, answer, click, drawn, mount, openTab, press, tile, unfold } from "./helpers";
 
 let screen: ReturnType<typeof mount>;
 afterEach(() => {
@@ -57,8 +58,9 @@ describe("the metric", () => {
   it("shows its formula, unit and limits, with the tokens in them", async () => {
     screen = mount();
     await choose("Metric", "logit_difference");
-    expect(text(".vene-legend")).toContain("ln (P(␣Rome) / P(␣Madrid)) after the change");
-    expect(text(".vene-legend-scale")).toMatch(/^−\d+\+\d+ logits$/);
+    const scale = $(".vene-legend-item:has(.vene-legend-scale)");
+    expect(scale?.title).toContain("ln (P(␣Rome) / P(␣Madrid)) after patching");
+    expect(text(".vene-legend-scale")).toMatch(/^−([\d.]+)\+\1 logits$/);
     await choose("Metric", "rank");
     expect(text(".vene-legend-scale")).toMatch(/^\d+1 = most likely$/);
     expect(at(1, 3).querySelector<HTMLElement>("[data-text]")?.dataset.text).toBe("1");
@@ -68,7 +70,7 @@ describe("the metric", () => {
     screen = mount();
     expect(named("Second token")).toBeNull();
     await choose("Metric", "logit_difference");
-    await choose("Second token", String(idOf("␣Milan")));
+    await choose("Second token", String(idOf("␣Warsaw")));
     await hover(at(1, 3));
     const cell = spainAndItaly().map.cells.find((c) => c.layer === 1 && c.position === 3);
     const p = (label: string) =>
@@ -76,24 +78,32 @@ describe("the metric", () => {
         spainAndItaly().map.targets.findIndex((t) => t.label === label)
       ] as number;
     expect(text(".vene-readout")).toContain(
-      `logit(␣Rome) − logit(␣Milan) = ${Math.log(p("␣Rome")) - Math.log(p("␣Milan"))} logits`,
+      `logit(␣Rome) − logit(␣Warsaw) = ${Math.log(p("␣Rome")) - Math.log(p("␣Warsaw"))} logits`,
     );
   });
 });
 
 describe("the target token", () => {
-  it("is any token of the tokens panel or the difference panel, at a click", async () => {
+  it("is any token of the answer’s rows or of the data, at a click", async () => {
     screen = mount();
     click(at(1, 3));
     answer(screen.model, accept(screen.model, 2));
     await drawn();
-    const button = (table: string, label: string) =>
-      $$(`.vene-${table} .vene-token-button`).find((b) => b.textContent === label) as HTMLElement;
-    click(button("tokens", "␣Milan"));
+    const button = (panel: string, label: string) =>
+      $$(`[data-panel=${panel}] .vene-token-button`).find(
+        (b) => b.textContent === label,
+      ) as HTMLElement;
+    click(button("answer", "␣Madrid"));
     await drawn();
-    expect(at(1, 3).getAttribute("aria-label")).toContain("P(␣Milan)");
-    expect(button("tokens", "␣Milan").getAttribute("aria-pressed")).toBe("true");
-    click(button("differences", "␣Madrid"));
+    expect(at(1, 3).getAttribute("aria-label")).toContain("P(␣Madrid)");
+    expect(button("answer", "␣Madrid").getAttribute("aria-pressed")).toBe("true");
+    expect(button("answer", "␣Rome").getAttribute("aria-pressed")).toBe("false");
+    await openTab(screen.el, "data");
+    click(button("data", "␣Warsaw"));
+    await drawn();
+    expect(at(1, 3).getAttribute("aria-label")).toContain("P(␣Warsaw)");
+    expect(button("data", "␣Warsaw").getAttribute("aria-pressed")).toBe("true");
+    click(button("answer", "␣Madrid"));
     await drawn();
     expect(at(1, 3).getAttribute("aria-label")).toContain("P(␣Madrid)");
     expect(screen.model.sent).toHaveLength(1);
@@ -103,7 +113,7 @@ describe("the target token", () => {
     screen = mount();
     await choose("Metric", "kl");
     expect(named("Target token")).toBeNull();
-    click($(".vene-tokens .vene-token-button") as HTMLElement);
+    click($("[data-panel=answer] .vene-token-button") as HTMLElement);
     await drawn();
     expect(at(1, 3).getAttribute("aria-label")).toContain("P(␣Madrid)");
   });
@@ -120,10 +130,10 @@ describe("the target token", () => {
 
   it("can be typed as shown or by its id; what the map holds is not asked for", async () => {
     screen = mount();
-    await type(" Naples");
-    expect(at(1, 3).getAttribute("aria-label")).toContain("P(␣Naples)");
-    await type(String(idOf("␣Milan")));
-    expect(at(1, 3).getAttribute("aria-label")).toContain("P(␣Milan)");
+    await type(" Dublin");
+    expect(at(1, 3).getAttribute("aria-label")).toContain("P(␣Dublin)");
+    await type(String(idOf("␣Warsaw")));
+    expect(at(1, 3).getAttribute("aria-label")).toContain("P(␣Warsaw)");
     expect(screen.model.sent).toEqual([]);
   });
 
@@ -163,7 +173,7 @@ describe("the target token", () => {
     };
     screen.model.write({ map: grown });
     await drawn();
-    expect(at(1, 3).getAttribute("aria-label")).toContain("P(␣Oslo) 0.25");
+    expect(at(1, 3).getAttribute("aria-label")).toContain("P(␣Oslo) 25\u00a0%");
   });
 
   it("that is no single token is refused at its field", async () => {
@@ -186,9 +196,10 @@ describe("the target token", () => {
 describe("tiles that cannot matter", () => {
   it("are hatched and say why, on hover and to screen readers", async () => {
     screen = mount();
+    await unfold(screen.el);
     for (const [layer, position, why] of [
-      [2, 0, "agree up to and including"],
-      [5, 3, "reaches no later position"],
+      [2, 0, "identical up to"],
+      [5, 3, "reads this position"],
     ] as const) {
       expect(at(layer, position).className).toContain("vene-tile-idle");
       expect(at(layer, position).title).toContain(why);
@@ -200,10 +211,11 @@ describe("tiles that cannot matter", () => {
     expect(at(4, 3).className).not.toContain("vene-tile-idle");
   });
 
-  it("are known before their cells come, by equal positions alone", () => {
+  it("are known before their cells come, by equal positions alone", async () => {
     const traits = spainAndItaly();
     const empty = { ...traits.map, cells: [], done: 0 };
     screen = mount({ map: empty });
+    await unfold(screen.el);
     expect(at(2, 0).className).toContain("vene-tile-idle");
     expect(at(5, 3).className).not.toContain("vene-tile-idle");
     screen.close();
@@ -241,6 +253,7 @@ describe("pins", () => {
 
   it("are reached by the arrows: headers are the grid's edge", async () => {
     screen = mount();
+    await unfold(screen.el);
     at(1, 0).focus();
     press(at(1, 0), "ArrowLeft");
     await drawn();
@@ -270,8 +283,8 @@ describe("pins", () => {
     click(named("Pin column ␣Spain 3 ⟵ ␣Italy"));
     await hover(at(2, 3));
     const line = $(".vene-profile") as HTMLElement;
-    expect(line.getAttribute("aria-label")).toMatch(
-      /^P\(␣Rome\) along 3 ␣Spain: lowest .* at layer 5, highest 0\.97\d* at layer \d$/,
+    expect(line.getAttribute("aria-label")).toBe(
+      "P(␣Rome) along 3 ␣Spain: lowest 0.077\u00a0% at layer 4, highest 94\u00a0% at layer 1",
     );
     expect(
       line.querySelector("path.vene-profile-line")?.getAttribute("d")?.split("L"),
@@ -303,6 +316,7 @@ describe("painting", () => {
 
   it("puts a rectangle of tiles into one group, in one step of the history", async () => {
     screen = mount();
+    await unfold(screen.el);
     await drag(at(1, 2), at(3, 4));
     expect(painted()).toBe(6); // the third column agrees with the source
     expect(text(".vene-readout")).toContain("6 slots in one group");
@@ -406,30 +420,43 @@ describe("painting", () => {
 });
 
 describe("the tile under the pointer", () => {
-  it("is previewed in tokens and differences by hollow marks, which go with it", async () => {
+  it("is previewed in answer and differences by hollow marks, which go with it", async () => {
     screen = mount();
     click(at(1, 3));
     answer(screen.model, accept(screen.model, 2));
     await drawn();
-    const before = $$(".vene-tokens tbody tr").map((row) => row.textContent);
+    const rows = () => $$(".vene-rows tr").map((row) => row.textContent);
+    const before = rows();
+    expect(before).toHaveLength(2 * (1 + VISIBLE));
     await hover(at(1, 4));
-    expect($$(".vene-tokens td .vene-ghost")).toHaveLength(10);
-    expect($$(".vene-differences .vene-ghost-bar").length).toBeGreaterThan(0);
-    expect(text(".vene-ghost-note")).toContain("preview of layer 1, position 4");
-    expect($$(".vene-tokens tbody tr").map((row) => row.textContent)).toEqual(before);
+    expect($$("[data-panel=answer] .vene-ghost")).toHaveLength(VISIBLE);
+    expect($$("[data-panel=difference] .vene-ghost-bar")).toHaveLength(VISIBLE);
+    const ghost = $("[data-panel=answer] .vene-ghost") as HTMLElement;
+    const label = ghost.closest("tr")?.querySelector("th")?.textContent ?? "";
+    const n = spainAndItaly().map.targets.findIndex((target) => target.label === label);
+    const cell = spainAndItaly().map.cells.find((c) => c.layer === 1 && c.position === 4);
+    expect(Number.parseFloat(ghost.style.insetInlineStart)).toBeCloseTo(
+      100 * (cell?.probabilities[n] as number),
+      9,
+    );
+    expect(rows()).toEqual(before);
     point(named("Map").querySelector("[role=grid]") as Element, "pointerleave");
     await drawn();
     expect($$(".vene-ghost, .vene-ghost-bar")).toHaveLength(0);
   });
 
-  it("has a column of its own while there is no result to mark it in", async () => {
+  it("is marked on the axis too while there is no result", async () => {
     screen = mount();
-    const columns = () => $$(".vene-tokens thead th").length;
-    const count = columns();
+    const columns = () => $$("[data-panel=answer] thead th").map((th) => th.textContent);
+    const before = columns();
+    expect($$("[data-panel=answer] .vene-ghost")).toHaveLength(0);
     await hover(at(1, 3));
-    expect(columns()).toBe(count);
-    const last = $$('.vene-tokens td[data-role="ghost"]').map((cell) => cell.textContent);
-    expect(last).toContain("96.7");
+    expect(columns()).toEqual(before);
+    const rome = $$("[data-panel=answer] tbody tr").find((row) =>
+      row.textContent?.includes("Rome"),
+    );
+    const left = rome?.querySelector<HTMLElement>(".vene-ghost")?.style.insetInlineStart ?? "";
+    expect(Number.parseFloat(left)).toBeCloseTo(93.7, 0);
   });
 
   it("changes nothing on the map itself", async () => {

@@ -9,24 +9,19 @@ import {
   textOn,
   tileColours,
 } from "../src/domain/colour";
-import {
-  milliseconds,
-  percent,
-  points,
-  precise,
-  rankMove,
-  short,
-  site,
-} from "../src/domain/format";
+import { full, milliseconds, rankMove, signed } from "../src/domain/format";
 import { divergingBar, FLOOR, move, onLogAxis, sharedEnds, tileSize } from "../src/domain/geometry";
 import {
+  changeText,
   endsOf,
   limitOf,
   type MetricName,
+  probabilityLimit,
   readingOf,
   roundUp,
   spell,
   tileText,
+  valueText,
 } from "../src/domain/metrics";
 import type { Cell, MetricInfo } from "../src/kernel/wire";
 
@@ -160,7 +155,7 @@ describe("metrics", () => {
     expect(read("logit_difference", 0)).toBeCloseTo(-Math.log(8), 12);
     expect(read("kl", 1)).toBe(2.5);
     expect([read("rank", 0), read("rank", 1)]).toEqual([2, 1]);
-    expect(read("log_ratio", 0, { probabilities: [0, 0] })).toBeGreaterThan(-100);
+    expect(read("log_ratio", 0, { probabilities: [0, 0] })).toBeGreaterThan(-800);
   });
 
   it("have no value where the map holds none", () => {
@@ -177,26 +172,60 @@ describe("metrics", () => {
   });
 
   it("have limits that hold every value, and say them", () => {
-    expect(limitOf(metric("probability"), [0.2])).toBe(1);
     expect(limitOf(metric("kl"), [])).toBe(1);
     expect(limitOf(metric("rank"), [3, 412])).toBe(412);
     for (const value of [0.0123, 0.4, 0.99, 1, 7.3, 8.1, 123]) {
       expect(roundUp(value)).toBeGreaterThanOrEqual(value);
       expect(roundUp(value)).toBeLessThanOrEqual(value * 1.34);
-      expect(limitOf(metric("delta"), [-value])).toBe(roundUp(value));
+      expect(limitOf(metric("kl"), [value])).toBe(roundUp(value));
     }
-    expect(endsOf(metric("delta"), 0.5)).toEqual({ low: "−0.5", high: "+0.5" });
-    expect(endsOf(metric("rank"), 412)).toEqual({ low: "412", high: "1" });
+    for (const value of [1e-7, 0.0123, 0.03, 0.0999]) {
+      expect(probabilityLimit(value)).toBeGreaterThanOrEqual(value);
+      expect(probabilityLimit(value)).toBeLessThanOrEqual(value * 2.5);
+      expect(limitOf(metric("delta"), [-value])).toBe(probabilityLimit(value));
+    }
+    const ends = (name: MetricName, limit: number) => Object.values(endsOf(metric(name), limit));
+    expect(ends("probability", 1)).toEqual(["0", "100\u00a0%"]);
+    expect(ends("probability", 0.02)).toEqual(["0", "2\u00a0%"]);
+    expect(ends("probability", 2e-7)).toEqual(["0", "2e−5\u00a0%"]);
+    expect(ends("delta", 0.5)).toEqual(["−50", "+50\u00a0points"]);
+    expect(ends("log_ratio", 2.5)).toEqual(["−2.5", "+2.5"]);
+    expect(ends("rank", 412)).toEqual(["412", "1"]);
   });
 
-  it("fit into tiles: ranks as whole numbers", () => {
-    expect([1, 87, 1266, 50256].map((rank) => tileText(metric("rank"), rank))).toEqual([
-      "1",
-      "87",
-      "1.3k",
-      "50k",
+  it("fit into tiles, in at most 5 characters, and show 0 for 0 only", () => {
+    const tiles = (name: MetricName, values: number[]) =>
+      values.map((value) => tileText(metric(name), value));
+    expect(tiles("rank", [1, 87, 1266, 50256])).toEqual(["1", "87", "1.3k", "50k"]);
+    expect(
+      tiles("probability", [0, 1e-9, 1e-5, 4.2e-5, 0.000798, 0.00124, 0.0349, 0.942, 0.997, 1]),
+    ).toEqual(["0", "<.001", "0.001", "0.004", "0.08", "0.12", "3.5", "94", ">99", "100"]);
+    expect(tiles("delta", [0, 0.00009, -0.0008, 0.009, 0.938, -0.9999])).toEqual([
+      ...["0", "≈0", "−0.08", "+0.9", "+94", "−100"],
     ]);
-    expect(tileText(metric("delta"), -0.5)).toBe("−.50");
+    expect(tiles("kl", [0, 0.0004, 0.0512, 7.94, 123.4])).toEqual([
+      ...["0", "<.001", "0.051", "7.9", "123"],
+    ]);
+    expect(tiles("logit_difference", [-12.34, 0.004, 0.666])).toEqual(["−12", "≈0", "+0.67"]);
+    for (let exponent = -12; exponent <= 0; exponent += 0.01)
+      for (const name of ["probability", "delta", "kl"] as const) {
+        const shown = tileText(metric(name), 10 ** exponent);
+        expect(shown.length, shown).toBeLessThanOrEqual(5);
+        expect(shown).not.toBe("0");
+      }
+  });
+
+  it("are read with their unit", () => {
+    const read = (name: MetricName, value: number) => valueText(metric(name), value);
+    expect(read("probability", 0.942)).toBe("94\u00a0%");
+    expect(read("delta", -0.009)).toBe("−0.9\u00a0points");
+    expect(read("kl", 2.3456)).toBe("2.35\u00a0nats");
+    expect(read("log_ratio", 7.0719)).toBe("+7.07\u00a0nats");
+    expect(read("rank", 50256)).toBe("50256");
+    const change = (name: MetricName, value: number) => changeText(metric(name), value);
+    expect(change("probability", -0.936)).toBe("−94\u00a0points");
+    expect(change("kl", 0.6423)).toBe("+0.642\u00a0nats");
+    expect(change("rank", -1265)).toBe("−1265");
   });
 
   it("colour the first rank most, the last least", () => {
@@ -207,38 +236,21 @@ describe("metrics", () => {
 });
 
 describe("numbers", () => {
-  it("are told from nothing and from everything", () => {
-    expect([0, 1e-9, 0.000071, 0.983, 0.99999, 1].map(percent)).toEqual([
-      "0",
-      "<0.001",
-      "0.0071",
-      "98.3",
-      ">99.9",
-      "100.0",
+  it("have a sign, and say when they are too small for one", () => {
+    expect([7.3914, -0.0049, 0.0004, -1e-9, 0].map(signed)).toEqual([
+      ...["+7.39", "−0.0049", "≈\u00a00", "≈\u00a00", "0"],
     ]);
-    expect([0, 1e-6, 0.0003, -0.0003, 0.973, -1].map(points)).toEqual([
-      "0",
-      "≈ 0",
-      "+0.03",
-      "−0.03",
-      "+97.3",
-      "−100.0",
-    ]);
-    expect([0, 0.001, 0.974, 0.999, 1, 12.3].map((x) => short(x, false))).toEqual([
-      "0",
-      "0",
-      ".97",
-      "1.0",
-      "1.0",
-      "12",
-    ]);
-    expect([-0.5, 0.5].map((x) => short(x, true))).toEqual(["−.50", "+.50"]);
-    expect([0, 0.00001, -1234.5678].map(precise)).toEqual(["0", "1.000e−5", "−1234.57"]);
+  });
+
+  it("have every digit where they are copied", () => {
+    expect(full(0.0007981043808048975)).toBe("0.0007981043808048975");
+  });
+
+  it("of milliseconds are short", () => {
     expect([3.21, 38.2, 1234].map(milliseconds)).toEqual(["3.2 ms", "38 ms", "1.23 s"]);
   });
 
-  it("and names are written as words", () => {
+  it("of ranks say which way they moved", () => {
     expect([rankMove(4, 1), rankMove(1, 4), rankMove(2, 2)]).toEqual(["▲ 4 → 1", "▼ 1 → 4", "= 2"]);
-    expect(site(3, "head_value_output", 2)).toBe("head value output of layer 3, head 2");
   });
 });

@@ -1,7 +1,7 @@
 import { afterEach, describe, expect, it } from "vitest";
 import { makeAnswer, sceneOf, spainAndItaly } from "../dev/fixtures";
 import type { Experiment } from "../src/kernel/wire";
-import { accept, answer, click, drawn, mount, press, tile } from "./helpers";
+import { accept, answer, click, drawn, mount, press, tile, toggleDetails } from "./helpers";
 
 let screen: ReturnType<typeof mount>;
 afterEach(() => {
@@ -12,6 +12,8 @@ afterEach(() => {
 const LOW = "low_rank_rotated_space";
 const named = (name: string) =>
   screen.el.querySelector(`[aria-label="${name}"]`) as HTMLInputElement;
+const outcome = (index: number) =>
+  screen.el.querySelector(`[data-slot="${index}"] .vene-slot-outcome`) as HTMLElement;
 const row = (index: number) => screen.el.querySelector(`[data-slot="${index}"]`) as HTMLElement;
 const slotsSent = () => {
   const request = screen.model.sent.at(-1);
@@ -38,29 +40,33 @@ const pair = [0, 1].map((layer) => ({ layer, position: 3, source: "italy" }));
 describe("a slot's row", () => {
   it("of a plain interchange shows its operator and nothing more until it is opened", async () => {
     open(pair);
-    expect(named("Intervention of slot 0").title).toContain("new = s");
-    expect(row(0).querySelector(".vene-slot-operator")?.childElementCount).toBe(0);
+    expect(row(0).textContent).toMatch(/L0␣Spain ⟵ ␣Italy *patch/);
+    expect(row(0).querySelector("select, input")).toBeNull();
+    expect(screen.el.querySelector("[data-details]")).toBeNull();
     expect(named("More of slot 0").getAttribute("aria-expanded")).toBe("false");
     click(named("More of slot 0"));
     await drawn();
     expect(named("More of slot 0").getAttribute("aria-expanded")).toBe("true");
+    expect(named("Intervention of slot 0").title).toContain("new = s");
     expect(named("Strength of slot 1")).toBeNull();
     await choose("Strength of slot 0", "0.5");
     expect(slotsSent()[0]?.strength).toBe(0.5);
-    click(named("More of slot 0"));
-    await drawn();
     expect(named("Strength of slot 0 as a number").value).toBe("0.5");
     expect(named("Strength of slot 0").title).toContain("new = b + strength");
-    await choose("Strength of slot 0", "1");
+    await toggleDetails(screen.el, 0);
     expect(named("Strength of slot 0")).toBeNull();
+    expect(row(0).textContent).toContain("× 0.5"); // what is set is on the line
+    expect(row(1).textContent).not.toContain("×");
   });
 
   it("of low rank has a rank, subspaces that are pressed, and a link", async () => {
     open(pair);
+    await toggleDetails(screen.el, 0);
     await choose("Intervention of slot 0", LOW);
     expect(named("Link slot 0").disabled).toBe(true);
-    await choose("Intervention of slot 1", LOW);
     expect(named("Rank of slot 0").value).toBe("2");
+    await toggleDetails(screen.el, 1);
+    await choose("Intervention of slot 1", LOW);
     click(named("Subspace b of slot 1"));
     await drawn();
     expect(slotsSent().map((slot) => slot.subspace)).toEqual([null, "b"]);
@@ -69,22 +75,26 @@ describe("a slot's row", () => {
     click(named("Link slot 1"));
     await drawn();
     expect(slotsSent().map((slot) => slot.link)).toEqual(["L1", "L1"]);
-    expect(row(0).querySelector(".vene-link-chip")?.textContent).toContain("L1 with 1");
+    expect(screen.el.querySelector(".vene-link-chip")?.textContent).toContain("L1 with 0");
+    expect(row(0).style.getPropertyValue("--vene-link")).not.toBe("");
     expect(row(0).style.getPropertyValue("--vene-link")).toBe(
       row(1).style.getPropertyValue("--vene-link"),
     );
-    await choose("Rank of slot 0", "4");
+    await choose("Rank of slot 1", "4");
     expect(slotsSent().map((slot) => slot.rank)).toEqual([4, 4]);
-    click(named("Unlink slot 0"));
+    click(named("Unlink slot 1"));
     expect(slotsSent().map((slot) => slot.link)).toEqual([null, null]);
   });
 
   it("that needs no source hides its choice and keeps its name", async () => {
     open(pair, { sources: { italy: "The capital of Italy is", peru: "The capital of Peru is" } });
+    await toggleDetails(screen.el, 0);
     expect(named("Source of slot 0")).not.toBeNull();
+    expect(row(0).textContent).toContain("from italy");
     await choose("Intervention of slot 0", "zero");
     expect(named("Source of slot 0")).toBeNull();
     expect(named("Source position of slot 0")).toBeNull();
+    expect(row(0).textContent).not.toMatch(/⟵|italy/);
     expect(slotsSent()[0]?.source).toBe("italy");
     await choose("Intervention of slot 0", "vanilla");
     expect(named("Source of slot 0").value).toBe("italy");
@@ -92,6 +102,7 @@ describe("a slot's row", () => {
 
   it("of noise has scale and seed, of a mean its prompts", async () => {
     open(pair);
+    await toggleDetails(screen.el, 0);
     await choose("Intervention of slot 0", "noise");
     await choose("Scale of slot 0", "0.25");
     await choose("Seed of slot 0", "7");
@@ -104,9 +115,8 @@ describe("a slot's row", () => {
 
   it("takes dims as text", async () => {
     open(pair);
-    click(named("More of slot 0"));
-    await drawn();
-    expect(named("Dims of slot 0").placeholder).toBe("all 96");
+    await toggleDetails(screen.el, 0);
+    expect(named("Dims of slot 0").placeholder).toBe("all 128");
     await choose("Dims of slot 0", "0,3, 5");
     expect(slotsSent()[0]?.subspace).toEqual([0, 3, 5]);
     expect(named("Dims of slot 0").value).toBe("0, 3, 5");
@@ -114,9 +124,9 @@ describe("a slot's row", () => {
     expect(slotsSent()[0]?.subspace).toBeNull();
   });
 
-  it("warns in words and with a named picture that the slot did nothing", () => {
+  it("warns in words and with a named picture that the slot did nothing", async () => {
     open(pair);
-    expect(row(0).querySelector(".vene-slot-warning")).toBeNull();
+    expect(outcome(0).dataset.outcome).toBe("fired");
     screen.close();
     const scene = sceneOf({ ...spainAndItaly().scene.experiment, slots: pair }, 6, 2, null);
     const idle = makeAnswer(scene);
@@ -126,19 +136,28 @@ describe("a slot's row", () => {
       words: `words ${receipt.index}`,
     }));
     screen = mount({ scene, answer: idle });
-    expect(row(0).querySelector(".vene-slot-warning")).toBeNull();
-    expect(row(1).querySelector(".vene-slot-warning")?.textContent).toBe("words 1");
-    expect(
-      row(1).querySelector('.vene-slot-warning [role="img"]')?.getAttribute("aria-label"),
-    ).toBe("Warning:");
+    expect(outcome(0).dataset.outcome).toBe("fired");
+    expect(outcome(1).dataset.outcome).toBe("warning");
+    expect(outcome(1).getAttribute("role")).toBe("img");
+    expect(outcome(1).getAttribute("aria-label")).toBe("Slot 1: Warning: words 1");
+    await toggleDetails(screen.el, 1);
+    const line = screen.el.querySelector<HTMLElement>("[data-details] .vene-receipt-line");
+    expect(line?.dataset.outcome).toBe("warning");
+    expect(line?.textContent).toBe("words 1");
+    expect(line?.querySelector("[role=img]")?.getAttribute("aria-label")).toBe("Warning:");
   });
 
-  it("says in serial mode on whose run it acts", () => {
+  it("says in serial mode on whose run it acts", async () => {
     const sources = { italy: "The capital of Italy is", peru: "The capital of Peru is" };
     open([pair[0] as never, { ...pair[1], source: "peru" } as never], { sources, mode: "serial" });
-    expect(row(0).textContent).toContain("acts on the run of source peru");
-    expect(row(1).textContent).toContain("acts on the run of the base");
-    expect(named("Slots").textContent).toContain("serial");
+    expect(row(0).textContent).toContain("in peru");
+    expect(row(1).textContent).not.toContain(" in ");
+    const about = () => screen.el.querySelector("[data-details]")?.textContent;
+    await toggleDetails(screen.el, 0);
+    expect(about()).toContain("acts on the run of source peru");
+    await toggleDetails(screen.el, 1);
+    expect(about()).toContain("acts on the run of the base");
+    expect(named("How the sources run").value).toBe("serial");
     // The first acts on no tile of the base.
     expect(tile(screen.el, 0, 3).getAttribute("aria-selected")).toBe("false");
   });
@@ -149,8 +168,10 @@ describe("keys on a tile", () => {
     open(pair.map((slot) => ({ ...slot, group: "A" })));
     press(tile(screen.el, 0, 3), "l");
     expect(screen.model.sent).toHaveLength(0); // an interchange has no weights
-    await choose("Intervention of slot 0", LOW);
-    await choose("Intervention of slot 1", LOW);
+    for (const n of [0, 1]) {
+      await toggleDetails(screen.el, n);
+      await choose(`Intervention of slot ${n}`, LOW);
+    }
     press(tile(screen.el, 1, 3), "l");
     expect(slotsSent().map((slot) => slot.link)).toEqual(["L1", "L1"]);
     await drawn();
@@ -159,14 +180,15 @@ describe("keys on a tile", () => {
     await drawn();
     const sent = screen.model.sent.length;
     press(tile(screen.el, 1, 3), "3");
-    press(tile(screen.el, 5, 0), "1");
+    press(tile(screen.el, 5, 4), "1");
     expect(screen.model.sent).toHaveLength(sent);
     press(tile(screen.el, 1, 3), "l");
     expect(slotsSent().map((slot) => slot.link)).toEqual([null, null]);
   });
 
-  it("in fields stay in the fields", () => {
+  it("in fields stay in the fields", async () => {
     open([{ ...pair[0], intervention: LOW, rank: 2 } as never]);
+    await toggleDetails(screen.el, 0);
     const heard: string[] = [];
     document.body.addEventListener("keydown", (event) => heard.push(event.key));
     for (const key of ["ArrowLeft", "l", "1"]) press(named("Rank of slot 0"), key);

@@ -1,6 +1,17 @@
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { makeAnswer, makeMap, sceneOf, spainAndItaly } from "../dev/fixtures";
-import { accept, answer, click, drawn, mount, press, refuse, tile } from "./helpers";
+import {
+  accept,
+  answer,
+  click,
+  drawn,
+  mount,
+  press,
+  refuse,
+  tile,
+  toggleDetails,
+  unfold,
+} from "./helpers";
 
 let screen: ReturnType<typeof mount>;
 afterEach(() => {
@@ -18,14 +29,15 @@ const last = () => {
 const places = () => last().slots?.map((slot) => [slot.layer, slot.position, slot.group ?? null]);
 
 describe("the map", () => {
-  it("is a grid of layers × tokens with one tab stop", () => {
+  it("is a grid of layers × tokens with one tab stop", async () => {
     screen = mount();
+    await unfold(screen.el);
     expect(screen.el.querySelectorAll("[role=grid] [role=gridcell]")).toHaveLength(30);
     expect(screen.el.querySelectorAll('[role=gridcell][tabindex="0"]')).toHaveLength(1);
     expect(tile(screen.el, 1, 3).getAttribute("aria-label")).toMatch(
-      /^layer 1, position 3 ␣Spain, P\(␣Rome\) 0\.9\d+/,
+      /^layer 1, position 3 ␣Spain, P\(␣Rome\) 94\u00a0%/,
     );
-    expect(tile(screen.el, 1, 0).title).toContain("agree");
+    expect(tile(screen.el, 1, 0).title).toContain("identical");
   });
 
   it("obeys the keyboard: arrows move, Enter applies, Shift-Enter adds, Space skips", async () => {
@@ -121,7 +133,7 @@ describe("the map", () => {
     const scene = accept(screen.model, 3);
     answer(screen.model, scene);
     await drawn();
-    expect($(".vene-verdict")?.dataset.verdict).toBe("different");
+    expect($(".vene-verdict")?.dataset.verdict).toBe("bit-equal");
     click(tile(screen.el, 1, 4), { altKey: true });
     expect(places()?.at(-1)).toEqual([1, 4, "B"]);
     expect(document.activeElement).toBe(tile(screen.el, 1, 4));
@@ -156,6 +168,7 @@ describe("the map", () => {
 });
 
 describe("the slots", () => {
+  const outcome = (index: number) => $(`[data-slot="${index}"] .vene-slot-outcome`);
   const grouped = () => {
     const slot = { layer: 0, position: 3, source: "italy", group: "A" };
     const experiment = {
@@ -172,6 +185,8 @@ describe("the slots", () => {
     answer(screen.model, accept(screen.model, 3));
     await drawn();
     expect($('[data-slot="0"]')?.textContent).toContain("skipped");
+    expect($('[data-slot="0"]')?.getAttribute("aria-label")).toBe("Slot 0, skipped");
+    expect(outcome(0)?.dataset.outcome).toBe("skipped");
     expect($('[data-slot="1"]')).not.toBeNull();
     click(named("Unskip slot 0"));
     expect(last().slots?.map((slot) => slot.skip)).toEqual([false, false]);
@@ -206,13 +221,15 @@ describe("the slots", () => {
       words: `words ${receipt.index}`,
     }));
     screen = mount(traits);
-    expect($('[data-slot="1"]')?.textContent).toContain("words 1");
-    expect($('[data-slot="1"] .vene-slot-warning')).not.toBeNull();
-    expect($('[data-slot="0"] .vene-slot-warning')).toBeNull();
+    expect(outcome(1)?.title).toBe("words 1");
+    expect(outcome(1)?.getAttribute("aria-label")).toBe("Slot 1: Warning: words 1");
+    expect([0, 1].map((i) => outcome(i)?.dataset.outcome)).toEqual(["fired", "warning"]);
   });
 
   it("change layer and component, with a head just where there are heads", async () => {
     screen = mount(grouped());
+    await toggleDetails(screen.el, 0);
+    expect(named("Layer of slot 0")).not.toBeNull();
     expect($('[aria-label="Head of slot 0"]')).toBeNull();
     const component = named("Component of slot 0") as HTMLSelectElement;
     component.value = "head_value_output";

@@ -1,7 +1,17 @@
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { makeAnswer, makeMap, sceneOf, spainAndItaly, tokens } from "../dev/fixtures";
 import type { Experiment, ReceiptInfo } from "../src/kernel/wire";
-import { accept, answer, click, drawn, mount, press, tile } from "./helpers";
+import {
+  accept,
+  answer,
+  click,
+  drawn,
+  mount,
+  openTab,
+  press,
+  tile,
+  toggleDetails,
+} from "./helpers";
 
 let screen: ReturnType<typeof mount>;
 afterEach(() => {
@@ -18,7 +28,10 @@ const experimentSent = () => {
   return request.experiment;
 };
 const slotsSent = () => experimentSent().slots ?? [];
-const spoken = () => screen.el.querySelector(".vene-voice")?.textContent;
+const spoken = () => screen.el.querySelector("[data-panel=slots] > [aria-live]")?.textContent;
+const details = () => screen.el.querySelector<HTMLElement>("[data-details]");
+const outcome = (index: number) =>
+  row(index).querySelector<HTMLElement>(".vene-slot-outcome") as HTMLElement;
 
 function open(slots: NonNullable<Experiment["slots"]>, more: Partial<Experiment> = {}) {
   const scene = sceneOf({ ...spainAndItaly().scene.experiment, slots, ...more }, 6, 2, null);
@@ -45,14 +58,15 @@ const peru = { sources: { italy: "The capital of Italy is", peru: "The capital o
 describe("a row", () => {
   it("moves with Alt and the arrows, keeps the focus and what is open in it, and is announced", async () => {
     open(three);
-    click(named("More of slot 2"));
-    await drawn();
+    await toggleDetails(screen.el, 2);
     named("Move slot 2").focus();
     press(named("Move slot 2"), "ArrowUp", { altKey: true });
     await settle();
     expect(slotsSent().map((slot) => slot.layer)).toEqual([0, 2, 1]);
     expect(named("More of slot 1").getAttribute("aria-expanded")).toBe("true");
     expect(named("More of slot 2").getAttribute("aria-expanded")).toBe("false");
+    expect(details()?.dataset.details).toBe("1");
+    expect(named("Layer of slot 1").value).toBe("2");
     expect(document.activeElement).toBe(named("Move slot 1"));
     expect(spoken()).toBe("Slot 2 is now slot 1, number 2 of 3.");
     press(named("Move slot 0"), "ArrowUp", { altKey: true });
@@ -92,13 +106,13 @@ describe("a row", () => {
 
   it("is duplicated and removed without what is open jumping to another", async () => {
     open(three);
-    click(named("More of slot 1"));
-    await drawn();
+    await toggleDetails(screen.el, 1);
     await press_("Duplicate slot 1");
     expect(slotsSent().map((slot) => slot.layer)).toEqual([0, 1, 1, 2]);
     const opened = () =>
       [0, 1, 2, 3].map((i) => named(`More of slot ${i}`)?.getAttribute("aria-expanded"));
     expect(opened()).toEqual(["false", "true", "false", "false"]);
+    expect(screen.el.querySelectorAll("[data-details]")).toHaveLength(1);
     expect(document.activeElement).toBe(named("Move slot 2"));
     await press_("Remove slot 0");
     expect(opened().slice(0, 3)).toEqual(["true", "false", "false"]);
@@ -109,15 +123,15 @@ describe("a row", () => {
     open(three.slice(0, 1));
     named("Remove slot 0").focus();
     await press_("Remove slot 0");
-    expect(document.activeElement?.textContent).toContain("Add slot");
+    expect(document.activeElement?.textContent?.trim()).toBe("Add slot");
+    expect(spoken()).toBe("Slot 0 is removed; 0 left.");
     press(document.activeElement as Element, "z", { ctrlKey: true });
     expect(slotsSent()).toHaveLength(1);
   });
 
-  it("has several pairs: one more, one less, summed up when closed", async () => {
+  it("has several pairs: one more, one less, counted on the line", async () => {
     open([{ ...(three[0] as object), layer: 0, position: 3 } as never]);
-    click(named("More of slot 0"));
-    await drawn();
+    await toggleDetails(screen.el, 0);
     await press_("Add a position to slot 0");
     await press_("Add a position to slot 0");
     expect(slotsSent()[0]).toMatchObject({ position: [3, 0, 1], source_position: [3, 0, 1] });
@@ -126,21 +140,15 @@ describe("a row", () => {
     // A position is spoken for once.
     const options = [...named("Base position of slot 0").querySelectorAll("option")];
     expect(options.map((option) => option.value)).toEqual(["2", "3", "4"]);
-    click(named("More of slot 0"));
-    await drawn();
-    expect(row(0).querySelector(".vene-slot-sum")?.textContent).toBe(
-      "3 positions: 3, 0–1 ⟵ 3, 0, 4",
-    );
-    click(named("More of slot 0"));
-    await drawn();
+    expect(row(0).querySelector(".vene-slot-tokens")?.textContent).toBe("␣Spain ⟵ ␣Italy +2");
     await press_("Take position 0 out of slot 0");
     expect(slotsSent()[0]).toMatchObject({ position: [3, 1], source_position: [3, 4] });
+    expect(row(0).querySelector(".vene-slot-tokens")?.textContent).toBe("␣Spain ⟵ ␣Italy +1");
   });
 
   it("tells the strength in a slider and a number, with its formula", async () => {
     open(three);
-    click(named("More of slot 0"));
-    await drawn();
+    await toggleDetails(screen.el, 0);
     const slider = named("Strength of slot 0");
     slider.value = "0.3";
     slider.dispatchEvent(new Event("input", { bubbles: true }));
@@ -167,10 +175,9 @@ describe("a row", () => {
   it("is split in two halves, of which one may be chosen", async () => {
     open(three);
     expect(named("Two halves of slot 0")).toBeNull();
-    click(named("More of slot 0"));
-    await drawn();
+    await toggleDetails(screen.el, 0);
     await press_("Two halves of slot 0");
-    expect(slotsSent()[0]?.partition).toEqual({ a: [0, 48], b: [48, 96] });
+    expect(slotsSent()[0]?.partition).toEqual({ a: [0, 64], b: [64, 128] });
     expect(named("Two halves of slot 0")).toBeNull();
     await press_("Subspace b of slot 0");
     expect(slotsSent()[0]?.subspace).toBe("b");
@@ -199,6 +206,7 @@ describe("a row", () => {
 
   it("of a mean says where in the prompts", async () => {
     open(three);
+    await toggleDetails(screen.el, 0);
     await choose("Intervention of slot 0", "mean");
     await choose("Positions in the prompts of slot 0", "-1");
     expect(slotsSent()[0]?.source_position).toBe(-1);
@@ -207,8 +215,7 @@ describe("a row", () => {
 
   it("has rank and scale just for what uses them", async () => {
     open(three);
-    click(named("More of slot 0"));
-    await drawn();
+    await toggleDetails(screen.el, 0);
     for (const [name, has] of [
       ["vanilla", []],
       ["zero", []],
@@ -238,40 +245,60 @@ describe("a receipt", () => {
     screen = mount({ scene, answer: full });
   };
 
-  it("says for every reason what became of the slot, with a named mark", () => {
+  it("says for every reason what became of the slot, with a named mark", async () => {
     const quiet = ["changed", "collected", "skipped"] as const;
     const warned = ["unreached", "weak", "prefix", "same", "replaced", "unread"] as const;
     receipts(...quiet, ...warned);
-    [...quiet, ...warned].forEach((reason, i) => {
-      const line = row(i).querySelector(".vene-receipt");
-      expect(line?.textContent).toBe(`Words for ${reason}.`);
-      const mark = line?.querySelector("[role=img]")?.getAttribute("aria-label");
-      expect(mark).toBe(i > 2 ? "Warning:" : reason === "skipped" ? "Skipped:" : "Fired:");
-    });
+    for (const [i, reason] of [...quiet, ...warned].entries()) {
+      const kind = i > 2 ? "warning" : reason === "skipped" ? "skipped" : "fired";
+      const name = { warning: "Warning:", skipped: "Skipped.", fired: "Fired:" }[kind];
+      const words = `Words for ${reason}.`;
+      expect(outcome(i).dataset.outcome).toBe(kind);
+      expect(outcome(i).getAttribute("aria-label")).toBe(`Slot ${i}: ${name} ${words}`);
+      expect(outcome(i).querySelector("svg")).not.toBeNull();
+      await toggleDetails(screen.el, i);
+      const line = details()?.querySelector<HTMLElement>(".vene-receipt-line");
+      expect([line?.textContent, line?.dataset.outcome]).toEqual([words, kind]);
+      expect(line?.querySelector("[role=img]")?.getAttribute("aria-label")).toBe(name);
+    }
   });
 
-  it("is measured on request", async () => {
+  it("is measured: a size on the line, the rest in the details and in the drawer", async () => {
     receipts("changed");
-    expect(row(0).querySelector("dl")).toBeNull();
-    click(named("Receipt of slot 0"));
-    await drawn();
-    const said = row(0).querySelector("dl")?.textContent;
-    for (const part of ["firedyes", "vectors replaced1", "12.31", "1 × 5 × 96", "all 96"])
-      expect(said).toContain(part);
+    expect(outcome(0).textContent).toContain("‖Δ‖ 31.6");
+    await toggleDetails(screen.el, 0);
+    await openTab(screen.el, "receipts");
+    for (const place of ["[data-details]", "[data-panel=receipts]"]) {
+      const said = screen.el.querySelector(place);
+      for (const part of ["1 vector", "‖Δ‖ 31.6", "1 × 5 × 128", "all 128", "rest bit-equal"])
+        expect(said?.textContent).toContain(part);
+      expect(said?.querySelector('[title*="31.5605"]')).not.toBeNull();
+    }
+  });
+
+  it("of a skipped slot has no size", async () => {
+    receipts("changed", "skipped");
+    expect(outcome(1).textContent).toBe(" skipped");
+    await openTab(screen.el, "receipts");
+    const rows = [...screen.el.querySelectorAll("[data-panel=receipts] tbody tr")];
+    expect(rows.map((tr) => tr.textContent?.includes("‖Δ‖"))).toEqual([true, false]);
+    expect(rows.map((tr) => tr.querySelector("th")?.textContent)).toEqual(["0", "1"]);
   });
 
   it("is not told of an experiment that has not been run: whose numbers are shown is", async () => {
     open(three);
     click(named("Skip slot 0"));
     await drawn();
-    const untold = (index: number) => row(index).querySelector(".vene-receipt")?.textContent;
-    expect(untold(1)).toBe("Not run yet: the numbers are of the experiment before.");
-    expect(untold(0)).toContain("keeps its number");
-    expect(screen.el.querySelector(".vene-count")?.textContent).toBe("3 slots, 2 live");
+    expect(outcome(1).dataset.outcome).toBe("unknown");
+    expect(outcome(1).title).toContain("the numbers are of the experiment before");
+    expect(outcome(1).textContent).toBe("");
+    expect(outcome(0).title).toContain("keeps its number");
+    expect(screen.el.querySelector(".vene-count")?.textContent).toBe("3 (1 skipped)");
     click(tile(screen.el, 2, 3));
     await drawn();
     expect(screen.el.querySelector<HTMLElement>(".vene-status")?.dataset.label).toBe("preview");
-    expect(untold(0)).toBe("Not run alone yet: the numbers are the map’s.");
+    expect(outcome(0).dataset.outcome).toBe("unknown");
+    expect(outcome(0).title).toContain("From the map");
   });
 });
 
@@ -285,15 +312,16 @@ describe("groups and sources", () => {
       })),
       peru,
     );
-    expect(named("Rename group A")).not.toBeNull();
-    expect(screen.el.querySelectorAll('[aria-label="Rename group A"]')).toHaveLength(1);
+    await toggleDetails(screen.el, 1);
+    expect(named("Rename group A")).toBeNull(); // renamed once, at its first slot
+    await toggleDetails(screen.el, 0);
     click(named("Rename group A"));
     await drawn();
     const field = named("New name of group A");
     field.value = "B";
     press(field, "Enter");
     await drawn();
-    expect(row(0).querySelector("[role=alert]")?.textContent).toContain("another source");
+    expect(details()?.querySelector("[role=alert]")?.textContent).toContain("another source");
     field.value = "subject";
     press(field, "Enter");
     expect(slotsSent().map((slot) => slot.group)).toEqual(["subject", "subject", "B"]);
@@ -310,6 +338,7 @@ describe("groups and sources", () => {
   it("are changed for a shorter one without a position that it has not got", async () => {
     const short = { sources: { ...peru.sources, short: "In Peru is" } };
     open([{ layer: 0, position: [2, 4], source_position: [1, 4], source: "italy" }], short);
+    await toggleDetails(screen.el, 0);
     await choose("Source of slot 0", "short");
     expect(slotsSent()[0]).toMatchObject({ source: "short", position: [2, 4] });
     expect(slotsSent()[0]?.source_position).toEqual([1, 2]);
@@ -317,23 +346,24 @@ describe("groups and sources", () => {
     expect(slotsSent()[0]?.source_position).toEqual([1, 2]);
   });
 
-  it("run in parallel or as a chain, in a sentence, where there is more than one", async () => {
+  it("run in parallel or as a chain, explained in the menu’s title, where there is more than one", async () => {
     open(three);
     expect(named("How the sources run")).toBeNull();
     screen.close();
     open(three, peru);
-    expect(screen.el.querySelector(".vene-mode")?.textContent).toContain("runs as it is");
+    expect(named("How the sources run").title).toContain("runs as it is");
     await choose("How the sources run", "serial");
     expect(experimentSent().mode).toBe("serial");
-    expect(screen.el.querySelector(".vene-mode")?.textContent).toContain(
-      "those that read “italy” act on the run of “peru”, those that read “peru” on the base",
+    expect(named("How the sources run").value).toBe("serial");
+    expect(named("How the sources run").title).toMatch(
+      /read “italy” act on the run of “peru”, .*read “peru” act on the base/,
     );
   });
 
   it("are removed with the slots that read them, which the button says first", async () => {
     open([...three.slice(0, 2), { layer: 2, position: 3, source: "peru" }], peru);
     const remove = named("Remove source italy with 2 slots that read it");
-    expect(remove.textContent).toBe("with 2 slots");
+    expect(remove.title).toContain("with 2 slots");
     expect(named("Remove source peru with 1 slot that reads it")).not.toBeNull();
     click(remove);
     expect(experimentSent().sources).toEqual({ peru: "The capital of Peru is" });

@@ -1,27 +1,26 @@
-// The screen: header, slots and map, the sentence, tokens and difference, the figure.
+// The screen: prompts, map and result in one view, the drawer below; or the lecture instead.
 import { useLayoutEffect, useRef } from "preact/hooks";
-import { Heard, Sentence } from "../features/answer/Sentence";
-import { TokensPanel } from "../features/answer/View";
-import { createCode } from "../features/code/state";
-import { CodePanel } from "../features/code/View";
-import { createCompare } from "../features/compare/state";
-import { ComparePanel } from "../features/compare/View";
+import { Sentence, Spoken } from "../features/answer/Sentence";
+import { AnswerPanel } from "../features/answer/View";
+import { VerdictPanel } from "../features/difference/Verdict";
 import { DifferencePanel } from "../features/difference/View";
-import { FigurePanel } from "../features/figure/View";
+import { Drawer } from "../features/drawer/View";
+import { Status } from "../features/header/Status";
 import { Header } from "../features/header/View";
 import { createHelp } from "../features/help/state";
 import { Help } from "../features/help/View";
-import { HistoryStrip } from "../features/history/View";
+import { HistoryPanel } from "../features/history/View";
 import { createLecture } from "../features/lecture/state";
 import { Lecture } from "../features/lecture/View";
 import { MapPanel } from "../features/map/View";
-import { Alert } from "../features/notices/View";
+import { Notices } from "../features/notices/View";
 import { SlotsPanel } from "../features/slots/View";
 import { createStory } from "../features/story/state";
 import { StoryPanel } from "../features/story/View";
 import type { App } from "./app";
 import { guard, isFieldsOwn } from "./keys";
 import { press, pressFirst } from "./shortcuts";
+import { TABS } from "./tabs";
 
 export function Screen({ app }: { app: App }) {
   const root = useRef<HTMLDivElement>(null);
@@ -53,37 +52,47 @@ export function Screen({ app }: { app: App }) {
     >
       {app.use(createStory).scene.value ? (
         <>
-          {!isLecture && <Header app={app} />}
-          {isLecture && <Alert app={app} />}
-          {app.use(createHelp).isOpen.value && <Help />}
-          <Heard app={app} />
-          {isLecture ? (
-            <Lecture app={app} />
-          ) : (
-            <>
-              <StoryPanel app={app} />
-              <div class="vene-grid">
-                <SlotsPanel app={app} />
-                <MapPanel app={app} />
-                {/* Below the map: an error must not move the tiles under the pointer. */}
-                <Alert app={app} />
-                <Sentence app={app} />
-                <HistoryStrip app={app} />
-                {app.use(createCompare).isOpen.value && <ComparePanel app={app} />}
-                <TokensPanel app={app} />
-                <DifferencePanel app={app} />
-                {app.use(createCode).isOpen.value && <CodePanel app={app} />}
-                <FigurePanel app={app} />
-              </div>
-            </>
-          )}
+          <Spoken app={app} />
+          {isLecture ? <Lecture app={app} /> : <Explorer app={app} />}
+          {app.use(createHelp).isOpen.value && <Help app={app} />}
         </>
       ) : (
         <>
-          <Alert app={app} />
+          <Notices app={app} />
           <p class="vene-hint vene-waiting">Waiting for the kernel…</p>
         </>
       )}
     </div>
+  );
+}
+
+/** Cause and effect in one view; what is opened on demand is in the drawer below it. */
+function Explorer({ app }: { app: App }) {
+  return (
+    <>
+      <div class="vene-view">
+        <Header app={app} />
+        <StoryPanel app={app} />
+        <div class="vene-main">
+          <MapPanel app={app} />
+          <div class="vene-result">
+            <div class="vene-result-head">
+              <Sentence app={app} />
+              <Status app={app} />
+            </div>
+            <div class="vene-result-rows">
+              <AnswerPanel app={app} />
+              <DifferencePanel app={app} />
+            </div>
+            <VerdictPanel app={app} />
+            {/* Over the result, so that an error moves nothing under the pointer. */}
+            <Notices app={app} />
+          </div>
+          <SlotsPanel app={app} />
+          <HistoryPanel app={app} />
+        </div>
+      </div>
+      <Drawer app={app} tabs={TABS} />
+    </>
   );
 }

@@ -3,7 +3,7 @@ import { batch, computed, signal } from "@preact/signals";
 import { fromScene, hasSamePrompts, isSame, type Plain } from "../domain/experiments";
 import { empty, redo, step, type UndoList, undo } from "../domain/undo";
 import { createNotices } from "../features/notices/state";
-import type { Message } from "../kernel/kernel";
+import type { Message, RequestFailed } from "../kernel/kernel";
 import type { App } from "./app";
 
 /** A request for an experiment that the kernel has not put on its scene yet. */
@@ -49,10 +49,12 @@ export function createExperiment(app: App) {
         if (asked?.id !== id) return;
         pending.value = scene.peek()?.request === id ? null : { ...asked, isAccepted: true };
       },
-      (error: Error) =>
+      (error: RequestFailed) =>
         batch(() => {
-          notices.refuse(error.message);
           const asked = pending.peek();
+          // Without a kernel the screen goes on with what it holds.
+          if (error.reason === "gone") return;
+          notices.refuse(error.message);
           if (asked?.id !== id) return;
           pending.value = null;
           undoList.value = asked.before;

@@ -1,7 +1,7 @@
 // Every key of the screen, once: handlers ask which action a key is, the help lists the same rows.
 
 export interface Row {
-  /** As `nameOf` writes them; `1-9` stands for nine. */
+  /** As `nameOf` writes them; `1-9` and `A-I` stand for nine each. */
   keys: readonly string[];
   says: string;
   /** How the help writes the keys, where they would be many. */
@@ -18,67 +18,75 @@ export const TABLE = {
     undo: { keys: ["Ctrl+Z"], says: "undo" },
     redo: { keys: ["Ctrl+Y", "Ctrl+Shift+Z"], says: "redo" },
     group: { keys: ["G"], says: "group all slots" },
-    ungroup: { keys: ["U"], says: "ungroup them" },
-    compare: { keys: ["C"], says: "compare any two runs" },
-    lecture: { keys: ["F"], says: "lecture mode: large, for the back row" },
+    ungroup: { keys: ["U"], says: "ungroup all slots" },
+    compare: { keys: ["C"], says: "compare two runs" },
+    lecture: { keys: ["F"], says: "lecture mode, on the full screen" },
     help: { keys: ["?"], says: "open or close this list" },
-    clear: { keys: ["Escape"], says: "close this list, clear the readout" },
+    clear: { keys: ["Escape"], says: "close this list or clear the readout" },
   },
   map: {
     move: {
       keys: MOVES,
-      says: "move on the map",
+      says: "move around the map",
       shown: ["Arrows", "Home", "End", "Page keys"],
     },
     paint: {
       keys: MOVES.map((key) => `Shift+${key}`),
-      says: "paint tiles; Enter then groups them",
+      says: "select tiles; Enter groups them",
       shown: ["Shift-arrows"],
     },
-    apply: { keys: ["Enter"], says: "this tile alone is the experiment" },
-    add: { keys: ["Shift+Enter"], says: "add the tile to the group, or take it out" },
-    skip: { keys: ["Space"], says: "skip the slot at the tile, or wake it" },
-    link: { keys: ["L"], says: "slots of the tile’s group share weights, or part" },
-    subspace: { keys: ["1-9"], says: "choose a subspace of the slot at the tile" },
-    pin: { keys: ["P"], says: "pin the tile, row or column, or let it go" },
-    drop: { keys: ["Escape"], says: "drop what is being painted" },
+    apply: { keys: ["Enter"], says: "patch this tile only" },
+    add: { keys: ["Shift+Enter"], says: "add or remove the tile from the group" },
+    skip: { keys: ["Space"], says: "skip or unskip the slot at this tile" },
+    link: { keys: ["L"], says: "link or unlink weights in this tile’s group" },
+    subspace: { keys: ["1-9"], says: "choose a subspace for the slot at this tile" },
+    pin: { keys: ["P"], says: "pin or unpin the tile, row or column" },
+    drop: { keys: ["Escape"], says: "cancel the selection" },
   },
   tokens: {
-    left: { keys: ["ArrowLeft"], says: "along a source’s tokens; Enter picks one up" },
-    right: { keys: ["ArrowRight"], says: "and, picked up, along the base’s; Enter drops it" },
+    left: {
+      keys: ["ArrowLeft"],
+      says: "previous token; Enter picks a source token up or drops it",
+    },
+    right: { keys: ["ArrowRight"], says: "next token" },
     first: { keys: ["Home"], says: "first token" },
     last: { keys: ["End"], says: "last token" },
-    put: { keys: ["Escape"], says: "put it back" },
+    put: { keys: ["Escape"], says: "cancel the pairing" },
   },
   history: {
-    left: { keys: ["ArrowLeft"], says: "towards the past" },
-    right: { keys: ["ArrowRight"], says: "towards the present" },
-    first: { keys: ["Home"], says: "the oldest" },
-    last: { keys: ["End"], says: "the newest" },
-    compare: { keys: ["Shift+Enter"], says: "compare the past with the present" },
-    name: { keys: ["F2"], says: "name an experiment" },
+    left: { keys: ["ArrowLeft"], says: "previous experiment" },
+    right: { keys: ["ArrowRight"], says: "next experiment" },
+    first: { keys: ["Home"], says: "oldest experiment" },
+    last: { keys: ["End"], says: "newest experiment" },
+    compare: { keys: ["Shift+Enter"], says: "compare with the current experiment" },
+    name: { keys: ["F2"], says: "name the experiment" },
   },
   slots: {
-    up: { keys: ["Alt+ArrowUp"], says: "on a slot’s handle: one place up" },
-    down: { keys: ["Alt+ArrowDown"], says: "one place down" },
-    put: { keys: ["Escape"], says: "put a dragged slot back" },
+    up: { keys: ["Alt+ArrowUp"], says: "move the slot up (on its handle)" },
+    down: { keys: ["Alt+ArrowDown"], says: "move the slot down (on its handle)" },
+    put: { keys: ["Escape"], says: "cancel the drag" },
   },
   compare: {
     close: { keys: ["Escape"], says: "close the comparison" },
   },
+  drawer: {
+    next: { keys: ["ArrowRight"], says: "next tab" },
+    back: { keys: ["ArrowLeft"], says: "previous tab" },
+  },
   story: {
     next: { keys: ["ArrowRight"], says: "next step" },
-    back: { keys: ["ArrowLeft"], says: "step before" },
-    first: { keys: ["Home"], says: "first step" },
+    back: { keys: ["ArrowLeft"], says: "previous step" },
+    first: { keys: ["Home"], says: "first step; in a lecture, with every answer covered" },
     last: { keys: ["End"], says: "last step" },
-    forth: { keys: ["PageDown"], says: "reveal, then next step, as clickers send it" },
-    return: { keys: ["PageUp"], says: "step before, as clickers send it" },
+    forth: { keys: ["PageDown"], says: "reveal, then next step (clicker)" },
+    return: { keys: ["PageUp"], says: "previous step (clicker)" },
     choose: { keys: ["1-9"], says: "choose an answer" },
   },
   lecture: {
     reveal: { keys: ["Space"], says: "reveal the answer, then next step" },
-    cover: { keys: ["Shift+Space"], says: "cover it again" },
-    map: { keys: ["M"], says: "reveal the whole map, or cover it" },
+    cover: { keys: ["Shift+Space"], says: "cover the answer" },
+    map: { keys: ["M"], says: "reveal or cover the whole map" },
+    choose: { keys: ["A-I"], says: "choose an answer, where the step has choices" },
     leave: { keys: ["Escape"], says: "leave lecture mode" },
   },
 } as const satisfies Record<string, Record<string, Row>>;
@@ -86,12 +94,15 @@ export const TABLE = {
 export type Scope = keyof typeof TABLE;
 export type Action<S extends Scope> = keyof (typeof TABLE)[S];
 
+/** Rows of keys that stand next to each other. */
+const RANGES: Record<string, RegExp> = { "1-9": /^[1-9]$/, "A-I": /^[A-I]$/ };
+
 /** What a key means in a part of the screen; null where it means nothing. */
 export function actionOf<S extends Scope>(scope: S, event: KeyboardEvent): Action<S> | null {
   const name = nameOf(event);
   const rows: Record<string, Row> = TABLE[scope];
   const found = Object.keys(rows).find((action) =>
-    rows[action]?.keys.some((key) => (key === "1-9" ? /^[1-9]$/.test(name) : key === name)),
+    rows[action]?.keys.some((key) => (key in RANGES ? RANGES[key]?.test(name) : key === name)),
   );
   return (found ?? null) as Action<S> | null;
 }
@@ -115,7 +126,7 @@ export function shownKeys({ keys, shown }: Row): readonly string[] {
   if (shown) return shown;
   const signs: Record<string, string> = {
     ...{ ArrowLeft: "←", ArrowRight: "→", ArrowUp: "↑", ArrowDown: "↓" },
-    ...{ PageUp: "Page up", PageDown: "Page down", "1-9": "1 … 9" },
+    ...{ PageUp: "Page up", PageDown: "Page down", "1-9": "1 … 9", "A-I": "A … I" },
   };
   return keys.map((key) => {
     const parts = key.split("+");

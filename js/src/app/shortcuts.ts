@@ -2,6 +2,7 @@
 
 import { createCompare } from "../features/compare/state";
 import { createHelp } from "../features/help/state";
+import { enter, toggleFullScreen } from "../features/lecture/fullScreen";
 import { createLecture } from "../features/lecture/state";
 import { createMap } from "../features/map/state";
 import { createSlots } from "../features/slots/state";
@@ -29,13 +30,18 @@ export function pressFirst(app: App, event: KeyboardEvent): boolean {
     return false;
   }
   if (action !== null) {
-    ({
-      reveal: () => forth(app),
-      cover: lecture.cover,
-      map: lecture.toggleMap,
-      leave: lecture.toggle,
-    })[action]();
-    return true;
+    if (action === "choose") {
+      const index = nameOf(event).charCodeAt(0) - "A".charCodeAt(0);
+      if (lecture.choose(index)) return true;
+    } else {
+      ({
+        reveal: () => forth(app),
+        cover: lecture.cover,
+        map: lecture.toggleMap,
+        leave: lecture.toggle,
+      })[action]();
+      return true;
+    }
   }
   const walk = story.step.peek() && actionOf("story", event);
   if (walk !== "forth" && walk !== "return" && walk !== "choose") return false;
@@ -49,13 +55,13 @@ export function press(app: App, event: KeyboardEvent): boolean {
   if (event.defaultPrevented || isText(target)) return false;
   const isHeld = event.ctrlKey || event.metaKey;
   if (isField(target) && !isHeld) return false;
-  if (action !== null) return actEverywhere(app, action);
+  if (action !== null) return actEverywhere(app, action, target);
   const walk = app.use(createStory).step.peek() && actionOf("story", event);
   if (!walk || (target.closest(ROVING) && walk !== "choose")) return false;
   return walkBy(app, walk, event);
 }
 
-function actEverywhere(app: App, action: Action<"everywhere">): boolean {
+function actEverywhere(app: App, action: Action<"everywhere">, target: Element): boolean {
   if (action === "clear") {
     if (app.use(createHelp).isOpen.peek()) app.use(createHelp).isOpen.value = false;
     else if (app.use(createMap).hover.peek()) app.use(createMap).hover.value = null;
@@ -70,10 +76,12 @@ function actEverywhere(app: App, action: Action<"everywhere">): boolean {
     group: app.use(createSlots).group,
     ungroup: app.use(createSlots).ungroup,
     compare: app.use(createCompare).toggle,
-    lecture: app.use(createLecture).toggle,
-    help: () => {
-      app.use(createHelp).isOpen.value = !app.use(createHelp).isOpen.peek();
+    lecture: () => {
+      if (!app.use(createLecture).isOn.peek()) enter(app, target);
+      else if (document.fullscreenEnabled) toggleFullScreen(target);
+      else app.use(createLecture).toggle();
     },
+    help: app.use(createHelp).toggle,
   })[action]();
   return true;
 }
@@ -82,15 +90,17 @@ function walkBy(app: App, action: Action<"story">, event: KeyboardEvent): boolea
   const story = app.use(createStory);
   const lecture = app.use(createLecture);
   if (action === "choose") {
-    if (!story.step.peek()?.choices.length) return false;
-    lecture.choose(Number(event.key) - 1);
-    return true;
+    return lecture.choose(Number(event.key) - 1);
   }
   const at = story.at.peek();
   ({
     next: () => app.use(createStory).walk(at + 1),
     back: () => app.use(createStory).walk(at - 1),
-    first: () => app.use(createStory).walk(0),
+    first: () => {
+      // From the beginning again: a rehearsal leaves nothing open.
+      if (lecture.isOn.peek()) lecture.coverAll();
+      app.use(createStory).walk(0);
+    },
     last: () => app.use(createStory).walk(story.steps.peek().length - 1),
     forth: () => forth(app),
     return: () => app.use(createStory).walk(at - 1),
@@ -98,9 +108,10 @@ function walkBy(app: App, action: Action<"story">, event: KeyboardEvent): boolea
   return true;
 }
 
-/** One key for the whole lecture: first the answer, then the next step. */
+/** One key for the whole lecture: the answer, back to the step if it was left, the next step. */
 function forth(app: App): void {
-  if (app.use(createLecture).isCovered.peek()) app.use(createLecture).reveal();
-  else if (app.use(createStory).step.peek())
-    app.use(createStory).walk(app.use(createStory).at.peek() + 1);
+  const lecture = app.use(createLecture);
+  const { step, at, isThere, walk } = app.use(createStory);
+  if (lecture.isCovered.peek()) lecture.reveal();
+  else if (step.peek()) walk(isThere.peek() ? at.peek() + 1 : at.peek());
 }

@@ -258,7 +258,10 @@ function inOrder({ base, sources, slots, mode }: Plain): unknown[] {
   const rows = slots.map((slot) => [
     slot.layer,
     slot.position,
-    ...(Object.keys(UNSAID) as (keyof typeof UNSAID)[]).map((name) => slot[name]),
+    ...(Object.keys(UNSAID) as (keyof typeof UNSAID)[]).map((name) =>
+      // Names for ranges have no order.
+      name === "partition" ? Object.entries(slot.partition ?? {}).sort() : slot[name],
+    ),
   ]);
   return [base, mode, Object.entries(sources), rows];
 }

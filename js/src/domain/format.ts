@@ -1,37 +1,48 @@
-// Numbers and names as the screen writes them. Nothing is rounded before it gets here.
+// Numbers and names as the screen writes them. Nothing is rounded before it gets here. Python
+// writes them by the same rules: `tests/cases/numbers.json`, `components.json` and `sites.json`.
 
-/** A probability in percent, with enough digits to be told from 0 and from 100. */
+const NO_BREAK = "\u00a0";
+
+/** A probability in percent, without the sign: two digits, never rounded to 0 or to certainty. */
 export function percent(p: number): string {
   const value = 100 * p;
-  if (value === 0) return "0";
-  if (value < 0.001) return "<0.001";
-  if (value < 1) return String(Number(value.toPrecision(2)));
+  if (value > 0 && value < 0.001) return "<0.001";
   if (value >= 99.95 && value < 100) return ">99.9";
-  return value.toFixed(1);
+  return digits(value, value >= 99.5 && value < 100 ? 3 : 2);
 }
 
-/** A signed change of probability, in percentage points. */
+/** A probability with its percent sign, which never goes to the next line. */
+export function inPercent(p: number): string {
+  return `${percent(p)}${NO_BREAK}%`;
+}
+
+/** A signed change of probability in percentage points, with two significant digits. */
 export function points(change: number): string {
   const value = 100 * change;
   const size = Math.abs(value);
   if (value === 0) return "0";
-  if (size < 0.005) return "≈ 0";
-  return sign(value) + (size < 1 ? size.toFixed(2) : size.toFixed(1));
+  if (size < 0.001) return `≈${NO_BREAK}0`;
+  return sign(value) + digits(size, size >= 99.5 ? 3 : 2);
 }
 
-/** A short number for a tile: two or three digits, a sign for differences, no leading zero. */
-export function short(value: number, signed: boolean): string {
+/** A number for a tile, of at most 5 characters: two digits, at most three decimals. */
+export function short(value: number): string {
+  if (value > 0 && value < 0.001) return "<.001";
+  return decimals(value, 3);
+}
+
+/** A signed number for a tile, of at most 5 characters: two digits, at most two decimals. */
+export function shortSigned(value: number): string {
   const size = Math.abs(value);
-  const digits = size >= 9.95 ? size.toFixed(0) : size >= 0.995 ? size.toFixed(1) : size.toFixed(2);
-  if (Number(digits) === 0) return "0";
-  return (signed ? sign(value) : value < 0 ? "−" : "") + digits.replace(/^0\./, ".");
+  if (value === 0) return "0";
+  return size < 0.01 ? "≈0" : sign(value) + decimals(size, 2);
 }
 
-/** A signed number with so many decimals; what rounds to nothing and is not says so. */
-export function signed(value: number, decimals: number): string {
+/** A signed number with three significant digits; less than a thousandth is about 0. */
+export function signed(value: number): string {
+  const size = Math.abs(value);
   if (value === 0) return "0";
-  const digits = Math.abs(value).toFixed(decimals);
-  return Number(digits) === 0 ? "≈ 0" : sign(value) + digits;
+  return size < 0.001 ? `≈${NO_BREAK}0` : sign(value) + three(size);
 }
 
 /** Every digit that a double holds, for titles and copying. */
@@ -39,12 +50,14 @@ export function full(value: number): string {
   return String(value);
 }
 
-/** Six significant digits without trailing zeros, for readouts and limits. */
-export function precise(value: number): string {
+/** Three significant digits: for norms, divergences, logits, limits. */
+export function three(value: number): string {
   if (value === 0) return "0";
+  const rounded = Number(value.toPrecision(3));
+  const size = Math.abs(rounded);
   const text =
-    Math.abs(value) < 1e-4 ? value.toExponential(3) : String(Number(value.toPrecision(6)));
-  return text.replaceAll("-", "−").replace("e+", "e");
+    size >= 1e-4 && size < 1e6 ? String(rounded) : rounded.toExponential().replace("e+", "e");
+  return text.replaceAll("-", "−");
 }
 
 export function milliseconds(ms: number): string {
@@ -57,9 +70,19 @@ export function words(name: string): string {
   return name.replaceAll("_", " ");
 }
 
-/** Where a slot or tile is: `block output of layer 3, head 2`. */
+/** A site within a sentence: `after block 0`, `at the MLP output of layer 3`. */
 export function site(layer: number, component: string, head: number | null): string {
-  return `${words(component)} of layer ${layer}${head === null ? "" : `, head ${head}`}`;
+  if (component === "block_input") return `before block ${layer}`;
+  if (component === "block_output") return `after block ${layer}`;
+  const name = IN_SENTENCES[component] ?? componentWords(component);
+  return head === null
+    ? `at the ${name} of layer ${layer}`
+    : `in head ${head} of layer ${layer} (${name})`;
+}
+
+/** A signed whole number. */
+export function wholeChange(change: number): string {
+  return change === 0 ? "0" : sign(change) + Math.abs(change);
 }
 
 /** How a rank moved: up is towards 1. */
@@ -70,4 +93,51 @@ export function rankMove(before: number, after: number): string {
 
 function sign(value: number): string {
   return value < 0 ? "−" : "+";
+}
+
+/** So many significant digits, without trailing zeros; a half is rounded up. */
+function digits(value: number, count: number): string {
+  return String(Number(value.toPrecision(count)));
+}
+
+/** Two significant digits, but at most so many decimals; whole from 100 on. */
+function decimals(value: number, most: number): string {
+  if (value >= 99.5) return value.toFixed(0);
+  return String(Number(Number(value.toPrecision(2)).toFixed(most)));
+}
+
+const COMPONENTS: Record<string, string> = {
+  block_input: "residual stream, before block",
+  block_output: "residual stream, after block",
+  attention_input: "attention input",
+  attention_output: "attention output",
+  attention_value_output: "heads’ outputs, joined (z)",
+  query_output: "queries, all heads",
+  key_output: "keys, all heads",
+  value_output: "values, all heads",
+  attention_weight: "attention pattern",
+  head_attention_value_output: "head output (z)",
+  head_query_output: "head query",
+  head_key_output: "head key",
+  head_value_output: "head value",
+  mlp_input: "MLP input",
+  mlp_activation: "MLP activation",
+  mlp_output: "MLP output",
+};
+
+/** Within a sentence, where that differs. */
+const IN_SENTENCES: Record<string, string> = {
+  attention_value_output: "heads’ outputs",
+  query_output: "queries",
+  key_output: "keys",
+  value_output: "values",
+  head_attention_value_output: "attention output",
+  head_query_output: "query",
+  head_key_output: "key",
+  head_value_output: "value",
+};
+
+/** A component in words: `residual stream, after block`. */
+export function componentWords(name: string): string {
+  return COMPONENTS[name] ?? words(name);
 }

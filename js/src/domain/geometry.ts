@@ -24,11 +24,17 @@ export interface TileSize {
   turned: boolean;
 }
 
-export function tileSize(width: number, columns: number, rows: number, labels: string[]): TileSize {
-  const gutter = 42;
+export function tileSize(
+  width: number,
+  columns: number,
+  rows: number,
+  labels: string[],
+  isFolded = false,
+): TileSize {
+  const gutter = isFolded ? 100 : 42;
   const minWidth = columns > 24 ? 14 : columns > 12 ? 20 : 30;
   const each = Math.max(minWidth, (width - gutter) / Math.max(columns, 1));
-  const height = Math.round(Math.min(34, Math.max(13, 300 / Math.max(rows, 1))));
+  const height = Math.round(Math.min(30, Math.max(13, 300 / Math.max(rows, 1) - 2)));
   const longest = labels.reduce((most, label) => Math.max(most, label.length), 0);
   return {
     minWidth,

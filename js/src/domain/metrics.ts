@@ -1,7 +1,7 @@
 // The arithmetic of the map's metrics. What they are called and mean, Python's registry says.
 
 import type { Cell, MetricInfo, Target } from "../kernel/wire";
-import { precise, short } from "./format";
+import { inPercent, points, short, shortSigned, signed, three, wholeChange } from "./format";
 
 export type MetricName = MetricInfo["name"];
 
@@ -12,7 +12,7 @@ export interface Aim {
 }
 
 /** Least probability told apart from 0 when a logarithm is taken. */
-const TINY = 1e-30;
+const TINY = Number.MIN_VALUE;
 
 const ln = (p: number) => Math.log(Math.max(p, TINY));
 
@@ -46,39 +46,75 @@ export function spell(text: string, t = "token", u = "token"): string {
   return text.replace(/\b[tu]\b/g, (letter) => (letter === "t" ? t : u));
 }
 
-/** A value as a tile has room for it. */
+const NO_BREAK = "\u00a0";
+
+/** Whether values are probabilities, or differences of them: shown in percent and in points. */
+const isProbability = (metric: MetricInfo) => metric.high === 1;
+
+/** A value as a tile has room for it, in at most 5 characters; probabilities in percent. */
 export function tileText(metric: MetricInfo, value: number): string {
-  if (metric.scale !== "order") return short(value, metric.scale === "difference");
-  return value < 1000 ? String(value) : `${(value / 1000).toFixed(value < 9950 ? 1 : 0)}k`;
+  if (metric.scale === "order")
+    return value < 1000 ? String(value) : `${(value / 1000).toFixed(value < 9950 ? 1 : 0)}k`;
+  const shown = isProbability(metric) ? 100 * value : value;
+  if (metric.scale === "difference") return shortSigned(shown);
+  return isProbability(metric) && shown >= 99.5 && shown < 100 ? ">99" : short(shown);
 }
 
-/** A value with its unit where that is one: `2.3 nats`, `rank 4` needs none. */
-export function withUnit(metric: MetricInfo, text: string): string {
-  return metric.unit && metric.scale !== "order" ? `${text} ${metric.unit}` : text;
+/** A value with its unit: `94 %`, `+12 points`, `2.3 nats`, `4` for a rank. */
+export function valueText(metric: MetricInfo, value: number): string {
+  if (metric.scale === "order") return String(value);
+  const isDifference = metric.scale === "difference";
+  if (isProbability(metric))
+    return isDifference ? `${points(value)}${NO_BREAK}points` : inPercent(value);
+  return withUnit(metric, isDifference ? signed(value) : three(value));
 }
 
-/** The far end of a metric's scale: a fixed one, or the largest magnitude rounded up. */
+/** A difference of two values with its unit: of probabilities in points, of ranks whole. */
+export function changeText(metric: MetricInfo, change: number): string {
+  if (isProbability(metric)) return `${points(change)}${NO_BREAK}points`;
+  return metric.scale === "order" ? wholeChange(change) : withUnit(metric, signed(change));
+}
+
+function withUnit(metric: MetricInfo, text: string): string {
+  return metric.unit ? `${text}${NO_BREAK}${metric.unit}` : text;
+}
+
+/** Magnitudes up to this one count as 0 when a scale's end is chosen. */
+const TINIEST = 1e-12;
+
+/** The far end of a metric's scale: at least the largest magnitude, and a round number. */
 export function limitOf(metric: MetricInfo, values: number[]): number {
-  if (metric.scale === "amount" && metric.high !== null) return metric.high;
   const largest = values.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
   if (metric.scale === "order") return Math.max(10, largest);
-  return largest > 1e-9 ? roundUp(largest) : 1;
+  if (isProbability(metric)) return probabilityLimit(largest);
+  return largest > TINIEST ? roundUp(largest) : 1;
 }
 
-/** What stands at the two ends of the colour bar. */
+/** What stands at the two ends of the colour bar: `0` and `100 %`, `−2` and `+2 points`. */
 export function endsOf(metric: MetricInfo, limit: number): { low: string; high: string } {
-  const far = precise(limit);
-  if (metric.scale === "order") return { low: far, high: "1" };
+  if (metric.scale === "order") return { low: String(limit), high: "1" };
+  const far = three(isProbability(metric) ? 100 * limit : limit);
+  const withSign = (unit: string) => (isProbability(metric) ? `${far}${NO_BREAK}${unit}` : far);
   return metric.scale === "difference"
-    ? { low: `−${far}`, high: `+${far}` }
-    : { low: "0", high: far };
+    ? { low: `−${far}`, high: `+${withSign("points")}` }
+    : { low: "0", high: withSign("%") };
 }
 
-/** The next number of the form 1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8 × 10ⁿ. */
+/** Where a scale of probabilities ends: at 1, or if all are below 0.1, at 1, 2 or 5 × 10ⁿ. */
+export function probabilityLimit(largest: number): number {
+  if (largest >= 0.1 || largest <= TINIEST) return 1;
+  return nextStep(largest, [1, 2, 5, 10]);
+}
+
+/** The next multiple of half the leading digit's unit: 0.35 for 0.31, 1.5 for 1.1, 8 for 7.9. */
 export function roundUp(value: number): number {
-  const power = 10 ** Math.floor(Math.log10(value));
-  const steps = [1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10];
-  const fraction = value / power;
-  const found = steps.find((candidate) => candidate >= fraction - 1e-9) ?? 10;
+  const steps = Array.from({ length: 19 }, (_, n) => 1 + n / 2);
+  return nextStep(value, steps);
+}
+
+/** The least of `steps` × 10ⁿ that is not below a value; tolerant of its last digits. */
+function nextStep(value: number, steps: number[]): number {
+  const power = 10 ** Math.floor(Math.log10(value) + 1e-9);
+  const found = steps.find((step) => step >= value / power - 1e-9) ?? 10;
   return Number((found * power).toPrecision(6));
 }

@@ -144,7 +144,8 @@ function freshLink(experiment: Plain): string {
 
 /** Slots may share weights of one operator, rank and seed. */
 function isTwin(a: Slot, b: Slot): boolean {
-  return a.intervention === b.intervention && a.rank === b.rank && a.seed === b.seed;
+  const same = ["intervention", "rank", "seed", "scale"] as const;
+  return same.every((field) => a[field] === b[field]);
 }
 
 /** Indices of the other slots whose weights this one could share, the one before it first. */

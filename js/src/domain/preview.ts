@@ -164,7 +164,7 @@ export function tablesOf(
     });
   }
   return {
-    tokens: tokens.sort((a, b) => most(b) - most(a)),
+    tokens: tokens.sort((a, b) => most(b) - most(a) || a.id - b.id),
     differences: differences.sort(byChange),
   };
 }

@@ -1,6 +1,6 @@
 // The only module that speaks to the anywidget model: traits become signals, requests become messages.
 import type { AnyModel } from "@anywidget/types";
-import { computed, effect, type ReadonlySignal, signal } from "@preact/signals";
+import { effect, type ReadonlySignal, signal } from "@preact/signals";
 import type { Protocol, Reply, Scene, Status } from "./wire";
 
 export type Request = Protocol["request"];
@@ -11,11 +11,11 @@ export type Message = Request extends infer R ? (R extends Request ? Omit<R, "id
 /** A reply that accepts a request, with the bytes of its file. */
 export type Accepted = Reply & { buffers: DataView[] };
 
-/** Why a request came to nothing: the kernel refused it, or gave no reply in time. */
+/** Why a request came to nothing: the kernel refused it, gave no reply in time, or is not there. */
 export class RequestFailed extends Error {
   constructor(
     message: string,
-    readonly reason: "refused" | "silent",
+    readonly reason: "refused" | "silent" | "gone",
   ) {
     super(message);
   }
@@ -32,6 +32,8 @@ export interface Kernel {
   readonly isOffline: boolean;
   /** Whether a request has had no reply for `PATIENCE`: the kernel is busy, or gone. */
   readonly isWaiting: ReadonlySignal<boolean>;
+  /** Whether the widget has lost its kernel: restarted, stopped, disconnected. */
+  readonly isGone: ReadonlySignal<boolean>;
   /** An id for a request, for callers that must know it before it is sent. */
   nextId(): string;
   /** Whether a request is of this view. */
@@ -72,6 +74,7 @@ export function connect(model: AnyModel): Kernel {
   /** When the oldest request without a reply was sent; null if there is none. */
   const oldest = signal<number | null>(null);
   const isLate = signal(false);
+  const isGone = signal(false);
 
   function listen(event: string, listener: (...values: never[]) => void): void {
     model.on(event, listener as never);
@@ -87,7 +90,10 @@ export function connect(model: AnyModel): Kernel {
       value.value = written<T>(model.get(name));
     };
     read();
-    listen(`change:${name}`, read);
+    listen(`change:${name}`, () => {
+      isGone.value = false;
+      read();
+    });
     traits.set(name, value);
     return value;
   }
@@ -104,6 +110,7 @@ export function connect(model: AnyModel): Kernel {
 
   listen("msg:custom", (message: unknown, buffers: DataView[] = []) => {
     if (!isReply(message)) return;
+    isGone.value = false;
     const asked = waiting.get(message.id);
     if (!asked) return;
     forget(message.id);
@@ -112,6 +119,23 @@ export function connect(model: AnyModel): Kernel {
       const why = message.error ?? "The kernel refused the request without saying why.";
       asked.fail(new RequestFailed(why, "refused"));
     }
+  });
+
+  /** Sends, unless the host cannot: its comm may be closed, or there is none. */
+  function post(request: Request): boolean {
+    try {
+      model.send(request);
+      return true;
+    } catch {
+      isGone.value = true;
+      return false;
+    }
+  }
+
+  // The widget's comm has been lost, or found again: a reply tells which.
+  listen("comm_live_update", () => {
+    isGone.value = true;
+    post({ id: nextId(), kind: "tokens", text: " " });
   });
 
   undo.push(
@@ -131,7 +155,8 @@ export function connect(model: AnyModel): Kernel {
     trait,
     owner: ownerOf(model),
     isOffline: model.get("offline") === true,
-    isWaiting: computed(() => isLate.value),
+    isWaiting: isLate,
+    isGone,
     nextId,
     isOwn: (id) => id?.startsWith(`${prefix}-`) ?? false,
     request(message, { id = nextId(), giveUp, isSlow = false } = {}) {
@@ -144,8 +169,12 @@ export function connect(model: AnyModel): Kernel {
           fail(new RequestFailed("The kernel does not answer", "silent"));
         }, giveUp);
       });
-      if (!isSlow) oldest.value ??= Date.now();
-      model.send({ ...message, id } as Request);
+      if (post({ ...message, id } as Request)) {
+        if (!isSlow) oldest.value ??= Date.now();
+      } else {
+        waiting.get(id)?.fail(new RequestFailed("The kernel is gone: run this cell again", "gone"));
+        forget(id);
+      }
       return reply;
     },
     dispose: () => {

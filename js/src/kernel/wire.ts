@@ -398,6 +398,8 @@ export interface Candidate {
 }
 /**
  * The exact result of one experiment: full runs at batch 1.
+ *
+ * `kl` is KL(result || base) in nats, None without a live slot or where it is infinite.
  */
 export interface Answer {
   revision: number;
@@ -410,6 +412,7 @@ export interface Answer {
   receipts: ReceiptInfo[];
   sentence: string;
   scripts: Script[];
+  kl?: number | null;
 }
 /**
  * One run: a column of the tokens panel.
@@ -574,6 +577,8 @@ export interface Story {
  *
  * `base`, `sources`, `experiment` and `slots` are as in `Scene`. `answer` is the index of the
  * correct choice, `map` the index of the prompts' map in `Story.maps`, None without sources.
+ * `target` is the id of the token that the map shows, `metric` what it shows of it; None for the
+ * map's own choice.
  */
 export interface StoryStep {
   title: string;
@@ -589,4 +594,14 @@ export interface StoryStep {
   slots: SlotInfo[];
   result: Answer;
   map: number | null;
+  target?: number | null;
+  metric?: ("probability" | "delta" | "log_ratio" | "logit_difference" | "kl" | "rank") | null;
+  pins?: Pin[];
+}
+/**
+ * A tile of the map, or with None a whole row or column.
+ */
+export interface Pin {
+  layer: number | null;
+  position: number | null;
 }

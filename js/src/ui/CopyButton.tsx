@@ -1,14 +1,17 @@
-// A button that copies a text, and says for two seconds that it did, or why it could not.
+// A button that copies a text and says for two seconds that it did, or why it could not.
 import { useSignal } from "@preact/signals";
 
 interface Props {
   name: string;
   title?: string;
+  /** What it says when the text is copied. */
+  done?: string;
   /** The text, or how to come by it; a rejection's message is shown. */
   text: string | (() => Promise<string>);
 }
 
-export function CopyButton({ name, title, text }: Props) {
+/** Its words stand over it and beside nothing: the button keeps its width. */
+export function CopyButton({ name, title, done = "Copied", text }: Props) {
   const said = useSignal<string | null>(null);
   async function copy(): Promise<void> {
     let wanted: string;
@@ -20,7 +23,7 @@ export function CopyButton({ name, title, text }: Props) {
     }
     try {
       await navigator.clipboard.writeText(wanted);
-      say("Copied");
+      say(done);
     } catch {
       say("The browser refused");
     }
@@ -32,8 +35,13 @@ export function CopyButton({ name, title, text }: Props) {
     }, 2000);
   }
   return (
-    <button type="button" class="vene-button" title={title} onClick={copy}>
-      <span aria-live="polite">{said.value ?? name}</span>
-    </button>
+    <span class="vene-copy">
+      <button type="button" class="vene-button" title={title} onClick={copy}>
+        {name}
+      </button>
+      <span class="vene-copy-said" role="status" aria-live="polite">
+        {said.value}
+      </span>
+    </span>
   );
 }

@@ -5,6 +5,8 @@ export interface Option {
   value: string;
   text: string;
   title?: string;
+  /** Options of one group stand together, under its name. */
+  group?: string;
 }
 
 interface SelectProps {
@@ -30,18 +32,38 @@ export function Select({ name, value, options, onChoose, title }: SelectProps) {
         if (wanted !== value) onChoose(wanted);
       }}
     >
-      {options.map((option) => (
-        <option
-          key={option.value}
-          value={option.value}
-          title={option.title}
-          selected={option.value === value}
-        >
-          {option.text}
-        </option>
-      ))}
+      {grouped(options).map(([group, members]) => {
+        const items = members.map((option) => (
+          <option
+            key={option.value}
+            value={option.value}
+            title={option.title}
+            selected={option.value === value}
+          >
+            {option.text}
+          </option>
+        ));
+        return group === undefined ? (
+          items
+        ) : (
+          <optgroup key={group} label={group}>
+            {items}
+          </optgroup>
+        );
+      })}
     </select>
   );
+}
+
+/** Options by their group, in order. */
+function grouped(options: Option[]): [string | undefined, Option[]][] {
+  const found: [string | undefined, Option[]][] = [];
+  for (const option of options) {
+    const last = found.at(-1);
+    if (last && last[0] === option.group) last[1].push(option);
+    else found.push([option.group, [option]]);
+  }
+  return found;
 }
 
 interface IconButtonProps {
@@ -172,15 +194,20 @@ export function Panel(props: {
   name: string;
   area: string;
   tools?: ComponentChildren;
+  /** Without a head: what it shows needs no title. */
+  isBare?: boolean;
   children: ComponentChildren;
 }) {
+  const { name, area, tools, isBare = false, children } = props;
   return (
-    <section class={`vene-panel vene-panel-${props.area}`} aria-label={props.name}>
-      <div class="vene-panel-head">
-        <h3 class="vene-panel-name">{props.name}</h3>
-        {props.tools}
-      </div>
-      {props.children}
+    <section class={`vene-panel vene-panel-${area}`} data-panel={area} aria-label={name}>
+      {!isBare && (
+        <div class="vene-panel-head">
+          <h3 class="vene-panel-name">{name}</h3>
+          {tools}
+        </div>
+      )}
+      {children}
     </section>
   );
 }

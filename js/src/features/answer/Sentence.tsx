@@ -1,25 +1,39 @@
-// The result in one plain sentence, seen at once and heard when it is exact.
+// The result in one plain sentence, seen at once and spoken when it is exact.
 import type { App } from "../../app/app";
 import { createLecture } from "../lecture/state";
 import { createAnswer } from "./state";
 
 export function Sentence({ app }: { app: App }) {
-  const isOld =
-    app.use(createAnswer).label.value === "busy" || app.use(createAnswer).label.value === "none";
+  const { label, shown } = app.use(createAnswer);
+  const isOld = label.value === "busy" || label.value === "none";
+  const text = shown.value?.sentence ?? "The first answer is being computed.";
+  const [what, numbers] = parts(text);
   return (
-    <p class={`vene-sentence${isOld ? " vene-old" : ""}`}>
-      {app.use(createAnswer).shown.value?.sentence ?? "The first answer is being computed."}
+    <p class={`vene-sentence${isOld ? " vene-old" : ""}`} title={text}>
+      {what}
+      {numbers && (
+        <>
+          <span class="vene-sentence-colon">: </span>
+          <span class="vene-sentence-numbers">{numbers}</span>
+        </>
+      )}
     </p>
   );
 }
 
+/** What happened, and the numbers after its colon. */
+function parts(text: string): [string, string] {
+  const at = text.search(/: “/);
+  return at < 0 ? [text, ""] : [text.slice(0, at), text.slice(at + 2)];
+}
+
 /** The same for screen readers: every exact answer once, previews and covered answers never. */
-export function Heard({ app }: { app: App }) {
-  const isSaid =
-    app.use(createAnswer).label.value === "exact" && !app.use(createLecture).isCovered.value;
+export function Spoken({ app }: { app: App }) {
+  const { label, shown } = app.use(createAnswer);
+  const isSaid = label.value === "exact" && !app.use(createLecture).isCovered.value;
   return (
-    <p class="vene-heard" role="status" aria-live="polite">
-      {isSaid && app.use(createAnswer).shown.value?.sentence}
+    <p class="vene-visually-hidden" role="status" aria-live="polite">
+      {isSaid && shown.value?.sentence}
     </p>
   );
 }

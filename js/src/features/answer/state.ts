@@ -9,8 +9,11 @@ import { createSweep, createWholeMap } from "../map/sweep";
 import { createStory } from "../story/state";
 import { createAnswers } from "./answers";
 
-/** `exact` and `preview` name the numbers on the screen; `busy`: none for this experiment yet. */
-export type Label = "exact" | "preview" | "busy" | "none";
+/**
+ * `exact` and `preview` name the numbers on the screen; `kept`: exact once, and the kernel that could
+ * say so now is gone; `busy`: none for this experiment yet; `none`: none, and none will come.
+ */
+export type Label = "exact" | "kept" | "preview" | "busy" | "none";
 
 export function createAnswer(app: App) {
   const { scene, status, trait } = app.kernel;
@@ -43,6 +46,7 @@ export function createAnswer(app: App) {
   /** The exact answer to what is on the screen: the newest, else one kept from an earlier visit. */
   const exact = computed<Answer | null>(() => {
     if (isFresh.value) return newest.value;
+    // Answers of a story, and those kept from an earlier visit.
     const kept = now.value ? answers.of(now.value) : null;
     return story.answer.value ?? (kept && kept.revision >= modelSince.value ? kept : null);
   });
@@ -63,6 +67,14 @@ export function createAnswer(app: App) {
     return value.revision >= Math.max(promptsSince.value, modelSince.value) ? value : null;
   });
 
+  const label = computed<Label>(() => {
+    const { isGone } = app.kernel;
+    if (exact.value) return isGone.value ? "kept" : "exact";
+    if (cell.value) return "preview";
+    if (isGone.value) return "none";
+    return status.value?.error && !pending.value ? "none" : isWorking.value ? "busy" : "none";
+  });
+
   return {
     newest,
     exact,
@@ -70,11 +82,9 @@ export function createAnswer(app: App) {
     cell,
     last,
     isWorking,
-    label: computed<Label>(() => {
-      if (exact.value) return "exact";
-      if (cell.value) return "preview";
-      return status.value?.error && !pending.value ? "none" : isWorking.value ? "busy" : "none";
-    }),
+    label,
+    /** Whether the numbers are of the experiment before. */
+    isOld: computed(() => label.value === "busy" || label.value === "none"),
     shown: computed<Shown | null>(() => {
       if (exact.value) return fromAnswer(exact.value);
       if (cell.value && map.value) return fromCell(cell.value, map.value, last.value);

@@ -19,7 +19,6 @@ export interface Line {
 
 export function createCode(app: App) {
   const answer = app.use(createAnswer).newest;
-  const isOpen = signal(false);
   const face = signal<Face>("vene_widgets");
   /** The answer on the screen and the one before it, whose code the marks compare with. */
   const latest = signal<{ now: Answer | null; before: Answer | null }>({ now: null, before: null });
@@ -39,13 +38,9 @@ export function createCode(app: App) {
   });
 
   return {
-    isOpen,
     face,
     script,
     lines,
-    toggle(): void {
-      isOpen.value = !isOpen.value;
-    },
   };
 }
 

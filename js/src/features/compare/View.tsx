@@ -1,19 +1,19 @@
 // Any two runs side by side: what each makes likely, what moved between them, and the exact verdict.
-import { useEffect, useRef } from "preact/hooks";
+import { useRef } from "preact/hooks";
 import type { App } from "../../app/app";
 import { actionOf } from "../../app/keys";
-import { milliseconds, precise } from "../../domain/format";
+import { answerRows, axisEnd, changeEnd } from "../../domain/answer_rows";
+import { milliseconds, three } from "../../domain/format";
 import { IconButton, Panel, Select } from "../../ui/controls";
-import { CrossIcon, SwapIcon } from "../../ui/icons";
-import { DotCell } from "../answer/View";
-import { VerdictStrip } from "../difference/VerdictStrip";
-import { DifferenceTable } from "../difference/View";
-import type { Compare, ContrastLabel } from "./state";
+import { SwapIcon } from "../../ui/icons";
+import { RowsTable } from "../answer/RowsTable";
+import { ChangesTable } from "../difference/ChangesTable";
+import { VerdictLine } from "../difference/Verdict";
+import type { Compare, Contrasted, ContrastLabel } from "./state";
 import { createCompare } from "./state";
 import "./style.css";
 
 const SHORT = 8;
-const SIDES = ["left", "right"] as const;
 
 const ABOUT: Record<ContrastLabel, string> = {
   exact: "Both sides ran for this comparison: in full, alone, at batch size 1.",
@@ -25,14 +25,14 @@ const ABOUT: Record<ContrastLabel, string> = {
 export function ComparePanel({ app }: { app: App }) {
   const compare = app.use(createCompare);
   const panel = useRef<HTMLDivElement>(null);
-  useEffect(() => panel.current?.scrollIntoView?.({ block: "nearest" }), []);
   const shown = compare.shown.value;
   const label = compare.label.value;
   const isOld = label === "busy" || label === "none";
+  const rows = shown ? compareRows(shown).slice(0, SHORT) : [];
 
   function close(): void {
     const root = panel.current?.closest(".vene-root");
-    compare.isOpen.value = false;
+    compare.close();
     root?.querySelector<HTMLElement>("[data-opens=compare]")?.focus();
   }
 
@@ -48,7 +48,7 @@ export function ComparePanel({ app }: { app: App }) {
         close();
       }}
     >
-      <Panel name="Compare" area="compare" tools={<Tools compare={compare} onClose={close} />}>
+      <Panel name="Compare" area="compare" tools={<Tools compare={compare} />}>
         {compare.error.value !== null && (
           <p class="vene-compare-error" role="alert">
             <span>{compare.error.value}</span>
@@ -59,52 +59,24 @@ export function ComparePanel({ app }: { app: App }) {
         )}
         {shown ? (
           <div class={`vene-compare-body${isOld ? " vene-old" : ""}`}>
-            <div class="vene-scroll">
-              <table class="vene-table vene-tokens">
-                <thead>
-                  <tr>
-                    <th scope="col">token</th>
-                    {SIDES.map((which) => (
-                      <th scope="col" key={which} class="vene-run" data-role={which}>
-                        <i class="vene-dot vene-dot-key" aria-hidden="true" />
-                        {shown[which]}, %
-                      </th>
-                    ))}
-                  </tr>
-                </thead>
-                <tbody>
-                  {shown.tokens.slice(0, SHORT).map((row) => (
-                    <tr key={row.id}>
-                      <th scope="row" title={`id ${row.id}`}>
-                        <span class="vene-token">{row.label}</span>
-                      </th>
-                      {SIDES.map((which, n) => (
-                        <DotCell
-                          key={which}
-                          role={which}
-                          p={row.probabilities[n] ?? null}
-                          reference={n === 0 ? null : (row.probabilities[0] ?? null)}
-                        />
-                      ))}
-                    </tr>
-                  ))}
-                </tbody>
-              </table>
-            </div>
-            <div class="vene-compare-change">
-              <DifferenceTable
-                rows={shown.differences.slice(0, SHORT)}
-                route="left → right"
-                hasKl
-              />
-            </div>
+            <RowsTable
+              rows={rows}
+              columns={[
+                { name: shown.left, of: "base" },
+                { name: shown.right, of: "now" },
+              ]}
+              end={axisEnd(rows, null)}
+              isOld={isOld}
+              token={({ label }) => <span class="vene-token">{label}</span>}
+            />
+            <ChangesTable rows={rows} end={changeEnd(rows)} isOld={isOld} isWhole />
           </div>
         ) : (
           compare.error.value === null && <p class="vene-hint">Both sides are running in full.</p>
         )}
         <div role="status">
           {shown?.verdict ? (
-            <VerdictStrip verdicts={[shown.verdict]} isOld={isOld} />
+            <VerdictLine verdict={shown.verdict} isOld={isOld} />
           ) : (
             label === "preview" &&
             compare.error.value === null && (
@@ -121,7 +93,7 @@ export function ComparePanel({ app }: { app: App }) {
   );
 }
 
-function Tools({ compare, onClose }: { compare: Compare; onClose(): void }) {
+function Tools({ compare }: { compare: Compare }) {
   const label = compare.label.value;
   const shown = compare.shown.value;
   const sides = compare.sides.value;
@@ -136,7 +108,7 @@ function Tools({ compare, onClose }: { compare: Compare; onClose(): void }) {
     parts.push(milliseconds(shown.milliseconds));
   if (label !== "exact" && compare.isWaiting.value) parts.push("waiting for the kernel");
   if (label === "exact" && shown?.kl != null)
-    parts.push(`KL(right ‖ left) ${precise(shown.kl)} nats`);
+    parts.push(`KL(right ‖ left) ${three(shown.kl)} nats`);
   return (
     <>
       <div class="vene-compare-sides">
@@ -160,11 +132,15 @@ function Tools({ compare, onClose }: { compare: Compare; onClose(): void }) {
         <i class="vene-status-mark" aria-hidden="true" />
         {parts.join(" · ")}
       </span>
-      <span class="vene-tools-end">
-        <IconButton name="Close the comparison" title="Close (Escape)" onPress={onClose}>
-          <CrossIcon />
-        </IconButton>
-      </span>
     </>
   );
+}
+
+/** Both sides as the rows of an answer: from left to right. */
+function compareRows({ left, right, tokens, differences }: Contrasted) {
+  const runs = [
+    { role: "base" as const, name: left, sourceRuns: null },
+    { role: "intervened" as const, name: right, sourceRuns: null },
+  ];
+  return answerRows({ runs, tokens, differences, verdicts: [], sentence: "" }, null).rows;
 }

@@ -18,6 +18,7 @@ import { PATIENCE } from "../../kernel/kernel";
 import type { Answer, Contrast, PastEntry, RunInfo, Verdict } from "../../kernel/wire";
 import { createAnswers } from "../answer/answers";
 import { createAnswer } from "../answer/state";
+import { createDrawer } from "../drawer/state";
 import { createHistory } from "../history/state";
 import { createWholeMap } from "../map/sweep";
 
@@ -41,7 +42,8 @@ export function createCompare(app: App) {
   const { now: experiment, pending } = app.use(createExperiment);
   const { entries } = app.use(createHistory);
   const written = kernel.trait<Contrast>("contrast");
-  const isOpen = signal(false);
+  const drawer = app.use(createDrawer);
+  const isOpen = computed(() => drawer.tab.value === "compare");
   const keys = signal({ left: BASE, right: RESULT });
   /** Answers and failures by what was asked, the newest last. */
   const got = signal<ReadonlyMap<string, Contrast>>(new Map());
@@ -169,9 +171,8 @@ export function createCompare(app: App) {
     label,
     error,
     isWaiting,
-    toggle(): void {
-      isOpen.value = !isOpen.value;
-    },
+    toggle: () => drawer.toggle("compare"),
+    close: drawer.close,
     choose(which: "left" | "right", key: string): void {
       keys.value = { ...keys.value, [which]: key };
     },
@@ -183,7 +184,7 @@ export function createCompare(app: App) {
     compareWith(entry: PastEntry): void {
       batch(() => {
         keys.value = { left: ofPast(entry), right: RESULT };
-        isOpen.value = true;
+        drawer.open("compare");
       });
     },
     /** Asks once more, after a failure. */

@@ -127,15 +127,18 @@ function useObjectUrl(picture: Picture | null): string | null {
   const url = useSignal<string | null>(null);
   const bytes = picture?.png ?? null;
   useEffect(() => {
-    if (!ArrayBuffer.isView(bytes)) return;
-    const made = URL.createObjectURL(
-      new Blob([bytes as DataView<ArrayBuffer>], { type: "image/png" }),
-    );
-    url.value = made;
-    return () => {
-      URL.revokeObjectURL(made);
-      url.value = null;
-    };
+    const last = url.peek();
+    url.value = ArrayBuffer.isView(bytes)
+      ? URL.createObjectURL(new Blob([bytes as DataView<ArrayBuffer>], { type: "image/png" }))
+      : null;
+    // After the new one is set: without a picture the drawer would collapse for a moment.
+    if (last) URL.revokeObjectURL(last);
   }, [bytes, url]);
+  useEffect(
+    () => () => {
+      if (url.peek()) URL.revokeObjectURL(url.peek() as string);
+    },
+    [url],
+  );
   return url.value;
 }

@@ -7,6 +7,7 @@ import { createStory } from "../story/state";
 
 const NAMES: Record<Label, string> = {
   exact: "exact",
+  kept: "kept",
   preview: "preview",
   busy: "running",
   none: "no result",
@@ -14,6 +15,7 @@ const NAMES: Record<Label, string> = {
 
 const ABOUT: Record<Label, string> = {
   exact: "Computed for exactly this experiment, alone, at batch size 1.",
+  kept: "Computed exactly before the kernel was lost; it cannot be verified now.",
   preview: "Taken from the map, which is computed in batches: equal up to float rounding.",
   busy: "The kernel is computing; what is shown belongs to the experiment before.",
   none: "There is no answer to this experiment; what is shown belongs to the one before.",
@@ -26,6 +28,7 @@ export function Status({ app }: { app: App }) {
   const label = app.use(createAnswer).label.value;
   const model = app.use(createStory).scene.value?.model;
   const parts: string[] = [NAMES[label]];
+  if (app.kernel.isGone.value) parts.push("kernel gone");
   const exact = app.use(createAnswer).exact.value;
   if (label === "exact" && exact) {
     const isKept =
@@ -38,7 +41,7 @@ export function Status({ app }: { app: App }) {
   if (model) parts.push(model.device);
   const step = model ? STEPS[model.dtype] : undefined;
   if (model && step) parts.push(model.dtype);
-  if (app.kernel.isWaiting.value) parts.push("waiting for the kernel");
+  if (app.kernel.isWaiting.value && !app.kernel.isGone.value) parts.push("waiting for the kernel");
   const progress = app.kernel.status.value?.progress ?? null;
   const what = app.kernel.status.value?.busy === "story" ? "story" : "map";
   if (progress !== null) parts.push(`${what} ${Math.floor(100 * progress)} %`);

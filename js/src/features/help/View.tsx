@@ -1,4 +1,9 @@
 // What keys and clicks do, listed on demand: the keys from the table that the handlers use.
+import type { App } from "../../app/app";
+import { IconButton } from "../../ui/controls";
+import { CrossIcon } from "../../ui/icons";
+import { createHelp } from "./state";
+import "./style.css";
 import { type Row, type Scope, shownKeys, TABLE } from "../../app/keys";
 
 const NAMES: Record<Scope, string> = {
@@ -7,7 +12,8 @@ const NAMES: Record<Scope, string> = {
   tokens: "On a prompt’s tokens",
   slots: "On the slots",
   history: "In the history",
-  compare: "In the comparison",
+  compare: "In the comparison and in a slot’s details",
+  drawer: "On the drawer’s tabs",
   story: "In a story",
   lecture: "In lecture mode",
 };
@@ -22,9 +28,18 @@ const CLICKS = [
   ["Click the past", "go back to it; Shift-click compares it"],
 ] as const;
 
-export function Help() {
+export function Help({ app }: { app: App }) {
   return (
-    <section class="vene-help" aria-label="Clicks and keys">
+    <section class="vene-help" role="dialog" aria-label="Clicks and keys">
+      <div class="vene-help-close">
+        <IconButton
+          name="Close this list"
+          title="Close (Escape)"
+          onPress={app.use(createHelp).toggle}
+        >
+          <CrossIcon />
+        </IconButton>
+      </div>
       {(Object.keys(TABLE) as Scope[]).map((scope) => (
         <div class="vene-help-group" key={scope}>
           <h3 class="vene-help-name">{NAMES[scope]}</h3>

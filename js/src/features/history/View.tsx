@@ -1,20 +1,21 @@
-// E: past experiments as small chips. Click goes back, shift-click compares, a name keeps one for good.
+// Past experiments as chips in one line. Click returns, shift-click compares, a name keeps one.
 import { useSignal } from "@preact/signals";
 import { useEffect, useLayoutEffect, useRef } from "preact/hooks";
 import type { App } from "../../app/app";
 import { createExperiment } from "../../app/experiment";
 import { actionOf } from "../../app/keys";
-import { type Plain, positionsOf, toPlain } from "../../domain/experiments";
+import { positionsOf, toPlain } from "../../domain/experiments";
 import { percent } from "../../domain/format";
 import { titleOf } from "../../domain/sides";
-import type { PastEntry } from "../../kernel/wire";
+import type { PastEntry, Scene } from "../../kernel/wire";
+import { Panel } from "../../ui/controls";
 import { createCompare } from "../compare/state";
 import { createStory } from "../story/state";
-import { Glyph, type Mark } from "./Glyph";
 import { createHistory } from "./state";
 import "./style.css";
 
-export function HistoryStrip({ app }: { app: App }) {
+export function HistoryPanel({ app }: { app: App }) {
+  const scene = app.use(createStory).scene.value;
   const { entries, current, refused } = app.use(createHistory);
   const strip = useRef<HTMLDivElement>(null);
   /** The chip that Tab reaches, as long as the one on the screen stays; else it is that one. */
@@ -25,7 +26,6 @@ export function HistoryStrip({ app }: { app: App }) {
   useEffect(() => {
     reveal(strip.current?.querySelector<HTMLElement>("[aria-current]"));
   }, [here, count]);
-  if (count === 0) return null;
 
   const moved = focused.value?.here === here ? focused.value.number : null;
   const stop = entries.value.some((entry) => entry.number === moved)
@@ -55,13 +55,43 @@ export function HistoryStrip({ app }: { app: App }) {
   }
 
   return (
-    <section class="vene-history" aria-label="History">
+    <Panel
+      name="History"
+      area="history"
+      tools={
+        <span class="vene-tools-end">
+          {named ? (
+            <EntryName
+              key={named.number}
+              entry={named}
+              onDone={(text, isKey) => {
+                naming.value = null;
+                if (text !== null) app.use(createHistory).name(named, text);
+                if (isKey) go(strip.current?.querySelector(`[data-number="${named.number}"]`));
+              }}
+            />
+          ) : (
+            <button
+              type="button"
+              class="vene-button"
+              disabled={here === null}
+              title="Name the experiment on the screen: it then stays in the history (F2)"
+              onClick={() => {
+                naming.value = here;
+              }}
+            >
+              {current.value?.name ? "Rename" : "Name"}
+            </button>
+          )}
+        </span>
+      }
+    >
       <div class="vene-history-chips" role="toolbar" aria-label="Past experiments" ref={strip}>
         {entries.value.map((entry) => (
           <Chip
             key={entry.number}
             entry={entry}
-            layers={app.use(createStory).scene.value?.model.layers ?? 1}
+            place={placeOf(entry, scene)}
             isCurrent={entry.number === here}
             isOld={entry.revision < app.use(createExperiment).modelSince.value}
             isStop={entry.number === stop}
@@ -76,49 +106,24 @@ export function HistoryStrip({ app }: { app: App }) {
             onKey={(event) => onKey(event, entry)}
           />
         ))}
-        {count < 3 && (
-          <span class="vene-note">Click goes back, shift-click compares with the present.</span>
-        )}
       </div>
-      <div class="vene-history-tools">
-        {named ? (
-          <EntryName
-            key={named.number}
-            entry={named}
-            onDone={(text, isKey) => {
-              naming.value = null;
-              if (text !== null) app.use(createHistory).name(named, text);
-              if (isKey) go(strip.current?.querySelector(`[data-number="${named.number}"]`));
-            }}
-          />
-        ) : (
-          <button
-            type="button"
-            class="vene-button"
-            disabled={here === null}
-            title="Give the experiment on the screen a name: it then stays in the history (F2)"
-            onClick={() => {
-              naming.value = here;
-            }}
-          >
-            {current.value?.name ? "Rename" : "Name"}
-          </button>
-        )}
-      </div>
-      {refused.value !== null && (
-        <p class="vene-history-refused" role="alert">
+      {refused.value === null ? (
+        <p class="vene-history-words">Click to return; Shift-click to compare with now.</p>
+      ) : (
+        <p class="vene-history-words vene-history-refused" role="alert">
           {refused.value}
         </p>
       )}
-    </section>
+    </Panel>
   );
 }
 
 interface ChipProps {
   entry: PastEntry;
-  layers: number;
+  /** Where it acts: `L0 ␣Spain +1`. */
+  place: string;
   isCurrent: boolean;
-  /** Whether its result is of an older app of the model. */
+  /** Whether its result is of an older state of the model. */
   isOld: boolean;
   /** Whether Tab stops here. */
   isStop: boolean;
@@ -127,12 +132,14 @@ interface ChipProps {
   onKey(event: KeyboardEvent): void;
 }
 
-function Chip({ entry, layers, isCurrent, isOld, isStop, onPress, onName, onKey }: ChipProps) {
+function Chip({ entry, place, isCurrent, isOld, isStop, onPress, onName, onKey }: ChipProps) {
   const experiment = toPlain(entry.experiment);
   const count = experiment.slots.length;
   const slots = count === 1 ? "1 slot" : `${count || "no"} slots`;
-  const p = `${percent(entry.probability)} %`;
+  const p = percent(entry.probability);
   const old = isOld ? "before the model changed" : "";
+  const [name, answer] = [entry.name ?? place, `${entry.label.replace(/^␣/, "")} ${p}`];
+  const number = entry.name === null ? `#${entry.number}: ` : "";
   return (
     <button
       type="button"
@@ -140,19 +147,14 @@ function Chip({ entry, layers, isCurrent, isOld, isStop, onPress, onName, onKey 
       data-number={entry.number}
       aria-current={isCurrent || undefined}
       data-old={isOld || undefined}
-      aria-label={`${titleOf(entry)} ${entry.label} ${p}, ${slots}${old && `, ${old}`}`}
+      aria-label={`${number}${name} ${answer} %, ${slots}${old && `, ${old}`}`}
       title={`${titleOf(entry)} · ${slots} · ${entry.experiment.base}\n${entry.sentence}${old && ` (${old})`}\nClick goes back, shift-click compares, F2 names it.`}
       tabIndex={isStop ? 0 : -1}
       onClick={(event) => onPress(event.shiftKey)}
       onDblClick={onName}
       onKeyDown={onKey}
     >
-      <Glyph layers={layers} tokens={entry.tokens} marks={marksOf(experiment)} />
-      <span class="vene-past-words">
-        {entry.name && <span class="vene-past-name">{entry.name}</span>}{" "}
-        <span class="vene-token">{entry.label}</span>{" "}
-        {!entry.name && <span class="vene-number vene-dim">{p}</span>}
-      </span>
+      <span class="vene-past-name">{name}</span> <span class="vene-past-answer">{answer}</span>
     </button>
   );
 }
@@ -196,11 +198,15 @@ function isChip(element: Element | null | undefined): element is HTMLElement {
   return element?.classList.contains("vene-past") ?? false;
 }
 
-/** Where the slots act, one mark per position. */
-function marksOf(experiment: Plain): Mark[] {
-  return experiment.slots.flatMap((slot) =>
-    positionsOf(slot).map((position) => ({ layer: slot.layer, position, isOpen: slot.skip })),
-  );
+/** Where an experiment acts, in few characters: its first live slot, and how many more there are. */
+function placeOf(entry: PastEntry, scene: Scene | null): string {
+  const { base, slots } = toPlain(entry.experiment);
+  const [first, ...more] = slots.filter((slot) => !slot.skip);
+  if (!first) return "base";
+  const [position = 0] = positionsOf(first);
+  const isHere = scene !== null && scene.experiment.base === base;
+  const token = (isHere && scene.base[position]?.label) || `#${position}`;
+  return `L${first.layer} ${token}${more.length > 0 ? ` +${more.length}` : ""}`;
 }
 
 /** Scrolls the strip, and nothing around it, until a chip is in sight. */

@@ -6,17 +6,16 @@ import { createStory } from "../story/state";
 import { createLecture } from "./state";
 
 export function Curtain({ app }: { app: App }) {
-  const story = app.use(createStory);
-  const asks = story.isThere.value && story.step.value?.question ? "Your guess?" : null;
-  const isKnown =
-    app.use(createAnswer).label.value === "exact" ||
-    app.use(createAnswer).label.value === "preview";
+  const { isThere, step } = app.use(createStory);
+  const { label } = app.use(createAnswer);
+  const asks = isThere.value && step.value?.question ? "Your guess?" : null;
+  const isKnown = label.value === "exact" || label.value === "preview";
   return (
     <section class="vene-curtain" aria-label="Covered answer">
       <p class="vene-curtain-ask">{asks ?? "What will the model say next?"}</p>
       <button
         type="button"
-        class="vene-button vene-reveal"
+        class="vene-button vene-primary vene-reveal"
         aria-keyshortcuts="Space"
         onClick={(event) => {
           backToScreen(event);
@@ -25,9 +24,7 @@ export function Curtain({ app }: { app: App }) {
       >
         Reveal
       </button>
-      <p class="vene-hint">
-        {isKnown ? "Predict first. Space reveals." : "The answer is being computed."}
-      </p>
+      <p class="vene-hint">{isKnown ? "\u00a0" : "The answer is being computed."}</p>
     </section>
   );
 }

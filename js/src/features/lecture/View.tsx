@@ -1,60 +1,53 @@
-// Lecture mode: the story's step, the prompts, the map, and the answer behind its curtain.
+// Lecture mode: the step and its question, the map, and the answer behind its curtain, on one wall.
 import type { App } from "../../app/app";
 import { createExperiment } from "../../app/experiment";
 import type { TokenInfo } from "../../kernel/wire";
 import { backToScreen } from "../../ui/backToScreen";
 import { IconButton } from "../../ui/controls";
 import { Sentence } from "../answer/Sentence";
-import { TokensPanel } from "../answer/View";
-import { Status } from "../header/Status";
 import { createHelp } from "../help/state";
 import { MapPanel } from "../map/View";
+import { Notices } from "../notices/View";
 import { chipClass, differing } from "../prompts/Chips";
 import { createStory } from "../story/state";
 import { StoryPanel } from "../story/View";
+import { Bars } from "./Bars";
 import { Curtain } from "./Curtain";
+import { enter, toggleFullScreen } from "./fullScreen";
 import { createLecture } from "./state";
 import "./style.css";
 
 export function Lecture({ app }: { app: App }) {
   const lecture = app.use(createLecture);
-  const [scene, experiment] = [
-    app.use(createStory).scene.value,
-    app.use(createExperiment).now.value,
-  ];
-  if (!scene || !experiment) return null;
-  const isCovered = lecture.isCovered.value;
-  // The legend names the plain runs' answers, which may be what is asked for.
-  const isBase = isCovered && experiment.slots.every((slot) => slot.skip);
+  const scene = app.use(createStory).scene.value;
+  if (!scene || !app.use(createExperiment).now.value) return null;
   return (
-    <>
-      <StoryPanel app={app} />
-      <div class="vene-header">
-        <div class="vene-prompts">
+    <div class="vene-wall" data-covered={lecture.isCovered.value || undefined}>
+      <header class="vene-wall-head">
+        <StoryPanel app={app} />
+        <div class="vene-lines">
           <Line name="base" tokens={scene.base} />
           {Object.entries(scene.sources).map(([name, tokens]) => (
             <Line key={name} name={name} tokens={tokens} against={scene.base} />
           ))}
         </div>
-        <div class="vene-header-tools">
-          <Status app={app} />
-          <LectureTools app={app} />
-        </div>
-      </div>
-      <div class={`vene-lecture-grid${isBase ? " vene-lecture-base" : ""}`}>
+      </header>
+      <div class="vene-wall-body">
         <MapPanel app={app} />
-        <div class="vene-answer">
-          {isCovered ? (
+        <div class="vene-wall-answer">
+          {lecture.isCovered.value ? (
             <Curtain app={app} />
           ) : (
             <>
               <Sentence app={app} />
-              <TokensPanel app={app} />
+              <Bars app={app} />
             </>
           )}
+          <Notices app={app} />
         </div>
       </div>
-    </>
+      <Foot app={app} />
+    </div>
   );
 }
 
@@ -64,10 +57,7 @@ function Line(props: { name: string; tokens: TokenInfo[]; against?: TokenInfo[] 
   const differs = differing(tokens, against ?? null);
   return (
     <p class="vene-line">
-      <span class="vene-line-name">
-        {against && <span aria-hidden="true">⟵ </span>}
-        {name}
-      </span>
+      <span class="vene-line-name">{name}</span>
       {tokens.map((token) => (
         <span key={token.index} class={chipClass(differs(token.index))}>
           {token.label}
@@ -77,65 +67,78 @@ function Line(props: { name: string; tokens: TokenInfo[]; against?: TokenInfo[] 
   );
 }
 
-function LectureTools({ app }: { app: App }) {
+/** Where the story is, what the keys do, and buttons that keep to their corner. */
+function Foot({ app }: { app: App }) {
+  const { steps, at } = app.use(createStory);
   const lecture = app.use(createLecture);
+  const help = app.use(createHelp);
+  const count = steps.value.length;
   return (
-    <>
-      <button
-        type="button"
-        class="vene-button"
-        aria-pressed={lecture.isMapOpen.value}
-        aria-keyshortcuts="M"
-        title="Show every tile’s value (M)"
-        onClick={(event) => {
-          backToScreen(event);
-          lecture.toggleMap();
-        }}
-      >
-        Whole map
-      </button>
-      {document.fullscreenEnabled && (
+    <footer class="vene-wall-foot">
+      {count > 0 && (
+        <span class="vene-steps" role="img" aria-label={`Step ${at.value + 1} of ${count}`}>
+          {steps.value.map((_, n) => (
+            <i key={n} class="vene-step" data-here={n === at.value || undefined} />
+          ))}
+        </span>
+      )}
+      <span class="vene-wall-keys">
+        Space reveals{count > 0 && " · ← → steps · Home starts over"} · Esc leaves
+      </span>
+      <span class="vene-wall-tools">
         <button
           type="button"
           class="vene-button"
-          title="Fill the screen; Escape comes back"
+          aria-pressed={lecture.isMapOpen.value}
+          aria-keyshortcuts="M"
+          title="Show the value of every tile (M)"
           onClick={(event) => {
             backToScreen(event);
-            if (document.fullscreenElement) document.exitFullscreen();
-            // The host, because the layout follows the host's width.
-            else event.currentTarget.closest(".vene-host")?.requestFullscreen();
+            lecture.toggleMap();
           }}
         >
-          Full screen
+          Whole map
         </button>
-      )}
-      <LectureButton app={app} />
-      <IconButton
-        name="Clicks and keys"
-        title="Clicks and keys (?)"
-        isPressed={app.use(createHelp).isOpen.value}
-        onPress={() => {
-          app.use(createHelp).isOpen.value = !app.use(createHelp).isOpen.value;
-        }}
-      >
-        ?
-      </IconButton>
-    </>
+        {document.fullscreenEnabled && (
+          <button
+            type="button"
+            class="vene-button"
+            aria-keyshortcuts="F"
+            title="Fill the screen (F)"
+            onClick={(event) => {
+              backToScreen(event);
+              toggleFullScreen(event.currentTarget);
+            }}
+          >
+            Full screen
+          </button>
+        )}
+        <LectureButton app={app} />
+        <IconButton
+          name="Clicks and keys"
+          title="Clicks and keys (?)"
+          isPressed={help.isOpen.value}
+          onPress={help.toggle}
+        >
+          ?
+        </IconButton>
+      </span>
+    </footer>
   );
 }
 
 /** Enters and leaves lecture mode. */
 export function LectureButton({ app }: { app: App }) {
-  const isOn = app.use(createLecture).isOn.value;
+  const { isOn, toggle } = app.use(createLecture);
   return (
     <button
       type="button"
       class="vene-button"
       aria-keyshortcuts="F"
-      title={isOn ? "Back to the whole screen (Escape)" : "Large, for the back row (F)"}
-      onClick={app.use(createLecture).toggle}
+      title={isOn.value ? "Back to the whole screen (Escape)" : "Large, for the back row (F)"}
+      onClick={(event) => (isOn.value ? toggle() : enter(app, event.currentTarget))}
     >
-      {isOn ? "Leave" : "Lecture"}
+      {isOn.value ? "Leave" : "Lecture"}
     </button>
   );
 }

@@ -1,4 +1,4 @@
-// Lecture mode: large type, few panels, and a curtain before the answer until the audience has guessed.
+// Lecture mode: few panels, large, and a curtain before each answer until the audience has guessed.
 import { computed, type Signal, signal } from "@preact/signals";
 import type { App } from "../../app/app";
 import { createExperiment } from "../../app/experiment";
@@ -46,18 +46,28 @@ export function createLecture(app: App) {
   const mapKey = computed(() => {
     const [now, swept] = [experiment.value, map.value];
     return now && swept
-      ? JSON.stringify([now.base, now.sources, swept.component, swept.head, swept.source])
+      ? JSON.stringify([promptsOf(now), swept.component, swept.head, swept.source])
       : "";
   });
   const isMapOpen = computed(() => !isOn.value || maps.value.has(mapKey.value));
   /** The map with the tiles that may be seen: those whose own answers were revealed. */
   const veiled = computed<Sweep | null>(() => {
-    const whole = map.value;
-    if (!whole || isMapOpen.value) return whole;
-    const seen = new Set([...revealed.value.values()].map((plain) => cellOf(plain, whole)));
-    return { ...whole, cells: whole.cells.filter((cell) => seen.has(cell)) };
+    const [now, whole] = [experiment.value, map.value];
+    if (!whole || !now || isMapOpen.value) return whole;
+    // A tile of other prompts may stand at the same place.
+    const seen = [...revealed.value.values()].filter(
+      (plain) => promptsOf(plain) === promptsOf(now),
+    );
+    const cells = new Set(seen.map((plain) => cellOf(plain, whole)));
+    return { ...whole, cells: whole.cells.filter((cell) => cells.has(cell)) };
   });
   const choice = computed(() => choices.value.get(story.at.value) ?? null);
+
+  function coverAll(): void {
+    revealed.value = new Map();
+    maps.value = new Set();
+    choices.value = new Map();
+  }
 
   return {
     isOn,
@@ -65,16 +75,17 @@ export function createLecture(app: App) {
     isMapOpen,
     map: veiled,
     choice,
-    /** Whether the right choice is marked: after the reveal; without a curtain, after choosing. */
-    isMarked: computed(() => (isOn.value ? !isCovered.value : choice.value !== null)),
+    /**
+     * Whether the right choice is marked: beside the step's own result, after the reveal; without a
+     * curtain, after choosing.
+     */
+    isMarked: computed(
+      () => story.isThere.value && (isOn.value ? !isCovered.value : choice.value !== null),
+    ),
     toggle(): void {
       isOn.value = !isOn.value;
       // What was on the screen before counts as not seen: a lecturer prepares behind the curtain.
-      if (isOn.value) {
-        revealed.value = new Map();
-        maps.value = new Set();
-        choices.value = new Map();
-      }
+      if (isOn.value) coverAll();
     },
     reveal(): void {
       const now = experiment.peek();
@@ -85,16 +96,24 @@ export function createLecture(app: App) {
       left.delete(key.peek());
       revealed.value = left;
     },
+    /** All steps as they were before the lecture. */
+    coverAll,
     toggleMap(): void {
       const next = new Set(maps.peek());
       if (!next.delete(mapKey.peek())) next.add(mapKey.peek());
       maps.value = next;
     },
-    /** Chooses an answer of the present step, from 0; nothing after the reveal. */
-    choose(index: number): void {
+    /** Guesses; after the reveal a guess stays what it was. Says whether the step has that choice. */
+    choose(index: number): boolean {
       const count = story.step.peek()?.choices.length ?? 0;
-      if (index >= count || (isOn.peek() && !isCovered.peek())) return;
-      choices.value = new Map(choices.peek()).set(story.at.peek(), index);
+      if (index >= count) return false;
+      if (story.isThere.peek() && !(isOn.peek() && !isCovered.peek()))
+        choices.value = new Map(choices.peek()).set(story.at.peek(), index);
+      return true;
     },
   };
+}
+
+function promptsOf({ base, sources }: Plain): string {
+  return JSON.stringify([base, Object.entries(sources)]);
 }

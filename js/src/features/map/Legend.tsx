@@ -1,6 +1,6 @@
 // What the map's colours and marks mean: formula, unit, the limits of the scale.
 import { gradient } from "../../domain/colour";
-import { precise } from "../../domain/format";
+import { percent } from "../../domain/format";
 import { endsOf, spell } from "../../domain/metrics";
 import type { MetricInfo, Target } from "../../kernel/wire";
 
@@ -22,7 +22,10 @@ export function Legend({ metric, limit, target, other, hasIdle, done, slow, isOl
   const { low, high } = endsOf(metric, limit);
   return (
     <div class="vene-legend">
-      <span class="vene-legend-item vene-legend-metric" title={metric.about}>
+      <span
+        class="vene-legend-item"
+        title={`${spell(metric.formula, target?.label, other?.label)}\n${metric.about}`}
+      >
         <span class="vene-legend-scale">
           <span>{low}</span>
           <span
@@ -34,23 +37,17 @@ export function Legend({ metric, limit, target, other, hasIdle, done, slow, isOl
           />
           <span>{metric.scale === "order" ? metric.unit : `${high} ${metric.unit}`}</span>
         </span>
-        <span class="vene-legend-formula">
-          {spell(metric.formula, target?.label, other?.label)}
-        </span>
       </span>
       {metric.of_target && target && (
         <span class="vene-legend-item" title="Probability of the token in the two plain runs">
-          {target.label}: base {plain(target.base)}, source {plain(target.source)}
+          base {percent(target.base)}, source {percent(target.source)}
         </span>
       )}
       {hasIdle && (
         <span class="vene-legend-item">
-          <i class="vene-swatch vene-tile-idle" /> copying cannot matter here
+          <i class="vene-swatch vene-tile-idle" /> no effect possible
         </span>
       )}
-      <span class="vene-legend-item">
-        <i class="vene-swatch vene-swatch-chosen" /> in the experiment
-      </span>
       {done < 1 && (
         <progress class="vene-progress" value={done} max={1} aria-label="Map filled">
           {Math.floor(done * 100)} %
@@ -58,18 +55,14 @@ export function Legend({ metric, limit, target, other, hasIdle, done, slow, isOl
       )}
       {isOld && (
         <span class="vene-legend-item vene-legend-slow">
-          From before the model changed: being computed anew.
+          From before the model changed; being computed again.
         </span>
       )}
       {slow !== null && (
-        <span class="vene-legend-item vene-legend-slow">
-          Filled by full forward passes, which is slow: {slow}.
+        <span class="vene-legend-item vene-legend-slow" title={`Full forward passes: ${slow}.`}>
+          Slow, by full forward passes: {slow}.
         </span>
       )}
     </div>
   );
-}
-
-function plain(p: number): string {
-  return precise(Number(p.toPrecision(3)));
 }

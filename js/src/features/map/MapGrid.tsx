@@ -18,9 +18,6 @@ import type { Tile } from "./sweep";
 import { createSweep } from "./sweep";
 import { TileView } from "./TileView";
 
-/** How much larger the map's type is in lecture mode. */
-const LECTURE = 1.7;
-
 interface Props {
   app: App;
   scene: Scene;
@@ -37,14 +34,16 @@ export function MapGrid({ app, scene, metric, width }: Props) {
   const aim = lens.aim.value;
   const targets = lens.targets.value;
   const [target, other] = [targets[aim.target], targets[aim.other]];
-  const { layers, positions } = lens.axes.value;
+  const { layers, positions: all } = lens.axes.value;
+  const folded = lens.folded.value;
+  const positions = all.slice(folded.length);
   const labels = positions.map((position) => scene.base[position]?.label ?? "?");
-  const size = tileSize(
-    app.use(createLecture).isOn.value ? width / LECTURE : width,
-    positions.length,
-    layers.length,
-    labels,
-  );
+  const isLecture = app.use(createLecture).isOn.value;
+  const size = tileSize(width, positions.length, layers.length, labels, folded.length > 0);
+  /** On a wall, words are read across. */
+  const isTurned = size.turned && !isLecture;
+  /** The target may be what is asked for. */
+  const isHidden = app.use(createLecture).isCovered.value;
   const values = (map?.cells ?? []).map((cell) => readingOf(metric, cell, aim, targets) ?? 0);
   const limit = limitOf(metric, values);
   const title = spell(metric.title, target?.label, other?.label);
@@ -58,6 +57,18 @@ export function MapGrid({ app, scene, metric, width }: Props) {
   const { pins } = lens;
   const hasIdle =
     (map?.first_difference ?? 0) > 0 || (map?.cells ?? []).some((cell) => cell.idle !== null);
+
+  // The button that was pressed is gone then: the focus goes to the one that undoes it.
+  const isToggled = useRef(false);
+  const toggleFold = () => {
+    isToggled.current = true;
+    lens.toggleFold();
+  };
+  useLayoutEffect(() => {
+    if (!isToggled.current) return;
+    isToggled.current = false;
+    grid.current?.querySelector<HTMLElement>(".vene-map-fold, .vene-map-unfold")?.focus();
+  });
 
   const onKeyDown = (event: KeyboardEvent) => {
     const spot = spotUnder(event);
@@ -92,11 +103,13 @@ export function MapGrid({ app, scene, metric, width }: Props) {
         ref={grid}
         class={`vene-map${map ? "" : " vene-map-empty"}`}
         role="grid"
-        aria-label={`Map of ${title}: layers from bottom to top, base tokens from left to right`}
+        aria-label={`Map${isHidden ? "" : ` of ${title}`}: layers from bottom to top, base tokens from left to right`}
         aria-busy={map === null || map.done < map.total || app.use(createSweep).isOld.value}
         data-old={app.use(createSweep).isOld.value || undefined}
+        data-folded={folded.length > 0 || undefined}
         style={{
           "--vene-columns": positions.length,
+          "--vene-rows": layers.length,
           "--vene-tile-min": `${size.minWidth}px`,
           "--vene-tile-height": `${size.height}px`,
         }}
@@ -155,6 +168,15 @@ export function MapGrid({ app, scene, metric, width }: Props) {
                 {layer}
               </button>
             </span>
+            {folded.length > 0 && (
+              // biome-ignore lint/a11y/useSemanticElements: see above
+              // biome-ignore lint/a11y/useFocusableInteractive: nothing can be done there
+              <span
+                class="vene-fold vene-tile-idle"
+                role="gridcell"
+                aria-label={`layer ${layer}, ${foldWords(folded)}`}
+              />
+            )}
             {positions.map((position, column) => {
               const tile = { layer, position };
               const cell = lens.cellAt(tile);
@@ -172,7 +194,7 @@ export function MapGrid({ app, scene, metric, width }: Props) {
                   metric={metric}
                   title={title}
                   limit={limit}
-                  hasNumber={size.hasNumbers}
+                  hasNumber={isLecture ? layers.length <= 16 : size.hasNumbers}
                   isStop={isStop(tile)}
                   isChosen={chosen.length > 0}
                   isSkipped={chosen.length > 0 && chosen.every((i) => experiment?.slots[i]?.skip)}
@@ -188,15 +210,44 @@ export function MapGrid({ app, scene, metric, width }: Props) {
         ))}
         {/* biome-ignore lint/a11y/useSemanticElements: see above */}
         {/* biome-ignore lint/a11y/useFocusableInteractive: see above */}
-        <div
-          class={`vene-map-row vene-map-axis${size.turned ? " vene-map-turned" : ""}`}
-          role="row"
-        >
-          <span class="vene-map-corner" aria-hidden="true">
-            layer
+        <div class={`vene-map-row vene-map-axis${isTurned ? " vene-map-turned" : ""}`} role="row">
+          <span class="vene-map-corner">
+            {lens.canFold.value ? (
+              <button
+                type="button"
+                class="vene-map-head vene-map-unfold"
+                aria-label="Fold the tokens that both prompts share"
+                title="Fold the tokens that both prompts share"
+                onClick={toggleFold}
+              >
+                fold
+              </button>
+            ) : (
+              <span aria-hidden="true">layer</span>
+            )}
           </span>
+          {folded.length > 0 && (
+            // biome-ignore lint/a11y/useSemanticElements: see above
+            // biome-ignore lint/a11y/useFocusableInteractive: see above
+            <span class="vene-map-token" role="columnheader">
+              <button
+                type="button"
+                class="vene-map-head vene-map-fold"
+                aria-label={`Show ${foldWords(folded)}`}
+                title={`${folded.map((position) => scene.base[position]?.label).join(" ")}: ${foldWords(folded)}; click: show them`}
+                onClick={toggleFold}
+              >
+                {isLecture
+                  ? folded
+                      .map((position) => scene.base[position]?.text)
+                      .join("")
+                      .trim()
+                  : `${folded.length} in common`}
+              </button>
+            </span>
+          )}
           {positions.map((position, column) => {
-            const from = sourceTokens?.[map?.source_positions[column] ?? position];
+            const from = sourceTokens?.[map?.source_positions[column + folded.length] ?? position];
             const differs = from !== undefined && from.id !== scene.base[position]?.id;
             const name = `position ${position}: ${labels[column]}${differs ? ` ⟵ ${from.label}` : ""}`;
             return (
@@ -215,7 +266,7 @@ export function MapGrid({ app, scene, metric, width }: Props) {
                 >
                   <span class="vene-map-label">{labels[column]}</span>{" "}
                   <span class="vene-map-position">{position}</span>{" "}
-                  {differs && !size.turned && <span class="vene-map-from">⟵ {from.label}</span>}
+                  {differs && !isTurned && <span class="vene-map-from">⟵ {from.label}</span>}
                 </button>
               </span>
             );
@@ -225,8 +276,8 @@ export function MapGrid({ app, scene, metric, width }: Props) {
       <Legend
         metric={metric}
         limit={limit}
-        target={target}
-        other={other}
+        target={isHidden ? undefined : target}
+        other={isHidden ? undefined : other}
         hasIdle={hasIdle}
         done={map ? map.done / Math.max(1, map.total) : sourceTokens ? 0 : 1}
         slow={map?.slow ?? null}
@@ -278,6 +329,11 @@ function useDrag(app: App) {
     window.addEventListener("keydown", onKey, { capture: true, signal });
   };
   return { begin, finish };
+}
+
+/** The tokens that one column stands for, in words. */
+function foldWords(folded: number[]): string {
+  return `the first ${folded.length} tokens, which both prompts share: no effect possible`;
 }
 
 function gestureOf(event: MouseEvent) {

@@ -1,9 +1,9 @@
 // What is pinned: tiles with their values beside the one under the pointer, rows and columns as lines.
 
 import type { App } from "../../app/app";
-import { full, precise } from "../../domain/format";
+import { full } from "../../domain/format";
 import type { Spot } from "../../domain/geometry";
-import { limitOf, readingOf, spell, withUnit } from "../../domain/metrics";
+import { changeText, limitOf, readingOf, spell, valueText } from "../../domain/metrics";
 import type { Cell, MetricInfo, Scene, Map as Sweep } from "../../kernel/wire";
 import { IconButton } from "../../ui/controls";
 import { CrossIcon } from "../../ui/icons";
@@ -56,11 +56,11 @@ function PinnedTile({ app, pin, metric, map }: PinProps<{ layer: number; positio
   if (value === null) return <span class="vene-dim">not computed yet</span>;
   return (
     <span class="vene-number" title={full(value)}>
-      {withUnit(metric, precise(value))}
+      {valueText(metric, value)}
       {there !== null && (
         <span class="vene-dim" title={full(there - value)}>
           {" "}
-          pointed − pinned = {precise(there - value)}
+          hovered − pinned = {changeText(metric, there - value)}
         </span>
       )}
     </span>
@@ -93,7 +93,7 @@ function PinnedLine({ app, pin, metric, map, scene }: PinProps<Spot> & { scene: 
   const other = map.targets[aim.other]?.label;
   const range =
     least && most
-      ? `lowest ${brief(least.value)} at ${name(least.i)}, highest ${brief(most.value)} at ${name(most.i)}`
+      ? `lowest ${valueText(metric, least.value)} at ${name(least.i)}, highest ${valueText(metric, most.value)} at ${name(most.i)}`
       : "not computed yet";
   return (
     <>
@@ -107,11 +107,6 @@ function PinnedLine({ app, pin, metric, map, scene }: PinProps<Spot> & { scene: 
       <span class="vene-number vene-dim">{range}</span>
     </>
   );
-}
-
-/** Three digits, for the ends of a line; the tiles themselves have all. */
-function brief(value: number): string {
-  return precise(Number(value.toPrecision(3)));
 }
 
 function nameOf({ layer, position }: Spot, scene: Scene): string {

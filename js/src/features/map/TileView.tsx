@@ -1,8 +1,7 @@
 // One tile of the map: its colour, its number, its ring, and all of it in words for screen readers.
 import { Component } from "preact";
 import { tileColours } from "../../domain/colour";
-import { precise } from "../../domain/format";
-import { tileText } from "../../domain/metrics";
+import { tileText, valueText } from "../../domain/metrics";
 import type { Cell, MetricInfo } from "../../kernel/wire";
 import type { Tile } from "./sweep";
 
@@ -42,7 +41,7 @@ export class TileView extends Component<TileProps> {
 }
 
 /** Why a hatched tile is empty, before its cell has arrived to say it more exactly. */
-const AGREE = "Base and source agree up to here, so copying changes nothing.";
+const AGREE = "Base and source are identical up to here, so patching has no effect.";
 
 function drawTile(props: TileProps) {
   const { layer, position, label, cell, isIdle, value, metric, limit } = props;
@@ -53,7 +52,7 @@ function drawTile(props: TileProps) {
       ? props.isCovered
         ? "covered"
         : "not computed yet"
-      : `${props.title} ${precise(value)}`;
+      : `${props.title} ${valueText(metric, value)}`;
   const chosen = props.isChosen ? `, in the experiment${props.isSkipped ? ", skipped" : ""}` : "";
   const group = props.mark === null ? "" : `, group ${props.mark}`;
   const pinned = props.pins.endsWith("cell") ? ", pinned" : "";

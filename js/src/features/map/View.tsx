@@ -30,8 +30,10 @@ export function MapPanel({ app }: { app: App }) {
       <div class="vene-map-frame" ref={frame}>
         <MapGrid app={app} scene={scene} metric={metric} width={width.value} />
       </div>
-      <Readout app={app} />
-      <PinStrip app={app} />
+      <div class="vene-map-foot">
+        <Readout app={app} />
+        <PinStrip app={app} />
+      </div>
     </Panel>
   );
 }

@@ -11,7 +11,8 @@ export interface Pins {
   has(spot: Spot): boolean;
   /** Pins a spot, or takes its pin away. */
   toggle(spot: Spot): void;
-  clear(): void;
+  /** Others in their place. */
+  set(pins: Spot[]): void;
 }
 
 export function createPins(): Pins {
@@ -24,8 +25,8 @@ export function createPins(): Pins {
       const others = list.value.filter((pin) => !isSameSpot(pin, spot));
       list.value = has(spot) ? others : [...others, spot].slice(-MOST);
     },
-    clear() {
-      list.value = [];
+    set(pins) {
+      list.value = pins.slice(-MOST);
     },
   };
 }

@@ -1,7 +1,10 @@
 // How this view looks at the map: metric and tokens, pins, the brush, and the tile under the pointer.
 import { batch, computed, signal } from "@preact/signals";
 import type { App } from "../../app/app";
+import { createExperiment } from "../../app/experiment";
 import { passOf } from "../../domain/estimate";
+import { positionsOf } from "../../domain/experiments";
+import type { Spot } from "../../domain/geometry";
 import { ghostOf } from "../../domain/ghost";
 import type { Aim, MetricName } from "../../domain/metrics";
 import { createBrush, painted } from "../../domain/paint";
@@ -23,12 +26,21 @@ export interface Ask {
   error: string | null;
 }
 
+/** How one step of a story looks at its map. */
+interface View {
+  metric: MetricName;
+  target: number | null;
+  other: number | null;
+  pins: readonly Spot[];
+}
+
 export function createMap(app: App) {
   const { kernel } = app;
   const { scene } = app.use(createStory);
   /** Without what the curtain of lecture mode covers. */
   const { map } = app.use(createLecture);
   const answer = app.use(createAnswer).newest;
+  const experiment = app.use(createExperiment);
   /** The tile under the pointer or the keyboard's focus. */
   const hover = signal<Tile | null>(null);
   const name = signal<MetricName>("probability");
@@ -62,10 +74,28 @@ export function createMap(app: App) {
   /** Whether the map's copy cannot matter at a tile; before its cell is there, equal prompts tell. */
   function isIdle(tile: { layer: number; position: number }): boolean {
     const cell = cellAt(tile);
-    if (cell) return cell.idle !== null;
-    const from = map.value?.source_positions[map.value.positions.indexOf(tile.position)];
-    return from === tile.position && from < (map.value?.first_difference ?? 0);
+    return cell ? cell.idle !== null : isShared(tile.position);
   }
+  /** Whether a position copies from itself, and both prompts are equal up to there. */
+  function isShared(position: number): boolean {
+    const from = map.value?.source_positions[map.value.positions.indexOf(position)];
+    return from === position && from < (map.value?.first_difference ?? 0);
+  }
+  const isUnfolded = signal(false);
+  /** Positions at the beginning where copying has no effect and no slot acts. */
+  const foldable = computed(() => {
+    const { layers, positions } = axes.value;
+    // In a model that is not causal, a shared token can matter: then its cells are not idle.
+    const isFoldable = (position: number) =>
+      isShared(position) && layers.every((layer) => isIdle({ layer, position }));
+    // Equal prompts have no column that is worth showing alone.
+    const count = positions.findIndex((position) => !isFoldable(position));
+    const shared = positions.slice(0, Math.max(0, count));
+    const isSlotThere = (experiment.now.value?.slots ?? []).some((slot) =>
+      positionsOf(slot).some((position) => shared.includes(position)),
+    );
+    return shared.length > 1 && !isSlotThere ? shared : [];
+  });
   const brush = createBrush();
   const strokeTiles = computed(() => {
     const { layers, positions } = axes.value;
@@ -116,6 +146,37 @@ export function createMap(app: App) {
     return undefined;
   });
 
+  // Each step of a story has its own target, metric and pins: its author's until they are changed.
+  const story = app.use(createStory);
+  const pins = createPins();
+  const views = new Map<number, View>();
+  let shown: number | null = null;
+  app.effect(() => {
+    const [step, at] = [story.step.value, story.at.value];
+    if (!step || at === shown) return undefined;
+    batch(() => {
+      if (shown !== null)
+        views.set(shown, {
+          metric: name.peek(),
+          target: chosen.target.peek(),
+          other: chosen.other.peek(),
+          pins: pins.list.peek(),
+        });
+      const own = {
+        metric: step.metric ?? "probability",
+        target: step.target ?? null,
+        other: null,
+      };
+      const view = views.get(at) ?? { ...own, pins: step.pins ?? [] };
+      name.value = view.metric;
+      chosen.target.value = view.target;
+      chosen.other.value = view.other;
+      pins.set([...view.pins]);
+      shown = at;
+    });
+    return undefined;
+  });
+
   return {
     map,
     hover,
@@ -127,8 +188,16 @@ export function createMap(app: App) {
     cellAt,
     ghost,
     pass,
-    pins: createPins(),
+    pins,
     axes,
+    /** Positions that show as one column. */
+    folded: computed(() => (isUnfolded.value ? [] : foldable.value)),
+    /** Whether there are columns that could be folded. */
+    canFold: computed(() => isUnfolded.value && foldable.value.length > 0),
+    /** Shows the folded columns one by one, or as one again. */
+    toggleFold(): void {
+      isUnfolded.value = !isUnfolded.peek();
+    },
     isIdle,
     brush,
     /** The tiles that letting go now would put into one group. */

@@ -5,7 +5,7 @@ import { CrossIcon } from "../../ui/icons";
 import { createNotices } from "./state";
 import "./style.css";
 
-export function Alert({ app }: { app: App }) {
+export function Notices({ app }: { app: App }) {
   const text = app.use(createNotices).error.value;
   if (text === null) return <Note app={app} />;
   return (

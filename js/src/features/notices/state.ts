@@ -2,6 +2,9 @@
 import { computed, signal } from "@preact/signals";
 import type { App } from "../../app/app";
 
+const GONE =
+  "The kernel restarted, stopped or lost its connection. Run this cell again to go on; until then the map still shows previews, and earlier answers are kept.";
+
 export function createNotices({ kernel, effect }: App) {
   const { status } = kernel;
   const refused = signal<string | null>(null);
@@ -14,14 +17,16 @@ export function createNotices({ kernel, effect }: App) {
     return undefined;
   });
 
+  const said = computed(() => (kernel.isGone.value ? GONE : (status.value?.note ?? null)));
+
   return {
     error: computed(() => {
       const text = refused.value ?? status.value?.error ?? null;
       return text !== null && text === dismissed.value ? null : text;
     }),
-    /** What else the kernel says, such as that the model has changed. */
+    /** What else there is to know: that the kernel is gone, or that the model has changed. */
     note: computed(() => {
-      const text = status.value?.note ?? null;
+      const text = said.value;
       return text === dismissedNote.value ? null : text;
     }),
     /** Shows why a request was refused. */
@@ -34,7 +39,7 @@ export function createNotices({ kernel, effect }: App) {
       refused.value = null;
     },
     dismissNote(): void {
-      dismissedNote.value = status.peek()?.note ?? null;
+      dismissedNote.value = said.peek();
     },
   };
 }

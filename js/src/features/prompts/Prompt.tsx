@@ -4,7 +4,8 @@ import type { ComponentChildren } from "preact";
 import { useLayoutEffect, useRef } from "preact/hooks";
 import type { App } from "../../app/app";
 import { createExperiment } from "../../app/experiment";
-import type { TokenInfo } from "../../kernel/wire";
+import { inPercent } from "../../domain/format";
+import type { Candidate, TokenInfo } from "../../kernel/wire";
 import { IconButton } from "../../ui/controls";
 import { PencilIcon } from "../../ui/icons";
 import { NameField } from "../../ui/NameField";
@@ -22,6 +23,8 @@ interface PromptProps {
   against: TokenInfo[] | null;
   /** Token rows differ: those of the base are dropped on, those of a source are carried. */
   chips(tokens: TokenInfo[]): ComponentChildren;
+  /** The likeliest next token of its plain run. */
+  prediction: Candidate | undefined;
   onCommit(text: string, tokens: TokenInfo[] | null): void;
   /** Sources have names that can be changed. */
   whyNot?(name: string): string | null;
@@ -32,7 +35,7 @@ interface PromptProps {
 }
 
 export function Prompt(props: PromptProps) {
-  const { app, source, text, tokens, against, note } = props;
+  const { app, source, text, tokens, against, note, prediction } = props;
   const label = source ?? "base";
   const pencil = useRef<HTMLSpanElement>(null);
   const returns = useRef(false);
@@ -75,6 +78,11 @@ export function Prompt(props: PromptProps) {
               </span>
             )}
           </span>
+          {tokens && prediction && (
+            <span class="vene-prompt-answer" title="Prediction of the plain run">
+              → <b>{prediction.label.replace(/^␣/, "")}</b> {inPercent(prediction.probability)}
+            </span>
+          )}
           <span class="vene-prompt-tools" ref={pencil}>
             <IconButton name={`Edit ${label}`} onPress={entry.open}>
               <PencilIcon />

@@ -13,6 +13,7 @@ import {
 } from "../../domain/prompts";
 import type { Scene, TokenInfo } from "../../kernel/wire";
 import { CrossIcon, PlusIcon } from "../../ui/icons";
+import { createAnswer } from "../answer/state";
 import { BaseChips } from "./BaseChips";
 import { createCarry, unpair } from "./carry";
 import { Prompt } from "./Prompt";
@@ -37,6 +38,10 @@ export function Prompts({ app, scene, experiment }: Props) {
     experiment.sources[name] === scene.experiment.sources?.[name]
       ? (scene.sources[name] ?? null)
       : null;
+  /** What a prompt's plain run predicts, once it has run. */
+  const predictionOf = (role: string, name = "base") =>
+    app.use(createAnswer).last.value?.runs.find((run) => run.role === role && run.name === name)
+      ?.top[0];
   /** Pairs are told where they are not one to one. */
   const pairsOf = (name: string, tokens: TokenInfo[]) =>
     base && (tokens.length !== base.length || app.use(createPairing).isByHand(name))
@@ -84,6 +89,7 @@ export function Prompts({ app, scene, experiment }: Props) {
         text={experiment.base}
         tokens={base}
         against={null}
+        prediction={predictionOf("base")}
         chips={(tokens) => <BaseChips tokens={tokens} carry={carry} hasCaptions={hasCaptions} />}
         onCommit={(text, tokens) => edit(null, text, tokens)}
       />
@@ -95,6 +101,7 @@ export function Prompts({ app, scene, experiment }: Props) {
           text={experiment.sources[name] ?? ""}
           tokens={tokensOf(name)}
           against={base}
+          prediction={predictionOf("source", name)}
           chips={(tokens) => (
             <SourceChips
               name={name}
@@ -160,7 +167,6 @@ function RemoveSource(props: { name: string; readers: number; onPress(): void })
       onClick={onPress}
     >
       <CrossIcon />
-      {readers > 0 && `with ${slots}`}
     </button>
   );
 }

@@ -127,7 +127,7 @@ export function OperatorRow({ app, experiment, slot, index, coordinates, isOpen 
               name={`Positions in the prompts ${of}`}
               value={writePlaces(slot.source_position)}
               placeholder="as in the base"
-              title="Where in each prompt the app is read, one number per base position: 3 is the fourth token, -1 the last; empty: the same positions as in the base"
+              title="Where in each prompt the state is read, one number per base position: 3 is the fourth token, -1 the last; empty: the same positions as in the base"
               onChoose={(text) => change({ source_position: readPlaces(text) })}
             />
           </Labelled>
@@ -187,7 +187,7 @@ function LinkButton({ app, experiment, slot, index }: Omit<Props, "coordinates" 
 function Strength(props: { of: string; value: number; onChoose(value: number): void }) {
   const { of, value, onChoose } = props;
   const held = useSignal<number | null>(null);
-  const title = `strength ${held.value ?? value}: new = b + strength · (intervention − b). At 0 the base’s own app stays, at 1 the intervention is whole, beyond 1 it goes further.`;
+  const title = `strength ${held.value ?? value}: new = b + strength · (intervention − b). At 0 the base’s own state stays, at 1 the intervention is whole, beyond 1 it goes further.`;
   return (
     <Labelled text="strength">
       <Slider

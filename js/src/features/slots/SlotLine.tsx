@@ -1,30 +1,23 @@
-// One slot: its number and handle, site, operator, positions, group, what it was told, what it did.
-import { useSignal } from "@preact/signals";
+// One slot in a line: its number and handle, where it acts, what it reads, what it did.
 import type { App } from "../../app/app";
 import { createExperiment } from "../../app/experiment";
-import {
-  changeSlot,
-  type Plain,
-  removeSlot,
-  type Slot,
-  setComponent,
-} from "../../domain/experiments";
-import { words } from "../../domain/format";
-import { kindOf, setIntervention, targetOf } from "../../domain/operators";
-import { duplicateSlot, isOrdered, moveSlot } from "../../domain/order";
+import { type Plain, removeSlot, type Slot } from "../../domain/experiments";
+import { componentWords, three } from "../../domain/format";
+import { kindOf, targetOf } from "../../domain/operators";
+import { isOrdered, moveSlot } from "../../domain/order";
+import { pairsOf } from "../../domain/prompts";
 import type { ReceiptInfo, Scene } from "../../kernel/wire";
-import { IconButton, type Option, Select } from "../../ui/controls";
-import { CopyIcon, CrossIcon, EyeIcon, EyeOffIcon, MoreIcon } from "../../ui/icons";
+import { IconButton } from "../../ui/controls";
+import { CrossIcon, EyeIcon, EyeOffIcon, MoreIcon } from "../../ui/icons";
 import { createVoice } from "../../ui/voice";
 import { createAnswer } from "../answer/state";
-import { bracketOf, GroupField } from "./GroupField";
+import { bracketOf } from "./GroupField";
 import { Handle } from "./Handle";
-import { linkColour, OperatorRow } from "./OperatorRow";
-import { Receipt } from "./Receipt";
-import { Route } from "./Route";
+import { linkColour } from "./OperatorRow";
+import { marksOf } from "./Receipt";
 import { createSlots } from "./state";
 
-interface RowProps {
+interface Props {
   app: App;
   scene: Scene;
   experiment: Plain;
@@ -40,20 +33,14 @@ interface RowProps {
   onFocus(index: number, control: string): void;
 }
 
-export function SlotRow(props: RowProps) {
-  const { app, scene, experiment, slot, index, colour, receipt, drop, onFocus } = props;
-  const { model } = scene;
-  const isOpen = useSignal(false);
-  const change = (part: Partial<Slot>) =>
-    app.use(createExperiment).commit(changeSlot(experiment, index, part));
-  const heads = model.heads[slot.component];
-  const kinds = app.use(createExperiment).kinds.value;
-  const kind = kindOf(kinds, slot.intervention);
-  const target = targetOf(experiment, slot, kinds);
-  const link = linkColour(experiment, slot);
-  const info = app.use(createExperiment).pending.value ? undefined : scene.slots[index];
-  const count = experiment.slots.length;
+export function SlotLine(props: Props) {
+  const { app, experiment, slot, index, colour, drop, onFocus } = props;
+  const { open, toggleDetails, toggleSkip } = app.use(createSlots);
+  const { commit } = app.use(createExperiment);
   const { say } = app.use(createVoice);
+  const link = linkColour(experiment, slot);
+  const count = experiment.slots.length;
+  const isOpen = open.value === index;
   return (
     <li
       class={`vene-slot${slot.skip ? " vene-slot-skipped" : ""}${link ? " vene-slot-linked" : ""}${bracketOf(experiment, index)}`}
@@ -71,71 +58,42 @@ export function SlotRow(props: RowProps) {
         onDrag={props.onDrag}
         onMove={(to) => {
           if (to === index) return say(`Slot ${index} is ${to === 0 ? "the first" : "the last"}.`);
-          app.use(createExperiment).commit(moveSlot(experiment, index, to));
+          commit(moveSlot(experiment, index, to));
           onFocus(to, ".vene-slot-handle");
           say(`Slot ${index} is now slot ${to}, number ${to + 1} of ${count}.`);
         }}
       />
-      <span class="vene-slot-site">
-        <Select
-          name={`Layer of slot ${index}`}
-          value={String(slot.layer)}
-          options={counted(model.layers, "L")}
-          title={`layer ${slot.layer}`}
-          onChoose={(value) => change({ layer: Number(value) })}
-        />
-        <Select
-          name={`Component of slot ${index}`}
-          value={slot.component}
-          options={model.components.map((name) => ({ value: name, text: words(name) }))}
-          onChoose={(value) =>
-            app.use(createExperiment).commit(setComponent(experiment, index, value, model.heads))
-          }
-        />
-        {heads !== undefined && (
-          <Select
-            name={`Head of slot ${index}`}
-            value={String(slot.head ?? 0)}
-            options={counted(heads, "head ")}
-            onChoose={(value) => change({ head: Number(value) })}
-          />
-        )}
-        <Select
-          name={`Intervention of slot ${index}`}
-          value={slot.intervention}
-          title={kind && `${kind.formula}\n${kind.about}`}
-          options={kinds.map(({ name, formula }) => ({
-            value: name,
-            text: words(name),
-            title: formula,
-          }))}
-          onChoose={(value) =>
-            app.use(createExperiment).commit(setIntervention(experiment, index, value, kinds))
-          }
-        />
-      </span>
+      <button
+        type="button"
+        class="vene-slot-words"
+        aria-expanded={isOpen}
+        aria-label={`Details of slot ${index}`}
+        title={`${isOpen ? "Close" : "Open"} the details of slot ${index}`}
+        onClick={() => toggleDetails(index)}
+      >
+        <Summary {...props} />
+      </button>
+      <Outcome {...props} />
       <span class="vene-slot-buttons">
         <IconButton
-          name={`More of slot ${index}`}
-          isExpanded={isOpen.value}
-          title={`${isOpen.value ? "Hide" : "Show"} positions, strength and subspace of slot ${index}`}
-          onPress={() => {
-            isOpen.value = !isOpen.value;
-          }}
-        >
-          <MoreIcon />
-        </IconButton>
-        <IconButton
           name={`${slot.skip ? "Unskip" : "Skip"} slot ${index}`}
-          title={slot.skip ? `Wake slot ${index}` : `Skip slot ${index}: it keeps its number`}
-          onPress={() => app.use(createSlots).toggleSkip([index])}
+          title={slot.skip ? `Unskip slot ${index}` : `Skip slot ${index}: it keeps its number`}
+          onPress={() => toggleSkip([index])}
         >
           {slot.skip ? <EyeOffIcon /> : <EyeIcon />}
         </IconButton>
         <IconButton
+          name={`More of slot ${index}`}
+          isExpanded={isOpen}
+          title="Positions, operator, subspace, group, receipt"
+          onPress={() => toggleDetails(index)}
+        >
+          <MoreIcon />
+        </IconButton>
+        <IconButton
           name={`Remove slot ${index}`}
           onPress={() => {
-            app.use(createExperiment).commit(removeSlot(experiment, index));
+            commit(removeSlot(experiment, index));
             onFocus(Math.min(index, count - 2), ".vene-slot-handle");
             say(`Slot ${index} is removed; ${count - 1} left.`);
           }}
@@ -143,55 +101,58 @@ export function SlotRow(props: RowProps) {
           <CrossIcon />
         </IconButton>
       </span>
-      <span class="vene-slot-route">
-        <Route
-          app={app}
-          scene={scene}
-          experiment={experiment}
-          slot={slot}
-          index={index}
-          isOpen={isOpen.value}
-        />
-        <GroupField app={app} experiment={experiment} slot={slot} index={index} />
-      </span>
-      <OperatorRow
-        app={app}
-        experiment={experiment}
-        slot={slot}
-        index={index}
-        isOpen={isOpen.value}
-        coordinates={info?.coordinates}
-      />
-      {experiment.mode === "serial" && (
-        <span class="vene-slot-note">
-          acts on the run of {target === null ? "the base" : `source ${target}`}
-        </span>
-      )}
-      {isOpen.value && (
-        <button
-          type="button"
-          class="vene-button vene-quiet-button vene-slot-copy"
-          aria-label={`Duplicate slot ${index}`}
-          onClick={() => {
-            app.use(createExperiment).commit(duplicateSlot(experiment, index));
-            onFocus(index + 1, ".vene-slot-handle");
-            say(`Slot ${index + 1} is a copy of slot ${index}.`);
-          }}
-        >
-          <CopyIcon /> Duplicate
-        </button>
-      )}
-      <Receipt
-        index={index}
-        isSkipped={slot.skip}
-        receipt={receipt}
-        label={app.use(createAnswer).label.value}
-        info={info}
-      />
     </li>
   );
 }
 
-function counted(count: number, prefix: string): Option[] {
-  return Array.from({ length: count }, (_, i) => ({ value: String(i), text: `${prefix}${i}` }));
+/** Layer, tokens, operator: `L0 ␣Spain ⟵ ␣Italy · swap`. */
+function Summary({ app, scene, experiment, slot }: Props) {
+  const kinds = app.use(createExperiment).kinds.value;
+  const kind = kindOf(kinds, slot.intervention);
+  const target = targetOf(experiment, slot, kinds);
+  const tokens = (target === null ? scene.base : scene.sources[target]) ?? [];
+  const partners = scene.sources[slot.source ?? ""] ?? [];
+  const reads = (kind?.needs_source ?? true) && slot.source !== null;
+  const pairs = pairsOf(slot);
+  const [first] = pairs;
+  const site = [
+    slot.component === "block_output" ? "" : componentWords(slot.component),
+    slot.head === null ? "" : `head ${slot.head}`,
+    reads && Object.keys(experiment.sources).length > 1 ? `from ${slot.source}` : "",
+    target === null ? "" : `in ${target}`,
+    slot.subspace === null ? "" : "subspace",
+    slot.strength === 1 ? "" : `× ${three(slot.strength)}`,
+  ];
+  const operator = slot.intervention === "vanilla" ? "patch" : slot.intervention;
+  const extra = [operator.replaceAll("_", " "), ...site].filter(Boolean).join(" · ");
+  return (
+    <>
+      <b class="vene-slot-layer">L{slot.layer}</b>
+      <span class="vene-slot-tokens vene-token">
+        {first ? (tokens[first[0]]?.label ?? first[0]) : "?"}
+        {reads && first && <span class="vene-dim"> ⟵ {partners[first[1]]?.label ?? first[1]}</span>}
+        {pairs.length > 1 && <span class="vene-dim"> +{pairs.length - 1}</span>}
+      </span>
+      <span class="vene-slot-operator-words">{extra}</span>
+    </>
+  );
+}
+
+/** What it did, as a sign and a size; the words are in the title and in the details. */
+function Outcome({ app, slot, index, receipt }: Props) {
+  const { label } = app.use(createAnswer);
+  const { kind, name, icon, words } = marksOf(slot, receipt, label.value);
+  const size = receipt && receipt.size > 0 && !slot.skip ? ` ‖Δ‖ ${three(receipt.size)}` : "";
+  return (
+    <span
+      class="vene-slot-outcome vene-number"
+      data-outcome={kind}
+      role="img"
+      aria-label={`Slot ${index}: ${name} ${words}`}
+      title={words}
+    >
+      {icon}
+      <span class="vene-slot-size">{size || (slot.skip ? " skipped" : "")}</span>
+    </span>
+  );
 }

@@ -3,6 +3,7 @@ import type { App } from "../../app/app";
 import { backToScreen } from "../../ui/backToScreen";
 import { createLecture } from "../lecture/state";
 import { createStory } from "./state";
+import "./style.css";
 
 export function StoryPanel({ app }: { app: App }) {
   const story = app.use(createStory);
@@ -18,22 +19,22 @@ export function StoryPanel({ app }: { app: App }) {
         {step.choices.length > 0 && <Choices app={app} />}
         {!story.isThere.value && (
           <p class="vene-story-away">
-            The screen has left this step.{" "}
+            You have changed the experiment.{" "}
             <button
               type="button"
               class="vene-button"
               onClick={(event) => {
                 backToScreen(event);
-                app.use(createStory).walk(at);
+                story.walk(at);
               }}
             >
-              Back to the step
+              Return to step {at + 1}
             </button>
           </p>
         )}
       </div>
       <div class="vene-story-walk">
-        <Go app={app} to={at - 1} isDisabled={at === 0} name="Step before" keys="ArrowLeft">
+        <Go app={app} to={at - 1} isDisabled={at === 0} name="Previous step" keys="ArrowLeft">
           ←
         </Go>
         <span class="vene-story-count vene-number">
@@ -76,34 +77,36 @@ function Go({ app, to, isDisabled, name, keys, children }: GoProps) {
   );
 }
 
+/** The sign of a choice takes the place of its letter, so that marking one moves nothing. */
 function Choices({ app }: { app: App }) {
-  const step = app.use(createStory).step.value;
-  const { choice, isMarked, isCovered, isOn } = app.use(createLecture);
-  const isOpen = !isOn.value || isCovered.value;
+  const { step: stepSignal, isThere } = app.use(createStory);
+  const { choice, isMarked, isCovered, isOn, choose } = app.use(createLecture);
+  const step = stepSignal.value;
+  const isOpen = isThere.value && (!isOn.value || isCovered.value);
   return (
     <ol class="vene-choices" aria-label="Answers">
       {step?.choices.map((text, index) => {
         const isChosen = choice.value === index;
         const isRight = isMarked.value && step.answer === index;
         const isWrong = isMarked.value && isChosen && step.answer !== null && !isRight;
+        const verdict = isRight ? "right" : isWrong ? "wrong" : undefined;
         return (
           <li key={text}>
             <button
               type="button"
               class="vene-choice"
-              data-verdict={isRight ? "right" : isWrong ? "wrong" : undefined}
+              data-verdict={verdict}
               aria-pressed={isChosen}
               aria-disabled={!isOpen}
               onClick={(event) => {
                 backToScreen(event);
-                app.use(createLecture).choose(index);
+                choose(index);
               }}
             >
-              <kbd class="vene-choice-key">{index + 1}</kbd>
+              <kbd class="vene-choice-key" aria-label={verdict}>
+                {isRight ? "✓" : isWrong ? "✗" : letterOf(index)}
+              </kbd>
               {text}
-              {isRight && <span class="vene-choice-mark">✓ right</span>}
-              {isWrong && <span class="vene-choice-mark">✗ not this</span>}
-              {isChosen && !isMarked.value && <span class="vene-choice-mark">chosen</span>}
             </button>
           </li>
         );
@@ -111,3 +114,5 @@ function Choices({ app }: { app: App }) {
     </ol>
   );
 }
+
+const letterOf = (index: number) => String.fromCharCode(65 + index);

@@ -1,0 +1,22 @@
+// The tabs of the drawer, from left to right: one line for each.
+import type { FunctionComponent } from "preact";
+import { CodePanel } from "../features/code/View";
+import { ComparePanel } from "../features/compare/View";
+import { DataPanel } from "../features/data/View";
+import { FigurePanel } from "../features/figure/View";
+import { ReceiptsPanel } from "../features/receipts/View";
+import type { App } from "./app";
+
+export interface Tab {
+  name: string;
+  title: string;
+  View: FunctionComponent<{ app: App }>;
+}
+
+export const TABS: readonly Tab[] = [
+  { name: "figure", title: "Figure", View: FigurePanel },
+  { name: "code", title: "Code", View: CodePanel },
+  { name: "compare", title: "Compare", View: ComparePanel },
+  { name: "receipts", title: "Receipts", View: ReceiptsPanel },
+  { name: "data", title: "Data", View: DataPanel },
+];

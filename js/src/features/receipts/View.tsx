@@ -1,0 +1,76 @@
+// What every slot did, side by side.
+import type { App } from "../../app/app";
+import { createExperiment } from "../../app/experiment";
+import { site } from "../../domain/format";
+import { Panel } from "../../ui/controls";
+import { createAnswer } from "../answer/state";
+import { marksOf, measured } from "../slots/Receipt";
+import { createStory } from "../story/state";
+import "./style.css";
+
+export function ReceiptsPanel({ app }: { app: App }) {
+  const { receipts, label } = app.use(createAnswer);
+  const { now, pending } = app.use(createExperiment);
+  const scene = app.use(createStory).scene.value;
+  const slots = now.value?.slots ?? [];
+  return (
+    <Panel name="Receipts" area="receipts" isBare>
+      {slots.length === 0 ? (
+        <p class="vene-hint">
+          A receipt proves what a slot did: whether it fired, how large its change was, and that the
+          rest of the tensor stayed as it was. There are no slots yet.
+        </p>
+      ) : (
+        <div class="vene-scroll">
+          <table class="vene-table">
+            <thead>
+              <tr>
+                <th scope="col">slot</th>
+                <th scope="col">site</th>
+                <th scope="col">what it did</th>
+                <th scope="col">measured</th>
+              </tr>
+            </thead>
+            <tbody>
+              {slots.map((slot, index) => {
+                const receipt = receipts.value.find((one) => one.index === index);
+                const info = pending.value ? undefined : scene?.slots[index];
+                const { kind, name, icon, words } = marksOf(slot, receipt, label.value);
+                return (
+                  <tr key={index}>
+                    <th scope="row">{index}</th>
+                    <td>{site(slot.layer, slot.component, slot.head)}</td>
+                    <td class="vene-receipt-line" data-outcome={kind}>
+                      {icon && (
+                        <span class="vene-receipt-mark" role="img" aria-label={name}>
+                          {icon}
+                        </span>
+                      )}
+                      {words}
+                    </td>
+                    <td class="vene-number vene-dim">
+                      {receipt && !slot.skip && <Measured parts={measured(receipt, info)} />}
+                    </td>
+                  </tr>
+                );
+              })}
+            </tbody>
+          </table>
+        </div>
+      )}
+    </Panel>
+  );
+}
+
+function Measured({ parts }: { parts: [string, string][] }) {
+  return (
+    <>
+      {parts.map(([text, title], n) => (
+        <span key={text} title={title}>
+          {n > 0 && " · "}
+          {text}
+        </span>
+      ))}
+    </>
+  );
+}
