@@ -134,10 +134,10 @@ def test_the_caption_says_how_the_figure_was_made(
     for part in (
         f"Model: capitals (float32, {explorer.model.device.type}).",
         f"base “{BASE}”; italy “{SOURCE}”",
-        "slot 0 vanilla at block_output of layer 0, position 3, from italy at 3, group g;",
-        "slot 1 vanilla at block_output of layer 2, position 4, from italy at 4, group g (skipped)",
+        "slot 0 vanilla after block 0, position 3, from italy at 3, group g;",
+        "slot 1 vanilla after block 2, position 4, from italy at 4, group g (skipped)",
         "KL(grouped ‖ base) = Σ P after · ln (P after / P before) over the vocabulary",
-        f"{frame.attrs['kl_divergence']!r} nats",
+        f"here {frame.attrs['kl_divergence']:.3g} nats",
         "exact runs",
         explorer.answer["verdicts"][0]["words"],
         f"vene_widgets {vw.__version__}, torch {torch.__version__}",
@@ -167,9 +167,9 @@ def test_a_map_is_a_preview_and_its_code_sweeps(explorer: vw.Explorer, tmp_path:
 
 
 def test_latex_has_no_command_of_a_prompt() -> None:
-    caption = archive.latex("100 % of $x_1$ & {a}\\b #~^ ␣Rome\n<|end|>")
+    caption = archive.latex("100\u00a0% of $x_1$ & {a}\\b #~^ ␣Rome\n<|end|>")
     assert caption == (
-        r"100 \% of \$x\_1\$ \& \{a\}\textbackslash{}b \#\textasciitilde{}\textasciicircum{} "
+        r"100~\% of \$x\_1\$ \& \{a\}\textbackslash{}b \#\textasciitilde{}\textasciicircum{} "
         r"\textvisiblespace{}Rome \textless{}\textbar{}end\textbar{}\textgreater{}"
     )
 

@@ -63,14 +63,15 @@ def test_grouped_and_ungrouped_are_bit_equal(model: LanguageModel):
 def test_a_small_difference_is_allclose_and_its_size_is_told(plain: Run):
     found = compare(plain, shifted(plain, 2**-20))
     assert found.verdict == "allclose" and 0 < found.max_abs < 2e-6
-    assert found.first_divergence is None and "only after the last block" in found.words
-    assert f"{found.max_abs:.3g}" in found.words and "1e-05" in found.words
+    assert found.first_divergence is None and "identical after every block" in found.words
+    size = f"{found.max_abs:.2e}".replace("e-0", "e−")
+    assert f"max abs logit difference {size};" in found.words and "within 1e−5" in found.words
 
 
 def test_a_larger_difference_is_different(plain: Run):
     found = compare(plain, shifted(plain, 0.5))
     assert found.verdict == "different" and found.max_abs == pytest.approx(0.5)
-    assert found.words.startswith("Different: largest difference of a logit 0.5")
+    assert found.words.startswith("Different: max abs logit difference 0.5;")
 
 
 def test_the_tolerance_decides(plain: Run):
@@ -86,7 +87,7 @@ def test_the_tolerance_decides(plain: Run):
 def test_equal_logits_with_other_states_are_not_bit_equal(plain: Run):
     found = compare(plain, shifted(plain, 0, states=1.0, layer=1))
     assert (found.verdict, found.max_abs, found.first_divergence) == ("allclose", 0.0, 1)
-    assert "first at the output of layer 1" in found.words
+    assert "first differs at layer 1" in found.words
 
 
 @pytest.mark.parametrize("tolerance", [-1e-9, -math.inf, math.inf, math.nan])
@@ -108,7 +109,7 @@ def test_a_swap_at_a_layer_is_where_the_runs_part(model: LanguageModel, layer: i
             assert found.verdict == "bit-equal"
             continue
         assert (found.verdict, found.first_divergence) == ("different", layer), component
-        assert f"first at the output of layer {layer}" in found.words
+        assert f"first differs at layer {layer}" in found.words
         assert found.max_abs > 0 and found.kl >= 0
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
 import ipywidgets
@@ -200,7 +200,13 @@ def test_an_invalid_value_is_refused_and_the_last_good_state_stays(
 def test_an_error_of_the_run_is_shown_too(make: Make) -> None:
     explorer, panel = make(slot())
     explorer.wait(30)
-    explorer._job_failed("answer", ValueError("no memory"))
+
+    def out_of_memory() -> Generator[None, None, None]:
+        yield
+        raise ValueError("no memory")
+
+    explorer.submit("answer", out_of_memory)
+    explorer.wait(30)
     assert panel.error.value == "The run failed: ValueError: no memory"
 
 

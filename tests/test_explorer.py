@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -16,7 +17,7 @@ import vene_widgets as vw
 from vene_widgets.experiments.operators import BUILT_IN
 from vene_widgets.explorer.export import static_files
 from vene_widgets.explorer.painter.orders import Picture
-from vene_widgets.explorer.session import session
+from vene_widgets.explorer.session.figure import FIGURES, FigureFeature
 from vene_widgets.explorer.wire import messages
 from vene_widgets.interventions import INTERVENTIONS, unregister
 
@@ -56,7 +57,7 @@ def test_it_opens_with_the_map_filled(make: Make, tiny_gpt2: vw.LanguageModel) -
     assert [run["role"] for run in explorer.answer["runs"]] == ["base", "source"]
     assert explorer.scene["base"][3]["label"] == "␣Spain"
     assert explorer.map["first_difference"] == 3
-    assert "Nothing is swapped yet" in explorer.answer["sentence"]
+    assert "No slots yet. " in explorer.answer["sentence"]
 
 
 def test_a_click_is_answered_exactly(make: Make, tiny_gpt2: vw.LanguageModel) -> None:
@@ -281,7 +282,7 @@ def test_a_row_has_what_its_controls_need(make: Make, tiny_gpt2: vw.LanguageMode
     [
         ({"intervention": "zero"}, "Zeroing “Spain” after block 0 "),
         ({"intervention": "noise", "seed": 3}, "Adding noise to “Spain” after block 0 "),
-        ({"intervention": "collect"}, "Collecting “Spain” after block 0 left the answer"),
+        ({"intervention": "collect"}, "Collecting “Spain” after block 0 leaves the prediction at"),
         (
             {"intervention": "mean", "prompts": [SOURCE, "The capital of France is"]},
             "Setting “Spain” to its mean over 2 prompts after block 0 ",
@@ -321,16 +322,21 @@ def test_an_idle_slot_is_reported(make: Make) -> None:
     explorer = make()
     ask(explorer, **setting(slot(0, 1), slot(0, 3), slot(0, 2, skip=True)))
     assert [r["idle"] for r in explorer.answer["receipts"]] == [True, False, False]
-    assert "changed nothing" in explorer.answer["receipts"][0]["words"]
-    assert "changed nothing" not in explorer.answer["sentence"]
+    assert explorer.answer["receipts"][0]["words"] == (
+        "No effect: base and source are identical up to “capital”."
+    )
+    assert explorer.answer["sentence"].startswith("3 slots (1 skipped) ")
+    assert "no effect" not in explorer.answer["sentence"]
+    ask(explorer, **setting(slot(0, 3), slot(0, 2, skip=True)))
+    assert re.match(r"2 slots \(1 skipped\) (turn|leave) ", explorer.answer["sentence"])
     ask(explorer, **setting(slot(0, 1), slot(1, 2)))
     best = explorer.answer["runs"][0]["top"][0]
     message = explorer.answer["sentence"]
-    assert message.startswith("Running 2 slots together changed nothing: what they would put there")
+    assert message.startswith("2 slots together have no effect: the states are already the same.")
     assert best["label"].removeprefix("␣") in message
     ask(explorer, **setting(slot(0, 1)))
     assert explorer.answer["sentence"].startswith(
-        "Copying “capital” into “capital” after block 0 changed nothing: what it would put there"
+        "Patching “capital” after block 0 has no effect: the state is already this one."
     )
     ask(explorer, **setting(slot(0, 1, strength=0.0)))
     assert not explorer.answer["receipts"][0]["idle"]
@@ -350,8 +356,8 @@ def test_serial_mode_says_on_whose_run_a_slot_acts(make: Make) -> None:
         explorer.wait(30)
         .answer["sentence"]
         .startswith(
-            "Copying “Italy” into “France” after block 0 in the run of “two” changed nothing: the "
-            "forward pass never reached it."
+            "Patching “France” with “Italy” after block 0 in the run of “two” has no effect: the "
+            "forward pass does not reach this site."
         )
     )
     assert explorer.answer["receipts"][0]["idle"]
@@ -418,6 +424,21 @@ def test_a_late_figure_never_shows(make: Make, silent_painter: SilentPainter) ->
     assert explorer.picture["revision"] == explorer.scene["revision"]
 
 
+def test_a_new_map_is_drawn_if_the_figure_is_a_map(
+    make: Make, silent_painter: SilentPainter
+) -> None:
+    explorer = make()
+    ask(explorer, kind="sweep", component="mlp_output")
+    assert {order.kind for order, _ in silent_painter.orders} == {"result"}
+    ask(explorer, kind="figure", figure="sweep_map")
+    ask(explorer, kind="sweep", component="attention_output")
+    drawn = [order for order, _ in silent_painter.orders if order.kind == "sweep_map"]
+    assert [set(order.frames["sweep_map"].component) for order in drawn] == [
+        {"mlp_output"},
+        {"attention_output"},
+    ]
+
+
 def test_a_figure_that_fails_says_so(make: Make, silent_painter: SilentPainter) -> None:
     explorer = make()
     silent_painter.orders[-1][1](None, "the figure process ended")
@@ -426,7 +447,7 @@ def test_a_figure_that_fails_says_so(make: Make, silent_painter: SilentPainter) 
     assert explorer.status["error"] is None
 
 
-@pytest.mark.parametrize("kind", session.FIGURES)
+@pytest.mark.parametrize("kind", FIGURES)
 def test_every_figure_can_be_taken(make: Make, kind: str) -> None:
     explorer = make(slots=[vw.Slot(layer=0, position=3)])
     assert type(explorer.figure(kind)).__module__.startswith("plotnine")
@@ -445,13 +466,13 @@ def test_viewers_without_scripts_get_a_picture_and_a_sentence(make: Make) -> Non
     bundle = explorer._repr_mimebundle_()
     data = bundle[0] if isinstance(bundle, tuple) else bundle
     assert data["image/png"].startswith(b"\x89PNG")
-    assert data["text/plain"].startswith("Copying “Italy” into “Spain” after block 0")
+    assert data["text/plain"].startswith("Patching “Spain” with “Italy” after block 0")
     assert "application/vnd.jupyter.widget-view+json" in data
 
 
 def test_close_frees_thread_and_runs(make: Make) -> None:
     explorer = make()
-    thread = explorer._worker._thread
+    thread = explorer.worker._thread
     assert thread is not None
     explorer.close()
     explorer.close()
@@ -551,7 +572,7 @@ def test_a_replaced_slot_names_the_later_one(make: Make) -> None:
     explorer = make()
     ask(explorer, **setting(slot(0, 3), slot(1, 4), slot(0, 3, intervention="zero")))
     replaced = explorer.answer["receipts"][0]
-    assert "but slot 2 at the same place" in replaced["words"]
+    assert "but slot 2 overwrites" in replaced["words"]
     alone = ask(explorer, **setting(slot(1, 4), slot(0, 3, intervention="zero")))
     assert alone["ok"] and replaced["others_equal"] and replaced["shape"] == [1, 5, 24]
 
@@ -578,7 +599,7 @@ def test_what_is_taken_can_be_changed_without_changing_the_screen(make: Make) ->
     for frame in (*explorer.tables().values(), explorer.map_frame, explorer.frame):
         del frame[frame.columns[0]]
     for kind in ("token_heatmap", "difference_panel", "sweep_map"):
-        shown: Any = explorer._snapshot(kind).order.frames[kind]
+        shown: Any = explorer.feature(FigureFeature).snapshot(kind).order.frames[kind]
         del shown[shown.columns[0]]
     for name, frame in explorer.tables().items():
         pd.testing.assert_frame_equal(frame, before[name])

@@ -27,6 +27,7 @@ from vene_widgets import LanguageModel, figures, sweep
 from vene_widgets.errors import RequestError
 from vene_widgets.figures import labels, theme
 from vene_widgets.tables import frames
+from vene_widgets.tables.number_text import percent, percent_number, points
 
 ODD = [
     " $x$",
@@ -378,18 +379,9 @@ def test_heatmap_says_every_probability_and_puts_the_likeliest_on_top():
         for t in figure.axes[0].texts
     }
     rows = zip(frame["label"], frame["run"], frame["probability"], strict=True)
-    assert said == {(labels.label(label), run): labels.percent(p) for label, run, p in rows}
+    assert said == {(labels.label(label), run): percent_number(p) for label, run, p in rows}
     assert names[max(names)] == labels.label(frame["label"].iloc[0])  # most likely on top
     assert [t.get_text() for t in tick_labels(figure, "x")[0]] == ["base", "source"]
-
-
-@pytest.mark.parametrize(
-    ("probability", "says"),
-    [(0, "0.0"), (1, "100"), (0.3771, "37.7"), (0.0004, "<0.1"), (0.0005, "0.1"), (1e-30, "<0.1"),
-     (0.9999, ">99.9"), (0.9994, "99.9")],
-)  # fmt: skip
-def test_percentages_never_round_to_nothing_or_to_all(probability: float, says: str):
-    assert labels.percent(probability) == says
 
 
 # ---- difference panel ---------------------------------------------------------------------------
@@ -405,7 +397,7 @@ def test_difference_panel_orders_by_change_and_prints_the_kl_divergence():
     whole = frames.kl_divergence(logits(1), logits(2))
     assert f"KL(grouped ‖ base) = {whole:.3g} nats" in [t.get_text() for t in texts(figure)]
     changes = [t.get_text() for ax in figure.axes for t in ax.texts]
-    assert changes == [labels.points(d) for d in frame["delta"]]
+    assert changes == [points(d) for d in frame["delta"]]
 
 
 def test_difference_panel_without_the_whole_kl_says_what_it_sums():
@@ -506,8 +498,8 @@ def test_a_map_has_a_panel_per_target_and_one_for_the_whole_distribution():
     assert len(plot("sweep_map", frame).draw().axes) == 3
     assert len(plot("sweep_map", frame, metric="kl").draw().axes) == 1
     strips = [t.get_text() for t in texts(drawn(plot("sweep_map", frame)))]
-    base = labels.percent(frame["base_probability"].iloc[0])
-    assert f"P(␣token20), base {base} %" in strips
+    base = percent(frame["base_probability"].iloc[0])
+    assert f"P(␣token20), base {base}" in strips
 
 
 def test_layer_0_is_at_the_bottom():
@@ -548,7 +540,7 @@ def test_words_of_token_figures_state_the_likeliest_of_every_run():
         for _, part in frame.groupby("run", observed=True):
             best = part.nlargest(3, "probability")
             for label, p in zip(best["label"], best["probability"], strict=True):
-                assert f"{label} {labels.percent(p)} %" in said
+                assert f"{label} {percent(p)}" in said
         assert "5 tokens" in said and "in source: " in said
 
 
@@ -556,7 +548,7 @@ def test_words_of_a_difference_state_before_after_ranks_and_kl():
     frame = difference_frame()
     said = figures.alt_text(frame, "difference_panel", after="grouped")
     row = frame.iloc[0]
-    change = f"{labels.percent(row.before)} % to {labels.percent(row.after)} %"
+    change = f"{percent(row.before)} to {percent(row.after)}"
     assert f"{row.label} {change} (rank {row.rank_before} to {row.rank_after})" in said
     assert f"KL(grouped ‖ base) = {frames.kl_divergence(logits(1), logits(2)):.3g} nats" in said
 
@@ -571,12 +563,12 @@ def test_words_of_a_map_state_extremes_and_where_the_target_wins():
     tokens = [Token(0, 5, "The"), Token(1, 6, " Spain")]
     frame = frames.sweep_frame(grid, base, [0, 1, 2, 3], tokens, [0, 1], [0], " Rome{}".format)
     said = figures.alt_text(frame, "sweep_map")
-    most, least = (labels.percent(x.softmax(-1)[0].item()) for x in (cell, base))
-    assert f"to {most} % at ␣Spain (1), layer 0" in said
-    assert f"from {least} % at The (0), layer 0" in said
+    most, least = (percent(x.softmax(-1)[0].item()) for x in (cell, base))
+    assert f"to {most} at ␣Spain (1), layer 0" in said
+    assert f"from {least} at The (0), layer 0" in said
     assert "␣Rome0 is the most likely token in 3 of 8 cells: ␣Spain (1) in layers 0–1, 3." in said
     kl = frames.kl_divergence(base, cell)
-    assert f"{kl:.3g} nats at ␣Spain (1)" in figures.alt_text(frame, "sweep_map", "kl")
+    assert f"{kl:.3g}\u00a0nats at ␣Spain (1)" in figures.alt_text(frame, "sweep_map", "kl")
 
 
 def test_words_of_a_map_without_any_run():

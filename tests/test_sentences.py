@@ -14,13 +14,16 @@ from vene_widgets.sentences import (
     SlotAction,
     all_idle,
     describe,
-    describe_copy,
+    describe_patch,
     joined,
+    nothing_came_in,
+    nothing_can_change,
     nothing_live,
-    percent,
+    out_of_reach,
     receipt,
     sentence,
     several,
+    verdict,
 )
 
 MOVED = ProbabilityChange(
@@ -35,53 +38,76 @@ MOVED = ProbabilityChange(
 )
 
 
-def test_a_moved_answer_names_both_tokens_and_all_four_numbers() -> None:
-    said = sentence(describe_copy(" Spain", " Italy", "block_output", 0), MOVED)
-    assert said == (
-        "Copying “Italy” into “Spain” after block 0 moved the answer from “Madrid” to “Rome”: "
-        "“Rome” 0.1 % → 95.1 %, “Madrid” 97.2 % → 0.4 %."
+def plain(text: str) -> str:
+    """The text with plain spaces, after checking that no number breaks from its percent sign."""
+    assert " %" not in text
+    return text.replace("\u00a0", " ")
+
+
+def test_a_new_prediction_names_both_tokens_and_all_four_numbers() -> None:
+    said = sentence(describe_patch(" Spain", " Italy", "block_output", 0), MOVED)
+    assert plain(said) == (
+        "Patching “Spain” with “Italy” after block 0 turns “Madrid” into “Rome”: “Rome” 0.1 % → "
+        "95 %, “Madrid” 97 % → 0.4 %."
     )
 
 
-def test_an_answer_that_stays_says_so() -> None:
+def test_an_unchanged_prediction() -> None:
     stays = replace(
-        MOVED, base_after=0.97, source_after=0.002, best_token=" Madrid", best_after=0.97
+        MOVED, base_after=0.96, source_after=0.002, best_token=" Madrid", best_after=0.96
     )
-    said = sentence("Copying", stays)
-    assert "left the answer at “Madrid” 97.2 % → 97.0 %" in said
-    assert "“Rome” 0.1 % → 0.2 %" in said
+    assert plain(sentence("Patching", stays)) == (
+        "Patching leaves the prediction at “Madrid”: 97 % → 96 %; “Rome” 0.1 % → 0.2 %."
+    )
 
 
-def test_a_third_answer_is_named() -> None:
-    third = replace(MOVED, best_token=" Paris", best_after=0.5)
-    assert "to “Paris” (50.0 %), which neither prompt gives" in sentence("Copying", third)
+def test_a_third_prediction_is_named() -> None:
+    third = replace(MOVED, best_token=" Bern", best_after=0.41)
+    assert plain(sentence("Patching", third)) == (
+        "Patching turns “Madrid” into “Bern” (41 %), the answer of neither prompt: “Madrid” 97 % → "
+        "0.4 %, “Rome” 0.1 % → 95 %."
+    )
 
 
-def test_equal_answers_are_not_said_twice() -> None:
+def test_equal_predictions_are_not_listed_twice() -> None:
     same = replace(MOVED, source_token=" Madrid", best_token=" Madrid", base_after=0.9)
-    assert sentence("Copying", same) == "Copying left the answer at “Madrid” 97.2 % → 90.0 %."
+    assert plain(sentence("Patching", same)) == (
+        "Patching leaves the prediction at “Madrid”: 97 % → 90 %."
+    )
+
+
+def test_several_slots_take_the_plural() -> None:
+    assert sentence(several(2, 0), MOVED, plural=True).startswith(
+        "2 slots together turn “Madrid” into “Rome”: "
+    )
+    stays = replace(MOVED, best_token=" Madrid")
+    assert sentence(several(1, 1), stays, plural=True).startswith(
+        "2 slots (1 skipped) leave the prediction at “Madrid”: "
+    )
 
 
 @pytest.mark.parametrize(
-    ("probability", "text"),
+    ("layer", "component", "head", "said"),
     [
-        (0.0, "0 %"),
-        (1e-9, "<0.001 %"),
-        (0.00012, "0.012 %"),
-        (0.0042, "0.42 %"),
-        (0.0123, "1.2 %"),
-        (0.9994, "99.9 %"),
-        (0.99999, ">99.9 %"),
-        (1.0, "100.0 %"),
+        (0, "block_output", None, "after block 0"),
+        (2, "block_input", None, "before block 2"),
+        (3, "mlp_output", None, "at the MLP output of layer 3"),
+        (3, "head_attention_value_output", 2, "in head 2 of layer 3 (attention output)"),
     ],
 )
-def test_percent_can_be_told_from_0_and_from_100(probability: float, text: str) -> None:
-    assert percent(probability) == text
+def test_a_description_names_the_site(
+    layer: int, component: str, head: int | None, said: str
+) -> None:
+    assert describe_patch("a", "b", component, layer, head) == f"Patching “a” with “b” {said}"
 
 
-def test_a_component_is_named_with_its_head() -> None:
-    assert describe_copy("a", "b", "head_value_output", 3, 1).endswith(
-        "at head_value_output of layer 3, head 1"
+def test_equal_tokens_are_named_once() -> None:
+    assert describe_patch(" of", " of", "block_output", 2) == "Patching “of” after block 2"
+    assert describe_patch(" is", " is", "block_output", 2, is_last=True) == (
+        "Patching the last token (“is”) after block 2"
+    )
+    assert describe_patch(" is", " was", "block_output", 2, is_last=True) == (
+        "Patching “is” with “was” after block 2"
     )
 
 
@@ -91,14 +117,18 @@ SPAIN = SlotAction(" Spain", "block_output", 0, source_token=" Italy")
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({}, "Copying “Italy” into “Spain” after block 0"),
-        ({"strength": 0.5}, "Copying “Italy” into “Spain” after block 0 at strength 0.5"),
+        ({}, "Patching “Spain” with “Italy” after block 0"),
+        ({"strength": 0.5}, "Patching “Spain” with “Italy” after block 0 at strength 0.5"),
         ({"intervention": "addition"}, "Adding “Italy” to “Spain” after block 0"),
         (
             {"intervention": "subtraction", "subspace": "0:2"},
             "Subtracting dims 0:2 of “Italy” from “Spain” after block 0",
         ),
         ({"intervention": "zero", "source_token": None}, "Zeroing “Spain” after block 0"),
+        (
+            {"intervention": "zero", "source_token": None, "is_last": True},
+            "Zeroing the last token (“Spain”) after block 0",
+        ),
         (
             {"intervention": "zero", "subspace": (0, 3, 5), "layer": 2},
             "Zeroing dims 0, 3 and 5 of “Spain” after block 2",
@@ -114,14 +144,19 @@ SPAIN = SlotAction(" Spain", "block_output", 0, source_token=" Italy")
         ),
         ({"intervention": "noise"}, "Adding noise to “Spain” after block 0"),
         ({"intervention": "collect"}, "Collecting “Spain” after block 0"),
-        ({"subspace": "a"}, "Copying subspace a of “Italy” into “Spain” after block 0"),
+        ({"subspace": "a"}, "Patching subspace a of “Spain” with “Italy” after block 0"),
         (
             {"intervention": "low_rank_rotated_space", "subspace": "a", "strength": 0.25},
-            "Copying subspace a of “Italy” into “Spain” after block 0 in a low-rank rotated space "
+            "Patching subspace a of “Spain” with “Italy” after block 0 in a low-rank rotated space "
             "at strength 0.25",
         ),
         ({"intervention": "halved"}, "Applying halved to “Spain” after block 0"),
-        ({"target": "two"}, "Copying “Italy” into “Spain” after block 0 in the run of “two”"),
+        ({"target": "two"}, "Patching “Spain” with “Italy” after block 0 in the run of “two”"),
+        ({"positions": 3}, "Patching 3 tokens after block 0"),
+        (
+            {"positions": 3, "intervention": "addition"},
+            "Adding 3 tokens of the source to 3 tokens after block 0",
+        ),
     ],
 )
 def test_a_description_names_all_but_a_plain_interchange(change: dict[str, Any], said: str) -> None:
@@ -137,7 +172,7 @@ def test_braces_in_an_operators_name_are_text() -> None:
     assert describe(replace(SPAIN, intervention="{x}")).startswith("Applying {x} to")
 
 
-def test_without_another_prompt_there_is_none_to_name() -> None:
+def test_without_a_source_only_the_base_is_named() -> None:
     alone = replace(
         MOVED,
         source_token=" Madrid",
@@ -146,17 +181,34 @@ def test_without_another_prompt_there_is_none_to_name() -> None:
         best_token=" the",
         best_after=0.2,
     )
-    assert sentence("Zeroing", alone) == (
-        "Zeroing moved the answer from “Madrid” to “the” (20.0 %): “Madrid” 97.2 % → 0.4 %."
+    assert plain(sentence("Zeroing", alone)) == (
+        "Zeroing turns “Madrid” into “the” (20 %): “Madrid” 97 % → 0.4 %."
     )
 
 
-def test_what_changed_nothing_says_why() -> None:
-    assert all_idle("Copying", 1, True, " Madrid", 0.97) == (
-        "Copying changed nothing: what it would put there is there already. The answer is still "
-        "the base’s, “Madrid” (97.0 %)."
+def test_no_effect_has_a_reason() -> None:
+    assert plain(all_idle("Patching", True, " Madrid", 0.97)) == (
+        "Patching has no effect: the state is already this one. The model predicts “Madrid” (97 %)."
     )
-    assert "the forward pass never reached them" in all_idle("Running", 2, False, " Madrid", 0.97)
+    said = {
+        all_idle("x", reached, " Madrid", 0.97, plural=plural)
+        for reached in (False, True)
+        for plural in (False, True)
+    }
+    assert len(said) == 4
+    assert "2 slots have no effect: the forward pass reaches none of their sites. " in (
+        all_idle("2 slots", False, " Madrid", 0.97, plural=True)
+    )
+
+
+def test_reasons_for_hatched_tiles() -> None:
+    assert nothing_can_change(" of") == (
+        "Base and source are identical up to “of”, so patching here has no effect."
+    )
+    assert "both have “is” here" in nothing_came_in(" is")
+    assert out_of_reach(5) == (
+        "Nothing after block 5 reads this position; the prediction is read at the last token."
+    )
 
 
 def test_joined() -> None:
@@ -176,27 +228,54 @@ def test_every_reason_of_a_receipt_is_a_sentence_of_its_own() -> None:
     }
     assert len(set(said.values())) == len(ReceiptReason.__args__)
     assert all(text[0].isupper() and text.endswith(".") for text in said.values())
-    assert "2 vectors: a change of norm 12.35." in said["changed"]
-    assert "1 vector:" in receipt("changed", 1, 1.0)
-    assert "base and source agree up to and including “of”" in said["prefix"]
-    assert "slot 3 at the same place" in said["replaced"]
+    assert said["changed"] == "Replaced 2 vectors (‖Δ‖ = 12.3)."
+    assert receipt("changed", 1, 1.0) == "Replaced 1 vector (‖Δ‖ = 1)."
+    assert said["prefix"] == "No effect: base and source are identical up to “of”."
+    assert "but slot 3 overwrites" in said["replaced"]
 
 
 def test_slots_are_counted() -> None:
-    assert several(1, 2) == "Running 1 slot (2 skipped)"
-    assert several(3, 0) == "Running 3 slots together"
+    assert several(3, 0) == "3 slots together"
+    assert several(1, 2) == "3 slots (2 skipped)"
 
 
-def test_what_to_do_when_nothing_acts_can_be_done() -> None:
+def test_without_a_live_slot_the_next_step_is_possible() -> None:
     said = {
-        (slots, has_source): nothing_live(slots, has_source, " Madrid", 0.942)
+        (slots, has_source): plain(nothing_live(slots, has_source, " Madrid", 0.942))
         for slots in (0, 1, 3)
         for has_source in (False, True)
     }
-    assert all("the base answers “Madrid” (94.2 %)" in words for words in said.values())
-    assert said[0, True].endswith("Click a tile.")
+    assert said[0, True] == (
+        "No slots yet. The model predicts “Madrid” (94 %). Click a tile to patch it."
+    )
     assert said[0, False].endswith("Click a tile to zero it.")
     for has_source in (False, True):
-        assert said[1, has_source].startswith("The slot is skipped")
-        assert said[3, has_source].startswith("All 3 slots are skipped")
+        assert said[1, has_source] == (
+            "The only slot is skipped. The model predicts “Madrid” (94 %). Unskip it to see its "
+            "effect."
+        )
+        assert said[3, has_source].startswith("All 3 slots are skipped. The model predicts")
         assert "tile" not in said[1, has_source] + said[3, has_source]
+
+
+@pytest.mark.parametrize(
+    ("name", "max_abs", "first", "said"),
+    [
+        ("bit-equal", 0.0, None, "Bit-equal: every logit is identical (all positions)."),
+        (
+            "different",
+            7.2519,
+            2,
+            "Different: max abs logit difference 7.25; first differs at layer 2 (all positions).",
+        ),
+        (
+            "allclose",
+            3.1e-6,
+            None,
+            "Equal within 1e−5: max abs logit difference 3.1e−6; identical after every block "
+            "(all positions).",
+        ),
+    ],
+)
+def test_verdicts(name: str, max_abs: float, first: int | None, said: str) -> None:
+    assert verdict(name, max_abs, 1e-5, first, "all positions") == said

@@ -8,6 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from vene_widgets.experiments.components import site_words
+from vene_widgets.tables.number_text import percent as percent
+from vene_widgets.tables.number_text import significant
 from vene_widgets.tables.token_text import visible
 
 
@@ -32,20 +35,6 @@ class ProbabilityChange:
     best_after: float
 
 
-def percent(probability: float) -> str:
-    """A probability as a percentage, with enough digits to distinguish it from 0 and from 100."""
-    value = 100 * probability
-    if value == 0:
-        return "0 %"
-    if value < 0.001:
-        return "<0.001 %"
-    if value < 1:
-        return f"{value:.2g} %"
-    if 99.95 <= value < 100:
-        return ">99.9 %"
-    return f"{value:.1f} %"
-
-
 def quoted(token: str) -> str:
     """A token in quotes, without the space that most words begin with."""
     return f"“{visible(token.strip() or token)}”"
@@ -56,14 +45,16 @@ class SlotAction:
     """What a sentence needs to describe one slot.
 
     Attributes:
-        token: the token at its position, in the run that it changes.
+        token: the token at its first position, in the run that it changes.
         component, layer, head: its site.
-        source_token: the token at its source position; None if it reads no source.
+        source_token: the token at its first source position; None if it reads no source.
         intervention: the operator's name.
         strength: 0 leaves the base's state, 1 is the intervention in full.
         subspace: a name, a range or dims; None for all coordinates.
         prompts: number of prompts of a `mean`.
         target: the source whose run it changes (serial mode); None for the base.
+        positions: number of positions that it changes.
+        is_last: whether its only position is the prompt's last token.
     """
 
     token: str
@@ -76,6 +67,8 @@ class SlotAction:
     subspace: str | Sequence[int] | None = None
     prompts: int = 0
     target: str | None = None
+    positions: int = 1
+    is_last: bool = False
 
 
 # Start of a sentence by intervention, before the site; `{part}` is the subspace, or empty.
@@ -102,39 +95,59 @@ _MOST_DIMS = 6
 """Dims that a sentence lists one by one; of more it states the number."""
 
 
-def describe_copy(
-    token: str, source_token: str, component: str, layer: int, head: int | None = None
+def describe_patch(
+    token: str,
+    source_token: str,
+    component: str,
+    layer: int,
+    head: int | None = None,
+    *,
+    is_last: bool = False,
 ) -> str:
-    """One interchange slot in words: source token, base token and site."""
-    return describe(SlotAction(token, component, layer, head, source_token))
+    """One interchange slot in words: base token, source token and site."""
+    return describe(SlotAction(token, component, layer, head, source_token, is_last=is_last))
 
 
 def describe(action: SlotAction) -> str:
-    """A slot in words, for instance `Zeroing “Spain” after block 0`."""
-    where = f"after block {action.layer}"
-    if action.component != "block_output":
-        head = "" if action.head is None else f", head {action.head}"
-        where = f"at {action.component} of layer {action.layer}{head}"
-    if action.target is not None:
-        where += f" in the run of {quoted(action.target)}"
-    qualifier = _QUALIFIERS.get(action.intervention)
-    ending: list[str] = []
-    if qualifier is not None:
-        verb = "Copying {part}{source} into {token}"
+    """A slot in words, for instance `Patching “Spain” with “Italy” after block 0`."""
+    a = action
+    qualifier = _QUALIFIERS.get(a.intervention)
+    differs = a.positions == 1 and a.source_token not in (None, a.token)
+    if qualifier is None:
+        verb = _VERBS.get(a.intervention, "Applying {name} to {part}{token}")
     else:
-        verb = _VERBS.get(action.intervention, "Applying {name} to {part}{token}")
+        verb = "Patching {part}{token} with {source}" if differs else "Patching {part}{token}"
+    what = verb.format(
+        name=a.intervention,
+        part="" if a.subspace is None else f"{_part(a.subspace)} of ",
+        source=_source_words(a),
+        token=quoted(a.token) if differs and qualifier is not None else _token_words(a),
+        prompts="1 prompt" if a.prompts == 1 else f"{a.prompts} prompts",
+    )
+    ending = [site_words(a.component, a.layer, a.head)]
+    if a.target is not None:
+        ending.append(f"in the run of {quoted(a.target)}")
     if qualifier:
         ending.append(qualifier)
-    if action.strength != 1:
-        ending.append(f"at strength {action.strength:g}")
-    what = verb.format(
-        name=action.intervention,
-        part="" if action.subspace is None else f"{_part(action.subspace)} of ",
-        source="" if action.source_token is None else quoted(action.source_token),
-        token=quoted(action.token),
-        prompts="1 prompt" if action.prompts == 1 else f"{action.prompts} prompts",
-    )
-    return " ".join([what, where, *ending])
+    if a.strength != 1:
+        ending.append(f"at strength {a.strength:g}")
+    return " ".join([what, *ending])
+
+
+def _token_words(action: SlotAction) -> str:
+    """What a slot changes: `“Spain”`, `the last token (“is”)`, `3 tokens`."""
+    if action.positions > 1:
+        return f"{action.positions} tokens"
+    return f"the last token ({quoted(action.token)})" if action.is_last else quoted(action.token)
+
+
+def _source_words(action: SlotAction) -> str:
+    """What a slot reads from its source: `“Italy”`, `3 tokens of the source`."""
+    if action.source_token is None:
+        return ""
+    if action.positions > 1:
+        return f"{action.positions} tokens of the source"
+    return quoted(action.source_token)
 
 
 def _part(subspace: str | Sequence[int]) -> str:
@@ -147,38 +160,35 @@ def _part(subspace: str | Sequence[int]) -> str:
 
 
 def several(live: int, skipped: int) -> str:
-    """Slots in words by their number, if they are several or one is too long to describe."""
-    more = f" ({skipped} skipped)" if skipped else ""
-    return f"Running 1 slot{more}" if live == 1 else f"Running {live} slots together{more}"
+    """Two or more slots in words: `2 slots together`, `2 slots (1 skipped)`."""
+    if skipped:
+        return f"{live + skipped} slots ({skipped} skipped)"
+    return f"{live} slots together"
 
 
-def sentence(action: str, change: ProbabilityChange) -> str:
-    """State how the answer changed, with the probabilities before and after.
+def sentence(action: str, change: ProbabilityChange, *, plural: bool = False) -> str:
+    """State how the prediction changes, with the probabilities before and after.
 
     Args:
-        action: start of the sentence, from `describe_copy`, `describe` or `several`.
+        action: the subject, from `describe_patch`, `describe` or `several`.
         change: the probabilities.
+        plural: whether the subject is several slots.
     """
     c = change
-    base = f"{quoted(c.base_token)} {percent(c.base_before)} → {percent(c.base_after)}"
+    s = "" if plural else "s"
+    base_change = f"{percent(c.base_before)} → {percent(c.base_after)}"
+    base = f"{quoted(c.base_token)} {base_change}"
     source = f"{quoted(c.source_token)} {percent(c.source_before)} → {percent(c.source_after)}"
+    is_same = c.source_token == c.base_token
     if c.best_token == c.base_token:
-        rest = "" if c.source_token == c.base_token else f"; {source}"
-        return f"{action} left the answer at {base}{rest}."
+        rest = "" if is_same else f"; {source}"
+        return f"{action} leave{s} the prediction at {quoted(c.base_token)}: {base_change}{rest}."
+    turned = f"{action} turn{s} {quoted(c.base_token)} into {quoted(c.best_token)}"
     if c.best_token == c.source_token:
-        return (
-            f"{action} moved the answer from {quoted(c.base_token)} to {quoted(c.source_token)}: "
-            f"{source}, {base}."
-        )
-    if c.source_token == c.base_token:
-        return (
-            f"{action} moved the answer from {quoted(c.base_token)} to {quoted(c.best_token)} "
-            f"({percent(c.best_after)}): {base}."
-        )
-    return (
-        f"{action} moved the answer from {quoted(c.base_token)} to {quoted(c.best_token)} "
-        f"({percent(c.best_after)}), which neither prompt gives: {base}, {source}."
-    )
+        return f"{turned}: {source}, {base}."
+    if is_same:
+        return f"{turned} ({percent(c.best_after)}): {base}."
+    return f"{turned} ({percent(c.best_after)}), the answer of neither prompt: {base}, {source}."
 
 
 def nothing_live(slots: int, has_source: bool, token: str, probability: float) -> str:
@@ -187,60 +197,68 @@ def nothing_live(slots: int, has_source: bool, token: str, probability: float) -
     Args:
         slots: number of slots, all of them skipped.
         has_source: whether the experiment has a source.
-        token, probability: the base's answer.
+        token, probability: the base's prediction.
     """
     if slots:
-        why = "The slot is skipped" if slots == 1 else f"All {slots} slots are skipped"
-        then = "Unskip it." if slots == 1 else "Unskip one."
+        why = "The only slot is skipped" if slots == 1 else f"All {slots} slots are skipped"
+        then = "Unskip it" if slots == 1 else "Unskip one"
+        then += " to see its effect."
     else:
-        why = "Nothing is swapped yet"
-        then = "Click a tile." if has_source else "Click a tile to zero it."
-    return f"{why}: the base answers {quoted(token)} ({percent(probability)}). {then}"
+        why = "No slots yet"
+        then = f"Click a tile to {'patch' if has_source else 'zero'} it."
+    return f"{why}. {_prediction(token, probability)} {then}"
 
 
-def all_idle(action: str, live: int, reached: bool, token: str, probability: float) -> str:
-    """State why no live slot changed anything.
+def all_idle(
+    action: str, reached: bool, token: str, probability: float, *, plural: bool = False
+) -> str:
+    """State why no live slot has an effect.
 
     Args:
         action: from `describe` or `several`.
-        live: number of live slots.
-        reached: whether the forward pass reached any of them.
-        token, probability: the base's answer, which is unchanged.
+        reached: whether the forward pass reaches any of the slots.
+        token, probability: the base's prediction, which is unchanged.
+        plural: whether the subject is several slots.
     """
-    it, them = ("it", "it") if live == 1 else ("they", "them")
-    why = (
-        f"what {it} would put there is there already"
-        if reached
-        else f"the forward pass never reached {them}"
-    )
-    return (
-        f"{action} changed nothing: {why}. The answer is still the base’s, "
-        f"{quoted(token)} ({percent(probability)})."
-    )
+    if plural:
+        why = (
+            "the states are already the same"
+            if reached
+            else "the forward pass reaches none of their sites"
+        )
+    else:
+        why = (
+            "the state is already this one"
+            if reached
+            else "the forward pass does not reach this site"
+        )
+    have = "have" if plural else "has"
+    return f"{action} {have} no effect: {why}. {_prediction(token, probability)}"
+
+
+def _prediction(token: str, probability: float) -> str:
+    """The base's prediction as a sentence."""
+    return f"The model predicts {quoted(token)} ({percent(probability)})."
 
 
 def nothing_can_change(token: str) -> str:
     """Explain why tiles before the first differing token have no effect; `token` precedes it."""
-    return (
-        f"Base and source agree up to and including {quoted(token)}, so the states there are the "
-        "same and copying changes nothing. Other operators, such as zero, may still act here."
-    )
+    return f"Base and source are identical up to {quoted(token)}, so patching here has no effect."
 
 
 def nothing_came_in(token: str) -> str:
     """Explain why tiles before the first attention have no effect if the tokens are equal."""
     return (
-        f"Base and source both have {quoted(token)} here, and before the first attention nothing "
-        "of other tokens has come in: the states are the same and copying changes nothing. Other "
-        "operators, such as zero, may still act here."
+        f"Base and source both have {quoted(token)} here and no attention precedes this site, so "
+        "patching has no effect."
     )
 
 
-def out_of_reach(token: str, layer: int) -> str:
+def out_of_reach(layer: int) -> str:
     """Explain why tiles of the last block have no effect before the last position."""
     return (
-        f"Block {layer} is the last one, and what it makes of {quoted(token)} reaches no later "
-        "position: the answer is read at the last one, so nothing done here can change it."
+        f"Nothing after block {layer} reads this position; the prediction is read at the last "
+        "token."
     )
 
 
@@ -252,23 +270,16 @@ def joined(names: Sequence[str]) -> str:
 
 
 _RECEIPTS = {
-    "changed": "It replaced {vectors}: a change of norm {size:.4g}.",
-    "collected": "It collected {vectors} and changed nothing, as it should.",
-    "skipped": "Skipped: it does nothing and keeps its number.",
-    "unreached": "It changed nothing: the forward pass never reached its place.",
-    "weak": "It changed nothing: at strength 0 the state that is there stays.",
-    "prefix": (
-        "It changed nothing: {acts_on} and source agree up to and including {token}, so their "
-        "states here are the same."
-    ),
-    "same": "It changed nothing: what it would put here is here already.",
-    "replaced": (
-        "It replaced {vectors} (norm {size:.4g}), but slot {by} at the same place replaced that in "
-        "turn."
-    ),
+    "changed": "Replaced {vectors} (‖Δ‖ = {size}).",
+    "collected": "Collected {vectors}; changed nothing.",
+    "skipped": "Skipped.",
+    "unreached": "No effect: the forward pass does not reach this site.",
+    "weak": "No effect: the strength is 0.",
+    "prefix": "No effect: {acts_on} and source are identical up to {token}.",
+    "same": "No effect: the state is already this one.",
+    "replaced": "Replaced {vectors} (‖Δ‖ = {size}), but slot {by} overwrites this state.",
     "unread": (
-        "It replaced {vectors} (norm {size:.4g}), but after this layer nothing carries that to the "
-        "last token, where the answer is read."
+        "Replaced {vectors} (‖Δ‖ = {size}), but nothing after this block reads this position."
     ),
 }
 
@@ -281,7 +292,7 @@ def receipt(
     by: int | None = None,
     acts_on: str = "base",
 ) -> str:
-    """State what one slot did, or why it did nothing.
+    """State what one slot did, or why it had no effect.
 
     Args:
         reason: a key of `_RECEIPTS` (`explorer.wire.messages.ReceiptReason`).
@@ -293,7 +304,7 @@ def receipt(
     """
     return _RECEIPTS[reason].format(
         vectors="1 vector" if rows == 1 else f"{rows} vectors",
-        size=size,
+        size=significant(size),
         token=quoted(token),
         by=by,
         acts_on=acts_on,
@@ -313,13 +324,11 @@ def verdict(
         scope: the compared positions, `all positions` or `last position`.
     """
     if name == "bit-equal":
-        return f"Bit-equal: the same number in every logit ({scope})."
+        return f"Bit-equal: every logit is identical ({scope})."
     where = (
-        "only after the last block"
+        "identical after every block"
         if first_divergence is None
-        else f"first at the output of layer {first_divergence}"
+        else f"first differs at layer {first_divergence}"
     )
-    largest = f"largest difference of a logit {max_abs:.3g}, {where} ({scope})."
-    return (
-        f"Equal within {tolerance:g}: {largest}" if name == "allclose" else f"Different: {largest}"
-    )
+    kind = f"Equal within {significant(tolerance)}" if name == "allclose" else "Different"
+    return f"{kind}: max abs logit difference {significant(max_abs)}; {where} ({scope})."

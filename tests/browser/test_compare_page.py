@@ -88,7 +88,8 @@ def test_two_sides_are_compared_beside_the_map(lab: Any) -> None:
     assert page.get_by_role("grid").is_visible()
     page.get_by_label("Left side").select_option("slot:0")
     shown = verdict(lab, "slot 0 vs grouped")
-    assert re.search(r"max \|Δ logit\| [\d.]+ · tolerance .* · part at layer 2", shown.inner_text())
+    told = shown.inner_text()
+    assert re.search(r"max abs logit difference [\d.]+; first differs at layer 2 \(all", told), told
     page.get_by_role("button", name="Swap sides").click()
     verdict(lab, "grouped vs slot 0")
     page.get_by_role("button", name="Swap sides").click()
@@ -106,7 +107,7 @@ def test_two_sides_are_compared_beside_the_map(lab: Any) -> None:
     fresh(lab)
     tile(lab, 3, 4).click(modifiers=["Shift"])
     fresh(lab)
-    verdict(lab, "part at layer 3")
+    verdict(lab, "first differs at layer 3")
     no_problems(lab)
 
 

@@ -65,12 +65,12 @@ def test_click_shift_click_skip_and_read_back(lab: Any) -> None:
     assert "Madrid" in sentence(lab)
     lab.shot("explorer-opened")
 
-    # A click at layer 0, " Spain", moves the answer from Madrid to Rome.
+    # A click at layer 0, " Spain", turns Madrid into Rome.
     tile(lab, 0, 3).click()
     exact(lab)
     text = sentence(lab)
-    assert re.search(r"moved the answer from “Madrid” to “Rome”", text), text
-    assert len(re.findall(r"[\d.]+ % → >?[\d.]+ %", text)) == 2, text
+    assert "turns “Madrid” into “Rome”" in text, text
+    assert len(re.findall(r"[\d.]+\s% → >?[\d.]+\s%", text)) == 2, text
     figure_says(lab, "Rome")
     lab.shot("explorer-clicked")
     answer = read(lab, 1)
@@ -95,7 +95,7 @@ def test_click_shift_click_skip_and_read_back(lab: Any) -> None:
     page.get_by_role("button", name="Skip slot 0").click()
     page.get_by_role("button", name="Unskip slot 0").wait_for()
     exact(lab)
-    assert "left the answer at “Madrid”" in sentence(lab)
+    assert "leave the prediction at “Madrid”" in sentence(lab)
     lab.shot("explorer-skipped")
     answer = read(lab, 2)
     slots = answer["experiment"]["slots"]
@@ -171,7 +171,7 @@ explorer.experiment = explorer.experiment.replace(
     lab.run_cell(1)
     lab.page.locator("[data-slot]").wait_for()
     lab.page.locator(".vene-sentence", has_text="after block 5").wait_for()
-    assert "to “Rome”" in sentence(lab)
+    assert "into “Rome”" in sentence(lab)
     assert tile(lab, 5, 4).get_attribute("aria-selected") == "true"
 
 
@@ -203,7 +203,7 @@ def test_a_click_without_subshells_is_painted_at_once_and_exact_after_the_cell(l
     assert lab.page.locator(".jp-InputPrompt", has_text="[*]").count() == 1
     exact(lab)
     assert lab.text(1) == "over"
-    assert "moved the answer from “Madrid” to “Rome”" in sentence(lab)
+    assert "turns “Madrid” into “Rome”" in sentence(lab)
 
 
 def test_tokens_are_text_and_errors_stand_on_the_screen(lab: Any) -> None:

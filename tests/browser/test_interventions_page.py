@@ -115,10 +115,10 @@ def test_dark_strength_noise_and_a_slot_that_changes_nothing(lab: Any) -> None:
     tile(lab, 0, 1).click()  # before the first differing token
     exact(lab)
     warning = lab.page.locator('[data-slot="0"] .vene-slot-warning')
-    assert "changed nothing" in warning.inner_text()
+    assert "No effect: " in warning.inner_text()
     assert warning.get_by_role("img", name="Warning").count() == 1
     sentence = lab.page.locator(".vene-sentence")
-    assert "changed nothing" in sentence.inner_text()
+    assert "has no effect: " in sentence.inner_text()
     named(lab, "Intervention of slot 0").select_option("noise")
     exact(lab)
     assert warning.count() == 0 and sentence.inner_text().startswith("Adding noise to “capital”")

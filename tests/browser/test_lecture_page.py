@@ -65,7 +65,7 @@ def test_a_lecture_with_a_story(lab: Any) -> None:
     assert "Rome" not in root.locator(".vene-answer").inner_text()
     page.keyboard.press("1")
     page.keyboard.press("PageDown")
-    root.locator(".vene-sentence", has_text="moved the answer from “Madrid” to “Rome”").wait_for()
+    root.locator(".vene-sentence", has_text="turns “Madrid” into “Rome”").wait_for()
     right = root.locator('[data-verdict="right"]').inner_text()
     assert right.split() == ["2", "Rome", "✓", "right"]
     assert root.locator(EXACT).count() == 1

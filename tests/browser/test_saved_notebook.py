@@ -35,7 +35,7 @@ def test_a_saved_notebook_clicks_from_its_own_state(lab: Any) -> None:
     status = page.locator(".vene-status")
     assert status.get_attribute("data-label") == "exact"
     page.locator('[role="gridcell"][data-layer="4"][data-position="4"]').click()
-    page.locator(".vene-sentence", has_text="after block 4 moved the answer").wait_for()
+    page.locator(".vene-sentence", has_text="after block 4 turns").wait_for()
     assert status.get_attribute("data-label") == "preview"
     page.locator(".vene-status", has_text="waiting for the kernel").wait_for()
     assert page.locator("[role=alert]").count() == 0

@@ -5,10 +5,11 @@ from __future__ import annotations
 import pandas as pd
 
 from vene_widgets.errors import choose
-from vene_widgets.figures.labels import kl_text, layer_text, percent, position_text, value_text
+from vene_widgets.figures.labels import kl_text, layer_text, position_text, value_text
 from vene_widgets.figures.maps import require_targets
 from vene_widgets.figures.needs import NEEDS, run_names, validate_frame
 from vene_widgets.tables.metrics import METRICS, Metric
+from vene_widgets.tables.number_text import percent
 
 _MOST_POSITIONS = 6
 """Positions that a map's text names one by one; more are counted."""
@@ -42,7 +43,7 @@ def alt_text(
         columns = ["label", "before", "after", "rank_before", "rank_after"]
         rows = data[columns].head(5).itertuples(index=False, name=None)
         changes = [
-            f"{label} {percent(p_before)} % to {percent(p_after)} % (rank {rank_before} to "
+            f"{label} {percent(p_before)} to {percent(p_after)} (rank {rank_before} to "
             f"{rank_after})"
             for label, p_before, p_after, rank_before, rank_after in rows
         ]
@@ -54,7 +55,7 @@ def alt_text(
     for run in run_names(data):
         best = data[data["run"] == run].nlargest(3, "probability")
         pairs = zip(best["label"], best["probability"], strict=True)
-        parts.append(f"{run}: {', '.join(f'{label} {percent(p)} %' for label, p in pairs)}")
+        parts.append(f"{run}: {', '.join(f'{label} {percent(p)}' for label, p in pairs)}")
     count = data["token_id"].nunique()
     return f"Next-token probabilities of {count} tokens. Most likely in {'; in '.join(parts)}."
 
@@ -72,7 +73,7 @@ def _sweep_text(data: pd.DataFrame, metric: Metric) -> str:
         values = ran[metric.column].astype(float)
         least, most = (ran.iloc[int(i)] for i in (values.argmin(), values.argmax()))
         name = ran["target_label"].iloc[0]
-        base = f"{name} ({percent(ran['base_probability'].iloc[0])} % in the base run)"
+        base = f"{name} ({percent(ran['base_probability'].iloc[0])} in the base run)"
         # A metric of the whole distribution is the same for every target: state it once.
         if n == 0 or metric.of_target:
             sentences.append(

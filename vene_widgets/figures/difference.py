@@ -7,10 +7,11 @@ import pandas as pd
 import plotnine as p9
 
 from vene_widgets.figures import geoms, theme
-from vene_widgets.figures.labels import escape, kl_text, label, points
+from vene_widgets.figures.labels import escape, kl_text, label
 from vene_widgets.figures.layout import SMALL, TEXT, compose_plot, size_of
 from vene_widgets.figures.needs import token_labels, validate_frame
 from vene_widgets.figures.scales import NO_MINOR, step_of
+from vene_widgets.tables.number_text import points
 
 
 def difference_panel(

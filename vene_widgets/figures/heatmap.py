@@ -6,11 +6,12 @@ import pandas as pd
 import plotnine as p9
 
 from vene_widgets.figures import geoms, theme
-from vene_widgets.figures.labels import escape, label, percent
+from vene_widgets.figures.labels import escape, label
 from vene_widgets.figures.layout import SMALL, TEXT, compose_plot, size_of
 from vene_widgets.figures.needs import run_names, token_labels, validate_frame
 from vene_widgets.figures.notes import links, token_notes
 from vene_widgets.figures.scales import ceiling
+from vene_widgets.tables.number_text import percent_number
 
 
 def token_heatmap(
@@ -42,7 +43,7 @@ def token_heatmap(
     top = ceiling(data["probability"].max())
     runs, tokens = run_names(data), token_labels(data)
     data = data.assign(
-        number=[percent(p) for p in data["probability"]],
+        number=[percent_number(p) for p in data["probability"]],
         key=data["token_id"].astype(str),
         note=token_notes(data),
         href=links(data, href),

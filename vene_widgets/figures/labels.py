@@ -1,4 +1,4 @@
-"""Texts and numbers as figures show them: shortened, drawable, never rounded to 0 or to 1."""
+"""Texts as figures show them: shortened and drawable."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from vene_widgets.figures import theme
 from vene_widgets.tables.metrics import Metric
+from vene_widgets.tables.number_text import NO_BREAK, percent, points, significant
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,38 +41,23 @@ def width_of(texts: Iterable[str], size: float) -> float:
     return max(theme.text_width(text.replace(r"\$", "$"), size) for text in texts)
 
 
-def percent(probability: float) -> str:
-    """A probability in percent with one decimal, never rounded to 0 or to 100."""
-    value = 100 * probability
-    if 0 < value < 0.05:
-        return "<0.1"
-    return ">99.9" if 99.95 <= value < 100 else f"{value:.1f}".replace("100.0", "100")
-
-
-def points(delta: float) -> str:
-    """A difference of probabilities in percentage points, with its sign."""
-    if 0 < abs(delta) < 0.0005:
-        return "+<0.1" if delta > 0 else "−<0.1"
-    return "0.0" if delta == 0 else f"{100 * delta:+.1f}".replace("-", "−")
-
-
 def value_text(metric: Metric, value: float) -> str:
     """A metric's value with its unit, for a sentence."""
     if metric.name == "probability":
-        return f"{percent(float(value))} %"
+        return percent(value)
     if metric.name == "delta":
-        return f"{points(float(value))} % points"
+        return f"{points(value)}{NO_BREAK}points"
     if metric.name == "rank":
         return f"rank {int(value)}"
-    return f"{float(value):.3g} {metric.unit}".replace("-", "−")
+    return f"{significant(value)}{NO_BREAK}{metric.unit}"
 
 
 def kl_text(frame: pd.DataFrame, before: str, after: str) -> str:
     """The KL divergence of a difference frame, or if that is unknown, its tokens' part of it."""
     whole = frame.attrs.get("kl_divergence")
     if whole is None:
-        return f"Tokens shown: {frame['kl'].sum():.3g} nats of KL({after} ‖ {before})"
-    return f"KL({after} ‖ {before}) = {whole:.3g} nats"
+        return f"Tokens shown: {significant(frame['kl'].sum())} nats of KL({after} ‖ {before})"
+    return f"KL({after} ‖ {before}) = {significant(whole)} nats"
 
 
 def position_text(row: pd.Series[Any]) -> str:

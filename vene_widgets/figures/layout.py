@@ -10,9 +10,10 @@ import plotnine as p9
 
 from vene_widgets.errors import choose
 from vene_widgets.figures import theme
-from vene_widgets.figures.labels import distinct_labels, label, percent, width_of
+from vene_widgets.figures.labels import distinct_labels, label, width_of
 from vene_widgets.figures.needs import NEEDS, run_names, token_labels, validate_frame
 from vene_widgets.tables.metrics import METRICS, Metric
+from vene_widgets.tables.number_text import percent
 
 if TYPE_CHECKING:
     from plotnine.composition import Compose
@@ -85,6 +86,12 @@ def beside(left: p9.ggplot, right: p9.ggplot) -> Compose:
     return (left + size) | (right + size)
 
 
+def rows_of(data: pd.DataFrame) -> str:
+    """The column of a sweep's frame that a map's rows are: `head` if it is of one layer's heads."""
+    is_by_head = data["layer"].nunique() == 1 and data["head"].nunique() > 1
+    return "head" if is_by_head else "layer"
+
+
 class MapLayout:
     """Layout of a sweep's map: what its parts and its size both depend on.
 
@@ -93,7 +100,7 @@ class MapLayout:
         metric: what the map shows.
 
     Attributes:
-        layers: those of the frame, ascending.
+        layers: those of the frame, ascending; of a map of one layer's heads, the heads.
         panels: target id -> title of its panel.
         labels: position -> label on the x axis.
         has_rotated_labels: whether the x labels are upright, because they are too wide.
@@ -103,7 +110,7 @@ class MapLayout:
     """
 
     def __init__(self, data: pd.DataFrame, metric: Metric) -> None:
-        self.layers = sorted(int(layer) for layer in data["layer"].unique())
+        self.layers = sorted(int(row) for row in data[rows_of(data)].unique())
         self.panels = _panel_titles(data, metric)
         first = data.drop_duplicates("position").sort_values("position")
         pairs = [(int(p), label(t)) for p, t in zip(first["position"], first["label"], strict=True)]
@@ -141,7 +148,7 @@ def _panel_titles(data: pd.DataFrame, metric: Metric) -> dict[int, str]:
     was = "base" if metric.name == "probability" else "base P"
     return {
         int(key): f"{metric.title.replace('(t)', f'({text})').replace('of t', f'of {text}')}, "
-        f"{was} {percent(base)} %"
+        f"{was} {percent(base)}"
         for (key, text), base in zip(labels.items(), first["base_probability"], strict=True)
     }
 

@@ -11,7 +11,7 @@ import plotnine as p9
 from vene_widgets.errors import RequestError, choose, shown
 from vene_widgets.figures import geoms, theme
 from vene_widgets.figures.labels import escape
-from vene_widgets.figures.layout import SMALL, TEXT, MapLayout, compose_plot, size_of
+from vene_widgets.figures.layout import SMALL, TEXT, MapLayout, compose_plot, rows_of, size_of
 from vene_widgets.figures.needs import validate_frame
 from vene_widgets.figures.notes import cell_notes, links
 from vene_widgets.figures.scales import NO_MINOR, fill_limits, fill_scale, layer_breaks
@@ -32,6 +32,8 @@ def sweep_map(
     href: str | None = None,
 ) -> p9.ggplot:
     """A sweep: layer x token position, one tile per intervention, one panel per target.
+
+    Of several heads of one layer, the rows are the heads.
 
     In an SVG each tile has a tooltip with its layer, position, token and exact value.
 
@@ -60,7 +62,7 @@ def sweep_map(
         first = int(data["target_id"].iloc[0])
         data = data[data["target_id"] == first]
     limits, values = fill_limits(data, info)
-    layout = MapLayout(data, info)
+    layout, rows = MapLayout(data, info), rows_of(data)
     # Swept positions side by side, also if the sweep leaves some out.
     columns = {position: i for i, position in enumerate(layout.labels)}
     data = data.assign(
@@ -93,7 +95,7 @@ def sweep_map(
             limits=(layout.layers[0] - 0.5, layout.layers[-1] + 0.5),
             expand=(0, 0),
         ),
-        p9.labs(title=escape(title), x="token at the position that was changed", y="layer"),
+        p9.labs(title=escape(title), x="token at the position that was changed", y=rows),
         theme.theme_vene(TEXT),
         theme.sized(*size_of(frame, "sweep_map", title, metric)),
         p9.theme(panel_grid_major_y=p9.element_blank()),
@@ -109,7 +111,7 @@ def sweep_map(
         parts.append(p9.labs(subtitle=next(iter(layout.panels.values()))))
     if layout.has_rotated_labels:
         parts.append(p9.theme(axis_text_x=p9.element_text(rotation=90)))
-    return compose_plot(ran, p9.aes("column", "layer"), *parts)
+    return compose_plot(ran, p9.aes("column", rows), *parts)
 
 
 def require_targets(data: pd.DataFrame, metric: Metric) -> None:

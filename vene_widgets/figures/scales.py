@@ -38,6 +38,18 @@ def ceiling(value: float, most: float = 1.0) -> float:
     return min(math.ceil(2 * value / power - 1e-9) / 2 * power, most)
 
 
+def probability_limit(largest: float) -> float:
+    """Where a scale of probabilities ends: at 1, or if all are below 0.1, at 1, 2 or 5 × 10ⁿ.
+
+    The map on the screen ends at the same number.
+    """
+    if not 1e-12 < largest < 0.1:  # also NaN
+        return 1.0
+    power = 10.0 ** math.floor(math.log10(largest) + 1e-9)
+    step = next(s for s in (1, 2, 5, 10) if s >= largest / power - 1e-9)
+    return float(f"{step * power:.6g}")
+
+
 def step_of(reach: float) -> float:
     """Distance of the breaks on a scale from 0 to `reach`: two to four of them besides 0."""
     power = 10.0 ** math.floor(math.log10(reach))
@@ -67,7 +79,8 @@ def fill_limits(
     largest = float(finite.max()) if len(finite) else 0.0
     if metric.name == "rank":
         return (1.0, max(10.0, largest)), values
-    top = ceiling(largest) if metric.range == (0.0, 1.0) else ceiling(largest, math.inf)
+    is_probability = metric.range[1] == 1.0  # or a difference of probabilities
+    top = probability_limit(largest) if is_probability else ceiling(largest, math.inf)
     limits = (-top, top) if metric.diverging else (0.0, top)
     return limits, np.clip(values, *limits)
 

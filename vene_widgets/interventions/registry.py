@@ -128,7 +128,7 @@ def register(
         "name": name,
         "needs_source": needs_source,
         "formula": f"new = {name}(b, s)" if needs_source else f"new = {name}(b)",
-        "about": (operator.__doc__ or "A function of the user's own.").strip().split("\n")[0],
+        "about": (operator.__doc__ or "User-defined function.").strip().split("\n")[0],
         "function": staticmethod(operator),
         "__doc__": operator.__doc__,
     }

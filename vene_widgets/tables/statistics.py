@@ -149,6 +149,31 @@ def concatenated(parts: Sequence[CellStatistics]) -> CellStatistics:
     return CellStatistics(**{n: torch.cat([getattr(part, n) for part in parts]) for n in names})
 
 
+def default_targets(p_base: Tensor, p_source: Tensor) -> tuple[int, int]:
+    """The two tokens that a map is about if none are named.
+
+    The target is the token whose probability differs most between the two plain runs: the one that
+    the source raises most, or, if another falls by more than twice as much, that one. Base and
+    source swap their answers in most pairs, and the map then shows the source's. If nothing
+    differs, it is the base's likeliest token. The other token is the base's likeliest but for the
+    target.
+
+    Args:
+        p_base, p_source: probabilities `(vocabulary,)` in the plain runs.
+
+    Returns:
+        Ids of target and other token; equal if the vocabulary has one token.
+    """
+    change = p_source - p_base
+    rise, fall = int(change.argmax()), int(change.argmin())
+    target = rise if 2 * change[rise] >= -change[fall] else fall
+    if change[target] == 0:
+        target = int(p_base.argmax())
+    others = p_base.clone()
+    others[target] = -1
+    return target, int(others.argmax())
+
+
 def log_p_of(logits: Tensor, tokens: Tensor) -> Tensor:
     """Compute ln P of a few tokens of each distribution, in float64.
 

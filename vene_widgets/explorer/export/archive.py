@@ -86,13 +86,17 @@ def code(snapshot: Snapshot) -> str:
     arguments = {
         "component": sweep.component,
         "head": sweep.head,
+        "layers": list(sweep.layers) if isinstance(sweep.layers, tuple) else sweep.layers,
         "source_positions": list(positions) if isinstance(positions, tuple) else positions,
+        "intervention": None if sweep.intervention == "vanilla" else sweep.intervention,
+        "prompts": list(sweep.prompts) or None,
     }
     more = "".join(f", {name}={value!r}" for name, value in arguments.items() if value is not None)
     metric = snapshot.order.options["metric"]
+    source = f"sources[{sweep.source!r}]" if sweep.source is not None else "base"
     return (
         f"{text}\n# the map\n"
-        f"source = experiment.sources[{sweep.source!r}]\n"
+        f"source = experiment.{source}\n"
         f"sweep = vw.sweep(model, experiment.base, source{more})\n"
-        f"figure = sweep.plot(metric={metric!r})\n"
+        f"figure = vw.figures.sweep_map(sweep.frame, metric={metric!r})\n"
     )

@@ -6,13 +6,17 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from vene_widgets import __version__
+from vene_widgets.experiments.components import component_words, site_words
+from vene_widgets.experiments.fields import ALL
 from vene_widgets.experiments.operators import OPERATORS
 from vene_widgets.explorer.wire import views
 from vene_widgets.tables.metrics import METRICS
+from vene_widgets.tables.number_text import NO_BREAK, significant
 from vene_widgets.tables.token_text import visible
 
 if TYPE_CHECKING:
     from vene_widgets.engine.planning import PlannedSlot
+    from vene_widgets.experiments.sweep_request import SweepRequest
     from vene_widgets.explorer.export.snapshot import Snapshot
 
 
@@ -42,10 +46,18 @@ def _content(snapshot: Snapshot) -> str:
     names = [column.name for column in snapshot.result.columns]
     before, after = (snapshot.order.options.get(k, "") for k in ("before", "after"))
     if kind == "sweep_map":
-        site = _site(snapshot.sweep.component, snapshot.sweep.head)
+        sweep = snapshot.sweep
+        site = component_words(sweep.component)
+        rows = "layer"
+        if sweep.head == ALL:
+            layers = snapshot.frames["sweep_map"]["layer"]
+            site, rows = f"{site} of layer {layers.iloc[0]}", "head"
+        elif sweep.head is not None:
+            site += f", head {sweep.head},"
+        copied = f", patched from the source “{sweep.source}”"
         return (
-            f"Map of one intervention per tile: {site} at each layer and token position of the "
-            f"base, copied from the source “{snapshot.sweep.source}”."
+            f"Map of one intervention per tile: {site} at each {rows} and token position of the "
+            f"base{copied if sweep.intervention == 'vanilla' else ''}."
         )
     difference = f"what changes from {before} to {after}, largest change of probability first"
     if kind == "difference_panel":
@@ -64,7 +76,7 @@ def _prompts(snapshot: Snapshot) -> str:
 def _intervention(snapshot: Snapshot) -> str:
     """Every slot, skipped ones too; a map's tiles are one slot each."""
     if snapshot.order.kind == "sweep_map":
-        return "Intervention: interchange (vanilla), each tile alone."
+        return f"Intervention: {_operator(snapshot.sweep)}, each tile alone."
     slots = [_slot(planned) for planned in snapshot.plan.slots]
     if not slots:
         return "Intervention: none."
@@ -72,11 +84,20 @@ def _intervention(snapshot: Snapshot) -> str:
     return f"Intervention{mode}: {'; '.join(slots)}."
 
 
+def _operator(sweep: SweepRequest) -> str:
+    """The operator of a map's tiles."""
+    if sweep.intervention == "vanilla":
+        return "interchange (vanilla)"
+    count = len(sweep.prompts)
+    return f"{sweep.intervention} over {count} prompts" if count else sweep.intervention
+
+
 def _slot(planned: PlannedSlot) -> str:
     """One slot by its fields, complete enough to reproduce it."""
     slot = planned.slot
-    text = f"slot {planned.index} {slot.intervention} at {_site(slot.component, slot.head)}"
-    text += f" of layer {slot.layer}, position {_numbers(planned.base_positions)}"
+    text = f"slot {planned.index} {slot.intervention} "
+    text += site_words(slot.component, slot.layer, slot.head)
+    text += f", position {_numbers(planned.base_positions)}"
     if planned.source and OPERATORS[slot.intervention].needs_source:
         text += f", from {planned.source} at {_numbers(planned.source_positions)}"
     fields = ("target", planned.target), ("group", slot.group), ("link", slot.link)
@@ -103,7 +124,8 @@ def _metric(snapshot: Snapshot) -> str:
     divergence = snapshot.order.frames["difference_panel"].attrs["kl_divergence"]
     return (
         f"Metrics: {p}; ΔP = P after − P before; KL({after} ‖ {before}) = "
-        f"Σ P after · ln (P after / P before) over the vocabulary, here {divergence!r} nats."
+        "Σ P after · ln (P after / P before) over the vocabulary, here "
+        f"{significant(divergence)} nats."
     )
 
 
@@ -118,10 +140,6 @@ def _exactness(snapshot: Snapshot) -> str:
         f" Grouped against ungrouped: {v.words}" for v in views.verdicts(snapshot.result)
     )
     return f"Numbers are exact runs, one forward pass at batch size 1 each.{verdict}"
-
-
-def _site(component: str, head: int | None) -> str:
-    return component if head is None else f"head {head} of {component}"
 
 
 def _numbers(positions: tuple[int, ...]) -> str:
@@ -142,9 +160,11 @@ _LATEX = {c: f"\\{c}" for c in "&%$#_{}"} | {
     ">": r"\textgreater{}",
     "|": r"\textbar{}",
     '"': "''",  # \textquotedbl is not in every font encoding
+    NO_BREAK: "~",
     "␣": r"\textvisiblespace{}",
     "…": r"\dots{}",
     "“": "``",
+    "’": "'",
     "”": "''",
     "–": "--",
     "Δ": r"$\Delta$",

@@ -45,7 +45,7 @@ def with_full_vocabulary(
 
     Args:
         map_: a finished `messages.Map` as a dict.
-        rows: per layer, the cells' logits `(positions, vocabulary)`.
+        rows: per row of the map, its cells' logits `(positions, vocabulary)`.
         base, source: logits `(vocabulary,)` of the plain runs.
         label: a token's text made visible.
 

@@ -12,9 +12,11 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
+from vene_widgets.experiments.fields import ALL
+
 
 def draw_map(map_: dict[str, Any], scene: dict[str, Any], sentence: str) -> bytes:
-    """Draw the probability of the source's most likely token as layer × token tiles.
+    """Draw the probability of the map's first target as layer × token (or head × token) tiles.
 
     Args:
         map_: `messages.Map` as a dict, with cells.
@@ -27,25 +29,29 @@ def draw_map(map_: dict[str, Any], scene: dict[str, Any], sentence: str) -> byte
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    layers: Sequence[int] = map_["layers"]
+    by_head = map_["head"] == ALL
+    axis = "head" if by_head else "layer"
+    rows = sorted({cell["head"] for cell in map_["cells"]}) if by_head else map_["layers"]
     positions: Sequence[int] = map_["positions"]
-    target: dict[str, Any] = max(map_["targets"], key=lambda target: target["source"])
-    n = map_["targets"].index(target)
-    values = {(c["layer"], c["position"]): c["probabilities"][n] for c in map_["cells"]}
+    ids = [target["token_id"] for target in map_["targets"]]
+    n = ids.index(map_["target"])
+    target: dict[str, Any] = map_["targets"][n]
+    values = {(c[axis], c["position"]): c["probabilities"][n] for c in map_["cells"]}
     # Cells of an unfinished map are NaN, which imshow leaves blank.
-    grid = [[values.get((layer, p), float("nan")) for p in positions] for layer in layers]
+    grid = [[values.get((row, p), float("nan")) for p in positions] for row in rows]
     width = min(2.2 + 0.8 * len(positions), 14)  # inches
     # Any: matplotlib's own annotations leave keyword arguments untyped.
-    figure: Any = Figure(figsize=(width, 1.6 + 0.34 * len(layers)), layout="constrained")
+    figure: Any = Figure(figsize=(width, 1.6 + 0.34 * len(rows)), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     image = axes.imshow(grid, origin="lower", aspect="auto", cmap="cividis", vmin=0, vmax=1)
     labels = [_plain_text(scene["base"][position]["label"]) for position in positions]
     axes.set_xticks(range(len(positions)), labels, rotation=0 if len(positions) < 9 else 60)
-    axes.set_yticks(range(len(layers)), [str(layer) for layer in layers])
-    axes.set_ylabel(f"layer, {map_['component']}")
+    axes.set_yticks(range(len(rows)), [str(row) for row in rows])
+    where = f"head of layer {map_['layer']}" if by_head else "layer"
+    axes.set_ylabel(f"{where}, {map_['component']}")
     name = _plain_text(target["label"])
-    axes.set_title(f"P({name}) after swapping the state at one place", fontsize=10, loc="left")
+    axes.set_title(f"P({name}) with one state changed: {map_['intervention']}", fontsize=10, loc="left")
     characters = int(12 * width)  # about 12 per inch at this size
     axes.set_xlabel("\n".join(textwrap.wrap(_plain_text(sentence), characters)), loc="left")
     figure.colorbar(image, ax=axes, fraction=0.05)

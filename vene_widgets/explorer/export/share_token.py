@@ -12,17 +12,17 @@ import hashlib
 import re
 import zlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from vene_widgets.engine.planning import plan_experiment
-from vene_widgets.errors import RequestError, choose, error_text, shown
+from vene_widgets.errors import RequestError, error_text, shown
 from vene_widgets.experiments.experiment import Experiment
 from vene_widgets.experiments.sweep_request import SweepRequest
+from vene_widgets.explorer.map_plan import plan_map
 from vene_widgets.explorer.wire.messages import FigureKind
 from vene_widgets.models import load
-from vene_widgets.sweeps.planning import plan_sweep
 
 if TYPE_CHECKING:
     from vene_widgets.models import LanguageModel
@@ -72,7 +72,7 @@ class Shared(_Frozen):
     Attributes:
         model: its name for `load`; None if it cannot be loaded by name.
         experiment: the one on the screen.
-        component, head, source: of the map's sweep.
+        component, head, layers, source, intervention: of the map's sweep.
         figure: the kind of figure.
         history: past experiments, oldest first.
     """
@@ -80,8 +80,10 @@ class Shared(_Frozen):
     model: Annotated[str | None, Field(max_length=200)]
     experiment: Experiment
     component: str
-    head: int | None = None
+    head: int | Literal["all"] | None = None
+    layers: Annotated[tuple[int, ...] | None, Field(max_length=1)] = None
     source: str | None = None
+    intervention: str = "vanilla"
     figure: FigureKind = "result"
     history: Annotated[tuple[SharedEntry, ...], Field(max_length=200)] = ()
 
@@ -101,7 +103,9 @@ class Shared(_Frozen):
             experiment=experiment,
             component=sweep.component,
             head=sweep.head,
+            layers=sweep.layers,
             source=sweep.source,
+            intervention=sweep.intervention,
             figure=figure,
             history=history,
         )
@@ -109,7 +113,8 @@ class Shared(_Frozen):
     @property
     def sweep_request(self) -> SweepRequest:
         """The map's sweep; its hand-made pairs of positions are not shared."""
-        return SweepRequest(component=self.component, head=self.head, source=self.source)
+        names = {"component", "head", "layers", "source", "intervention"}
+        return SweepRequest(**self.model_dump(include=names))
 
 
 def encode(shared: Shared) -> str:
@@ -212,8 +217,5 @@ def check_fits(shared: Shared, model: LanguageModel) -> None:
     Raises:
         RequestError: the model cannot run them; the message names the field.
     """
-    plan = plan_experiment(model, shared.experiment)
-    if plan.sources:
-        name = choose(shared.source or next(iter(plan.sources)), plan.sources, "source")
-        prompts = shared.experiment.base, shared.experiment.sources[name]
-        plan_sweep(model, *prompts, shared.sweep_request)
+    plan_experiment(model, shared.experiment)
+    plan_map(model, shared.experiment, shared.sweep_request)
