@@ -35,10 +35,11 @@ describe("lecture mode", () => {
     await key("f");
     await key(" ");
     expect(root().classList).toContain("vene-lecture");
-    const panels = [...screen.el.querySelectorAll(".vene-panel")].map((p) =>
-      p.getAttribute("aria-label"),
+    const panels = [...screen.el.querySelectorAll<HTMLElement>("[data-panel]")].map(
+      ({ dataset }) => dataset.panel,
     );
-    expect(panels).toEqual(["Map", "Next token"]);
+    expect(panels).toEqual(["map", "answer"]);
+    expect(screen.el.querySelectorAll(".vene-three-bar")).toHaveLength(3);
     expect($(".vene-sentence")).not.toBeNull();
     expect(document.activeElement).toBe(root());
     await key("Escape");
@@ -78,7 +79,7 @@ describe("lecture mode", () => {
     expect((await key(" ")).defaultPrevented).toBe(true);
     expect($(".vene-curtain")).toBeNull();
     expect($(".vene-sentence")?.textContent).toBe(sentence);
-    expect($(".vene-tokens")).not.toBeNull();
+    expect($(".vene-three")?.textContent).toContain("␣Rome");
     // Of the map, just the tile that is the experiment.
     expect(said(1, 3)).toContain("P(␣Rome)");
     expect(said(0, 3)).toContain("covered");
@@ -152,22 +153,24 @@ describe("lecture mode", () => {
 });
 
 describe("what is heard", () => {
+  const spoken = () => $("[role=status][aria-live]")?.textContent;
+
   it("is exact answers: a preview is silent", async () => {
     screen = mount();
     click(tile(screen.el, 1, 3));
     await drawn();
     expect($(".vene-status")?.dataset.label).toBe("preview");
     expect($(".vene-sentence")?.textContent).toContain("block 1");
-    expect($(".vene-heard")?.textContent).toBe("");
+    expect(spoken()).toBe("");
     tile(screen.el, 0, 3).dispatchEvent(new Event("pointerover", { bubbles: true }));
     await drawn();
-    expect($(".vene-heard")?.textContent).toBe("");
+    expect(spoken()).toBe("");
     answer(screen.model, accept(screen.model, 2));
     await drawn();
-    expect($(".vene-heard")?.textContent).toContain("block 1");
+    expect(spoken()).toContain("block 1");
     const live = [...screen.el.querySelectorAll("[aria-live=polite]")];
     const said = live.filter((region) => region.textContent?.includes("block 1"));
-    expect(said.map((region) => region.className)).toEqual(["vene-heard"]);
+    expect(said).toEqual([screen.el.querySelector("[role=status][aria-live]")]);
   });
 });
 
@@ -248,11 +251,7 @@ describe("a story", () => {
     expect($("[data-verdict]")).toBeNull();
     await key("PageDown");
     expect(title()).toBe("An early swap");
-    expect(choices().map((c) => c.textContent)).toEqual([
-      "1Madrid✗ not this",
-      "2Rome✓ right",
-      "3Something else",
-    ]);
+    expect(choices().map((c) => c.textContent)).toEqual(["✗Madrid", "✓Rome", "CSomething else"]);
     // After the reveal the guess is what it was.
     await key("2");
     expect(choices()[0]?.getAttribute("aria-pressed")).toBe("true");
@@ -272,7 +271,7 @@ describe("a story", () => {
     expect($("[data-verdict]")).toBeNull();
     await key("3");
     expect($('[data-verdict="right"]')?.textContent).toContain("Rome");
-    expect($('[data-verdict="wrong"]')?.textContent).toContain("not this");
+    expect($('[data-verdict="wrong"]')?.textContent).toContain("Something else");
   });
 
   it("says when a click has left the step, and comes back", async () => {
@@ -282,11 +281,85 @@ describe("a story", () => {
     expect($(".vene-story-away")).toBeNull();
     click(tile(screen.el, 5, 4));
     await drawn();
-    expect($(".vene-story-away")?.textContent).toContain("left this step");
-    click(button("Back to the step"));
+    expect($(".vene-story-away")?.textContent).toContain("changed the experiment");
+    click(button("Return to step 2"));
     await drawn();
     expect($(".vene-story-away")).toBeNull();
     expect(asked().at(-1)).toBe(1);
+  });
+
+  it("takes letters for its choices in lecture mode, and no mark stands off the step", async () => {
+    tell();
+    await key("f");
+    await key("ArrowRight");
+    await key("b");
+    const pressed = () =>
+      [...screen.el.querySelectorAll(".vene-choice")].map((c) => c.getAttribute("aria-pressed"));
+    expect(pressed()).toEqual(["false", "true", "false"]);
+    await key(" ");
+    expect($('[data-verdict="right"]')?.textContent).toBe("✓Rome");
+    click(tile(screen.el, 5, 4));
+    await drawn();
+    expect($("[data-verdict]")).toBeNull();
+    await key(" "); // reveals what was clicked,
+    expect($("[data-verdict]")).toBeNull();
+    await key(" "); // then returns to the step
+    expect($('[data-verdict="right"]')?.textContent).toBe("✓Rome");
+    expect(title()).toBe("An early swap");
+  });
+
+  it("covers everything again on Home in lecture mode", async () => {
+    tell();
+    await key("f");
+    await key(" ");
+    await key("ArrowRight");
+    await key("a");
+    await key(" ");
+    await key("Home");
+    expect($(".vene-curtain")).not.toBeNull();
+    await key("ArrowRight");
+    expect($(".vene-curtain")).not.toBeNull();
+    expect($('[aria-pressed="true"].vene-choice')).toBeNull();
+  });
+
+  it("opens no tile of other prompts, and names no target before the reveal", async () => {
+    tell();
+    await key("f");
+    await key("ArrowRight");
+    await key(" ");
+    expect(said(1, 3)).toContain("␣Rome");
+    await key("ArrowRight"); // another base, the same layer and position
+    await drawn();
+    expect(title()).toBe("Another country");
+    expect(screen.el.querySelectorAll(".vene-tile-number")).toHaveLength(0);
+    expect($("[role=grid]")?.getAttribute("aria-label")).not.toContain("␣");
+    expect($(".vene-legend")?.textContent).not.toContain("base");
+  });
+
+  it("shows each step its own target, metric and pins, and as they were left", async () => {
+    const steps = aStory();
+    const target = steps.maps[0]?.targets[3]?.token_id ?? -1;
+    steps.steps[1] = {
+      ...(steps.steps[1] as NonNullable<(typeof steps.steps)[1]>),
+      ...{ target, metric: "rank", pins: [{ layer: 1, position: 3 }] },
+    };
+    tell(0, { steps });
+    const state = () => [
+      ($('select[aria-label="Metric"]') as HTMLSelectElement).value,
+      ($('select[aria-label="Target token"]') as HTMLSelectElement).value,
+      screen.el.querySelectorAll(".vene-pin").length,
+    ];
+    const first = state();
+    await key("ArrowRight");
+    expect(state()).toEqual(["rank", String(target), 1]);
+    await key("ArrowLeft");
+    expect(state()).toEqual(first);
+    await key("ArrowRight");
+    click($('[aria-label^="Unpin"]') as HTMLElement);
+    await drawn();
+    await key("ArrowLeft");
+    await key("ArrowRight");
+    expect(state()).toEqual(["rank", String(target), 0]);
   });
 
   it("leaves the map its arrows", async () => {

@@ -163,6 +163,72 @@ describe("a slot's row", () => {
   });
 });
 
+describe("the details of a slot", () => {
+  const details = () => [...screen.el.querySelectorAll<HTMLElement>("[data-details]")];
+  const shown = () => details().map((one) => one.dataset.details);
+
+  it("open from its words or its button, one slot at a time, and close again", async () => {
+    open(pair);
+    click(named("Details of slot 0"));
+    await drawn();
+    expect(shown()).toEqual(["0"]);
+    expect(details()[0]?.getAttribute("aria-label")).toBe("Slot 0 in detail");
+    expect(named("Details of slot 0").getAttribute("aria-expanded")).toBe("true");
+    await toggleDetails(screen.el, 1);
+    expect(shown()).toEqual(["1"]);
+    expect(named("Details of slot 0").getAttribute("aria-expanded")).toBe("false");
+    click(named("Details of slot 1"));
+    await drawn();
+    expect(shown()).toEqual([]);
+    expect(screen.model.sent).toEqual([]);
+  });
+
+  it("close by Escape or their cross, and the focus goes back to the slot", async () => {
+    open(pair);
+    const ways = [
+      () => press(named("Layer of slot 1"), "Escape"),
+      () => click(named("Close the details of slot 1")),
+    ];
+    for (const close of ways) {
+      await toggleDetails(screen.el, 1);
+      named("Layer of slot 1").focus();
+      close();
+      await drawn();
+      expect(shown()).toEqual([]);
+      expect(document.activeElement).toBe(named("Details of slot 1"));
+    }
+  });
+
+  it("go with their slot when it is removed, and stay when another is", async () => {
+    open(pair);
+    await toggleDetails(screen.el, 1);
+    click(named("Remove slot 0"));
+    await drawn();
+    expect(shown()).toEqual(["0"]);
+    expect(named("Layer of slot 0").value).toBe("1");
+    click(named("Remove slot 0"));
+    await drawn();
+    expect(shown()).toEqual([]);
+  });
+
+  it("offer components in words and in groups, by their own names", async () => {
+    open(pair);
+    await toggleDetails(screen.el, 0);
+    const groups = [...named("Component of slot 0").querySelectorAll("optgroup")];
+    expect(groups.map((group) => group.label)).toEqual([
+      ...["Residual stream", "Attention heads", "Attention", "MLP"],
+    ]);
+    const { components } = spainAndItaly().scene.model;
+    const options = groups.flatMap((group) => [...group.querySelectorAll("option")]);
+    expect(options.map((option) => option.value).sort()).toEqual([...components].sort());
+    for (const option of options) {
+      expect(option.textContent).not.toMatch(/_/);
+      expect(option.title).toBe(option.value);
+    }
+    expect(new Set(options.map((option) => option.textContent)).size).toBe(options.length);
+  });
+});
+
 describe("keys on a tile", () => {
   it("link the slots of its group and choose the n-th subspace", async () => {
     open(pair.map((slot) => ({ ...slot, group: "A" })));

@@ -280,6 +280,62 @@ describe("a prompt", () => {
   });
 });
 
+describe("the screen", () => {
+  it("is one view with the drawer below it", () => {
+    screen = mount();
+    const panels = [...screen.el.querySelectorAll<HTMLElement>("[data-panel]")];
+    expect(panels.map((panel) => panel.dataset.panel)).toEqual([
+      ...["prompts", "map", "answer", "difference", "slots", "history", "drawer", "figure"],
+    ]);
+    const view = $(".vene-view");
+    expect(panels.map((panel) => view?.contains(panel))).toEqual([
+      ...[true, true, true, true, true, true, false, false],
+    ]);
+    for (const panel of panels) expect(panel.getAttribute("aria-label")).toBeTruthy();
+  });
+
+  it("shows an error over the result, until it is dismissed", async () => {
+    screen = mount({ status: { busy: null, progress: null, error: "layer 9 is out of range" } });
+    expect($(".vene-result [role=alert]")?.textContent).toContain("layer 9 is out of range");
+    const panels = () => screen.el.querySelectorAll("[data-panel]").length;
+    const count = panels();
+    click(named("Dismiss"));
+    await drawn();
+    expect($("[role=alert]")).toBeNull();
+    expect(panels()).toBe(count);
+  });
+
+  it("has its list of keys as a dialog, opened and closed by buttons", async () => {
+    screen = mount();
+    const opener = () => named("Clicks and keys");
+    expect($("[role=dialog]")).toBeNull();
+    click(opener());
+    await drawn();
+    expect($("[role=dialog]")?.getAttribute("aria-label")).toBe("Clicks and keys");
+    expect($("button[aria-label='Clicks and keys']")?.getAttribute("aria-pressed")).toBe("true");
+    click(named("Close this list"));
+    await drawn();
+    expect($("[role=dialog]")).toBeNull();
+  });
+
+  it("splits the sentence before its numbers and has all of it in the title", async () => {
+    screen = mount();
+    click(tile(screen.el, 0, 3));
+    answer(screen.model, accept(screen.model, 2));
+    await drawn();
+    const sentence = $(".vene-sentence");
+    const whole = spainAndItaly().map.cells.find(
+      (c) => c.layer === 0 && c.position === 3,
+    )?.sentence;
+    expect(sentence?.textContent).toBe(whole);
+    expect(sentence?.title).toBe(whole);
+    const numbers = sentence?.querySelector(".vene-sentence-numbers")?.textContent ?? "";
+    expect(numbers).toMatch(/\d/);
+    expect(sentence?.firstChild?.textContent).not.toMatch(/%/);
+    expect($("[aria-live].vene-visually-hidden")?.textContent).toBe(whole);
+  });
+});
+
 describe("the page", () => {
   const evil = "<img src=x onerror=alert(1)>";
 

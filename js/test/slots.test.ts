@@ -174,11 +174,11 @@ describe("a row", () => {
 
   it("is split in two halves, of which one may be chosen", async () => {
     open(three);
-    expect(named("Two halves of slot 0")).toBeNull();
+    expect(named("Split dims of slot 0")).toBeNull();
     await toggleDetails(screen.el, 0);
-    await press_("Two halves of slot 0");
+    await press_("Split dims of slot 0");
     expect(slotsSent()[0]?.partition).toEqual({ a: [0, 64], b: [64, 128] });
-    expect(named("Two halves of slot 0")).toBeNull();
+    expect(named("Split dims of slot 0")).toBeNull();
     await press_("Subspace b of slot 0");
     expect(slotsSent()[0]?.subspace).toBe("b");
   });

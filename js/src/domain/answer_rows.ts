@@ -1,6 +1,6 @@
 // The rows of the answer: each token's probability in the base, in the result and in the other runs.
 import type { Ghost } from "./ghost";
-import { roundUp } from "./metrics";
+import { probabilityLimit } from "./metrics";
 import type { Shown } from "./preview";
 
 /** One token. Probabilities are null where a preview does not know them. */
@@ -96,16 +96,12 @@ export function axisEnd(rows: AnswerRow[], ghost: Ghost | null): number {
     ...rows.flatMap((row) => [row.base, row.now, row.source, row.ungrouped].map((p) => p ?? 0)),
     ...(ghost ? rows.map(({ id }) => ghost.ps.get(id) ?? 0) : []),
   );
-  return endAbove(largest);
+  return probabilityLimit(largest);
 }
 
 /** Where the axis of changes ends, to both sides. */
 export function changeEnd(rows: AnswerRow[]): number {
-  return endAbove(Math.max(0, ...rows.map((row) => Math.abs(changeOf(row) ?? 0))));
-}
-
-function endAbove(largest: number): number {
-  return largest === 0 || largest >= 0.1 ? 1 : roundUp(largest);
+  return probabilityLimit(Math.max(0, ...rows.map((row) => Math.abs(changeOf(row) ?? 0))));
 }
 
 function byProbability(a: AnswerRow, b: AnswerRow): number {

@@ -32,6 +32,8 @@ export interface Kernel {
   readonly isOffline: boolean;
   /** Whether a request has had no reply for `PATIENCE`: the kernel is busy, or gone. */
   readonly isWaiting: ReadonlySignal<boolean>;
+  /** Whether a request has had no reply for much longer, and nothing says why. */
+  readonly isSilent: ReadonlySignal<boolean>;
   /** Whether the widget has lost its kernel: restarted, stopped, disconnected. */
   readonly isGone: ReadonlySignal<boolean>;
   /** An id for a request, for callers that must know it before it is sent. */
@@ -59,11 +61,21 @@ export interface RequestOptions {
 /** Milliseconds without a reply after which the screen says that it waits for the kernel. */
 export const PATIENCE = 2500;
 
+/** Milliseconds without a reply after which it says that the kernel may be gone. */
+const LONG_PATIENCE = 10_000;
+
 interface Waiting {
   accept(reply: Accepted): void;
   fail(error: RequestFailed): void;
   isSlow: boolean;
 }
+
+/** What JupyterLab's widget manager has besides. */
+interface Host {
+  kernel?: { statusChanged?: Record<"connect" | "disconnect", (slot: OnStatus) => void> } | null;
+}
+
+type OnStatus = (sender: unknown, status: string) => void;
 
 export function connect(model: AnyModel): Kernel {
   const undo: (() => void)[] = [];
@@ -74,6 +86,7 @@ export function connect(model: AnyModel): Kernel {
   /** When the oldest request without a reply was sent; null if there is none. */
   const oldest = signal<number | null>(null);
   const isLate = signal(false);
+  const isSilent = signal(false);
   const isGone = signal(false);
 
   function listen(event: string, listener: (...values: never[]) => void): void {
@@ -121,31 +134,56 @@ export function connect(model: AnyModel): Kernel {
     }
   });
 
-  /** Sends, unless the host cannot: its comm may be closed, or there is none. */
-  function post(request: Request): boolean {
-    try {
-      model.send(request);
-      return true;
-    } catch {
-      isGone.value = true;
-      return false;
+  /** Nothing that waits will have a reply. A message from the kernel still undoes `isGone`. */
+  function lose(): void {
+    isGone.value = true;
+    for (const [id, asked] of [...waiting]) {
+      forget(id);
+      asked.fail(new RequestFailed("The kernel is gone: run this cell again", "gone"));
     }
   }
 
-  // The widget's comm has been lost, or found again: a reply tells which.
+  function post(request: Request): void {
+    try {
+      model.send(request);
+      if (isGone.value) lose();
+    } catch {
+      lose(); // the comm is closed, or the host has none
+    }
+  }
+
+  // JupyterLab says this before it restarts a kernel, other hosts also when the kernel is found
+  // again: a reply tells which.
   listen("comm_live_update", () => {
-    isGone.value = true;
+    lose();
     post({ id: nextId(), kind: "tokens", text: " " });
   });
+
+  // The end of a kernel is said only by JupyterLab's object for the kernel.
+  const { statusChanged } = (model.widget_manager as Host | undefined)?.kernel ?? {};
+  const onStatus = (_: unknown, status: string) => {
+    if (/restarting|terminating|dead/.test(status)) lose();
+  };
+  statusChanged?.connect?.(onStatus);
+  undo.push(() => statusChanged?.disconnect?.(onStatus));
 
   undo.push(
     effect(() => {
       isLate.value = false;
+      isSilent.value = false;
       if (oldest.value === null) return;
-      const timer = setTimeout(() => {
+      const late = setTimeout(() => {
         isLate.value = true;
+        // ipywidgets drops messages of a widget that comes from a saved notebook.
+        if ((model.get("layout") as { comm_live?: boolean } | null)?.comm_live === false) lose();
       }, PATIENCE);
-      return () => clearTimeout(timer);
+      const silent = setTimeout(() => {
+        isSilent.value = true;
+      }, LONG_PATIENCE);
+      return () => {
+        clearTimeout(late);
+        clearTimeout(silent);
+      };
     }),
   );
 
@@ -156,6 +194,7 @@ export function connect(model: AnyModel): Kernel {
     owner: ownerOf(model),
     isOffline: model.get("offline") === true,
     isWaiting: isLate,
+    isSilent,
     isGone,
     nextId,
     isOwn: (id) => id?.startsWith(`${prefix}-`) ?? false,
@@ -169,12 +208,8 @@ export function connect(model: AnyModel): Kernel {
           fail(new RequestFailed("The kernel does not answer", "silent"));
         }, giveUp);
       });
-      if (post({ ...message, id } as Request)) {
-        if (!isSlow) oldest.value ??= Date.now();
-      } else {
-        waiting.get(id)?.fail(new RequestFailed("The kernel is gone: run this cell again", "gone"));
-        forget(id);
-      }
+      if (!isSlow) oldest.value ??= Date.now();
+      post({ ...message, id } as Request);
       return reply;
     },
     dispose: () => {

@@ -31,18 +31,28 @@ export function watchTheme(element: Element): { theme: ReadonlySignal<Theme>; st
   };
 }
 
-/** By the first opaque background from an element outwards; else as the page says of itself. */
+/**
+ * By the first opaque background from an element outwards. Where there is none, as in a notebook of
+ * VS Code, by the text's own colour, which also follows `color-scheme`.
+ */
 export function themeAround(element: Element): Theme {
   for (let at: Element | null = element; at; at = outwards(at)) {
-    const colour = /rgba?\(([^)]+)\)/.exec(getComputedStyle(at).backgroundColor)?.[1];
-    const [r = 0, g = 0, b = 0, alpha = 1] = (colour ?? "0,0,0,0").split(/[\s,/]+/).map(Number);
-    if (alpha > 0.5) return (299 * r + 587 * g + 114 * b) / 1000 < 128 ? "dark" : "light";
+    const [light, alpha] = shade(getComputedStyle(at).backgroundColor);
+    if (alpha > 0.5) return light < 0.5 ? "dark" : "light";
   }
-  const { body, documentElement } = document;
-  if (body.dataset.jpThemeLight) return body.dataset.jpThemeLight === "false" ? "dark" : "light";
-  const isDarkAllowed = getComputedStyle(documentElement).colorScheme?.includes("dark");
-  const isDarkWanted = window.matchMedia?.("(prefers-color-scheme: dark)").matches;
-  return isDarkAllowed && isDarkWanted ? "dark" : "light";
+  return shade(getComputedStyle(element).color)[0] > 0.5 ? "dark" : "light";
+}
+
+/** Lightness and opacity, up to 1, of a computed colour: `rgb()`, `color(srgb)`, `lab()`, `oklch()`. */
+function shade(colour: string): [light: number, alpha: number] {
+  const numbers = colour
+    .split(/[\s,()/]+/)
+    .map(Number.parseFloat)
+    .filter(Number.isFinite);
+  const [a = 0, b = 0, c = 0, alpha = numbers.length && 1] = numbers;
+  const most = /^ok|^color/.test(colour) ? 1 : colour[0] === "l" ? 100 : 255;
+  const light = /^(ok)?l/.test(colour) ? a : 0.3 * a + 0.59 * b + 0.11 * c;
+  return [light / most, alpha];
 }
 
 /** The parent, out of shadow trees as well. */

@@ -87,4 +87,4 @@ function Dot({ of, at }: { of: string; at: string }) {
 }
 
 const exact = (p: number | null) =>
-  p === null ? "not among the preview’s tokens; the exact answer has it" : full(p);
+  p === null ? "not in the preview; the exact answer has it" : full(p);

@@ -23,7 +23,7 @@ export function Sentence({ app }: { app: App }) {
 
 /** What happened, and the numbers after its colon. */
 function parts(text: string): [string, string] {
-  const at = text.search(/: “/);
+  const at = text.search(/: (?=[“\d<>])/);
   return at < 0 ? [text, ""] : [text.slice(0, at), text.slice(at + 2)];
 }
 

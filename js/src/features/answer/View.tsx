@@ -1,7 +1,7 @@
 // The answer: base against result on one axis, a row a token, the largest change first.
 import type { App } from "../../app/app";
 import { type AnswerRow, axisEnd } from "../../domain/answer_rows";
-import { percent } from "../../domain/format";
+import { inPercent } from "../../domain/format";
 import { Panel } from "../../ui/controls";
 import { createMap } from "../map/state";
 import { TokenButton } from "../map/TokenButton";
@@ -38,5 +38,5 @@ export function AnswerPanel({ app }: { app: App }) {
 function restWords(rest: AnswerRow[]): string {
   if (rest.length === 0) return "\u00a0";
   const largest = Math.max(...rest.map(({ base, now }) => Math.max(base ?? 0, now ?? 0)));
-  return `${rest.length === 1 ? "1 other" : `${rest.length} others`}: at most ${percent(largest)} %`;
+  return `${rest.length === 1 ? "1 other" : `${rest.length} others`}: at most ${inPercent(largest)}`;
 }

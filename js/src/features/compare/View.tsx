@@ -16,6 +16,7 @@ import "./style.css";
 const SHORT = 8;
 
 const ABOUT: Record<ContrastLabel, string> = {
+  kept: "Computed exactly before the kernel was lost.",
   exact: "Both sides ran for this comparison: in full, alone, at batch size 1.",
   preview: "What the screen knows of both sides already; the verdict needs both to run in full.",
   busy: "Both sides are running in full; what is shown belongs to the pair before.",

@@ -31,7 +31,8 @@ export interface Contrasted extends Tables {
   verdict: Verdict | null;
 }
 
-export type ContrastLabel = "exact" | "preview" | "busy" | "none";
+/** `kept`: exact once, and the kernel that could say so now is gone. */
+export type ContrastLabel = "exact" | "kept" | "preview" | "busy" | "none";
 
 const KEPT = 20;
 
@@ -93,7 +94,7 @@ export function createCompare(app: App) {
   const before = signal<Contrasted | null>(null);
   const shown = computed(() => now.value ?? before.value);
   const label = computed<ContrastLabel>(() => {
-    if (answered.value && error.value === null) return "exact";
+    if (answered.value && error.value === null) return kernel.isGone.value ? "kept" : "exact";
     if (guess.value) return "preview";
     if (error.value !== null) return "none";
     return asked.value || pending.value ? "busy" : "none";

@@ -1,4 +1,4 @@
-// Changes of probability as bars from zero, in points of percent.
+// Changes of probability as bars from zero, in percentage points.
 import type { ComponentChildren } from "preact";
 import { type AnswerRow, changeOf } from "../../domain/answer_rows";
 import { full, points, rankMove, signed, three } from "../../domain/format";
@@ -23,7 +23,7 @@ export function ChangesTable({ rows, end, isOld, ghost, isWhole = false }: Props
       <thead>
         <tr>
           {isWhole && <th scope="col">token</th>}
-          <th scope="col" class="vene-bar-head" title="Change of probability, in points of percent">
+          <th scope="col" class="vene-bar-head" title="Change of probability, in percentage points">
             <span>
               <span>−{three(100 * end)}</span>
               {end < 1 && <span class="vene-bar-zoom">×{three(1 / end)}</span>}

@@ -36,8 +36,8 @@ export function VerdictLine({ verdict, isOld }: { verdict: Verdict; isOld: boole
   const { left, right, words, max_abs, tolerance, first_divergence, scope } = verdict;
   const where =
     first_divergence === null
-      ? "identical after every block"
-      : `first differs after block ${first_divergence}`;
+      ? "identical throughout"
+      : `first differs at layer ${first_divergence}`;
   return (
     <p
       class={`vene-verdict${isOld ? " vene-old" : ""}`}

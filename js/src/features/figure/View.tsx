@@ -73,7 +73,7 @@ export function FigurePanel({ app }: { app: App }) {
 
 const FILES: [Format, text: string, title: string][] = [
   ["png", "300 dpi", "PNG for print"],
-  ["svg", "SVG", "Drawing for the web: a tile that is pointed at says its exact value"],
+  ["svg", "SVG", "Drawing for the web: hover a tile for its exact value"],
   ["pdf", "PDF", "Drawing for papers, its fonts embedded"],
   ["zip", "Everything", "One ZIP: PNG, SVG, PDF, the data unrounded, the code, and a caption"],
 ];

@@ -5,7 +5,7 @@ import type { App } from "../../app/app";
 import { createExperiment } from "../../app/experiment";
 import { actionOf } from "../../app/keys";
 import { positionsOf, toPlain } from "../../domain/experiments";
-import { percent } from "../../domain/format";
+import { inPercent } from "../../domain/format";
 import { titleOf } from "../../domain/sides";
 import type { PastEntry, Scene } from "../../kernel/wire";
 import { Panel } from "../../ui/controls";
@@ -136,7 +136,7 @@ function Chip({ entry, place, isCurrent, isOld, isStop, onPress, onName, onKey }
   const experiment = toPlain(entry.experiment);
   const count = experiment.slots.length;
   const slots = count === 1 ? "1 slot" : `${count || "no"} slots`;
-  const p = percent(entry.probability);
+  const p = inPercent(entry.probability);
   const old = isOld ? "before the model changed" : "";
   const [name, answer] = [entry.name ?? place, `${entry.label.replace(/^␣/, "")} ${p}`];
   const number = entry.name === null ? `#${entry.number}: ` : "";
@@ -148,7 +148,7 @@ function Chip({ entry, place, isCurrent, isOld, isStop, onPress, onName, onKey }
       aria-current={isCurrent || undefined}
       data-old={isOld || undefined}
       aria-label={`${number}${name} ${answer} %, ${slots}${old && `, ${old}`}`}
-      title={`${titleOf(entry)} · ${slots} · ${entry.experiment.base}\n${entry.sentence}${old && ` (${old})`}\nClick goes back, shift-click compares, F2 names it.`}
+      title={`${titleOf(entry)} · ${slots} · ${entry.experiment.base}\n${entry.sentence}${old && ` (${old})`}\nClick to return, Shift-click to compare, F2 to name.`}
       tabIndex={isStop ? 0 : -1}
       onClick={(event) => onPress(event.shiftKey)}
       onDblClick={onName}

@@ -1,7 +1,7 @@
 // Three bars for the back row: the tokens that changed most, and a line where the base had them.
 import type { App } from "../../app/app";
 import { axisEnd, split } from "../../domain/answer_rows";
-import { percent } from "../../domain/format";
+import { inPercent, percent } from "../../domain/format";
 import { createRows } from "../answer/rows";
 import { createAnswer } from "../answer/state";
 
@@ -35,7 +35,7 @@ export function Bars({ app }: { app: App }) {
         );
       })}
       <p class="vene-three-words">
-        next token, %{end < 1 && `, bars end at ${percent(end)} %`}
+        next token, %{end < 1 && `, bars end at ${inPercent(end)}`}
         {hasResult && " · the line marks the base"}
       </p>
     </section>

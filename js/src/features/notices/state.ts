@@ -3,7 +3,9 @@ import { computed, signal } from "@preact/signals";
 import type { App } from "../../app/app";
 
 const GONE =
-  "The kernel restarted, stopped or lost its connection. Run this cell again to go on; until then the map still shows previews, and earlier answers are kept.";
+  "The kernel that computed this is gone: it restarted, stopped or lost its connection. Run this cell again to continue; until then, the map shows previews, and earlier answers are kept.";
+const SILENT =
+  "No answer from the kernel for 10 s. If it is running a cell, the answer comes when the cell has ended; otherwise, run this cell again.";
 
 export function createNotices({ kernel, effect }: App) {
   const { status } = kernel;
@@ -17,14 +19,17 @@ export function createNotices({ kernel, effect }: App) {
     return undefined;
   });
 
-  const said = computed(() => (kernel.isGone.value ? GONE : (status.value?.note ?? null)));
+  const said = computed(() => {
+    if (kernel.isGone.value) return GONE;
+    return kernel.isSilent.value ? SILENT : (status.value?.note ?? null);
+  });
 
   return {
     error: computed(() => {
       const text = refused.value ?? status.value?.error ?? null;
       return text !== null && text === dismissed.value ? null : text;
     }),
-    /** What else there is to know: that the kernel is gone, or that the model has changed. */
+    /** What else there is to know: that the kernel is gone or silent, or that the model has changed. */
     note: computed(() => {
       const text = said.value;
       return text === dismissedNote.value ? null : text;

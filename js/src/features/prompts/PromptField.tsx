@@ -42,7 +42,7 @@ export function PromptField({ app, entry, name, text, tokens, against, onLeave }
         type="text"
         aria-label={name}
         aria-invalid={error != null}
-        title="Enter runs it, Escape leaves it as it was"
+        title="Enter to run, Escape to cancel"
         spellcheck={false}
         defaultValue={first}
         onInput={(event) => draft.type(event.currentTarget.value)}

@@ -72,11 +72,11 @@ export function OperatorRow({ app, experiment, slot, index, coordinates, isOpen 
         <button
           type="button"
           class="vene-button"
-          aria-label={`Two halves ${of}`}
+          aria-label={`Split dims ${of}`}
           title={`Names the two halves of the ${coordinates} coordinates a and b, to change one of them alone`}
           onClick={() => change({ partition: halves(coordinates) })}
         >
-          Two halves
+          Split dims in two
         </button>
       )}
       {(isOpen || (slot.subspace !== null && !isNamed)) && (
@@ -85,7 +85,7 @@ export function OperatorRow({ app, experiment, slot, index, coordinates, isOpen 
             name={`Dims ${of}`}
             value={writeSubspace(slot.subspace)}
             placeholder={coordinates === undefined ? "all" : `all ${coordinates}`}
-            title="0:2 is a half-open range, 0, 3, 5 are dims, nothing is all of them"
+            title="0:2 is a half-open range, 0, 3, 5 are dims, empty: all"
             onChoose={(text) => change({ subspace: readSubspace(text) })}
           />
         </Labelled>
@@ -134,7 +134,7 @@ export function OperatorRow({ app, experiment, slot, index, coordinates, isOpen 
           <TextField
             name={`Prompts ${of}`}
             value={slot.prompts.join("\n")}
-            title="The mean is taken over these prompts, one a line"
+            title="The mean is taken over these prompts, one per line"
             isLong
             onChoose={(text) => change({ prompts: readPrompts(text) })}
           />
@@ -174,7 +174,7 @@ function LinkButton({ app, experiment, slot, index }: Omit<Props, "coordinates" 
       </span>
       <IconButton
         name={`Unlink slot ${index}`}
-        title={`Weights of its own for slot ${index}`}
+        title={`Unlink slot ${index}`}
         onPress={() => app.use(createExperiment).commit(unlink(experiment, index))}
       >
         <UnlinkIcon />
