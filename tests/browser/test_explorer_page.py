@@ -60,7 +60,9 @@ def test_click_shift_click_skip_and_read_back(lab: Any) -> None:
     page.locator(".vene-root").wait_for()
 
     # The map is filled before the first click.
-    assert page.locator('[role="grid"] [role="gridcell"]').count() == 6 * 5
+    # The three tokens that both prompts share are one column.
+    assert page.locator('[role="grid"] [role="gridcell"][data-position]').count() == 6 * 2
+    assert page.locator(".vene-fold").count() == 6
     exact(lab)
     assert "Madrid" in sentence(lab)
     lab.shot("explorer-opened")
@@ -123,12 +125,12 @@ def test_the_buttons_leave_the_prompts_their_room(lab: Any) -> None:
         assert tools["x"] + tools["width"] <= header["x"] + header["width"] - 12, width
 
 
-def test_what_a_button_opens_is_as_wide_as_the_screen(lab: Any) -> None:
+def test_the_drawer_is_as_wide_as_the_screen(lab: Any) -> None:
     lab.open([OPEN])
     lab.run_cell(0)
     exact(lab)
-    whole = lab.page.locator(".vene-grid").bounding_box()["width"]
-    for name in ("code", "compare"):
+    whole = lab.page.locator(".vene-view").bounding_box()["width"]
+    for name in ("code", "compare", "data"):
         lab.page.locator(f"[data-opens={name}]").click()
         assert lab.page.locator(f".vene-panel-{name}").bounding_box()["width"] == whole, name
 
@@ -147,16 +149,18 @@ explorer
     lab.open([start])
     lab.run_cell(0)
     exact(lab)
-    lab.page.locator('th.vene-run[data-role="grouped"]').wait_for()
+    lab.page.locator("[data-opens=data]").click()
+    columns = lab.page.locator(".vene-data thead th")
+    lab.page.locator('.vene-data th[data-role="grouped"]').wait_for()
+    assert columns.all_inner_texts()[2:-1] == ["base", "italy", "peru", "ungrouped", "grouped"]
     beside = (
         lab.page.viewport_size["width"] - lab.page.locator(".vene-root").bounding_box()["width"]
     )
     for width in (600, 1000, 1400):
         lab.page.set_viewport_size({"width": int(width + beside), "height": 1000})
-        cut = lab.page.locator(".vene-panel-tokens .vene-scroll").evaluate(
-            "scroll => scroll.scrollWidth - scroll.clientWidth"
-        )
-        assert cut <= 0, width
+        for panel in (".vene-panel-data .vene-scroll", "[data-panel=answer]"):
+            cut = lab.page.locator(panel).evaluate("one => one.scrollWidth - one.clientWidth")
+            assert cut <= 0, (width, panel)
 
 
 def test_python_changes_the_screen(lab: Any) -> None:
@@ -218,7 +222,9 @@ explorer
     lab.run_cell(0)
     lab.page.locator('[role="gridcell"]').first.wait_for()
     root = lab.page.locator(".vene-root")
-    assert root.locator("img:not(.vene-figure)").count() == 0 and root.locator("b").count() == 0
+    assert root.locator("img:not(.vene-figure)").count() == 0
+    tokens = root.locator('[data-prompt="source"] .vene-chip').all_inner_texts()
+    assert "".join(tokens).startswith("<b>")
     lab.page.wait_for_timeout(300)
     assert dialogs == []
     lab.shot("explorer-markup")

@@ -23,7 +23,7 @@ export function Lecture({ app }: { app: App }) {
   if (!scene || !app.use(createExperiment).now.value) return null;
   return (
     <div class="vene-wall" data-covered={lecture.isCovered.value || undefined}>
-      <header class="vene-wall-head">
+      <div class="vene-wall-head">
         <StoryPanel app={app} />
         <div class="vene-lines">
           <Line name="base" tokens={scene.base} />
@@ -31,7 +31,7 @@ export function Lecture({ app }: { app: App }) {
             <Line key={name} name={name} tokens={tokens} against={scene.base} />
           ))}
         </div>
-      </header>
+      </div>
       <div class="vene-wall-body">
         <MapPanel app={app} />
         <div class="vene-wall-answer">
@@ -74,7 +74,7 @@ function Foot({ app }: { app: App }) {
   const help = app.use(createHelp);
   const count = steps.value.length;
   return (
-    <footer class="vene-wall-foot">
+    <div class="vene-wall-foot">
       {count > 0 && (
         <span class="vene-steps" role="img" aria-label={`Step ${at.value + 1} of ${count}`}>
           {steps.value.map((_, n) => (
@@ -123,7 +123,7 @@ function Foot({ app }: { app: App }) {
           ?
         </IconButton>
       </span>
-    </footer>
+    </div>
   );
 }
 

@@ -46,6 +46,11 @@ export function Prompt(props: PromptProps) {
     },
     commit: props.onCommit,
   });
+  const line = useRef<HTMLSpanElement>(null);
+  // A long prompt starts at its end, where the prediction is read.
+  useLayoutEffect(() => {
+    if (line.current) line.current.scrollLeft = line.current.scrollWidth;
+  }, [tokens, entry.isOpen.value]);
   useLayoutEffect(() => {
     if (!returns.current || entry.isOpen.peek()) return;
     returns.current = false;
@@ -69,7 +74,7 @@ export function Prompt(props: PromptProps) {
       ) : (
         <span class="vene-prompt-row">
           {/* biome-ignore lint/a11y/noStaticElementInteractions: the pencil does the same */}
-          <span onDblClick={entry.open}>
+          <span class="vene-prompt-line" ref={line} onDblClick={entry.open}>
             {tokens ? (
               props.chips(tokens)
             ) : (

@@ -31,8 +31,14 @@ export function createPairing(app: App) {
     of(source: string): readonly number[] {
       const said = hand.value.get(source);
       if (said) return said;
-      const { source: swept, source_positions: partners, positions } = map.value ?? {};
-      const isWhole = swept === source && positions?.length === scene.value?.base.length;
+      const {
+        source: swept,
+        source_positions: partners,
+        positions,
+        intervention,
+      } = map.value ?? {};
+      const isPaired = swept === source && intervention === "vanilla";
+      const isWhole = isPaired && positions?.length === scene.value?.base.length;
       return (isWhole && partners) || suggested(source);
     },
     /** What a request for a sweep carries: null for the kernel's own suggestion. */
