@@ -23,7 +23,7 @@ export OMP_WAIT_POLICY ?= PASSIVE
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint types js docs unit devices browser notebooks bench build clean \
-  lint-python lint-js types-python types-js types-wire chromium
+  lint-python lint-js types-python types-js types-wire browsers
 
 help: ## list these commands
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-10s %s\n", $$1, $$2}'
@@ -33,7 +33,7 @@ demo: $(VENV)/.lab ## open the first notebook in JupyterLab (DEMO_ARGS="--no-bro
 
 # One pytest run at the end, so that its summary line covers all Python tests. A failing check before
 # it does not stop the rest: every failure is reported, and the exit status is non-zero.
-test: $(VENV)/.dev $(BUNDLE) chromium ## run every check: lint, types, js, docs, then all of pytest
+test: $(VENV)/.dev $(BUNDLE) browsers ## run every check: lint, types, js, docs, then all of pytest
 	@failed=""; \
 	for gate in lint types js docs; do \
 	  echo "== $$gate"; \
@@ -76,7 +76,7 @@ unit: $(VENV)/.dev $(BUNDLE) ## run pytest without notebook and browser tests
 devices: $(VENV)/.dev $(BUNDLE) ## run the unit tests with their models on another device (DEVICE=cuda; default: simulated)
 	$(PY) -m pytest -m "not browser and not notebook" --device $(DEVICE) $(PYTEST_ARGS)
 
-browser: $(VENV)/.dev $(BUNDLE) chromium ## run the browser tests in JupyterLab and Chromium
+browser: $(VENV)/.dev $(BUNDLE) browsers ## run the browser tests in JupyterLab, marimo, Chromium and Firefox
 	$(PY) -m pytest -m browser $(PYTEST_ARGS)
 
 notebooks: $(VENV)/.dev $(BUNDLE) ## run every notebook from top to bottom
@@ -118,5 +118,5 @@ js/node_modules/.installed: js/package.json js/package-lock.json
 $(BUNDLE): js/node_modules/.installed js/package.json $(wildcard js/*.mjs js/*.json) $(shell find js/src -type f 2>/dev/null)
 	$(NPM) run --silent build
 
-chromium:
-	@scripts/ensure_chromium.sh
+browsers:
+	@scripts/ensure_browsers.sh

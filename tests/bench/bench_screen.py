@@ -93,7 +93,7 @@ def rows(quick: bool) -> Iterator[Row]:
     """Measure in one JupyterLab server, with one notebook per model."""
     helpers = lab_helpers()
     if helpers.CHROMIUM is None:
-        raise FileNotFoundError("Chromium is not installed: run scripts/ensure_chromium.sh.")
+        raise FileNotFoundError("Chromium is not installed: run scripts/ensure_browsers.sh.")
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         server = helpers.Server(Path(folder) / "lab")
         browser = playwright.chromium.launch(executable_path=helpers.CHROMIUM, args=helpers.FLAGS)

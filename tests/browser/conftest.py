@@ -12,7 +12,6 @@ import os
 import re
 import secrets
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -25,6 +24,7 @@ from typing import Any
 import nbformat
 import pytest
 from playwright.sync_api import Browser, Locator, Page, sync_playwright
+from ports import free_port
 
 from vene_widgets.cli import lab_environment
 
@@ -52,7 +52,7 @@ class Server:
         self.notebooks = folder / "notebooks"
         self.log = folder / "server.log"
         self.token = secrets.token_hex(16)
-        self.port = _free_port()
+        self.port = free_port()
         self.notebooks.mkdir(parents=True)
         self._process = self._start(folder)
 
@@ -340,9 +340,3 @@ def _shut_down_kernels(server: Server) -> None:
     """Shut down every session of the server, so that kernels do not slow down later tests."""
     for session in json.loads(server.ask("GET", "api/sessions")):
         server.ask("DELETE", f"api/sessions/{session['id']}")
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]

@@ -35,7 +35,7 @@ def exact(lab: Any) -> None:
 
 
 def sentence(lab: Any) -> str:
-    return lab.page.locator(".vene-root .vene-sentence").inner_text()
+    return lab.page.locator(".vene-root .vene-sentence").text_content() or ""
 
 
 def figure_says(lab: Any, words: str) -> Any:

@@ -63,6 +63,7 @@ def make_pair(lab: Any) -> None:
     tile(lab, 1, 3).click(modifiers=["Shift"])
     exact(lab)
     for index, subspace in enumerate("ab"):
+        named(lab, f"More of slot {index}").click()
         named(lab, f"Intervention of slot {index}").select_option("low_rank_rotated_space")
         exact(lab)
         assert named(lab, f"Rank of slot {index}").input_value() == "2"
@@ -73,8 +74,8 @@ def make_pair(lab: Any) -> None:
         assert button.get_attribute("aria-pressed") == "true"
     named(lab, "Link slot 1").click()
     exact(lab)
-    named(lab, "Unlink slot 0").wait_for()
     named(lab, "Unlink slot 1").wait_for()
+    assert lab.page.locator(".vene-slot-linked").count() == 2
 
 
 def test_a_linked_partitioned_pair_by_hand_is_the_one_in_python(lab: Any) -> None:
@@ -82,7 +83,7 @@ def test_a_linked_partitioned_pair_by_hand_is_the_one_in_python(lab: Any) -> Non
     lab.run_cell(0)
     lab.page.locator(".vene-root").wait_for()
     make_pair(lab)
-    assert lab.page.locator('[data-slot="1"] .vene-link-chip').inner_text().startswith("L1")
+    assert lab.page.locator('[data-details="1"] .vene-link-chip').inner_text().startswith("L1")
     lab.shot("interventions-pair", lab.page.locator(".vene-root"))
     lab.run_cell(1)
     assert lab.text(1) == "[True, True] True False [False, False]"
@@ -94,6 +95,7 @@ def test_keys_on_the_map_link_and_choose_subspaces(lab: Any) -> None:
     lab.run_cell(0)
     lab.page.locator(".vene-root").wait_for()
     make_pair(lab)
+    named(lab, "More of slot 0").click()
     tile(lab, 0, 3).focus()
     lab.page.keyboard.press("2")
     exact(lab)
@@ -104,7 +106,7 @@ def test_keys_on_the_map_link_and_choose_subspaces(lab: Any) -> None:
     assert lab.page.locator(".vene-link-chip").count() == 0
     lab.page.keyboard.press("l")
     exact(lab)
-    assert lab.page.locator(".vene-link-chip").count() == 2
+    assert lab.page.locator(".vene-slot-linked").count() == 2
 
 
 def test_dark_strength_noise_and_a_slot_that_changes_nothing(lab: Any) -> None:
@@ -112,17 +114,17 @@ def test_dark_strength_noise_and_a_slot_that_changes_nothing(lab: Any) -> None:
     lab.open([OPEN])
     lab.run_cell(0)
     lab.page.locator(".vene-root").wait_for()
+    lab.page.locator(".vene-map-fold").click()
     tile(lab, 0, 1).click()  # before the first differing token
     exact(lab)
-    warning = lab.page.locator('[data-slot="0"] .vene-slot-warning')
-    assert "No effect: " in warning.inner_text()
-    assert warning.get_by_role("img", name="Warning").count() == 1
+    warning = lab.page.locator('[data-slot="0"] [data-outcome="warning"]')
+    assert "No effect: " in warning.get_attribute("aria-label")
+    named(lab, "More of slot 0").click()
     sentence = lab.page.locator(".vene-sentence")
     assert "has no effect: " in sentence.inner_text()
     named(lab, "Intervention of slot 0").select_option("noise")
     exact(lab)
     assert warning.count() == 0 and sentence.inner_text().startswith("Adding noise to “capital”")
-    named(lab, "More of slot 0").click()
     named(lab, "Strength of slot 0").focus()
     for _ in range(2):
         lab.page.keyboard.press("ArrowLeft")

@@ -152,14 +152,14 @@ export function connect(model: AnyModel): Kernel {
     }
   }
 
-  // JupyterLab says this before it restarts a kernel, other hosts also when the kernel is found
-  // again: a reply tells which.
+  // Fired by JupyterLab when a kernel restarts, by other hosts also when they have found it again:
+  // a reply tells which.
   listen("comm_live_update", () => {
     lose();
     post({ id: nextId(), kind: "tokens", text: " " });
   });
 
-  // The end of a kernel is said only by JupyterLab's object for the kernel.
+  // No event of the widget follows a shutdown; JupyterLab's kernel object has one.
   const { statusChanged } = (model.widget_manager as Host | undefined)?.kernel ?? {};
   const onStatus = (_: unknown, status: string) => {
     if (/restarting|terminating|dead/.test(status)) lose();

@@ -24,6 +24,7 @@ def page(traits: Mapping[str, Any], sentence: str, title: str) -> str:
         title: of the page.
     """
     script, style = (_inline(name) for name in ("page.js", "explorer.css"))
+    style += ":root { color-scheme: light dark; }\n"
     style += "body { margin: 16px auto; max-width: 1400px; padding: 0 16px; }\n"
     policy = (
         f"default-src 'none'; script-src '{_hash(script)}'; style-src '{_hash(style)}'; "

@@ -16,8 +16,8 @@ import "./style.css";
 const SHORT = 8;
 
 const ABOUT: Record<ContrastLabel, string> = {
-  kept: "Computed exactly before the kernel was lost.",
   exact: "Both sides ran for this comparison: in full, alone, at batch size 1.",
+  kept: "Computed exactly before the kernel was lost.",
   preview: "What the screen knows of both sides already; the verdict needs both to run in full.",
   busy: "Both sides are running in full; what is shown belongs to the pair before.",
   none: "There is no comparison of these sides; what is shown belongs to the pair before.",
@@ -80,6 +80,7 @@ export function ComparePanel({ app }: { app: App }) {
             <VerdictLine verdict={shown.verdict} isOld={isOld} />
           ) : (
             label === "preview" &&
+            !app.kernel.isGone.value &&
             compare.error.value === null && (
               <p class="vene-hint">
                 {compare.isWaiting.value

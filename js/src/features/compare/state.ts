@@ -96,7 +96,7 @@ export function createCompare(app: App) {
   const label = computed<ContrastLabel>(() => {
     if (answered.value && error.value === null) return kernel.isGone.value ? "kept" : "exact";
     if (guess.value) return "preview";
-    if (error.value !== null) return "none";
+    if (error.value !== null || kernel.isGone.value) return "none";
     return asked.value || pending.value ? "busy" : "none";
   });
 
