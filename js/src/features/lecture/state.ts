@@ -3,7 +3,7 @@ import { computed, type Signal, signal } from "@preact/signals";
 import type { App } from "../../app/app";
 import { createExperiment } from "../../app/experiment";
 import { keyOf, type Plain } from "../../domain/experiments";
-import { cellOf } from "../../domain/preview";
+import { cellOf, keyOfMap } from "../../domain/preview";
 import type { Map as Sweep } from "../../kernel/wire";
 import { createWholeMap } from "../map/sweep";
 import { createStory } from "../story/state";
@@ -45,9 +45,7 @@ export function createLecture(app: App) {
   const isCovered = computed(() => isOn.value && !revealed.value.has(key.value));
   const mapKey = computed(() => {
     const [now, swept] = [experiment.value, map.value];
-    return now && swept
-      ? JSON.stringify([promptsOf(now), swept.component, swept.head, swept.source])
-      : "";
+    return now && swept ? promptsOf(now) + keyOfMap(swept) : "";
   });
   const isMapOpen = computed(() => !isOn.value || maps.value.has(mapKey.value));
   /** The map with the tiles that may be seen: those whose own answers were revealed. */

@@ -37,7 +37,7 @@ export function Route({ app, scene, experiment, slot, index, isOpen }: Props) {
     app.use(createExperiment).commit(setPairs(experiment, index, next));
   const partner = (position: number) =>
     target === null
-      ? app.use(createSweep).place({ layer: slot.layer, position }).source_position
+      ? app.use(createSweep).partner(position)
       : Math.min(position, sourceTokens.length - 1);
   const replace = (n: number, pair: [number, number]) =>
     commit(pairs.map((old, i) => (i === n ? pair : old)));

@@ -10,6 +10,7 @@ import { PlusIcon } from "../../ui/icons";
 import { createVoice } from "../../ui/voice";
 import { createAnswer } from "../answer/state";
 import { createGestures } from "../map/gestures";
+import { createSweep } from "../map/sweep";
 import { createStory } from "../story/state";
 import { Details } from "./Details";
 import { SlotLine } from "./SlotLine";
@@ -83,7 +84,7 @@ export function SlotsPanel({ app }: { app: App }) {
           />
         )}
       </div>
-      <p class="vene-visually-hidden" aria-live="polite">
+      <p class="vene-visually-hidden vene-voice" aria-live="polite">
         {app.use(createVoice).said.value}
       </p>
     </Panel>
@@ -131,10 +132,13 @@ function Tools({ app, experiment }: { app: App; experiment: Plain }) {
           class="vene-button vene-add-slot"
           title="Add a slot at layer 0, the last token"
           onClick={() => {
-            app.use(createGestures).add({ layer: 0, position: (scene?.base.length ?? 1) - 1 });
+            const tile = { row: 0, position: (scene?.base.length ?? 1) - 1 };
+            app.use(createGestures).add(tile);
             app
               .use(createVoice)
-              .say(`Slot ${slots.length} is added at layer 0, at the last token.`);
+              .say(
+                `Slot ${slots.length} is added at layer ${app.use(createSweep).place(tile).layer}, at the last token.`,
+              );
           }}
         >
           <PlusIcon /> Add slot
