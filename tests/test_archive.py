@@ -12,6 +12,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from explorer_testing import ask
 
 import vene_widgets as vw
 from vene_widgets.explorer.export import archive
@@ -174,12 +175,48 @@ def test_latex_has_no_command_of_a_prompt() -> None:
     )
 
 
-def test_without_a_source_there_is_no_map(capitals: vw.LanguageModel, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("asked", "says"),
+    [
+        ({"component": "mlp_output", "intervention": "zero"}, "Intervention: zero, each tile"),
+        (
+            {"component": "block_output", "intervention": "mean"},
+            "Intervention: mean over 2 prompts, each tile",
+        ),
+        (
+            {"component": "head_value_output", "head": "all", "layer": 2},
+            "head value of layer 2 at each head and token position of the base, patched from",
+        ),
+    ],
+)
+def test_the_code_of_any_map_gives_its_numbers(
+    capitals: vw.LanguageModel, tmp_path: Path, asked: dict[str, Any], says: str
+) -> None:
+    opened = vw.explore(BASE, SOURCE, capitals)
+    try:
+        assert ask(opened, kind="sweep", **asked)["ok"]
+        path = opened.save_figure(tmp_path / "map.zip", "sweep_map", dpi=60)
+        with zipfile.ZipFile(path) as packed:
+            held = {Path(name).name: packed.read(name).decode("latin1") for name in
+                    packed.namelist()}  # fmt: skip
+        assert says in held["caption.txt"]
+        names: dict[str, Any] = {}
+        exec(held["code.py"].replace("print(", "str("), names)  # noqa: S102
+        columns = ["layer", "head", "position", "target_id", "probability"]
+        pd.testing.assert_frame_equal(
+            names["sweep"].frame[columns], opened.map_frame[columns], rtol=0, atol=1e-4
+        )
+        assert len(names["figure"].data) == len(opened.map_frame)
+    finally:
+        opened.close()
+
+
+def test_without_a_source_the_map_zeroes(capitals: vw.LanguageModel, tmp_path: Path) -> None:
     alone = vw.explore(BASE, {}, capitals)
     try:
-        with pytest.raises(vw.RequestError, match="no map to draw: add a source"):
-            alone.save_figure(tmp_path / "a.svg", "sweep_map")
-        assert len(alone.tables()["map"]) == 0
+        text = alone.save_figure(tmp_path / "a.svg", "sweep_map").read_text(encoding="utf-8")
+        assert "<svg" in text
+        assert len(alone.tables()["map"]) == 2 * 6 * 5
         assert list(alone.tables()["map"]) == list(vw.frames.FRAMES["sweep_frame"])
         assert alone.save_figure(tmp_path / "a.zip", dpi=60).stat().st_size > 1000
     finally:

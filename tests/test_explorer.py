@@ -220,10 +220,16 @@ def test_another_component_can_be_swept(make: Make) -> None:
     assert explorer.map["done"] == 15
 
 
-def test_no_source_means_no_map(make: Make) -> None:
+def test_without_a_source_the_map_zeroes_each_tile(make: Make) -> None:
     explorer = make(source={})
-    assert explorer.map == {}
+    shown = explorer.map
+    assert (shown["intervention"], shown["source"]) == ("zero", None)
+    assert shown["done"] == shown["total"] == len(shown["cells"]) > 0
     assert [run["role"] for run in explorer.answer["runs"]] == ["base"]
+    cell = next(c for c in shown["cells"] if (c["layer"], c["position"]) == (0, 3))
+    assert cell["sentence"].startswith("Zeroing “Spain” after block 0 ")
+    ask(explorer, **setting(slot(intervention="zero")))  # with a source, the map copies again
+    assert (explorer.map["intervention"], explorer.map["source"]) == ("vanilla", "source")
 
 
 def test_the_menu_says_what_each_operator_needs(make: Make) -> None:

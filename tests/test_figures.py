@@ -502,6 +502,20 @@ def test_a_map_has_a_panel_per_target_and_one_for_the_whole_distribution():
     assert f"P(␣token20), base {base}" in strips
 
 
+def test_several_heads_of_one_layer_are_the_rows(capitals: LanguageModel):
+    prompts = "The capital of Spain is", "The capital of Italy is"
+    frame = sweep(capitals, *prompts, "head_value_output", head="all", layers=2).frame
+    made: Any = figures.sweep_map(frame)
+    assert (made.labels.y, made.mapping["y"]) == ("head", "head")
+    assert sorted(made.data["head"].unique()) == list(range(capitals.sites.heads))
+    assert made.data["note"].str.contains(r"^layer 2, head \d, position").all()
+    assert "over heads 0–3 of layer 2 and 5 token positions" in figures.alt_text(
+        frame, "sweep_map"
+    )
+    one = sweep(capitals, *prompts, "head_value_output", head=1).frame
+    assert figures.sweep_map(one).labels.y == "layer"
+
+
 def test_layer_0_is_at_the_bottom():
     figure = drawn(plot("sweep_map"))
     labels = tick_labels(figure, "y")[0]

@@ -20,6 +20,7 @@ from vene_widgets.sweeps.cells import sweep_rows
 from vene_widgets.sweeps.planning import plan_sweep
 from vene_widgets.sweeps.preparing import PreparedSweep, prepare_sweep
 from vene_widgets.tables.metrics import METRICS, MetricName
+from vene_widgets.tables.statistics import default_targets
 
 BASE, SOURCE = "The capital of Spain is", "The capital of Italy is"
 
@@ -32,7 +33,7 @@ def filled(
     model: vw.LanguageModel, typed: dict[int, str] | None = None, component: str = "block_output"
 ) -> map_builder.MapBuilder:
     ready = prepared(model, component)
-    filling = map_builder.MapBuilder(ready, "italy", 7, typed or {})
+    filling = map_builder.MapBuilder([ready], 7, typed or {})
     for row in sweep_rows(ready):
         filling.add_row(row)
     return filling
@@ -52,7 +53,9 @@ def test_a_map_carries_what_both_runs_and_its_cells_find_likely(tiny_gpt2: vw.La
     assert len(ids) == len(set(ids)) <= map_builder.TARGETS
     for logits in (ready.base_logits, ready.source_logits):
         assert set(logits.topk(10).indices.tolist()) <= set(ids)
-    assert ids[:2] == [int(ready.base_logits.argmax()), int(ready.source_logits.argmax())]
+    p_base, p_source = ready.base_logits.softmax(-1), ready.source_logits.softmax(-1)
+    target, other = default_targets(p_base, p_source)
+    assert (ids[:2], shown.target) == ([other, target], target)
     likely = {c.token_id for cell in shown.cells for c in cell.top[: map_builder.CELL_TOP]}
     assert likely <= set(ids) or len(ids) == map_builder.TARGETS
     assert (shown.done, shown.total, shown.revision) == (len(shown.cells), 15, 7)
@@ -129,13 +132,109 @@ def test_idle_tiles_say_exactly_why(tiny_gpt2: vw.LanguageModel):
 
 def test_a_slow_sweep_says_why(tiny_gpt2: vw.LanguageModel):
     ready = prepared(tiny_gpt2)
-    assert map_builder.MapBuilder(ready, "italy", 1, {}).map().slow is None
+    assert map_builder.MapBuilder([ready], 1, {}).map().slow is None
     behaviour = replace(ready.behaviour, resume_blocker="the model carries hooks of its own")
     slow = replace(ready, runs=replace(ready.runs, behaviour=behaviour))
-    assert (
-        map_builder.MapBuilder(slow, "italy", 1, {}).map().slow
-        == "the model carries hooks of its own"
+    assert map_builder.MapBuilder([slow], 1, {}).map().slow == "the model carries hooks of its own"
+
+
+# ---- operators and heads ------------------------------------------------------------------------
+
+MAPS = [
+    {"component": "block_output", "intervention": "zero"},
+    {"component": "mlp_output", "intervention": "noise"},
+    {"component": "block_output", "intervention": "mean"},
+    {"component": "head_value_output", "head": "all", "layer": 1},
+    {"component": "head_value_output", "head": "all", "layer": 2, "intervention": "mean"},
+]
+
+
+def slot_of(cell: dict[str, Any], shown: dict[str, Any]) -> vw.Slot:
+    """The slot that a click on a tile makes."""
+    name = shown["intervention"]
+    places = {"vanilla": {"source": shown["source"]}, "mean": {"prompts": shown["prompts"]}}
+    if name in places:
+        places[name]["source_position"] = cell["source_position"]
+    return vw.Slot(
+        layer=cell["layer"],
+        position=cell["position"],
+        component=shown["component"],
+        head=cell["head"],
+        intervention=name,
+        **places.get(name, {}),
     )
+
+
+@pytest.mark.parametrize("asked", MAPS, ids=str)
+@pytest.mark.parametrize("source", [SOURCE, "The big capital of Italy is"])
+def test_every_tile_is_the_single_run_of_its_slot(
+    tiny_gpt2: vw.LanguageModel, silent_painter: SilentPainter, asked: dict[str, Any], source: str
+):
+    with_map = vw.explore(BASE, source, tiny_gpt2).wait(30)
+    try:
+        assert ask(with_map, kind="sweep", **asked)["ok"]
+        shown, experiment = with_map.map, with_map.experiment
+    finally:
+        with_map.close()
+    assert shown["done"] == shown["total"] == len(shown["cells"])
+    by_head = asked.get("head") == "all"
+    assert (shown["head"], shown["layer"]) == (asked.get("head"), asked.get("layer"))
+    rows = [(cell["layer"], cell["head"]) for cell in shown["cells"][:: len(shown["positions"])]]
+    heads = tiny_gpt2.sites.heads
+    assert (
+        rows == [(asked["layer"], h) for h in range(heads)]
+        if by_head
+        else [(layer, None) for layer in range(3)]
+    )
+    base = vw.run(tiny_gpt2, vw.Experiment(base=BASE)).logits[-1]
+    ids = [target["token_id"] for target in shown["targets"]]
+    for cell in shown["cells"]:
+        run = vw.run(tiny_gpt2, experiment.replace(slots=(slot_of(cell, shown),)))
+        wanted = run.logits[-1].double().softmax(-1)[ids].tolist()
+        assert cell["probabilities"] == pytest.approx(wanted, abs=1e-6)
+        if cell["idle"] is not None:
+            assert torch.equal(run.logits[-1], base)
+
+
+@pytest.mark.parametrize("name", ["zero", "noise", "mean"])
+def test_other_operators_are_idle_only_where_no_path_leads_on(
+    explorer: vw.Explorer, tiny_gpt2: vw.LanguageModel, name: str
+):
+    assert ask(explorer, kind="sweep", component="block_output", intervention=name)["ok"]
+    last = tiny_gpt2.sites.layers - 1
+    for cell in explorer.map["cells"]:
+        is_idle = cell["layer"] == last and cell["position"] < 4
+        assert cell["idle"] == ("causal" if is_idle else None)
+    assert explorer.map["operator"] == ("mean over 2 prompts" if name == "mean" else name)
+    # What is removed shows in the base's own answer.
+    assert (
+        explorer.map["target"] == max(explorer.map["targets"], key=lambda t: t["base"])["token_id"]
+    )
+    begins = {"zero": "Zeroing ", "noise": "Adding noise to ", "mean": "Setting "}
+    sentence = explorer.map["cells"][3]["sentence"]
+    assert sentence.startswith(begins[name] + "“Spain”")
+    assert ("to its mean over 2 prompts after block 0" in sentence) == (name == "mean")
+
+
+def test_a_mean_is_over_every_prompt_of_the_experiment(explorer: vw.Explorer):
+    third = "The capital of France is"
+    assert ask(explorer, kind="sweep", component="block_output", intervention="mean")["ok"]
+    assert explorer.map["prompts"] == [BASE, SOURCE]
+    sources = {**explorer.experiment.sources, "france": third}
+    explorer.experiment = explorer.experiment.replace(sources=sources)
+    explorer.wait(30)
+    assert explorer.map["prompts"] == [BASE, SOURCE, third]
+    # One prompt is its own mean: nothing to see, so the map zeroes.
+    explorer.experiment = vw.Experiment(base=BASE)
+    explorer.wait(30)
+    assert (explorer.map["intervention"], explorer.map["prompts"]) == ("zero", [])
+
+
+def test_a_map_of_heads_is_refused_where_there_are_none(explorer: vw.Explorer):
+    before = explorer.map
+    reply = ask(explorer, kind="sweep", component="block_output", head="all", layer=1)
+    assert "head 'all' is invalid for component 'block_output'" in reply["error"]
+    assert explorer.map == before
 
 
 # ---- typed tokens -------------------------------------------------------------------------------
@@ -175,7 +274,7 @@ def test_a_token_that_is_there_is_only_marked_with_its_request(tiny_gpt2: vw.Lan
 def test_typed_tokens_are_carried_from_the_first_layer_on(tiny_gpt2: vw.LanguageModel):
     token = absent(tiny_gpt2)
     ready = prepared(tiny_gpt2)
-    filling = map_builder.MapBuilder(ready, "italy", 1, {token: "r"})
+    filling = map_builder.MapBuilder([ready], 1, {token: "r"})
     filling.add_row(next(sweep_rows(ready)))
     shown = filling.map()
     assert shown.done == 5 and shown.targets[-1].token_id == token
@@ -213,6 +312,7 @@ def test_the_menu_is_the_registry(explorer: vw.Explorer):
     for name, metric in METRICS.items():
         info = sent[name]
         assert (info["title"], info["unit"]) == (metric.title, metric.unit)
+        assert info["label"] == metric.label
         assert (info["formula"], info["scale"]) == (metric.formula, metric.scale)
         assert (info["low"], info["high"]) == metric.range
         assert info["of_pair"] == ("u" in metric.title.replace("(u)", " u ").split())
@@ -236,8 +336,6 @@ def test_what_is_no_token_is_refused_and_changes_nothing(explorer: vw.Explorer):
     reply = follow(explorer, "Rome and Madrid")
     assert not reply["ok"] and "expected exactly one" in reply["error"]
     assert explorer.map == before
-    explorer.experiment = vw.Experiment(base=BASE)
-    assert "add a source prompt" in follow(explorer.wait(30), 5)["error"]
 
 
 def test_only_the_newest_typed_tokens_are_kept(explorer: vw.Explorer):
@@ -262,9 +360,10 @@ def test_statistics_are_computed_once_per_layer_for_map_and_frame(
     assert len(calls) > 3  # the sweep's own were counted too
 
 
-def test_the_frame_and_the_still_picture_follow_the_two_answers(explorer: vw.Explorer):
-    answers = {t["token_id"] for t in explorer.map["targets"][:2]}
-    assert set(explorer.map_frame["target_id"]) <= answers
+def test_the_frame_follows_the_tokens_that_the_map_shows_first(explorer: vw.Explorer):
+    first = [t["token_id"] for t in explorer.map["targets"][:2]]
+    assert list(explorer.map_frame["target_id"].unique()) == first
+    assert explorer.map["target"] == first[1]
     bundle = explorer._repr_mimebundle_()
     data = bundle[0] if isinstance(bundle, tuple) else bundle
     assert data["image/png"].startswith(b"\x89PNG")

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from explorer_testing import ask
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -188,3 +189,17 @@ def test_a_token_that_does_not_fit_the_model_opens_nothing(
     shared = Shared(model="capitals", experiment=experiment, **{**fields, **change})
     with pytest.raises(vw.RequestError, match=words):
         vw.from_state(encode(shared), capitals)
+
+
+def test_a_map_of_any_operator_and_of_heads_comes_back(
+    open_one: Any, capitals: vw.LanguageModel
+) -> None:
+    first = open_one(vw.explore(BASE, SOURCE, capitals))
+    asked = {"component": "head_value_output", "head": "all", "layer": 2, "intervention": "mean"}
+    assert ask(first, kind="sweep", **asked)["ok"]
+    again = vw.from_state(first.state(), capitals).wait(30)
+    try:
+        assert again.map == {**first.map, "revision": again.map["revision"]}
+        assert (again.map["head"], again.map["layer"]) == ("all", 2)
+    finally:
+        again.close()

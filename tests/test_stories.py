@@ -226,3 +226,27 @@ def test_progress_is_shown_and_cancel_keeps_the_last_story(make: Make) -> None:
 
 def test_step_is_the_public_name() -> None:
     assert vw.Step is Step
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"component": "mlp_output", "intervention": "mean"},
+        {"component": "head_value_output", "head": "all", "layer": 1},
+    ],
+)
+def test_the_maps_of_a_story_are_of_the_sweep_on_the_screen(
+    make: Make, asked: dict[str, Any]
+) -> None:
+    explorer = make()
+    assert ask(explorer, kind="sweep", **asked)["ok"]
+    explorer.story(STEPS)
+    explorer.wait(30)
+    sent = messages.Story.model_validate(explorer.steps)
+    for shown in sent.maps:
+        assert shown.done == shown.total == len(shown.cells)
+        for name, value in asked.items():
+            assert getattr(shown, name) == value
+    prompts = [[step.experiment.base, SOURCE] for step in (sent.steps[0], sent.steps[2])]
+    wanted = prompts if "intervention" in asked else [[], []]
+    assert [shown.prompts for shown in sent.maps] == wanted

@@ -24,6 +24,7 @@ from vene_widgets.sweeps import cells
 from vene_widgets.sweeps.planning import plan_sweep
 from vene_widgets.sweeps.preparing import prepare_sweep
 from vene_widgets.sweeps.sweep import Cancelled, Sweep, sweep
+from vene_widgets.tables.statistics import default_targets
 
 SPAIN, ITALY = "The capital of Spain is", "The capital of Italy is"
 LONG = "The capital of Italy is is Rome is"
@@ -366,3 +367,83 @@ def test_a_lone_target_is_one_token(tiny: LanguageModel):
 def test_a_target_is_a_text_or_an_id(tiny: LanguageModel, target: Any):
     with pytest.raises(RequestError, match=f"target {target} is neither a token's text nor its id"):
         sweep(tiny, SPAIN, ITALY, targets=[target])
+
+
+# ---- means ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("prompts", [[SPAIN, ITALY], [SPAIN, LONG, ITALY]])
+@pytest.mark.parametrize(("component", "head"), [("mlp_output", None), ("head_value_output", 1)])
+def test_every_cell_of_a_mean_is_the_single_run(
+    either_way: LanguageModel, component: str, head: int | None, prompts: list[str]
+):
+    more: dict[str, Any] = {"intervention": "mean", "prompts": prompts}
+    swept = sweep(either_way, SPAIN, ITALY, component, head=head, **more)
+    plan = swept.plan
+    if LONG not in prompts:
+        assert plan.source_positions == plan.positions
+    for layer, (column, position) in itertools.product(plan.layers, enumerate(plan.positions)):
+        slot = Slot(
+            layer=layer,
+            position=position,
+            component=component,
+            head=head,
+            source_position=plan.source_positions[column],
+            **more,
+        )
+        single = run(either_way, Experiment(base=SPAIN, slots=[slot])).logits[-1]
+        assert (swept.logits[layer, column] - single).abs().max() < TOLERANCE
+    # The prompts matter: over the base alone nothing changes.
+    more["prompts"] = SPAIN
+    alone = sweep(either_way, SPAIN, ITALY, component, head=head, **more)
+    assert (alone.logits - alone.base_logits).abs().max() < TOLERANCE
+    assert (swept.logits - swept.base_logits).abs().max() > 100 * TOLERANCE
+
+
+def test_a_mean_pairs_tokens_from_the_beginning_or_from_the_end(tiny: LanguageModel):
+    longer = "The capital of Rome Italy is"
+    request = SweepRequest(intervention="mean", prompts=[SPAIN, longer])
+    plan = plan_sweep(tiny, SPAIN, ITALY, request)
+    assert plan.source_positions == (0, 1, 2, 3, -1)
+    assert plan.mean_positions == ((0, 1, 2, 3, 4), (0, 1, 2, 3, 5))
+    short = plan_sweep(tiny, longer, ITALY, request.replace(prompts=["The capital", longer]))
+    assert short.mean_positions[0] == (0, 1, 0, 0, 0, 1)
+    given = plan_sweep(tiny, SPAIN, ITALY, request.replace(source_positions=[0, 0, 0, -1, -1]))
+    assert given.mean_positions == ((0, 0, 0, 4, 4), (0, 0, 0, 5, 5))
+
+
+def test_prompts_belong_to_a_mean_alone(tiny: LanguageModel):
+    with pytest.raises(RequestError, match="'mean' needs prompts to take the mean of, got none"):
+        sweep(tiny, SPAIN, ITALY, intervention="mean")
+    with pytest.raises(RequestError, match="prompts are for intervention 'mean'; 'zero' reads"):
+        sweep(tiny, SPAIN, ITALY, intervention="zero", prompts=[SPAIN])
+
+
+# ---- default targets -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("base", "source", "expected"),
+    [
+        ([0.9, 0.05, 0.05], [0.01, 0.04, 0.95], (2, 0)),  # answers swapped: the source's
+        ([0.91, 0.05, 0.04], [0.05, 0.04, 0.91], (2, 0)),
+        ([0.95, 0.01, 0.04], [0.03, 0.03, 0.94], (2, 0)),  # the base's falls a little more
+        ([0.5, 0.3, 0.2], [0.5, 0.1, 0.4], (2, 0)),  # one prediction: what differs below it
+        ([0.8, 0.1, 0.1, 0.0], [0.1, 0.35, 0.35, 0.2], (0, 1)),  # a fall that spreads
+        ([0.2, 0.5, 0.3], [0.2, 0.5, 0.3], (1, 2)),  # no difference: the base's own
+    ],
+)
+def test_default_targets_tell_the_plain_runs_apart(
+    base: list[float], source: list[float], expected: tuple[int, int]
+):
+    p_base, p_source = torch.tensor([base, source], dtype=torch.float64)
+    assert default_targets(p_base, p_source) == expected
+
+
+def test_a_sweep_follows_its_default_targets(tiny: LanguageModel):
+    swept = sweep(tiny, SPAIN, ITALY, layers=0)
+    p_base, p_source = swept.base_logits.softmax(-1), swept.source_logits.softmax(-1)
+    target, other = default_targets(p_base, p_source)
+    assert swept.targets == (other, target)
+    assert target == int((p_source - p_base).abs().argmax()) or p_source[target] > p_base[target]
+    assert len(sweep(tiny, SPAIN, SPAIN, layers=0).targets) == 2

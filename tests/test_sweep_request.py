@@ -10,7 +10,9 @@ import torch
 
 import vene_widgets as vw
 from vene_widgets.experiments import SweepRequest
-from vene_widgets.sweeps.planning import plan_sweep
+from vene_widgets.sweeps import cells
+from vene_widgets.sweeps.planning import plan_sweep, plan_sweeps
+from vene_widgets.sweeps.preparing import prepare_sweeps
 
 SPAIN, ITALY = "The capital of Spain is", "The capital of Italy is"
 
@@ -21,6 +23,9 @@ def test_it_travels_as_json_and_comes_back_equal():
     )
     assert SweepRequest.model_validate_json(request.model_dump_json()) == request
     assert hash(request) == hash(request.replace(head=1))
+    mean = request.replace(head="all", intervention="mean", prompts=[SPAIN, ITALY])
+    assert SweepRequest.model_validate_json(mean.model_dump_json()) == mean
+    assert (mean.head, mean.prompts) == ("all", (SPAIN, ITALY))
 
 
 def test_ints_of_any_kind_make_one_request():
@@ -56,3 +61,39 @@ def test_the_public_sweep_names_a_value_that_is_no_int(tiny_gpt2: vw.LanguageMod
     given: dict[str, Any] = {field: True if field == "head" else [True]}
     with pytest.raises(vw.RequestError, match=rf"{field}.*True is a bool"):
         vw.sweep(tiny_gpt2, SPAIN, ITALY, **given)
+
+
+def test_all_heads_are_one_plan_each(tiny_gpt2: vw.LanguageModel):
+    request = SweepRequest(component="head_value_output", head="all", layers=1)
+    plans = plan_sweeps(tiny_gpt2, SPAIN, ITALY, request)
+    assert [plan.head for plan in plans] == list(range(tiny_gpt2.sites.heads))
+    assert all(plan.request is request and plan.layers == (1,) for plan in plans)
+    with pytest.raises(vw.RequestError, match="'all' is invalid for component 'mlp_output'"):
+        plan_sweeps(tiny_gpt2, SPAIN, ITALY, request.replace(component="mlp_output"))
+
+
+def test_rows_of_several_heads_come_in_order_while_the_others_run(
+    tiny_gpt2: vw.LanguageModel, monkeypatch: pytest.MonkeyPatch
+):
+    request = SweepRequest(component="head_value_output", head="all", layers=[0, 1])
+    plans = plan_sweeps(tiny_gpt2, SPAIN, ITALY, request)
+    whole = list(cells.sweep_rows(*prepare_sweeps(plans)))
+    ran: list[int] = []
+    run_chunk = cells._run_chunk
+
+    def counted(chunk: Any) -> Any:
+        ran.append(len(chunk))
+        return run_chunk(chunk)
+
+    monkeypatch.setattr(cells, "_run_chunk", counted)
+    monkeypatch.setattr(cells, "CPU_ROWS", 1)  # one layer of one head at a time
+    found: list[cells.SweepRow] = []
+    seen: list[int] = []
+    for row in cells.sweep_rows(*prepare_sweeps(plans)):
+        found.append(row)
+        seen.append(len(ran))
+    places = [(head, layer) for head in range(tiny_gpt2.sites.heads) for layer in (0, 1)]
+    assert [(row.sweep.plan.head, row.layer) for row in found] == places
+    assert seen[0] < seen[-1] == len(ran)
+    for one, other in zip(found, whole, strict=True):
+        assert torch.allclose(one.logits, other.logits, atol=1e-5)

@@ -81,6 +81,17 @@ _VERBS = {
     "collect": "Collecting {part}{token}",
 }
 
+
+def operator(intervention: str, prompts: int = 0) -> str:
+    """The operator of a map in words: `patch`, `zero`, `mean over 2 prompts`."""
+    name = "patch" if intervention == "vanilla" else intervention
+    return f"{name} over {_prompts(prompts)}" if prompts else name
+
+
+def _prompts(count: int) -> str:
+    return "1 prompt" if count == 1 else f"{count} prompts"
+
+
 # End of a sentence by intervention, after the site, for interchanges in another basis.
 _QUALIFIERS = {
     "vanilla": "",
@@ -122,7 +133,7 @@ def describe(action: SlotAction) -> str:
         part="" if a.subspace is None else f"{_part(a.subspace)} of ",
         source=_source_words(a),
         token=quoted(a.token) if differs and qualifier is not None else _token_words(a),
-        prompts="1 prompt" if a.prompts == 1 else f"{a.prompts} prompts",
+        prompts=_prompts(a.prompts),
     )
     ending = [site_words(a.component, a.layer, a.head)]
     if a.target is not None:

@@ -153,10 +153,18 @@ export function makeMap(scene: Scene, done = 1, choice: Partial<Sweep> = {}): Sw
   const source = scene.sources[choice.source ?? name ?? ""] ?? [];
   const first = firstDifference(scene, source);
   const partner = (position: number) => Math.max(0, Math.min(position, source.length - 1));
-  const cells = Array.from({ length: count }, (_, layer) =>
+  const { head = null, component = "block_output", intervention = "vanilla" } = choice;
+  const rows = head === "all" ? (scene.model.heads[component] ?? 0) : count;
+  const cells = Array.from({ length: rows }, (_, row) =>
     scene.base.map(({ index }): Cell => {
-      const cell = recordedCell(layer, count, columnOf(scene, index, first));
-      return { ...copy(cell), layer, position: index, source_position: partner(index) };
+      const cell = copy(recordedCell(row, rows, columnOf(scene, index, first)));
+      return {
+        ...cell,
+        ...(head === "all" ? { layer: choice.layer ?? 0, head: row } : { layer: row, head }),
+        position: index,
+        source_position: partner(index),
+        idle: cell.idle === "same" && intervention !== "vanilla" ? null : cell.idle,
+      };
     }),
   ).flat();
   const kept = Math.round(cells.length * done);
@@ -165,7 +173,7 @@ export function makeMap(scene: Scene, done = 1, choice: Partial<Sweep> = {}): Sw
     revision: scene.revision,
     source: name,
     ...choice,
-    layers: Array.from({ length: count }, (_, i) => i),
+    layers: head === "all" ? [choice.layer ?? 0] : Array.from({ length: count }, (_, i) => i),
     positions: scene.base.map((token) => token.index),
     source_positions: scene.base.map((token) => partner(token.index)),
     first_difference: first,

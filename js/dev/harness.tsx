@@ -1,7 +1,7 @@
 // Mounts the screen on a fake model: ?state=…&layers=…&tokens=…&theme=dark&width=… (see STATES).
 import widget from "../src/index";
 import type { Request } from "../src/kernel/kernel";
-import type { Figure, Past, Scene } from "../src/kernel/wire";
+import type { Figure, Past, Scene, Map as Sweep } from "../src/kernel/wire";
 import { FakeModel } from "./fake_model";
 import {
   aStory,
@@ -100,7 +100,7 @@ if (state === "alone") {
   scene = makeScene(SPAIN, {}, layers);
   Object.assign(model.traits, {
     scene,
-    map: {},
+    map: makeMap(scene, 1, { intervention: "zero", operator: "zero" }),
     answer: { ...makeAnswer(scene), runs: makeAnswer(scene).runs.slice(0, 1) },
   });
 }
@@ -174,8 +174,11 @@ model.answer = (asked: Request) => {
     } else {
       model.reply({ id: request.id, ok: true, error: null });
       if (request.kind === "sweep") {
-        const { component, head = null, source = null } = request;
-        model.write({ map: makeMap(scene, 1, { component, head, source }) });
+        const { component, head = null, layer = null, source = null, intervention } = request;
+        const prompts = intervention === "mean" ? [scene.experiment.base] : [];
+        const operator = intervention === "vanilla" ? "patch" : intervention;
+        const choice = { component, head, layer, source, intervention, operator, prompts };
+        model.write({ map: makeMap(scene, 1, choice as Partial<Sweep>) });
       }
       if (request.kind === "name") {
         const entries = (past?.entries ?? []).map((entry) =>

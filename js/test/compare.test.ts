@@ -87,14 +87,14 @@ describe("a comparison", () => {
     compare.choose("left", "slot:1");
     contrast(model);
     const before = count(model);
-    gestures.apply({ layer: 3, position: 4 }, "replace");
+    gestures.apply({ row: 3, position: 4 }, "replace");
     expect(count(model)).toBe(before); // the kernel may still refuse it
     const scene = accept(model, 2);
     // Slot 1 is gone: base stands in for it, and comes back as slot 1 when there is one again.
     expect(asked(model).left.title).toBe("base");
     expect(asked(model).right.experiment.slots?.[0]?.layer).toBe(3);
     answer(model, scene);
-    gestures.apply({ layer: 0, position: 3 }, "add");
+    gestures.apply({ row: 0, position: 3 }, "add");
     accept(model, 3);
     const { left } = asked(model);
     expect([left.title, left.experiment.slots?.map((s) => s.skip)]).toEqual([
@@ -110,7 +110,7 @@ describe("a comparison", () => {
     compare.choose("right", "source:italy");
     contrast(model);
     const before = count(model);
-    gestures.apply({ layer: 3, position: 4 }, "replace");
+    gestures.apply({ row: 3, position: 4 }, "replace");
     answer(model, accept(model, 2));
     expect(count(model)).toBe(before);
     expect(compare.label.value).toBe("exact");
@@ -249,7 +249,7 @@ describe("the panel", () => {
     expect(verdict.dataset.verdict).toBe("different");
     for (const words of ["base vs intervened", "7.3", "layer 0", "all positions"])
       expect(verdict.textContent).toContain(words);
-    for (const words of ["7.29675", "tolerance 0.00001", "block 0", "all positions"])
+    for (const words of ["7.29675", "tolerance 0.00001", "layer 0", "all positions"])
       expect(verdict.title).toContain(words);
     const select = named("Right side");
     select.value = "slot:1";

@@ -41,9 +41,9 @@ describe("the strip", () => {
   it("has a chip per experiment, the newest at the right, the present one marked", () => {
     screen = mount(traits());
     expect(chips().map((c) => c.getAttribute("aria-label"))).toEqual([
-      expect.stringMatching(/^#0: base Madrid [\d.]+ %, no slots$/),
-      expect.stringMatching(/^#1: L1 ␣Spain Rome [\d.]+ %, 1 slot$/),
-      expect.stringMatching(/^#2: L0 ␣Spain Rome [\d.]+ %, 2 slots$/), // one of them is skipped
+      expect.stringMatching(/^#0: base Madrid [\d.]+\s%, no slots$/),
+      expect.stringMatching(/^#1: L1 ␣Spain Rome [\d.]+\s%, 1 slot$/),
+      expect.stringMatching(/^#2: L0 ␣Spain Rome [\d.]+\s%, 2 slots$/), // one of them is skipped
     ]);
     for (const c of chips()) expect(c.getAttribute("aria-label")).toContain(c.textContent?.trim());
     expect(chips().map((c) => c.getAttribute("aria-current"))).toEqual([null, null, "true"]);
@@ -162,8 +162,8 @@ describe("the strip", () => {
     const given = traits();
     const entries = given.past?.entries.map((e) => (e.number === 1 ? { ...e, name: "swap" } : e));
     screen = mount({ ...given, past: { entries, current: 2 } });
-    expect(chip(1).textContent?.trim()).toMatch(/^swap Rome \d+$/);
-    expect(chip(1).getAttribute("aria-label")).toMatch(/^swap Rome \d+ %, 1 slot$/);
+    expect(chip(1).textContent?.trim()).toMatch(/^swap Rome \d+\s%$/);
+    expect(chip(1).getAttribute("aria-label")).toMatch(/^swap Rome \d+\s%, 1 slot$/);
     click(chip(1), { shiftKey: true });
     await drawn();
     const menu = $('[aria-label="Left side"]') as HTMLSelectElement;
@@ -206,7 +206,7 @@ describe("going back", () => {
     const { model, answers, experiment, gestures } = start();
     const seen: (string | undefined)[] = [answers.shown.value?.sentence];
     for (let n = 0; n < 20; n++) {
-      gestures.apply({ layer: n % 6, position: n % 5 }, n % 3 === 2 ? "add" : "replace");
+      gestures.apply({ row: n % 6, position: n % 5 }, n % 3 === 2 ? "add" : "replace");
       answer(model, accept(model, n + 2));
       seen.push(answers.shown.value?.sentence);
     }

@@ -1,7 +1,17 @@
 // The map's view: metrics and tokens, pins, painting, previews under the pointer.
 import { afterEach, describe, expect, it } from "vitest";
-import { makeAnswer, makeMap, spainAndItaly, tokens } from "../dev/fixtures";
+import {
+  ITALY,
+  makeAnswer,
+  makeMap,
+  makeScene,
+  SPAIN,
+  spainAndItaly,
+  tokens,
+} from "../dev/fixtures";
 import { SHORT_WAIT } from "../src/domain/estimate";
+import { fromScene } from "../src/domain/experiments";
+import { cellOf } from "../src/domain/preview";
 import { VISIBLE } from "../src/features/answer/rows";
 import type { Map as Sweep } from "../src/kernel/wire";
 import { accept, answer, click, drawn, mount, openTab, press, tile, unfold } from "./helpers";
@@ -45,8 +55,8 @@ const slots = () =>
 describe("the metric", () => {
   it("is described by the kernel alone, and changes without asking it", async () => {
     screen = mount();
-    const titles = [...(named("Metric") as HTMLSelectElement).options].map((o) => o.text);
-    expect(titles).toEqual(spainAndItaly().scene.model.metrics.map((metric) => metric.title));
+    const labels = [...(named("Metric") as HTMLSelectElement).options].map((o) => o.text);
+    expect(labels).toEqual(spainAndItaly().scene.model.metrics.map((metric) => metric.label));
     for (const { name, title } of spainAndItaly().scene.model.metrics) {
       await choose("Metric", name);
       const words = title.replace(/\bt\b/, "␣Rome").replace(/\bu\b/, "␣Madrid");
@@ -77,9 +87,9 @@ describe("the metric", () => {
       cell?.probabilities[
         spainAndItaly().map.targets.findIndex((t) => t.label === label)
       ] as number;
-    expect(text(".vene-readout")).toContain(
-      `logit(␣Rome) − logit(␣Warsaw) = ${Math.log(p("␣Rome")) - Math.log(p("␣Warsaw"))} logits`,
-    );
+    const value = screen.el.querySelector<HTMLElement>(".vene-readout .vene-number");
+    expect(value?.textContent).toBe("logit(␣Rome) − logit(␣Warsaw) = +5.65\u00a0logits");
+    expect(value?.title).toBe(String(Math.log(p("␣Rome")) - Math.log(p("␣Warsaw"))));
   });
 });
 
@@ -497,4 +507,286 @@ describe("the tile under the pointer", () => {
 it("a slow map says why", async () => {
   screen = mount({ map: { ...spainAndItaly().map, slow: "the model carries hooks of its own" } });
   expect(text(".vene-legend-slow")).toContain("the model carries hooks of its own");
+});
+
+describe("the menus of the map", () => {
+  const options = (name: string) =>
+    [...(named(name) as HTMLSelectElement).options].map((option) => option.text);
+
+  it("are in words and in groups", async () => {
+    screen = mount();
+    const groups = [...named("Component of the map").querySelectorAll("optgroup")];
+    expect(groups.map((group) => group.label)).toEqual([
+      ...["Residual stream", "Attention heads", "Attention", "MLP"],
+    ]);
+    expect(options("Component of the map")).toContain("residual stream, after block");
+    expect(options("Operator of the map")).toEqual(["patch", "zero", "mean", "noise"]);
+    expect(options("Metric").slice(0, 2)).toEqual(["probability of", "change of probability of"]);
+    await choose("Metric", "logit_difference");
+    const chosen = $$(".vene-map-tools select").map(
+      (select) => (select as HTMLSelectElement).selectedOptions[0]?.text,
+    );
+    expect(chosen.slice(2)).toEqual(["logit difference", "␣Rome", "␣Madrid"]);
+    expect($$(".vene-tool-group")[1]?.querySelector(".vene-target + *")).not.toBeNull();
+    expect([...($$(".vene-tool-group")[1]?.childNodes ?? [])].map((n) => n.nodeType)).toContain(3);
+    expect(text(".vene-map-tools")).not.toMatch(/[tu] =/);
+  });
+
+  it("without a source have only what needs none, and ask for no operator by name", async () => {
+    const scene = makeScene(SPAIN, {}, 6);
+    const zeroed = { intervention: "zero", operator: "zero" };
+    screen = mount({ scene, map: makeMap(scene, 1, zeroed), answer: {} });
+    expect(options("Operator of the map")).toEqual(["zero", "noise"]);
+    expect((named("Operator of the map") as HTMLSelectElement).value).toBe("zero");
+    expect(text(".vene-legend")).not.toContain("source");
+    await choose("Component of the map", "mlp_output");
+    // The kernel zeroes by itself, and copies once there is a source.
+    expect(screen.model.sent.at(-1)).toMatchObject({
+      component: "mlp_output",
+      intervention: "vanilla",
+    });
+    await choose("Operator of the map", "noise");
+    expect(screen.model.sent.at(-1)).toMatchObject({ intervention: "noise", source: null });
+  });
+});
+
+/** A map of another operator, or of all heads, as the kernel would send it. */
+function mapOf(choice: Partial<Sweep>): Sweep {
+  const { scene } = spainAndItaly();
+  const { base, sources = {} } = scene.experiment;
+  const prompts = choice.intervention === "mean" ? [base, ...Object.values(sources)] : [];
+  return makeMap(scene, 1, { operator: choice.intervention ?? "patch", prompts, ...choice });
+}
+
+describe("a map of another operator", () => {
+  const { scene } = spainAndItaly();
+  const prompts = [SPAIN, ITALY];
+  const lastSlot = () => experiments().at(-1)?.slots?.at(-1);
+
+  it.each([
+    ["zero", { intervention: "zero", source: null, source_position: null, prompts: [] }],
+    ["noise", { intervention: "noise", source: null, scale: 1, seed: 0 }],
+    ["mean", { intervention: "mean", source: null, source_position: 3, prompts }],
+  ])("of %s is asked for, and a click makes such a slot", async (name, fields) => {
+    screen = mount();
+    await choose("Operator of the map", name);
+    expect(screen.model.sent.at(-1)).toMatchObject({ kind: "sweep", intervention: name });
+    await screen.model.reply({ id: screen.model.sent.at(-1)?.id ?? "", ok: true, error: null });
+    screen.model.write({ map: mapOf({ intervention: name, operator: `${name} in words` }) });
+    await drawn();
+    expect($("[role=grid]")?.getAttribute("aria-label")).toContain(`(${name} in words)`);
+    expect(named("Operator of the map").title).toBe(`${name} in words`);
+    click(at(1, 3));
+    expect(lastSlot()).toMatchObject({ layer: 1, position: 3, group: null, ...fields });
+    await drawn();
+    const cell = mapOf({}).cells.find((c) => c.layer === 1 && c.position === 3);
+    expect(text(".vene-sentence")).toContain(cell?.sentence.split(":")[0] ?? "?");
+    click(at(2, 4), { shiftKey: true });
+    expect(experiments().at(-1)?.slots).toHaveLength(2);
+    expect(lastSlot()).toMatchObject({ layer: 2, intervention: name, group: null });
+    await drawn();
+    expect(at(1, 3).getAttribute("aria-selected")).toBe("true");
+  });
+
+  it("has no shared tokens to fold, and hatches only what leads nowhere", async () => {
+    screen = mount({ map: mapOf({ intervention: "zero" }) });
+    expect($(".vene-fold")).toBeNull();
+    expect(at(2, 0).className).not.toContain("vene-tile-idle");
+    expect(at(5, 3).className).toContain("vene-tile-idle");
+    expect($(".vene-map-from")).toBeNull();
+    // Not filled yet, it does not take equal tokens for tiles without an effect either.
+    const map = mapOf({ intervention: "zero" });
+    screen.model.write({ map: { ...map, cells: map.cells.slice(0, 5), done: 5 } });
+    await drawn();
+    expect(at(2, 0).className).not.toContain("vene-tile-idle");
+  });
+
+  it("is a preview of slots of its own operator only", () => {
+    const places = { vanilla: { source: "italy" }, mean: { prompts } } as Record<string, object>;
+    const names = ["vanilla", "zero", "noise", "mean"];
+    const plain = (fields: object) =>
+      fromScene({
+        ...scene,
+        experiment: { ...scene.experiment, slots: [{ layer: 1, position: 3, ...fields }] },
+      });
+    const found = (fields: object, of: string) =>
+      cellOf(plain(fields), mapOf({ intervention: of }));
+    for (const name of names) {
+      const fields = { intervention: name, ...places[name] };
+      for (const of of names) {
+        if (of === name) expect(found(fields, of)).toMatchObject({ layer: 1, position: 3 });
+        else expect(found(fields, of)).toBeNull();
+      }
+      expect(found({ ...fields, strength: 0.5 }, name)).toBeNull();
+    }
+    const noise = { intervention: "noise" };
+    expect(found({ ...noise, seed: 1 }, "noise")).toBeNull();
+    expect(found({ ...noise, scale: 2 }, "noise")).toBeNull();
+    expect(found({ intervention: "mean", prompts: [SPAIN] }, "mean")).toBeNull();
+    expect(found({ intervention: "mean", prompts, source_position: 4 }, "mean")).toBeNull();
+    expect(
+      found({ intervention: "zero", source: "italy", source_position: 0 }, "zero"),
+    ).not.toBeNull();
+  });
+});
+
+describe("a map of all heads of a layer", () => {
+  const component = "head_value_output";
+  const heads = () => mapOf({ component, head: "all", layer: 2 });
+  const rows = () =>
+    $$(".vene-map-head[data-layer]").map((head) => [
+      head.dataset.layer,
+      head.getAttribute("aria-label"),
+    ]);
+
+  it("is chosen in the head menu, its layer beside it", async () => {
+    screen = mount();
+    await choose("Component of the map", component);
+    expect(screen.model.sent.at(-1)).toMatchObject({ component, head: 0, layer: null });
+    expect(named("Layer of the map")).toBeNull();
+    await choose("Head of the map", "all");
+    expect(screen.model.sent.at(-1)).toMatchObject({ component, head: "all", layer: 0 });
+    await choose("Layer of the map", "2");
+    expect(screen.model.sent.at(-1)).toMatchObject({ component, head: "all", layer: 2 });
+    await choose("Component of the map", "head_query_output");
+    expect(screen.model.sent.at(-1)).toMatchObject({ head: "all", layer: 2 });
+    await choose("Component of the map", "mlp_output");
+    expect(screen.model.sent.at(-1)).toMatchObject({ head: null, layer: null });
+  });
+
+  it("has the heads as rows, and a click makes a slot there", async () => {
+    screen = mount({ map: heads() });
+    const count = spainAndItaly().scene.model.heads[component] as number;
+    expect(rows().map(([row]) => row)).toEqual(
+      Array.from({ length: count }, (_, n) => String(count - 1 - n)),
+    );
+    expect(rows().at(-1)?.[1]).toBe("Pin head 0");
+    expect(text(".vene-map-corner")).toBe("head");
+    expect($("[role=grid]")?.getAttribute("aria-label")).toContain("heads of layer 2 from bottom");
+    expect(at(1, 3).dataset.head).toBe("1");
+    expect(at(1, 3).getAttribute("aria-label")).toMatch(/^head 1, position 3 ␣Spain, /);
+    await hover(at(1, 3));
+    expect(text(".vene-readout-value")).toContain("layer 2 · head 1 · 3");
+    click(at(1, 3));
+    expect(experiments().at(-1)?.slots).toMatchObject([
+      { layer: 2, head: 1, component, position: 3, source: "italy", intervention: "vanilla" },
+    ]);
+    await drawn();
+    expect(at(1, 3).getAttribute("aria-selected")).toBe("true");
+    expect(at(2, 3).getAttribute("aria-selected")).toBe("false");
+    const cell = heads().cells.find((c) => c.head === 1 && c.position === 3);
+    expect(text(".vene-sentence")).toContain(cell?.sentence.split(":")[0] ?? "?");
+  });
+
+  it("is walked, painted and pinned by the keys", async () => {
+    screen = mount({ map: heads() });
+    at(0, 3).focus();
+    press(at(0, 3), "ArrowUp");
+    expect(document.activeElement).toBe(at(1, 3));
+    press(at(1, 3), "ArrowRight", { shiftKey: true });
+    press(at(1, 4), "Enter");
+    expect(experiments().at(-1)?.slots).toMatchObject([
+      { layer: 2, head: 1, position: 3, group: "A" },
+      { layer: 2, head: 1, position: 4, group: "A" },
+    ]);
+    press(at(1, 4), "p");
+    await drawn();
+    expect(text(".vene-pin-name")).toBe("head 1 · 4 ␣is");
+  });
+
+  it("has pins of its own, which wait while layers are shown", async () => {
+    screen = mount({ map: heads() });
+    press(at(3, 3), "p");
+    await drawn();
+    expect($$(".vene-pin")).toHaveLength(1);
+    screen.model.write({ map: mapOf({}) });
+    await drawn();
+    expect($$(".vene-pin")).toHaveLength(0);
+    screen.model.write({ map: heads() });
+    await drawn();
+    expect(text(".vene-pin-name")).toBe("head 3 · 3 ␣Spain");
+  });
+
+  it("tells slots of other layers and heads apart", () => {
+    const { scene } = spainAndItaly();
+    const found = (fields: object) => {
+      const slot = { layer: 2, position: 3, component, head: 1, source: "italy", ...fields };
+      const experiment = { ...scene.experiment, slots: [slot] };
+      return cellOf(fromScene({ ...scene, experiment }), heads())?.head;
+    };
+    expect(found({})).toBe(1);
+    expect(found({ head: 3 })).toBe(3);
+    expect(found({ layer: 1 })).toBeUndefined();
+    expect(found({ component: "head_query_output" })).toBeUndefined();
+  });
+});
+
+describe("what the map shows first", () => {
+  it("is the kernel’s token, against the base’s likeliest other one", async () => {
+    screen = mount({ map: { ...mapOf({}), target: idOf("␣Warsaw") } });
+    expect(at(1, 3).getAttribute("aria-label")).toContain("P(␣Warsaw)");
+    await choose("Metric", "logit_difference");
+    expect(named("Second token")).toHaveProperty("value", String(idOf("␣Madrid")));
+    await choose("Target token", String(idOf("␣Madrid")));
+    const { targets } = mapOf({});
+    const others = targets.filter((target) => target.label !== "␣Madrid");
+    const likeliest = others.reduce((a, b) => (b.base > a.base ? b : a));
+    expect(named("Second token")).toHaveProperty("value", String(likeliest.token_id));
+  });
+
+  it("follows small values down, and says so", async () => {
+    const map = mapOf({});
+    const cells = map.cells.map((cell) => ({
+      ...cell,
+      probabilities: cell.probabilities.map((p) => p / 64),
+    }));
+    screen = mount({ map: { ...map, cells } });
+    expect(text(".vene-legend-scale")).toBe("02\u00a0% ");
+    expect(text(".vene-legend-note")).toBe("all below 2\u00a0%");
+    screen.model.write({ map });
+    await drawn();
+    expect(text(".vene-legend-scale")).toBe("0100\u00a0% ");
+    expect($(".vene-legend-note")).toBeNull();
+  });
+
+  it("says it where both prompts give the same prediction", async () => {
+    const map = mapOf({});
+    const equal = map.targets.map((target) => ({ ...target, source: target.base }));
+    screen = mount({ map: { ...map, targets: equal } });
+    expect(text(".vene-legend-note")).toBe("Both prompts give the same prediction here.");
+    screen.model.write({ map: { ...mapOf({ intervention: "zero" }), targets: equal } });
+    await drawn();
+    expect($(".vene-legend-note")).toBeNull(); // zeroing says something of one prompt alone
+  });
+});
+
+describe("a map that is wider than its panel", () => {
+  const wide = { scrollWidth: 700, clientWidth: 400 };
+  const before = Object.keys(wide).map(
+    (name) => [name, Object.getOwnPropertyDescriptor(Element.prototype, name)] as const,
+  );
+  afterEach(() => {
+    for (const [name, own] of before) if (own) Object.defineProperty(Element.prototype, name, own);
+  });
+
+  it("shows its end first, keeps its place when it is refilled, and marks what is at the left", async () => {
+    for (const [name, value] of Object.entries(wide))
+      Object.defineProperty(Element.prototype, name, { configurable: true, get: () => value });
+    screen = mount();
+    await drawn();
+    const grid = () => $("[role=grid]") as HTMLElement;
+    expect(grid().scrollLeft).toBeGreaterThanOrEqual(300);
+    expect(grid().hasAttribute("data-more")).toBe(true);
+    grid().scrollLeft = 0;
+    grid().dispatchEvent(new Event("scroll"));
+    expect(grid().hasAttribute("data-more")).toBe(false);
+    grid().scrollLeft = 120;
+    grid().dispatchEvent(new Event("scroll"));
+    screen.model.write({ map: mapOf({ component: "mlp_output" }) });
+    await drawn();
+    expect(grid().scrollLeft).toBe(120);
+    expect(grid().hasAttribute("data-more")).toBe(true);
+    await unfold(screen.el);
+    expect(grid().scrollLeft).toBeGreaterThanOrEqual(300);
+  });
 });

@@ -263,9 +263,9 @@ describe("pairs by hand", () => {
     const scene = sceneOf({ base, sources: { italy: "The capital of old Italy is" } }, 6, 2, null);
     const { model, pairing, sweep } = start({ scene, map: makeMap(scene) });
     const suggested = [...pairing.of("italy")];
-    expect(sweep.place({ layer: 1, position: 3 }).source_position).toBe(suggested[3]);
+    expect(sweep.place({ row: 1, position: 3 }).source_position).toBe(suggested[3]);
     pairing.set("italy", 4, 3);
-    expect(sweep.place({ layer: 1, position: 3 }).source_position).toBe(4);
+    expect(sweep.place({ row: 1, position: 3 }).source_position).toBe(4);
     expect(pairing.isByHand("italy")).toBe(true);
     sweep.choose(sweep.choice.value);
     const pairs = suggested.map((from, i) => (i === 3 ? 4 : from));

@@ -48,27 +48,27 @@ describe("steps on the grid", () => {
   const layers = [0, 1, 2];
   const positions = [0, 1];
   it("go up with the layers and stop at the edges", () => {
-    const at = { layer: 2, position: 1 };
+    const at = { row: 2, position: 1 };
     expect(move("ArrowUp", at, layers, positions)).toEqual(at);
-    expect(move("ArrowDown", at, layers, positions)).toEqual({ layer: 1, position: 1 });
-    expect(move("ArrowLeft", at, layers, positions)).toEqual({ layer: 2, position: 0 });
-    expect(move("End", { layer: 0, position: 0 }, layers, positions)?.position).toBe(1);
+    expect(move("ArrowDown", at, layers, positions)).toEqual({ row: 1, position: 1 });
+    expect(move("ArrowLeft", at, layers, positions)).toEqual({ row: 2, position: 0 });
+    expect(move("End", { row: 0, position: 0 }, layers, positions)?.position).toBe(1);
     expect(move("ArrowRight", at, layers, positions)).toEqual(at);
-    expect(move("PageDown", at, layers, positions)).toEqual({ layer: 0, position: 1 });
+    expect(move("PageDown", at, layers, positions)).toEqual({ row: 0, position: 1 });
     expect(move("x", at, layers, positions)).toBeNull();
   });
 
   it("reach the headers at the left and below, but no corner", () => {
-    const row = { layer: 1, position: null };
-    const column = { layer: null, position: 1 };
-    expect(move("ArrowLeft", { layer: 1, position: 0 }, layers, positions)).toEqual(row);
-    expect(move("ArrowUp", row, layers, positions)).toEqual({ layer: 2, position: null });
-    expect(move("ArrowRight", row, layers, positions)).toEqual({ layer: 1, position: 0 });
-    expect(move("ArrowDown", { layer: 0, position: 1 }, layers, positions)).toEqual(column);
-    expect(move("ArrowUp", column, layers, positions)).toEqual({ layer: 0, position: 1 });
-    const first = { layer: null, position: 0 };
+    const row = { row: 1, position: null };
+    const column = { row: null, position: 1 };
+    expect(move("ArrowLeft", { row: 1, position: 0 }, layers, positions)).toEqual(row);
+    expect(move("ArrowUp", row, layers, positions)).toEqual({ row: 2, position: null });
+    expect(move("ArrowRight", row, layers, positions)).toEqual({ row: 1, position: 0 });
+    expect(move("ArrowDown", { row: 0, position: 1 }, layers, positions)).toEqual(column);
+    expect(move("ArrowUp", column, layers, positions)).toEqual({ row: 0, position: 1 });
+    const first = { row: null, position: 0 };
     expect(move("ArrowLeft", first, layers, positions)).toEqual(first);
-    const lowest = { layer: 0, position: null };
+    const lowest = { row: 0, position: null };
     expect(move("ArrowDown", lowest, layers, positions)).toEqual(lowest);
   });
 });
@@ -130,6 +130,7 @@ describe("colours", () => {
 describe("metrics", () => {
   const cell: Cell = {
     layer: 0,
+    head: null,
     position: 3,
     source_position: 3,
     top: [],
@@ -184,13 +185,26 @@ describe("metrics", () => {
       expect(probabilityLimit(value)).toBeLessThanOrEqual(value * 2.5);
       expect(limitOf(metric("delta"), [-value])).toBe(probabilityLimit(value));
     }
-    const ends = (name: MetricName, limit: number) => Object.values(endsOf(metric(name), limit));
+    const ends = (name: MetricName, limit: number) => {
+      const { low, high } = endsOf(metric(name), limit);
+      return [low, high];
+    };
+    const note = (name: MetricName, limit: number) => endsOf(metric(name), limit).note;
     expect(ends("probability", 1)).toEqual(["0", "100\u00a0%"]);
     expect(ends("probability", 0.02)).toEqual(["0", "2\u00a0%"]);
     expect(ends("probability", 2e-7)).toEqual(["0", "2e−5\u00a0%"]);
     expect(ends("delta", 0.5)).toEqual(["−50", "+50\u00a0points"]);
     expect(ends("log_ratio", 2.5)).toEqual(["−2.5", "+2.5"]);
     expect(ends("rank", 412)).toEqual(["412", "1"]);
+    expect(note("probability", 0.02)).toBe("all below 2\u00a0%");
+    expect(note("delta", 0.05)).toBe("all below 5\u00a0points");
+    for (const [name, limit] of [
+      ["probability", 1],
+      ["delta", 1],
+      ["log_ratio", 0.01],
+      ["rank", 10],
+    ] as const)
+      expect(note(name, limit)).toBeNull();
   });
 
   it("fit into tiles, in at most 5 characters, and show 0 for 0 only", () => {

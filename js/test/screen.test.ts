@@ -144,7 +144,9 @@ describe("the map", () => {
     tile(screen.el, 0, 3).dispatchEvent(new Event("pointerover", { bubbles: true }));
     await drawn();
     const cell = spainAndItaly().map.cells.find((c) => c.layer === 0 && c.position === 3);
-    expect($(".vene-readout")?.textContent).toContain(String(cell?.probabilities[1]));
+    const value = $(".vene-readout .vene-number");
+    expect(value?.textContent).toMatch(/= 94\u00a0%$/);
+    expect(value?.title).toBe(String(cell?.probabilities[1]));
     expect($(".vene-readout")?.textContent).toContain(cell?.sentence);
     expect(screen.model.sent).toHaveLength(0);
     press(tile(screen.el, 0, 3), "Escape");

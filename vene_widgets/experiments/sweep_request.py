@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BeforeValidator, field_validator, model_validator
 
 from vene_widgets.errors import RequestError, choose, shown
 from vene_widgets.experiments import limits
 from vene_widgets.experiments.components import COMPONENTS
-from vene_widgets.experiments.fields import Int, Name, Positions, Where, as_ints
+from vene_widgets.experiments.fields import (
+    ALL,
+    Name,
+    Positions,
+    Prompt,
+    Where,
+    as_int,
+    as_ints,
+    as_prompts,
+)
 from vene_widgets.experiments.operators import OPERATORS
 from vene_widgets.experiments.request import Request
 from vene_widgets.experiments.slot import require_distinct
@@ -31,29 +40,41 @@ def _as_layers(value: Any) -> int | tuple[int, ...] | None:
     return found
 
 
+def _as_head(value: Any) -> Any:
+    """One head, or `"all"`.
+
+    Raises:
+        RequestError: another type.
+    """
+    return value if value in (None, ALL) else as_int(value)
+
+
 class SweepRequest(Request):
     """The cells of a sweep and the intervention at each of them.
 
-    A request has no prompts, so that one request serves many pairs. `sweeps.planning.plan_sweep`
-    checks it against a model and two prompts.
+    A request has no base and no source, so that one request serves many pairs.
+    `sweeps.planning.plan_sweep` checks it against a model and two prompts.
 
     Attributes:
-        component, head: the tensor to change, as in `Slot`.
+        component, head: the tensor to change, as in `Slot`; `"all"` for one sweep per head
+            (`sweeps.planning.plan_sweeps`).
         source: name of the experiment's source to copy from; None for its first.
         layers: indices of blocks, negative from the last; None for all.
         positions: base positions, as in `Slot`; None for all.
         source_positions: one per position; None pairs the prompts' tokens by
             `engine.positions.align`.
         intervention: the operator at every cell.
+        prompts: for `mean`, the prompts that the mean is over, as in `Slot`.
     """
 
     component: str = "block_output"
-    head: Int | None = None
+    head: Annotated[int | Literal["all"] | None, BeforeValidator(_as_head)] = None
     source: Name | None = None
     layers: Annotated[tuple[int, ...] | int | None, BeforeValidator(_as_layers)] = None
     positions: Positions | None = None
     source_positions: Positions | None = None
     intervention: str = "vanilla"
+    prompts: Annotated[tuple[Prompt, ...], BeforeValidator(as_prompts)] = ()
 
     if TYPE_CHECKING:
 
@@ -61,12 +82,13 @@ class SweepRequest(Request):
             self,
             *,
             component: str = ...,
-            head: int | None = ...,
+            head: int | Literal["all"] | None = ...,
             source: str | None = ...,
             layers: Sequence[int] | int | None = ...,
             positions: Where | None = ...,
             source_positions: Where | None = ...,
             intervention: str = ...,
+            prompts: Sequence[str] | str = ...,
         ) -> None: ...
 
     @model_validator(mode="before")

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,7 +36,7 @@ from vene_widgets.explorer.session.step import Step
 from vene_widgets.explorer.session.story import StoryFeature
 from vene_widgets.explorer.wire import views
 from vene_widgets.sweeps.cells import sweep_rows
-from vene_widgets.sweeps.preparing import prepare_sweep
+from vene_widgets.sweeps.preparing import prepare_sweeps
 from vene_widgets.tables import frames
 from vene_widgets.tables.files import write_aside
 
@@ -100,7 +100,8 @@ class Explorer(Session):
     def map_frame(self) -> pd.DataFrame:
         """The map on the screen (`frames.sweep_frame`); waits until it is full.
 
-        Its targets are the most likely next tokens of the base and of the source.
+        Its targets are those of `sweep` (`tables.statistics.default_targets`). A map of all heads
+        of a layer has the heads one below the other.
         """
         self.worker.wait("sweep")
         return self.feature(MapFeature).table()
@@ -150,21 +151,21 @@ class Explorer(Session):
         traits["picture"] = self.feature(FigureFeature).draw_for_page() or traits["picture"]
         shown = self.feature(MapFeature).shown
         if every_token and shown is not None:
-            traits["map"] = self._full_vocabulary_map(shown.plan)
+            traits["map"] = self._full_vocabulary_map(shown.plans)
         text = page.page(traits, sentence, title or sentence)
         # A prompt may hold lone surrogates, which UTF-8 cannot encode.
         return write_aside(path, text.encode("utf-8", "backslashreplace"))
 
-    def _full_vocabulary_map(self, plan: SweepPlan) -> dict[str, Any]:
+    def _full_vocabulary_map(self, plans: Sequence[SweepPlan]) -> dict[str, Any]:
         """The map with every token of the vocabulary, from one more sweep."""
         full_vocabulary.check_page_size(len(self.map["cells"]), self.model.sites.vocabulary)
-        prepared = prepare_sweep(plan, self.cache)
-        require_unchanged(self.model, self.fingerprint, prepared.state)
+        prepared = prepare_sweeps(plans, self.cache)
+        require_unchanged(self.model, self.fingerprint, prepared[0].state)
         return full_vocabulary.with_full_vocabulary(
             self.map,
-            (row.logits for row in sweep_rows(prepared)),
-            prepared.base_logits.cpu(),
-            prepared.source_logits.cpu(),
+            (row.logits for row in sweep_rows(*prepared)),
+            prepared[0].base_logits.cpu(),
+            prepared[0].source_logits.cpu(),
             partial(views.label, self.model),
         )
 

@@ -6,6 +6,7 @@ import pandas as pd
 
 from vene_widgets.errors import choose
 from vene_widgets.figures.labels import kl_text, layer_text, position_text, value_text
+from vene_widgets.figures.layout import rows_of
 from vene_widgets.figures.maps import require_targets
 from vene_widgets.figures.needs import NEEDS, run_names, validate_frame
 from vene_widgets.tables.metrics import METRICS, Metric
@@ -62,9 +63,15 @@ def alt_text(
 
 def _sweep_text(data: pd.DataFrame, metric: Metric) -> str:
     """The cells with a sweep's smallest and largest values, and where each target is the answer."""
-    layers, positions = sorted(data["layer"].unique()), data["position"].nunique()
+    row, positions = rows_of(data), data["position"].nunique()
+
+    def rows_text(part: pd.DataFrame) -> str:
+        """The rows of some cells: `layers 0 to 2`, `heads 0 and 1`."""
+        return layer_text(sorted(part[row].unique())).replace("layer", row)
+
+    of_layer = "" if row == "layer" else f" of layer {data['layer'].iloc[0]}"
     sentences = [
-        f"Map of {metric.title} over {layer_text(layers)} and {positions} token positions."
+        f"Map of {metric.title} over {rows_text(data)}{of_layer} and {positions} token positions."
     ]
     for n, (target, cells) in enumerate(data.groupby("target_id", sort=False)):
         ran = cells[cells[metric.column].notna()]
@@ -79,13 +86,13 @@ def _sweep_text(data: pd.DataFrame, metric: Metric) -> str:
             sentences.append(
                 (f"For {base}: from" if metric.of_target else "From")
                 + f" {value_text(metric, least[metric.column])} at {position_text(least)},"
-                + f" layer {least['layer']},"
+                + f" {row} {least[row]},"
                 + f" to {value_text(metric, most[metric.column])} at {position_text(most)},"
-                + f" layer {most['layer']}."
+                + f" {row} {most[row]}."
             )
         won = ran[ran["best_id"] == target]
         places = [
-            f"{position_text(part.iloc[0])} in {layer_text(sorted(part['layer']))}"
+            f"{position_text(part.iloc[0])} in {rows_text(part)}"
             for _, part in won.groupby("position")
         ]
         rest = len(places) - _MOST_POSITIONS

@@ -88,8 +88,9 @@ def beside(left: p9.ggplot, right: p9.ggplot) -> Compose:
 
 def rows_of(data: pd.DataFrame) -> str:
     """The column of a sweep's frame that a map's rows are: `head` if it is of one layer's heads."""
-    is_by_head = data["layer"].nunique() == 1 and data["head"].nunique() > 1
-    return "head" if is_by_head else "layer"
+    if "head" in data.columns and data["layer"].nunique() == 1 and data["head"].nunique() > 1:
+        return "head"
+    return "layer"
 
 
 class MapLayout:

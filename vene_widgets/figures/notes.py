@@ -12,6 +12,7 @@ from matplotlib.collections import PolyCollection
 
 from vene_widgets.errors import RequestError, choose
 from vene_widgets.figures.geoms import NOTES, Note
+from vene_widgets.figures.layout import rows_of
 from vene_widgets.tables.metrics import Metric
 
 if TYPE_CHECKING:
@@ -39,13 +40,17 @@ def cell_notes(data: pd.DataFrame, metric: Metric) -> list[str]:
     ids = data["token_id"] if "token_id" in data.columns else [None] * len(data)
     columns = ("layer", "position", "label", "target_label", "target_id", metric.column)
     rows = data[list(columns)].itertuples(index=False, name=None)
+    row = rows_of(data)
+    heads = [f", head {head}" for head in data["head"]] if row == "head" else [""] * len(data)
     notes: list[str] = []
-    for token_id, (layer, position, label, target, target_id, value) in zip(ids, rows, strict=True):
+    for head, token_id, (layer, position, label, target, target_id, value) in zip(
+        heads, ids, rows, strict=True
+    ):
         token = label if token_id is None else f"{label} (id {token_id})"
         of_target = f"\nt = {target} (id {target_id})" if metric.of_target else ""
         unit = f" {metric.unit}" if metric.unit and metric.name != "rank" else ""
         reading = f"{metric.title} = {exact(value)}{unit}"
-        notes.append(f"layer {layer}, position {position}: {token}{of_target}\n{reading}")
+        notes.append(f"layer {layer}{head}, position {position}: {token}{of_target}\n{reading}")
     return notes
 
 

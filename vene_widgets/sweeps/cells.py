@@ -48,32 +48,34 @@ launches only, and a full pass has fewer. Measured with GPT-2 small on an H100: 
 class SweepRow:
     """One finished layer of a sweep: `logits` is `(positions, vocabulary)`, last position's."""
 
+    sweep: PreparedSweep
     layer: int
     logits: Tensor
 
 
-def sweep_rows(prepared: PreparedSweep) -> Iterator[SweepRow]:
-    """Run a prepared sweep; finished layers come in order, and the model is free in between.
+def sweep_rows(*prepared: PreparedSweep) -> Iterator[SweepRow]:
+    """Run sweeps that were prepared together; finished layers come in order, sweep by sweep.
 
-    If the model can resume, cells run from their changed layer and position on; otherwise each is a
-    full forward pass with a hook, many in a batch.
+    The model is free in between. If it can resume, cells run from their changed layer and position
+    on; otherwise each is a full forward pass with a hook, many in a batch.
     """
-    plan = prepared.plan
-    logits = {
-        row: prepared.base_logits.repeat(len(plan.positions), 1) for row in range(len(plan.layers))
+    rows = {
+        (id(sweep), row): SweepRow(
+            sweep, layer, sweep.base_logits.repeat(len(sweep.plan.positions), 1)
+        )
+        for sweep in prepared
+        for row, layer in enumerate(sweep.plan.layers)
     }
-    finished = 0
-    for chunk, answers in run_cells(prepared.live_cells):
-        while finished < chunk[0].row:
-            yield SweepRow(plan.layers[finished], logits.pop(finished))
-            finished += 1
+    for chunk, answers in run_cells([cell for sweep in prepared for cell in sweep.live_cells]):
+        first = id(chunk[0].sweep), chunk[0].row
+        while (done := next(iter(rows))) != first:
+            yield rows.pop(done)
         start = 0
-        for row, group in groupby(chunk, key=lambda cell: cell.row):
+        for place, group in groupby(chunk, key=lambda cell: (id(cell.sweep), cell.row)):
             columns = [cell.column for cell in group]
-            logits[row][columns] = answers[start : start + len(columns)]
+            rows[place].logits[columns] = answers[start : start + len(columns)]
             start += len(columns)
-    for row in sorted(logits):
-        yield SweepRow(plan.layers[row], logits.pop(row))
+    yield from rows.values()
 
 
 def run_cells(

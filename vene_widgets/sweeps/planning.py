@@ -1,13 +1,14 @@
-"""plan_sweep(): a sweep checked against a model and two prompts, its cells as integers."""
+"""plan_sweep(): a sweep checked against a model and its prompts, its cells as integers."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from vene_widgets.engine.positions import align, resolve_positions
-from vene_widgets.errors import RequestError, choose
+from vene_widgets.errors import RequestError, choose, shown
+from vene_widgets.experiments.fields import ALL
 from vene_widgets.experiments.sweep_request import SweepRequest
 from vene_widgets.interventions import INTERVENTIONS, Options
 from vene_widgets.models.language_model import require_language_model
@@ -30,8 +31,11 @@ class SweepPlan(PickledWithoutWeights):
         base, source: their tokens.
         head: index of the head for per-head components, else None.
         layers, positions: the cells' layers and base positions, as ints from 0.
-        source_positions: the source position that each base position is paired with.
+        source_positions: the source position that each base position is paired with. Of a `mean`,
+            as in a slot: one int for all prompts that it is over, negative from the end.
         first_difference: the first base position that can differ from the source.
+        mean_tokens: ids of the tokens of each prompt that a `mean` is over.
+        mean_positions: per prompt, the position that each cell reads there.
     """
 
     model: LanguageModel = field(repr=False)
@@ -45,6 +49,8 @@ class SweepPlan(PickledWithoutWeights):
     positions: tuple[int, ...]
     source_positions: tuple[int, ...]
     first_difference: int
+    mean_tokens: tuple[tuple[int, ...], ...] = ()
+    mean_positions: tuple[tuple[int, ...], ...] = ()
 
     @property
     def component(self) -> str:
@@ -71,31 +77,77 @@ class SweepPlan(PickledWithoutWeights):
         return self.model.sites.site(layer, self.component, self.head)
 
 
+def plan_sweeps(
+    model: LanguageModel, base: str, source: str, request: SweepRequest
+) -> tuple[SweepPlan, ...]:
+    """Plan one sweep, or one per head of a request for all heads; arguments as `plan_sweep`.
+
+    Raises:
+        RequestError: also for all heads of a component that has none.
+    """
+    if request.head != ALL:
+        return (plan_sweep(model, base, source, request),)
+    require_language_model(model)
+    return tuple(
+        replace(plan_sweep(model, base, source, request.replace(head=head)), request=request)
+        for head in range(head_count(model, request.component, ALL))
+    )
+
+
+def head_count(model: LanguageModel, component: str, head: object) -> int:
+    """How many heads a component has.
+
+    Args:
+        model: the model.
+        component: one of ours.
+        head: what was asked for, for the error message.
+
+    Raises:
+        RequestError: the model lacks the component, or it has one vector per position.
+    """
+    sites = model.sites
+    choose(component, sites.components, f"component (on {sites.architecture.name})")
+    count = sites.head_count(component)
+    if count is None:
+        raise RequestError(
+            f"head {shown(head)} is invalid for component {component!r}, which has one vector per "
+            "position. Per-head components: "
+            f"{', '.join(c for c in sites.components if c.startswith('head_'))}."
+        )
+    return count
+
+
 def plan_sweep(
     model: LanguageModel, base: str, source: str, request: SweepRequest | None = None
 ) -> SweepPlan:
-    """Check a sweep against a model and two prompts.
+    """Check a sweep against a model and its prompts.
 
     Args:
         model: from `load` or `wrap`.
         base, source: the prompts.
-        request: what to sweep; None for `block_output` at every layer and position.
+        request: what to sweep; None for `block_output` at every layer and position. Of one head:
+            `plan_sweeps` takes all of them.
 
     Raises:
-        RequestError: an invalid component, head, layer, position or intervention.
+        RequestError: an invalid component, head, layer, position or intervention, or a `mean`
+            without prompts.
     """
     require_language_model(model)
     request = request or SweepRequest()
     kind = INTERVENTIONS[choose(request.intervention, INTERVENTIONS, "intervention")]
-    if request.intervention == "mean":
+    is_mean = request.intervention == "mean"
+    if is_mean and not request.prompts:
         raise RequestError(
-            "intervention 'mean' needs prompts to take the mean of, which a sweep does not have; "
-            "run one slot at a time instead."
+            "intervention 'mean' needs prompts to take the mean of, got none: pass prompts=[...]"
+        )
+    if request.prompts and not is_mean:
+        raise RequestError(
+            f"prompts are for intervention 'mean'; {request.intervention!r} reads none"
         )
     base_tokens, source_tokens = tuple(model.tokens(base)), tuple(model.tokens(source))
     layers = range(model.sites.layers) if request.layers is None else request.layers
     sites = [
-        model.sites.site(layer, request.component, request.head)
+        model.sites.site(layer, request.component, None if request.head == ALL else request.head)
         for layer in ((layers,) if isinstance(layers, int) else layers)
     ]
     for site in sites:
@@ -108,14 +160,28 @@ def plan_sweep(
         "base",
         distinct=True,
     )
-    if request.source_positions is None:
+    prompts = [tuple(model.tokens(prompt)) for prompt in request.prompts]
+    mean_positions: tuple[tuple[int, ...], ...] = ()
+    if is_mean:
+        common = _common_positions(base_tokens, prompts, positions)
+        mean_positions = tuple(
+            resolve_positions(
+                common if request.source_positions is None else request.source_positions,
+                tokens,
+                "sweep source_positions",
+                f"prompt {shown(prompt, 40)}",
+            )
+            for prompt, tokens in zip(request.prompts, prompts, strict=True)
+        )
+        partners = common if request.source_positions is None else mean_positions[0]
+    elif request.source_positions is None:
         paired = align(base_tokens, source_tokens)
         partners = tuple(paired[position] for position in positions)
     else:
         partners = resolve_positions(
             request.source_positions, source_tokens, "sweep source_positions", "source"
         )
-    if len(partners) != len(positions) or not sites or not positions:
+    if {len(partners), *map(len, mean_positions)} != {len(positions)} or not sites or not positions:
         raise RequestError(
             f"sweep has {len(sites)} layers, {len(positions)} positions and {len(partners)} "
             "source positions: it needs at least one layer and one position, and source position "
@@ -133,6 +199,26 @@ def plan_sweep(
         positions=positions,
         source_positions=partners,
         first_difference=_first_difference(base_tokens, source_tokens),
+        mean_tokens=tuple(tuple(token.id for token in tokens) for tokens in prompts),
+        mean_positions=mean_positions,
+    )
+
+
+def _common_positions(
+    base: tuple[Token, ...], prompts: Sequence[tuple[Token, ...]], positions: Sequence[int]
+) -> tuple[int, ...]:
+    """For each base position, one int that names its partner in every prompt, as a slot needs it.
+
+    It counts from the beginning where all prompts pair the position so, else from the end; where a
+    prompt has no such position, it names the first one of the shortest prompt.
+    """
+    paired = [align(base, prompt) for prompt in prompts]
+    shortest = min(map(len, prompts))
+    return tuple(
+        position
+        if all(partners[position] == position for partners in paired)
+        else max(position - len(base), -shortest)
+        for position in positions
     )
 
 

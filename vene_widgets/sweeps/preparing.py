@@ -41,7 +41,8 @@ class PlainPairs:
     Attributes:
         base_logits, source_logits: `(pairs, vocabulary)` at each prompt's last position.
         base_states, source_states: swept layers' states `(layers, pairs, positions, width)`; of a
-            per-head component, all heads.
+            per-head component, all heads. Of a `mean`, `source_states` are the means, at the
+            base's positions.
         rows: swept layer -> index into the states.
         base_ids: `(pairs, positions)`.
         trace: what resumed runs need of the bases; None if this model cannot resume.
@@ -144,8 +145,9 @@ class SweepCell:
 
     @property
     def source_position(self) -> int:
-        """The position that it copies from."""
-        return self.sweep.plan.source_positions[self.column]
+        """The position of `PlainPairs.source_states` that it reads."""
+        plan = self.sweep.plan
+        return self.position if plan.mean_positions else plan.source_positions[self.column]
 
 
 def prepare_sweep(plan: SweepPlan, cache: ActivationCache | None = None) -> PreparedSweep:
@@ -181,7 +183,8 @@ def prepare_sweeps(
     with model.lock, torch.no_grad(), own_model(model):
         state, measured = model.tree.state, behaviour(model)
         can_resume = measured.resume_blocker is None
-        prompts = list(dict.fromkeys(tuple(ids) for ids in (*base_ids, *source_ids)))
+        mean_ids = [ids for one in plans for ids in one.mean_tokens]
+        prompts = list(dict.fromkeys(tuple(ids) for ids in (*base_ids, *source_ids, *mean_ids)))
         place = {ids: n for n, ids in enumerate(prompts)}
         bases, sources = (
             [place[tuple(ids)] for ids in several] for several in (base_ids, source_ids)
@@ -194,7 +197,11 @@ def prepare_sweeps(
             base_logits=runs.logits(bases),
             source_logits=runs.logits(sources),
             base_states=runs.states(swept, bases, length),
-            source_states=runs.states(swept, sources, longest),
+            source_states=(
+                _mean_states(plans, swept, runs, place, length)
+                if mean_ids
+                else runs.states(swept, sources, longest)
+            ),
             rows={layer: row for row, layer in enumerate(layers)},
             base_ids=torch.tensor(base_ids, dtype=torch.long, device=model.device),
             trace=runs.trace(bases, length) if can_resume else None,
@@ -206,6 +213,30 @@ def prepare_sweeps(
         PreparedSweep(one, pairs, pair, unequal.get(pair, frozenset()))
         for pair, one in enumerate(plans)
     )
+
+
+def _mean_states(
+    plans: Sequence[SweepPlan],
+    swept: Sequence[Site],
+    runs: _Prompts,
+    place: Mapping[tuple[int, ...], int],
+    length: int,
+) -> Tensor:
+    """Means over each plan's prompts, `(layers, pairs, positions of the base, width)`.
+
+    Nothing reads the positions that a plan does not sweep: they are zero.
+    """
+    found: list[Tensor] = []
+    for plan in plans:
+        states = [
+            runs.states(swept, [place[ids]], len(ids))[:, 0, list(positions)]
+            for ids, positions in zip(plan.mean_tokens, plan.mean_positions, strict=True)
+        ]
+        mean = torch.stack(states).mean(0)
+        whole = mean.new_zeros(len(swept), length, mean.shape[-1])
+        whole[:, list(plan.positions)] = mean
+        found.append(whole)
+    return torch.stack(found, 1)
 
 
 def _require_one_kind(plans: Sequence[SweepPlan]) -> None:

@@ -20,7 +20,7 @@ from vene_widgets.experiments.sweep_request import SweepRequest
 from vene_widgets.experiments.synonyms import with_our_names
 from vene_widgets.models.language_model import require_language_model
 from vene_widgets.sweeps.cells import run_cells
-from vene_widgets.sweeps.planning import SweepPlan, plan_sweep
+from vene_widgets.sweeps.planning import SweepPlan, head_count, plan_sweep
 from vene_widgets.sweeps.preparing import PreparedSweep, SweepCell, prepare_sweeps
 from vene_widgets.tables import frames
 from vene_widgets.tables.statistics import (
@@ -28,7 +28,9 @@ from vene_widgets.tables.statistics import (
     cell_statistics,
     checked_distribution,
     concatenated,
+    default_targets,
     log_probabilities,
+    probabilities,
 )
 
 if TYPE_CHECKING:
@@ -51,6 +53,7 @@ class _Options(TypedDict, total=False):
     positions: Where | None
     source_positions: Where | None
     intervention: str
+    prompts: Sequence[str] | str
     targets: Sequence[str | int] | str | int | None
     keep_bytes: int
     progress: Callable[[int, int], None] | None
@@ -235,6 +238,7 @@ def sweep(
     positions: Where | None = None,
     source_positions: Where | None = None,
     intervention: str = "vanilla",
+    prompts: Sequence[str] | str = (),
     targets: Sequence[str | int] | str | int | None = None,
     keep_bytes: int = KEEP_BYTES,
     progress: Callable[[int, int], None] | None = None,
@@ -253,8 +257,13 @@ def sweep(
         head: of a per-head component: one, several, or `"all"`. Several give a `HeadSweep`.
         layers, positions: which cells, written as in `Slot`; None for all.
         source_positions: one per position.
-        targets: tokens to follow in the frame, by text or id, one or several; None for the most
-            likely next token of the base and of the source.
+        intervention: the operator at every cell. One that reads no source (`zero`, `noise`, `mean`)
+            uses the source only for the targets.
+        prompts: for `mean`, the prompts that the mean is over. They are read at `source_positions`,
+            which hold for all of them as in a slot; None pairs them by `engine.positions.align` as
+            far as one int, from the beginning or the end, can name a token in each.
+        targets: tokens to follow in the frame, by text or id, one or several; None for the two that
+            tell base and source apart (`tables.statistics.default_targets`).
         keep_bytes: logits of all cells, of all heads together, are kept up to this size in bytes,
             on the model's device until they are read. Of a larger sweep, only the numbers of
             `.frame` are kept.
@@ -275,6 +284,7 @@ def sweep(
         "positions": positions,
         "source_positions": source_positions,
         "intervention": intervention,
+        "prompts": prompts,
     }
     require_language_model(model)
     heads = _heads(model, component, head)
@@ -299,14 +309,7 @@ def _heads(
     if head is None or isinstance(head, Integral):
         return [head]  # pyright: ignore[reportReturnType]  # `SweepRequest` checks it
     name = with_our_names({"component": component, "head": 0})["component"]
-    choose(name, model.sites.components, f"component (on {model.sites.architecture.name})")
-    count = model.sites.head_count(name)
-    if count is None:
-        raise RequestError(
-            f"head {shown(head)} is invalid for component {name!r}, which has one vector per "
-            f"position. Per-head components: "
-            f"{', '.join(c for c in model.sites.components if c.startswith('head_'))}."
-        )
+    count = head_count(model, name, head)
     if isinstance(head, str):
         choose(head, ("all",), "head")
         return list(range(count))
@@ -429,7 +432,8 @@ def _followed(
         RequestError: no target, or one that is no token.
     """
     if targets is None:
-        return tuple(dict.fromkeys(int(x.argmax()) for x in (base_logits, source_logits)))
+        target, other = default_targets(probabilities(base_logits), probabilities(source_logits))
+        return other, target
     followed = model.resolve_tokens(targets, "target")
     if not followed:
         raise RequestError("targets must name at least one token, got none.")

@@ -23,6 +23,7 @@ class Metric:
     Attributes:
         name: key in `METRICS`.
         title: for legends; `t` stands for the target token, `u` for the contrast token.
+        label: for menus, in words; the target's token follows it if the metric has one.
         unit: of the values, empty for a plain number.
         formula: for one cell; `base` is the unchanged base run.
         column: of `sweep_frame`.
@@ -35,6 +36,7 @@ class Metric:
 
     name: MetricName
     title: str
+    label: str
     unit: str
     formula: str
     column: str
@@ -61,6 +63,7 @@ METRICS: dict[str, Metric] = {
         Metric(
             name="probability",
             title="P(t)",
+            label="probability of",
             unit="",
             formula="P(t) after patching",
             column="probability",
@@ -72,6 +75,7 @@ METRICS: dict[str, Metric] = {
         Metric(
             name="delta",
             title="ΔP(t)",
+            label="change of probability of",
             unit="",
             formula="P(t) after patching − P(t) in the base run",
             column="delta",
@@ -83,6 +87,7 @@ METRICS: dict[str, Metric] = {
         Metric(
             name="log_ratio",
             title="Δ ln P(t)",
+            label="log ratio of",
             unit="nats",
             formula="ln P(t) after patching − ln P(t) in the base run",
             column="log_ratio",
@@ -94,6 +99,7 @@ METRICS: dict[str, Metric] = {
         Metric(
             name="logit_difference",
             title="logit(t) − logit(u)",
+            label="logit difference",
             unit="logits",
             formula="ln (P(t) / P(u)) after patching",
             column="logit_difference",
@@ -106,6 +112,7 @@ METRICS: dict[str, Metric] = {
         Metric(
             name="kl",
             title="KL(cell ‖ base)",
+            label="KL from base",
             unit="nats",
             formula="Σ P after · ln (P after / P base) over the vocabulary",
             column="kl",
@@ -117,6 +124,7 @@ METRICS: dict[str, Metric] = {
         Metric(
             name="rank",
             title="Rank of t",
+            label="rank of",
             unit="1 = most likely",
             formula="1 + number of tokens more likely than t",
             column="rank",

@@ -44,8 +44,12 @@ export interface Place {
   position: number;
   component: string;
   head: number | null;
+  /** Null if the operator reads none. */
   source: string | null;
   source_position: number;
+  /** The map's operator; copying if it is not said. */
+  intervention?: string;
+  prompts?: string[];
 }
 
 /** How a click was made: alone, with shift, with alt. */
@@ -90,9 +94,12 @@ function one(positions: number[]): number | number[] {
 }
 
 export function slotAt(place: Place, group: string | null = null): Slot {
-  // Where there is no source to copy from, a slot zeroes, and has no run to share in a group.
-  if (place.source === null)
-    return { ...UNSAID, ...place, source_position: null, intervention: "zero", group: null };
+  // Without a source to copy from a slot zeroes, if nothing else is said. It has no run to share in
+  // a group, and positions in other prompts only if it takes a mean over them.
+  if (place.source === null) {
+    const source_position = place.prompts?.length ? place.source_position : null;
+    return { ...UNSAID, intervention: "zero", ...place, source_position, group: null };
+  }
   return { ...UNSAID, ...place, group };
 }
 
@@ -105,13 +112,13 @@ export function sourcePositionsOf(slot: Slot): number[] {
   return Array.isArray(positions) ? positions : [positions];
 }
 
-/** Whether a slot acts at this tile: layer, position, tensor and source (if any) are the tile's. */
+/** Whether a slot acts at this tile: layer, position, tensor and, if both have one, source. */
 export function isAt(slot: Slot, place: Omit<Place, "source_position">): boolean {
   return (
     slot.layer === place.layer &&
     slot.component === place.component &&
     slot.head === place.head &&
-    (slot.source === null || slot.source === place.source) &&
+    (slot.source === null || place.source === null || slot.source === place.source) &&
     positionsOf(slot).includes(place.position)
   );
 }

@@ -44,18 +44,24 @@ export function tileSize(
   };
 }
 
-/** A tile, or a header: the whole row of a layer, the whole column of a position. */
+/** A tile's place on the map: its row is a layer, or a head of one layer. */
+export interface Tile {
+  row: number;
+  position: number;
+}
+
+/** A tile, or a header: a whole row, the whole column of a position. */
 export interface Spot {
-  layer: number | null;
+  row: number | null;
   position: number | null;
 }
 
 /**
- * A step of the keyboard on the grid. Layers grow upwards, so Up is one layer more. Left of the
- * first column stand the rows' headers, below the first layer those of the columns.
+ * A step of the keyboard on the grid. Rows grow upwards, so Up is one layer more. Left of the
+ * first column stand the rows' headers, below the first row those of the columns.
  */
-export function move(key: string, at: Spot, layers: number[], positions: number[]): Spot | null {
-  const row = layers.indexOf(at.layer ?? -1);
+export function move(key: string, at: Spot, rows: number[], positions: number[]): Spot | null {
+  const row = rows.indexOf(at.row ?? -1);
   const column = positions.indexOf(at.position ?? -1);
   const next = {
     ArrowUp: [row + 1, column],
@@ -64,14 +70,14 @@ export function move(key: string, at: Spot, layers: number[], positions: number[
     ArrowLeft: [row, column - 1],
     Home: [row, 0],
     End: [row, positions.length - 1],
-    PageUp: [layers.length - 1, column],
+    PageUp: [rows.length - 1, column],
     PageDown: [0, column],
   }[key];
   if (!next) return null;
   const pick = (list: number[], index: number | undefined) =>
     list[Math.min(list.length - 1, index ?? -1)] ?? null;
-  const spot = { layer: pick(layers, next[0]), position: pick(positions, next[1]) };
-  return spot.layer === null && spot.position === null ? at : spot;
+  const spot = { row: pick(rows, next[0]), position: pick(positions, next[1]) };
+  return spot.row === null && spot.position === null ? at : spot;
 }
 
 /** How many items two lists share at their beginning and, beyond that, at their end. */

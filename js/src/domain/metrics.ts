@@ -90,14 +90,24 @@ export function limitOf(metric: MetricInfo, values: number[]): number {
   return largest > TINIEST ? roundUp(largest) : 1;
 }
 
-/** What stands at the two ends of the colour bar: `0` and `100 %`, `−2` and `+2 points`. */
-export function endsOf(metric: MetricInfo, limit: number): { low: string; high: string } {
-  if (metric.scale === "order") return { low: String(limit), high: "1" };
-  const far = three(isProbability(metric) ? 100 * limit : limit);
-  const withSign = (unit: string) => (isProbability(metric) ? `${far}${NO_BREAK}${unit}` : far);
-  return metric.scale === "difference"
-    ? { low: `−${far}`, high: `+${withSign("points")}` }
-    : { low: "0", high: withSign("%") };
+/**
+ * What stands at the two ends of the colour bar: `0` and `100 %`, `−2` and `+2 points`. A note says
+ * so where the scale has followed small probabilities: `all below 2 %`.
+ */
+export function endsOf(
+  metric: MetricInfo,
+  limit: number,
+): { low: string; high: string; note: string | null } {
+  if (metric.scale === "order") return { low: String(limit), high: "1", note: null };
+  const isDifference = metric.scale === "difference";
+  let far = three(isProbability(metric) ? 100 * limit : limit);
+  const low = isDifference ? `−${far}` : "0";
+  if (isProbability(metric)) far += `${NO_BREAK}${isDifference ? "points" : "%"}`;
+  return {
+    low,
+    high: isDifference ? `+${far}` : far,
+    note: isProbability(metric) && limit < 1 ? `all below ${far}` : null,
+  };
 }
 
 /** Where a scale of probabilities ends: at 1, or if all are below 0.1, at 1, 2 or 5 × 10ⁿ. */

@@ -9,11 +9,7 @@ import {
   type Plain,
   slotAt,
 } from "./experiments";
-
-interface Tile {
-  layer: number;
-  position: number;
-}
+import type { Tile } from "./geometry";
 
 /** A drag under way: from the tile where it began to the one that it has reached. */
 export interface Stroke {
@@ -55,8 +51,7 @@ export function createBrush(): Brush {
     reach(to) {
       if (!pressed) return;
       const last = stroke.peek()?.to ?? pressed.from;
-      if (last.layer !== to.layer || last.position !== to.position)
-        stroke.value = { ...pressed, to };
+      if (last.row !== to.row || last.position !== to.position) stroke.value = { ...pressed, to };
     },
     extend(from, to) {
       stroke.value = { gesture: "replace", from, ...stroke.peek(), to };
@@ -66,7 +61,7 @@ export function createBrush(): Brush {
       pressed = null;
       stroke.value = null;
       const { from, to } = done ?? {};
-      return from && to && (from.layer !== to.layer || from.position !== to.position) ? done : null;
+      return from && to && (from.row !== to.row || from.position !== to.position) ? done : null;
     },
     drop() {
       dropped = pressed !== null && stroke.peek() !== null;
@@ -80,13 +75,14 @@ export function createBrush(): Brush {
 /** The tiles of a stroke, row by row, without those where nothing can change. */
 export function painted(
   { from, to }: Stroke,
-  layers: number[],
+  rows: number[],
   positions: number[],
   isIdle: (tile: Tile) => boolean,
 ): Tile[] {
-  const rows = between(layers, from.layer, to.layer);
   const columns = between(positions, from.position, to.position);
-  const all = rows.flatMap((layer) => columns.map((position) => ({ layer, position })));
+  const all = between(rows, from.row, to.row).flatMap((row) =>
+    columns.map((position) => ({ row, position })),
+  );
   const useful = all.filter((tile) => !isIdle(tile));
   // Where nothing can change anywhere, the person has a reason to see just that.
   return (useful.length > 0 ? useful : all).slice(0, MOST);

@@ -57,26 +57,54 @@ export function fromAnswer(answer: Answer): Shown {
   };
 }
 
+/** Operators of a map that read no source. */
+const NO_SOURCE = ["zero", "mean", "noise"];
+
+/** Equal for maps, and requests for maps, of one sweep of the same prompts. */
+export function keyOfMap(map: {
+  component: string;
+  head?: Sweep["head"] | undefined;
+  layer?: number | null | undefined;
+  source?: string | null | undefined;
+  intervention?: string | undefined;
+}): string {
+  return JSON.stringify([map.component, map.head, map.layer, map.source, map.intervention]);
+}
+
+/** The row of a map that a cell or slot is in: its layer, or its head on a map of all heads. */
+export function rowOf(of: { layer: number; head?: number | null }, head: Sweep["head"]): number {
+  return head === "all" ? (of.head ?? -1) : of.layer;
+}
+
 /** The tile that holds this experiment's answer: one live slot, at one position, of the map's sweep. */
 export function cellOf(experiment: Plain, map: Sweep | null): Cell | null {
   const live = experiment.slots.filter((slot) => !slot.skip);
   const [slot] = live;
-  if (!map || live.length !== 1 || !slot || !isPlain(slot)) return null;
+  if (!map || live.length !== 1 || !slot || !isOf(slot, map)) return null;
   // In a chain a slot may act on another source's run, which no tile is about.
   if (experiment.mode === "serial" && Object.keys(experiment.sources).length > 1) return null;
-  if (slot.component !== map.component || slot.head !== map.head || slot.source !== map.source) {
-    return null;
-  }
   const [position, ...more] = positionsOf(slot);
   if (more.length > 0) return null;
   const [from] = sourcePositionsOf(slot);
-  const found = map.cells.find((cell) => cell.layer === slot.layer && cell.position === position);
-  return found && found.source_position === from ? found : null;
+  const found = map.cells.find(
+    (cell) => cell.layer === slot.layer && cell.head === slot.head && cell.position === position,
+  );
+  const reads = !["zero", "noise"].includes(slot.intervention);
+  return found && (!reads || found.source_position === from) ? found : null;
 }
 
-/** A whole interchange, which is what the map sweeps. */
-function isPlain(slot: Slot): boolean {
-  return slot.intervention === "vanilla" && slot.strength === 1 && slot.subspace === null;
+/** Whether a slot does what the map does in each tile: its operator, in full, on its component. */
+function isOf(slot: Slot, map: Sweep): boolean {
+  const { intervention: name } = map;
+  return (
+    slot.intervention === name &&
+    slot.strength === 1 &&
+    slot.subspace === null &&
+    slot.component === map.component &&
+    (NO_SOURCE.includes(name) || slot.source === map.source) &&
+    (name !== "noise" || (slot.scale === 1 && slot.seed === 0)) &&
+    (name !== "mean" || JSON.stringify(slot.prompts) === JSON.stringify(map.prompts))
+  );
 }
 
 /** Base and sources from the last exact answer of the same prompts (else from the map's targets). */

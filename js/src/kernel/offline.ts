@@ -6,7 +6,7 @@ import {
   positionsOf,
   sourcePositionsOf,
 } from "../domain/experiments";
-import { cellOf } from "../domain/preview";
+import { cellOf, keyOfMap } from "../domain/preview";
 import type { Request } from "./kernel";
 import type { Answer, Reply, Scene, SlotInfo, Story, Map as Sweep } from "./wire";
 
@@ -68,11 +68,9 @@ export class OfflineModel {
         return this.#walk(request.step, request.id);
       case "sweep": {
         const map = this.#traits.map as Partial<Sweep>;
-        const isSame =
-          map.component === request.component &&
-          (map.head ?? null) === (request.head ?? null) &&
-          map.source === request.source;
-        return isSame ? null : `Another map needs a kernel, and ${NEEDS_KERNEL}`;
+        return "cells" in map && keyOfMap(map as Sweep) === keyOfMap(request)
+          ? null
+          : `Another map needs a kernel, and ${NEEDS_KERNEL}`;
       }
       case "cancel":
         return null;

@@ -119,17 +119,20 @@ export interface Slot {
   skip?: boolean;
 }
 /**
- * Sweep this component (and head), copying from this source.
+ * Sweep this component (and head) with this operator, copying from this source.
  *
- * `source_positions` pairs tokens by hand: one source position per base token. None is the
- * suggested pairing (`engine.positions.align`), which new prompts restore.
+ * With `head` "all" the map's rows are the heads of one `layer`. `source_positions` pairs tokens
+ * by hand: one source position per base token. None is the suggested pairing
+ * (`engine.positions.align`), which new prompts restore.
  */
 export interface SetSweep {
   id: string;
   kind?: "sweep";
   component: string;
-  head?: number | null;
+  head?: number | "all" | null;
+  layer?: number | null;
   source?: string | null;
+  intervention?: string;
   source_positions?: number[] | null;
 }
 /**
@@ -297,6 +300,7 @@ export interface InterventionInfo {
 export interface MetricInfo {
   name: "probability" | "delta" | "log_ratio" | "logit_difference" | "kl" | "rank";
   title: string;
+  label: string;
   unit: string;
   formula: string;
   about: string;
@@ -336,20 +340,29 @@ export interface SlotInfo {
   skip: boolean;
 }
 /**
- * The sweep: cells arrive layer by layer, `done` of `total`. Numbers are previews (batched).
+ * The sweep: cells arrive row by row, `done` of `total`. Numbers are previews (batched).
  *
- * `slow` is why every cell takes a full forward pass, None if cells resume from their layer.
+ * Rows are layers; if `head` is "all", they are the heads of `layer`, the only one of `layers`.
+ * `source` is None if there is no source prompt, and the intervention then reads none. `operator`
+ * is the intervention in words. `prompts` are those that a `mean` is over. `target` is the token
+ * to show first. `slow` is why every cell takes a full forward pass, None if cells resume from
+ * their layer.
  */
 export interface Map {
   revision: number;
   source: string | null;
   component: string;
-  head: number | null;
+  head: number | "all" | null;
+  layer: number | null;
+  intervention: string;
+  operator: string;
+  prompts: string[];
   layers: number[];
   positions: number[];
   source_positions: number[];
   first_difference: number;
   targets: Target[];
+  target: number;
   cells: Cell[];
   done: number;
   total: number;
@@ -368,15 +381,16 @@ export interface Target {
   request: string | null;
 }
 /**
- * The preview of one tile: the result of an experiment with this single slot.
+ * The preview of one tile: the result of an experiment with this single slot of `Map`.
  *
  * `top` are the most likely next tokens; `probabilities` and `ranks` (from 1) are those of
- * `Map.targets`, in their order; `kl` is KL(cell || base) in nats. `idle` is why copying cannot
- * change the result here: `same`, both prompts have equal states, or `causal`, no path leads to
- * the last position. `sentence` is the result in words.
+ * `Map.targets`, in their order; `kl` is KL(cell || base) in nats. `idle` is why the operator
+ * cannot change the result here: `same`, both prompts have equal states (only copying), or
+ * `causal`, no path leads to the last position. `sentence` is the result in words.
  */
 export interface Cell {
   layer: number;
+  head: number | null;
   position: number;
   source_position: number;
   top: Candidate[];

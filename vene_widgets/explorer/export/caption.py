@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
-from vene_widgets import __version__
+from vene_widgets import __version__, sentences
 from vene_widgets.experiments.components import component_words, site_words
 from vene_widgets.experiments.fields import ALL
 from vene_widgets.experiments.operators import OPERATORS
@@ -88,8 +88,7 @@ def _operator(sweep: SweepRequest) -> str:
     """The operator of a map's tiles."""
     if sweep.intervention == "vanilla":
         return "interchange (vanilla)"
-    count = len(sweep.prompts)
-    return f"{sweep.intervention} over {count} prompts" if count else sweep.intervention
+    return sentences.operator(sweep.intervention, len(sweep.prompts))
 
 
 def _slot(planned: PlannedSlot) -> str:

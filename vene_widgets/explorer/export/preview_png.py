@@ -51,7 +51,7 @@ def draw_map(map_: dict[str, Any], scene: dict[str, Any], sentence: str) -> byte
     where = f"head of layer {map_['layer']}" if by_head else "layer"
     axes.set_ylabel(f"{where}, {map_['component']}")
     name = _plain_text(target["label"])
-    axes.set_title(f"P({name}) with one state changed: {map_['intervention']}", fontsize=10, loc="left")
+    axes.set_title(f"P({name}) with one state changed: {map_['operator']}", fontsize=10, loc="left")
     characters = int(12 * width)  # about 12 per inch at this size
     axes.set_xlabel("\n".join(textwrap.wrap(_plain_text(sentence), characters)), loc="left")
     figure.colorbar(image, ax=axes, fraction=0.05)

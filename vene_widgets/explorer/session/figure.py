@@ -66,7 +66,7 @@ class FigureFeature(Feature):
             metric: of a `sweep_map`.
 
         Raises:
-            RequestError: an unknown kind or metric, or a map without a source.
+            RequestError: an unknown kind or metric, or a map that is not full.
         """
         name = choose(kind or self.kind, FIGURES, "figure")
         choose(metric, METRICS, "metric")
@@ -79,11 +79,11 @@ class FigureFeature(Feature):
                 if answers.latest_revision != session.revision or session.worker.is_busy("sweep"):
                     continue  # another experiment has begun
                 plan, table = session.plan, map_feature.table()
-                sweep, revision = map_feature.request, session.revision
+                sweep, revision = map_feature.swept, session.revision
                 break
         assert plan is not None  # noqa: S101  # an answer implies a plan
         if name == "sweep_map" and table.empty:
-            raise RequestError("there is no map to draw: add a source prompt")
+            raise RequestError("there is no map to draw: the sweep has not been completed")
         order = dataclasses.replace(self._order(name, result, metric), theme=theme)
         frames = {**self._order("result", result).frames, "sweep_map": table}
         return Snapshot(session.model, plan, result, frames, sweep, order, revision)

@@ -1,14 +1,15 @@
-"""The map: a sweep of one slot over every layer and position of the prompts."""
+"""The map: a sweep of one slot over every layer (or every head of one) and position."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from vene_widgets.engine.own_model import ModelChanged
-from vene_widgets.errors import RequestError, choose
+from vene_widgets.experiments.fields import ALL
 from vene_widgets.experiments.sweep_request import SweepRequest
+from vene_widgets.explorer.map_plan import plan_map
 from vene_widgets.explorer.session.feature import (
     ATTEMPTS,
     Changes,
@@ -21,8 +22,8 @@ from vene_widgets.explorer.session.feature import (
 from vene_widgets.explorer.session.map_builder import MapBuilder
 from vene_widgets.explorer.wire import messages as wire
 from vene_widgets.sweeps.cells import sweep_rows
-from vene_widgets.sweeps.planning import SweepPlan, plan_sweep
-from vene_widgets.sweeps.preparing import prepare_sweep
+from vene_widgets.sweeps.planning import SweepPlan
+from vene_widgets.sweeps.preparing import prepare_sweeps
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,7 +38,7 @@ class MapFeature(Feature):
     """Sweeps the prompts when they or the model are new, and writes `map`.
 
     Attributes:
-        request: the newest valid sweep.
+        request: the newest valid sweep as it was asked for (`plan_map` completes it).
         shown: the map on the screen, maybe not full yet; None if there is none.
         typed: tokens typed by the user -> ids of their requests.
         on_full: called on the worker's thread after every map that was filled.
@@ -63,9 +64,7 @@ class MapFeature(Feature):
     def changes(self) -> Changes:
         """Another sweep; a token that the map shall carry."""
         return {
-            wire.SetSweep: lambda request: self.begin(
-                SweepRequest(**request.model_dump(exclude={"id", "kind"}))
-            ),
+            wire.SetSweep: lambda request: self.begin(_requested(request)),
             wire.FollowToken: lambda request: self.track_token(request.token, request.id),
         }
 
@@ -81,6 +80,11 @@ class MapFeature(Feature):
         full = self._full
         return full.frame.copy() if full else pd.DataFrame()
 
+    @property
+    def swept(self) -> SweepRequest:
+        """The request of the newest full map, complete; else the newest valid one."""
+        return self._full.plan.request if self._full else self.request
+
     def begin(self, request: SweepRequest) -> None:
         """Queue a sweep of the prompts; an invalid one is refused before the map changes.
 
@@ -89,19 +93,10 @@ class MapFeature(Feature):
         """
         session = self.session
         with session.lock:
-            experiment = session.experiment
-            if not experiment.sources:
-                self.cancel()
-                self._drop()
-                self.write("map", {})
-                return
-            name = request.source or next(iter(experiment.sources))
-            choose(name, experiment.sources, "source")
-            source = experiment.sources[name]
-            plan = plan_sweep(session.model, experiment.base, source, request)
-            self.request = request.replace(source=name)
+            plans = plan_map(session.model, session.experiment, request)
+            self.request = request.replace(source=plans[0].request.source)
             revision = session.revision
-            session.submit("sweep", lambda: self._fill_anew(plan, name, revision))
+            session.submit("sweep", lambda: self._fill_anew(plans, revision))
 
     def track_token(self, text_or_id: str | int, request: str) -> None:
         """Let the map carry one more token; at most `MAX_TYPED_TOKENS` typed ones stay.
@@ -111,13 +106,11 @@ class MapFeature(Feature):
             request: id of the browser's request.
 
         Raises:
-            RequestError: no token, or a map without a source.
+            RequestError: no token.
         """
         session = self.session
         token = session.model.resolve_token(text_or_id)
         with session.lock:
-            if not session.experiment.sources:
-                raise RequestError("there is no map to show the token on: add a source prompt")
             others = [(t, r) for t, r in self.typed.items() if t != token]
             self.typed = {**dict(others[1 - MAX_TYPED_TOKENS :]), token: request}
             session.submit("follow", self._extend)
@@ -137,7 +130,7 @@ class MapFeature(Feature):
         self._drop()
 
     def cancel(self) -> None:
-        """Stop the sweep; the finished layers stay."""
+        """Stop the sweep; the finished rows stay."""
         self.session.worker.cancel("sweep")
         self.session.worker.cancel("follow")
 
@@ -148,13 +141,11 @@ class MapFeature(Feature):
     def _drop(self) -> None:
         self.shown = self._full = None
 
-    def _fill_anew(
-        self, plan: SweepPlan, source: str, revision: int
-    ) -> Generator[None, None, None]:
+    def _fill_anew(self, plans: Sequence[SweepPlan], revision: int) -> Generator[None, None, None]:
         """Job: fill the map; begin again if the model changes meanwhile."""
         for attempt in range(ATTEMPTS):
             try:
-                yield from self._fill(plan, source, revision)
+                yield from self._fill(plans, revision)
             except ModelChanged:
                 if attempt == ATTEMPTS - 1:
                     raise
@@ -162,13 +153,13 @@ class MapFeature(Feature):
             else:
                 return
 
-    def _fill(self, plan: SweepPlan, source: str, revision: int) -> Generator[None, None, None]:
-        """Fill the map layer by layer; updates are throttled to 10 Hz."""
+    def _fill(self, plans: Sequence[SweepPlan], revision: int) -> Generator[None, None, None]:
+        """Fill the map row by row; updates are throttled to 10 Hz."""
         session = self.session
-        prepared = prepare_sweep(plan, session.cache)
-        builder = MapBuilder(prepared, source, revision, self.typed)
+        prepared = prepare_sweeps(plans, session.cache)
+        builder = MapBuilder(prepared, revision, self.typed)
         due = time.monotonic() + 0.1
-        for row in sweep_rows(prepared):
+        for row in sweep_rows(*prepared):
             builder.add_row(row)
             now = time.monotonic()
             if builder.done < builder.total and now < due:
@@ -197,3 +188,9 @@ class MapFeature(Feature):
                 return
         self.write("map", builder.map().model_dump())
         session.set_status(progress=None)
+
+
+def _requested(request: wire.SetSweep) -> SweepRequest:
+    """The sweep that a request stands for; a map of all heads is of one layer."""
+    fields = request.model_dump(exclude={"id", "kind", "layer"})
+    return SweepRequest(**fields, layers=(request.layer or 0,) if request.head == ALL else None)

@@ -1,4 +1,4 @@
-"""MapBuilder: the map of a sweep, from its first finished layer to its last.
+"""MapBuilder: a map, from its first finished row to its last.
 
 The browser switches metric and token without a request, so a map carries many tokens: the likely
 ones of the two plain runs, those of its cells, and those that the user typed. Numbers are the
@@ -13,18 +13,22 @@ from typing import TYPE_CHECKING, Literal
 
 from vene_widgets import sentences
 from vene_widgets.engine.own_model import require_unchanged
+from vene_widgets.experiments.fields import ALL
+from vene_widgets.experiments.operators import OPERATORS
 from vene_widgets.explorer.exact_runs import TOP
 from vene_widgets.explorer.wire import messages as wire
 from vene_widgets.explorer.wire import views
 from vene_widgets.explorer.wire.numbers import float_rows, floats, int_rows
 from vene_widgets.sweeps.cells import SweepRow, sweep_rows
-from vene_widgets.sweeps.preparing import PreparedSweep, prepare_sweep
+from vene_widgets.sweeps.planning import SweepPlan
+from vene_widgets.sweeps.preparing import PreparedSweep, prepare_sweeps
 from vene_widgets.sweeps.reach import states_are_equal
 from vene_widgets.sweeps.sweep import plan_frame
 from vene_widgets.tables.statistics import (
     CellStatistics,
     cell_statistics,
     concatenated,
+    default_targets,
     log_probabilities,
     probabilities,
     ranks_of,
@@ -50,43 +54,48 @@ KEEP_BYTES = 16 * 2**20
 """Logits stay afterwards up to this size; for a larger map, a typed token costs a sweep."""
 
 TokenReadings = tuple[list[list[float]], list[list[int]]]
-"""Probability and rank of some tokens in each cell of a layer."""
+"""Probability and rank of some tokens in each cell of a row."""
 
 
 def idle_reason(
     prepared: PreparedSweep, layer: int, column: int
 ) -> Literal["same", "causal"] | None:
-    """Why copying at a cell cannot change the answer; None if it may.
+    """Why the operator cannot change the answer at a cell; None if it may.
 
-    `same`: source and base hold equal states there; another operator may still act. `causal`: no
+    `same`: copying has no effect, because source and base hold equal states there. `causal`: no
     path leads from there to the last position, whatever is done.
     """
+    plan = prepared.plan
     if prepared.can_affect_output(layer, column):
         return None
-    is_same = states_are_equal(prepared.plan, prepared.behaviour, layer, column)
+    copies = plan.intervention == "vanilla"
+    is_same = copies and states_are_equal(plan, prepared.behaviour, layer, column)
     return "same" if is_same else "causal"
 
 
 class MapBuilder:
-    """A map that is being filled: layers go in, the wire's `Map` comes out at any time.
+    """A map that is being filled: rows go in, the wire's `Map` comes out at any time.
 
     Args:
-        prepared: the sweep whose layers will be added.
-        source: the name of its source prompt.
+        prepared: the sweep whose layers will be its rows, or one sweep of one layer per head.
         revision: of the experiment.
         typed: tokens that the user typed, with the ids of their requests.
 
     Attributes:
-        plan: the sweep.
+        plans: the sweeps.
         answers: ids of the most likely next token of the base and of the source.
+        followed: ids of the tokens of `frame` (`statistics.default_targets`).
+        target: id of the token to show first: the last of them, or where nothing is copied from the
+            source, the base's likeliest.
     """
 
     def __init__(
-        self, prepared: PreparedSweep, source: str, revision: int, typed: Mapping[int, str]
+        self, prepared: Sequence[PreparedSweep], revision: int, typed: Mapping[int, str]
     ) -> None:
-        self.plan, self._prepared = prepared.plan, prepared
-        self._name, self._revision, self._slow = source, revision, prepared.resume_blocker
-        base, source_logits = prepared.base_logits.cpu(), prepared.source_logits.cpu()
+        first = prepared[0]
+        self.plans, self._state = [one.plan for one in prepared], first.state
+        self._revision, self._slow = revision, first.resume_blocker
+        base, source_logits = first.base_logits.cpu(), first.source_logits.cpu()
         self._log_base = log_probabilities(base)
         self._p_base, self._p_source = self._log_base.exp(), probabilities(source_logits)
         self.answers = list(dict.fromkeys([int(base.argmax()), int(source_logits.argmax())]))
@@ -94,18 +103,27 @@ class MapBuilder:
             {int(t) for logits in (base, source_logits) for t in top_ids(logits[None], TOP)[0]},
             key=lambda t: (-max(self._p_base[t].item(), self._p_source[t].item()), t),
         )
+        target, other = default_targets(self._p_base, self._p_source)
+        self.followed = list(dict.fromkeys([other, target]))
+        reads_source = OPERATORS[self.plan.intervention].needs_source
+        self.target = target if reads_source else self.answers[0]
         self._typed = dict(typed)
-        self._targets = list(dict.fromkeys([*self.answers, *likely, *self._typed]))
+        self._targets = list(dict.fromkeys([*self.followed, *self.answers, *likely, *self._typed]))
         self._cells: list[wire.Cell] = []
-        self._statistics: list[CellStatistics] = []  # per layer, at `answers`
+        self._statistics: list[CellStatistics] = []  # per row, at `followed`
         need = base.numel() * base.element_size() * self.total
         self._may_hold, self._may_keep = need <= HOLD_BYTES, need <= KEEP_BYTES
-        self._rows: list[Tensor] = []  # per layer `(positions, vocabulary)`; empty if not held
+        self._rows: list[Tensor] = []  # each `(positions, vocabulary)`; empty if not held
+
+    @property
+    def plan(self) -> SweepPlan:
+        """The sweep, or that of the first head."""
+        return self.plans[0]
 
     @property
     def total(self) -> int:
         """Cells of the finished map."""
-        return self.plan.cell_count
+        return sum(plan.cell_count for plan in self.plans)
 
     @property
     def done(self) -> int:
@@ -114,16 +132,23 @@ class MapBuilder:
 
     @cached_property
     def frame(self) -> pd.DataFrame:
-        """The finished map at `answers` (`frames.sweep_frame`)."""
-        cells = concatenated(self._statistics)
-        return plan_frame(self.plan, cells, self._log_base, self.answers)
+        """The finished map at `followed` (`frames.sweep_frame`), heads one below the other."""
+        import pandas as pd
+
+        frames: list[pd.DataFrame] = []
+        start = 0
+        for plan in self.plans:
+            rows = self._statistics[start : start + len(plan.layers)]
+            frames.append(plan_frame(plan, concatenated(rows), self._log_base, self.followed))
+            start += len(plan.layers)
+        return frames[0] if len(frames) == 1 else pd.concat(frames, ignore_index=True)
 
     def add_row(self, row: SweepRow) -> None:
-        """Add one finished layer; after the last one, the cells' own likely tokens."""
+        """Add one finished row; after the last one, the cells' own likely tokens."""
         logits = row.logits.cpu()
         statistics = cell_statistics(logits, self._log_base, self._targets, k=TOP)
-        self._statistics.append(statistics.first_tokens(len(self.answers)))
-        self._cells += self._layer_cells(row.layer, statistics)
+        self._statistics.append(statistics.first_tokens(len(self.followed)))
+        self._cells += self._row_cells(row.sweep, row.layer, statistics)
         if self._may_hold:
             self._rows.append(logits)
         if self.done < self.total:
@@ -153,10 +178,10 @@ class MapBuilder:
         else:
             found: list[TokenReadings] = []
             per_row = len(self.plan.positions)
-            prepared = prepare_sweep(self.plan, cache)
-            require_unchanged(self.plan.model, self._prepared.state, prepared.state)
-            for row in sweep_rows(prepared):
-                if len(found) * per_row == self.done:  # the map was cancelled at this layer
+            prepared = prepare_sweeps(self.plans, cache)
+            require_unchanged(self.plan.model, self._state, prepared[0].state)
+            for row in sweep_rows(*prepared):
+                if len(found) * per_row == self.done:  # the map was cancelled at this row
                     break
                 found.append(read_tokens(row.logits, missing))
                 yield len(found) * per_row / self.total
@@ -165,12 +190,17 @@ class MapBuilder:
 
     def map(self) -> wire.Map:
         """The map as far as it is filled, as the wire's message."""
-        plan = self.plan
+        plan, request = self.plan, self.plan.request
+        by_head = request.head == ALL
         return wire.Map(
             revision=self._revision,
-            source=self._name,
+            source=request.source,
             component=plan.component,
-            head=plan.head,
+            head=request.head if by_head else plan.head,
+            layer=plan.layers[0] if by_head else None,
+            intervention=plan.intervention,
+            operator=sentences.operator(plan.intervention, len(request.prompts)),
+            prompts=list(request.prompts),
             layers=list(plan.layers),
             positions=list(plan.positions),
             source_positions=list(plan.source_positions),
@@ -185,15 +215,18 @@ class MapBuilder:
                 )
                 for target in self._targets
             ],
+            target=self.target,
             cells=list(self._cells),
             done=self.done,
             total=self.total,
             slow=self._slow,
         )
 
-    def _layer_cells(self, layer: int, statistics: CellStatistics) -> list[wire.Cell]:
-        """The cells of one layer, from their statistics at `_targets`."""
-        plan, model = self.plan, self.plan.model
+    def _row_cells(
+        self, sweep: PreparedSweep, layer: int, statistics: CellStatistics
+    ) -> list[wire.Cell]:
+        """The cells of one layer of a sweep, from their statistics at `_targets`."""
+        plan, model = sweep.plan, sweep.plan.model
         probability = float_rows(statistics.log_p.exp())
         top_probability = float_rows(statistics.top_log_p.exp())
         ranks = int_rows(statistics.ranks)
@@ -210,10 +243,11 @@ class MapBuilder:
                 )
                 for i, token in enumerate(top)
             ]
-            idle = idle_reason(self._prepared, layer, n)
+            idle = idle_reason(sweep, layer, n)
             found.append(
                 wire.Cell(
                     layer=layer,
+                    head=plan.head,
                     position=plan.positions[n],
                     source_position=plan.source_positions[n],
                     top=candidates,
@@ -221,21 +255,22 @@ class MapBuilder:
                     ranks=ranks[n],
                     kl=kl[n],
                     idle=idle,
-                    sentence=self._sentence(layer, n, idle, probability[n], candidates[0]),
+                    sentence=self._sentence(plan, layer, n, idle, probability[n], candidates[0]),
                 )
             )
         return found
 
     def _sentence(
         self,
+        plan: SweepPlan,
         layer: int,
         column: int,
         idle: Literal["same", "causal"] | None,
         after: Sequence[float],
         best: wire.Candidate,
     ) -> str:
-        """A cell in words; `after` are its probabilities at `_targets`, answers first."""
-        plan, text = self.plan, self.plan.model.token_text
+        """A cell in words; `after` are its probabilities at `_targets`."""
+        text, copies = plan.model.token_text, plan.intervention == "vanilla"
         position, partner = plan.positions[column], plan.source_positions[column]
         token = plan.base[position].text
         if idle == "same" and position < plan.first_difference:
@@ -244,22 +279,26 @@ class MapBuilder:
             return sentences.nothing_came_in(token)
         if idle == "causal":
             return sentences.out_of_reach(layer)
-        action = sentences.describe_patch(
-            token,
-            plan.source[partner].text,
-            plan.component,
-            layer,
-            plan.head,
-            is_last=position == len(plan.base) - 1,
+        action = sentences.describe(
+            sentences.SlotAction(
+                token,
+                plan.component,
+                layer,
+                plan.head,
+                plan.source[partner].text if copies else None,
+                plan.intervention,
+                prompts=len(plan.request.prompts),
+                is_last=position == len(plan.base) - 1,
+            )
         )
         base, source = self.answers[0], self.answers[-1]
         change = sentences.ProbabilityChange(
             base_token=text(base),
             base_before=self._p_base[base].item(),
-            base_after=after[0],
+            base_after=after[self._targets.index(base)],
             source_token=text(source),
             source_before=self._p_base[source].item(),
-            source_after=after[len(self.answers) - 1],
+            source_after=after[self._targets.index(source)],
             best_token=text(best.token_id),
             best_after=best.probability,
         )
@@ -277,14 +316,14 @@ class MapBuilder:
         return fresh[: max(0, TARGETS - len(self._targets) + typed)]
 
     def _extend(self, tokens: Sequence[int], rows: Iterable[Tensor]) -> None:
-        """Carry more tokens, from the logits of every layer."""
+        """Carry more tokens, from the logits of every row."""
         if tokens:
             self._append(tokens, [read_tokens(row, tokens) for row in rows])
 
     def _append(self, tokens: Sequence[int], found: Sequence[TokenReadings]) -> None:
-        """Append tokens to every cell, from their readings in every layer."""
-        p = [cell for layer, _ in found for cell in layer]
-        ranks = [cell for _, layer in found for cell in layer]
+        """Append tokens to every cell, from their readings in every row."""
+        p = [cell for row, _ in found for cell in row]
+        ranks = [cell for _, row in found for cell in row]
         self._cells = [
             cell.model_copy(
                 update={

@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING, Any, cast
 from vene_widgets.engine.planning import Plan, plan_experiment
 from vene_widgets.errors import RequestError
 from vene_widgets.experiments.experiment import Experiment
-from vene_widgets.experiments.sweep_request import SweepRequest
 from vene_widgets.explorer.exact_runs import ExactRuns, run_exactly
+from vene_widgets.explorer.map_plan import plan_map
 from vene_widgets.explorer.session.map_builder import MapBuilder
 from vene_widgets.explorer.session.step import Step, rule_text
 from vene_widgets.explorer.wire import messages as wire
 from vene_widgets.explorer.wire import views
 from vene_widgets.sweeps.cells import sweep_rows
-from vene_widgets.sweeps.planning import plan_sweep
-from vene_widgets.sweeps.preparing import prepare_sweep
+from vene_widgets.sweeps.preparing import prepare_sweeps
 
 if TYPE_CHECKING:
     from vene_widgets.engine.cache import ActivationCache
+    from vene_widgets.experiments.sweep_request import SweepRequest
     from vene_widgets.models import LanguageModel
     from vene_widgets.models.fingerprint import Fingerprint
     from vene_widgets.tables.metrics import MetricName
@@ -124,7 +124,7 @@ def compute(
         model: the model to run.
         planned: the steps.
         cache: plain runs by prompt.
-        sweep: the maps' component and head; they copy from each step's first source.
+        sweep: the maps' component, head and operator; they copy from each step's first source.
         on_progress: called with the finished share of the work, 0 to 1.
 
     Returns:
@@ -168,13 +168,12 @@ def _fill_map(
     targets: Iterable[int],
 ) -> Generator[None, None, wire.Map]:
     """Fill the map of a step's prompts, copying from the first source; it carries these tokens."""
-    name, source = next(iter(plan.experiment.sources.items()))
-    request = SweepRequest(component=sweep.component, head=sweep.head)
-    sweep_plan = plan_sweep(model, plan.experiment.base, source, request)
+    request = sweep.replace(source=None, source_positions=None)
+    plans = plan_map(model, plan.experiment, request)
     yield
-    prepared = prepare_sweep(sweep_plan, cache)
-    builder = MapBuilder(prepared, name, 0, dict.fromkeys(targets, "story"))
-    for row in sweep_rows(prepared):
+    prepared = prepare_sweeps(plans, cache)
+    builder = MapBuilder(prepared, 0, dict.fromkeys(targets, "story"))
+    for row in sweep_rows(*prepared):
         builder.add_row(row)
         yield
     return builder.map()

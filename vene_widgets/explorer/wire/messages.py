@@ -46,17 +46,20 @@ class SetExperiment(Wire):
 
 
 class SetSweep(Wire):
-    """Sweep this component (and head), copying from this source.
+    """Sweep this component (and head) with this operator, copying from this source.
 
-    `source_positions` pairs tokens by hand: one source position per base token. None is the
-    suggested pairing (`engine.positions.align`), which new prompts restore.
+    With `head` "all" the map's rows are the heads of one `layer`. `source_positions` pairs tokens
+    by hand: one source position per base token. None is the suggested pairing
+    (`engine.positions.align`), which new prompts restore.
     """
 
     id: str
     kind: Literal["sweep"] = "sweep"
     component: str
-    head: int | None = None
+    head: int | Literal["all"] | None = None
+    layer: int | None = None
     source: str | None = None
+    intervention: str = "vanilla"
     source_positions: list[int] | None = None
 
 
@@ -214,6 +217,7 @@ class MetricInfo(Wire):
 
     name: MetricName
     title: str
+    label: str
     unit: str
     formula: str
     about: str
@@ -293,15 +297,16 @@ class Candidate(Wire):
 
 
 class Cell(Wire):
-    """The preview of one tile: the result of an experiment with this single slot.
+    """The preview of one tile: the result of an experiment with this single slot of `Map`.
 
     `top` are the most likely next tokens; `probabilities` and `ranks` (from 1) are those of
-    `Map.targets`, in their order; `kl` is KL(cell || base) in nats. `idle` is why copying cannot
-    change the result here: `same`, both prompts have equal states, or `causal`, no path leads to
-    the last position. `sentence` is the result in words.
+    `Map.targets`, in their order; `kl` is KL(cell || base) in nats. `idle` is why the operator
+    cannot change the result here: `same`, both prompts have equal states (only copying), or
+    `causal`, no path leads to the last position. `sentence` is the result in words.
     """
 
     layer: int
+    head: int | None
     position: int
     source_position: int
     top: list[Candidate]
@@ -326,20 +331,29 @@ class Target(Wire):
 
 
 class Map(Wire):
-    """The sweep: cells arrive layer by layer, `done` of `total`. Numbers are previews (batched).
+    """The sweep: cells arrive row by row, `done` of `total`. Numbers are previews (batched).
 
-    `slow` is why every cell takes a full forward pass, None if cells resume from their layer.
+    Rows are layers; if `head` is "all", they are the heads of `layer`, the only one of `layers`.
+    `source` is None if there is no source prompt, and the intervention then reads none. `operator`
+    is the intervention in words. `prompts` are those that a `mean` is over. `target` is the token
+    to show first. `slow` is why every cell takes a full forward pass, None if cells resume from
+    their layer.
     """
 
     revision: int
     source: str | None
     component: str
-    head: int | None
+    head: int | Literal["all"] | None
+    layer: int | None
+    intervention: str
+    operator: str
+    prompts: list[str]
     layers: list[int]
     positions: list[int]
     source_positions: list[int]
     first_difference: int  # base and source agree before this position: no cell can change there
     targets: list[Target]
+    target: int
     cells: list[Cell]
     done: int
     total: int

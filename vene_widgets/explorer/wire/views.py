@@ -123,6 +123,7 @@ def metric_infos() -> list[wire.MetricInfo]:
         wire.MetricInfo(
             name=metric.name,
             title=metric.title,
+            label=metric.label,
             unit=metric.unit,
             formula=metric.formula,
             about=metric.about,

@@ -147,7 +147,7 @@ function Chip({ entry, place, isCurrent, isOld, isStop, onPress, onName, onKey }
       data-number={entry.number}
       aria-current={isCurrent || undefined}
       data-old={isOld || undefined}
-      aria-label={`${number}${name} ${answer} %, ${slots}${old && `, ${old}`}`}
+      aria-label={`${number}${name} ${answer}, ${slots}${old && `, ${old}`}`}
       title={`${titleOf(entry)} · ${slots} · ${entry.experiment.base}\n${entry.sentence}${old && ` (${old})`}\nClick to return, Shift-click to compare, F2 to name.`}
       tabIndex={isStop ? 0 : -1}
       onClick={(event) => onPress(event.shiftKey)}

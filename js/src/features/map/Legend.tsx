@@ -9,7 +9,10 @@ interface Props {
   limit: number;
   target: Target | undefined;
   other: Target | undefined;
+  hasSource: boolean;
   hasIdle: boolean;
+  /** Whether base and source predict the same. */
+  isSame: boolean;
   /** Part of the map that has arrived, 0..1. */
   done: number;
   /** Why its cells take full forward passes. */
@@ -18,8 +21,19 @@ interface Props {
   isOld: boolean;
 }
 
-export function Legend({ metric, limit, target, other, hasIdle, done, slow, isOld }: Props) {
-  const { low, high } = endsOf(metric, limit);
+export function Legend({
+  metric,
+  limit,
+  target,
+  other,
+  hasSource,
+  hasIdle,
+  isSame,
+  done,
+  slow,
+  isOld,
+}: Props) {
+  const { low, high, note } = endsOf(metric, limit);
   return (
     <div class="vene-legend">
       <span
@@ -38,9 +52,17 @@ export function Legend({ metric, limit, target, other, hasIdle, done, slow, isOl
           <span>{metric.scale === "order" ? metric.unit : `${high} ${metric.unit}`}</span>
         </span>
       </span>
+      {isSame ? (
+        <span class="vene-legend-item vene-legend-note">
+          Both prompts give the same prediction here.
+        </span>
+      ) : (
+        note && <span class="vene-legend-item vene-legend-note">{note}</span>
+      )}
       {metric.of_target && target && (
         <span class="vene-legend-item" title="Probability of the token in the two plain runs">
-          base {percent(target.base)}, source {percent(target.source)}
+          base {percent(target.base)}
+          {hasSource && `, source ${percent(target.source)}`}
         </span>
       )}
       {hasIdle && (

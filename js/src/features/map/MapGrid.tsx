@@ -1,11 +1,11 @@
-// Layer × token, one tile = one intervention. A WAI-ARIA grid: one tab stop, arrows move.
+// Layer (or head of one layer) × token, one tile = one intervention. A WAI-ARIA grid: one tab stop, arrows move.
 import { useSignal } from "@preact/signals";
 import { useLayoutEffect, useRef } from "preact/hooks";
 import type { App } from "../../app/app";
 import { createExperiment } from "../../app/experiment";
 import { actionOf } from "../../app/keys";
 import { groupsOf, isAt, type Plain, positionsOf } from "../../domain/experiments";
-import { move, type Spot, tileSize } from "../../domain/geometry";
+import { move, type Spot, type Tile, tileSize } from "../../domain/geometry";
 import { limitOf, readingOf, spell } from "../../domain/metrics";
 import { targetOf as runOf } from "../../domain/operators";
 import type { MetricInfo, Scene } from "../../kernel/wire";
@@ -13,10 +13,13 @@ import { createLecture } from "../lecture/state";
 import { createSlots } from "../slots/state";
 import { createGestures } from "./gestures";
 import { Legend } from "./Legend";
+import { isOn } from "./pins";
 import { createMap } from "./state";
-import type { Tile } from "./sweep";
 import { createSweep } from "./sweep";
 import { TileView } from "./TileView";
+
+/** Predictions whose probabilities differ by less are the same. */
+const AGREE = 1e-4;
 
 interface Props {
   app: App;
@@ -27,36 +30,43 @@ interface Props {
 
 export function MapGrid({ app, scene, metric, width }: Props) {
   const lens = app.use(createMap);
-  const map = app.use(createMap).map.value;
+  const sweep = app.use(createSweep);
+  const gestures = app.use(createGestures);
+  const lecture = app.use(createLecture);
+  const map = lens.map.value;
   const focus = useSignal<Spot | null>(null);
   const grid = useRef<HTMLDivElement>(null);
   const drag = useDrag(app);
   const aim = lens.aim.value;
   const targets = lens.targets.value;
   const [target, other] = [targets[aim.target], targets[aim.other]];
-  const { layers, positions: all } = lens.axes.value;
+  const { rows, positions: all } = lens.axes.value;
+  const axis = lens.axis.value;
   const folded = lens.folded.value;
   const positions = all.slice(folded.length);
   const labels = positions.map((position) => scene.base[position]?.label ?? "?");
-  const isLecture = app.use(createLecture).isOn.value;
-  const size = tileSize(width, positions.length, layers.length, labels, folded.length > 0);
+  const isLecture = lecture.isOn.value;
+  const size = tileSize(width, positions.length, rows.length, labels, folded.length > 0);
   /** On a wall, words are read across. */
   const isTurned = size.turned && !isLecture;
   /** The target may be what is asked for. */
-  const isHidden = app.use(createLecture).isCovered.value;
+  const isHidden = lecture.isCovered.value;
   const values = (map?.cells ?? []).map((cell) => readingOf(metric, cell, aim, targets) ?? 0);
   const limit = limitOf(metric, values);
   const title = spell(metric.title, target?.label, other?.label);
   const experiment = app.use(createExperiment).now.value;
   const groups = experiment ? groupsOf(experiment) : [];
   const slots = slotsByPlace(experiment, app);
-  const stop = reachable(focus.value, layers, positions, app);
-  const isStop = (spot: Spot) => stop.layer === spot.layer && stop.position === spot.position;
-  const sourceTokens = scene.sources[app.use(createSweep).choice.value.source ?? ""];
-  const stroke = new Set(lens.strokeTiles.value.map(({ layer, position }) => key(layer, position)));
+  const stop = reachable(focus.value, rows, positions, app);
+  const isStop = (spot: Spot) => stop.row === spot.row && stop.position === spot.position;
+  const sourceTokens = scene.sources[sweep.choice.value.source ?? ""];
+  const stroke = new Set(lens.strokeTiles.value.map(key));
   const { pins } = lens;
+  const copies = map?.intervention === "vanilla";
   const hasIdle =
-    (map?.first_difference ?? 0) > 0 || (map?.cells ?? []).some((cell) => cell.idle !== null);
+    (copies && map.first_difference > 0) || (map?.cells ?? []).some((cell) => cell.idle !== null);
+  const isSame =
+    copies && targets.length > 0 && targets.every((one) => Math.abs(one.base - one.source) < AGREE);
 
   // The button that was pressed is gone then: the focus goes to the one that undoes it.
   const isToggled = useRef(false);
@@ -70,12 +80,21 @@ export function MapGrid({ app, scene, metric, width }: Props) {
     grid.current?.querySelector<HTMLElement>(".vene-map-fold, .vene-map-unfold")?.focus();
   });
 
+  // A map that is wider than its panel shows its end first, where the answer is read.
+  const showEdge = () => {
+    grid.current?.toggleAttribute("data-more", grid.current.scrollLeft > 2);
+  };
+  useLayoutEffect(() => {
+    if (grid.current) grid.current.scrollLeft = grid.current.scrollWidth;
+    showEdge();
+  }, [labels.join(), folded.length, width]);
+
   const onKeyDown = (event: KeyboardEvent) => {
     const spot = spotUnder(event);
     const action = actionOf("map", event);
     if (!spot || action === null) return;
     const at = asTile(spot);
-    const next = move(event.key, spot, layers, positions);
+    const next = move(event.key, spot, rows, positions);
     const isPainting = lens.brush.stroke.peek() !== null;
     if (next) {
       const reached = asTile(next);
@@ -87,11 +106,11 @@ export function MapGrid({ app, scene, metric, width }: Props) {
     else if (action === "drop" && isPainting) lens.brush.drop();
     else if (!at || action === "drop") return;
     else if ((action === "apply" || action === "add") && isPainting) drag.finish();
-    else if (action === "apply") app.use(createGestures).apply(at, "replace");
-    else if (action === "add") app.use(createGestures).apply(at, "add");
-    else if (action === "skip") app.use(createSlots).toggleSkip(app.use(createSweep).slotsAt(at));
-    else if (action === "link") app.use(createGestures).link(at);
-    else if (action === "subspace") app.use(createGestures).pickSubspace(at, Number(event.key));
+    else if (action === "apply") gestures.apply(at, "replace");
+    else if (action === "add") gestures.apply(at, "add");
+    else if (action === "skip") app.use(createSlots).toggleSkip(sweep.slotsAt(at));
+    else if (action === "link") gestures.link(at);
+    else if (action === "subspace") gestures.pickSubspace(at, Number(event.key));
     event.preventDefault();
     event.stopPropagation();
   };
@@ -103,22 +122,23 @@ export function MapGrid({ app, scene, metric, width }: Props) {
         ref={grid}
         class={`vene-map${map ? "" : " vene-map-empty"}`}
         role="grid"
-        aria-label={`Map${isHidden ? "" : ` of ${title}`}: layers from bottom to top, base tokens from left to right`}
-        aria-busy={map === null || map.done < map.total || app.use(createSweep).isOld.value}
-        data-old={app.use(createSweep).isOld.value || undefined}
+        aria-label={`Map${isHidden ? "" : ` of ${title}`}${map ? ` (${map.operator})` : ""}: ${axis}s${map?.layer == null ? "" : ` of layer ${map.layer}`} from bottom to top, base tokens from left to right`}
+        aria-busy={map === null || map.done < map.total || sweep.isOld.value}
+        data-old={sweep.isOld.value || undefined}
         data-folded={folded.length > 0 || undefined}
         style={{
           "--vene-columns": positions.length,
-          "--vene-rows": layers.length,
+          "--vene-rows": rows.length,
           "--vene-tile-min": `${size.minWidth}px`,
           "--vene-tile-height": `${size.height}px`,
         }}
+        onScroll={showEdge}
         onClick={(event) => {
           const at = tileUnder(event);
           if (!at || lens.brush.hasDropped()) return;
           focus.value = at;
           find(grid.current, at)?.focus({ preventScroll: true });
-          app.use(createGestures).apply(at, gestureOf(event));
+          gestures.apply(at, gestureOf(event));
         }}
         onMouseDown={(event) => {
           // Shift-click would otherwise select the page's text.
@@ -130,42 +150,42 @@ export function MapGrid({ app, scene, metric, width }: Props) {
         }}
         onPointerOver={(event) => {
           const at = tileUnder(event);
-          app.use(createMap).hover.value = at;
+          lens.hover.value = at;
           if (at) lens.brush.reach(at);
         }}
         onPointerLeave={(event) => {
           // A finger that is lifted leaves what it touched to be read.
-          if (event.pointerType !== "touch") app.use(createMap).hover.value = null;
+          if (event.pointerType !== "touch") lens.hover.value = null;
         }}
         onFocusIn={(event) => {
           focus.value = spotUnder(event);
           if ((event.target as Element).matches(":focus-visible"))
-            app.use(createMap).hover.value = tileUnder(event);
+            lens.hover.value = tileUnder(event);
         }}
         onFocusOut={(event) => {
           // A click moves the focus as well: what the pointer is on stays to be read.
-          if (!event.currentTarget.matches(":hover")) app.use(createMap).hover.value = null;
+          if (!event.currentTarget.matches(":hover")) lens.hover.value = null;
         }}
         onKeyDown={onKeyDown}
       >
-        {[...layers].reverse().map((layer) => (
+        {[...rows].reverse().map((row) => (
           // biome-ignore lint/a11y/useSemanticElements: see above
           // biome-ignore lint/a11y/useFocusableInteractive: the tiles are focusable
-          <div class="vene-map-row" role="row" key={layer}>
+          <div class="vene-map-row" role="row" key={row}>
             {/* biome-ignore lint/a11y/useSemanticElements: see above */}
             {/* biome-ignore lint/a11y/useFocusableInteractive: its button is focusable */}
             <span class="vene-map-layer" role="rowheader">
               <button
                 type="button"
                 class="vene-map-head"
-                tabIndex={isStop({ layer, position: null }) ? 0 : -1}
-                data-layer={layer}
-                aria-pressed={pins.has({ layer, position: null })}
-                aria-label={`Pin layer ${layer}`}
-                title={`layer ${layer}; click: pin this row`}
-                onClick={() => pins.toggle({ layer, position: null })}
+                tabIndex={isStop({ row, position: null }) ? 0 : -1}
+                data-layer={row}
+                aria-pressed={pins.has({ row, position: null })}
+                aria-label={`Pin ${axis} ${row}`}
+                title={`${axis} ${row}; click: pin this row`}
+                onClick={() => pins.toggle({ row, position: null })}
               >
-                {layer}
+                {row}
               </button>
             </span>
             {folded.length > 0 && (
@@ -174,18 +194,19 @@ export function MapGrid({ app, scene, metric, width }: Props) {
               <span
                 class="vene-fold vene-tile-idle"
                 role="gridcell"
-                aria-label={`layer ${layer}, ${foldWords(folded)}`}
+                aria-label={`${axis} ${row}, ${foldWords(folded)}`}
               />
             )}
             {positions.map((position, column) => {
-              const tile = { layer, position };
+              const tile = { row, position };
               const cell = lens.cellAt(tile);
-              const chosen = slots.get(key(layer, position)) ?? [];
+              const chosen = slots.get(key(tile)) ?? [];
               const first = experiment?.slots[chosen[0] ?? -1];
               return (
                 <TileView
                   key={position}
-                  layer={layer}
+                  axis={axis}
+                  row={row}
                   position={position}
                   label={labels[column] ?? ""}
                   cell={cell}
@@ -194,12 +215,12 @@ export function MapGrid({ app, scene, metric, width }: Props) {
                   metric={metric}
                   title={title}
                   limit={limit}
-                  hasNumber={isLecture ? layers.length <= 16 : size.hasNumbers}
+                  hasNumber={isLecture ? rows.length <= 16 : size.hasNumbers}
                   isStop={isStop(tile)}
                   isChosen={chosen.length > 0}
                   isSkipped={chosen.length > 0 && chosen.every((i) => experiment?.slots[i]?.skip)}
-                  isPainted={stroke.has(key(layer, position))}
-                  isCovered={!app.use(createLecture).isMapOpen.value}
+                  isPainted={stroke.has(key(tile))}
+                  isCovered={!lecture.isMapOpen.value}
                   pins={pinsAt(tile, pins.has)}
                   mark={first?.group ?? null}
                   colour={first?.group ? groups.indexOf(first.group) % 6 : -1}
@@ -223,7 +244,7 @@ export function MapGrid({ app, scene, metric, width }: Props) {
                 fold
               </button>
             ) : (
-              <span aria-hidden="true">layer</span>
+              <span aria-hidden="true">{axis}</span>
             )}
           </span>
           {folded.length > 0 && (
@@ -248,7 +269,7 @@ export function MapGrid({ app, scene, metric, width }: Props) {
           )}
           {positions.map((position, column) => {
             const from = sourceTokens?.[map?.source_positions[column + folded.length] ?? position];
-            const differs = from !== undefined && from.id !== scene.base[position]?.id;
+            const differs = copies && from !== undefined && from.id !== scene.base[position]?.id;
             const name = `position ${position}: ${labels[column]}${differs ? ` ⟵ ${from.label}` : ""}`;
             return (
               // biome-ignore lint/a11y/useSemanticElements: see above
@@ -257,12 +278,12 @@ export function MapGrid({ app, scene, metric, width }: Props) {
                 <button
                   type="button"
                   class="vene-map-head"
-                  tabIndex={isStop({ layer: null, position }) ? 0 : -1}
+                  tabIndex={isStop({ row: null, position }) ? 0 : -1}
                   data-position={position}
-                  aria-pressed={pins.has({ layer: null, position })}
+                  aria-pressed={pins.has({ row: null, position })}
                   aria-label={`Pin column ${labels[column]} ${position}${differs ? ` ⟵ ${from.label}` : ""}`}
                   title={`${name}; click: pin this column`}
-                  onClick={() => pins.toggle({ layer: null, position })}
+                  onClick={() => pins.toggle({ row: null, position })}
                 >
                   <span class="vene-map-label">{labels[column]}</span>{" "}
                   <span class="vene-map-position">{position}</span>{" "}
@@ -278,10 +299,12 @@ export function MapGrid({ app, scene, metric, width }: Props) {
         limit={limit}
         target={isHidden ? undefined : target}
         other={isHidden ? undefined : other}
+        hasSource={map?.source != null}
         hasIdle={hasIdle}
-        done={map ? map.done / Math.max(1, map.total) : sourceTokens ? 0 : 1}
+        done={map ? map.done / Math.max(1, map.total) : 0}
+        isSame={isSame}
         slow={map?.slow ?? null}
-        isOld={app.use(createSweep).isOld.value}
+        isOld={sweep.isOld.value}
       />
     </>
   );
@@ -344,9 +367,9 @@ function gestureOf(event: MouseEvent) {
 function spotUnder(event: Event): Spot | null {
   const element = (event.target as Element).closest<HTMLElement>("[data-layer], [data-position]");
   if (!element) return null;
-  const { layer, position } = element.dataset;
+  const { layer: row, position } = element.dataset;
   return {
-    layer: layer === undefined ? null : Number(layer),
+    row: row === undefined ? null : Number(row),
     position: position === undefined ? null : Number(position),
   };
 }
@@ -356,51 +379,53 @@ function tileUnder(event: Event): Tile | null {
 }
 
 function asTile(spot: Spot | null): Tile | null {
-  if (!spot || spot.layer === null || spot.position === null) return null;
-  return { layer: spot.layer, position: spot.position };
+  if (!spot || spot.row === null || spot.position === null) return null;
+  return { row: spot.row, position: spot.position };
 }
 
-function find(grid: HTMLElement | null, { layer, position }: Spot): HTMLElement | null {
-  const row = layer === null ? ":not([data-layer])" : `[data-layer="${layer}"]`;
+function find(grid: HTMLElement | null, { row, position }: Spot): HTMLElement | null {
+  const line = row === null ? ":not([data-layer])" : `[data-layer="${row}"]`;
   const column = position === null ? ":not([data-position])" : `[data-position="${position}"]`;
-  return grid?.querySelector<HTMLElement>(row + column) ?? null;
+  return grid?.querySelector<HTMLElement>(line + column) ?? null;
 }
 
 /** What Tab reaches: the focused, else the experiment's first tile, else the top right one. */
-function reachable(focus: Spot | null, layers: number[], positions: number[], app: App): Spot {
-  const fits = ({ layer, position }: Spot) =>
-    (layer === null || layers.includes(layer)) &&
-    (position === null || positions.includes(position));
+function reachable(focus: Spot | null, rows: number[], positions: number[], app: App): Spot {
+  const fits = (spot: Spot) => isOn({ rows, positions }, spot);
   if (focus && fits(focus)) return focus;
   const slot = app.use(createExperiment).now.value?.slots[0];
-  const first = slot && { layer: slot.layer, position: positionsOf(slot)[0] ?? 0 };
+  const first = slot && {
+    row: app.use(createSweep).rowOf(slot),
+    position: positionsOf(slot)[0] ?? 0,
+  };
   if (first && fits(first)) return first;
-  return { layer: layers.at(-1) ?? 0, position: positions.at(-1) ?? 0 };
+  return { row: rows.at(-1) ?? 0, position: positions.at(-1) ?? 0 };
 }
 
-function pinsAt({ layer, position }: Tile, has: (spot: Spot) => boolean): string {
+function pinsAt({ row, position }: Tile, has: (spot: Spot) => boolean): string {
   const found = [];
-  if (has({ layer, position: null })) found.push("row");
-  if (has({ layer: null, position })) found.push("column");
-  if (has({ layer, position })) found.push("cell");
+  if (has({ row, position: null })) found.push("row");
+  if (has({ row: null, position })) found.push("column");
+  if (has({ row, position })) found.push("cell");
   return found.join(" ");
 }
 
 /** Indices of the slots that act at each tile of the sweep. */
 function slotsByPlace(experiment: Plain | null, app: App): Map<string, number[]> {
-  const sweep = app.use(createSweep).choice.value;
+  const { place, rowOf } = app.use(createSweep);
   const found = new Map<string, number[]>();
   experiment?.slots.forEach((slot, index) => {
     if (runOf(experiment, slot, app.use(createExperiment).kinds.value) !== null) return;
     for (const position of positionsOf(slot)) {
-      if (!isAt(slot, { ...sweep, layer: slot.layer, position })) continue;
-      const at = key(slot.layer, position);
+      const tile = { row: rowOf(slot), position };
+      if (!isAt(slot, place(tile))) continue;
+      const at = key(tile);
       found.set(at, [...(found.get(at) ?? []), index]);
     }
   });
   return found;
 }
 
-function key(layer: number, position: number): string {
-  return `${layer} ${position}`;
+function key({ row, position }: Tile): string {
+  return `${row} ${position}`;
 }

@@ -1,19 +1,25 @@
-// What the map sweeps (component, head, source) and what it shows of it (metric, tokens).
+// What the map sweeps (component, head, operator, source) and what it shows of it (metric, tokens).
 
 import type { App } from "../../app/app";
-import { words } from "../../domain/format";
 import type { MetricName } from "../../domain/metrics";
-import { Select } from "../../ui/controls";
+import { componentOptions } from "../../ui/components";
+import { type Option, Select } from "../../ui/controls";
 import { createStory } from "../story/state";
 import { createMap } from "./state";
 import { createSweep } from "./sweep";
 import { TargetField } from "./TargetField";
 
+/** Operators of a map: with a source, and those that have an effect in an experiment of one prompt. */
+const OPERATORS = ["vanilla", "zero", "mean", "noise"];
+const ALONE = ["zero", "noise"];
+
 export function MapTools({ app }: { app: App }) {
   const scene = app.use(createStory).scene.value;
-  const metric = app.use(createMap).metric.value;
+  const lens = app.use(createMap);
+  const metric = lens.metric.value;
   if (!scene) return null;
-  const sweep = app.use(createSweep).choice.value;
+  const { choice, choose } = app.use(createSweep);
+  const sweep = choice.value;
   const heads = scene.model.heads[sweep.component];
   const sources = Object.keys(scene.experiment.sources ?? {});
   return (
@@ -22,30 +28,52 @@ export function MapTools({ app }: { app: App }) {
         <Select
           name="Component of the map"
           value={sweep.component}
-          options={scene.model.components.map((name) => ({ value: name, text: words(name) }))}
+          options={componentOptions(scene.model.components)}
           onChoose={(component) => {
             const count = scene.model.heads[component];
-            const head = count === undefined ? null : Math.min(sweep.head ?? 0, count - 1);
-            app.use(createSweep).choose({ ...sweep, component, head });
+            const head = sweep.head === "all" ? "all" : Math.min(sweep.head ?? 0, (count ?? 1) - 1);
+            const whole = count === undefined && { head: null, layer: null };
+            choose({ ...sweep, component, head, ...whole });
           }}
         />
         {heads !== undefined && (
           <Select
             name="Head of the map"
             value={String(sweep.head ?? 0)}
-            options={Array.from({ length: heads }, (_, i) => ({
-              value: String(i),
-              text: `head ${i}`,
-            }))}
-            onChoose={(head) => app.use(createSweep).choose({ ...sweep, head: Number(head) })}
+            options={[...numbered("head", heads), { value: "all", text: "all heads of" }]}
+            onChoose={(head) =>
+              choose(
+                head === "all"
+                  ? { ...sweep, head, layer: 0 }
+                  : { ...sweep, head: Number(head), layer: null },
+              )
+            }
           />
         )}
+        {sweep.head === "all" && (
+          <Select
+            name="Layer of the map"
+            value={String(sweep.layer)}
+            options={numbered("layer", scene.model.layers)}
+            onChoose={(layer) => choose({ ...sweep, layer: Number(layer) })}
+          />
+        )}
+        <Select
+          name="Operator of the map"
+          value={sweep.intervention}
+          title={lens.map.value?.operator}
+          options={(sources.length > 0 ? OPERATORS : ALONE).map((value) => ({
+            value,
+            text: value === "vanilla" ? "patch" : value,
+          }))}
+          onChoose={(intervention) => choose({ ...sweep, intervention })}
+        />
         {sources.length > 1 && (
           <Select
             name="Source of the map"
             value={sweep.source ?? ""}
             options={sources.map((name) => ({ value: name, text: `⟵ ${name}` }))}
-            onChoose={(source) => app.use(createSweep).choose({ ...sweep, source })}
+            onChoose={(source) => choose({ ...sweep, source })}
           />
         )}
       </span>
@@ -55,19 +83,27 @@ export function MapTools({ app }: { app: App }) {
             name="Metric"
             title={`${metric.formula}\n${metric.about}`}
             value={metric.name}
-            options={app.use(createMap).metrics.value.map(({ name, title, about }) => ({
+            options={lens.metrics.value.map(({ name, label, about }) => ({
               value: name,
-              text: title,
+              text: label,
               title: about,
             }))}
-            onChoose={(name) => app.use(createMap).show(name as MetricName)}
+            onChoose={(name) => lens.show(name as MetricName)}
           />
-          {metric.of_target && (
-            <TargetField app={app} which="target" letter="t" name="Target token" />
+          {metric.of_target && <TargetField app={app} which="target" name="Target token" />}
+          {metric.of_pair && (
+            <>
+              vs
+              <TargetField app={app} which="other" name="Second token" />
+            </>
           )}
-          {metric.of_pair && <TargetField app={app} which="other" letter="u" name="Second token" />}
         </span>
       )}
     </span>
   );
+}
+
+/** Options `head 0`, `head 1`, … */
+function numbered(what: string, count: number): Option[] {
+  return Array.from({ length: count }, (_, i) => ({ value: String(i), text: `${what} ${i}` }));
 }

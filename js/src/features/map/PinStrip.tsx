@@ -2,7 +2,7 @@
 
 import type { App } from "../../app/app";
 import { full } from "../../domain/format";
-import type { Spot } from "../../domain/geometry";
+import type { Spot, Tile } from "../../domain/geometry";
 import { changeText, limitOf, readingOf, spell, valueText } from "../../domain/metrics";
 import type { Cell, MetricInfo, Scene, Map as Sweep } from "../../kernel/wire";
 import { IconButton } from "../../ui/controls";
@@ -16,23 +16,27 @@ export function PinStrip({ app }: { app: App }) {
   const lens = app.use(createMap);
   const [scene, map, metric] = [
     app.use(createStory).scene.value,
-    app.use(createMap).map.value,
+    lens.map.value,
     lens.metric.value,
   ];
   if (!scene || !map || !metric) return null;
-  const pins = lens.pins.list.value.filter((pin) => isOn(map, pin));
+  const pins = lens.pins.list.value.filter((pin) => isOn(lens.axes.value, pin));
+  const axis = lens.axis.value;
   if (pins.length === 0) return null;
   return (
     <ul class="vene-pins" aria-label="Pinned">
       {pins.map((pin) => (
-        <li class="vene-pin" key={`${pin.layer} ${pin.position}`}>
-          <span class="vene-pin-name">{nameOf(pin, scene)}</span>
-          {pin.layer !== null && pin.position !== null ? (
+        <li class="vene-pin" key={`${pin.row} ${pin.position}`}>
+          <span class="vene-pin-name">{nameOf(pin, scene, axis)}</span>
+          {pin.row !== null && pin.position !== null ? (
             <PinnedTile app={app} pin={pin as never} metric={metric} map={map} />
           ) : (
             <PinnedLine app={app} pin={pin} metric={metric} map={map} scene={scene} />
           )}
-          <IconButton name={`Unpin ${nameOf(pin, scene)}`} onPress={() => lens.pins.toggle(pin)}>
+          <IconButton
+            name={`Unpin ${nameOf(pin, scene, axis)}`}
+            onPress={() => lens.pins.toggle(pin)}
+          >
             <CrossIcon />
           </IconButton>
         </li>
@@ -48,11 +52,11 @@ interface PinProps<Kind> {
   map: Sweep;
 }
 
-function PinnedTile({ app, pin, metric, map }: PinProps<{ layer: number; position: number }>) {
+function PinnedTile({ app, pin, metric, map }: PinProps<Tile>) {
   const lens = app.use(createMap);
   const read = (cell: Cell | undefined) => readingOf(metric, cell, lens.aim.value, map.targets);
   const value = read(lens.cellAt(pin));
-  const there = read(lens.cellAt(app.use(createMap).hover.value));
+  const there = read(lens.cellAt(lens.hover.value));
   if (value === null) return <span class="vene-dim">not computed yet</span>;
   return (
     <span class="vene-number" title={full(value)}>
@@ -70,16 +74,16 @@ function PinnedTile({ app, pin, metric, map }: PinProps<{ layer: number; positio
 function PinnedLine({ app, pin, metric, map, scene }: PinProps<Spot> & { scene: Scene }) {
   const lens = app.use(createMap);
   const aim = lens.aim.value;
+  const { rows, positions } = lens.axes.value;
+  const axis = lens.axis.value;
   const tiles =
-    pin.layer === null
-      ? map.layers.map((layer) => ({ layer, position: pin.position ?? 0 }))
-      : map.positions.map((position) => ({ layer: pin.layer ?? 0, position }));
+    pin.row === null
+      ? rows.map((row) => ({ row, position: pin.position ?? 0 }))
+      : positions.map((position) => ({ row: pin.row ?? 0, position }));
   const values = tiles.map((tile) => readingOf(metric, lens.cellAt(tile), aim, map.targets));
   const all = map.cells.map((cell) => readingOf(metric, cell, aim, map.targets) ?? 0);
-  const hover = app.use(createMap).hover.value;
-  const at = tiles.findIndex(
-    (tile) => tile.layer === hover?.layer && tile.position === hover.position,
-  );
+  const hover = lens.hover.value;
+  const at = tiles.findIndex((tile) => tile.row === hover?.row && tile.position === hover.position);
   const known = values.flatMap((value, i) => (value === null ? [] : [{ value, i }]));
   const [least, most] = [known[0], known[0]].map((first, side) =>
     known.reduce(
@@ -88,7 +92,7 @@ function PinnedLine({ app, pin, metric, map, scene }: PinProps<Spot> & { scene: 
     ),
   );
   const name = (i: number) =>
-    pin.layer === null ? `layer ${map.layers[i]}` : labelOf(map.positions[i] ?? 0, scene);
+    pin.row === null ? `${axis} ${rows[i]}` : labelOf(positions[i] ?? 0, scene);
   const target = map.targets[aim.target]?.label;
   const other = map.targets[aim.other]?.label;
   const range =
@@ -102,17 +106,17 @@ function PinnedLine({ app, pin, metric, map, scene }: PinProps<Spot> & { scene: 
         limit={limitOf(metric, all)}
         scale={metric.scale}
         at={at}
-        words={`${spell(metric.title, target, other)} along ${nameOf(pin, scene)}: ${range}`}
+        words={`${spell(metric.title, target, other)} along ${nameOf(pin, scene, axis)}: ${range}`}
       />
       <span class="vene-number vene-dim">{range}</span>
     </>
   );
 }
 
-function nameOf({ layer, position }: Spot, scene: Scene): string {
-  const row = layer === null ? "" : `layer ${layer}`;
+function nameOf({ row, position }: Spot, scene: Scene, axis: string): string {
+  const line = row === null ? "" : `${axis} ${row}`;
   const column = position === null ? "" : labelOf(position, scene);
-  return [row, column].filter(Boolean).join(" · ");
+  return [line, column].filter(Boolean).join(" · ");
 }
 
 function labelOf(position: number, scene: Scene): string {

@@ -3,7 +3,7 @@
 import type { App } from "../../app/app";
 import { SHORT_WAIT, waitAt } from "../../domain/estimate";
 import { full } from "../../domain/format";
-import { readingOf, spell } from "../../domain/metrics";
+import { readingOf, spell, valueText } from "../../domain/metrics";
 import { MOST } from "../../domain/paint";
 import { createStory } from "../story/state";
 import { createMap } from "./state";
@@ -11,9 +11,8 @@ import { createSweep } from "./sweep";
 
 export function Readout({ app }: { app: App }) {
   const lens = app.use(createMap);
-  const tile = app.use(createMap).hover.value;
+  const tile = lens.hover.value;
   const scene = app.use(createStory).scene.value;
-  const map = app.use(createMap).map.value;
   const metric = lens.metric.value;
   const painted = lens.strokeTiles.value.length;
   if (painted > 0) {
@@ -33,14 +32,13 @@ export function Readout({ app }: { app: App }) {
     return (
       <div class="vene-readout vene-hint">
         <p>
-          {map === null && Object.keys(scene?.sources ?? {}).length === 0
-            ? "Add a source prompt to fill the map."
-            : "Point at a tile to read it. Click: this slot alone. Drag: a group. Shift: add to the group. Alt: a new group. P or a click on a header: pin."}
+          Hover to read. Click: this slot alone. Drag: a group. Shift: add to the group. Alt: a new
+          group. P or a header: pin.
         </p>
       </div>
     );
   }
-  const { layer, position } = tile;
+  const { position } = tile;
   const cell = lens.cellAt(tile);
   const place = app.use(createSweep).place(tile);
   const base = scene.base[position];
@@ -52,7 +50,8 @@ export function Readout({ app }: { app: App }) {
     <div class="vene-readout">
       <p class="vene-readout-value">
         <span>
-          layer {layer} · {position} <span class="vene-token">{base?.label}</span>
+          layer {place.layer} · {lens.axis.value === "head" && `head ${place.head} · `}
+          {position} <span class="vene-token">{base?.label}</span>
           <span class="vene-dim"> id {base?.id}</span>
           {from && (
             <>
@@ -63,19 +62,12 @@ export function Readout({ app }: { app: App }) {
           )}
         </span>
         {value !== null && (
-          <span class="vene-number">
-            {spell(metric.title, targets[target]?.label, targets[other]?.label)} = {full(value)}
-            {metric.unit && metric.scale !== "order" && ` ${metric.unit}`}
-            {metric.of_target && (
-              <span class="vene-dim">
-                {" "}
-                id {targets[target]?.token_id}
-                {metric.of_pair && `, ${targets[other]?.token_id}`}
-              </span>
-            )}
+          <span class="vene-number" title={full(value)}>
+            {spell(metric.title, targets[target]?.label, targets[other]?.label)} ={" "}
+            {valueText(metric, value)}
           </span>
         )}
-        <Wait app={app} layer={layer} />
+        <Wait app={app} layer={place.layer} />
       </p>
       <p class="vene-readout-sentence">
         {cell?.sentence ?? "This tile has not been computed yet."}
@@ -86,10 +78,11 @@ export function Readout({ app }: { app: App }) {
 
 /** How long the exact answer will take, where that is long enough to be worth knowing before. */
 function Wait({ app, layer }: { app: App; layer: number }) {
-  const pass = app.use(createMap).pass.value;
+  const { map, pass: newest } = app.use(createMap);
+  const pass = newest.value;
   const layers = app.use(createStory).scene.value?.model.layers ?? 1;
   if (pass === null) return null;
-  const wait = waitAt(layer, pass, layers, Boolean(app.use(createMap).map.value?.slow));
+  const wait = waitAt(layer, pass, layers, Boolean(map.value?.slow));
   if (wait <= SHORT_WAIT) return null;
   return (
     <span class="vene-readout-wait">Exact answer in about {(wait / 1000).toPrecision(2)} s.</span>

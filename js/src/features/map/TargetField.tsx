@@ -11,12 +11,10 @@ const TYPE = "type";
 interface Props {
   app: App;
   which: Role;
-  /** The letter by which titles and formulas call it. */
-  letter: string;
   name: string;
 }
 
-export function TargetField({ app, which, letter, name }: Props) {
+export function TargetField({ app, which, name }: Props) {
   const lens = app.use(createMap);
   const isTyping = useSignal(false);
   const asked = lens.asked.value?.role === which ? lens.asked.value : null;
@@ -28,9 +26,6 @@ export function TargetField({ app, which, letter, name }: Props) {
   };
   return (
     <span class="vene-target">
-      <span class="vene-target-letter" aria-hidden="true">
-        {letter} =
-      </span>
       {isTyping.value || asked ? (
         <Typed
           name={name}

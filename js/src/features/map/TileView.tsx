@@ -1,11 +1,13 @@
 // One tile of the map: its colour, its number, its ring, and all of it in words for screen readers.
 import { Component } from "preact";
 import { tileColours } from "../../domain/colour";
+import type { Tile } from "../../domain/geometry";
 import { tileText, valueText } from "../../domain/metrics";
 import type { Cell, MetricInfo } from "../../kernel/wire";
-import type { Tile } from "./sweep";
 
 export interface TileProps extends Tile {
+  /** What rows are. */
+  axis: "layer" | "head";
   label: string;
   cell: Cell | undefined;
   isIdle: boolean;
@@ -44,7 +46,7 @@ export class TileView extends Component<TileProps> {
 const AGREE = "Base and source are identical up to here, so patching has no effect.";
 
 function drawTile(props: TileProps) {
-  const { layer, position, label, cell, isIdle, value, metric, limit } = props;
+  const { axis, row, position, label, cell, isIdle, value, metric, limit } = props;
   const reason = cell?.sentence ?? AGREE;
   const reading = isIdle
     ? reason
@@ -70,12 +72,13 @@ function drawTile(props: TileProps) {
       class={classes.filter(Boolean).join(" ")}
       role="gridcell"
       tabIndex={props.isStop ? 0 : -1}
-      data-layer={layer}
+      data-layer={row}
+      data-head={axis === "head" ? row : undefined}
       data-position={position}
       data-colour={props.colour < 0 ? undefined : props.colour}
       data-pins={props.pins || undefined}
       aria-selected={props.isChosen}
-      aria-label={`layer ${layer}, position ${position} ${label}, ${reading}${chosen}${group}${pinned}`}
+      aria-label={`${axis} ${row}, position ${position} ${label}, ${reading}${chosen}${group}${pinned}`}
       title={isIdle ? reason : undefined}
       style={value === null || isIdle ? undefined : tileColours(value, limit, metric.scale)}
     >

@@ -13,7 +13,7 @@ interface Props {
 export function TokenButton({ app, id, label, more }: Props) {
   const lens = app.use(createMap);
   const isShown = lens.targets.value[lens.aim.value.target]?.token_id === id;
-  const canShow = app.use(createMap).map.value !== null;
+  const canShow = lens.map.value !== null;
   return (
     <button
       type="button"

@@ -2,9 +2,10 @@
 import type { App } from "../../app/app";
 import { createExperiment } from "../../app/experiment";
 import { addSlot, applyTile, type Gesture, type Plain } from "../../domain/experiments";
+import type { Tile } from "../../domain/geometry";
 import { kindOf, linkGroup, toggleSubspace } from "../../domain/operators";
 import { paint } from "../../domain/paint";
-import { createSweep, type Tile } from "./sweep";
+import { createSweep } from "./sweep";
 
 export function createGestures(app: App) {
   const experiment = app.use(createExperiment);

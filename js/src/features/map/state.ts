@@ -4,16 +4,16 @@ import type { App } from "../../app/app";
 import { createExperiment } from "../../app/experiment";
 import { passOf } from "../../domain/estimate";
 import { positionsOf } from "../../domain/experiments";
-import type { Spot } from "../../domain/geometry";
+import type { Spot, Tile } from "../../domain/geometry";
 import { ghostOf } from "../../domain/ghost";
 import type { Aim, MetricName } from "../../domain/metrics";
 import { createBrush, painted } from "../../domain/paint";
+import { rowOf } from "../../domain/preview";
 import type { Cell, MetricInfo, Target } from "../../kernel/wire";
 import { createAnswer } from "../answer/state";
 import { createLecture } from "../lecture/state";
 import { createStory } from "../story/state";
-import { createPins } from "./pins";
-import type { Tile } from "./sweep";
+import { type Axes, createPins } from "./pins";
 
 /** The two tokens that a metric may speak of. */
 export type Role = keyof Aim;
@@ -54,40 +54,47 @@ export function createMap(app: App) {
   const targets = computed<Target[]>(() => map.value?.targets ?? []);
   const aim = computed<Aim>(() => {
     const list = targets.value;
-    const target = at(list, chosen.target.value) ?? likeliest(list, "source", null);
-    const other = at(list, chosen.other.value);
-    return {
-      target,
-      other: other ?? likeliest(list, "base", target) ?? target,
-    };
+    const target = at(list, chosen.target.value) ?? at(list, map.value?.target ?? null) ?? 0;
+    return { target, other: at(list, chosen.other.value) ?? likeliest(list, target) };
   });
   const cells = computed(
-    () => new Map((map.value?.cells ?? []).map((cell) => [key(cell), cell] as const)),
+    () =>
+      new Map(
+        (map.value?.cells ?? []).map(
+          (cell) => [key({ ...cell, row: rowOf(cell, map.value?.head ?? null) }), cell] as const,
+        ),
+      ),
   );
-  const cellAt = (tile: { layer: number; position: number } | null): Cell | undefined =>
+  const cellAt = (tile: Tile | null): Cell | undefined =>
     tile ? cells.value.get(key(tile)) : undefined;
+  const axis = computed(() => (map.value?.head === "all" ? "head" : "layer"));
   /** The map's axes, or those that it will have. */
-  const axes = computed(() => ({
-    layers: map.value?.layers ?? range(scene.value?.model.layers ?? 0),
-    positions: map.value?.positions ?? (scene.value?.base ?? []).map((token) => token.index),
-  }));
-  /** Whether the map's copy cannot matter at a tile; before its cell is there, equal prompts tell. */
-  function isIdle(tile: { layer: number; position: number }): boolean {
+  const axes = computed<Axes>(() => {
+    const model = scene.value?.model;
+    const heads = model?.heads[map.value?.component ?? ""] ?? 0;
+    return {
+      rows: axis.value === "head" ? range(heads) : (map.value?.layers ?? range(model?.layers ?? 0)),
+      positions: map.value?.positions ?? (scene.value?.base ?? []).map((token) => token.index),
+    };
+  });
+  /** Whether the operator cannot matter at a tile; before its cell is there, equal prompts tell. */
+  function isIdle(tile: Tile): boolean {
     const cell = cellAt(tile);
     return cell ? cell.idle !== null : isShared(tile.position);
   }
   /** Whether a position copies from itself, and both prompts are equal up to there. */
   function isShared(position: number): boolean {
-    const from = map.value?.source_positions[map.value.positions.indexOf(position)];
-    return from === position && from < (map.value?.first_difference ?? 0);
+    if (map.value?.intervention !== "vanilla") return false;
+    const from = map.value.source_positions[map.value.positions.indexOf(position)];
+    return from === position && from < map.value.first_difference;
   }
   const isUnfolded = signal(false);
   /** Positions at the beginning where copying has no effect and no slot acts. */
   const foldable = computed(() => {
-    const { layers, positions } = axes.value;
+    const { rows, positions } = axes.value;
     // In a model that is not causal, a shared token can matter: then its cells are not idle.
     const isFoldable = (position: number) =>
-      isShared(position) && layers.every((layer) => isIdle({ layer, position }));
+      isShared(position) && rows.every((row) => isIdle({ row, position }));
     // Equal prompts have no column that is worth showing alone.
     const count = positions.findIndex((position) => !isFoldable(position));
     const shared = positions.slice(0, Math.max(0, count));
@@ -98,8 +105,8 @@ export function createMap(app: App) {
   });
   const brush = createBrush();
   const strokeTiles = computed(() => {
-    const { layers, positions } = axes.value;
-    return brush.stroke.value ? painted(brush.stroke.value, layers, positions, isIdle) : [];
+    const { rows, positions } = axes.value;
+    return brush.stroke.value ? painted(brush.stroke.value, rows, positions, isIdle) : [];
   });
   const ghost = computed(() => ghostOf(cellAt(hover.value), map.value));
 
@@ -148,7 +155,7 @@ export function createMap(app: App) {
 
   // Each step of a story has its own target, metric and pins: its author's until they are changed.
   const story = app.use(createStory);
-  const pins = createPins();
+  const pins = createPins(axis);
   const views = new Map<number, View>();
   let shown: number | null = null;
   app.effect(() => {
@@ -167,7 +174,8 @@ export function createMap(app: App) {
         target: step.target ?? null,
         other: null,
       };
-      const view = views.get(at) ?? { ...own, pins: step.pins ?? [] };
+      const ownPins = (step.pins ?? []).map(({ layer, position }) => ({ row: layer, position }));
+      const view = views.get(at) ?? { ...own, pins: ownPins };
       name.value = view.metric;
       chosen.target.value = view.target;
       chosen.other.value = view.other;
@@ -190,6 +198,8 @@ export function createMap(app: App) {
     pass,
     pins,
     axes,
+    /** What the rows are. */
+    axis,
     /** Positions that show as one column. */
     folded: computed(() => (isUnfolded.value ? [] : foldable.value)),
     /** Whether there are columns that could be folded. */
@@ -230,11 +240,11 @@ function at(targets: Target[], id: number | null): number | undefined {
   return index >= 0 ? index : undefined;
 }
 
-/** Index of the token that one of the plain runs finds likeliest, another than `not`. */
-function likeliest(targets: Target[], run: "base" | "source", not: number | null): number {
+/** Index of the token that the base finds likeliest, another than `not`. */
+function likeliest(targets: Target[], not: number): number {
   let best = -1;
-  targets.forEach((target, i) => {
-    if (i !== not && target[run] > (targets[best]?.[run] ?? -1)) best = i;
+  targets.forEach(({ base }, i) => {
+    if (i !== not && base > (targets[best]?.base ?? -1)) best = i;
   });
   return Math.max(0, best);
 }
@@ -243,6 +253,6 @@ function range(count: number): number[] {
   return Array.from({ length: count }, (_, i) => i);
 }
 
-function key({ layer, position }: { layer: number; position: number }): string {
-  return `${layer} ${position}`;
+function key({ row, position }: Tile): string {
+  return `${row} ${position}`;
 }

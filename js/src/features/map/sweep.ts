@@ -1,21 +1,17 @@
-// Which map is shown: of which component, head and source, and what one of its tiles stands for.
+// Which map is shown: of which component, head, operator and source, and what a tile stands for.
 import { computed, signal } from "@preact/signals";
 import type { App } from "../../app/app";
 import { createExperiment } from "../../app/experiment";
 import { hasSamePrompts, isAt, type Place } from "../../domain/experiments";
+import type { Tile } from "../../domain/geometry";
 import { targetOf } from "../../domain/operators";
+import { keyOfMap, rowOf } from "../../domain/preview";
 import type { Map as Sweep } from "../../kernel/wire";
 import { createNotices } from "../notices/state";
 import { createPairing } from "../prompts/pairing";
 import { createStory } from "../story/state";
 
-export type SweepChoice = Pick<Sweep, "component" | "head" | "source">;
-
-/** A tile's place on the map's axes. */
-export interface Tile {
-  layer: number;
-  position: number;
-}
+export type SweepChoice = Pick<Sweep, "component" | "head" | "layer" | "source" | "intervention">;
 
 /** The map of the prompts on the screen; a story's own until the kernel's is complete. */
 export function createWholeMap(app: App) {
@@ -41,16 +37,22 @@ export function createSweep(app: App) {
   /** What was asked for and has not come yet. */
   const wanted = signal<SweepChoice | null>(null);
 
-  const choice = computed<SweepChoice>(() => {
+  /** A choice that the experiment's sources allow. */
+  function allowed(chosen: Partial<SweepChoice> | null): SweepChoice {
     const sources = Object.keys(experiment.now.value?.sources ?? {});
-    const chosen = wanted.value ?? map.value ?? swept.value;
-    const source = chosen?.source ?? null;
-    return {
-      component: chosen?.component ?? "block_output",
-      head: chosen?.head ?? null,
-      source: source !== null && sources.includes(source) ? source : (sources[0] ?? null),
-    };
-  });
+    const {
+      component = "block_output",
+      head = null,
+      layer = null,
+      intervention = sources.length > 0 ? "vanilla" : "zero",
+      source: wish,
+    } = chosen ?? {};
+    const source = sources.find((name) => name === wish) ?? sources[0] ?? null;
+    return { component, head, layer, intervention, source };
+  }
+  /** Of the map on the screen; `choice` may be ahead of it. */
+  const shown = computed(() => allowed(map.value ?? swept.value));
+  const choice = computed(() => (wanted.value ? allowed(wanted.value) : shown.value));
 
   app.effect(() => {
     const [got, asked] = [swept.value, wanted.peek()];
@@ -58,16 +60,32 @@ export function createSweep(app: App) {
     return undefined;
   });
 
-  /** What a tile stands for, with the source position that the map pairs. */
-  function place({ layer, position }: Tile): Place {
-    const chosen = choice.value;
-    const partner = chosen.source === null ? undefined : pairing.of(chosen.source)[position];
-    return { ...chosen, layer, position, source_position: partner ?? position };
+  /** The source position that is paired with one of the base. */
+  function partner(position: number): number {
+    const { source } = choice.value;
+    return (source === null ? undefined : pairing.of(source)[position]) ?? position;
+  }
+
+  /** What a tile stands for. */
+  function place({ row, position }: Tile): Place {
+    const { component, head, layer, source, intervention } = shown.value;
+    const now = experiment.now.value;
+    const at = head === "all" ? { layer: layer ?? 0, head: row } : { layer: row, head };
+    const read = map.value?.source_positions[map.value.positions.indexOf(position)];
+    return {
+      ...{ component, ...at, position, intervention },
+      source: intervention === "vanilla" ? source : null,
+      source_position: intervention === "vanilla" || read === undefined ? partner(position) : read,
+      prompts: now && intervention === "mean" ? [now.base, ...Object.values(now.sources)] : [],
+    };
   }
 
   return {
     choice,
+    partner,
     place,
+    /** The row of a slot, or of a cell. */
+    rowOf: (of: { layer: number; head?: number | null }) => rowOf(of, shown.value.head),
     /** Whether the map on the screen is of an older state of the model. */
     isOld: computed(
       () =>
@@ -87,7 +105,10 @@ export function createSweep(app: App) {
       wanted.value = next;
       const source_positions = pairing.byHand(next.source);
       try {
-        await app.kernel.request({ kind: "sweep", ...next, source_positions });
+        // Without a source the kernel zeroes by itself, and copies again once there is one.
+        const isSaid = next.source !== null || next.intervention !== "zero";
+        const intervention = isSaid ? next.intervention : "vanilla";
+        await app.kernel.request({ kind: "sweep", ...next, intervention, source_positions });
       } catch (error) {
         notices.refuse((error as Error).message);
         if (wanted.peek() === next) wanted.value = null;
@@ -97,5 +118,5 @@ export function createSweep(app: App) {
 }
 
 function isSameSweep(a: SweepChoice, b: SweepChoice): boolean {
-  return a.component === b.component && a.head === b.head && a.source === b.source;
+  return keyOfMap(a) === keyOfMap(b);
 }
