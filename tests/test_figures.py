@@ -509,9 +509,7 @@ def test_several_heads_of_one_layer_are_the_rows(capitals: LanguageModel):
     assert (made.labels.y, made.mapping["y"]) == ("head", "head")
     assert sorted(made.data["head"].unique()) == list(range(capitals.sites.heads))
     assert made.data["note"].str.contains(r"^layer 2, head \d, position").all()
-    assert "over heads 0–3 of layer 2 and 5 token positions" in figures.alt_text(
-        frame, "sweep_map"
-    )
+    assert "over heads 0–3 of layer 2 and 5 token positions" in figures.alt_text(frame, "sweep_map")
     one = sweep(capitals, *prompts, "head_value_output", head=1).frame
     assert figures.sweep_map(one).labels.y == "layer"
 
