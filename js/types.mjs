@@ -37,7 +37,9 @@ const text = `${compiled
 
 if (!process.argv.includes("--check")) writeFileSync(target, text);
 else if (readFileSync(target, "utf8") !== text) {
-  console.error("src/kernel/wire.ts is not what messages.py says now. Run `npm run types` and commit it.");
+  console.error(
+    "src/kernel/wire.ts is not what messages.py says now. Run `npm run types` and commit it.",
+  );
   process.exit(1);
 }
 

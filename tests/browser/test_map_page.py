@@ -120,12 +120,11 @@ def test_the_tile_under_the_pointer_is_read_and_previewed(lab: Any) -> None:
     rome = next(n for n, t in enumerate(map_data["targets"]) if t["label"] == "␣Rome")
     cell = next(c for c in map_data["cells"] if (c["layer"], c["position"]) == (2, 4))
     tile(lab, 2, 4).hover()
-    readout = lab.page.locator(".vene-readout").inner_text()
-    match = re.search(r"P\(␣Rome\) = ([\d.e-]+) id (\d+)", readout)
-    assert match is not None, readout
-    assert float(match[1]) == cell["probabilities"][rome]
-    assert int(match[2]) == map_data["targets"][rome]["token_id"]
-    assert lab.page.locator(".vene-tokens td .vene-ghost").count() >= 10
+    value = lab.page.locator(".vene-readout .vene-number")
+    assert re.fullmatch(r"P\(␣Rome\) = [\d.]+\s%", value.inner_text())
+    # Seen in two digits; the title has all of them.
+    assert float(value.get_attribute("title")) == cell["probabilities"][rome]
+    assert lab.page.locator("[data-panel=answer] td .vene-ghost").count() >= 5
     # The preview must be there after two animation frames.
     ghost = lab.page.evaluate(
         """async ([layer, position]) => {
@@ -134,11 +133,11 @@ def test_the_tile_under_the_pointer_is_read_and_previewed(lab: Any) -> None:
             tile.dispatchEvent(new PointerEvent("pointerover", {bubbles: true}));
             await new Promise(requestAnimationFrame);
             await new Promise(requestAnimationFrame);
-            return document.querySelector(".vene-ghost-note").textContent;
+            return document.querySelector(".vene-readout").textContent;
         }""",
         [5, 4],
     )
-    assert "layer 5, position 4" in ghost
+    assert "layer 5 · 4" in ghost
     lab.page.mouse.move(2, 2)
     lab.page.locator(".vene-ghost").first.wait_for(state="detached")
 
@@ -153,7 +152,8 @@ def test_metric_and_token_change_while_the_kernel_works_and_after_an_interrupt(l
     assert "Rank of ␣Rome 1" in description(lab, 0, 3)
     lab.page.get_by_label("Metric", exact=True).select_option("logit_difference")
     assert "logit(␣Rome) − logit(␣Madrid)" in description(lab, 0, 3)
-    lab.page.locator(".vene-tokens .vene-token-button", has_text="␣Warsaw").first.click()
+    lab.page.locator("[data-opens=data]").click()
+    lab.page.locator(".vene-data .vene-token-button", has_text="␣Warsaw").first.click()
     assert "logit(␣Warsaw) − logit(␣Madrid)" in description(lab, 0, 3)
     lab.page.get_by_role("button", name="Pin layer 0", exact=True).click()
     assert lab.page.locator(".vene-profile").count() == 1
@@ -167,7 +167,7 @@ def test_metric_and_token_change_while_the_kernel_works_and_after_an_interrupt(l
     lab.page.get_by_label("Metric", exact=True).select_option("delta")
     assert "ΔP(␣Warsaw)" in description(lab, 0, 3)
     lab.page.get_by_label("Target token", exact=True).select_option(label="␣Rome")
-    assert "ΔP(␣Rome) 0.9" in description(lab, 0, 3)
+    assert "ΔP(␣Rome) +94" in description(lab, 0, 3)
     tile(lab, 2, 3).click()
     lab.page.locator(".vene-sentence", has_text="after block 2").wait_for()
     exact(lab)

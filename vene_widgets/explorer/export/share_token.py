@@ -103,7 +103,7 @@ class Shared(_Frozen):
             experiment=experiment,
             component=sweep.component,
             head=sweep.head,
-            layers=sweep.layers,
+            layers=(sweep.layers,) if isinstance(sweep.layers, int) else sweep.layers,
             source=sweep.source,
             intervention=sweep.intervention,
             figure=figure,
