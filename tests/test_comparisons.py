@@ -289,7 +289,7 @@ def test_the_oldest_goes_first_and_what_has_a_name_stays(
         show(explorer, single(layer))
     assert [entry["number"] for entry in explorer.past["entries"]] == [0, 2, 3]
     assert [entry.name for entry in explorer.history] == ["start", None, None]
-    with pytest.raises(vw.RequestError, match="at most 1 entries can have names"):
+    with pytest.raises(vw.RequestError, match="exceeds the limit of 1 named entries"):
         explorer.checkpoint("another")
     explorer.restore(1)
     explorer.wait(30)

@@ -148,3 +148,25 @@ def test_a_new_panel_is_one_class_and_one_line(tmp_path: Any) -> None:
         [sys.executable, "-c", TRIAL], cwd=tmp_path, capture_output=True, text=True, timeout=120
     )
     assert (done.stdout, done.returncode) == ("shown\n", 0), done.stderr
+
+
+def test_an_explorer_in_a_cycle_is_collected_without_a_word(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As in the frames of a traceback. A collection clears weak references before it closes."""
+    unraisable: list[object] = []
+    monkeypatch.setattr(sys, "unraisablehook", unraisable.append)
+    explorer = vw.explore(BASE, SOURCE).wait(60)
+    reference, worker = weakref.ref(explorer), explorer.worker
+    cycle: list[object] = [explorer]
+    cycle.append(cycle)
+    worker.wait("verify", 30)  # a running job holds it
+    del explorer, cycle
+    for _ in range(100):  # so does the figure, while it is drawn
+        gc.collect()
+        if reference() is None:
+            break
+        time.sleep(0.05)
+    assert reference() is None and unraisable == []
+    worker.submit("answer", lambda: iter(()))  # pyright: ignore[reportArgumentType]
+    assert not worker.is_busy("answer")  # it was closed

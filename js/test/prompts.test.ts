@@ -23,7 +23,6 @@ import {
 } from "../src/domain/prompts";
 import { differing } from "../src/features/prompts/Chips";
 import { createDraft, PATIENCE, REST } from "../src/features/prompts/draft";
-import { ranges } from "../src/features/slots/Route";
 import { start } from "./helpers";
 
 const KINDS = sceneOf({ base: "a", sources: {}, slots: [] }, 3, 1, null).model.interventions;
@@ -162,12 +161,6 @@ describe("pairs", () => {
     expect(align([1, 2, 8, 9, 3], [1, 2, 3])).toEqual([0, 1, 1, 1, 2]);
     expect(align([1, 5, 6, 3], [1, 7, 8, 9, 3])).toEqual([0, 1, 2, 4]);
     expect(align([1, 5, 6, 7, 3], [1, 8, 3])).toEqual([0, 1, 1, 1, 2]);
-  });
-
-  it("are summed up in ranges", () => {
-    expect(ranges([0, 1, 2, 4, 6, 7])).toBe("0–2, 4, 6–7");
-    expect(ranges([3])).toBe("3");
-    expect(ranges([3, 2])).toBe("3, 2");
   });
 
   it("of a mean are written as numbers, from the end too, or as a token's text", () => {

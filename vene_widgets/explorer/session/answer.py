@@ -78,10 +78,10 @@ class AnswerFeature(Feature):
         """Drop the queued run, and end the running one before its next step."""
         self.session.worker.cancel("answer")
 
-    def close(self) -> None:
+    def close(self, session: Host) -> None:
         """Drop the runs."""
         self.latest = None
-        self.session.cache.clear()
+        session.cache.clear()
 
     def _answer(self, plan: Plan, revision: int) -> Generator[None, None, None]:
         """Job: the exact result of one experiment; its failure is shown while it is the present."""

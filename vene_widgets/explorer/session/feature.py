@@ -238,8 +238,13 @@ class Feature:
     def cancel(self) -> None:
         """Drop queued and running jobs; the last good state stays."""
 
-    def close(self) -> None:
-        """Release resources and drop runs; called once, after the worker has ended."""
+    def close(self, session: Host) -> None:
+        """Release resources and drop runs; called once, after the worker has ended.
+
+        Args:
+            session: the session, to which the weak references may be gone: a garbage collection
+                clears them before it closes what it found.
+        """
 
 
 def message_trait(*, on_page: bool = False) -> Any:

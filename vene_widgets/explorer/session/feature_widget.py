@@ -122,7 +122,7 @@ class FeatureWidget(_WithTraits):
             self.is_open = False
             self.worker.close()
             for feature in reversed(self.features):
-                feature.close()
+                feature.close(self)
             lifetime.forget(self)
         lifetime.close_layout(self)
         super().close()

@@ -123,9 +123,9 @@ class FigureFeature(Feature):
         """Draw an answer."""
         self._draw(result, revision)
 
-    def close(self) -> None:
+    def close(self, session: Host) -> None:
         """Drop the orders, and release the painter."""
-        shared_painter.release(self.session)
+        shared_painter.release(session)
 
     def _draw(self, result: ExactRuns, revision: int) -> None:
         """Order the current kind of figure; the answer does not wait for it."""

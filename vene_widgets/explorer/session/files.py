@@ -31,7 +31,7 @@ class FilesFeature(Feature):
         session = self.session  # held by the job
         self._queue.submit(lambda: _send_file(session, request))
 
-    def close(self) -> None:
+    def close(self, session: Host) -> None:
         """Drop the files that wait."""
         self._queue.close()
 

@@ -50,6 +50,6 @@ class HistoryFeature(Feature):
             self.history.name(number, name)
             self.write("past", self.history.to_wire())
 
-    def close(self) -> None:
+    def close(self, session: Host) -> None:
         """Drop the entries."""
         self.history.clear()

@@ -134,7 +134,7 @@ class MapFeature(Feature):
         self.session.worker.cancel("sweep")
         self.session.worker.cancel("follow")
 
-    def close(self) -> None:
+    def close(self, session: Host) -> None:
         """Drop the map."""
         self._drop()
 

@@ -142,7 +142,7 @@ class StoryFeature(Feature):
         """Stop computing; the previous story stays."""
         self.session.worker.cancel("story")
 
-    def close(self) -> None:
+    def close(self, session: Host) -> None:
         """Drop the story."""
         self._story = ComputedStory()
 

@@ -105,14 +105,7 @@ export function Details({ app, scene, experiment, index, colour, onFocus }: Prop
           )}
         </Field>
         <Field name="tokens">
-          <Route
-            app={app}
-            scene={scene}
-            experiment={experiment}
-            slot={slot}
-            index={index}
-            isOpen={true}
-          />
+          <Route app={app} scene={scene} experiment={experiment} slot={slot} index={index} />
         </Field>
         <Field name="operator">
           <Select
@@ -131,7 +124,6 @@ export function Details({ app, scene, experiment, index, colour, onFocus }: Prop
             experiment={experiment}
             slot={slot}
             index={index}
-            isOpen={true}
             coordinates={info?.coordinates}
           />
         </Field>

@@ -30,17 +30,13 @@ interface Props {
   index: number;
   /** How many coordinates a subspace may choose from, as far as the kernel has said. */
   coordinates: number | undefined;
-  /** Whether controls show too that are neither set nor needed. */
-  isOpen: boolean;
 }
 
-/** Empty for a plain interchange: what is set or needed stands here, and the rest on demand. */
-export function OperatorRow({ app, experiment, slot, index, coordinates, isOpen }: Props) {
+export function OperatorRow({ app, experiment, slot, index, coordinates }: Props) {
   const kind = kindOf(app.use(createExperiment).kinds.value, slot.intervention);
   const change = (part: Partial<Slot>) =>
     app.use(createExperiment).commit(changeSlot(experiment, index, part));
   const names = Object.keys(slot.partition ?? {});
-  const isNamed = typeof slot.subspace === "string" && names.includes(slot.subspace);
   const of = `of slot ${index}`;
   return (
     <span class="vene-slot-operator">
@@ -68,7 +64,7 @@ export function OperatorRow({ app, experiment, slot, index, coordinates, isOpen 
           {name}
         </button>
       ))}
-      {isOpen && names.length === 0 && coordinates !== undefined && coordinates > 1 && (
+      {names.length === 0 && coordinates !== undefined && coordinates > 1 && (
         <button
           type="button"
           class="vene-button"
@@ -79,17 +75,15 @@ export function OperatorRow({ app, experiment, slot, index, coordinates, isOpen 
           Split dims in two
         </button>
       )}
-      {(isOpen || (slot.subspace !== null && !isNamed)) && (
-        <Labelled text="dims">
-          <TextField
-            name={`Dims ${of}`}
-            value={writeSubspace(slot.subspace)}
-            placeholder={coordinates === undefined ? "all" : `all ${coordinates}`}
-            title="0:2 is a half-open range, 0, 3, 5 are dims, empty: all"
-            onChoose={(text) => change({ subspace: readSubspace(text) })}
-          />
-        </Labelled>
-      )}
+      <Labelled text="dims">
+        <TextField
+          name={`Dims ${of}`}
+          value={writeSubspace(slot.subspace)}
+          placeholder={coordinates === undefined ? "all" : `all ${coordinates}`}
+          title="0:2 is a half-open range, 0, 3, 5 are dims, empty: all"
+          onChoose={(text) => change({ subspace: readSubspace(text) })}
+        />
+      </Labelled>
       {slot.intervention === "noise" && (
         <Labelled text="scale">
           <NumberField
@@ -101,7 +95,7 @@ export function OperatorRow({ app, experiment, slot, index, coordinates, isOpen 
           />
         </Labelled>
       )}
-      {(slot.intervention === "noise" || (isOpen && kind?.has_weights)) && (
+      {(slot.intervention === "noise" || kind?.has_weights) && (
         <Labelled text="seed">
           <NumberField
             name={`Seed ${of}`}
@@ -114,9 +108,7 @@ export function OperatorRow({ app, experiment, slot, index, coordinates, isOpen 
           />
         </Labelled>
       )}
-      {(isOpen || slot.strength !== 1) && (
-        <Strength of={of} value={slot.strength} onChoose={(strength) => change({ strength })} />
-      )}
+      <Strength of={of} value={slot.strength} onChoose={(strength) => change({ strength })} />
       {(kind?.has_weights || slot.link !== null) && (
         <LinkButton app={app} experiment={experiment} slot={slot} index={index} />
       )}
@@ -144,7 +136,7 @@ export function OperatorRow({ app, experiment, slot, index, coordinates, isOpen 
   );
 }
 
-function LinkButton({ app, experiment, slot, index }: Omit<Props, "coordinates" | "isOpen">) {
+function LinkButton({ app, experiment, slot, index }: Omit<Props, "coordinates">) {
   if (slot.link === null) {
     const [twin] = twinsOf(experiment, index);
     return (

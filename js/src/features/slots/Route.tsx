@@ -18,13 +18,9 @@ interface Props {
   experiment: Plain;
   slot: Slot;
   index: number;
-  isOpen: boolean;
 }
 
-/** More pairs than these are summed up until the row is opened. */
-const SHOWN = 2;
-
-export function Route({ app, scene, experiment, slot, index, isOpen }: Props) {
+export function Route({ app, scene, experiment, slot, index }: Props) {
   const kinds = app.use(createExperiment).kinds.value;
   const reads = (kindOf(kinds, slot.intervention)?.needs_source ?? true) && slot.source !== null;
   const target = targetOf(experiment, slot, kinds);
@@ -41,52 +37,44 @@ export function Route({ app, scene, experiment, slot, index, isOpen }: Props) {
       : Math.min(position, sourceTokens.length - 1);
   const replace = (n: number, pair: [number, number]) =>
     commit(pairs.map((old, i) => (i === n ? pair : old)));
-  const isSummed = !isOpen && pairs.length > SHOWN;
   const next = tokens.find((token) => !taken.includes(token.index))?.index;
   return (
     <>
-      {isSummed ? (
-        <span class="vene-slot-sum" title={pairs.map(([b, s]) => `${b} ⟵ ${s}`).join("\n")}>
-          {pairs.length} positions: {ranges(taken)}
-          {reads && ` ⟵ ${ranges(pairs.map(([, source]) => source))}`}
-        </span>
-      ) : (
-        pairs.map(([base, source], n) => {
-          const of = `of slot ${index}${n === 0 ? "" : `, pair ${n + 1}`}`;
-          return (
-            <span class="vene-pair" key={base}>
-              <PositionSelect
-                name={`Base position ${of}`}
-                tokens={tokens}
-                position={base}
-                taken={taken}
-                onChoose={(position) => replace(n, [position, partner(position)])}
-              />
-              {reads && (
-                <>
-                  <span class="vene-arrow" aria-hidden="true">
-                    ⟵
-                  </span>
-                  <PositionSelect
-                    name={`Source position ${of}`}
-                    tokens={sourceTokens}
-                    position={source}
-                    onChoose={(position) => replace(n, [base, position])}
-                  />
-                </>
-              )}
-              {pairs.length > 1 && (
-                <IconButton
-                  name={`Take position ${base} out of slot ${index}`}
-                  onPress={() => commit(pairs.filter((_, i) => i !== n))}
-                >
-                  <CrossIcon />
-                </IconButton>
-              )}
-            </span>
-          );
-        })
-      )}
+      {pairs.map(([base, source], n) => {
+        const of = `of slot ${index}${n === 0 ? "" : `, pair ${n + 1}`}`;
+        return (
+          <span class="vene-pair" key={base}>
+            <PositionSelect
+              name={`Base position ${of}`}
+              tokens={tokens}
+              position={base}
+              taken={taken}
+              onChoose={(position) => replace(n, [position, partner(position)])}
+            />
+            {reads && (
+              <>
+                <span class="vene-arrow" aria-hidden="true">
+                  ⟵
+                </span>
+                <PositionSelect
+                  name={`Source position ${of}`}
+                  tokens={sourceTokens}
+                  position={source}
+                  onChoose={(position) => replace(n, [base, position])}
+                />
+              </>
+            )}
+            {pairs.length > 1 && (
+              <IconButton
+                name={`Take position ${base} out of slot ${index}`}
+                onPress={() => commit(pairs.filter((_, i) => i !== n))}
+              >
+                <CrossIcon />
+              </IconButton>
+            )}
+          </span>
+        );
+      })}
       {reads && names.length > 1 && slot.source !== null && (
         <Select
           name={`Source of slot ${index}`}
@@ -107,7 +95,7 @@ export function Route({ app, scene, experiment, slot, index, isOpen }: Props) {
           }}
         />
       )}
-      {isOpen && next !== undefined && (
+      {next !== undefined && (
         <button
           type="button"
           class="vene-button vene-quiet-button"
@@ -145,15 +133,4 @@ function PositionSelect({ name, tokens, position, taken = [], onChoose }: Positi
       onChoose={(chosen) => onChoose(Number(chosen))}
     />
   );
-}
-
-/** `0–2, 4` for 0, 1, 2, 4. */
-export function ranges(positions: number[]): string {
-  const runs: [number, number][] = [];
-  for (const position of positions) {
-    const last = runs.at(-1);
-    if (last && position === last[1] + 1) last[1] = position;
-    else runs.push([position, position]);
-  }
-  return runs.map(([from, to]) => (from === to ? `${from}` : `${from}–${to}`)).join(", ");
 }
