@@ -47,8 +47,8 @@ export function DataPanel({ app }: { app: App }) {
                   {run.name}
                 </th>
               ))}
-              <th scope="col" class="vene-run">
-                rank before → after
+              <th scope="col" class="vene-run" title="rank in the base → rank in the result">
+                rank
               </th>
             </tr>
           </thead>
