@@ -19,6 +19,7 @@ const schema = JSON.parse(printed);
 // Titles of fields would each become a named alias; only the models themselves are to have names.
 for (const model of Object.values(schema.$defs)) dropTitles(model.properties);
 dropTitles(schema.properties);
+nameTuples(schema);
 
 const compiled = await compile(schema, "Protocol", {
   bannerComment:
@@ -41,6 +42,16 @@ else if (readFileSync(target, "utf8") !== text) {
     "src/kernel/wire.ts is not what messages.py says now. Run `npm run types` and commit it.",
   );
   process.exit(1);
+}
+
+/** Tuples as the generator knows them: its draft of JSON schema has no prefixItems. */
+function nameTuples(node) {
+  if (!node || typeof node !== "object") return;
+  if (node.prefixItems) {
+    node.items = node.prefixItems;
+    delete node.prefixItems;
+  }
+  Object.values(node).forEach(nameTuples);
 }
 
 function dropTitles(node) {

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pydantic
 import pytest
 import torch
 
@@ -26,6 +27,7 @@ from vene_widgets.experiments.slot import weights_key
 from vene_widgets.explorer.session.compare import sides
 from vene_widgets.explorer.session.history_records import normal_form
 from vene_widgets.explorer.wire import views
+from vene_widgets.explorer.wire.ordered import WireExperiment
 from vene_widgets.figures.scales import fill_limits
 from vene_widgets.models import LanguageModel, Token
 from vene_widgets.tables import frames
@@ -77,12 +79,16 @@ def test_labels(given: str, expected: str) -> None:
     assert visible(given) == expected
 
 
+WIRE: pydantic.TypeAdapter[vw.Experiment] = pydantic.TypeAdapter(WireExperiment)
+"""Experiments as JSON, their sources in order."""
+
+
 # experiments -------------------------------------------------------------------------------------
 
 
 @cases("defaults")
 def test_defaults(given: dict[str, Any], expected: dict[str, Any]) -> None:
-    assert vw.Experiment.model_validate(given).model_dump(mode="json") == expected
+    assert WIRE.dump_python(WIRE.validate_python(given), mode="json") == expected
 
 
 @cases("normal_form")
@@ -91,7 +97,7 @@ def test_normal_form(
 ) -> None:
     normal: dict[str, vw.Experiment] = {}
     for side in ("left", "right"):
-        experiment = vw.Experiment.model_validate({**given["both"], **given[side]})
+        experiment = WIRE.validate_python({**given["both"], **given[side]})
         plan = plan_experiment(capitals, experiment)
         normal[side] = normal_form(plan)
         slots = views.scene(capitals, plan, revision=0, request=None).slots
@@ -99,17 +105,17 @@ def test_normal_form(
             assert slot.model_dump(include=set(resolved)) == resolved
     assert (normal["left"] == normal["right"]) is expected["same"]
     # Without defaults, as an entry of the history has it on the wire.
-    written = normal["left"].model_dump(mode="json", exclude_defaults=True)
+    written = WIRE.dump_python(normal["left"], mode="json", exclude_defaults=True)
     assert json.dumps(written) == json.dumps(expected["normal"])
 
 
 @cases("sides")
 def test_sides(given: dict[str, Any], expected: list[dict[str, Any]]) -> None:
     past = [
-        (e["name"] or f"#{e['number']}", vw.Experiment.model_validate(e["experiment"]))
+        (e["name"] or f"#{e['number']}", WIRE.validate_python(e["experiment"]))
         for e in given["past"]
     ]
-    found = sides(vw.Experiment.model_validate(given["experiment"]), past)
+    found = sides(WIRE.validate_python(given["experiment"]), past)
     assert [
         {
             "title": title,

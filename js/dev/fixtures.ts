@@ -1,5 +1,7 @@
 // What Python sent in real sessions on the built-in model (`tests/helpers/js_fixtures.py`), and
 // builders that fit it to other prompts, slots and depths: those numbers belong to another experiment.
+
+import { tokensOf } from "../src/domain/sources";
 import type {
   Answer,
   Candidate,
@@ -47,7 +49,10 @@ export const METRICS: MetricInfo[] = OPENED.scene.model.metrics;
 const KINDS = OPENED.scene.model.interventions;
 const WIDTH = OPENED.scene.slots[0]?.coordinates ?? 128;
 const IDS = new Map(
-  [...OPENED.scene.base, ...Object.values(OPENED.scene.sources).flat()].map((t) => [t.text, t.id]),
+  [...OPENED.scene.base, ...OPENED.scene.sources.flatMap(({ tokens }) => tokens)].map((t) => [
+    t.text,
+    t.id,
+  ]),
 );
 
 /** A copy, so that no test changes another's messages. */
@@ -95,7 +100,7 @@ export function makeScene(
   sources: { [name: string]: string },
   layers: number,
 ): Scene {
-  return sceneOf({ base, sources, slots: [] }, layers, 1, null);
+  return sceneOf({ base, sources: Object.entries(sources), slots: [] }, layers, 1, null);
 }
 
 /** The scene that the kernel sends for an experiment whose positions are integers. */
@@ -105,7 +110,7 @@ export function sceneOf(
   revision: number,
   request: string | null,
 ): Scene {
-  const [first = null] = Object.keys(experiment.sources ?? {});
+  const [first = null] = (experiment.sources ?? []).map(([name]) => name);
   const list = (x: unknown) => (Array.isArray(x) ? x : [x]) as number[];
   const kindOf = (name = "vanilla") => KINDS.find((kind) => kind.name === name);
   return {
@@ -114,9 +119,10 @@ export function sceneOf(
     request,
     model: { ...copy(OPENED.scene.model), layers },
     base: tokens(experiment.base),
-    sources: Object.fromEntries(
-      Object.entries(experiment.sources ?? {}).map(([name, text]) => [name, tokens(text)]),
-    ),
+    sources: (experiment.sources ?? []).map(([name, text]) => ({
+      name,
+      tokens: tokens(text),
+    })),
     experiment,
     slots: (experiment.slots ?? []).map((slot, index) => ({
       index,
@@ -149,8 +155,8 @@ export function sceneOf(
  */
 export function makeMap(scene: Scene, done = 1, choice: Partial<Sweep> = {}): Sweep {
   const { layers: count } = scene.model;
-  const [name = null] = Object.keys(scene.sources);
-  const source = scene.sources[choice.source ?? name ?? ""] ?? [];
+  const name = scene.sources[0]?.name ?? null;
+  const source = tokensOf(scene.sources, choice.source ?? name) ?? [];
   const first = firstDifference(scene, source);
   const partner = (position: number) => Math.max(0, Math.min(position, source.length - 1));
   const { head = null, component = "block_output", intervention = "vanilla" } = choice;
@@ -210,8 +216,8 @@ export function makeAnswer(scene: Scene): Answer {
   const live = scene.slots.filter((slot) => !slot.skip);
   const [slot] = live;
   const isGrouped = live.some(({ group }) => group !== null);
-  const names = Object.keys(scene.sources);
-  const first = firstDifference(scene, scene.sources[names[0] ?? ""] ?? []);
+  const names = scene.sources.map(({ name }) => name);
+  const first = firstDifference(scene, tokensOf(scene.sources, names[0] ?? null) ?? []);
   const position = slot?.base_positions[0] ?? 0;
   const answer: Answer =
     slot === undefined

@@ -13,7 +13,7 @@ import {
 import type { Ghost } from "../src/domain/ghost";
 import type { Change, Shown } from "../src/domain/preview";
 import { VISIBLE } from "../src/features/answer/rows";
-import type { Answer, Experiment } from "../src/kernel/wire";
+import type { Answer, OrderedExperiment as Experiment } from "../src/kernel/wire";
 import { accept, answer, click, drawn, mount, tile } from "./helpers";
 
 type Role = Shown["runs"][number]["role"];

@@ -10,7 +10,13 @@ import { type Known, tablesOf } from "../src/domain/preview";
 import { align } from "../src/domain/prompts";
 import { sidesOf } from "../src/domain/sides";
 import { read } from "../src/features/map/state";
-import type { Cell, Experiment, MetricInfo, PastEntry, Scene } from "../src/kernel/wire";
+import type {
+  Cell,
+  OrderedExperiment as Experiment,
+  MetricInfo,
+  PastEntry,
+  Scene,
+} from "../src/kernel/wire";
 
 interface Case<Input, Expected> {
   name: string;
@@ -105,7 +111,7 @@ cases(
   ) => {
     const experiment = toPlain({
       base: "B",
-      sources: { s: "S" },
+      sources: [["s", "S"]],
       slots: input.slots.map((slot, layer) => ({ layer, position: 3, ...slot }) as never),
     });
     // A seed is set for all slots that share the weights which begin from it.

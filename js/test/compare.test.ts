@@ -51,7 +51,7 @@ describe("a comparison", () => {
     expect(count(model)).toBe(0);
     compare.toggle();
     expect([asked(model).left.title, asked(model).right.title]).toEqual(["base", "intervened"]);
-    expect(asked(model).left.experiment).toMatchObject({ sources: {}, slots: [] });
+    expect(asked(model).left.experiment).toMatchObject({ sources: [], slots: [] });
     expect(compare.label.value).toBe("preview");
     const known = compare.shown.value;
     expect(known?.verdict).toBeNull();
@@ -281,7 +281,7 @@ describe("the panel", () => {
 
   it("shows tokens as text", async () => {
     const markup = "<img src=x onerror=alert(1)>";
-    const experiment: Plain = toPlain({ ...two.experiment, sources: { [markup]: markup } });
+    const experiment: Plain = toPlain({ ...two.experiment, sources: [[markup, markup]] });
     const scene = sceneOf({ ...experiment, slots: [] }, 6, 1, null);
     screen = mount({ scene, answer: makeAnswer(scene), past: {} });
     await openTab(screen.el, "compare");

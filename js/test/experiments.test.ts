@@ -16,8 +16,14 @@ import {
   ungroup,
 } from "../src/domain/experiments";
 
-const empty: Plain = { base: "a b c", sources: { x: "a d c" }, slots: [], mode: "parallel" };
-const two: Plain = { ...empty, sources: { x: "a d c", y: "a e c" } };
+const empty: Plain = { base: "a b c", sources: [["x", "a d c"]], slots: [], mode: "parallel" };
+const two: Plain = {
+  ...empty,
+  sources: [
+    ["x", "a d c"],
+    ["y", "a e c"],
+  ],
+};
 
 function place(layer: number, position: number, source = "x"): Place {
   return {
@@ -41,7 +47,7 @@ describe("a tile", () => {
   });
 
   it("clicked zeroes where there is no source: nothing that the kernel would refuse", () => {
-    const alone: Plain = { ...empty, sources: {} };
+    const alone: Plain = { ...empty, sources: [] };
     const at = (layer: number) => ({ ...place(layer, 1), source: null });
     let now = applyTile(alone, at(0), "replace");
     now = applyTile(applyTile(now, at(1), "add"), at(2), "new group");

@@ -1,7 +1,7 @@
 // Tokens that both prompts share: one column of the map, until they are shown or a slot acts there.
 import { afterEach, describe, expect, it } from "vitest";
 import { makeAnswer, makeMap, sceneOf, spainAndItaly } from "../dev/fixtures";
-import type { Experiment } from "../src/kernel/wire";
+import type { OrderedExperiment as Experiment } from "../src/kernel/wire";
 import { accept, answer, click, drawn, mount, press, start, tile, unfold } from "./helpers";
 
 let screen: ReturnType<typeof mount>;
@@ -146,7 +146,7 @@ describe("the shared beginning", () => {
   });
 
   it("is not folded without a source", () => {
-    const scene = sceneOf({ ...experiment, sources: {} }, 6, 2, null);
+    const scene = sceneOf({ ...experiment, sources: [] }, 6, 2, null);
     screen = mount({ scene, map: {} });
     expect(header()).toBeNull();
     expect(columns()).toHaveLength(5);

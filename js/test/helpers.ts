@@ -13,7 +13,7 @@ import { createNotices } from "../src/features/notices/state";
 import { createPairing } from "../src/features/prompts/pairing";
 import widget from "../src/index";
 import { connect } from "../src/kernel/kernel";
-import type { Experiment, Scene } from "../src/kernel/wire";
+import type { OrderedExperiment as Experiment, Scene } from "../src/kernel/wire";
 
 export function start(traits: Partial<Traits> | Record<string, unknown> = {}) {
   const model = new FakeModel({ ...spainAndItaly(), ...traits });

@@ -51,7 +51,8 @@ describe("the strip", () => {
   });
 
   it("says where each acts: its first live slot, how many more, and no token of other prompts", () => {
-    const elsewhere = { base: "The capital of France is", sources: { italy: base.base } };
+    const sources: [string, string][] = [["italy", base.base]];
+    const elsewhere = { base: "The capital of France is", sources };
     const scenes = [
       sceneAt(1, slot(0), slot(2, 4)),
       sceneAt(2, slot(0, 3, { skip: true }), slot(2, 4)),

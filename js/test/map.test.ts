@@ -553,8 +553,9 @@ describe("the menus of the map", () => {
 /** A map of another operator, or of all heads, as the kernel would send it. */
 function mapOf(choice: Partial<Sweep>): Sweep {
   const { scene } = spainAndItaly();
-  const { base, sources = {} } = scene.experiment;
-  const prompts = choice.intervention === "mean" ? [base, ...Object.values(sources)] : [];
+  const { base, sources = [] } = scene.experiment;
+  const prompts =
+    choice.intervention === "mean" ? [base, ...sources.map(([, prompt]) => prompt)] : [];
   return makeMap(scene, 1, { operator: choice.intervention ?? "patch", prompts, ...choice });
 }
 

@@ -27,14 +27,14 @@ import {
   writeSubspace,
 } from "../src/domain/operators";
 
-const KINDS = sceneOf({ base: "a b c", sources: {}, slots: [] }, 3, 1, null).model.interventions;
+const KINDS = sceneOf({ base: "a b c", sources: [], slots: [] }, 3, 1, null).model.interventions;
 const LOW = "low_rank_rotated_space";
 
 /** So many interchange slots, one per layer, at position 1. */
-function slots(count: number, sources: { [name: string]: string } = { x: "a d c" }): Plain {
+function slots(count: number, sources: [string, string][] = [["x", "a d c"]]): Plain {
   let now: Plain = { base: "a b c", sources, slots: [], mode: "parallel" };
   for (let layer = 0; layer < count; layer++) {
-    const source = Object.keys(sources)[0] ?? null;
+    const source = sources[0]?.[0] ?? null;
     now = addSlot(now, {
       layer,
       position: 1,
@@ -78,7 +78,7 @@ describe("an intervention", () => {
 
   it("of means begins with the source's prompt, or the base's where there is no source", () => {
     expect(as(slots(1), "mean", 0).slots[0]?.prompts).toEqual(["a d c"]);
-    expect(as(slots(1, {}), "mean", 0).slots[0]?.prompts).toEqual(["a b c"]);
+    expect(as(slots(1, []), "mean", 0).slots[0]?.prompts).toEqual(["a b c"]);
   });
 
   it("forgets a subspace of another basis and keeps one of the same", () => {
@@ -113,7 +113,7 @@ describe("an intervention", () => {
   });
 
   it("with nothing to copy from is zero", () => {
-    expect(slots(1, {}).slots[0]).toMatchObject({ intervention: "zero", source: null });
+    expect(slots(1, []).slots[0]).toMatchObject({ intervention: "zero", source: null });
     expect(slots(1).slots[0]?.intervention).toBe("vanilla");
   });
 });
@@ -208,7 +208,13 @@ describe("prompts of a mean", () => {
 });
 
 describe("serial mode", () => {
-  const chain: Plain = { ...slots(1, { x: "a d c", y: "a e c" }), mode: "serial" };
+  const chain: Plain = {
+    ...slots(1, [
+      ["x", "a d c"],
+      ["y", "a e c"],
+    ]),
+    mode: "serial",
+  };
 
   it("is kept from the kernel's scene, and is a difference", () => {
     const scene = sceneOf(chain, 3, 1, null);
@@ -228,7 +234,7 @@ describe("serial mode", () => {
 describe("a slot without a source", () => {
   it("stands at its tile whatever the map copies from", () => {
     const place = { layer: 0, position: 1, component: "block_output", head: null };
-    const [slot] = slots(1, {}).slots as [Plain["slots"][0]];
+    const [slot] = slots(1, []).slots as [Plain["slots"][0]];
     expect(isAt(slot, { ...place, source: "x" })).toBe(true);
     expect(isAt({ ...slot, source: "y" }, { ...place, source: "x" })).toBe(false);
     const now = { ...slots(1), slots: [slot] };

@@ -19,7 +19,7 @@ const place = (layer: number, position = 1) => ({
 });
 const four: Plain = {
   base: "a b c",
-  sources: { x: "a d c" },
+  sources: [["x", "a d c"]],
   slots: [0, 1, 2, 3].map((layer) => slotAt(place(layer))),
   mode: "parallel",
 };

@@ -25,7 +25,7 @@ import { differing } from "../src/features/prompts/Chips";
 import { createDraft, PATIENCE, REST } from "../src/features/prompts/draft";
 import { start } from "./helpers";
 
-const KINDS = sceneOf({ base: "a", sources: {}, slots: [] }, 3, 1, null).model.interventions;
+const KINDS = sceneOf({ base: "a", sources: [], slots: [] }, 3, 1, null).model.interventions;
 const slot = (position: number | number[], more: object = {}) => ({
   ...slotAt({
     layer: 0,
@@ -41,7 +41,10 @@ const slot = (position: number | number[], more: object = {}) => ({
 });
 const two = (...slots: Plain["slots"]): Plain => ({
   base: "a b c d",
-  sources: { x: "a B c d", y: "a B C d" },
+  sources: [
+    ["x", "a B c d"],
+    ["y", "a B C d"],
+  ],
   slots,
   mode: "parallel",
 });
@@ -50,17 +53,19 @@ describe("a source", () => {
   it("is renamed in its place, and the slots that read it go along", () => {
     const now = two(slot(1), slot(2, { source: "y" }));
     const renamed = renameSource(now, "x", "first");
-    expect(Object.entries(renamed.sources)).toEqual([
+    expect(renamed.sources).toEqual([
       ["first", "a B c d"],
       ["y", "a B C d"],
     ]);
     expect(renamed.slots.map((s) => s.source)).toEqual(["first", "y"]);
     expect(renameSource(renamed, "first", "x")).toEqual(now);
-    for (const wrong of ["", " ", "y", "12", "n".repeat(81)]) {
+    for (const wrong of ["", " ", "y", "n".repeat(81)]) {
       expect(whyNotSource(now, "x", wrong)).not.toBeNull();
       expect(renameSource(now, "x", wrong)).toBe(now);
     }
     expect(whyNotSource(now, "x", "x")).toBeNull();
+    // A whole number is a name like any other, and keeps its place.
+    expect(renameSource(now, "y", "1").sources.map(([name]) => name)).toEqual(["x", "1"]);
   });
 
   it("goes with the slots that read it; what only kept its name stays", () => {
@@ -68,7 +73,7 @@ describe("a source", () => {
     now.slots.push(slot(3, { intervention: "zero", group: "A" }));
     expect(readersOf(now, "x", KINDS)).toEqual([0]);
     const less = removeSource(now, "x", KINDS);
-    expect(less.sources).toEqual({ y: "a B C d" });
+    expect(less.sources).toEqual([["y", "a B C d"]]);
     expect(less.slots.map((s) => [s.intervention, s.source, s.group])).toEqual([
       ["vanilla", "y", null],
       ["zero", null, null],
@@ -253,7 +258,12 @@ describe("a text that is typed", () => {
 describe("pairs by hand", () => {
   it("are used by the next click, sent with every sweep, and end with their prompts", () => {
     const base = "The capital of Spain is";
-    const scene = sceneOf({ base, sources: { italy: "The capital of old Italy is" } }, 6, 2, null);
+    const scene = sceneOf(
+      { base, sources: [["italy", "The capital of old Italy is"]] },
+      6,
+      2,
+      null,
+    );
     const { model, pairing, sweep } = start({ scene, map: makeMap(scene) });
     const suggested = [...pairing.of("italy")];
     expect(sweep.place({ row: 1, position: 3 }).source_position).toBe(suggested[3]);

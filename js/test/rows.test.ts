@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, it } from "vitest";
 import { makeAnswer, sceneOf, spainAndItaly } from "../dev/fixtures";
-import type { Experiment } from "../src/kernel/wire";
+import type { OrderedExperiment as Experiment } from "../src/kernel/wire";
 import { accept, answer, click, drawn, mount, press, tile, toggleDetails } from "./helpers";
 
 let screen: ReturnType<typeof mount>;
@@ -87,7 +87,12 @@ describe("a slot's row", () => {
   });
 
   it("that needs no source hides its choice and keeps its name", async () => {
-    open(pair, { sources: { italy: "The capital of Italy is", peru: "The capital of Peru is" } });
+    open(pair, {
+      sources: [
+        ["italy", "The capital of Italy is"],
+        ["peru", "The capital of Peru is"],
+      ],
+    });
     await toggleDetails(screen.el, 0);
     expect(named("Source of slot 0")).not.toBeNull();
     expect(row(0).textContent).toContain("from italy");
@@ -148,7 +153,10 @@ describe("a slot's row", () => {
   });
 
   it("says in serial mode on whose run it acts", async () => {
-    const sources = { italy: "The capital of Italy is", peru: "The capital of Peru is" };
+    const sources: [string, string][] = [
+      ["italy", "The capital of Italy is"],
+      ["peru", "The capital of Peru is"],
+    ];
     open([pair[0] as never, { ...pair[1], source: "peru" } as never], { sources, mode: "serial" });
     expect(row(0).textContent).toContain("in peru");
     expect(row(1).textContent).not.toContain(" in ");

@@ -350,8 +350,8 @@ describe("the page", () => {
           : value,
       ),
     );
-    dirty.scene.sources = { [evil]: dirty.scene.sources.italy };
-    dirty.scene.experiment = { ...traits.scene.experiment, base: evil, sources: { [evil]: evil } };
+    dirty.scene.sources = [{ name: evil, tokens: dirty.scene.sources[0].tokens }];
+    dirty.scene.experiment = { ...traits.scene.experiment, base: evil, sources: [[evil, evil]] };
     dirty.status.error = evil;
     screen = mount(dirty);
     expect(screen.el.querySelectorAll("img, [onerror]")).toHaveLength(0);

@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { makeAnswer, makeMap, sceneOf, spainAndItaly, tokens } from "../dev/fixtures";
-import type { Experiment, ReceiptInfo } from "../src/kernel/wire";
+import type { OrderedExperiment as Experiment, ReceiptInfo } from "../src/kernel/wire";
 import {
   accept,
   answer,
@@ -53,7 +53,12 @@ async function choose(name: string, value: string) {
   await settle();
 }
 const three = [0, 1, 2].map((layer) => ({ layer, position: 3, source: "italy" }));
-const peru = { sources: { italy: "The capital of Italy is", peru: "The capital of Peru is" } };
+const peru: { sources: [string, string][] } = {
+  sources: [
+    ["italy", "The capital of Italy is"],
+    ["peru", "The capital of Peru is"],
+  ],
+};
 
 describe("a row", () => {
   it("moves with Alt and the arrows, keeps the focus and what is open in it, and is announced", async () => {
@@ -331,12 +336,12 @@ describe("groups and sources", () => {
     const name = named("New name of source peru");
     name.value = "Lima";
     press(name, "Enter");
-    expect(Object.keys(experimentSent().sources ?? {})).toEqual(["italy", "Lima"]);
+    expect(experimentSent().sources?.map(([name]) => name)).toEqual(["italy", "Lima"]);
     expect(slotsSent().map((slot) => slot.source)).toEqual(["italy", "italy", "Lima"]);
   });
 
   it("are changed for a shorter one without a position that it has not got", async () => {
-    const short = { sources: { ...peru.sources, short: "In Peru is" } };
+    const short: typeof peru = { sources: [...peru.sources, ["short", "In Peru is"]] };
     open([{ layer: 0, position: [2, 4], source_position: [1, 4], source: "italy" }], short);
     await toggleDetails(screen.el, 0);
     await choose("Source of slot 0", "short");
@@ -366,7 +371,7 @@ describe("groups and sources", () => {
     expect(remove.title).toContain("with 2 slots");
     expect(named("Remove source peru with 1 slot that reads it")).not.toBeNull();
     click(remove);
-    expect(experimentSent().sources).toEqual({ peru: "The capital of Peru is" });
+    expect(experimentSent().sources).toEqual([["peru", "The capital of Peru is"]]);
     expect(slotsSent().map((slot) => slot.layer)).toEqual([2]);
   });
 });
@@ -443,7 +448,7 @@ describe("a prompt that is typed", () => {
     type(named("New source"), "The capital of Peru is");
     press(named("New source"), "Enter");
     await drawn();
-    expect(Object.entries(experimentSent().sources ?? {})).toEqual([
+    expect(experimentSent().sources).toEqual([
       ["italy", "The capital of Italy is"],
       ["source", "The capital of Peru is"],
     ]);
@@ -451,7 +456,7 @@ describe("a prompt that is typed", () => {
 });
 
 describe("tokens of unequal prompts", () => {
-  const long = { sources: { italy: "The capital of old Italy is" } };
+  const long = { sources: [["italy", "The capital of old Italy is"]] as [string, string][] };
   const captions = (prompt: string) =>
     [...screen.el.querySelectorAll(`[data-prompt="${prompt}"] .vene-chip-caption`)].map(
       (caption) => caption.textContent,

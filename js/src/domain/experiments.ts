@@ -1,5 +1,12 @@
 // Experiment -> experiment: what each gesture and each control means, as pure functions.
-import type { Experiment, Scene, SlotInfo, Slot as WireSlot } from "../kernel/wire";
+
+import type {
+  OrderedExperiment as Experiment,
+  Scene,
+  SlotInfo,
+  Slot as WireSlot,
+} from "../kernel/wire";
+import { namesOf, type Sources, withPrompt } from "./sources";
 
 /** Names for half-open ranges of coordinates. */
 export type Partition = { [name: string]: [number, number] };
@@ -14,7 +21,7 @@ export interface Slot
 
 /** One experiment with every field filled in. */
 export interface Plain extends Experiment {
-  sources: { [name: string]: string };
+  sources: Sources;
   slots: Slot[];
   mode: "parallel" | "serial";
 }
@@ -59,7 +66,7 @@ export type Gesture = "replace" | "add" | "new group";
 export function fromScene(scene: Scene): Plain {
   return {
     base: scene.experiment.base,
-    sources: { ...scene.experiment.sources },
+    sources: [...(scene.experiment.sources ?? [])],
     slots: (scene.experiment.slots ?? []).map((slot, index) => fill(slot, scene.slots[index])),
     mode: scene.experiment.mode ?? "parallel",
   };
@@ -69,7 +76,7 @@ export function fromScene(scene: Scene): Plain {
 export function toPlain({ base, sources, slots, mode }: Experiment): Plain {
   return {
     base,
-    sources: { ...sources },
+    sources: [...(sources ?? [])],
     slots: (slots ?? []).map((slot) => fill(slot, undefined)),
     mode: mode ?? "parallel",
   };
@@ -232,14 +239,14 @@ export function setBase(experiment: Plain, base: string): Plain {
 }
 
 export function setPrompt(experiment: Plain, source: string, prompt: string): Plain {
-  return { ...experiment, sources: { ...experiment.sources, [source]: prompt } };
+  return { ...experiment, sources: withPrompt(experiment.sources, source, prompt) };
 }
 
 /** A name for one more source: `source`, then `source 2`, ... */
 export function freshSource(experiment: Plain): string {
   for (let n = 1; ; n++) {
     const name = n === 1 ? "source" : `source ${n}`;
-    if (!(name in experiment.sources)) return name;
+    if (!namesOf(experiment.sources).includes(name)) return name;
   }
 }
 
@@ -254,11 +261,7 @@ export function keyOf(experiment: Plain): string {
 
 /** Whether two experiments have the same prompts, so that one map serves both. */
 export function hasSamePrompts(a: Experiment, b: Experiment): boolean {
-  return (
-    a.base === b.base &&
-    JSON.stringify(Object.entries(a.sources ?? {})) ===
-      JSON.stringify(Object.entries(b.sources ?? {}))
-  );
+  return a.base === b.base && JSON.stringify(a.sources ?? []) === JSON.stringify(b.sources ?? []);
 }
 
 function inOrder({ base, sources, slots, mode }: Plain): unknown[] {
@@ -270,7 +273,7 @@ function inOrder({ base, sources, slots, mode }: Plain): unknown[] {
       name === "partition" ? Object.entries(slot.partition ?? {}).sort() : slot[name],
     ),
   ]);
-  return [base, mode, Object.entries(sources), rows];
+  return [base, mode, sources, rows];
 }
 
 /** Why a group may not be renamed like this; null when it may. An existing name joins the two. */

@@ -2,6 +2,7 @@
 
 import type { InterventionInfo } from "../kernel/wire";
 import { changeSlot, type Partition, type Plain, type Slot } from "./experiments";
+import { namesOf, promptOf } from "./sources";
 
 /** What the kernel says of a slot's operator. */
 export function kindOf(kinds: InterventionInfo[], name: string): InterventionInfo | undefined {
@@ -12,7 +13,7 @@ export function kindOf(kinds: InterventionInfo[], name: string): InterventionInf
 export function targetOf(experiment: Plain, slot: Slot, kinds: InterventionInfo[]): string | null {
   const reads = kindOf(kinds, slot.intervention)?.needs_source ?? true;
   if (experiment.mode !== "serial" || !reads || slot.source === null) return null;
-  const names = Object.keys(experiment.sources);
+  const names = namesOf(experiment.sources);
   return names[names.indexOf(slot.source) + 1] ?? null;
 }
 
@@ -41,9 +42,9 @@ export function setIntervention(
   let { partition } = slot;
   if (partition && isOtherBasis && isHalved(partition)) partition = null;
   if (kind.needs_rank && rank !== null) partition ??= halves(rank);
-  const [first = null] = Object.keys(experiment.sources);
+  const [first = null] = namesOf(experiment.sources);
   const source = slot.source ?? (kind.needs_source ? first : null);
-  const prompt = experiment.sources[slot.source ?? ""] ?? experiment.base;
+  const prompt = promptOf(experiment.sources, slot.source) ?? experiment.base;
   return changeSlot(unlink(experiment, index), index, {
     intervention: name,
     rank,

@@ -82,7 +82,7 @@ export function cellOf(experiment: Plain, map: Sweep | null): Cell | null {
   const [slot] = live;
   if (!map || live.length !== 1 || !slot || !isOf(slot, map)) return null;
   // In a chain a slot may act on another source's run, which no tile is about.
-  if (experiment.mode === "serial" && Object.keys(experiment.sources).length > 1) return null;
+  if (experiment.mode === "serial" && experiment.sources.length > 1) return null;
   const [position, ...more] = positionsOf(slot);
   if (more.length > 0) return null;
   const [from] = sourcePositionsOf(slot);

@@ -4,6 +4,7 @@ import type { InterventionInfo, TokenInfo } from "../kernel/wire";
 import { changeSlot, type Plain, positionsOf, type Slot, sourcePositionsOf } from "./experiments";
 import { sharedEnds } from "./geometry";
 import { kindOf, targetOf } from "./operators";
+import { namesOf } from "./sources";
 
 /** The longest name of a source or group that the kernel takes. */
 const LONGEST = 80;
@@ -12,9 +13,8 @@ const LONGEST = 80;
 export function whyNotSource(experiment: Plain, from: string | null, to: string): string | null {
   if (to.trim() === "") return "A source needs a name.";
   if (to.length > LONGEST) return `A name has at most ${LONGEST} characters.`;
-  // The browser would put such names first, whatever the order of the sources.
-  if (/^\d+$/.test(to)) return "A name needs a letter: “1” alone would change the sources’ order.";
-  if (to !== from && to in experiment.sources) return `Another source is named “${to}”.`;
+  if (to !== from && namesOf(experiment.sources).includes(to))
+    return `Another source is named “${to}”.`;
   return null;
 }
 
@@ -23,9 +23,7 @@ export function renameSource(experiment: Plain, from: string, to: string): Plain
   if (from === to || whyNotSource(experiment, from, to) !== null) return experiment;
   return {
     ...experiment,
-    sources: Object.fromEntries(
-      Object.entries(experiment.sources).map(([name, text]) => [name === from ? to : name, text]),
-    ),
+    sources: experiment.sources.map(([name, text]) => [name === from ? to : name, text]),
     slots: experiment.slots.map((slot) => (slot.source === from ? { ...slot, source: to } : slot)),
   };
 }
@@ -40,11 +38,11 @@ export function readersOf(experiment: Plain, source: string, kinds: Intervention
 /** Without a source and the slots that read it. */
 export function removeSource(experiment: Plain, source: string, kinds: InterventionInfo[]): Plain {
   const readers = readersOf(experiment, source, kinds);
-  const { [source]: _, ...sources } = experiment.sources;
+  const sources = experiment.sources.filter(([name]) => name !== source);
   return {
     ...experiment,
     sources,
-    mode: Object.keys(sources).length > 1 ? experiment.mode : "parallel",
+    mode: sources.length > 1 ? experiment.mode : "parallel",
     slots: experiment.slots
       .filter((_, i) => !readers.includes(i))
       .map((slot) => (slot.source === source ? { ...slot, source: null, group: null } : slot)),

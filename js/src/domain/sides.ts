@@ -2,6 +2,7 @@
 
 import type { PastEntry, Side as WireSide } from "../kernel/wire";
 import { type Plain, toPlain, ungroup } from "./experiments";
+import { namesOf } from "./sources";
 
 /** `key` outlives a change of the experiment: `result` is grouped, or intervened, or gone. */
 export interface Side {
@@ -35,15 +36,15 @@ export function sidesOf(experiment: Plain, past: readonly PastEntry[]): Side[] {
     taken.add(side.title);
     sides.push({ note: "", isShared: true, ...side });
   };
-  const plain = (base: string): Plain => ({ base, sources: {}, slots: [], mode: "parallel" });
+  const plain = (base: string): Plain => ({ base, sources: [], slots: [], mode: "parallel" });
 
   add({ key: BASE, title: "base", experiment: plain(experiment.base) });
-  for (const [name, prompt] of Object.entries(experiment.sources)) {
+  for (const [name, prompt] of experiment.sources) {
     let title = name;
     while (
       own.has(title) ||
       taken.has(title) ||
-      (title !== name && Object.hasOwn(experiment.sources, title))
+      (title !== name && namesOf(experiment.sources).includes(title))
     ) {
       title = `source ${title}`;
     }

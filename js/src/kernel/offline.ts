@@ -115,8 +115,10 @@ export class OfflineModel {
 
   #hasPrompts({ base, sources }: Plain): boolean {
     const { experiment } = this.#traits.scene;
-    const texts = (of: { [name: string]: string }) => JSON.stringify(Object.entries(of));
-    return base === experiment.base && texts(sources) === texts(experiment.sources ?? {});
+    return (
+      base === experiment.base &&
+      JSON.stringify(sources) === JSON.stringify(experiment.sources ?? [])
+    );
   }
 
   #write(values: Record<string, unknown>): void {

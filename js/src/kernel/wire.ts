@@ -32,29 +32,14 @@ export interface Protocol {
 export interface SetExperiment {
   id: string;
   kind?: "experiment";
-  experiment: Experiment;
+  experiment: OrderedExperiment;
 }
 /**
- * A base prompt, named source prompts, and the ordered slots that change the base's run.
- *
- * Frozen: every change makes a new experiment, `experiment.replace(slots=...)`. Equality includes
- * the order of the sources, and equal experiments have equal hashes, so they can be keys of a
- * dict. `model_dump_json()` and `Experiment.model_validate_json(text)` are inverses.
- *
- * Attributes:
- *     base: the prompt whose run is changed.
- *     sources: name -> prompt whose run is copied from.
- *     mode: `parallel`, every source runs as it is; or `serial`, the sources form a chain in their
- *         order, in which slots that read one source act on the run of the next, and those that
- *         read the last one on the base.
- *     slots: in list order; slots at different sites act in network order, slots at one site in
- *         list order, each seeing what the one before left.
+ * An experiment as JSON: `sources` are pairs of a name and a prompt, in order.
  */
-export interface Experiment {
+export interface OrderedExperiment {
   base: string;
-  sources?: {
-    [k: string]: string;
-  };
+  sources?: [string, string][];
   slots?: Slot[];
   mode?: "parallel" | "serial";
 }
@@ -108,7 +93,7 @@ export interface Slot {
      * @minItems 2
      * @maxItems 2
      */
-    [k: string]: [unknown, unknown];
+    [k: string]: [number, number];
   } | null;
   rank?: number | null;
   scale?: number;
@@ -189,7 +174,7 @@ export interface Compare {
  */
 export interface Side {
   title: string;
-  experiment: Experiment;
+  experiment: OrderedExperiment;
   share_sources?: boolean;
 }
 /**
@@ -256,10 +241,8 @@ export interface Scene {
   request: string | null;
   model: ModelInfo;
   base: TokenInfo[];
-  sources: {
-    [k: string]: TokenInfo[];
-  };
-  experiment: Experiment;
+  sources: SourceTokens[];
+  experiment: OrderedExperiment;
   slots: SlotInfo[];
   model_since?: number;
 }
@@ -309,6 +292,13 @@ export interface MetricInfo {
   high: number | null;
   of_target: boolean;
   of_pair: boolean;
+}
+/**
+ * The tokens of one source's prompt.
+ */
+export interface SourceTokens {
+  name: string;
+  tokens: TokenInfo[];
 }
 /**
  * A slot with its positions as ints, beside `Experiment.slots` at the same index.
@@ -546,7 +536,7 @@ export interface Past {
 export interface PastEntry {
   number: number;
   name: string | null;
-  experiment: Experiment;
+  experiment: OrderedExperiment;
   sentence: string;
   tokens: number;
   revision: number;
@@ -601,10 +591,8 @@ export interface StoryStep {
   choices: string[];
   answer: number | null;
   base: TokenInfo[];
-  sources: {
-    [k: string]: TokenInfo[];
-  };
-  experiment: Experiment;
+  sources: SourceTokens[];
+  experiment: OrderedExperiment;
   slots: SlotInfo[];
   result: Answer;
   map: number | null;

@@ -9,13 +9,18 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import pydantic
+
 from vene_widgets.errors import RequestError, choose
 from vene_widgets.experiments.experiment import Experiment
 from vene_widgets.explorer.wire import messages as wire
+from vene_widgets.explorer.wire.ordered import WireExperiment
 
 if TYPE_CHECKING:
     from vene_widgets.engine.planning import Plan, PlannedSlot
     from vene_widgets.experiments.slot import Slot
+
+_experiments: pydantic.TypeAdapter[Experiment] = pydantic.TypeAdapter(WireExperiment)
 
 MAX_UNNAMED = 50
 """Entries without a name, not counting the current one; the oldest is dropped first."""
@@ -83,7 +88,7 @@ class HistoryRecord:
             label=self.top.label,
             probability=self.top.probability,
         )
-        experiment = self.normal_form.model_dump(mode="json", exclude_defaults=True)
+        experiment = _experiments.dump_python(self.normal_form, mode="json", exclude_defaults=True)
         return {**message.model_dump(exclude={"experiment"}), "experiment": experiment}
 
     @cached_property

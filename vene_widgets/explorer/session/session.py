@@ -17,7 +17,6 @@ from vene_widgets.explorer.session.feature import Start, message_trait
 from vene_widgets.explorer.session.feature_widget import FeatureWidget
 from vene_widgets.explorer.wire import messages as wire
 from vene_widgets.explorer.wire import views
-from vene_widgets.explorer.wire.incoming import check_source_names
 
 if TYPE_CHECKING:
     from vene_widgets.explorer.export.share_token import Shared
@@ -115,7 +114,6 @@ class Session(FeatureWidget):
     @traitlets.validate("experiment")
     def _check_experiment(self, proposal: dict[str, Any]) -> Experiment:
         """Plan an experiment before anything on the screen changes; an invalid one is refused."""
-        check_source_names(proposal["value"])
         self._validated = plan_experiment(self.model, proposal["value"])
         return proposal["value"]
 

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import re
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 from vene_widgets.errors import RequestError
-
-if TYPE_CHECKING:
-    from vene_widgets.experiments.experiment import Experiment
 
 MAX_CHARACTERS = 2_000_000
 """Characters of all texts in one message."""
 
 MAX_ITEMS, MAX_DEPTH = 100_000, 24
 """Values in one message, and how deep they are nested."""
-
-_WHOLE_NUMBER = re.compile(r"0|[1-9][0-9]*")
 
 
 def check_size(content: object) -> None:
@@ -47,21 +41,6 @@ def check_size(content: object) -> None:
             raise RequestError(
                 f"a request may have {MAX_CHARACTERS:,} characters and {MAX_ITEMS:,} values, "
                 f"nested {MAX_DEPTH} deep; this one has more."
-            )
-
-
-def check_source_names(experiment: Experiment) -> None:
-    """Check that browsers keep the order of an experiment's sources.
-
-    Raises:
-        RequestError: one of several sources has a whole number for a name.
-    """
-    names = list(experiment.sources)
-    for name in names if len(names) > 1 else ():
-        if _WHOLE_NUMBER.fullmatch(name):
-            raise RequestError(
-                f"source name {name!r} must have a letter to be shown: browsers put whole numbers "
-                "first, which would change the order of the sources."
             )
 
 

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from vene_widgets.experiments.experiment import Experiment
+from vene_widgets.explorer.wire.ordered import WireExperiment
 from vene_widgets.tables.metrics import MetricName, Scale
 
 FigureKind = Literal[
@@ -42,7 +42,7 @@ class SetExperiment(Wire):
 
     id: str
     kind: Literal["experiment"] = "experiment"
-    experiment: Experiment
+    experiment: WireExperiment
 
 
 class SetSweep(Wire):
@@ -101,7 +101,7 @@ class Side(Wire):
     """
 
     title: Annotated[str, Field(min_length=1, max_length=200)]
-    experiment: Experiment
+    experiment: WireExperiment
     share_sources: bool = True
 
 
@@ -176,6 +176,13 @@ class TokenInfo(Wire):
     id: int
     text: str
     label: str
+
+
+class SourceTokens(Wire):
+    """The tokens of one source's prompt."""
+
+    name: str
+    tokens: list[TokenInfo]
 
 
 class Reply(Wire):
@@ -280,8 +287,8 @@ class Scene(Wire):
     request: str | None
     model: ModelInfo
     base: list[TokenInfo]
-    sources: dict[str, list[TokenInfo]]
-    experiment: Experiment
+    sources: list[SourceTokens]
+    experiment: WireExperiment
     slots: list[SlotInfo]
     model_since: int = 0
 
@@ -486,7 +493,7 @@ class PastEntry(Wire):
 
     number: int
     name: str | None
-    experiment: Experiment
+    experiment: WireExperiment
     sentence: str
     tokens: int
     revision: int
@@ -547,8 +554,8 @@ class StoryStep(Wire):
     choices: list[str]
     answer: int | None
     base: list[TokenInfo]
-    sources: dict[str, list[TokenInfo]]
-    experiment: Experiment
+    sources: list[SourceTokens]
+    experiment: WireExperiment
     slots: list[SlotInfo]
     result: Answer
     map: int | None

@@ -40,7 +40,10 @@ def scene(
         request=request,
         model=model_info(model),
         base=token_infos(plan.base),
-        sources={name: token_infos(tokens) for name, tokens in plan.sources.items()},
+        sources=[
+            wire.SourceTokens(name=name, tokens=token_infos(tokens))
+            for name, tokens in plan.sources.items()
+        ],
         experiment=plan.experiment,
         slots=[_slot(planned) for planned in plan.slots],
         model_since=model_since,

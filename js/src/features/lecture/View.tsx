@@ -27,7 +27,7 @@ export function Lecture({ app }: { app: App }) {
         <StoryPanel app={app} />
         <div class="vene-lines">
           <Line name="base" tokens={scene.base} />
-          {Object.entries(scene.sources).map(([name, tokens]) => (
+          {scene.sources.map(({ name, tokens }) => (
             <Line key={name} name={name} tokens={tokens} against={scene.base} />
           ))}
         </div>

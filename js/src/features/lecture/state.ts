@@ -113,5 +113,5 @@ export function createLecture(app: App) {
 }
 
 function promptsOf({ base, sources }: Plain): string {
-  return JSON.stringify([base, Object.entries(sources)]);
+  return JSON.stringify([base, sources]);
 }

@@ -1,4 +1,5 @@
 // Layer (or head of one layer) × token, one tile = one intervention. A WAI-ARIA grid: one tab stop, arrows move.
+
 import { useSignal } from "@preact/signals";
 import { useLayoutEffect, useRef } from "preact/hooks";
 import type { App } from "../../app/app";
@@ -8,6 +9,7 @@ import { groupsOf, isAt, type Plain, positionsOf } from "../../domain/experiment
 import { move, type Spot, type Tile, tileSize } from "../../domain/geometry";
 import { limitOf, readingOf, spell } from "../../domain/metrics";
 import { targetOf as runOf } from "../../domain/operators";
+import { tokensOf } from "../../domain/sources";
 import type { MetricInfo, Scene } from "../../kernel/wire";
 import { createLecture } from "../lecture/state";
 import { createSlots } from "../slots/state";
@@ -59,7 +61,7 @@ export function MapGrid({ app, scene, metric, width }: Props) {
   const slots = slotsByPlace(experiment, app);
   const stop = reachable(focus.value, rows, positions, app);
   const isStop = (spot: Spot) => stop.row === spot.row && stop.position === spot.position;
-  const sourceTokens = scene.sources[sweep.choice.value.source ?? ""];
+  const sourceTokens = tokensOf(scene.sources, sweep.choice.value.source);
   const stroke = new Set(lens.strokeTiles.value.map(key));
   const { pins } = lens;
   const copies = map?.intervention === "vanilla";

@@ -21,7 +21,7 @@ export function MapTools({ app }: { app: App }) {
   const { choice, choose } = app.use(createSweep);
   const sweep = choice.value;
   const heads = scene.model.heads[sweep.component];
-  const sources = Object.keys(scene.experiment.sources ?? {});
+  const sources = scene.sources.map(({ name }) => name);
   return (
     <span class="vene-map-tools">
       <span class="vene-tool-group">

@@ -5,6 +5,7 @@ import { SHORT_WAIT, waitAt } from "../../domain/estimate";
 import { full } from "../../domain/format";
 import { readingOf, spell, valueText } from "../../domain/metrics";
 import { MOST } from "../../domain/paint";
+import { tokensOf } from "../../domain/sources";
 import { createStory } from "../story/state";
 import { createMap } from "./state";
 import { createSweep } from "./sweep";
@@ -42,7 +43,7 @@ export function Readout({ app }: { app: App }) {
   const cell = lens.cellAt(tile);
   const place = app.use(createSweep).place(tile);
   const base = scene.base[position];
-  const from = scene.sources[place.source ?? ""]?.[place.source_position];
+  const from = tokensOf(scene.sources, place.source)?.[place.source_position];
   const { target, other } = lens.aim.value;
   const targets = lens.targets.value;
   const value = readingOf(metric, cell, lens.aim.value, targets);

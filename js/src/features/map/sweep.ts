@@ -1,4 +1,5 @@
 // Which map is shown: of which component, head, operator and source, and what a tile stands for.
+
 import { computed, signal } from "@preact/signals";
 import type { App } from "../../app/app";
 import { createExperiment } from "../../app/experiment";
@@ -6,6 +7,7 @@ import { hasSamePrompts, isAt, type Place } from "../../domain/experiments";
 import type { Tile } from "../../domain/geometry";
 import { targetOf } from "../../domain/operators";
 import { keyOfMap, rowOf } from "../../domain/preview";
+import { namesOf } from "../../domain/sources";
 import type { Map as Sweep } from "../../kernel/wire";
 import { createNotices } from "../notices/state";
 import { createPairing } from "../prompts/pairing";
@@ -39,7 +41,7 @@ export function createSweep(app: App) {
 
   /** A choice that the experiment's sources allow. */
   function allowed(chosen: Partial<SweepChoice> | null): SweepChoice {
-    const sources = Object.keys(experiment.now.value?.sources ?? {});
+    const sources = namesOf(experiment.now.value?.sources ?? []);
     const {
       component = "block_output",
       head = null,
@@ -76,7 +78,10 @@ export function createSweep(app: App) {
       ...{ component, ...at, position, intervention },
       source: intervention === "vanilla" ? source : null,
       source_position: intervention === "vanilla" || read === undefined ? partner(position) : read,
-      prompts: now && intervention === "mean" ? [now.base, ...Object.values(now.sources)] : [],
+      prompts:
+        now && intervention === "mean"
+          ? [now.base, ...now.sources.map(([, prompt]) => prompt)]
+          : [],
     };
   }
 

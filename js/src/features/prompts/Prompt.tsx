@@ -1,10 +1,12 @@
 // One prompt: its name, its tokens, and the field that takes their place while it is edited.
+
 import { useSignal } from "@preact/signals";
 import type { ComponentChildren } from "preact";
 import { useLayoutEffect, useRef } from "preact/hooks";
 import type { App } from "../../app/app";
 import { createExperiment } from "../../app/experiment";
 import { inPercent } from "../../domain/format";
+import { promptOf } from "../../domain/sources";
 import type { Candidate, TokenInfo } from "../../kernel/wire";
 import { IconButton } from "../../ui/controls";
 import { PencilIcon } from "../../ui/icons";
@@ -42,7 +44,7 @@ export function Prompt(props: PromptProps) {
   const entry = useEntry(app, {
     current: () => {
       const now = app.use(createExperiment).now.peek();
-      return source === null ? now?.base : now?.sources[source];
+      return source === null ? now?.base : promptOf(now?.sources ?? [], source);
     },
     commit: props.onCommit,
   });

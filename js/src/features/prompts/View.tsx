@@ -1,4 +1,5 @@
 // The prompts: the base, its sources, and which source token goes into which base token.
+
 import { useRef } from "preact/hooks";
 import type { App } from "../../app/app";
 import { createExperiment } from "../../app/experiment";
@@ -11,6 +12,7 @@ import {
   renameSource,
   whyNotSource,
 } from "../../domain/prompts";
+import { namesOf, promptOf, tokensOf } from "../../domain/sources";
 import type { Scene, TokenInfo } from "../../kernel/wire";
 import { CrossIcon, PlusIcon } from "../../ui/icons";
 import { createAnswer } from "../answer/state";
@@ -31,12 +33,12 @@ interface Props {
 export function Prompts({ app, scene, experiment }: Props) {
   const carry = app.use(createCarry);
   const kinds = app.use(createExperiment).kinds.value;
-  const names = Object.keys(experiment.sources);
+  const names = namesOf(experiment.sources);
   const isBaseSplit = experiment.base === scene.experiment.base;
   const base = isBaseSplit ? scene.base : null;
-  const tokensOf = (name: string) =>
-    experiment.sources[name] === scene.experiment.sources?.[name]
-      ? (scene.sources[name] ?? null)
+  const splitTokens = (name: string) =>
+    promptOf(experiment.sources, name) === promptOf(scene.experiment.sources ?? [], name)
+      ? (tokensOf(scene.sources, name) ?? null)
       : null;
   /** What a prompt's plain run predicts, once it has run. */
   const predictionOf = (role: string, name = "base") =>
@@ -47,11 +49,11 @@ export function Prompts({ app, scene, experiment }: Props) {
     base && (tokens.length !== base.length || app.use(createPairing).isByHand(name))
       ? app.use(createPairing).of(name)
       : null;
-  const hasCaptions = names.some((name) => pairsOf(name, tokensOf(name) ?? []) !== null);
+  const hasCaptions = names.some((name) => pairsOf(name, splitTokens(name) ?? []) !== null);
 
   const fresh = useRef("");
   const entry = useEntry(app, {
-    current: () => app.use(createExperiment).now.peek()?.sources[fresh.current],
+    current: () => promptOf(app.use(createExperiment).now.peek()?.sources ?? [], fresh.current),
     commit: (text) => {
       const now = app.use(createExperiment).now.peek() ?? experiment;
       fresh.current = freshSource(now);
@@ -74,7 +76,7 @@ export function Prompts({ app, scene, experiment }: Props) {
 
   function edit(source: string | null, text: string, tokens: TokenInfo[] | null): void {
     const now = app.use(createExperiment).now.peek() ?? experiment;
-    const before = source === null ? base : tokensOf(source);
+    const before = source === null ? base : splitTokens(source);
     const moved = tokens && before ? follow(now, source, idsOf(before), idsOf(tokens), kinds) : now;
     app
       .use(createExperiment)
@@ -98,8 +100,8 @@ export function Prompts({ app, scene, experiment }: Props) {
           key={name}
           app={app}
           source={name}
-          text={experiment.sources[name] ?? ""}
-          tokens={tokensOf(name)}
+          text={promptOf(experiment.sources, name) ?? ""}
+          tokens={splitTokens(name)}
           against={base}
           prediction={predictionOf("source", name)}
           chips={(tokens) => (

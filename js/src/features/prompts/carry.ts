@@ -1,8 +1,10 @@
 // A source token that is carried to a base token: by the pointer, or by keys.
+
 import { batch, signal } from "@preact/signals";
 import type { App } from "../../app/app";
 import { createExperiment } from "../../app/experiment";
 import { pairSlots } from "../../domain/prompts";
+import { tokensOf } from "../../domain/sources";
 import { createVoice } from "../../ui/voice";
 import { createSweep } from "../map/sweep";
 import { createStory } from "../story/state";
@@ -59,7 +61,7 @@ export function createCarry(app: App) {
 export function pairTokens(app: App, source: string, from: number, to: number): void {
   const { now: experimentNow, kinds, commit } = app.use(createExperiment);
   const [now, scene] = [experimentNow.peek(), app.use(createStory).scene.peek()];
-  const [base, token] = [scene?.base[to], scene?.sources[source]?.[from]];
+  const [base, token] = [scene?.base[to], tokensOf(scene?.sources ?? [], source)?.[from]];
   if (!now || !base || !token) return;
   const { experiment, indices } = pairSlots(now, source, from, to, kinds.peek());
   app.use(createPairing).set(source, from, to);

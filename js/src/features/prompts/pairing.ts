@@ -1,7 +1,9 @@
 // Which source token goes into which base token when a tile is clicked: suggested, or said by hand.
+
 import { signal } from "@preact/signals";
 import type { App } from "../../app/app";
 import { align, idsOf } from "../../domain/prompts";
+import { tokensOf } from "../../domain/sources";
 import { createWholeMap } from "../map/sweep";
 import { createStory } from "../story/state";
 
@@ -23,7 +25,7 @@ export function createPairing(app: App) {
 
   function suggested(source: string): number[] {
     const now = scene.value;
-    return now ? align(idsOf(now.base), idsOf(now.sources[source] ?? [])) : [];
+    return now ? align(idsOf(now.base), idsOf(tokensOf(now.sources, source) ?? [])) : [];
   }
 
   return {

@@ -6,6 +6,7 @@ import type { Plain, Slot } from "../../domain/experiments";
 import { setSource } from "../../domain/experiments";
 import { kindOf, targetOf } from "../../domain/operators";
 import { pairsOf, setPairs } from "../../domain/prompts";
+import { namesOf, tokensOf } from "../../domain/sources";
 import type { Scene, TokenInfo } from "../../kernel/wire";
 import { IconButton, type Option, Select } from "../../ui/controls";
 import { CrossIcon, PlusIcon } from "../../ui/icons";
@@ -24,9 +25,9 @@ export function Route({ app, scene, experiment, slot, index }: Props) {
   const kinds = app.use(createExperiment).kinds.value;
   const reads = (kindOf(kinds, slot.intervention)?.needs_source ?? true) && slot.source !== null;
   const target = targetOf(experiment, slot, kinds);
-  const tokens = target === null ? scene.base : (scene.sources[target] ?? []);
-  const sourceTokens = scene.sources[slot.source ?? ""] ?? [];
-  const names = Object.keys(experiment.sources);
+  const tokens = target === null ? scene.base : (tokensOf(scene.sources, target) ?? []);
+  const sourceTokens = tokensOf(scene.sources, slot.source) ?? [];
+  const names = namesOf(experiment.sources);
   const pairs = pairsOf(slot);
   const taken = pairs.map(([base]) => base);
   const commit = (next: [number, number][]) =>
@@ -82,7 +83,7 @@ export function Route({ app, scene, experiment, slot, index }: Props) {
           options={names.map((name) => ({ value: name, text: name }))}
           onChoose={(name) => {
             // Positions that the other prompt has not got are paired anew, so that it is valid at once.
-            const { length } = scene.sources[name] ?? [];
+            const { length } = tokensOf(scene.sources, name) ?? [];
             const fit = ([base, source]: [number, number]): [number, number] => [
               base,
               length === undefined || source < length

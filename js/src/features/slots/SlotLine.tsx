@@ -1,4 +1,5 @@
 // One slot in a line: its number and handle, where it acts, what it reads, what it did.
+
 import type { App } from "../../app/app";
 import { createExperiment } from "../../app/experiment";
 import { type Plain, removeSlot, type Slot } from "../../domain/experiments";
@@ -6,6 +7,7 @@ import { componentWords, three } from "../../domain/format";
 import { kindOf, targetOf } from "../../domain/operators";
 import { isOrdered, moveSlot } from "../../domain/order";
 import { pairsOf } from "../../domain/prompts";
+import { tokensOf } from "../../domain/sources";
 import type { ReceiptInfo, Scene } from "../../kernel/wire";
 import { IconButton } from "../../ui/controls";
 import { CrossIcon, EyeIcon, EyeOffIcon, MoreIcon } from "../../ui/icons";
@@ -110,15 +112,15 @@ function Summary({ app, scene, experiment, slot }: Props) {
   const kinds = app.use(createExperiment).kinds.value;
   const kind = kindOf(kinds, slot.intervention);
   const target = targetOf(experiment, slot, kinds);
-  const tokens = (target === null ? scene.base : scene.sources[target]) ?? [];
-  const partners = scene.sources[slot.source ?? ""] ?? [];
+  const tokens = (target === null ? scene.base : tokensOf(scene.sources, target)) ?? [];
+  const partners = tokensOf(scene.sources, slot.source) ?? [];
   const reads = (kind?.needs_source ?? true) && slot.source !== null;
   const pairs = pairsOf(slot);
   const [first] = pairs;
   const site = [
     slot.component === "block_output" ? "" : componentWords(slot.component),
     slot.head === null ? "" : `head ${slot.head}`,
-    reads && Object.keys(experiment.sources).length > 1 ? `from ${slot.source}` : "",
+    reads && experiment.sources.length > 1 ? `from ${slot.source}` : "",
     target === null ? "" : `in ${target}`,
     slot.subspace === null ? "" : "subspace",
     slot.strength === 1 ? "" : `× ${three(slot.strength)}`,

@@ -1,10 +1,12 @@
 // The slots of the experiment, a line each, in the order in which they act at one site.
+
 import { useSignal } from "@preact/signals";
 import { useLayoutEffect, useRef } from "preact/hooks";
 import type { App } from "../../app/app";
 import { createExperiment } from "../../app/experiment";
 import { group, groupsOf, isSame, type Plain } from "../../domain/experiments";
 import { setMode } from "../../domain/prompts";
+import { namesOf } from "../../domain/sources";
 import { Panel, Select } from "../../ui/controls";
 import { PlusIcon } from "../../ui/icons";
 import { createVoice } from "../../ui/voice";
@@ -92,7 +94,7 @@ export function SlotsPanel({ app }: { app: App }) {
 }
 
 function emptyWords(experiment: Plain): string {
-  return Object.keys(experiment.sources).length > 0
+  return experiment.sources.length > 0
     ? "No slots yet. Click a tile to patch the source’s state into the base’s run there."
     : "No slots yet. Add a source prompt to patch from, or click a tile to zero the state there.";
 }
@@ -150,7 +152,7 @@ function Tools({ app, experiment }: { app: App; experiment: Plain }) {
 
 /** How several sources run. With one source there is nothing to choose. */
 function Mode({ app, experiment }: { app: App; experiment: Plain }) {
-  const names = Object.keys(experiment.sources);
+  const names = namesOf(experiment.sources);
   if (names.length < 2 && experiment.mode === "parallel") return null;
   const chain = names
     .slice(0, -1)
