@@ -6,7 +6,7 @@ first.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 from pydantic import BaseModel, BeforeValidator, PlainSerializer
 
@@ -25,18 +25,22 @@ class OrderedExperiment(BaseModel):
 
 def _from_wire(value: Any) -> Any:
     """The sources of a JSON object by name; anything else is left to the experiment's checks."""
-    if isinstance(value, dict) and isinstance(value.get("sources"), list):
-        return {**value, "sources": _by_name(value["sources"])}
-    return value
+    if not isinstance(value, dict):
+        return value
+    fields = cast("dict[str, Any]", value)
+    pairs = fields.get("sources")
+    return {**fields, "sources": _by_name(pairs)} if isinstance(pairs, list) else fields
 
 
-def _by_name(pairs: list[Any]) -> Any:
+def _by_name(pairs: list[Any]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
     for pair in pairs:
-        if not isinstance(pair, (list, tuple)) or len(pair) != 2 or not isinstance(pair[0], str):
+        if not isinstance(pair, (list, tuple)) or len(cast("list[Any]", pair)) != 2:
             raise ValueError("sources must be pairs of a name and a prompt")
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        raise ValueError("sources must have names that differ")
+        name, prompt = cast("list[Any]", pair)
+        if not isinstance(name, str) or name in found:
+            raise ValueError("sources must have names that are texts and differ")
+        found[name] = prompt
     return found
 
 
