@@ -29,7 +29,9 @@ def _from_wire(value: Any) -> Any:
         return value
     fields = cast("dict[str, Any]", value)
     pairs = fields.get("sources")
-    return {**fields, "sources": _by_name(pairs)} if isinstance(pairs, list) else fields
+    if not isinstance(pairs, list):
+        return fields
+    return {**fields, "sources": _by_name(cast("list[Any]", pairs))}
 
 
 def _by_name(pairs: list[Any]) -> dict[str, Any]:
