@@ -22,9 +22,10 @@ BOX = """element => {
     const {left, right, width} = element.getBoundingClientRect();
     return [left, right, width];
 }"""
-OUTSIDE = """host => [...host.querySelectorAll(".vene-root, .vene-panel, button")].filter((one) =>
-    one.getBoundingClientRect().right > host.getBoundingClientRect().right + 1
-).map((one) => one.className)"""
+OUTSIDE = """host => [...host.querySelectorAll(".vene-root, .vene-panel, button")]
+    .filter((one) => !one.closest(".vene-prompt-line")) // which scrolls
+    .filter((one) => one.getBoundingClientRect().right > host.getBoundingClientRect().right + 1)
+    .map((one) => one.className)"""
 
 
 @pytest.fixture

@@ -51,7 +51,16 @@ export function Prompt(props: PromptProps) {
   const line = useRef<HTMLSpanElement>(null);
   // A long prompt starts at its end, where the prediction is read.
   useLayoutEffect(() => {
-    if (line.current) line.current.scrollLeft = line.current.scrollWidth;
+    const element = line.current;
+    if (!element) return;
+    const toEnd = () => {
+      element.scrollLeft = element.scrollWidth;
+    };
+    toEnd();
+    if (typeof ResizeObserver === "undefined") return;
+    const observer = new ResizeObserver(toEnd);
+    observer.observe(element);
+    return () => observer.disconnect();
   }, [tokens, entry.isOpen.value]);
   useLayoutEffect(() => {
     if (!returns.current || entry.isOpen.peek()) return;
