@@ -573,9 +573,7 @@ def test_clicks_faster_than_answers_are_answered_all_the_same(
     assert len(answers) >= 3 and answers[-1] == explorer.scene["revision"]
 
 
-def test_names_that_a_browser_would_sort_are_refused(explorer: Explorer) -> None:
-    before = explorer.experiment
-    with pytest.raises(vw.RequestError, match="source name '1' must have a letter"):
-        explorer.experiment = vw.Experiment(base=BASE, sources={"b": SOURCE, "1": BASE})
-    assert explorer.experiment is before
-    explorer.experiment = vw.Experiment(base=BASE, sources={"1": SOURCE})
+def test_names_that_a_browser_would_sort_keep_their_order(explorer: Explorer) -> None:
+    explorer.experiment = vw.Experiment(base=BASE, sources={"b": SOURCE, "1": BASE})
+    assert explorer.scene["experiment"]["sources"] == [("b", SOURCE), ("1", BASE)]
+    assert [source["name"] for source in explorer.scene["sources"]] == ["b", "1"]
