@@ -55,7 +55,7 @@ export function FigurePanel({ app }: { app: App }) {
   );
   return (
     <Panel name="Figure" area="figure" tools={tools}>
-      <Told app={app} />
+      <FileNotice app={app} />
       {url && picture ? (
         <img
           class={`vene-figure${isOld ? " vene-old" : ""}`}
@@ -113,7 +113,7 @@ function Files(props: { app: App; picture: Picture; kind: Figure["kind"]; url: s
 }
 
 /** What became of the last file that was asked for. */
-function Told({ app }: { app: App }) {
+function FileNotice({ app }: { app: App }) {
   const said = app.use(createTake).said.value;
   return (
     <p class="vene-figure-said" data-tone={said?.tone} role="status">

@@ -9,7 +9,7 @@ import { createWholeMap } from "../map/sweep";
 import { createStory } from "../story/state";
 
 /** What outlives a view: a lecturer who moves the output finds everything as it was. */
-interface Kept {
+interface LectureMemory {
   isOn: Signal<boolean>;
   /** Experiments whose answers were shown, by the step and experiment that they are of. */
   revealed: Signal<ReadonlyMap<string, Plain>>;
@@ -19,7 +19,7 @@ interface Kept {
   choices: Signal<ReadonlyMap<number, number>>;
 }
 
-const keptBy = new WeakMap<object, Kept>();
+const keptBy = new WeakMap<object, LectureMemory>();
 
 /** All views of a widget share what is kept; the kernel does not know of it. */
 export function createLecture(app: App) {
