@@ -260,6 +260,27 @@ class Lab:
             t.strip() for t in self.output(cell).locator(".jp-OutputArea-output").all_inner_texts()
         ]
 
+    def widen(self, width: float, height: int = 1000, of: str = ".vene-root") -> None:
+        """Resize the window until the elements `of` are `width` pixels wide, and wait for that.
+
+        JupyterLab lays out its panels some frames after the window's new size.
+        """
+        now = self.page.locator(of).first.bounding_box()
+        window = self.page.viewport_size
+        assert now is not None
+        assert window is not None
+        self.page.set_viewport_size(
+            {"width": round(window["width"] - now["width"] + width), "height": height}
+        )
+        self.page.wait_for_function(
+            """([of, width]) =>
+                Math.abs(document.querySelector(of).getBoundingClientRect().width - width) < 3""",
+            arg=[of, width],
+        )
+        # Observers of the new size, and what they draw, come in the frames after it.
+        self.page.evaluate("""() => new Promise((done) =>
+            requestAnimationFrame(() => requestAnimationFrame(done)))""")
+
     def save(self) -> None:
         """Save the notebook and wait until it is no longer marked as unsaved."""
         self.page.keyboard.press("Control+s")

@@ -113,12 +113,10 @@ def test_the_buttons_leave_the_prompts_their_room(lab: Any) -> None:
     lab.open([long])
     lab.run_cell(0)
     exact(lab)
-    page = lab.page
-    beside = page.viewport_size["width"] - page.locator(".vene-root").bounding_box()["width"]
     for width in (600, 1000, 1100, 1400):
-        page.set_viewport_size({"width": int(width + beside), "height": 1000})
+        lab.widen(width)
         header, prompts, tools = (
-            page.locator(f".vene-{part}").bounding_box()
+            lab.page.locator(f".vene-{part}").bounding_box()
             for part in ("header", "prompts", "header-tools")
         )
         assert prompts["width"] >= min(560, header["width"] - 24), width
@@ -153,11 +151,8 @@ explorer
     columns = lab.page.locator(".vene-data thead th")
     lab.page.locator('.vene-data th[data-role="grouped"]').wait_for()
     assert columns.all_inner_texts()[2:-1] == ["base", "italy", "peru", "ungrouped", "grouped"]
-    beside = (
-        lab.page.viewport_size["width"] - lab.page.locator(".vene-root").bounding_box()["width"]
-    )
     for width in (600, 1000, 1400):
-        lab.page.set_viewport_size({"width": int(width + beside), "height": 1000})
+        lab.widen(width)
         for panel in (".vene-panel-data .vene-scroll", "[data-panel=answer]"):
             cut = lab.page.locator(panel).evaluate("one => one.scrollWidth - one.clientWidth")
             assert cut <= 0, (width, panel)

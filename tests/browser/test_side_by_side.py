@@ -38,13 +38,8 @@ def hosts(lab: Any) -> Any:
 
 def test_a_row_is_shared_and_a_column_is_filled(lab: Any, hosts: Any) -> None:
     row = lab.page.locator(".widget-hbox").first
-    chrome = lab.page.viewport_size["width"] - row.evaluate(BOX)[2]
     for width in (1300, 1000, 700):
-        lab.page.set_viewport_size({"width": round(chrome + width), "height": 1000})
-        lab.page.wait_for_function(
-            "width => Math.abs(document.querySelector('.widget-hbox').clientWidth - width) < 3",
-            arg=width,
-        )
+        lab.widen(width, of=".widget-hbox")
         lab.shot(f"side-by-side-{width}")
         left, right, _ = row.evaluate(BOX)
         first, second, column, _, narrow = (hosts.nth(n).evaluate(BOX) for n in range(5))
