@@ -94,26 +94,6 @@ describe("the map", () => {
     expect(tile(screen.el, 2, 3).dataset.lmSuppressShortcuts).toBe("true");
   });
 
-  it("names a dtype whose numbers are coarse, and says how coarse", async () => {
-    for (const [dtype, step] of [
-      ["bfloat16", "0.8 %"],
-      ["float16", "0.1 %"],
-      ["float32", null],
-    ] as const) {
-      const traits = spainAndItaly();
-      const model = { ...traits.scene.model, dtype };
-      screen = mount({ scene: { ...traits.scene, model } });
-      await drawn();
-      const status = $(".vene-status");
-      expect(status?.textContent?.includes(dtype)).toBe(step !== null);
-      expect(status?.title).toContain(dtype);
-      if (step) expect(status?.title).toContain(`differ by up to ${step}`);
-      else expect(status?.title).not.toContain("differ by");
-      screen.controller.abort();
-      screen.el.remove();
-    }
-  });
-
   it("takes clicks: alone, with shift, with alt", async () => {
     screen = mount();
     click(tile(screen.el, 0, 3));

@@ -2,6 +2,7 @@
 import type { App } from "../../app/app";
 import { createExperiment } from "../../app/experiment";
 import { milliseconds } from "../../domain/format";
+import type { RunInfo } from "../../kernel/wire";
 import { createAnswer, type Label } from "../answer/state";
 import { createStory } from "../story/state";
 
@@ -24,6 +25,8 @@ const ABOUT: Record<Label, string> = {
 /** Dtypes whose neighbouring numbers differ visibly, and by how much. */
 const STEPS: Record<string, string> = { bfloat16: "0.8 %", float16: "0.1 %" };
 
+const isPlain = ({ role }: RunInfo) => role === "base" || role === "source";
+
 export function Status({ app }: { app: App }) {
   const label = app.use(createAnswer).label.value;
   const model = app.use(createStory).scene.value?.model;
@@ -36,7 +39,9 @@ export function Status({ app }: { app: App }) {
       exact.revision !== app.use(createStory).scene.value?.revision;
     // A story's answers are of no revision: they were computed before the first step.
     if (exact.revision === 0) parts.push("computed beforehand");
-    else parts.push(isKept ? `kept from run ${exact.revision}` : milliseconds(exact.milliseconds));
+    else if (isKept) parts.push(`kept from run ${exact.revision}`);
+    // Without a live slot there is only the prompts' plain runs, and no intervened one to time.
+    else parts.push(exact.runs.every(isPlain) ? "plain run" : milliseconds(exact.milliseconds));
   }
   if (model) parts.push(model.device);
   const step = model ? STEPS[model.dtype] : undefined;
