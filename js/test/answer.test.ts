@@ -305,7 +305,8 @@ describe("the panel", () => {
     expect(heads()).toEqual(["base", "italy"]);
     expect(labels().slice(0, 2)).toEqual(["␣Madrid", "␣Rome"]);
     expect(changes()).toEqual([]);
-    expect(changeHead()).toBe("−100+100");
+    expect(changeHead()).toBeUndefined(); // nor an axis for them
+    expect($("[data-panel=difference]")?.textContent).toContain("once a slot is live");
     expect($("[data-panel=difference] .vene-rest")?.textContent?.trim()).toBe("");
     expect($$("[data-panel=answer] .vene-way")).toEqual([]);
     expect($$("[data-panel=answer] .vene-tick")).toHaveLength(VISIBLE);
@@ -320,6 +321,7 @@ describe("the panel", () => {
       ];
     });
     expect(changeHead()).toBe("−10×10+10");
+    expect($("[data-panel=difference]")?.textContent).not.toContain("once a slot is live");
     const bar = $("[data-panel=difference] .vene-bar") as HTMLElement;
     expect(Number.parseFloat(bar.style.inlineSize)).toBeCloseTo(48, 6); // 9.6 of 10, of a half
   });
