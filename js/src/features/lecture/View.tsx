@@ -3,9 +3,8 @@ import type { App } from "../../app/app";
 import { createExperiment } from "../../app/experiment";
 import type { TokenInfo } from "../../kernel/wire";
 import { backToScreen } from "../../ui/backToScreen";
-import { IconButton } from "../../ui/controls";
 import { Sentence } from "../answer/Sentence";
-import { createHelp } from "../help/state";
+import { HelpButton } from "../help/HelpButton";
 import { MapPanel } from "../map/View";
 import { Notices } from "../notices/View";
 import { chipClass, differing } from "../prompts/Chips";
@@ -71,7 +70,6 @@ function Line(props: { name: string; tokens: TokenInfo[]; against?: TokenInfo[] 
 function Foot({ app }: { app: App }) {
   const { steps, at } = app.use(createStory);
   const lecture = app.use(createLecture);
-  const help = app.use(createHelp);
   const count = steps.value.length;
   return (
     <div class="vene-wall-foot">
@@ -114,14 +112,7 @@ function Foot({ app }: { app: App }) {
           </button>
         )}
         <LectureButton app={app} />
-        <IconButton
-          name="Clicks and keys"
-          title="Clicks and keys (?)"
-          isPressed={help.isOpen.value}
-          onPress={help.toggle}
-        >
-          ?
-        </IconButton>
+        <HelpButton app={app} />
       </span>
     </div>
   );
