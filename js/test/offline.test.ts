@@ -2,7 +2,7 @@
 import { afterEach, describe, expect, it } from "vitest";
 import { makeAnswer, makeMap, sceneOf, spainAndItaly } from "../dev/fixtures";
 import widget from "../src/index";
-import { type Kept, OfflineModel } from "../src/kernel/offline";
+import { OfflineModel, type SavedTraits } from "../src/kernel/offline";
 import { click, drawn, press, tile } from "./helpers";
 
 let el: HTMLElement;
@@ -13,7 +13,7 @@ afterEach(() => {
 });
 
 function open(): OfflineModel {
-  const model = new OfflineModel(spainAndItaly() as unknown as Kept);
+  const model = new OfflineModel(spainAndItaly() as unknown as SavedTraits);
   el = document.createElement("div");
   document.body.append(el);
   close = widget.render({ model, el, signal: new AbortController().signal } as never);
@@ -78,7 +78,7 @@ describe("a saved page", () => {
     const result = { ...makeAnswer(scene), sentence: "told" };
     const told = { ...step, base, sources, experiment, slots, result, map: 0 };
     const other = new OfflineModel({
-      ...(spainAndItaly() as unknown as Kept),
+      ...(spainAndItaly() as unknown as SavedTraits),
       steps: { steps: [told], maps: [makeMap(scene)] } as never,
     });
     other.send({ id: "a", kind: "step", step: 0 });

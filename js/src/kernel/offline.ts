@@ -1,4 +1,4 @@
-// A model for a page without a kernel: it answers from what the page holds, and says what it cannot.
+// A widget model for a page without a kernel: it answers from what the page holds, and refuses the rest.
 import {
   fromScene,
   keyOf,
@@ -12,7 +12,8 @@ import type { Answer, Reply, Scene, SlotInfo, Story, Map as Sweep } from "./wire
 
 type Listener = (...values: unknown[]) => void;
 
-export interface Kept {
+/** The widget's traits as a saved page holds them. */
+export interface SavedTraits {
   scene: Scene;
   map: Sweep | Record<string, never>;
   answer: Answer | Record<string, never>;
@@ -24,11 +25,11 @@ const NEEDS_KERNEL = "this page runs without one. Open it in a notebook with vw.
 
 export class OfflineModel {
   readonly #listeners = new Map<string, Set<Listener>>();
-  readonly #traits: Kept;
+  readonly #traits: SavedTraits;
   /** Exact answers that the page holds, by experiment. */
   readonly #answers = new Map<string, Answer>();
 
-  constructor(traits: Kept) {
+  constructor(traits: SavedTraits) {
     this.#traits = { ...traits, offline: true };
     const { scene, answer, steps } = traits;
     if (isAnswer(answer)) this.#answers.set(keyOf(plainOf(scene)), answer);
@@ -53,14 +54,14 @@ export class OfflineModel {
   /** Answered a moment later, as a kernel would: the screen paints first. */
   send(request: Request): void {
     queueMicrotask(() => {
-      const error = this.#obey(request);
+      const error = this.#handle(request);
       const reply: Reply = { id: request.id, ok: error === null, error };
-      this.#tell("msg:custom", reply, []);
+      this.#emit("msg:custom", reply, []);
     });
   }
 
-  /** Does what a request asks, or gives the reason why not. */
-  #obey(request: Request): string | null {
+  /** Carries out a request; gives the reason where it cannot. */
+  #handle(request: Request): string | null {
     switch (request.kind) {
       case "experiment":
         return this.#run(request.experiment as Plain, request.id);
@@ -123,24 +124,24 @@ export class OfflineModel {
 
   #write(values: Record<string, unknown>): void {
     Object.assign(this.#traits, values);
-    for (const name of Object.keys(values)) this.#tell(`change:${name}`);
+    for (const name of Object.keys(values)) this.#emit(`change:${name}`);
   }
 
-  #tell(event: string, ...values: unknown[]): void {
+  #emit(event: string, ...values: unknown[]): void {
     for (const listener of [...(this.#listeners.get(event) ?? [])]) listener(...values);
   }
 }
 
-function isAnswer(value: Kept["answer"]): value is Answer {
+function isAnswer(value: SavedTraits["answer"]): value is Answer {
   return "runs" in value;
 }
 
-function isStory(value: Kept["steps"]): value is Story {
+function isStory(value: SavedTraits["steps"]): value is Story {
   return "steps" in value;
 }
 
 /** The runs of the prompts as they are, which every exact answer holds. */
-function plainAnswer(answer: Kept["answer"]): Answer | null {
+function plainAnswer(answer: SavedTraits["answer"]): Answer | null {
   if (!isAnswer(answer)) return null;
   const columns = answer.runs.flatMap(({ role }, n) =>
     role === "base" || role === "source" ? [n] : [],
