@@ -640,15 +640,24 @@ describe("a map of all heads of a layer", () => {
       head.getAttribute("aria-label"),
     ]);
 
-  it("is chosen in the head menu, its layer beside it", async () => {
+  it("is chosen in one menu, after the heads that can be swept one at a time", async () => {
     screen = mount();
     await choose("Component of the map", component);
     expect(screen.model.sent.at(-1)).toMatchObject({ component, head: 0, layer: null });
-    expect(named("Layer of the map")).toBeNull();
-    await choose("Head of the map", "all");
-    expect(screen.model.sent.at(-1)).toMatchObject({ component, head: "all", layer: 0 });
-    await choose("Layer of the map", "2");
+    const menu = named("Heads of the map") as HTMLSelectElement;
+    const groups = [...menu.querySelectorAll("optgroup")].map((group) =>
+      [...group.querySelectorAll("option")].map((option) => option.text),
+    );
+    expect(groups[0]?.slice(0, 2)).toEqual(["head 0", "head 1"]);
+    expect(groups[1]?.slice(0, 2)).toEqual(["heads of L0", "heads of L1"]);
+    const { heads, layers } = spainAndItaly().scene.model;
+    expect(groups.map((group) => group.length)).toEqual([heads[component], layers]);
+    await choose("Heads of the map", "layer 2");
     expect(screen.model.sent.at(-1)).toMatchObject({ component, head: "all", layer: 2 });
+    expect(menu.selectedOptions[0]?.text).toBe("heads of L2");
+    await choose("Heads of the map", "1");
+    expect(screen.model.sent.at(-1)).toMatchObject({ component, head: 1, layer: null });
+    await choose("Heads of the map", "layer 2");
     await choose("Component of the map", "head_query_output");
     expect(screen.model.sent.at(-1)).toMatchObject({ head: "all", layer: 2 });
     await choose("Component of the map", "mlp_output");

@@ -23,7 +23,8 @@ export function Select({ name, value, options, onChoose, title }: SelectProps) {
     <select
       class="vene-select"
       aria-label={name}
-      title={title}
+      // Its text may be cut.
+      title={title ?? options.find((option) => option.value === value)?.text}
       value={value}
       onChange={(event) => {
         const wanted = event.currentTarget.value;

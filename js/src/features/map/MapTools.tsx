@@ -1,5 +1,4 @@
-// What the map sweeps (component, head, operator, source) and what it shows of it (metric, tokens).
-
+// What the map sweeps (component, heads, operator, source) and what it shows of it (metric, tokens).
 import type { App } from "../../app/app";
 import type { MetricName } from "../../domain/metrics";
 import { componentOptions } from "../../ui/components";
@@ -38,24 +37,26 @@ export function MapTools({ app }: { app: App }) {
         />
         {heads !== undefined && (
           <Select
-            name="Head of the map"
-            value={String(sweep.head ?? 0)}
-            options={[...numbered("head", heads), { value: "all", text: "all heads of" }]}
-            onChoose={(head) =>
-              choose(
-                head === "all"
-                  ? { ...sweep, head, layer: 0 }
-                  : { ...sweep, head: Number(head), layer: null },
-              )
-            }
-          />
-        )}
-        {sweep.head === "all" && (
-          <Select
-            name="Layer of the map"
-            value={String(sweep.layer)}
-            options={numbered("layer", scene.model.layers)}
-            onChoose={(layer) => choose({ ...sweep, layer: Number(layer) })}
+            name="Heads of the map"
+            value={sweep.head === "all" ? `layer ${sweep.layer}` : String(sweep.head ?? 0)}
+            options={[
+              ...counted(heads, (n) => ({
+                value: String(n),
+                text: `head ${n}`,
+                group: "One head of every layer",
+              })),
+              ...counted(scene.model.layers, (n) => ({
+                value: `layer ${n}`,
+                text: `heads of L${n}`,
+                group: "All heads of one layer",
+              })),
+            ]}
+            onChoose={(value) => {
+              const layer = value.startsWith("layer ")
+                ? Number(value.slice("layer ".length))
+                : null;
+              choose({ ...sweep, head: layer === null ? Number(value) : "all", layer });
+            }}
           />
         )}
         <Select
@@ -103,7 +104,6 @@ export function MapTools({ app }: { app: App }) {
   );
 }
 
-/** Options `head 0`, `head 1`, … */
-function numbered(what: string, count: number): Option[] {
-  return Array.from({ length: count }, (_, i) => ({ value: String(i), text: `${what} ${i}` }));
+function counted(count: number, option: (n: number) => Option): Option[] {
+  return Array.from({ length: count }, (_, n) => option(n));
 }

@@ -50,7 +50,7 @@ export function Readout({ app }: { app: App }) {
   return (
     <div class="vene-readout">
       <p class="vene-readout-value">
-        <span>
+        <span class="vene-readout-place">
           layer {place.layer} · {lens.axis.value === "head" && `head ${place.head} · `}
           {position} <span class="vene-token">{base?.label}</span>
           <span class="vene-dim"> id {base?.id}</span>
@@ -63,9 +63,11 @@ export function Readout({ app }: { app: App }) {
           )}
         </span>
         {value !== null && (
-          <span class="vene-number" title={full(value)}>
-            {spell(metric.title, targets[target]?.label, targets[other]?.label)} ={" "}
-            {valueText(metric, value)}
+          <span class="vene-readout-reading vene-number" title={full(value)}>
+            <span class="vene-readout-metric">
+              {spell(metric.title, targets[target]?.label, targets[other]?.label)}
+            </span>
+            <span class="vene-readout-number"> = {valueText(metric, value)}</span>
           </span>
         )}
         <Wait app={app} layer={place.layer} />
