@@ -21,10 +21,14 @@ export function watchTheme(element: Element): { theme: ReadonlySignal<Theme>; st
     observer?.observe(target, { attributes: true });
   const media = window.matchMedia?.("(prefers-color-scheme: dark)");
   media?.addEventListener?.("change", look);
+  // JupyterLab puts the element into its page after it was rendered: it has a size from then on.
+  const placed = typeof ResizeObserver === "undefined" ? null : new ResizeObserver(look);
+  placed?.observe(element);
   return {
     theme,
     stop: () => {
       observer?.disconnect();
+      placed?.disconnect();
       media?.removeEventListener?.("change", look);
       clearTimeout(timer);
     },
