@@ -99,6 +99,7 @@ export function createExperiment(app: App) {
     /** Results of revisions before this one are of an older state of the model. */
     modelSince: computed(() => scene.value?.model_since ?? 0),
     kinds: computed(() => scene.value?.model.interventions ?? []),
+    widths: computed(() => scene.value?.model.widths ?? {}),
     begin,
     /** Asks for another experiment: shown at once, undone when the kernel refuses it. */
     commit(next: Plain): void {

@@ -1,11 +1,6 @@
 // Experiment -> experiment: what each gesture and each control means, as pure functions.
 
-import type {
-  OrderedExperiment as Experiment,
-  Scene,
-  SlotInfo,
-  Slot as WireSlot,
-} from "../kernel/wire";
+import type { OrderedExperiment as Experiment, Scene, SlotInfo, WireSlot } from "../kernel/wire";
 import { namesOf, type Sources, withPrompt } from "./sources";
 
 /** Names for half-open ranges of coordinates. */
@@ -208,21 +203,6 @@ export function removeSlot(experiment: Plain, index: number): Plain {
 /** One more slot at a place, in no group. */
 export function addSlot(experiment: Plain, place: Place): Plain {
   return { ...experiment, slots: [...experiment.slots, slotAt(place)] };
-}
-
-/** Another component; a head is kept where the new one has as many, and dropped where it has none. */
-export function setComponent(
-  experiment: Plain,
-  index: number,
-  component: string,
-  heads: { [component: string]: number },
-): Plain {
-  const count = heads[component];
-  const head = experiment.slots[index]?.head ?? 0;
-  return changeSlot(experiment, index, {
-    component,
-    head: count === undefined ? null : Math.min(head, count - 1),
-  });
 }
 
 /** Another source. A group has one source, so a slot that changes its own leaves its group. */

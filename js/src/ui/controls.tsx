@@ -109,9 +109,13 @@ interface FieldProps<Value> {
   onChoose(value: Value): void;
 }
 
-interface NumberProps extends FieldProps<number | null> {
+interface NumberProps {
+  name: string;
+  /** As text where a number would lose digits. */
+  value: number | string | null;
   min: number;
   step: number | "any";
+  onChoose(value: number | null, text: string): void;
 }
 
 /** Gives its number when it is left or Enter is pressed; null when it is empty. */
@@ -126,9 +130,10 @@ export function NumberField({ name, value, min, step, onChoose }: NumberProps) {
       value={value ?? ""}
       onChange={(event) => {
         const field = event.currentTarget;
-        const wanted = field.value === "" ? null : Number(field.value);
+        const text = field.value;
+        const wanted = text === "" ? null : Number(text);
         field.value = String(value ?? "");
-        if (wanted !== value && !Number.isNaN(wanted)) onChoose(wanted);
+        if (wanted !== value && !Number.isNaN(wanted)) onChoose(wanted, text);
       }}
     />
   );

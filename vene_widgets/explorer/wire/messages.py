@@ -241,6 +241,7 @@ class ModelInfo(Wire):
     name: str
     layers: int
     heads: dict[str, int]  # per-head component -> its number of heads
+    widths: dict[str, int]  # component -> length of its vector, of one head's if it has heads
     components: list[str]
     interventions: list[InterventionInfo]
     metrics: list[MetricInfo]

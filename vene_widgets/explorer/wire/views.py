@@ -85,6 +85,7 @@ def model_info(model: LanguageModel) -> wire.ModelInfo:
         name=model.name,
         layers=model.sites.layers,
         heads={name: count for name, count in counts.items() if count},
+        widths={name: model.sites.width(name) // (count or 1) for name, count in counts.items()},
         components=list(model.sites.components),
         interventions=[intervention_info(name, kind) for name, kind in INTERVENTIONS.items()],
         metrics=metric_infos(),

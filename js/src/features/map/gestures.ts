@@ -32,7 +32,8 @@ export function createGestures(app: App) {
       const now = experiment.now.value;
       const index = slotsAt(tile)[0] ?? (now?.slots.length ?? 0) - 1;
       const kind = now && kindOf(experiment.kinds.value, now.slots[index]?.intervention ?? "");
-      if (kind?.has_weights) change((present) => linkGroup(present, index));
+      if (kind?.has_weights)
+        change((present) => linkGroup(present, index, experiment.widths.value));
     },
     /** Toggles the n-th subspace (from 1) of the slot at a tile. */
     pickSubspace(tile: Tile, n: number): void {

@@ -3,8 +3,8 @@ import { useEffect, useRef } from "preact/hooks";
 import type { App } from "../../app/app";
 import { createExperiment } from "../../app/experiment";
 import { actionOf } from "../../app/keys";
-import { changeSlot, type Plain, type Slot, setComponent } from "../../domain/experiments";
-import { kindOf, setIntervention, targetOf } from "../../domain/operators";
+import { changeSlot, type Plain, type Slot } from "../../domain/experiments";
+import { kindOf, setComponent, setIntervention, targetOf } from "../../domain/operators";
 import { duplicateSlot } from "../../domain/order";
 import type { Scene } from "../../kernel/wire";
 import { componentOptions } from "../../ui/components";
@@ -93,7 +93,7 @@ export function Details({ app, scene, experiment, index, colour, onFocus }: Prop
             name={`Component of slot ${index}`}
             value={slot.component}
             options={componentOptions(scene.model.components)}
-            onChoose={(value) => commit(setComponent(experiment, index, value, scene.model.heads))}
+            onChoose={(value) => commit(setComponent(experiment, index, value, scene.model))}
           />
           {heads !== undefined && (
             <Select

@@ -102,9 +102,12 @@ export function OperatorRow({ app, experiment, slot, index, coordinates }: Props
             value={slot.seed}
             min={0}
             step={1}
-            onChoose={(seed) =>
-              seed !== null && app.use(createExperiment).commit(setSeed(experiment, index, seed))
-            }
+            onChoose={(seed, text) => {
+              // As text where a number here would be another one; the kernel says up to where.
+              const exact = Number.isSafeInteger(seed) ? seed : text;
+              if (seed !== null && exact !== null)
+                app.use(createExperiment).commit(setSeed(experiment, index, exact));
+            }}
           />
         </Labelled>
       )}
@@ -137,18 +140,19 @@ export function OperatorRow({ app, experiment, slot, index, coordinates }: Props
 }
 
 function LinkButton({ app, experiment, slot, index }: Omit<Props, "coordinates">) {
+  const { commit, widths } = app.use(createExperiment);
   if (slot.link === null) {
-    const [twin] = twinsOf(experiment, index);
+    const [twin] = twinsOf(experiment, index, widths.value);
     return (
       <IconButton
         name={`Link slot ${index}`}
         isDisabled={twin === undefined}
         title={
           twin === undefined
-            ? "Sharing weights needs a second slot of this intervention, rank and seed"
+            ? "Sharing weights needs a second slot of this intervention, rank, seed and width"
             : `Share weights with slot ${twin} (L on the map)`
         }
-        onPress={() => app.use(createExperiment).commit(link(experiment, index))}
+        onPress={() => commit(link(experiment, index, widths.value))}
       >
         <LinkIcon />
       </IconButton>
@@ -167,7 +171,7 @@ function LinkButton({ app, experiment, slot, index }: Omit<Props, "coordinates">
       <IconButton
         name={`Unlink slot ${index}`}
         title={`Unlink slot ${index}`}
-        onPress={() => app.use(createExperiment).commit(unlink(experiment, index))}
+        onPress={() => commit(unlink(experiment, index))}
       >
         <UnlinkIcon />
       </IconButton>
