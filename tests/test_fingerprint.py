@@ -13,6 +13,7 @@ import torch
 from by_hand import FAMILIES, ITALY, NORMS, SPAIN, own_copy, token_ids
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
+from tree_testing import blocks
 
 import vene_widgets as vw
 from vene_widgets.engine.own_model import ModelChanged
@@ -34,11 +35,6 @@ Change = Callable[[vw.LanguageModel, ExitStack], None]
 @pytest.fixture(params=FAMILIES)
 def model(request: pytest.FixtureRequest) -> vw.LanguageModel:
     return own_copy(request.param, request)
-
-
-def blocks(model: vw.LanguageModel) -> list[Any]:
-    found: Any = model.tree.root.get_submodule(model.sites.architecture.blocks)
-    return list(found)
 
 
 def part(model: vw.LanguageModel, path: str, layer: int = 1) -> Any:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from by_hand import NORMS
 from torch import Tensor, nn
+from tree_testing import blocks
 
 import vene_widgets as vw
 
@@ -18,11 +19,6 @@ GLOBAL: Any = nn.modules.module
 
 Change = Callable[[vw.LanguageModel, pytest.MonkeyPatch], None]
 """What a test does to the user's model."""
-
-
-def blocks(model: vw.LanguageModel) -> list[Any]:
-    found: Any = model.tree.root.get_submodule(model.sites.architecture.blocks)
-    return list(found)
 
 
 def attention(model: vw.LanguageModel, layer: int) -> Any:

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 import torch
 from by_hand import ITALY, PAIRS, SPAIN, check_everything, check_map, distance, plain_logits
-from changed_models import KINDS, blocks, hook_on_row_zero
+from changed_models import KINDS, hook_on_row_zero
 from torch import Tensor, nn
+from tree_testing import blocks
 
 import vene_widgets as vw
 from vene_widgets.models import wrap

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 from by_hand import ITALY, PAIRS, SPAIN, check_everything, distance, plain_logits
-from changed_models import blocks
+from tree_testing import blocks
 
 import vene_widgets as vw
 from vene_widgets.models import wrap
