@@ -48,6 +48,12 @@ export function MapGrid({ app, scene, metric, width }: Props) {
   const positions = all.slice(folded.length);
   const labels = positions.map((position) => scene.base[position]?.label ?? "?");
   const isLecture = lecture.isOn.value;
+  const foldName = isLecture
+    ? folded
+        .map((position) => scene.base[position]?.text)
+        .join("")
+        .trim()
+    : `${folded.length} in common`;
   const size = tileSize(width, positions.length, rows.length, labels, folded.length > 0);
   /** On a wall, words are read across. */
   const isTurned = size.turned && !isLecture;
@@ -256,16 +262,11 @@ export function MapGrid({ app, scene, metric, width }: Props) {
               <button
                 type="button"
                 class="vene-map-head vene-map-fold"
-                aria-label={`Show ${foldWords(folded)}`}
+                aria-label={`${foldName}: show ${foldWords(folded)}`}
                 title={`${folded.map((position) => scene.base[position]?.label).join(" ")}: ${foldWords(folded)}; click: show them`}
                 onClick={toggleFold}
               >
-                {isLecture
-                  ? folded
-                      .map((position) => scene.base[position]?.text)
-                      .join("")
-                      .trim()
-                  : `${folded.length} in common`}
+                {foldName}
               </button>
             </span>
           )}

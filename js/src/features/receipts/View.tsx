@@ -21,7 +21,8 @@ export function ReceiptsPanel({ app }: { app: App }) {
           rest of the tensor stayed as it was. There are no slots yet.
         </p>
       ) : (
-        <div class="vene-scroll">
+        // biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reachable by keys
+        <div class="vene-scroll" tabIndex={0}>
           <table class="vene-table">
             <thead>
               <tr>

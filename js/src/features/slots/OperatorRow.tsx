@@ -72,7 +72,7 @@ export function OperatorRow({ app, experiment, slot, index, coordinates }: Props
           title={`Names the two halves of the ${coordinates} coordinates a and b, to change one of them alone`}
           onClick={() => change({ partition: halves(coordinates) })}
         >
-          Split dims in two
+          Split dims
         </button>
       )}
       <Labelled text="dims">

@@ -69,10 +69,10 @@ export function SlotLine(props: Props) {
         type="button"
         class="vene-slot-words"
         aria-expanded={isOpen}
-        aria-label={`Details of slot ${index}`}
         title={`${isOpen ? "Close" : "Open"} the details of slot ${index}`}
         onClick={() => toggleDetails(index)}
       >
+        <span class="vene-visually-hidden">Details of slot {index}: </span>
         <Summary {...props} />
       </button>
       <Outcome {...props} />
