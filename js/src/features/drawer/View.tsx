@@ -1,8 +1,9 @@
 // The drawer below the screen: one tab open at a time, and in sight when it is opened.
 import { useEffect, useRef } from "preact/hooks";
 import type { App } from "../../app/app";
-import { actionOf } from "../../app/keys";
+import { actionOf, consume } from "../../app/keys";
 import type { Tab } from "../../app/tabs";
+import { createSlots } from "../slots/state";
 import { createDrawer } from "./state";
 import "./style.css";
 
@@ -10,6 +11,7 @@ export function Drawer({ app, tabs }: { app: App; tabs: readonly Tab[] }) {
   const drawer = app.use(createDrawer);
   const panel = useRef<HTMLElement>(null);
   const { shown } = drawer;
+  const { closeDetails } = app.use(createSlots);
   const asked = shown.value;
   const before = useRef(asked);
   useEffect(() => {
@@ -26,8 +28,7 @@ export function Drawer({ app, tabs }: { app: App; tabs: readonly Tab[] }) {
     drawer.open(next.name);
     const list = (event.currentTarget as HTMLElement).parentElement;
     list?.querySelector<HTMLElement>(`[data-opens="${next.name}"]`)?.focus();
-    event.preventDefault();
-    event.stopPropagation();
+    consume(event);
   }
 
   return (
@@ -36,6 +37,8 @@ export function Drawer({ app, tabs }: { app: App; tabs: readonly Tab[] }) {
       data-panel="drawer"
       data-tab={open?.name}
       aria-label="Drawer"
+      // A slot's details lie over the drawer: what has the focus is not left below them.
+      onFocusIn={closeDetails}
       ref={panel}
     >
       <div class="vene-tabs" role="tablist" aria-label="Figure, code and tables">
