@@ -134,6 +134,12 @@ export function shownKeys({ keys, shown }: Row): readonly string[] {
   });
 }
 
+/** Keeps an event from everything further out: the browser, the notebook, other handlers. */
+export function consume(event: Event): void {
+  event.preventDefault();
+  event.stopPropagation();
+}
+
 const FIELDS = "input, select, textarea";
 
 /** Fields in which one types have an undo of their own; sliders and menus have none. */

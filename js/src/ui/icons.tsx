@@ -18,7 +18,7 @@ export const EyeIcon = () => (
 
 export const EyeOffIcon = () => (
   <Icon>
-    <path d="M6.3 3.8A6.3 6.3 0 0 1 8 3.5C12 3.5 14.5 8 14.5 8a11 11 0 0 1-2 2.5M4 5a11 11 0 0 0-2.500 3S4 12.500 8 12.500a6 6 0 0 0 3.200-.9M2.500 2.500l11 11" />
+    <path d="M6.3 3.8A6.3 6.3 0 0 1 8 3.5C12 3.5 14.5 8 14.5 8a11 11 0 0 1-2 2.5M4 5a11 11 0 0 0-2.5 3S4 12.5 8 12.5a6 6 0 0 0 3.2-.9M2.5 2.5l11 11" />
   </Icon>
 );
 
@@ -30,25 +30,25 @@ export const CrossIcon = () => (
 
 export const PencilIcon = () => (
   <Icon>
-    <path d="m3 13 .7-3L10.500 3.200a1.200 1.200 0 0 1 1.700 0l.6.6a1.200 1.200 0 0 1 0 1.700L6 12.300 3 13Z" />
+    <path d="m3 13 .7-3L10.5 3.2a1.2 1.2 0 0 1 1.7 0l.6.6a1.2 1.2 0 0 1 0 1.7L6 12.3 3 13Z" />
   </Icon>
 );
 
 export const UndoIcon = () => (
   <Icon>
-    <path d="M5.500 3 2.500 6l3 3M2.500 6H9a4 4 0 0 1 0 8H6" />
+    <path d="M5.5 3 2.5 6l3 3M2.5 6H9a4 4 0 0 1 0 8H6" />
   </Icon>
 );
 
 export const RedoIcon = () => (
   <Icon>
-    <path d="m10.500 3 3 3-3 3M13.500 6H7a4 4 0 0 0 0 8h3" />
+    <path d="m10.5 3 3 3-3 3M13.5 6H7a4 4 0 0 0 0 8h3" />
   </Icon>
 );
 
 export const DownloadIcon = () => (
   <Icon>
-    <path d="M8 2.500v7M5 7l3 3 3-3M3 13h10" />
+    <path d="M8 2.5v7M5 7l3 3 3-3M3 13h10" />
   </Icon>
 );
 
@@ -60,27 +60,27 @@ export const PlusIcon = () => (
 
 export const LinkIcon = () => (
   <Icon>
-    <path d="M6.5 9.5 9.500 6.500M7 4.500 8.500 3a3.200 3.200 0 0 1 4.500 4.500L11.500 9M9 11.500 7.500 13A3.200 3.200 0 0 1 3 8.500L4.500 7" />
+    <path d="M6.5 9.5 9.5 6.5M7 4.5 8.5 3a3.2 3.2 0 0 1 4.5 4.5L11.5 9M9 11.5 7.5 13A3.2 3.2 0 0 1 3 8.5L4.5 7" />
   </Icon>
 );
 
 export const UnlinkIcon = () => (
   <Icon>
-    <path d="M7 4.500 8.500 3a3.200 3.200 0 0 1 4.500 4.500L11.500 9M9 11.500 7.500 13A3.200 3.200 0 0 1 3 8.500L4.500 7M2.500 2.500l11 11" />
+    <path d="M7 4.5 8.5 3a3.2 3.2 0 0 1 4.5 4.5L11.5 9M9 11.5 7.5 13A3.2 3.2 0 0 1 3 8.5L4.5 7M2.5 2.5l11 11" />
   </Icon>
 );
 
 export const MoreIcon = () => (
   <Icon>
-    <path d="M2.500 5h5M11 5h2.500M2.500 11H5M8.500 11h5" />
-    <circle cx="9.200" cy="5" r="1.700" />
-    <circle cx="6.800" cy="11" r="1.700" />
+    <path d="M2.5 5h5M11 5h2.5M2.5 11H5M8.5 11h5" />
+    <circle cx="9.2" cy="5" r="1.7" />
+    <circle cx="6.8" cy="11" r="1.7" />
   </Icon>
 );
 
 export const WarningIcon = () => (
   <Icon>
-    <path d="M8 2.500 14.500 13.500h-13ZM8 6.500v3.500M8 11.800v.1" />
+    <path d="M8 2.5 14.5 13.5h-13ZM8 6.5v3.5M8 11.8v.1" />
   </Icon>
 );
 
@@ -92,13 +92,13 @@ export const GripIcon = () => (
 
 export const CopyIcon = () => (
   <Icon>
-    <path d="M6 6h7.500v7.500H6zM3.500 10H2.500V2.500H10v1" />
+    <path d="M6 6h7.5v7.5H6zM3.5 10H2.5V2.5H10v1" />
   </Icon>
 );
 
 export const CheckIcon = () => (
   <Icon>
-    <path d="m3 8.500 3.500 3.500L13 4.500" />
+    <path d="m3 8.5 3.5 3.5L13 4.5" />
   </Icon>
 );
 
@@ -110,12 +110,12 @@ export const DashIcon = () => (
 
 export const ChevronIcon = () => (
   <Icon>
-    <path d="m4.500 6.500 3.500 3.500 3.500-3.500" />
+    <path d="m4.5 6.5 3.5 3.5 3.5-3.5" />
   </Icon>
 );
 
 export const SwapIcon = () => (
   <Icon>
-    <path d="M4.500 3 2 5.500 4.500 8M2 5.500h11M11.500 8 14 10.500 11.500 13M14 10.500H3" />
+    <path d="M4.5 3 2 5.5 4.5 8M2 5.5h11M11.5 8 14 10.5 11.5 13M14 10.5H3" />
   </Icon>
 );

@@ -1,10 +1,10 @@
 // Any two runs side by side: what each makes likely, what moved between them, and the exact verdict.
 import { useRef } from "preact/hooks";
 import type { App } from "../../app/app";
-import { actionOf } from "../../app/keys";
+import { actionOf, consume } from "../../app/keys";
 import { answerRows, axisEnd, changeEnd } from "../../domain/answer_rows";
 import { milliseconds, three } from "../../domain/format";
-import { IconButton, Panel, Select } from "../../ui/controls";
+import { Button, IconButton, Panel, Select } from "../../ui/controls";
 import { SwapIcon } from "../../ui/icons";
 import { RowsTable } from "../answer/RowsTable";
 import { ChangesTable } from "../difference/ChangesTable";
@@ -44,8 +44,7 @@ export function ComparePanel({ app }: { app: App }) {
       class="vene-compare"
       onKeyDown={(event) => {
         if (actionOf("compare", event) !== "close") return;
-        event.preventDefault();
-        event.stopPropagation();
+        consume(event);
         close();
       }}
     >
@@ -53,9 +52,7 @@ export function ComparePanel({ app }: { app: App }) {
         {compare.error.value !== null && (
           <p class="vene-compare-error" role="alert">
             <span>{compare.error.value}</span>
-            <button type="button" class="vene-button" onClick={compare.again}>
-              Run again
-            </button>
+            <Button onClick={compare.again}>Run again</Button>
           </p>
         )}
         {shown ? (
@@ -83,9 +80,8 @@ export function ComparePanel({ app }: { app: App }) {
             !app.kernel.isGone.value &&
             compare.error.value === null && (
               <p class="vene-hint">
-                {compare.isWaiting.value
-                  ? "The verdict needs both sides to run in full; the kernel has not answered yet."
-                  : "The verdict needs both sides to run in full: they are running."}
+                {app.kernel.offline ??
+                  `The verdict needs both sides to run in full${compare.isWaiting.value ? "; the kernel has not answered yet." : ": they are running."}`}
               </p>
             )
           )}

@@ -7,7 +7,8 @@ import { createSlots } from "../slots/state";
 import { createDrawer } from "./state";
 import "./style.css";
 
-export function Drawer({ app, tabs }: { app: App; tabs: readonly Tab[] }) {
+export function Drawer({ app, tabs: all }: { app: App; tabs: readonly Tab[] }) {
+  const tabs = all.filter(({ isKept }) => app.kernel.offline === null || (isKept?.(app) ?? true));
   const drawer = app.use(createDrawer);
   const panel = useRef<HTMLElement>(null);
   const { shown } = drawer;

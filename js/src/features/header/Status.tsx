@@ -1,8 +1,10 @@
 // What the numbers on the screen are: exact, a preview, or on their way.
+
 import type { App } from "../../app/app";
 import { createExperiment } from "../../app/experiment";
 import { milliseconds } from "../../domain/format";
 import type { RunInfo } from "../../kernel/wire";
+import { Button } from "../../ui/controls";
 import { createAnswer, type Label } from "../answer/state";
 import { createStory } from "../story/state";
 
@@ -67,13 +69,11 @@ export function Cancel({ app }: { app: App }) {
   const status = app.kernel.status.value;
   const canCancel = (status?.progress ?? null) !== null || (status?.busy ?? null) !== null;
   return (
-    <button
-      type="button"
-      class="vene-button"
+    <Button
       style={{ visibility: canCancel ? "visible" : "hidden" }}
       onClick={app.use(createAnswer).cancel}
     >
       Cancel
-    </button>
+    </Button>
   );
 }

@@ -1,8 +1,10 @@
 // Lecture mode: the step and its question, the map, and the answer behind its curtain, on one wall.
+
 import type { App } from "../../app/app";
 import { createExperiment } from "../../app/experiment";
 import type { TokenInfo } from "../../kernel/wire";
 import { backToScreen } from "../../ui/backToScreen";
+import { Button } from "../../ui/controls";
 import { Sentence } from "../answer/Sentence";
 import { HelpButton } from "../help/HelpButton";
 import { MapPanel } from "../map/View";
@@ -84,9 +86,7 @@ function Foot({ app }: { app: App }) {
         Space reveals{count > 0 && " · ← → steps · Home starts over"} · Esc leaves
       </span>
       <span class="vene-wall-tools">
-        <button
-          type="button"
-          class="vene-button"
+        <Button
           aria-pressed={lecture.isMapOpen.value}
           aria-keyshortcuts="M"
           title="Show the value of every tile (M)"
@@ -96,11 +96,9 @@ function Foot({ app }: { app: App }) {
           }}
         >
           Whole map
-        </button>
+        </Button>
         {document.fullscreenEnabled && (
-          <button
-            type="button"
-            class="vene-button"
+          <Button
             aria-keyshortcuts="F"
             title="Fill the screen (F)"
             onClick={(event) => {
@@ -109,7 +107,7 @@ function Foot({ app }: { app: App }) {
             }}
           >
             Full screen
-          </button>
+          </Button>
         )}
         <LectureButton app={app} />
         <HelpButton app={app} />
@@ -122,14 +120,12 @@ function Foot({ app }: { app: App }) {
 export function LectureButton({ app }: { app: App }) {
   const { isOn, toggle } = app.use(createLecture);
   return (
-    <button
-      type="button"
-      class="vene-button"
+    <Button
       aria-keyshortcuts="F"
       title={isOn.value ? "Back to the whole screen (Escape)" : "Large, for the back row (F)"}
       onClick={(event) => (isOn.value ? toggle() : enter(app, event.currentTarget))}
     >
       {isOn.value ? "Leave" : "Lecture"}
-    </button>
+    </Button>
   );
 }

@@ -4,7 +4,7 @@ import { useSignal } from "@preact/signals";
 import { useLayoutEffect, useRef } from "preact/hooks";
 import type { App } from "../../app/app";
 import { createExperiment } from "../../app/experiment";
-import { actionOf } from "../../app/keys";
+import { actionOf, consume } from "../../app/keys";
 import { groupsOf, isAt, type Plain, positionsOf } from "../../domain/experiments";
 import { move, type Spot, type Tile, tileSize } from "../../domain/geometry";
 import { limitOf, readingOf, spell } from "../../domain/metrics";
@@ -119,8 +119,7 @@ export function MapGrid({ app, scene, metric, width }: Props) {
     else if (action === "skip") app.use(createSlots).toggleSkip(sweep.slotsAt(at));
     else if (action === "link") gestures.link(at);
     else if (action === "subspace") gestures.pickSubspace(at, Number(event.key));
-    event.preventDefault();
-    event.stopPropagation();
+    consume(event);
   };
 
   return (
@@ -348,8 +347,7 @@ function useDrag(app: App) {
     window.addEventListener("pointercancel", drop, { signal });
     const onKey = (key: KeyboardEvent) => {
       if (key.key !== "Escape" || !brush.stroke.peek()) return;
-      key.preventDefault();
-      key.stopPropagation();
+      consume(key);
       drop();
     };
     window.addEventListener("keydown", onKey, { capture: true, signal });

@@ -5,7 +5,7 @@ import { componentOptions } from "../../ui/components";
 import { type Option, Select } from "../../ui/controls";
 import { createStory } from "../story/state";
 import { createMap } from "./state";
-import { createSweep } from "./sweep";
+import { createSweep, type SweepChoice } from "./sweep";
 import { TargetField } from "./TargetField";
 
 /** Operators of a map: with a source, and those that have an effect in an experiment of one prompt. */
@@ -17,10 +17,15 @@ export function MapTools({ app }: { app: App }) {
   const lens = app.use(createMap);
   const metric = lens.metric.value;
   if (!scene) return null;
-  const { choice, choose } = app.use(createSweep);
+  const { choice, choose, refusal } = app.use(createSweep);
   const sweep = choice.value;
   const heads = scene.model.heads[sweep.component];
   const sources = scene.sources.map(({ name }) => name);
+  /** What choosing a value means: the map that it stands for, where that can be had. */
+  const to = (next: (value: string) => SweepChoice) => ({
+    onChoose: (value: string) => void choose(next(value)),
+    refusal: (value: string) => refusal(next(value)),
+  });
   return (
     <span class="vene-map-tools">
       <span class="vene-tool-group">
@@ -28,12 +33,12 @@ export function MapTools({ app }: { app: App }) {
           name="Component of the map"
           value={sweep.component}
           options={componentOptions(scene.model.components)}
-          onChoose={(component) => {
+          {...to((component) => {
             const count = scene.model.heads[component];
             const head = sweep.head === "all" ? "all" : Math.min(sweep.head ?? 0, (count ?? 1) - 1);
             const whole = count === undefined && { head: null, layer: null };
-            choose({ ...sweep, component, head, ...whole });
-          }}
+            return { ...sweep, component, head, ...whole };
+          })}
         />
         {heads !== undefined && (
           <Select
@@ -51,12 +56,12 @@ export function MapTools({ app }: { app: App }) {
                 group: "All heads of one layer",
               })),
             ]}
-            onChoose={(value) => {
+            {...to((value) => {
               const layer = value.startsWith("layer ")
                 ? Number(value.slice("layer ".length))
                 : null;
-              choose({ ...sweep, head: layer === null ? Number(value) : "all", layer });
-            }}
+              return { ...sweep, head: layer === null ? Number(value) : "all", layer };
+            })}
           />
         )}
         <Select
@@ -67,14 +72,14 @@ export function MapTools({ app }: { app: App }) {
             value,
             text: value === "vanilla" ? "patch" : value,
           }))}
-          onChoose={(intervention) => choose({ ...sweep, intervention })}
+          {...to((intervention) => ({ ...sweep, intervention }))}
         />
         {sources.length > 1 && (
           <Select
             name="Source of the map"
             value={sweep.source ?? ""}
             options={sources.map((name) => ({ value: name, text: `⟵ ${name}` }))}
-            onChoose={(source) => choose({ ...sweep, source })}
+            {...to((source) => ({ ...sweep, source }))}
           />
         )}
       </span>

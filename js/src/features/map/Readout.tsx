@@ -33,8 +33,10 @@ export function Readout({ app }: { app: App }) {
     return (
       <div class="vene-readout vene-hint">
         <p>
-          Hover to read. Click: this slot alone. Drag: a group. Shift: add to the group. Alt: a new
-          group. P or a header: pin.
+          Hover to read. Click: this slot alone.{" "}
+          {app.kernel.offline === null &&
+            "Drag: a group. Shift: add to the group. Alt: a new group. "}
+          P or a header: pin.
         </p>
       </div>
     );

@@ -1,7 +1,7 @@
 // What clicks, strokes and keys on the map do to the experiment.
 import type { App } from "../../app/app";
 import { createExperiment } from "../../app/experiment";
-import { addSlot, applyTile, type Gesture, type Plain } from "../../domain/experiments";
+import { applyTile, type Gesture, type Plain } from "../../domain/experiments";
 import type { Tile } from "../../domain/geometry";
 import { kindOf, linkGroup, toggleSubspace } from "../../domain/operators";
 import { paint } from "../../domain/paint";
@@ -19,9 +19,6 @@ export function createGestures(app: App) {
   return {
     apply(tile: Tile, gesture: Gesture): void {
       change((now) => applyTile(now, place(tile), gesture));
-    },
-    add(tile: Tile): void {
-      change((now) => addSlot(now, place(tile)));
     },
     /** Tiles that were painted become slots of one group, in one step of the undo list. */
     paint(tiles: Tile[], gesture: Gesture): void {

@@ -106,6 +106,8 @@ export function createSweep(app: App) {
         now && isAt(slot, here) && targetOf(now, slot, experiment.kinds.value) === null ? [i] : [],
       );
     },
+    /** Why a saved page cannot show a map; null where it can. */
+    refusal: (next: SweepChoice) => app.kernel.refusal({ kind: "sweep", ...next }),
     async choose(next: SweepChoice): Promise<void> {
       wanted.value = next;
       const source_positions = pairing.byHand(next.source);

@@ -85,7 +85,11 @@ export function Prompt(props: PromptProps) {
       ) : (
         <span class="vene-prompt-row">
           {/* biome-ignore lint/a11y/noStaticElementInteractions: the pencil does the same */}
-          <span class="vene-prompt-line" ref={line} onDblClick={entry.open}>
+          <span
+            class="vene-prompt-line"
+            ref={line}
+            onDblClick={app.kernel.offline === null ? entry.open : undefined}
+          >
             {tokens ? (
               props.chips(tokens)
             ) : (
@@ -99,12 +103,14 @@ export function Prompt(props: PromptProps) {
               → <b>{prediction.label.replace(/^␣/, "")}</b> {inPercent(prediction.probability)}
             </span>
           )}
-          <span class="vene-prompt-tools" ref={pencil}>
-            <IconButton name={`Edit ${label}`} onPress={entry.open}>
-              <PencilIcon />
-            </IconButton>
-            {props.children}
-          </span>
+          {app.kernel.offline === null && (
+            <span class="vene-prompt-tools" ref={pencil}>
+              <IconButton name={`Edit ${label}`} onPress={entry.open}>
+                <PencilIcon />
+              </IconButton>
+              {props.children}
+            </span>
+          )}
         </span>
       )}
       {note}
@@ -112,11 +118,11 @@ export function Prompt(props: PromptProps) {
   );
 }
 
-function PromptName({ source, label, whyNot, onRename }: PromptProps & { label: string }) {
+function PromptName({ app, source, label, whyNot, onRename }: PromptProps & { label: string }) {
   const isRenaming = useSignal(false);
-  if (source === null || !onRename || !whyNot) {
+  if (source === null || !onRename || !whyNot || app.kernel.offline !== null) {
     return (
-      <span class="vene-prompt-name" title="base">
+      <span class="vene-prompt-name" title={label}>
         {label}
       </span>
     );
