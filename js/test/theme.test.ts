@@ -67,18 +67,20 @@ describe("the theme around an element", () => {
 
   it("is found once the element is put into its page", () => {
     let notify = () => {};
+    const observe = vi.fn();
     const disconnect = vi.fn();
     class Observer {
       constructor(callback: () => void) {
         notify = callback;
       }
-      observe() {}
+      observe = observe;
       disconnect = disconnect;
     }
     vi.stubGlobal("ResizeObserver", Observer);
     const element = document.createElement("div");
     const { theme, stop } = watchTheme(element);
     expect(theme.value).toBe("light");
+    expect(observe).toHaveBeenCalledWith(element);
     nested(back(DARK)).append(element);
     notify();
     expect(theme.value).toBe("dark");
