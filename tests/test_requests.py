@@ -158,9 +158,9 @@ def test_what_is_too_large_is_refused_before_anything_is_made_of_it(
 ) -> None:
     given = value()
     tracemalloc.start()
-    start = time.perf_counter()
+    start = time.process_time()
     refusal(lambda: ask(given))
-    seconds = time.perf_counter() - start
+    seconds = time.process_time() - start
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert seconds < 2 and peak < 60e6

@@ -68,9 +68,9 @@ def test_a_token_loads_nothing_because_it_names_it(
     ids=lambda token: f"{type(token).__name__} {shown(token, 20)}",
 )
 def test_a_bad_token_is_one_sentence_and_quick(token: Any) -> None:
-    start = time.perf_counter()
+    start = time.process_time()
     refusal(lambda: share_token.decode(token))
-    assert time.perf_counter() - start < 2
+    assert time.process_time() - start < 2
 
 
 def test_a_stream_without_its_end_is_no_state() -> None:
