@@ -41,7 +41,7 @@ export function CopyButton({ name, title, done = "Copied", text }: Props) {
       <Button title={title} onClick={copy}>
         {name}
       </Button>
-      <span class="vene-copy-said" role="status" aria-live="polite">
+      <span class="vene-popover vene-copy-said" role="status" aria-live="polite">
         {said.value}
       </span>
     </span>

@@ -86,7 +86,7 @@ export function Button({ look, refusal, ...rest }: ButtonProps) {
     <button
       type="button"
       {...rest}
-      class={`vene-button${look ? ` ${look}` : ""}`}
+      class={`vene-button ${look ?? ""}`}
       title={refusal ?? rest.title}
       disabled={rest.disabled || refusal != null}
     />

@@ -54,7 +54,7 @@ export function createCompare(app: App) {
   /** On a saved page, those whose results it holds. */
   const sides = computed<Side[]>(() => {
     const all = experiment.value ? sidesOf(experiment.value, entries.value) : [];
-    return kernel.offline === null ? all : all.filter((side) => known(side, app, new Map()));
+    return kernel.offline ? all.filter((side) => known(side, app, new Map())) : all;
   });
   const find = (key: string) => sides.value.find((side) => side.key === key);
   const left = computed(() => find(keys.value.left) ?? find(BASE) ?? null);
@@ -143,7 +143,7 @@ export function createCompare(app: App) {
   }
 
   app.effect(() => {
-    const about = isOpen.value && kernel.offline === null ? question.value : null; // closed, it costs a click nothing
+    const about = isOpen.value && !kernel.offline ? question.value : null; // closed, it costs a click nothing
     // Asked for once the kernel has the experiment that the sides are of.
     if (about === null || pending.value) return undefined;
     if (asked.peek()?.question !== about && !got.peek().has(about)) ask();

@@ -8,7 +8,7 @@ import { createDrawer } from "./state";
 import "./style.css";
 
 export function Drawer({ app, tabs: all }: { app: App; tabs: readonly Tab[] }) {
-  const tabs = all.filter(({ isKept }) => app.kernel.offline === null || (isKept?.(app) ?? true));
+  const tabs = all.filter(({ isKept }) => !app.kernel.offline || (isKept?.(app) ?? true));
   const drawer = app.use(createDrawer);
   const panel = useRef<HTMLElement>(null);
   const { shown } = drawer;

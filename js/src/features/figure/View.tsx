@@ -95,7 +95,7 @@ function Files(props: { app: App; picture: Picture; kind: Figure["kind"]; url: s
           <DownloadIcon /> PNG
         </a>
       )}
-      {app.kernel.offline === null &&
+      {!app.kernel.offline &&
         FILES.map(([format, text, title]) => (
           <Button
             key={format}

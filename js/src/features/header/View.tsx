@@ -38,7 +38,7 @@ export function Header({ app }: { app: App }) {
         >
           <RedoIcon />
         </IconButton>
-        {app.kernel.offline === null && (
+        {!app.kernel.offline && (
           <CopyButton
             name="Share"
             title="Copy this screen: paste it into a notebook as vw.from_state(…)"

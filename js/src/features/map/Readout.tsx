@@ -34,9 +34,8 @@ export function Readout({ app }: { app: App }) {
       <div class="vene-readout vene-hint">
         <p>
           Hover to read. Click: this slot alone.{" "}
-          {app.kernel.offline === null &&
-            "Drag: a group. Shift: add to the group. Alt: a new group. "}
-          P or a header: pin.
+          {!app.kernel.offline && "Drag: a group. Shift: add to the group. Alt: a new group. "}P or
+          a header: pin.
         </p>
       </div>
     );

@@ -49,7 +49,7 @@ export function TargetField({ app, which, name }: Props) {
               text: label,
               title: `id ${token_id}`,
             })),
-            ...(app.kernel.offline === null ? [{ value: TYPE, text: "type a token…" }] : []),
+            ...(!app.kernel.offline ? [{ value: TYPE, text: "type a token…" }] : []),
           ]}
           onChoose={(value) => {
             if (value === TYPE) isTyping.value = true;
@@ -105,12 +105,12 @@ function Typed({ name, text, error, isWaiting, onDone, onLeave }: TypedProps) {
         }}
       />
       {error !== null && (
-        <span class="vene-target-error" role="alert">
+        <span class="vene-popover vene-target-error" role="alert">
           {error}
         </span>
       )}
       {isWaiting && (
-        <span class="vene-target-error vene-dim" role="status">
+        <span class="vene-popover vene-target-error vene-dim" role="status">
           asking the kernel…
         </span>
       )}

@@ -14,7 +14,7 @@ export function TokenButton({ app, id, label, more }: Props) {
   const lens = app.use(createMap);
   const targets = lens.targets.value;
   const isShown = targets[lens.aim.value.target]?.token_id === id;
-  const isHeld = app.kernel.offline === null || targets.some(({ token_id }) => token_id === id);
+  const isHeld = !app.kernel.offline || targets.some(({ token_id }) => token_id === id);
   const canShow = lens.map.value !== null && isHeld;
   return (
     <button

@@ -88,7 +88,7 @@ export function Prompt(props: PromptProps) {
           <span
             class="vene-prompt-line"
             ref={line}
-            onDblClick={app.kernel.offline === null ? entry.open : undefined}
+            onDblClick={!app.kernel.offline ? entry.open : undefined}
           >
             {tokens ? (
               props.chips(tokens)
@@ -103,7 +103,7 @@ export function Prompt(props: PromptProps) {
               → <b>{prediction.label.replace(/^␣/, "")}</b> {inPercent(prediction.probability)}
             </span>
           )}
-          {app.kernel.offline === null && (
+          {!app.kernel.offline && (
             <span class="vene-prompt-tools" ref={pencil}>
               <IconButton name={`Edit ${label}`} onPress={entry.open}>
                 <PencilIcon />
@@ -122,7 +122,7 @@ function PromptName({ app, source, label, whyNot, onRename }: PromptProps & { la
   const isRenaming = useSignal(false);
   if (source === null || !onRename || !whyNot || app.kernel.offline !== null) {
     return (
-      <span class="vene-prompt-name" title={label}>
+      <span class="vene-bare vene-prompt-name" title={label}>
         {label}
       </span>
     );
@@ -143,7 +143,7 @@ function PromptName({ app, source, label, whyNot, onRename }: PromptProps & { la
   return (
     <button
       type="button"
-      class="vene-prompt-name"
+      class="vene-bare vene-prompt-name"
       aria-label={`Rename source ${source}`}
       title={`source ${source}: rename`}
       onClick={() => {

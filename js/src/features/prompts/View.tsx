@@ -61,7 +61,7 @@ export function Prompts({ app, scene, experiment }: Props) {
       app.use(createExperiment).commit(setPrompt(now, fresh.current, text));
     },
   });
-  const add = !entry.isOpen.value && app.kernel.offline === null && (
+  const add = !entry.isOpen.value && !app.kernel.offline && (
     <Button
       look="vene-add-source"
       title="Add a source prompt"

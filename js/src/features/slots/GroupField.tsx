@@ -63,7 +63,7 @@ export function GroupField({ app, experiment, slot, index }: Props) {
           })
         }
       />
-      {name !== null && isFirst && app.kernel.offline === null && (
+      {name !== null && isFirst && !app.kernel.offline && (
         <IconButton
           name={`Rename group ${name}`}
           onPress={() => {

@@ -28,7 +28,7 @@ export function Handle({ index, count, isOrdered, isFixed, onDrag, onMove }: Pro
   return (
     <button
       type="button"
-      class="vene-slot-handle"
+      class="vene-bare vene-slot-handle"
       aria-label={`Move slot ${index}`}
       aria-keyshortcuts="Alt+ArrowUp Alt+ArrowDown"
       disabled={isFixed}

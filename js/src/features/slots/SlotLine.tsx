@@ -69,7 +69,7 @@ export function SlotLine(props: Props) {
       />
       <button
         type="button"
-        class="vene-slot-words"
+        class="vene-bare vene-slot-words"
         aria-expanded={isOpen}
         title={`${isOpen ? "Close" : "Open"} the details of slot ${index}`}
         onClick={() => toggleDetails(index)}
