@@ -283,7 +283,7 @@ export function MapGrid({ app, scene, metric, width }: Props) {
                   tabIndex={isStop({ row: null, position }) ? 0 : -1}
                   data-position={position}
                   aria-pressed={pins.has({ row: null, position })}
-                  aria-label={`Pin column ${labels[column]} ${position}${differs ? ` ⟵ ${from.label}` : ""}`}
+                  aria-label={`Pin column ${labels[column]}${isLecture ? "" : ` ${position}`}${differs ? ` ⟵ ${from.label}` : ""}`}
                   title={`${name}; click: pin this column`}
                   onClick={() => pins.toggle({ row: null, position })}
                 >
