@@ -108,3 +108,14 @@ export function press(target: Element, key: string, more: KeyboardEventInit = {}
 export function click(target: Element, more: MouseEventInit = {}): void {
   target.dispatchEvent(new MouseEvent("click", { bubbles: true, cancelable: true, ...more }));
 }
+
+export function point(target: Element, type: string, more: PointerEventInit = {}): void {
+  target.dispatchEvent(
+    new PointerEvent(type, { bubbles: true, cancelable: true, isPrimary: true, ...more }),
+  );
+}
+
+export async function hover(target: Element): Promise<void> {
+  point(target, "pointerover");
+  await drawn();
+}
