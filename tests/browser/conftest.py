@@ -242,6 +242,10 @@ class Lab:
             timeout=30_000,
         )
 
+    def shut_down_kernels(self) -> None:
+        """Shut every kernel down from elsewhere; no other one takes its place."""
+        _shut_down_kernels(self.server)
+
     def shot(self, name: str, of: Locator | None = None) -> Path:
         """Take a screenshot of the page, or of one element; return the file's path."""
         path = self._shots / f"{name}.png"

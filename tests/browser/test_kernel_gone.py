@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 from typing import Any
@@ -35,18 +34,12 @@ def kill(lab: Any) -> None:
     lab.page.locator(".jp-Dialog .jp-mod-accept").click()
 
 
-def shut_down(lab: Any) -> None:
-    """Shut the kernel down from elsewhere; no other one takes its place."""
-    for session in json.loads(lab.server.ask("GET", "api/sessions")):
-        lab.server.ask("DELETE", f"api/sessions/{session['id']}")
-
-
 def test_a_lost_kernel_is_said_and_previews_go_on(lab: Any) -> None:
     root = lab.page.locator(".vene-root")
     status = root.locator(".vene-status").first
     tile = root.locator('[role="gridcell"][data-layer="4"][data-position="4"]')
     lab.open([CELL])
-    for lose in (restart, kill, shut_down):
+    for lose in (restart, kill, type(lab).shut_down_kernels):
         lab.run_cell(0)
         expect(status).to_have_attribute("data-label", "exact")
         tile.click()
