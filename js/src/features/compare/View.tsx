@@ -9,6 +9,7 @@ import { SwapIcon } from "../../ui/icons";
 import { RowsTable } from "../answer/RowsTable";
 import { ChangesTable } from "../difference/ChangesTable";
 import { VerdictLine } from "../difference/Verdict";
+import { ABOUT as ANSWER, StatusLine } from "../header/Status";
 import type { Compare, Contrasted, ContrastLabel } from "./state";
 import { createCompare } from "./state";
 import "./style.css";
@@ -16,11 +17,8 @@ import "./style.css";
 const SHORT = 8;
 
 const ABOUT: Record<ContrastLabel, string> = {
-  exact: "Both sides ran for this comparison: in full, alone, at batch size 1.",
-  kept: "Computed exactly before the kernel was lost.",
+  ...ANSWER,
   preview: "What the screen knows of both sides already; the verdict needs both to run in full.",
-  busy: "Both sides are running in full; what is shown belongs to the pair before.",
-  none: "There is no comparison of these sides; what is shown belongs to the pair before.",
 };
 
 export function ComparePanel({ app }: { app: App }) {
@@ -101,7 +99,7 @@ function Tools({ compare }: { compare: Compare }) {
     ...sides.filter((side) => !isPast(side.key)),
     ...sides.filter((side) => isPast(side.key)).reverse(),
   ].map(({ key, title, note }) => ({ value: key, text: note ? `${title} · ${note}` : title }));
-  const parts: string[] = [label === "busy" ? "running" : label === "none" ? "no result" : label];
+  const parts: string[] = [];
   if (label === "exact" && shown?.milliseconds != null)
     parts.push(milliseconds(shown.milliseconds));
   if (label !== "exact" && compare.isWaiting.value) parts.push("waiting for the kernel");
@@ -126,10 +124,7 @@ function Tools({ compare }: { compare: Compare }) {
           onChoose={(key) => compare.choose("right", key)}
         />
       </div>
-      <span class="vene-status" data-label={label} title={ABOUT[label]}>
-        <i class="vene-status-mark" aria-hidden="true" />
-        {parts.join(" · ")}
-      </span>
+      <StatusLine label={label} parts={parts} title={ABOUT[label]} />
     </>
   );
 }

@@ -8,15 +8,11 @@ import { Button } from "../../ui/controls";
 import { createAnswer, type Label } from "../answer/state";
 import { createStory } from "../story/state";
 
-const NAMES: Record<Label, string> = {
-  exact: "exact",
-  kept: "kept",
-  preview: "preview",
-  busy: "running",
-  none: "no result",
-};
+/** Labels that are not words. */
+const NAMES: Partial<Record<Label, string>> = { busy: "running", none: "no result" };
 
-const ABOUT: Record<Label, string> = {
+/** What each label means, of an answer or of a comparison. */
+export const ABOUT: Record<Label, string> = {
   exact: "Computed for exactly this experiment, alone, at batch size 1.",
   kept: "Computed exactly before the kernel was lost; it cannot be verified now.",
   preview: "Taken from the map, which is computed in batches: equal up to float rounding.",
@@ -32,7 +28,7 @@ const isPlain = ({ role }: RunInfo) => role === "base" || role === "source";
 export function Status({ app }: { app: App }) {
   const label = app.use(createAnswer).label.value;
   const model = app.use(createStory).scene.value?.model;
-  const parts: string[] = [NAMES[label]];
+  const parts: string[] = [];
   if (app.kernel.isGone.value) parts.push("kernel gone");
   const exact = app.use(createAnswer).exact.value;
   if (label === "exact" && exact) {
@@ -56,10 +52,16 @@ export function Status({ app }: { app: App }) {
   const precision = step
     ? `\nNeighbouring ${model?.dtype} numbers differ by up to ${step}; smaller effects are rounding.`
     : "";
+  return <StatusLine label={label} parts={parts} title={ABOUT[label] + about + precision} />;
+}
+
+/** A label with its mark, and what else there is to say. */
+export function StatusLine(props: { label: Label; parts: string[]; title: string }) {
+  const { label, parts, title } = props;
   return (
-    <span class="vene-status" data-label={label} title={ABOUT[label] + about + precision}>
+    <span class="vene-status" data-label={label} title={title}>
       <i class="vene-status-mark" aria-hidden="true" />
-      {parts.join(" · ")}
+      {[NAMES[label] ?? label, ...parts].join(" · ")}
     </span>
   );
 }

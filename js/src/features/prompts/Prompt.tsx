@@ -11,6 +11,7 @@ import type { Candidate, TokenInfo } from "../../kernel/wire";
 import { IconButton } from "../../ui/controls";
 import { PencilIcon } from "../../ui/icons";
 import { NameField } from "../../ui/NameField";
+import { onResize } from "../../ui/onResize";
 import { PromptField } from "./PromptField";
 import { useEntry } from "./useEntry";
 
@@ -57,10 +58,7 @@ export function Prompt(props: PromptProps) {
       element.scrollLeft = element.scrollWidth;
     };
     toEnd();
-    if (typeof ResizeObserver === "undefined") return;
-    const observer = new ResizeObserver(toEnd);
-    observer.observe(element);
-    return () => observer.disconnect();
+    return onResize(element, toEnd);
   }, [tokens, entry.isOpen.value]);
   useLayoutEffect(() => {
     if (!returns.current || entry.isOpen.peek()) return;

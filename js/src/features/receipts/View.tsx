@@ -1,7 +1,9 @@
 // What every slot did, side by side.
+
 import type { App } from "../../app/app";
 import { createExperiment } from "../../app/experiment";
 import { site } from "../../domain/format";
+import { ColumnHead } from "../../ui/ColumnHead";
 import { Panel } from "../../ui/controls";
 import { createAnswer } from "../answer/state";
 import { marksOf, measured } from "../slots/Receipt";
@@ -26,10 +28,10 @@ export function ReceiptsPanel({ app }: { app: App }) {
           <table class="vene-table">
             <thead>
               <tr>
-                <th scope="col">slot</th>
-                <th scope="col">site</th>
-                <th scope="col">what it did</th>
-                <th scope="col">measured</th>
+                <ColumnHead>slot</ColumnHead>
+                <ColumnHead>site</ColumnHead>
+                <ColumnHead>what it did</ColumnHead>
+                <ColumnHead>measured</ColumnHead>
               </tr>
             </thead>
             <tbody>
