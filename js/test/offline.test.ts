@@ -186,7 +186,7 @@ describe("on a saved page", () => {
     press(chips[0] as Element, "F2");
     chips[0]?.dispatchEvent(new MouseEvent("dblclick", { bubbles: true }));
     await drawn();
-    expect($(".vene-history-field")).toBeNull();
+    expect($(".vene-panel-history .vene-field")).toBeNull();
     const before = $(".vene-sentence")?.textContent;
     click(chips[1] as Element);
     await drawn();

@@ -1,6 +1,6 @@
 // Past experiments as chips in one line. Click returns, shift-click compares, a name keeps one.
 import { useSignal } from "@preact/signals";
-import { useEffect, useLayoutEffect, useRef } from "preact/hooks";
+import { useEffect, useRef } from "preact/hooks";
 import type { App } from "../../app/app";
 import { createExperiment } from "../../app/experiment";
 import { actionOf, consume } from "../../app/keys";
@@ -9,6 +9,8 @@ import { inPercent } from "../../domain/format";
 import { titleOf } from "../../domain/sides";
 import type { PastEntry, Scene } from "../../kernel/wire";
 import { Button, Panel } from "../../ui/controls";
+import { NameField } from "../../ui/NameField";
+import { onResize } from "../../ui/onResize";
 import { createCompare } from "../compare/state";
 import { createStory } from "../story/state";
 import { createHistory } from "./state";
@@ -25,9 +27,10 @@ export function HistoryPanel({ app }: { app: App }) {
   const naming = useSignal<number | null>(null);
   const here = current.value?.number ?? null;
   const count = entries.value.length;
-  useEffect(() => {
-    reveal(strip.current?.querySelector<HTMLElement>("[aria-current]"));
-  }, [here, count]);
+  const showHere = () => reveal(strip.current?.querySelector<HTMLElement>("[aria-current]"));
+  // A chip's width changes with the prompts, the strip's with the window.
+  useEffect(showHere, [here, count, scene]);
+  useEffect(() => onResize(strip.current, showHere), []);
 
   const moved = focused.value?.here === here ? focused.value.number : null;
   const stop = entries.value.some((entry) => entry.number === moved)
@@ -63,9 +66,12 @@ export function HistoryPanel({ app }: { app: App }) {
       tools={
         <span class="vene-tools-end">
           {isFixed ? null : named ? (
-            <EntryName
+            <NameField
               key={named.number}
-              entry={named}
+              name={`Name of ${titleOf(named)}`}
+              value={named.name ?? ""}
+              placeholder="name"
+              isKept
               onDone={(text, isKey) => {
                 naming.value = null;
                 if (text !== null) app.use(createHistory).name(named, text);
@@ -167,40 +173,6 @@ function Chip(props: ChipProps) {
   );
 }
 
-function EntryName(props: { entry: PastEntry; onDone(text: string | null, isKey: boolean): void }) {
-  const field = useRef<HTMLInputElement>(null);
-  // A field that goes away is left as well, which would end it twice.
-  const isDone = useRef(false);
-  function end(text: string | null, isKey: boolean): void {
-    if (isDone.current) return;
-    isDone.current = true;
-    props.onDone(text, isKey);
-  }
-  // Before the screen is painted, so that no key goes to the chip.
-  useLayoutEffect(() => {
-    field.current?.focus();
-    field.current?.select();
-  }, []);
-  return (
-    <input
-      ref={field}
-      class="vene-field vene-history-field"
-      type="text"
-      maxLength={80}
-      aria-label={`Name of ${titleOf(props.entry)}`}
-      placeholder="name"
-      spellcheck={false}
-      defaultValue={props.entry.name ?? ""}
-      onKeyDown={(event) => {
-        if (event.key !== "Enter" && event.key !== "Escape") return;
-        consume(event);
-        end(event.key === "Enter" ? event.currentTarget.value : null, true);
-      }}
-      onBlur={(event) => end(event.currentTarget.value, false)}
-    />
-  );
-}
-
 function isChip(element: Element | null | undefined): element is HTMLElement {
   return element?.classList.contains("vene-past") ?? false;
 }
@@ -220,7 +192,8 @@ function placeOf(entry: PastEntry, scene: Scene | null): string {
 function reveal(chip: HTMLElement | null | undefined): void {
   const strip = chip?.parentElement;
   if (!chip || !strip) return;
-  const [start, end] = [chip.offsetLeft - 8, chip.offsetLeft + chip.offsetWidth + 8];
+  // At its end the strip fades out over 24 pixels.
+  const [start, end] = [chip.offsetLeft - 8, chip.offsetLeft + chip.offsetWidth + 24];
   if (start < strip.scrollLeft) strip.scrollLeft = start;
   else if (end > strip.scrollLeft + strip.clientWidth) strip.scrollLeft = end - strip.clientWidth;
 }
