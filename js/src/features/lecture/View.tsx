@@ -1,5 +1,5 @@
 // Lecture mode: the step and its question, the map, and the answer behind its curtain, on one wall.
-
+import { useLayoutEffect, useRef } from "preact/hooks";
 import type { App } from "../../app/app";
 import { createExperiment } from "../../app/experiment";
 import type { TokenInfo } from "../../kernel/wire";
@@ -14,16 +14,22 @@ import { createStory } from "../story/state";
 import { StoryPanel } from "../story/View";
 import { Bars } from "./Bars";
 import { Curtain } from "./Curtain";
-import { enter, toggleFullScreen } from "./fullScreen";
+import { enter, leaveFullScreen, toggleFullScreen } from "./fullScreen";
 import { createLecture } from "./state";
 import "./style.css";
 
 export function Lecture({ app }: { app: App }) {
   const lecture = app.use(createLecture);
   const scene = app.use(createStory).scene.value;
+  const wall = useRef<HTMLDivElement>(null);
+  // However the lecture ends, its full screen ends with it.
+  useLayoutEffect(() => {
+    const host = wall.current?.closest(".vene-host") ?? null;
+    return () => leaveFullScreen(host);
+  }, []);
   if (!scene || !app.use(createExperiment).now.value) return null;
   return (
-    <div class="vene-wall" data-covered={lecture.isCovered.value || undefined}>
+    <div class="vene-wall" ref={wall} data-covered={lecture.isCovered.value || undefined}>
       <div class="vene-wall-head">
         <StoryPanel app={app} />
         <div class="vene-lines">
