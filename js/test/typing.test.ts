@@ -82,24 +82,17 @@ describe("a prompt that is typed", () => {
     expect(screen.model.sent.filter((request) => request.kind === "experiment")).toHaveLength(0);
   });
 
-  it("is one more source, or nothing when it is left", async () => {
+  it("is one more source, named by its own word", async () => {
     open(three);
-    const add = () => screen.el.querySelector(".vene-add-source") as HTMLElement;
-    click(add());
-    await drawn();
-    press(named("New source"), "Enter");
-    await drawn();
-    expect(screen.model.sent).toHaveLength(0);
-    expect(named("New source")).toBeNull();
     split();
-    click(add());
+    click(screen.el.querySelector(".vene-add-source") as HTMLElement);
     await drawn();
     type(named("New source"), "The capital of Peru is");
     press(named("New source"), "Enter");
     await drawn();
     expect(experimentSent().sources).toEqual([
       ["italy", "The capital of Italy is"],
-      ["source", "The capital of Peru is"],
+      ["peru", "The capital of Peru is"],
     ]);
   });
 });

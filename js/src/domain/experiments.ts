@@ -222,13 +222,22 @@ export function setPrompt(experiment: Plain, source: string, prompt: string): Pl
   return { ...experiment, sources: withPrompt(experiment.sources, source, prompt) };
 }
 
-/** A name for one more source: `source`, then `source 2`, ... */
-export function freshSource(experiment: Plain): string {
+/**
+ * A name for one more source that no other has: `source` for the first, then the first word that
+ * the base has not, in lower case: `poland`, `poland 2`, ...
+ */
+export function freshSource({ base, sources }: Plain, prompt: string): string {
+  const taken = namesOf(sources);
+  const known = wordsOf(base);
+  const word = taken.length > 0 && wordsOf(prompt).find((one) => !known.includes(one));
+  const stem = word ? word.slice(0, 40) : "source";
   for (let n = 1; ; n++) {
-    const name = n === 1 ? "source" : `source ${n}`;
-    if (!namesOf(experiment.sources).includes(name)) return name;
+    const name = n === 1 ? stem : `${stem} ${n}`;
+    if (!taken.includes(name)) return name;
   }
 }
+
+const wordsOf = (text: string): string[] => text.toLowerCase().match(/[\p{L}\p{N}]+/gu) ?? [];
 
 export function isSame(a: Plain, b: Plain): boolean {
   return keyOf(a) === keyOf(b);

@@ -57,7 +57,7 @@ export function Prompts({ app, scene, experiment }: Props) {
     current: () => promptOf(app.use(createExperiment).now.peek()?.sources ?? [], fresh.current),
     commit: (text) => {
       const now = app.use(createExperiment).now.peek() ?? experiment;
-      fresh.current = freshSource(now);
+      fresh.current = freshSource(now, text);
       app.use(createExperiment).commit(setPrompt(now, fresh.current, text));
     },
   });

@@ -121,15 +121,18 @@ function Summary({ app, scene, experiment, slot }: Props) {
   const reads = (kind?.needs_source ?? true) && slot.source !== null;
   const pairs = pairsOf(slot);
   const [first] = pairs;
+  const from = reads && experiment.sources.length > 1 ? `from ${slot.source}` : "";
   const site = [
     slot.component === "block_output" ? "" : componentWords(slot.component),
     slot.head === null ? "" : `head ${slot.head}`,
-    reads && experiment.sources.length > 1 ? `from ${slot.source}` : "",
+    from,
     target === null ? "" : `in ${target}`,
     slot.subspace === null ? "" : "subspace",
     slot.strength === 1 ? "" : `× ${three(slot.strength)}`,
   ];
-  const operator = slot.intervention === "vanilla" ? "patch" : slot.intervention;
+  // What says where it patches from has no room for the word as well.
+  const isPatch = slot.intervention === "vanilla";
+  const operator = isPatch ? (from ? "" : "patch") : slot.intervention;
   const extra = [operator.replaceAll("_", " "), ...site].filter(Boolean).join(" · ");
   return (
     <>
