@@ -33,7 +33,15 @@ export function Details({ app, scene, experiment, index, colour, onFocus }: Prop
   const panel = useRef<HTMLElement>(null);
   const { commit, kinds, pending, refusal } = app.use(createExperiment);
   const { closeDetails } = app.use(createSlots);
-  useEffect(() => panel.current?.scrollIntoView?.({ block: "nearest" }), []);
+  useEffect(() => {
+    const frame = panel.current?.parentElement;
+    // Clicks on the rows open and close by themselves.
+    const leave = (event: Event) => {
+      if (frame && !event.composedPath().includes(frame)) closeDetails();
+    };
+    document.addEventListener("pointerdown", leave);
+    return () => document.removeEventListener("pointerdown", leave);
+  }, []);
   const slot = experiment.slots[index] as Slot;
   const kind = kindOf(kinds.value, slot.intervention);
   const target = targetOf(experiment, slot, kinds.value);
