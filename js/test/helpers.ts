@@ -83,7 +83,7 @@ export async function unfold(el: Element): Promise<void> {
   await drawn();
 }
 
-/** Opens one tab of the drawer; on the open one this would close it. */
+/** Opens one tab of the drawer. */
 export async function openTab(el: Element, name: string): Promise<void> {
   const tab = el.querySelector<HTMLElement>(`[data-opens="${name}"]`);
   if (!tab) throw new Error(`no tab ${name}`);

@@ -3,7 +3,10 @@ import { useEffect, useRef } from "preact/hooks";
 import type { App } from "../../app/app";
 import { actionOf, consume } from "../../app/keys";
 import type { Tab } from "../../app/tabs";
+import { IconButton } from "../../ui/controls";
+import { CrossIcon } from "../../ui/icons";
 import { createSlots } from "../slots/state";
+
 import { createDrawer } from "./state";
 import "./style.css";
 
@@ -32,6 +35,11 @@ export function Drawer({ app, tabs: all }: { app: App; tabs: readonly Tab[] }) {
     consume(event);
   }
 
+  function close(): void {
+    drawer.close();
+    panel.current?.querySelector<HTMLElement>("[role=tab][tabindex='0']")?.focus();
+  }
+
   return (
     <section
       class="vene-drawer"
@@ -53,7 +61,7 @@ export function Drawer({ app, tabs: all }: { app: App; tabs: readonly Tab[] }) {
             aria-selected={name === open?.name}
             aria-expanded={name === open?.name}
             tabIndex={name === stop ? 0 : -1}
-            onClick={() => drawer.toggle(name)}
+            onClick={() => drawer.open(name)}
             onKeyDown={(event) => {
               const action = actionOf("drawer", event);
               if (action !== null) move(event, action === "next" ? 1 : -1);
@@ -63,6 +71,13 @@ export function Drawer({ app, tabs: all }: { app: App; tabs: readonly Tab[] }) {
           </button>
         ))}
       </div>
+      {open && (
+        <span class="vene-drawer-close">
+          <IconButton name="Close the drawer" onPress={close}>
+            <CrossIcon />
+          </IconButton>
+        </span>
+      )}
       {open && (
         <div class="vene-tab-panel" role="tabpanel" aria-label={open.title}>
           <open.View app={app} />
