@@ -49,7 +49,7 @@ def test_a_lost_kernel_is_said_and_previews_go_on(lab: Any) -> None:
         compared = root.locator(".vene-compare .vene-status")
         expect(compared).to_have_attribute("data-label", "exact")
         lose(lab)
-        said = root.locator(".vene-alert", has_text="Run this cell again")
+        said = root.locator(".vene-alert", has_text="Run the notebook again from its first cell")
         said.wait_for(timeout=SECONDS * 1000)
         # Neither a promise nor an error: what was computed is kept.
         expect(status).to_have_text("kept · kernel gone · cpu")

@@ -146,7 +146,9 @@ export function connect(model: AnyModel): Kernel {
     isGone.value = true;
     for (const [id, asked] of [...waiting]) {
       forget(id);
-      asked.fail(new RequestFailed("The kernel is gone: run this cell again", "gone"));
+      asked.fail(
+        new RequestFailed("The kernel is gone: run the notebook again from its first cell", "gone"),
+      );
     }
   }
 
