@@ -7,7 +7,7 @@ import { createExperiment } from "../../app/experiment";
 import { actionOf, consume } from "../../app/keys";
 import { groupsOf, isAt, type Plain, positionsOf } from "../../domain/experiments";
 import { move, type Spot, type Tile, tileSize } from "../../domain/geometry";
-import { limitOf, readingOf, spell } from "../../domain/metrics";
+import { limitOf, plainReading, readingOf, spell } from "../../domain/metrics";
 import { targetOf as runOf } from "../../domain/operators";
 import { tokensOf } from "../../domain/sources";
 import type { MetricInfo, Scene } from "../../kernel/wire";
@@ -17,7 +17,7 @@ import { createGestures } from "./gestures";
 import { Legend } from "./Legend";
 import { isOn } from "./pins";
 import { createMap } from "./state";
-import { createSweep } from "./sweep";
+import { createSweep, createWholeMap } from "./sweep";
 import { TileView } from "./TileView";
 
 /** Predictions whose probabilities differ by less are the same. */
@@ -59,7 +59,12 @@ export function MapGrid({ app, scene, metric, width }: Props) {
   const isTurned = size.turned && !isLecture;
   /** The target may be what is asked for. */
   const isHidden = lecture.isCovered.value;
-  const values = (map?.cells ?? []).map((cell) => readingOf(metric, cell, aim, targets) ?? 0);
+  const plain = (run: "base" | "source") =>
+    isHidden || targets.length === 0 ? null : plainReading(metric, run, aim, targets);
+  // The scale is the whole map's, also while a lecture covers part of it.
+  const values = (app.use(createWholeMap).value?.cells ?? []).map(
+    (cell) => readingOf(metric, cell, aim, targets) ?? 0,
+  );
   const limit = limitOf(metric, values);
   const title = spell(metric.title, target?.label, other?.label);
   const experiment = app.use(createExperiment).now.value;
@@ -230,6 +235,7 @@ export function MapGrid({ app, scene, metric, width }: Props) {
                   isCovered={!lecture.isMapOpen.value}
                   pins={pinsAt(tile, pins.has)}
                   mark={first?.group ?? null}
+                  note={chosen.length > 0 ? sweep.otherPair(tile) : null}
                   colour={first?.group ? groups.indexOf(first.group) % 6 : -1}
                 />
               );
@@ -301,11 +307,13 @@ export function MapGrid({ app, scene, metric, width }: Props) {
         limit={limit}
         target={isHidden ? undefined : target}
         other={isHidden ? undefined : other}
-        hasSource={map?.source != null}
+        base={plain("base")}
+        source={map?.source == null ? null : plain("source")}
         hasIdle={hasIdle}
         done={map ? map.done / Math.max(1, map.total) : 0}
         isSame={isSame}
         slow={map?.slow ?? null}
+        isNamed={isLecture}
         isOld={sweep.isOld.value}
       />
     </>

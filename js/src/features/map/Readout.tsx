@@ -73,8 +73,10 @@ export function Readout({ app }: { app: App }) {
         )}
         <Wait app={app} layer={place.layer} />
       </p>
-      <p class="vene-readout-sentence">
-        {cell?.sentence ?? "This tile has not been computed yet."}
+      <p class="vene-readout-sentence" title={cell?.sentence}>
+        {app.use(createSweep).otherPair(tile) ??
+          cell?.sentence ??
+          "This tile has not been computed yet."}
       </p>
     </div>
   );
