@@ -47,7 +47,7 @@ describe("the panel", () => {
     const rest = $("[data-panel=answer] .vene-rest")?.textContent ?? "";
     expect(rest).toContain(`${all.size} others`);
     const most = 100 * Math.max(...[...all.values()].flat().map((value) => value ?? 0));
-    expect(Number.parseFloat(rest.split("at most")[1] ?? "")).toBeCloseTo(most, 1);
+    expect(Number.parseFloat(rest.split("≤")[1] ?? "")).toBeCloseTo(most, 1);
   });
 
   it("shows base and result, unrounded in the titles", () => {
