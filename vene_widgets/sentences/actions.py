@@ -139,7 +139,7 @@ def _part(subspace: str | Sequence[int]) -> str:
 
 
 def several(live: int, skipped: int) -> str:
-    """Two or more slots in words: `2 slots together`, `2 slots (1 skipped)`."""
+    """The live slots of several in words: `2 slots together`, `1 slot (1 more skipped)`."""
     if skipped:
-        return f"{live + skipped} slots ({skipped} skipped)"
+        return f"{live} slot{'' if live == 1 else 's'} ({skipped} more skipped)"
     return f"{live} slots together"

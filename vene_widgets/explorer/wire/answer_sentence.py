@@ -26,8 +26,8 @@ def answer_sentence(model: LanguageModel, result: ExactRuns, plan: Plan) -> str:
         return sentences.nothing_live(len(slots), has_source, *base_answer)
     live = plan.live
     skipped = len(slots) - len(live)
-    plural = len(slots) > 1
-    if plural:
+    plural = len(live) > 1
+    if len(slots) > 1:
         action = sentences.several(len(live), skipped)
     else:
         action = sentences.describe(_slot_action(live[0], plan))
