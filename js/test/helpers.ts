@@ -119,3 +119,48 @@ export async function hover(target: Element): Promise<void> {
   point(target, "pointerover");
   await drawn();
 }
+
+/** What tests look for and do in the screen that is mounted at the moment. */
+export function within(screen: () => ReturnType<typeof mount>) {
+  const $ = (selector: string) => screen().el.querySelector<HTMLElement>(selector);
+  const $$ = (selector: string) => [...screen().el.querySelectorAll<HTMLElement>(selector)];
+  const named = (name: string) =>
+    $(`[aria-label="${name}"]`) as HTMLInputElement & HTMLSelectElement;
+  const experiments = () =>
+    screen().model.sent.flatMap((request) =>
+      request.kind === "experiment" ? [request.experiment] : [],
+    );
+  const experimentSent = () => {
+    const sent = experiments().at(-1);
+    if (!sent) throw new Error("no experiment was asked for");
+    return sent;
+  };
+  return {
+    $,
+    $$,
+    named,
+    text: (selector: string) => $(selector)?.textContent ?? "",
+    at: (layer: number, position: number) => tile(screen().el, layer, position),
+    /** The button with this text. */
+    button: (text: string) => $$("button").find((b) => b.textContent === text) as HTMLElement,
+    /** Chooses in a menu, by its name. */
+    choose: async (name: string, value: string) => {
+      const select = named(name);
+      select.value = value;
+      select.dispatchEvent(new Event("change", { bubbles: true }));
+      await drawn();
+    },
+    /** Presses a key, at the screen's root unless elsewhere. */
+    key: async (name: string, more: KeyboardEventInit = {}, where?: Element) => {
+      const event = press(where ?? ($(".vene-root") as HTMLElement), name, more);
+      await drawn();
+      return event;
+    },
+    /** What a screen reader says of a tile. */
+    said: (layer: number, position: number) =>
+      tile(screen().el, layer, position).getAttribute("aria-label"),
+    experiments,
+    experimentSent,
+    slotsSent: () => experimentSent().slots ?? [],
+  };
+}

@@ -1,7 +1,7 @@
 // The map as a grid: keys, clicks, reading a tile, filling.
 import { afterEach, describe, expect, it } from "vitest";
 import { makeMap, spainAndItaly } from "../dev/fixtures";
-import { accept, answer, click, drawn, mount, press, tile, unfold } from "./helpers";
+import { accept, answer, click, drawn, mount, press, tile, unfold, within } from "./helpers";
 
 let screen: ReturnType<typeof mount>;
 afterEach(() => {
@@ -9,8 +9,7 @@ afterEach(() => {
   document.body.innerHTML = "";
 });
 
-const $ = (selector: string) => screen.el.querySelector<HTMLElement>(selector);
-const named = (name: string) => $(`[aria-label="${name}"]`) as HTMLElement;
+const { $, named } = within(() => screen);
 const last = () => {
   const request = screen.model.sent.at(-1);
   if (request?.kind !== "experiment") throw new Error(`last request: ${request?.kind}`);
@@ -30,7 +29,7 @@ describe("the map", () => {
     expect(tile(screen.el, 1, 0).title).toContain("identical");
   });
 
-  it("obeys the keyboard: arrows move, Enter applies, Shift-Enter adds, Space skips", async () => {
+  it("follows the keyboard: arrows move, Enter applies, Shift-Enter adds, Space skips", async () => {
     screen = mount();
     tile(screen.el, 5, 4).focus();
     for (const key of ["ArrowDown", "ArrowLeft", "ArrowDown"]) {

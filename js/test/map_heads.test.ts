@@ -4,7 +4,7 @@ import { makeMap, spainAndItaly } from "../dev/fixtures";
 import { fromScene } from "../src/domain/experiments";
 import { cellOf } from "../src/domain/preview";
 import type { Map as Sweep } from "../src/kernel/wire";
-import { click, drawn, hover, mount, press, tile } from "./helpers";
+import { click, drawn, hover, mount, press, within } from "./helpers";
 
 let screen: ReturnType<typeof mount>;
 afterEach(() => {
@@ -12,21 +12,7 @@ afterEach(() => {
   document.body.innerHTML = "";
 });
 
-const $ = (selector: string) => screen.el.querySelector<HTMLElement>(selector);
-const $$ = (selector: string) => [...screen.el.querySelectorAll<HTMLElement>(selector)];
-const named = (name: string) => $(`[aria-label="${name}"]`) as HTMLElement;
-const text = (selector: string) => $(selector)?.textContent ?? "";
-const at = (layer: number, position: number) => tile(screen.el, layer, position);
-const choose = async (name: string, value: string) => {
-  const select = named(name) as HTMLSelectElement;
-  select.value = value;
-  select.dispatchEvent(new Event("change", { bubbles: true }));
-  await drawn();
-};
-const experiments = () =>
-  screen.model.sent.flatMap((request) =>
-    request.kind === "experiment" ? [request.experiment] : [],
-  );
+const { $, $$, named, text, at, choose, experiments } = within(() => screen);
 
 /** A map of another operator, or of all heads, as the kernel would send it. */
 function mapOf(choice: Partial<Sweep>): Sweep {

@@ -1,7 +1,18 @@
 // The screen as a whole, its slots and its prompts.
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { makeAnswer, sceneOf, spainAndItaly } from "../dev/fixtures";
-import { accept, answer, click, drawn, mount, press, refuse, tile, toggleDetails } from "./helpers";
+import {
+  accept,
+  answer,
+  click,
+  drawn,
+  mount,
+  press,
+  refuse,
+  tile,
+  toggleDetails,
+  within,
+} from "./helpers";
 
 let screen: ReturnType<typeof mount>;
 afterEach(() => {
@@ -9,8 +20,7 @@ afterEach(() => {
   document.body.innerHTML = "";
 });
 
-const $ = (selector: string) => screen.el.querySelector<HTMLElement>(selector);
-const named = (name: string) => $(`[aria-label="${name}"]`) as HTMLElement;
+const { $, named } = within(() => screen);
 const last = () => {
   const request = screen.model.sent.at(-1);
   if (request?.kind !== "experiment") throw new Error(`last request: ${request?.kind}`);

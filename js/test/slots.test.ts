@@ -2,7 +2,7 @@
 import { afterEach, describe, expect, it } from "vitest";
 import { makeAnswer, makeMap, sceneOf, spainAndItaly } from "../dev/fixtures";
 import type { OrderedExperiment as Experiment } from "../src/kernel/wire";
-import { accept, answer, click, drawn, mount, press, toggleDetails } from "./helpers";
+import { accept, answer, click, drawn, mount, press, toggleDetails, within } from "./helpers";
 
 let screen: ReturnType<typeof mount>;
 afterEach(() => {
@@ -10,15 +10,8 @@ afterEach(() => {
   document.body.innerHTML = "";
 });
 
-const named = (name: string) =>
-  screen.el.querySelector(`[aria-label="${name}"]`) as HTMLInputElement;
+const { named, slotsSent } = within(() => screen);
 const row = (index: number) => screen.el.querySelector(`[data-slot="${index}"]`) as HTMLElement;
-const experimentSent = () => {
-  const request = screen.model.sent.filter((sent) => sent.kind === "experiment").at(-1);
-  if (request?.kind !== "experiment") throw new Error("no experiment was asked for");
-  return request.experiment;
-};
-const slotsSent = () => experimentSent().slots ?? [];
 const spoken = () => screen.el.querySelector("[data-panel=slots] > [aria-live]")?.textContent;
 const details = () => screen.el.querySelector<HTMLElement>("[data-details]");
 
