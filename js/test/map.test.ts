@@ -1,8 +1,7 @@
 // The map: tiles that cannot matter, what it shows first, maps wider than their panel.
 import { afterEach, describe, expect, it } from "vitest";
-import { makeMap, spainAndItaly } from "../dev/fixtures";
-import type { Map as Sweep } from "../src/kernel/wire";
-import { drawn, hover, mount, unfold, within } from "./helpers";
+import { spainAndItaly } from "../dev/fixtures";
+import { drawn, hover, mapOf, mount, unfold, within } from "./helpers";
 
 let screen: ReturnType<typeof mount>;
 afterEach(() => {
@@ -50,15 +49,6 @@ it("a slow map says why", async () => {
   screen = mount({ map: { ...spainAndItaly().map, slow: "the model carries hooks of its own" } });
   expect(text(".vene-legend-slow")).toContain("the model carries hooks of its own");
 });
-
-/** A map of another operator, or of all heads, as the kernel would send it. */
-function mapOf(choice: Partial<Sweep>): Sweep {
-  const { scene } = spainAndItaly();
-  const { base, sources = [] } = scene.experiment;
-  const prompts =
-    choice.intervention === "mean" ? [base, ...sources.map(([, prompt]) => prompt)] : [];
-  return makeMap(scene, 1, { operator: choice.intervention ?? "patch", prompts, ...choice });
-}
 
 describe("what the map shows first", () => {
   it("is the kernel’s token, against the base’s likeliest other one", async () => {

@@ -9,13 +9,7 @@ afterEach(() => {
   document.body.innerHTML = "";
 });
 
-const { $, named } = within(() => screen);
-const last = () => {
-  const request = screen.model.sent.at(-1);
-  if (request?.kind !== "experiment") throw new Error(`last request: ${request?.kind}`);
-  return request.experiment;
-};
-const places = () => last().slots?.map((slot) => [slot.layer, slot.position, slot.group ?? null]);
+const { $, named, placesSent, slotsSent } = within(() => screen);
 
 describe("the map", () => {
   it("is a grid of layers × tokens with one tab stop", async () => {
@@ -39,36 +33,36 @@ describe("the map", () => {
     const at = document.activeElement as HTMLElement;
     expect([at.dataset.layer, at.dataset.position, at.tabIndex]).toEqual(["3", "3", 0]);
     press(at, "Enter");
-    expect(places()).toEqual([[3, 3, null]]);
+    expect(placesSent()).toEqual([[3, 3, null]]);
     answer(screen.model, accept(screen.model, 2));
     await drawn();
     expect(tile(screen.el, 3, 3).getAttribute("aria-selected")).toBe("true");
     press(tile(screen.el, 3, 4), "Enter", { shiftKey: true });
-    expect(places()).toEqual([
+    expect(placesSent()).toEqual([
       [3, 3, "A"],
       [3, 4, "A"],
     ]);
     press(tile(screen.el, 3, 4), " ");
-    expect(last().slots?.map((slot) => slot.skip)).toEqual([false, true]);
+    expect(slotsSent().map((slot) => slot.skip)).toEqual([false, true]);
     press(tile(screen.el, 3, 4), " ");
-    expect(last().slots?.map((slot) => slot.skip)).toEqual([false, false]);
+    expect(slotsSent().map((slot) => slot.skip)).toEqual([false, false]);
     press(tile(screen.el, 3, 4), "u");
-    expect(places()).toEqual([
+    expect(placesSent()).toEqual([
       [3, 3, null],
       [3, 4, null],
     ]);
     press(tile(screen.el, 3, 4), "g");
-    expect(places()).toEqual([
+    expect(placesSent()).toEqual([
       [3, 3, "A"],
       [3, 4, "A"],
     ]);
     press(tile(screen.el, 3, 4), "z", { ctrlKey: true });
-    expect(places()).toEqual([
+    expect(placesSent()).toEqual([
       [3, 3, null],
       [3, 4, null],
     ]);
     press(tile(screen.el, 3, 4), "y", { ctrlKey: true });
-    expect(places()).toEqual([
+    expect(placesSent()).toEqual([
       [3, 3, "A"],
       [3, 4, "A"],
     ]);
@@ -93,7 +87,7 @@ describe("the map", () => {
     await drawn();
     expect($(".vene-status")?.dataset.label).toBe("exact");
     click(tile(screen.el, 2, 4), { shiftKey: true });
-    expect(places()).toEqual([
+    expect(placesSent()).toEqual([
       [0, 3, "A"],
       [2, 4, "A"],
     ]);
@@ -104,7 +98,7 @@ describe("the map", () => {
     await drawn();
     expect($(".vene-verdict")?.dataset.verdict).toBe("bit-equal");
     click(tile(screen.el, 1, 4), { altKey: true });
-    expect(places()?.at(-1)).toEqual([1, 4, "B"]);
+    expect(placesSent()?.at(-1)).toEqual([1, 4, "B"]);
     expect(document.activeElement).toBe(tile(screen.el, 1, 4));
   });
 

@@ -1,10 +1,9 @@
 // A map of all heads of one layer.
 import { afterEach, describe, expect, it } from "vitest";
-import { makeMap, spainAndItaly } from "../dev/fixtures";
+import { spainAndItaly } from "../dev/fixtures";
 import { fromScene } from "../src/domain/experiments";
 import { cellOf } from "../src/domain/preview";
-import type { Map as Sweep } from "../src/kernel/wire";
-import { click, drawn, hover, mount, press, within } from "./helpers";
+import { click, drawn, hover, mapOf, mount, press, within } from "./helpers";
 
 let screen: ReturnType<typeof mount>;
 afterEach(() => {
@@ -13,15 +12,6 @@ afterEach(() => {
 });
 
 const { $, $$, named, text, at, choose, experiments } = within(() => screen);
-
-/** A map of another operator, or of all heads, as the kernel would send it. */
-function mapOf(choice: Partial<Sweep>): Sweep {
-  const { scene } = spainAndItaly();
-  const { base, sources = [] } = scene.experiment;
-  const prompts =
-    choice.intervention === "mean" ? [base, ...sources.map(([, prompt]) => prompt)] : [];
-  return makeMap(scene, 1, { operator: choice.intervention ?? "patch", prompts, ...choice });
-}
 
 describe("a map of all heads of a layer", () => {
   const component = "head_value_output";

@@ -3,8 +3,7 @@ import { afterEach, describe, expect, it } from "vitest";
 import { ITALY, makeMap, makeScene, SPAIN, spainAndItaly } from "../dev/fixtures";
 import { fromScene } from "../src/domain/experiments";
 import { cellOf } from "../src/domain/preview";
-import type { Map as Sweep } from "../src/kernel/wire";
-import { click, drawn, mount, within } from "./helpers";
+import { click, drawn, mapOf, mount, within } from "./helpers";
 
 let screen: ReturnType<typeof mount>;
 afterEach(() => {
@@ -54,15 +53,6 @@ describe("the menus of the map", () => {
     expect(screen.model.sent.at(-1)).toMatchObject({ intervention: "noise", source: null });
   });
 });
-
-/** A map of another operator, or of all heads, as the kernel would send it. */
-function mapOf(choice: Partial<Sweep>): Sweep {
-  const { scene } = spainAndItaly();
-  const { base, sources = [] } = scene.experiment;
-  const prompts =
-    choice.intervention === "mean" ? [base, ...sources.map(([, prompt]) => prompt)] : [];
-  return makeMap(scene, 1, { operator: choice.intervention ?? "patch", prompts, ...choice });
-}
 
 describe("a map of another operator", () => {
   const { scene } = spainAndItaly();
