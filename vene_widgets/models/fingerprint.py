@@ -37,6 +37,7 @@ _SKIPPED = (
     | {
         "training",
         "_compiled_call_impl",
+        "_is_torch_compile",
         "_non_persistent_buffers_set",
         "_state_dict_hooks",
         "_state_dict_pre_hooks",
@@ -260,10 +261,16 @@ def _functions(kind: type) -> tuple[object, ...]:
         if cls is nn.Module or cls is object:
             break
         found += [value for value in list(vars(cls).values()) if isinstance(value, FunctionType)]
-    file = sys.modules.get(kind.__module__)
-    if file is not None and kind.__module__.startswith("transformers.models."):
-        found += [value for value in list(vars(file).values()) if isinstance(value, FunctionType)]
+    if kind.__module__.startswith("transformers.models."):
+        names = globals_of(kind.__module__)
+        found += [value for value in names.values() if isinstance(value, FunctionType)]
     return tuple(found)
+
+
+def globals_of(module: str) -> dict[str, Any]:
+    """The names of a modelling file; without `__names__`, where `torch.compile` puts its own."""
+    names = dict(vars(sys.modules[module])) if module in sys.modules else {}
+    return {name: value for name, value in names.items() if not name.startswith("__")}
 
 
 def _surroundings(root: nn.Module) -> tuple[object, ...]:

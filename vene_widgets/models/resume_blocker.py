@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from vene_widgets.models.fingerprint import attention_function, global_hooks
+from vene_widgets.models.fingerprint import attention_function, global_hooks, globals_of
 from vene_widgets.models.own_tree import CAPTURE_MODULE
 
 if TYPE_CHECKING:
@@ -105,8 +105,7 @@ def _attention_blocker(net: nn.Module, architecture: Architecture) -> str | None
     )
     if (kind == "sdpa" or function is not None) and not is_own:
         return f"attention function {kind!r} was replaced"
-    file = sys.modules.get(architecture.code)
-    for name, value in vars(file).items() if file else ():
+    for name, value in globals_of(architecture.code).items():
         if not _is_library_value(value):
             return f"function {name} of {architecture.code.rpartition('.')[2]} was replaced"
     return None
@@ -117,8 +116,8 @@ def _is_library_value(value: object) -> bool:
     if isinstance(value, type) or not callable(value):
         return True  # classes are looked at where a module has them
     if isinstance(value, FunctionType):
-        home = value.__module__.partition(".")[0]
-        return home in sys.stdlib_module_names or _is_own_function(value, value.__module__)
+        home = value.__module__ or ""  # functions made at run time may name none
+        return home.partition(".")[0] in sys.stdlib_module_names or _is_own_function(value, home)
     return type(value).__module__.partition(".")[0] in _LIBRARIES
 
 
