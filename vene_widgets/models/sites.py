@@ -152,6 +152,20 @@ class Sites:
             )
 
     @property
+    def counts(self) -> dict[str, int | None]:
+        """Every size, by what it counts."""
+        return {
+            "layers": self.layers,
+            "heads": self.heads,
+            "key-value heads": self.key_value_heads,
+            "dimensions in the residual stream": self.d_model,
+            "dimensions in the MLP": self.d_mlp,
+            "dimensions in a head": self.d_head,
+            "ids in the vocabulary": self.vocabulary,
+            "positions": self.positions,
+        }
+
+    @property
     def components(self) -> tuple[str, ...]:
         """Component names of this family, in the order of `COMPONENTS`."""
         return tuple(name for name in COMPONENTS if name in self.architecture.components)
