@@ -25,7 +25,15 @@ import torch
 from torch import Tensor, nn
 
 from vene_widgets.models.additions import CHILDREN, HOOKS, Additions, modules_of
-from vene_widgets.models.checksums import bytes_of, chunks_of, samples_of, storage_of, weighted_sum
+from vene_widgets.models.checksums import (
+    bytes_of,
+    chunks_of,
+    is_plain,
+    parts_of,
+    samples_of,
+    storage_of,
+    weighted_sum,
+)
 from vene_widgets.models.own_tree import is_config
 
 _SCALARS = frozenset(
@@ -167,9 +175,10 @@ class ModelWatch:
             for tensor in (*module._parameters.values(), *module._buffers.values()):
                 if tensor is None:
                     continue
-                for chunk in chunks_of(tensor.detach()):
-                    total = (total * 1000003 + weighted_sum(chunk)) % 2**61
-                    yield None
+                for part in parts_of(tensor.detach()):
+                    for chunk in chunks_of(part):
+                        total = (total * 1000003 + weighted_sum(chunk)) % 2**61
+                        yield None
         yield total
 
 
@@ -210,7 +219,7 @@ class _StructureReader:
                     found.append(name)
                     continue
                 found += (name, id(tensor), tensor.dtype, tensor.shape)
-                self.tensors.append(tensor)
+                self._add_tensor(tensor)
         found += [
             name if child is None else id(child) for name, child in dict(module._modules).items()
         ]
@@ -243,7 +252,7 @@ class _StructureReader:
         if isinstance(value, Tensor):
             self.found.append(id(value))
             if not value.is_meta:
-                self.tensors.append(value)
+                self._add_tensor(value)
             self.alive.append(value)
             return
         self.found.append(id(value))
@@ -252,6 +261,12 @@ class _StructureReader:
         if depth and id(value) not in self._seen and (is_config(value) or plain):
             self._seen.add(id(value))
             self._add(getattr(value, "__dict__", None), depth - 1)
+
+    def _add_tensor(self, tensor: Tensor) -> None:
+        """Add the tensors that hold a tensor's numbers."""
+        if not is_plain(tensor):
+            self.alive.append(tensor)
+        self.tensors += parts_of(tensor)
 
 
 def _functions(kind: type) -> tuple[object, ...]:

@@ -2,7 +2,8 @@
 
 A resumed pass calls blocks on the rows of many cells at once, and puts keys and values together
 itself. That is right for the family's own code, and for no other: a subclass, a patched class or
-instance, a hook, another attention function, a quantised layer or an adapter all mean full passes.
+instance, a hook, another attention function, a quantised layer, a packed or sparse weight or an
+adapter all mean full passes.
 What the code's own numbers say is measured afterwards (`engine.behaviour`).
 """
 
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
+from vene_widgets.models.checksums import is_plain
 from vene_widgets.models.fingerprint import attention_function, global_hooks, globals_of
 from vene_widgets.models.own_tree import CAPTURE_MODULE
 
@@ -59,7 +61,7 @@ def may_leave_out_positions(net: nn.Module, architecture: Architecture) -> bool:
         return False
     heads = [path for path in architecture.unembedding if hasattr(net, path)]
     for module in (net, *map(net.get_submodule, heads)):
-        if _hooks_blocker(module) or _replaced_method(module):
+        if _hooks_blocker(module) or _replaced_method(module) or _weights_blocker(module):
             return False
         if not _is_class(type(module), architecture):
             return False
@@ -128,7 +130,8 @@ def _module_blocker(net: nn.Module, architecture: Architecture) -> str | None:
     understood: set[type] = set()
     for module in net.modules():
         kind = type(module)
-        if (reason := _hooks_blocker(module) or _replaced_method(module)) is not None:
+        reason = _hooks_blocker(module) or _weights_blocker(module) or _replaced_method(module)
+        if reason is not None:
             return reason
         if kind not in understood:
             if not _is_class(kind, architecture):
@@ -163,6 +166,15 @@ def _replaced_method(module: nn.Module) -> str | None:
     for name, value in module.__dict__.items():
         if callable(value) and callable(getattr(kind, name, None)):
             return f"the {name} of a {kind.__name__} in the model was replaced"
+    return None
+
+
+def _weights_blocker(module: nn.Module) -> str | None:
+    """Reason that lies in a weight which computes products in its own way: packed or sparse."""
+    for tensor in module.parameters(recurse=False):
+        if not is_plain(tensor):
+            kind = tensor.layout if type(tensor) is nn.Parameter else type(tensor).__name__
+            return f"a weight of a {type(module).__name__} in the model is a {kind} tensor"
     return None
 
 
