@@ -87,3 +87,14 @@ def test_tensors_that_have_lost_their_values(llama: vw.LanguageModel, path: str)
     ):
         with pytest.raises(vw.RequestError, match="on the meta device, which have no values"):
             call()
+
+
+def test_one_block_as_every_layer_counts_as_all_of_them(llama: vw.LanguageModel) -> None:
+    layers: Any = llama.model.get_submodule("model.layers")
+    for index in range(len(layers)):
+        layers[index] = layers[0]
+    root: Any = llama.model
+    root.config.use_cache = False  # all of them would write into one layer's cache
+    again = vw.wrap(llama.model, llama.tokenizer)
+    assert again.sites.layers == len(layers) == 3
+    check_everything(again)

@@ -132,7 +132,9 @@ class Sites:
             name: _first_set(config, attributes)
             for name, attributes in self.architecture.config.items()
         }
-        blocks = [*module_at(model, self.architecture.blocks).children()]
+        # One block may stand in for several layers; `children` would give it once.
+        container = module_at(model, self.architecture.blocks)
+        blocks = [block for block in vars(container)["_modules"].values() if block is not None]
         self.layers: int = len(blocks)
         self.heads: int = size["heads"]
         self.key_value_heads: int = size["key_value_heads"]
