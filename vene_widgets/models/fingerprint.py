@@ -5,9 +5,10 @@
 A fingerprint sees, of the user's tree: identity and class of every module, its plain attributes
 and its config, the functions of the classes, every tensor's storage and version counter, and
 sampled values of every tensor, because fused optimisers and writes through `.data` move no counter.
-It also sees what acts on every module from outside: autocast, torch's global hooks, the registry of
-attention functions. Hooks and replaced methods of single modules are compared apart, because those
-that come and go in other cells are not part of the model (`own_tree.additions`).
+It also sees what acts on every module from outside: autocast, torch's global hooks, the registries
+of attention and mask functions, `torch.nn.functional` (`surroundings`). Hooks and replaced methods
+of single modules are compared apart, because those that come and go in other cells are not
+part of the model (`own_tree.additions`).
 """
 
 # A module's parts are in private attributes of torch.
@@ -15,8 +16,7 @@ that come and go in other cells are not part of the model (`own_tree.additions`)
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from types import FunctionType
 from typing import Any, cast
@@ -35,6 +35,7 @@ from vene_widgets.models.checksums import (
     weighted_sum,
 )
 from vene_widgets.models.own_tree import is_config
+from vene_widgets.models.surroundings import attention_kind, globals_of, surroundings
 
 _SCALARS = frozenset(
     {int, float, bool, str, bytes, complex, type(None), torch.dtype, torch.device, torch.Size}
@@ -57,13 +58,6 @@ _SKIPPED = (
 
 _DEPTH, _ITEMS = 4, 4096
 
-_GLOBAL_HOOKS = (
-    "_global_forward_hooks",
-    "_global_forward_pre_hooks",
-    "_global_backward_hooks",
-    "_global_backward_pre_hooks",
-)
-
 
 @dataclass(frozen=True, eq=False)
 class Fingerprint:
@@ -71,7 +65,7 @@ class Fingerprint:
 
     Attributes:
         structure: modules, classes, plain attributes, configs, functions.
-        surroundings: autocast, global hooks, attention registry.
+        surroundings: autocast, global hooks, functions that modules of every family call.
         additions: hooks and replaced methods that take part.
         storage: address and version counter of every tensor.
         values: sampled values of every tensor.
@@ -113,7 +107,7 @@ class Fingerprint:
         if self.additions != other.additions:
             return "its hooks or replaced methods"
         if self.surroundings != other.surroundings:
-            return "autocast, global hooks or attention functions"
+            return "autocast, global hooks or functions that its modules call"
         if self.values != other.values or self.storage != other.storage:
             return "its weights"
         return None if self.epoch == other.epoch else "its weights"
@@ -145,8 +139,10 @@ class ModelWatch:
             The last fingerprint itself if nothing has changed.
         """
         reader = _StructureReader(standing)
+        kinds = dict[object, None]()
         for module in modules_of(self.root):
             reader.read(module)
+            kinds[attention_kind(module)] = None
         storage = tuple(storage_of(tensor) for tensor in reader.tensors)
         structure = tuple(reader.found)
         if [address for address, _ in storage] != [address for address, _ in self._storage]:
@@ -154,7 +150,7 @@ class ModelWatch:
         self._storage = storage
         found = Fingerprint(
             structure=structure,
-            surroundings=_surroundings(self.root),
+            surroundings=surroundings(self.root, kinds),
             additions=tuple(reader.additions),
             storage=storage,
             values=bytes_of(self._samples),
@@ -270,47 +266,15 @@ class _StructureReader:
 
 
 def _functions(kind: type) -> tuple[object, ...]:
-    """The functions that a module class runs: its own, and those of its modelling file."""
+    """What a module class runs: its functions, properties and such, those of its modelling file."""
     found: list[object] = []
     for cls in kind.__mro__:
         if cls is nn.Module or cls is object:
             break
-        found += [value for value in list(vars(cls).values()) if isinstance(value, FunctionType)]
+        for value in list(vars(cls).values()):
+            if type(value) in _SCALARS or hasattr(type(value), "__get__"):
+                found.append(value)
     if kind.__module__.startswith("transformers.models."):
         names = globals_of(kind.__module__)
         found += [value for value in names.values() if isinstance(value, FunctionType)]
     return tuple(found)
-
-
-def globals_of(module: str) -> dict[str, Any]:
-    """The names of a modelling file; without `__names__`, where `torch.compile` puts its own."""
-    names = dict(vars(sys.modules[module])) if module in sys.modules else {}
-    return {name: value for name, value in names.items() if not name.startswith("__")}
-
-
-def _surroundings(root: nn.Module) -> tuple[object, ...]:
-    """What acts on every module from outside."""
-    found: list[object] = global_hooks()
-    for kind in {"cpu", _device_type(root)}:
-        if torch.is_autocast_enabled(kind):
-            found += (kind, torch.get_autocast_dtype(kind))
-    found += [torch.get_float32_matmul_precision(), attention_function(root)]
-    return tuple(found)
-
-
-def global_hooks() -> list[object]:
-    """The hooks that torch calls around every module."""
-    return [hook for name in _GLOBAL_HOOKS for hook in getattr(nn.modules.module, name).values()]
-
-
-def attention_function(root: nn.Module) -> Callable[..., Any] | None:
-    """The registry's attention function for a model; None for eager attention or no registry."""
-    registry = sys.modules.get("transformers.modeling_utils")
-    name = getattr(getattr(root, "config", None), "_attn_implementation", None)
-    functions: Any = getattr(registry, "ALL_ATTENTION_FUNCTIONS", {})
-    return functions[name] if name in functions else None  # noqa: SIM401  # it has no default
-
-
-def _device_type(root: nn.Module) -> str:
-    parameter = next(root.parameters(), None)
-    return "cpu" if parameter is None else parameter.device.type

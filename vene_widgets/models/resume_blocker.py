@@ -19,8 +19,14 @@ import torch
 from torch import nn
 
 from vene_widgets.models.checksums import is_plain
-from vene_widgets.models.fingerprint import attention_function, global_hooks, globals_of
 from vene_widgets.models.own_tree import CAPTURE_MODULE
+from vene_widgets.models.surroundings import (
+    attention_kind,
+    global_hooks,
+    globals_of,
+    registered_functions,
+    shared_functions,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -101,12 +107,17 @@ def _attention_blocker(net: nn.Module, architecture: Architecture) -> str | None
     )
     if architecture.attention_method == "" and not hasattr(registry, "register"):
         return "this version of transformers has no attention interface"
-    function = attention_function(net)
+    function, mask_function = registered_functions(kind)
     is_own = _is_from(function, "transformers.integrations.sdpa_attention") and (
         getattr(function, "__name__", "") == "sdpa_attention_forward"
     )
     if (kind == "sdpa" or function is not None) and not is_own:
         return f"attention function {kind!r} was replaced"
+    if mask_function is not None and not _is_from(mask_function, "transformers.masking_utils"):
+        return f"mask function {kind!r} was replaced"
+    for name, value in shared_functions():
+        if value is not None and not _is_library_function(value):
+            return f"function {name} was replaced"
     for name, value in globals_of(architecture.code).items():
         if not _is_library_value(value):
             return f"function {name} of {architecture.code.rpartition('.')[2]} was replaced"
@@ -121,6 +132,25 @@ def _is_library_value(value: object) -> bool:
         home = value.__module__ or ""  # functions made at run time may name none
         return home.partition(".")[0] in sys.stdlib_module_names or _is_own_function(value, home)
     return type(value).__module__.partition(".")[0] in _LIBRARIES
+
+
+def _is_library_function(value: object) -> bool:
+    """Whether every layer of a function is code of torch, transformers or the standard library."""
+    for layer in _layers(value):
+        if isinstance(layer, FunctionType):
+            if not _is_library_code(layer.__code__.co_filename) and not _is_standard(layer):
+                return False
+        elif type(layer).__module__.partition(".")[0] not in (*_LIBRARIES, "functools"):
+            return False
+    return True
+
+
+def _is_standard(function: FunctionType) -> bool:
+    """Whether a function's code lies in the file of a module of the standard library."""
+    home = function.__module__ or ""
+    file = getattr(sys.modules.get(home), "__file__", None)
+    is_standard = home.partition(".")[0] in sys.stdlib_module_names
+    return is_standard and function.__code__.co_filename == file
 
 
 def _module_blocker(net: nn.Module, architecture: Architecture) -> str | None:
@@ -142,6 +172,8 @@ def _module_blocker(net: nn.Module, architecture: Architecture) -> str | None:
             understood.add(kind)
         if getattr(module, "is_causal", True) is not True:
             return "the model's attention is not causal"
+        if attention_kind(module) not in (None, attention_kind(net)):
+            return f"the config of a {kind.__name__} in the model asks for another attention"
     return None
 
 
