@@ -88,6 +88,11 @@ def code_blocker(net: nn.Module, architecture: Architecture) -> str | None:
         return "the model upcasts its attention"
     if architecture.attention_method is None:
         return f"{architecture.name} models compute attention inside their attention module"
+    return foreign_code(net, architecture)
+
+
+def foreign_code(net: nn.Module, architecture: Architecture) -> str | None:
+    """What runs in a model and is not code of its family's own; None if nothing does."""
     if any(global_hooks()):
         return "torch has global hooks, which act on every module"
     device = next((parameter.device.type for parameter in net.parameters()), "cpu")
