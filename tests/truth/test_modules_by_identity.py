@@ -136,6 +136,15 @@ def test_hooks_recognise_their_module(llama: vw.LanguageModel, kind: str) -> Non
     assert is_it(target)  # the user's values are as they were
 
 
+def test_wrapped_partials_of_a_method_act(llama: vw.LanguageModel) -> None:
+    """As accelerate wraps `forward`: what was wrapped is an attribute of the partial."""
+    target = part(llama, "mlp")
+    around = functools.partial(lambda inner, x: inner(x) * 2, target.forward)
+    target.forward = functools.update_wrapper(around, target.forward)
+    found = vw.run(llama, vw.Experiment(base=SPAIN)).logits
+    assert distance(found, plain_logits(llama, SPAIN)) <= 1e-5
+
+
 def test_values_beside_a_module_are_read_anew(llama: vw.LanguageModel) -> None:
     state = {"module": part(llama, "mlp"), "scale": 2.0}
     part(llama, "mlp").register_forward_hook(

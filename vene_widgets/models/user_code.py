@@ -178,7 +178,8 @@ class CodeCopier(ABC):
         arguments = [self.code(item) for item in partial.args]
         named = {key: self.code(item) for key, item in partial.keywords.items()}
         new = functools.partial(self.code(partial.func), *arguments, **named)
-        new.__dict__.update(partial.__dict__)
+        own: dict[str, Any] = partial.__dict__  # such as `__wrapped__`
+        new.__dict__.update((key, self.code(item)) for key, item in own.items())
         return new
 
     def _function(self, function: FunctionType) -> FunctionType:
