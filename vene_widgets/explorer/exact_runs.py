@@ -24,6 +24,8 @@ TOP = 10
 """Most likely next tokens listed per run and per cell."""
 
 Role = Literal["base", "source", "intervened", "ungrouped", "grouped"]
+ROLES = frozenset({"base", "intervened", "ungrouped", "grouped"})
+"""Names of the columns that are no source's."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,6 +50,22 @@ class ExactRuns:
     experiment: Experiment
     columns: tuple[RunColumn, ...]
     comparison: Comparison | None
+
+    @cached_property
+    def titles(self) -> tuple[str, ...]:
+        """The name of every column, as tables and figures have it, each once.
+
+        That of a source is its own, or `source NAME` if its own is the role of another run.
+        """
+        found: list[str] = []
+        for column in self.columns:
+            title = column.name
+            if title in ROLES and column.role == "source":
+                title = f"source {title}"
+                while title in self.experiment.sources:
+                    title = f"source {title}"
+            found.append(title)
+        return tuple(found)
 
     @property
     def base(self) -> Run:
@@ -87,7 +105,8 @@ class ExactRuns:
     @cached_property
     def token_frame(self) -> pd.DataFrame:
         """The likely next tokens of every run (`frames.token_frame`)."""
-        logits = {column.name: column.run.logits[-1] for column in self.columns}
+        runs = zip(self.titles, self.columns, strict=True)
+        logits = {title: column.run.logits[-1] for title, column in runs}
         return frames.token_frame(logits, self.base.model.token_text, k=TOP)
 
     @cached_property
@@ -105,8 +124,9 @@ class ExactRuns:
 
     @cached_property
     def runs(self) -> Mapping[str, Run]:
-        """Every run by its column's name, with the logits of all positions; run on first use."""
-        return {column.name: _with_all_logits(column.run) for column in self.columns}
+        """Every run by its title, with the logits of all positions; run on first use."""
+        runs = zip(self.titles, self.columns, strict=True)
+        return {title: _with_all_logits(column.run) for title, column in runs}
 
     @property
     def milliseconds(self) -> float:

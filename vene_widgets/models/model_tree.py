@@ -78,12 +78,12 @@ class ModelTree:
 
     def fingerprint(self) -> Fingerprint:
         """The state of the user's model now; on any thread."""
-        with self._watch_lock:
-            try:
+        try:
+            with self._watch_lock:
                 return self._watch.fingerprint(self._present())
-            except (RuntimeError, NotImplementedError):
-                self._check()  # tensors without values, for instance
-                raise
+        except (RuntimeError, NotImplementedError):
+            self._check()  # tensors without values, for instance
+            raise
 
     def accept_additions(self) -> None:
         """Make the hooks and replaced methods that the model carries now part of it."""
