@@ -40,14 +40,19 @@ class ExactRuns:
     """Everything exact about one experiment.
 
     Attributes:
-        experiment: what was run.
+        plan: what was run.
         columns: the runs in the order of the screen; the last one is the result.
         comparison: grouped against ungrouped, if the experiment has groups.
     """
 
-    experiment: Experiment
+    plan: Plan
     columns: tuple[RunColumn, ...]
     comparison: Comparison | None
+
+    @property
+    def experiment(self) -> Experiment:
+        """The request."""
+        return self.plan.experiment
 
     @property
     def base(self) -> Run:
@@ -97,6 +102,13 @@ class ExactRuns:
         return frames.difference_frame(
             self.base.logits[-1], after.logits[-1], self.base.model.token_text, k=TOP
         )
+
+    @cached_property
+    def panels_frame(self) -> pd.DataFrame:
+        """`token_frame` with every token of `difference_frame`, for a figure with both."""
+        logits = {column.name: column.run.logits[-1] for column in self.columns}
+        also = self.difference_frame["token_id"].tolist()
+        return frames.token_frame(logits, self.base.model.token_text, k=1, also=also)
 
     @cached_property
     def kl(self) -> float:
@@ -156,4 +168,4 @@ def run_exactly(
         grouped = run_plan(model, plan, share_sources=False)
         columns.append(RunColumn("grouped", "grouped", grouped))
         comparison = compare(grouped, ungrouped)
-    yield ExactRuns(experiment, tuple(columns), comparison)
+    yield ExactRuns(plan, tuple(columns), comparison)

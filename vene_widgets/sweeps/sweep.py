@@ -123,7 +123,8 @@ class Sweep:
             assert answers.logits is not None  # noqa: S101  # one of the two is kept
             answers.statistics = cell_statistics(answers.logits, log_base, self.targets)
         cells = answers.statistics.take(answers.index)
-        return plan_frame(self.plan, cells, log_base, self.targets)
+        may = [row > 0 for row in answers.index]
+        return plan_frame(self.plan, cells, log_base, self.targets, may)
 
     @cached_property
     def logits(self) -> Tensor:
@@ -143,11 +144,14 @@ class Sweep:
         rows = self._answers.logits.cpu()[list(self._answers.index)]
         return rows.view(len(self.plan.layers), len(self.plan.positions), -1)
 
-    def plot(self, metric: str = "probability", title: str | None = None) -> ggplot:
+    def plot(
+        self, metric: str = "probability", title: str | None = None, *, style: str = "light"
+    ) -> ggplot:
         """The layer × token map of every target, drawn by plotnine (`figures.sweep_map`)."""
         from vene_widgets import figures
 
-        return figures.sweep_map(self.frame, metric=metric, title=title)
+        setup = figures.sweep_setup(self.plan)
+        return figures.sweep_map(self.frame, metric=metric, title=title, setup=setup, style=style)
 
     def __repr__(self) -> str:
         p = self.plan
@@ -193,11 +197,14 @@ class HeadSweep:
         """
         return torch.stack([sweep.logits for sweep in self.sweeps], dim=1)
 
-    def plot(self, metric: str = "delta", title: str | None = None) -> ggplot:
+    def plot(
+        self, metric: str = "delta", title: str | None = None, *, style: str = "light"
+    ) -> ggplot:
         """A layer × head map per position, of the first target (`figures.head_map`)."""
         from vene_widgets import figures
 
-        return figures.head_map(self.frame, metric=metric, title=title)
+        setup = figures.sweep_setup(self.sweeps[0].plan, "all")
+        return figures.head_map(self.frame, metric=metric, title=title, setup=setup, style=style)
 
     def __repr__(self) -> str:
         p = self.sweeps[0].plan
@@ -441,7 +448,11 @@ def _followed(
 
 
 def plan_frame(
-    plan: SweepPlan, cells: CellStatistics, log_base: Tensor, targets: Sequence[int]
+    plan: SweepPlan,
+    cells: CellStatistics,
+    log_base: Tensor,
+    targets: Sequence[int],
+    effect_possible: Sequence[bool],
 ) -> pd.DataFrame:
     """The tidy frame of a sweep's cells (`frames.sweep_frame`).
 
@@ -450,6 +461,7 @@ def plan_frame(
         cells: of every cell, layer by layer, followed at `targets`.
         log_base: ln P in the base run, `(vocabulary,)`, float64.
         targets: ids of the tokens to follow.
+        effect_possible: of every cell; the others have the base run's numbers.
     """
     return frames.cells_frame(
         cells,
@@ -461,4 +473,5 @@ def plan_frame(
         plan.model.token_text,
         component=plan.component,
         head=plan.head,
+        effect_possible=effect_possible,
     )

@@ -21,6 +21,9 @@ FigureKind = Literal[
 ]
 """`result`, the default, is the token heatmap beside the difference panel."""
 
+FigureStyle = Literal["light", "dark"]
+"""Of a figure for a light or a dark page."""
+
 
 ReceiptReason = Literal[
     "changed", "collected", "skipped", "unreached", "weak", "prefix", "same", "replaced", "unread"
@@ -64,11 +67,15 @@ class SetSweep(Wire):
 
 
 class SetFigure(Wire):
-    """Draw this kind of figure, of the current state and of every later one."""
+    """Draw this kind of figure, of the current state and of every later one.
+
+    `style` is that of the screen, whose figure is light or dark as it is.
+    """
 
     id: str
     kind: Literal["figure"] = "figure"
     figure: FigureKind
+    style: FigureStyle = "light"
 
 
 class TakeFigure(Wire):
@@ -510,10 +517,15 @@ class Past(Wire):
 
 
 class Figure(Wire):
-    """A plotnine figure of one revision; `png` is the picture, bytes on the wire."""
+    """A plotnine figure of one revision; `png` is the picture, bytes on the wire.
+
+    `name` is that of a file of it, without the suffix.
+    """
 
     revision: int
     kind: FigureKind
+    style: FigureStyle
+    name: str
     alt: str
     width: int
     height: int

@@ -1,0 +1,103 @@
+"""What was run, in a line for a figure: prompts, place, intervention, model, number of pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from vene_widgets.experiments.components import component_words, site_words
+from vene_widgets.experiments.fields import ALL
+from vene_widgets.experiments.operators import OPERATORS
+from vene_widgets.sentences import operator
+from vene_widgets.tables.token_text import visible
+
+if TYPE_CHECKING:
+    from vene_widgets.engine.planning import Plan, PlannedSlot
+    from vene_widgets.sweeps.planning import SweepPlan
+
+LONGEST_PROMPT = 72
+"""Most characters of a prompt in the line; the middle of a longer one is left out."""
+
+MOST_SLOTS = 3
+"""Slots that the line lists; more are counted."""
+
+
+def sweep_setup(plan: SweepPlan, head: str | int | None = None) -> str:
+    """The line of a sweep: `“…” ← “…” · residual stream, after block: patch, one at a time · …`.
+
+    Args:
+        plan: the sweep.
+        head: of a per-head component; `all` for a map of every head.
+    """
+    prompts = _quoted(plan.base_prompt)
+    if OPERATORS[plan.intervention].needs_source:
+        prompts += f" ← {_quoted(plan.source_prompt)}"
+    site = component_words(plan.component)
+    head = plan.head if head is None else head
+    if head is not None:
+        site += ", each head" if head == ALL else f", head {head}"
+    done = operator(plan.intervention, len(plan.request.prompts))
+    return f"{prompts} · {site}: {done}, one place at a time · {plan.model.name} · n = 1"
+
+
+def runs_setup(plan: Plan, model: str) -> str:
+    """The line of one experiment: `“…” ← “…” · ␣Spain ← ␣Italy after block 0 · gpt2 · n = 1`.
+
+    Args:
+        plan: the experiment.
+        model: the model's name.
+    """
+    live = [planned for planned in plan.slots if not planned.slot.skip]
+    # Sources that no live slot reads say nothing about the numbers.
+    sources = list(dict.fromkeys(p.source for p in live if p.source and _reads_source(p)))
+    texts = plan.experiment.sources
+    shown = sources if live else list(texts)
+    parts = [_prompts(plan.experiment.base, {name: texts[name] for name in shown})]
+    if live:
+        slots = [_slot(plan, planned) for planned in live[:MOST_SLOTS]]
+        more = len(live) - MOST_SLOTS
+        parts.append("; ".join(slots) + (f"; {more} more" if more > 0 else ""))
+    else:
+        parts.append("no intervention")
+    return " · ".join([*parts, model, "n = 1"])
+
+
+def _prompts(base: str, sources: Mapping[str, str]) -> str:
+    """The base and the sources, by name where there are several."""
+    named = [
+        _quoted(text) if len(sources) == 1 else f"{name} {_quoted(text)}"
+        for name, text in sources.items()
+    ]
+    return f"{_quoted(base)} ← {', '.join(named)}" if named else _quoted(base)
+
+
+def _slot(plan: Plan, planned: PlannedSlot) -> str:
+    """A slot: `␣Spain ← ␣Italy after block 0`, with its operator unless it is a patch."""
+    slot = planned.slot
+    texts = [visible(plan.base[position].text) for position in planned.base_positions]
+    place = _few(texts)
+    if planned.source and _reads_source(planned):
+        tokens = plan.sources[planned.source]
+        place += f" ← {_few([visible(tokens[p].text) for p in planned.source_positions])}"
+    done = operator(slot.intervention)
+    words = "" if done == "patch" else f"{done}, "
+    group = f" ({slot.group})" if slot.group is not None else ""
+    return f"{words}{place} {site_words(slot.component, slot.layer, slot.head)}{group}"
+
+
+def _reads_source(planned: PlannedSlot) -> bool:
+    return OPERATORS[planned.slot.intervention].needs_source
+
+
+def _few(texts: list[str]) -> str:
+    """Up to two tokens, or the first and the last."""
+    return " ".join(texts) if len(texts) < 3 else f"{texts[0]} … {texts[-1]}"
+
+
+def _quoted(text: str) -> str:
+    """A prompt in quotation marks, on one line, its middle left out if it is long."""
+    line = " ".join(visible(part) if part else "" for part in text.split(" "))
+    if len(line) > LONGEST_PROMPT:
+        half = (LONGEST_PROMPT - 3) // 2
+        line = f"{line[:half].rstrip()} … {line[-half:].lstrip()}"
+    return f"“{line}”"
