@@ -1,31 +1,94 @@
-"""MkDocs hook: add explorers saved with `to_html` to the site, each time it is built."""
+"""MkDocs hook: add saved explorers and executed notebooks to the site, each time it is built.
+
+Executing the notebooks takes a minute or two. Their results are kept in `build/notebooks` and used
+again while neither the notebooks nor the package change.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import tempfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import nbformat
+from check_links import broken_links
+from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
+from notebook_pages import Rendered, render
 
 logger = logging.getLogger("mkdocs.hooks.living_pages")
 
+ROOT = Path(__file__).parents[1]
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+EXECUTED = ROOT / "build" / "notebooks"
 SPAIN, ITALY = "The capital of Spain is", "The capital of Italy is"
 
 
 def on_files(files: Files, config: Any) -> Files:
-    """Add the saved explorers to the site's files."""
+    """Add the home page's explorer, and for each notebook its page, pictures and explorers."""
+    generated = {"living/first.html": home_explorer()}
+    with ThreadPoolExecutor(2) as pool:
+        for path, notebook in zip(NOTEBOOKS, pool.map(executed, NOTEBOOKS), strict=True):
+            rendered: Rendered = render(notebook, path.stem)
+            generated |= {f"notebooks/{name}": text for name, text in rendered.files.items()}
+            generated[f"notebooks/{path.stem}.md"] = rendered.markdown
+            generated[f"notebooks/{path.name}"] = path.read_text(encoding="utf-8")
+    for name, content in generated.items():
+        files.append(File.generated(config, name, content=content))
+    logger.info("%d generated files", len(generated))
+    return files
+
+
+def on_post_build(config: Any) -> None:
+    """Fail if a link of the site leads nowhere."""
+    broken = broken_links(Path(config["site_dir"]))
+    if broken:
+        raise PluginError("broken links:\n" + "\n".join(broken))
+
+
+def home_explorer() -> str:
+    """The explorer of the home page, with no slot: the reader makes the first one."""
     import vene_widgets as vw
 
-    model = vw.load("capitals", device="cpu")
-    explorer = vw.explore(SPAIN, ITALY, model, [vw.Slot(layer=0, position=3)])
+    explorer = vw.explore(SPAIN, ITALY, vw.load("capitals", device="cpu"))
     with tempfile.TemporaryDirectory() as folder:
         try:
-            path = explorer.to_html(Path(folder) / "first.html", title="Madrid becomes Rome")
+            path = explorer.to_html(Path(folder) / "first.html", title="Madrid and Rome")
         finally:
             explorer.close()
-        text = path.read_text(encoding="utf-8")
-    logger.info("living page: first.html, %d bytes", len(text.encode()))
-    files.append(File.generated(config, "living/first.html", content=text))
-    return files
+        return path.read_text(encoding="utf-8")
+
+
+def executed(path: Path) -> Any:
+    """A notebook with its outputs and widgets' state, from the last build or executed now."""
+    file = EXECUTED / f"{path.stem}-{_key(path)}.ipynb"
+    if not file.exists():
+        from nbclient import NotebookClient
+
+        notebook = nbformat.read(path, as_version=4)
+        with tempfile.TemporaryDirectory() as folder:
+            resources = {"metadata": {"path": folder}}
+            NotebookClient(notebook, timeout=600, resources=resources).execute()
+        EXECUTED.mkdir(parents=True, exist_ok=True)
+        for old in EXECUTED.glob(f"{path.stem}-*.ipynb"):
+            old.unlink()
+        nbformat.write(notebook, file)
+    return nbformat.read(file, as_version=4)
+
+
+def _key(notebook: Path) -> str:
+    """Hash of everything that a notebook's outputs depend on in this repository."""
+    key = hashlib.sha256()
+    for path in (notebook, *_sources()):
+        key.update(path.read_bytes())
+    return key.hexdigest()[:16]
+
+
+def _sources() -> Iterator[Path]:
+    package = ROOT / "vene_widgets"
+    yield from sorted(package.rglob("*.py"))
+    yield from sorted((package / "static").iterdir())

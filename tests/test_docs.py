@@ -23,7 +23,7 @@ BLOCK = re.compile(
     r"^(?P<not_run><!-- not run: .+ -->\n)?```python\n(?P<code>.*?)^```$", re.M | re.S
 )
 NAME = re.compile(r"`(?:vw|vene_widgets)\.([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)")
-FILE = re.compile(r"`((?:vene_widgets|js|tests|docs)/(?:[\w./]+\.\w+|[\w/]+/))`")
+FILE = re.compile(r"`((?:vene_widgets|js|tests|docs|scripts)/(?:[\w./]+\.\w+|[\w/]+/))`")
 
 
 def name_of(page: Path) -> str:
@@ -91,6 +91,16 @@ def test_every_name_on_a_page_exists(page: Path):
 
 
 def test_every_file_of_the_code_map_exists():
-    files = FILE.findall((ROOT / "README.md").read_text(encoding="utf-8"))
+    files = FILE.findall((ROOT / "docs" / "code_map.md").read_text(encoding="utf-8"))
     assert len(files) > 30
     assert [name for name in files if not (ROOT / name).exists()] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_every_file_that_a_page_links_to_exists(page: Path):
+    """Relative links as GitHub and an editor follow them; `make docs` checks those of the site."""
+    links = re.findall(r"\]\(([^)\s#]+)", page.read_text(encoding="utf-8"))
+    local = [link for link in links if not re.match(r"\w+:", link)]
+    missing = [link for link in local if not (page.parent / link).exists()]
+    # Pages that the site's build writes.
+    assert [link for link in missing if not link.startswith(("notebooks/", "living/"))] == []

@@ -18,6 +18,15 @@ for (const data of document.querySelectorAll<HTMLElement>("script[data-vene-stat
   widget.render(props as unknown as RenderProps);
 }
 
+// A page that embeds this one in a frame can make the frame as tall as the content.
+if (window.parent !== window) {
+  const margin = Number.parseFloat(getComputedStyle(document.body).marginTop);
+  new ResizeObserver(() => {
+    const veneHeight = document.body.getBoundingClientRect().height + 2 * margin;
+    window.parent.postMessage({ veneHeight }, "*");
+  }).observe(document.body);
+}
+
 /** The picture with its bytes, which stand in the page as an image for readers without scripts. */
 function pictureOf(traits: Kept, image: HTMLImageElement | null): object {
   const [, text] = image?.src.split(";base64,") ?? [];

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -77,7 +78,7 @@ def difference_panel(
         lines.append(f"At the left edge: less than {percent(low)}")
     size = size_of(frame, "difference_panel", title, setup=setup)
     named = f"○ {label(before)}   ● {label(after)}      right: ΔP, points"
-    x = {
+    x: dict[str, Any] = {
         **NO_MINOR,
         "breaks": breaks,
         "labels": [f"{100 * value:.6g}" for value in breaks],
