@@ -203,7 +203,7 @@ describe("the target token", () => {
   });
 });
 
-describe("tiles that cannot matter", () => {
+describe("tiles without effect", () => {
   it("are hatched and say why, on hover and to screen readers", async () => {
     screen = mount();
     await unfold(screen.el);
@@ -288,7 +288,7 @@ describe("pins", () => {
     expect($(".vene-pin .vene-dim")?.title).toBe(String(value(1, 4) - value(1, 3)));
   });
 
-  it("draw a row or column as a line that says its ends, and mark the tile pointed at", async () => {
+  it("draw a row or column as a line that says its ends, and mark the hovered tile", async () => {
     screen = mount();
     click(named("Pin column ␣Spain 3 ⟵ ␣Italy"));
     await hover(at(2, 3));
