@@ -4,7 +4,7 @@
 
 `jupyter nbconvert --to html` prefers a widget's view over every other format of the same output,
 and without a network that view stays empty. So each cell that displays an explorer gets a second
-output: a picture of the map, the result in words, and a link to the page written by `to_html`. It
+output: a picture of the map and the answer, the result in words, and a link to the page written by `to_html`. It
 is hidden wherever the explorer itself appears, and is updated after every cell of the notebook, so
 that a saved notebook shows the last result.
 """
@@ -69,8 +69,9 @@ def static_html(explorer: Explorer) -> str:
     sentence = explorer.feature(AnswerFeature).sentence()
     parts = [f"<p>{html.escape(sentence)}</p>"]
     if explorer.map.get("cells"):
-        png = base64.b64encode(preview_png.draw_map(explorer.map, explorer.scene, "")).decode()
-        parts.insert(0, f'<img alt="Map of the sweep" src="data:image/png;base64,{png}">')
+        drawn = preview_png.draw_screen(explorer.map, explorer.scene, explorer.answer, "")
+        png = base64.b64encode(drawn).decode()
+        parts.insert(0, f'<img alt="Map and answer" src="data:image/png;base64,{png}">')
     if explorer.saved_page is not None:
         parts.append(f'<p><a href="{_address(explorer.saved_page)}">Interactive page</a></p>')
     return f'<div class="vene-static"><style>{STYLE}</style>{"".join(parts)}</div>'

@@ -374,7 +374,9 @@ class Explorer(Session):
             if static_output.note_display(self):
                 data["text/html"] = ""
             elif self.map.get("cells"):
-                data["image/png"] = preview_png.draw_map(self.map, self.scene, sentence)
+                data["image/png"] = preview_png.draw_screen(
+                    self.map, self.scene, self.answer, sentence
+                )
         return bundle
 
 

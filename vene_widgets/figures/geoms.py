@@ -16,6 +16,7 @@ from weakref import WeakKeyDictionary
 
 from matplotlib.artist import Artist
 from matplotlib.collections import LineCollection
+from matplotlib.colors import to_hex
 from plotnine import geom_tile
 from plotnine.geoms.geom import geom
 
@@ -122,7 +123,7 @@ class Tile(geom_tile):
         ax: Axes,
     ) -> None:
         """Draw one text per tile, black or white, whichever contrasts more with its fill."""
-        inks = {fill: ink_on(fill) for fill in data["fill"].unique()}
+        inks = {fill: ink_on(to_hex(fill)) for fill in data["fill"].unique()}
         data = coord.transform(data, panel_params)
         colours = [inks[fill] for fill in data["fill"]]
         _draw_texts(self, ax, data[["x", "y"]], labels, colours, "center")

@@ -97,3 +97,23 @@ def palette_of(style: str) -> Palette:
         RequestError: an unknown style; the message lists the valid ones.
     """
     return PALETTES[choose(style, PALETTES, "style")]
+
+
+def ink_on(colour: str) -> str:
+    """White or black, whichever contrasts more with a background: the ratio is at least 4.5."""
+    return max(("#ffffff", "#000000"), key=lambda ink: contrast(ink, colour))
+
+
+def contrast(one: str, other: str) -> float:
+    """Contrast ratio of two colours such as `#0c305b`, 1 to 21 (WCAG 2.1)."""
+
+    def luminance(colour: str) -> float:
+        channels = [int(colour[n : n + 2], 16) / 255 for n in (1, 3, 5)]
+        # Relative luminance of an sRGB colour, with WCAG's threshold and weights.
+        linear = [
+            c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels
+        ]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    dark, light = sorted((luminance(one), luminance(other)))
+    return (light + 0.05) / (dark + 0.05)

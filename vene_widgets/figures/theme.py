@@ -9,11 +9,12 @@ from typing import Any, cast
 
 import plotnine as p9
 from matplotlib import font_manager
-from matplotlib.colors import to_rgb
 from matplotlib.ft2font import FT2Font
 from plotnine.themes.elements import margin
 
 from vene_widgets.figures.palette import LIGHT, Palette
+from vene_widgets.figures.palette import contrast as contrast
+from vene_widgets.figures.palette import ink_on as ink_on
 
 RUN_SHAPES = {"base": "o", "source": "s", "intervened": "D", "ungrouped": "^", "grouped": "v"}
 """Marker of a run by its role."""
@@ -50,25 +51,6 @@ def run_shapes(runs: Sequence[str]) -> dict[str, str]:
     others = [run for run in runs if run not in RUN_SHAPES]
     spare = {run: SPARE_SHAPES[i % len(SPARE_SHAPES)] for i, run in enumerate(others)}
     return {run: RUN_SHAPES.get(run) or spare[run] for run in runs}
-
-
-def ink_on(colour: str) -> str:
-    """White or black, whichever contrasts more with a background: the ratio is at least 4.5."""
-    return max(("#ffffff", "#000000"), key=lambda ink: contrast(ink, colour))
-
-
-def contrast(one: str, other: str) -> float:
-    """Contrast ratio of two colours, 1 to 21 (WCAG 2.1)."""
-
-    def luminance(colour: str) -> float:
-        # Relative luminance of an sRGB colour, with WCAG's threshold and weights.
-        linear = [
-            c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in to_rgb(colour)
-        ]
-        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
-
-    dark, light = sorted((luminance(one), luminance(other)))
-    return (light + 0.05) / (dark + 0.05)
 
 
 @cache
