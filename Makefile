@@ -44,13 +44,14 @@ test: $(VENV)/.dev $(BUNDLE) browsers ## run every check: lint, types, js, docs,
 	$(PY) -m pytest $(PYTEST_ARGS) || failed="$$failed pytest"; \
 	[ -z "$$failed" ]
 
-lint: lint-python lint-js ## check style and common mistakes: ruff, biome
+lint: lint-python lint-js ## check style, spelling and common mistakes: ruff, codespell, biome
 
 types: types-python types-js types-wire ## check types: pyright, tsc, and that generated wire types are up to date
 
 lint-python: $(VENV)/.dev
 	$(PY) -m ruff check
 	$(PY) -m ruff format --check
+	$(VENV)/bin/codespell README.md docs notebooks scripts tests vene_widgets js/src js/test js/dev
 
 types-python: $(VENV)/.dev
 	$(VENV)/bin/pyright
@@ -68,7 +69,7 @@ js: $(BUNDLE) ## build the widget's JavaScript bundle and run its tests
 	$(NPM) run --silent test
 
 docs: $(VENV)/.dev $(BUNDLE) ## build the documentation into site/; warnings are errors
-	@echo "Building the documentation, about a minute"
+	@echo "Executing changed notebooks and building the documentation, up to three minutes"
 	@NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --quiet
 	@echo "Open $(CURDIR)/site/index.html"
 
