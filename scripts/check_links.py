@@ -30,9 +30,7 @@ def broken_links(site: Path) -> list[str]:
     Args:
         site: folder of HTML files. Addresses of other hosts are not checked.
     """
-    pages = {
-        path: _Page(path.read_text(encoding="utf-8")) for path in sorted(site.rglob("*.html"))
-    }
+    pages = {path: _Page(path.read_text(encoding="utf-8")) for path in sorted(site.rglob("*.html"))}
     broken: list[str] = []
     for path, page in pages.items():
         if path.name == "404.html":  # served for any address, so its links are absolute

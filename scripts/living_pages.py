@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -72,7 +73,8 @@ def executed(path: Path) -> Any:
         notebook = nbformat.read(path, as_version=4)
         with tempfile.TemporaryDirectory() as folder:
             resources = {"metadata": {"path": folder}}
-            NotebookClient(notebook, timeout=600, resources=resources).execute()
+            client = NotebookClient(notebook, timeout=600, resources=resources)
+            client.execute(stderr=subprocess.DEVNULL)  # kernels warn there about their transport
         EXECUTED.mkdir(parents=True, exist_ok=True)
         for old in EXECUTED.glob(f"{path.stem}-*.ipynb"):
             old.unlink()

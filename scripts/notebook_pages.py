@@ -85,9 +85,7 @@ def living_page(model: Any, sentence: str) -> str:
     from vene_widgets.explorer.export.page import page
 
     state = model["state"]
-    traits = {
-        name: state[name] for name in Explorer.class_trait_names(page=True) if name in state
-    }
+    traits = {name: state[name] for name in Explorer.class_trait_names(page=True) if name in state}
     for buffer in model.get("buffers", []):
         *path, last = buffer["path"]
         place: Any = traits if path and path[0] in traits else {}
