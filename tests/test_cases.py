@@ -28,6 +28,7 @@ from vene_widgets.explorer.session.compare import sides
 from vene_widgets.explorer.session.history_records import normal_form
 from vene_widgets.explorer.wire import views
 from vene_widgets.explorer.wire.ordered import WireExperiment
+from vene_widgets.figures.palette import PALETTES
 from vene_widgets.figures.scales import fill_limits
 from vene_widgets.models import LanguageModel, Token
 from vene_widgets.tables import frames
@@ -206,6 +207,11 @@ def test_metrics(given: dict[str, list[float] | None], expected: dict[str, float
             assert pd.isna(found), name
         else:
             assert found == pytest.approx(value, rel=1e-12, abs=1e-14), name
+
+
+@cases("colours")
+def test_colours(given: dict[str, str], expected: list[str]) -> None:
+    assert list(getattr(PALETTES[given["theme"]], given["side"])) == expected
 
 
 @cases("limits")
