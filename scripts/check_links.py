@@ -1,4 +1,4 @@
-"""Find links of a built site that lead to no file, or to no element of one."""
+"""Find links of a built site that lead nowhere, and what it loads from other hosts."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from urllib.parse import unquote, urlsplit
 
 
 class _Page(HTMLParser):
-    """Ids of a page's elements, and what it links to and embeds."""
+    """Ids of a page's elements, what it links to, and what of that a browser loads by itself."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
         self.ids: set[str] = set()
         self.links: set[str] = set()
+        self.loaded: set[str] = set()
         self.feed(text)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
@@ -22,6 +23,8 @@ class _Page(HTMLParser):
                 self.ids.add(value)
             if name in ("href", "src") and value:
                 self.links.add(value)
+                if name == "src" or tag == "link":
+                    self.loaded.add(value)
 
 
 def broken_links(site: Path) -> list[str]:
@@ -30,7 +33,7 @@ def broken_links(site: Path) -> list[str]:
     Args:
         site: folder of HTML files. Addresses of other hosts are not checked.
     """
-    pages = {path: _Page(path.read_text(encoding="utf-8")) for path in sorted(site.rglob("*.html"))}
+    pages = _pages(site)
     broken: list[str] = []
     for path, page in pages.items():
         if path.name == "404.html":  # served for any address, so its links are absolute
@@ -49,3 +52,17 @@ def broken_links(site: Path) -> list[str]:
             if missing:
                 broken.append(f"{path.relative_to(site)}: {link}")
     return broken
+
+
+def remote_resources(site: Path) -> list[str]:
+    """One line for each script, style or picture that a page loads from another host."""
+    return [
+        f"{path.relative_to(site)}: {link}"
+        for path, page in _pages(site).items()
+        for link in sorted(page.loaded)
+        if urlsplit(link).netloc
+    ]
+
+
+def _pages(site: Path) -> dict[Path, _Page]:
+    return {path: _Page(path.read_text(encoding="utf-8")) for path in sorted(site.rglob("*.html"))}

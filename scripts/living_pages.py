@@ -10,15 +10,15 @@ import hashlib
 import logging
 import subprocess
 import tempfile
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import nbformat
-from check_links import broken_links
+from check_links import broken_links, remote_resources
 from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
+from mkdocs.utils import get_relative_url
 from notebook_pages import Rendered, render
 
 logger = logging.getLogger("mkdocs.hooks.living_pages")
@@ -44,11 +44,21 @@ def on_files(files: Files, config: Any) -> Files:
     return files
 
 
+def on_post_page(output: str, page: Any, config: Any) -> str:
+    """Load the script that the search needs in a folder from the site, not from another host."""
+    home = get_relative_url("iframe_worker.js", page.url)
+    return output.replace("https://unpkg.com/iframe-worker/shim", home)
+
+
 def on_post_build(config: Any) -> None:
-    """Fail if a link of the site leads nowhere."""
-    broken = broken_links(Path(config["site_dir"]))
+    """Fail if a link of the site leads nowhere, or a page loads something from another host."""
+    site = Path(config["site_dir"])
+    broken = broken_links(site)
     if broken:
         raise PluginError("broken links:\n" + "\n".join(broken))
+    remote = remote_resources(site)
+    if remote:
+        raise PluginError("loaded from other hosts:\n" + "\n".join(remote))
 
 
 def home_explorer() -> str:
@@ -85,12 +95,7 @@ def executed(path: Path) -> Any:
 def _key(notebook: Path) -> str:
     """Hash of everything that a notebook's outputs depend on in this repository."""
     key = hashlib.sha256()
-    for path in (notebook, *_sources()):
+    # The package's JavaScript shows the outputs, but does not make them.
+    for path in (notebook, *sorted((ROOT / "vene_widgets").rglob("*.py"))):
         key.update(path.read_bytes())
     return key.hexdigest()[:16]
-
-
-def _sources() -> Iterator[Path]:
-    package = ROOT / "vene_widgets"
-    yield from sorted(package.rglob("*.py"))
-    yield from sorted((package / "static").iterdir())

@@ -63,6 +63,9 @@ class Explorer(Session):
     process.
 
     Attributes:
+        experiment: the experiment on the screen; assign another to change it.
+        step: index of the story's step on the screen, from 0; assign another to go there. None
+            without a story.
         saved_page: absolute path of the page that `to_html` wrote last; None before.
     """
 
