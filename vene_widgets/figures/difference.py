@@ -10,12 +10,15 @@ import pandas as pd
 import plotnine as p9
 
 from vene_widgets.figures import geoms, theme
-from vene_widgets.figures.labels import escape, kl_text, label
-from vene_widgets.figures.layout import SMALL, TEXT, compose_plot, heading_of, size_of
+from vene_widgets.figures.heading import SMALL, TEXT
+from vene_widgets.figures.labels import kl_text, label
+from vene_widgets.figures.layout import compose_plot
 from vene_widgets.figures.needs import token_labels, validate_frame
 from vene_widgets.figures.palette import palette_of
+from vene_widgets.figures.room import Made, Room, arrangeable
 from vene_widgets.figures.scales import NO_MINOR, probability_axis
-from vene_widgets.tables.number_text import percent, points
+from vene_widgets.figures.token_layout import TokenLayout
+from vene_widgets.tables.number_text import NO_BREAK, percent, points
 
 _COLUMN = 0.27
 """Room for the column of changes, as a fraction of the axis."""
@@ -73,11 +76,15 @@ def difference_panel(
         before=data["before"].clip(lower=low),
         after=data["after"].clip(lower=low),
     )
-    lines = [kl_text(frame, before, after)]
+    named_before, named_after = label(before), label(after)
+    lines = [kl_text(frame, named_before, named_after)]
     if is_log and (values < low).any():
         lines.append(f"At the left edge: less than {percent(low)}")
-    size = size_of(frame, "difference_panel", title, setup=setup)
-    named = f"○ {label(before)}   ● {label(after)}      right: ΔP, points"
+    # Within a name and its mark, and within a phrase, no line ends.
+    named = "   ".join(
+        text.replace(" ", NO_BREAK)
+        for text in (f"○ {named_before}", f"● {named_after}", "  right: ΔP, points")
+    )
     x: dict[str, Any] = {
         **NO_MINOR,
         "breaks": breaks,
@@ -85,33 +92,39 @@ def difference_panel(
         "limits": (low, 10**column if is_log else column),
         "expand": (0.02, 0),
     }
-    return compose_plot(
-        data,
-        p9.aes("before", "row", xend="after", color="colour", label="change"),
-        geoms.BeforeAfter(
-            column=column,
-            span=(start, end),
-            line_color=palette.faint,
-            page=palette.page,
-            text_size=SMALL,
-        ),
-        p9.scale_color_identity(guide=None),
-        p9.scale_x_log10(**x) if is_log else p9.scale_x_continuous(**x),
-        p9.scale_y_continuous(
-            **NO_MINOR,
-            breaks=list(range(1, len(data) + 1)),
-            labels=[*tokens.values()][::-1],
-            limits=(0.5, len(data) + 0.5),
-            expand=(0, 0),
-        ),
-        p9.labs(
-            title=escape(title),
-            subtitle=heading_of(size, setup, named),
-            caption=escape("\n".join(lines)),
-            x="P(next token), %, log scale" if is_log else "P(next token), %",
-            y="",
-        ),
-        theme.theme_vene(TEXT, palette),
-        theme.sized(*size),
-        p9.theme(axis_title_y=p9.element_blank()),
-    )
+
+    def make(room: Room | None) -> Made:
+        layout = TokenLayout(data, "difference_panel", title, setup, named, room)
+        plot = compose_plot(
+            data,
+            p9.aes("before", "row", xend="after", color="colour", label="change"),
+            geoms.BeforeAfter(
+                column=column,
+                span=(start, end),
+                line_color=palette.faint,
+                page=palette.page,
+                text_size=SMALL,
+            ),
+            p9.scale_color_identity(guide=None),
+            p9.scale_x_log10(**x) if is_log else p9.scale_x_continuous(**x),
+            p9.scale_y_continuous(
+                **NO_MINOR,
+                breaks=list(range(1, len(data) + 1)),
+                labels=[*tokens.values()][::-1],
+                limits=(0.5, len(data) + 0.5),
+                expand=(0, 0),
+            ),
+            p9.labs(
+                title=layout.heading.title,
+                subtitle=layout.heading.subtitle,
+                caption="\n".join(lines),
+                x="P(next token), %, log scale" if is_log else "P(next token), %",
+                y="",
+            ),
+            theme.theme_vene(TEXT, palette),
+            theme.sized(*layout.size),
+            p9.theme(axis_title_y=p9.element_blank()),
+        )
+        return plot, lambda scale: p9.theme()
+
+    return arrangeable(make)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,11 +11,13 @@ import plotnine as p9
 
 from vene_widgets.errors import RequestError
 from vene_widgets.figures import theme
-from vene_widgets.figures.labels import escape
-from vene_widgets.figures.layout import TEXT, compose_plot, heading_of, shared_names, size_of
+from vene_widgets.figures.heading import TEXT
+from vene_widgets.figures.layout import compose_plot
 from vene_widgets.figures.needs import token_labels, validate_frame
 from vene_widgets.figures.palette import palette_of
+from vene_widgets.figures.room import Made, Room, arrangeable
 from vene_widgets.figures.scales import NO_MINOR
+from vene_widgets.figures.token_layout import TokenLayout, shared_names
 
 
 def distribution_dots(
@@ -60,8 +63,6 @@ def distribution_dots(
     runs = [*{name: run for run, name in reversed(shared.items())}.values()][::-1]
     data = data[data["run"].isin(runs)]
     colours, shapes = palette.colours_of(runs), theme.run_shapes(runs)
-    names = [shared[run].replace("\n", " ") for run in runs]
-    size = size_of(frame, "distribution_dots", title, setup=setup)
     rows = {key: len(tokens) - i for i, key in enumerate(tokens)}
     # Runs are drawn one below the other within a token's row of height 1, centred on it.
     gap = min(0.2, 0.7 / len(runs))
@@ -75,50 +76,62 @@ def distribution_dots(
     reach = data.groupby("token_id", sort=False)["value"].agg(["min", "max"]).reset_index()
     reach = reach.assign(row=reach["token_id"].astype(str).map(rows).astype(float))
     # A tolerance, as log10 of a power of ten may miss the integer by rounding.
-    decades = [10.0**d for d in range(math.ceil(math.log10(floor) - 1e-9), 1)]
+    lowest = math.ceil(math.log10(floor) - 1e-9)
+    decades = [10.0**d for d in range(0, lowest - 1, -1 if lowest > -6 else -2)][::-1]
     below = bool((data["probability"] < floor).any())
-    return compose_plot(
-        data,
-        p9.aes("value", "row", color="run"),
-        p9.geom_segment(
-            p9.aes(x="min", xend="max", y="row", yend="row"),
-            data=reach,
-            inherit_aes=False,
-            color=palette.faint,
-            size=1.4,
-        ),
-        p9.geom_point(p9.aes(shape="run", alpha="strength"), size=2.1, stroke=0),
-        # plotnine merges the legends of two scales with equal names and labels.
-        p9.scale_color_manual([colours[run] for run in runs], breaks=runs, labels=names),
-        p9.scale_shape_manual([shapes[run] for run in runs], breaks=runs, labels=names),
-        p9.scale_alpha_identity(guide=None),
-        p9.scale_x_log10(
-            **NO_MINOR,
-            breaks=decades,
-            labels=[f"{100 * decade:.6g}" for decade in decades],
-            limits=(floor, 1),
-            expand=(0.02, 0),
-        ),
-        p9.scale_y_continuous(
-            **NO_MINOR,
-            breaks=[*rows.values()],
-            labels=[*tokens.values()],
-            limits=(0.4, len(tokens) + 0.6),
-            expand=(0, 0),
-        ),
-        p9.labs(
-            title=escape(title),
-            subtitle=heading_of(size, setup, None),
-            x="P(next token), %, log scale",
-            y="",
-            caption=f"Pale, at the left edge: less than {100 * floor:.3g} %" if below else None,
-        ),
-        theme.theme_vene(TEXT, palette),
-        theme.sized(*size),
-        p9.theme(
-            axis_title_y=p9.element_blank(),
-            panel_grid_major_x=p9.element_line(color=palette.faint, size=0.5),
-            legend_position="top",
-            legend_title=p9.element_blank(),
-        ),
-    )
+
+    def make(room: Room | None) -> Made:
+        layout = TokenLayout(frame, "distribution_dots", title, setup, None, room)
+
+        def legend() -> dict[str, Any]:  # two scales must not share one guide
+            guide = p9.guide_legend(ncol=layout.legend_columns)
+            return {"breaks": runs, "labels": [shared[run] for run in runs], "guide": guide}
+
+        plot = compose_plot(
+            data,
+            p9.aes("value", "row", color="run"),
+            p9.geom_segment(
+                p9.aes(x="min", xend="max", y="row", yend="row"),
+                data=reach,
+                inherit_aes=False,
+                color=palette.faint,
+                size=1.4,
+            ),
+            p9.geom_point(p9.aes(shape="run", alpha="strength"), size=2.1, stroke=0),
+            # plotnine merges the legends of two scales with equal names and labels.
+            p9.scale_color_manual([colours[run] for run in runs], **legend()),
+            p9.scale_shape_manual([shapes[run] for run in runs], **legend()),
+            p9.scale_alpha_identity(guide=None),
+            p9.scale_x_log10(
+                **NO_MINOR,
+                breaks=decades,
+                labels=[f"{100 * decade:.6g}" for decade in decades],
+                limits=(floor, 1),
+                expand=(0.02, 0),
+            ),
+            p9.scale_y_continuous(
+                **NO_MINOR,
+                breaks=[*rows.values()],
+                labels=[*tokens.values()],
+                limits=(0.4, len(tokens) + 0.6),
+                expand=(0, 0),
+            ),
+            p9.labs(
+                title=layout.heading.title,
+                subtitle=layout.heading.subtitle,
+                x="P(next token), %, log scale",
+                y="",
+                caption=f"Pale, at the left edge: less than {100 * floor:.3g} %" if below else None,
+            ),
+            theme.theme_vene(TEXT, palette),
+            theme.sized(*layout.size),
+            p9.theme(
+                axis_title_y=p9.element_blank(),
+                panel_grid_major_x=p9.element_line(color=palette.faint, size=0.5),
+                legend_position="top",
+                legend_title=p9.element_blank(),
+            ),
+        )
+        return plot, lambda scale: p9.theme()
+
+    return arrangeable(make)

@@ -6,19 +6,14 @@ import pandas as pd
 import plotnine as p9
 
 from vene_widgets.figures import geoms, theme
-from vene_widgets.figures.labels import escape
-from vene_widgets.figures.layout import (
-    SMALL,
-    TEXT,
-    compose_plot,
-    heading_of,
-    shared_names,
-    size_of,
-)
+from vene_widgets.figures.heading import SMALL, TEXT
+from vene_widgets.figures.layout import compose_plot
 from vene_widgets.figures.needs import token_labels, validate_frame
 from vene_widgets.figures.notes import links, token_notes
 from vene_widgets.figures.palette import palette_of
+from vene_widgets.figures.room import Made, Room, arrangeable
 from vene_widgets.figures.scales import ceiling
+from vene_widgets.figures.token_layout import TokenLayout, shared_names
 from vene_widgets.tables.number_text import percent_number
 
 
@@ -60,31 +55,33 @@ def token_heatmap(
     data = validate_frame(frame, "token_heatmap")
     top = ceiling(data["probability"].max())
     tokens, shared = token_labels(data), shared_names(data)
-    size = size_of(data, "token_heatmap", title, setup=setup)
     # One run of those that share a column is drawn.
     drawn = [*{name: run for run, name in reversed(shared.items())}.values()][::-1]
-    data = data[data["run"].isin(drawn)]
-    data = data.assign(
-        number=[percent_number(p) for p in data["probability"]],
-        key=data["token_id"].astype(str),
-        note=token_notes(data),
-        href=links(data, href),
+    rows = data[data["run"].isin(drawn)]
+    rows = rows.assign(
+        number=[percent_number(p) for p in rows["probability"]],
+        key=rows["token_id"].astype(str),
+        note=token_notes(rows),
+        href=links(rows, href),
     )
-    return compose_plot(
-        data,
-        p9.aes("run", "key", fill="probability", label="number", note="note", href="href"),
-        geoms.Tile(color=palette.edge, size=0.6, text_size=SMALL),
-        p9.scale_fill_gradientn(palette.sequential, limits=(0, top), guide=None),
-        p9.scale_x_discrete(limits=drawn, labels=[shared[run] for run in drawn], expand=(0, 0)),
-        p9.scale_y_discrete(limits=[*tokens][::-1], labels=[*tokens.values()][::-1], expand=(0, 0)),
-        # No colour bar: every tile shows its number.
-        p9.labs(
-            title=escape(title),
-            subtitle=heading_of(size, setup, "P(next token), %"),
-            x="",
-            y="",
-        ),
-        theme.theme_vene(TEXT, palette),
-        theme.sized(*size),
-        p9.theme(axis_title=p9.element_blank()),
-    )
+
+    def make(room: Room | None) -> Made:
+        layout = TokenLayout(data, "token_heatmap", title, setup, "P(next token), %", room)
+        plot = compose_plot(
+            rows,
+            p9.aes("run", "key", fill="probability", label="number", note="note", href="href"),
+            geoms.Tile(color=palette.edge, size=0.6, text_size=SMALL),
+            p9.scale_fill_gradientn(palette.sequential, limits=(0, top), guide=None),
+            p9.scale_x_discrete(limits=drawn, labels=[shared[r] for r in drawn], expand=(0, 0)),
+            p9.scale_y_discrete(
+                limits=[*tokens][::-1], labels=[*tokens.values()][::-1], expand=(0, 0)
+            ),
+            # No colour bar: every tile shows its number.
+            p9.labs(title=layout.heading.title, subtitle=layout.heading.subtitle, x="", y=""),
+            theme.theme_vene(TEXT, palette),
+            theme.sized(*layout.size),
+            p9.theme(axis_title=p9.element_blank()),
+        )
+        return plot, lambda scale: theme.x_labels(layout.has_upright_runs)
+
+    return arrangeable(make)

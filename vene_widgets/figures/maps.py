@@ -10,20 +10,14 @@ import plotnine as p9
 
 from vene_widgets.errors import RequestError, choose, shown
 from vene_widgets.figures import geoms, theme
-from vene_widgets.figures.labels import escape
-from vene_widgets.figures.layout import (
-    SMALL,
-    TEXT,
-    MapLayout,
-    compose_plot,
-    heading_of,
-    rows_of,
-    size_of,
-)
+from vene_widgets.figures.heading import SMALL, TEXT
+from vene_widgets.figures.layout import compose_plot
+from vene_widgets.figures.map_layout import LINE, MapLayout, layer_breaks, rows_of
 from vene_widgets.figures.needs import validate_frame
 from vene_widgets.figures.notes import cell_notes, links
 from vene_widgets.figures.palette import palette_of
-from vene_widgets.figures.scales import NO_MINOR, fill_limits, fill_scale, layer_breaks
+from vene_widgets.figures.room import Made, Room, arrangeable
+from vene_widgets.figures.scales import NO_MINOR, fill_limits, fill_scale
 from vene_widgets.tables.metrics import METRICS, Metric
 
 if TYPE_CHECKING:
@@ -31,6 +25,9 @@ if TYPE_CHECKING:
 
 FAINTEST = 0.05
 """Smallest decrease that gets a minus sign, as a fraction of the scale; less is almost white."""
+
+HATCHED = "hatched: no effect possible"
+"""What hatching means, below a map."""
 
 
 def sweep_map(
@@ -76,72 +73,90 @@ def sweep_map(
     if not info.of_target:  # the same for every target: one panel is enough
         first = int(data["target_id"].iloc[0])
         data = data[data["target_id"] == first]
+    frame_of_layout = data
     limits, values = fill_limits(data, info)
-    layout, rows = MapLayout(data, info), rows_of(data)
+    natural, rows = MapLayout(data, info), rows_of(data)
     # Swept positions side by side, also if the sweep leaves some out.
-    columns = {p: i for i, column in enumerate(layout.columns) for p in column.positions}
-    may = data.get("effect_possible", pd.Series(True, index=data.index))
-    size = size_of(frame, "sweep_map", title, metric, setup)
+    columns = {p: i for i, column in enumerate(natural.columns) for p in column.positions}
+    panels = natural.panels
     data = data.assign(
         value=values,
         href=links(data, href),
         sign=np.where(values < -FAINTEST * limits[1], -1, 0) if info.diverging else 0,
         column=data["position"].map(columns),
-        hatch=~may.astype(bool),
-        number=layout.numbers if layout.has_numbers else "",
-        panel=pd.Categorical(data["target_id"].map(layout.panels), [*layout.panels.values()]),
+        hatch=hatched(data),
+        number=natural.numbers,
+        panel=pd.Categorical(data["target_id"].map(panels), [*panels.values()]),
     )
     ran, missing = data[data["value"].notna()], data[data["value"].isna()]
     ran = ran.assign(note=cell_notes(ran, info))
     # Of positions that share a column one tile is drawn.
     ran = ran.drop_duplicates(["panel", rows, "column"])
-    captions = ["hatched: no effect possible"] if ran["hatch"].any() else []
+    captions = [HATCHED] if ran["hatch"].any() else []
     captions += ["×  not run"] if len(missing) else []
-    only = next(iter(layout.panels.values())) if len(layout.panels) == 1 else None
-    parts: list[PlotAddable] = [
-        geoms.Tile(
-            p9.aes(
-                fill="value", label="number", note="note", href="href", sign="sign", hatch="hatch"
+
+    def make(room: Room | None) -> Made:
+        layout = MapLayout(frame_of_layout, info, title, setup, room)
+        breaks = layout.x_breaks()
+        parts: list[PlotAddable] = [
+            geoms.Tile(
+                tile_aes(),
+                color=palette.edge,
+                size=0.3 if layout.row >= LINE else 0.12,
+                text_size=SMALL,
+                hatch_color=palette.hatch,
+                page=palette.page,
             ),
-            color=palette.edge,
-            size=0.3 if layout.has_tall_rows else 0.12,
-            text_size=SMALL,
-            hatch_color=palette.hatch,
-            page=palette.page,
-        ),
-        fill_scale(info, limits, palette),
-        p9.scale_x_continuous(
-            **NO_MINOR,
-            breaks=list(range(len(layout.columns))),
-            labels=[column.label for column in layout.columns],
-            limits=(-0.5, len(layout.columns) - 0.5),
-            expand=(0, 0),
-        ),
-        p9.scale_y_continuous(
-            **NO_MINOR,
-            breaks=layer_breaks(layout.layers),
-            limits=(layout.layers[0] - 0.5, layout.layers[-1] + 0.5),
-            expand=(0, 0),
-        ),
-        p9.labs(
-            title=escape(title),
-            subtitle=heading_of(size, setup, only),
-            caption="     ".join(captions) or None,
-            x="token position",
-            y=rows,
-        ),
-        theme.theme_vene(TEXT, palette),
-        theme.sized(*size),
-    ]
-    if len(missing):
-        parts.append(
-            p9.geom_point(data=missing, shape="x", color=palette.hatch, size=0.8, stroke=0.3)
-        )
-    if only is None:
-        parts.append(p9.facet_wrap("panel", ncol=layout.panels_across))
-    if layout.has_rotated_labels:
-        parts.append(p9.theme(axis_text_x=p9.element_text(rotation=90)))
-    return compose_plot(ran, p9.aes("column", rows), *parts)
+            fill_scale(info, limits, palette),
+            p9.scale_x_continuous(
+                **NO_MINOR,
+                breaks=breaks,
+                labels=[layout.columns[n].label for n in breaks],
+                limits=(-0.5, len(layout.columns) - 0.5),
+                expand=(0, 0),
+            ),
+            p9.scale_y_continuous(
+                **NO_MINOR,
+                breaks=layer_breaks(layout.layers, layout.row),
+                limits=(layout.layers[0] - 0.5, layout.layers[-1] + 0.5),
+                expand=(0, 0),
+            ),
+            p9.labs(
+                title=layout.heading.title,
+                subtitle=layout.heading.subtitle,
+                caption="     ".join(captions) or None,
+                x="token position",
+                y=rows,
+            ),
+            theme.theme_vene(TEXT, palette),
+            theme.sized(*layout.size),
+        ]
+        if len(missing):
+            parts.append(
+                p9.geom_point(data=missing, shape="x", color=palette.hatch, size=0.8, stroke=0.3)
+            )
+        if len(panels) > 1:
+            parts.append(p9.facet_wrap("panel", ncol=layout.panels_across))
+        tiles = ran if layout.has_numbers else ran.assign(number="")
+        labels = theme.x_labels(layout.has_upright_labels)
+        plot = compose_plot(tiles, p9.aes("column", rows), *parts)
+        return plot, lambda scale: labels + theme.colour_bar(scale * layout.bar)
+
+    return arrangeable(make)
+
+
+def tile_aes() -> p9.aes:
+    """The aesthetics of a map's tiles."""
+    return p9.aes(
+        fill="value", label="number", note="note", href="href", sign="sign", hatch="hatch"
+    )
+
+
+def hatched(data: pd.DataFrame) -> pd.Series[bool]:
+    """Whether no effect is possible, of each of a sweep's rows."""
+    if "effect_possible" not in data.columns:
+        return pd.Series(False, index=data.index)
+    return ~data["effect_possible"].astype(bool)
 
 
 def require_targets(data: pd.DataFrame, metric: Metric) -> None:

@@ -65,12 +65,12 @@ LIGHT = Palette(
     hatch="#c2c8cf",
     more=("#f2f4f6", "#bbd3e8", "#85b3d8", "#5792c2", "#3170a6", "#194e83", "#0c305b"),
     less=("#f2f4f6", "#efc89c", "#de9e5c", "#c27830", "#9c5819", "#743c0b", "#4d2300"),
-    up="#2a6fa8", down="#b0651f",
+    up="#2a6fa8", down="#ad6219",
     runs={
         "base": "#16191d", "source": "#7a838d", "intervened": "#6a48b5",
         "ungrouped": "#b0348a", "grouped": "#11705a",
     },
-    spare=("#8c7a00", "#4aa3a2", "#c0392b", "#7d5fb2", "#59616b"),
+    spare=("#8c7a00", "#3f9695", "#c0392b", "#7d5fb2", "#59616b"),
 )
 DARK = Palette(
     page="#111418", ink="#e9edf1", quiet="#a6b0ba", faint="#2b3138", edge="#111418",
@@ -110,9 +110,7 @@ def contrast(one: str, other: str) -> float:
     def luminance(colour: str) -> float:
         channels = [int(colour[n : n + 2], 16) / 255 for n in (1, 3, 5)]
         # Relative luminance of an sRGB colour, with WCAG's threshold and weights.
-        linear = [
-            c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels
-        ]
+        linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
         return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
     dark, light = sorted((luminance(one), luminance(other)))

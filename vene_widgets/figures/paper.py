@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import UserList
 from copy import copy
 from typing import Any, cast
@@ -10,6 +11,8 @@ import plotnine as p9
 
 from vene_widgets.errors import RequestError, choose
 from vene_widgets.figures import theme
+from vene_widgets.figures.heading import SMALL, TEXT
+from vene_widgets.figures.room import Room, arrange, can_arrange
 
 COLUMNS = {1: 3.25, 2: 6.75}
 """Number of columns -> width in inches, as on ICML's and ACL's pages."""
@@ -17,8 +20,11 @@ COLUMNS = {1: 3.25, 2: 6.75}
 SLIDE = (12.4, 6.3)
 """Width and height in inches of what a slide of 13.33 × 7.5 inches (16 : 9) has room for."""
 
-SMALLEST = 5.0
-"""Smallest type in points, whatever the width."""
+SMALLEST, SMALLEST_ON_SLIDE = 5.0, 14.0
+"""Smallest type in points of a figure in print and on a slide: that of labels and numbers."""
+
+SMALLEST_BASE = 5.6
+"""Smallest base size in points; labels are 0.9 of it."""
 
 SHRINKING = 0.85
 """Factor by which type may shrink so that a figure fits one column instead of two."""
@@ -34,12 +40,15 @@ _TEXTS = {
 _KEY = 18
 """plotnine's size of a legend's key, in points; a colour bar is as wide and five times as high."""
 
-_SCREEN = 9
-"""Base size in points that `layout.size_of` assumes."""
+_SCREEN, _LABELS = TEXT, SMALL
+"""Sizes of type in points for which figures are laid out: base size, and labels."""
 
 
 class Fitted(p9.theme):
-    """A theme that gives a figure a width and scales its type, lines and marks to it."""
+    """A theme that lays a figure out for a width, and scales its type, lines and marks to it."""
+
+    most: float = math.inf
+    """The largest factor of the type."""
 
     def __init__(self, base_size: float, family: str, svg_text: bool, signs: bool) -> None:
         named = {"sans": theme.SANS, "serif": theme.SERIF}
@@ -53,17 +62,20 @@ class Fitted(p9.theme):
         themeables = cast(Any, self).themeables
         themeables.update(cast(Any, _type_theme(base_size, self._families, signs)).themeables)
 
+    _fills = True
+    """Whether a figure is as wide as its room, however small it could be."""
+
     @property
     def is_stacked(self) -> bool:
         """Whether two panels stand one below the other."""
         return False
 
-    def of_panel(self) -> Fitted:
-        """The theme of each of two panels that share the room."""
+    def of_panel(self, above: float = 0.0) -> Fitted:
+        """The theme of each of two panels that share the room, less some inches above them."""
         raise NotImplementedError
 
-    def _fit(self, width: float, height: float) -> tuple[float, float]:
-        """Width in inches of a figure whose own size is given, and the factor of its type."""
+    def _room(self, width: float, height: float) -> tuple[float, float, float]:
+        """The room of a figure whose own size is given: width, height, factor of its type."""
         raise NotImplementedError
 
     def __radd__(self, other: Any) -> Any:
@@ -71,15 +83,22 @@ class Fitted(p9.theme):
         add = cast(Any, super()).__radd__
         if isinstance(other, p9.theme):
             return add(other)
-        width, height = other.theme.getp("figure_size")
-        fitted, scale = self._fit(width, height)
+        width, height, scale = self._room(*other.theme.getp("figure_size"))
+        scale = min(scale, self.most)
         # Setting the type of a blank element would show it, so these become blank again.
         blank = [name for name in _TEXTS if other.theme.themeables.is_blank(name)]
         plot = add(other)
+        look = arrange(plot, Room(width / scale, height / scale))
+        wide, high = plot.theme.getp("figure_size")
+        if can_arrange(plot):  # its labels need this much: smaller type, if there is less
+            scale *= min(1.0, (width + 0.01) / (wide * scale), (height + 0.01) / (high * scale))
+        if self._fills or not can_arrange(plot):
+            wide = width / scale
         plot.theme = plot.theme.add_theme(
             _type_theme(_SCREEN * scale, self._families, self._signs)
-            + theme.sized(fitted, round(height * scale, 2))
+            + theme.sized(round(wide * scale, 2), round(high * scale, 2))
             + p9.theme(legend_key_size=_KEY * scale)
+            + look(scale)
             + p9.theme(**cast(Any, {name: p9.element_blank() for name in blank}))
         )
         # For the plot's own `save`; `figures.pdf` sets it anyway.
@@ -101,8 +120,9 @@ class Fitted(p9.theme):
 class theme_paper(Fitted):  # noqa: N801
     """A theme for print: one or two columns wide, small type, embedded fonts. Add it last.
 
-    The height is proportional to the type. Type shrinks, to no less than 5 points, if the labels
-    are too wide otherwise. PDF embeds its fonts as Type 42 (TrueType), which can be searched. No
+    Panels, labels and the lines above are laid out for the width. If the labels are too wide, type
+    shrinks, to no less than 5 points; then labels are upright, and numbers are left out of tiles
+    that are too small. PDF embeds its fonts as Type 42 (TrueType), which can be searched. No
     information is in colour alone: fills are even steps of lightness, and runs differ in shape. On
     a map of differences, where both ends of the scale are equally dark, tiles below 0 get a minus
     sign.
@@ -116,7 +136,7 @@ class theme_paper(Fitted):  # noqa: N801
             on the font; False writes them as paths.
 
     Raises:
-        RequestError: a font that is not installed, another number of columns, or a size below 5.
+        RequestError: a font that is not installed, another number of columns, or a size below 5.6.
 
     Example:
         >>> import vene_widgets as vw
@@ -139,9 +159,9 @@ class theme_paper(Fitted):  # noqa: N801
                 "columns must be 1, 2, or None for the smaller one that the labels fit in, got "
                 f"{columns!r}."
             )
-        if not base_size >= SMALLEST:  # also NaN
+        if not base_size >= SMALLEST_BASE:  # also NaN
             raise RequestError(
-                f"base_size must be at least {SMALLEST:g} points, got {base_size!r}."
+                f"base_size must be at least {SMALLEST_BASE:g} points, got {base_size!r}."
             )
         super().__init__(base_size, family, svg_text, signs=True)
         self.columns = columns
@@ -150,22 +170,23 @@ class theme_paper(Fitted):  # noqa: N801
     def is_stacked(self) -> bool:
         return self.columns == 1
 
-    def of_panel(self) -> theme_paper:
+    def of_panel(self, above: float = 0.0) -> theme_paper:
         panel = copy(self)
         panel.columns = 1
         return panel
 
-    def _fit(self, width: float, height: float) -> tuple[float, float]:
+    def _room(self, width: float, height: float) -> tuple[float, float, float]:
         wanted = self._base / _SCREEN
         columns = self.columns or (1 if width * wanted * SHRINKING <= COLUMNS[1] else 2)
-        scale = max(min(wanted, COLUMNS[columns] / width), SMALLEST / _SCREEN)
-        return COLUMNS[columns], scale
+        scale = max(min(wanted, COLUMNS[columns] / width), SMALLEST / _LABELS)
+        return COLUMNS[columns], math.inf, scale
 
 
 class theme_slide(Fitted):  # noqa: N801
     """A theme for slides: as large as a slide of 16 : 9 has room for below its title. Add it last.
 
-    A PNG of `dpi=144` has the pixels of a projector of 1920 × 1080. The background is the figure's
+    A PNG of `dpi=144` fits a projector of 1920 × 1080. Type has at least 14 points, unless there
+    are too many tokens for it. The background is the figure's
     own: make figures with `style="dark"` for dark slides.
 
     Args:
@@ -189,16 +210,17 @@ class theme_slide(Fitted):  # noqa: N801
                 f"width and height must be above 0 inches, got {width!r} and {height!r}."
             )
         super().__init__(_SCREEN, family, svg_text, signs=False)
-        self._room = (width, height)
+        self._largest = (width, height)
 
-    def of_panel(self) -> theme_slide:
+    def of_panel(self, above: float = 0.0) -> theme_slide:
         panel = copy(self)
-        panel._room = (self._room[0] / 2, self._room[1])
+        panel._largest = (self._largest[0] / 2, self._largest[1] - above)
         return panel
 
-    def _fit(self, width: float, height: float) -> tuple[float, float]:
-        scale = min(self._room[0] / width, self._room[1] / height)
-        return round(width * scale, 2), scale
+    def _room(self, width: float, height: float) -> tuple[float, float, float]:
+        most, high = self._largest
+        scale = max(min(most / width, high / height), SMALLEST_ON_SLIDE / _LABELS)
+        return min(most, width * scale), high, scale
 
 
 def _type_theme(size: float, families: UserList[str], bare: bool) -> p9.theme:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, cast
 
 import plotnine as p9
 
-from vene_widgets.figures.heading import wrap
-
+from vene_widgets.figures.heading import wrap_title
 
 
 @dataclass(frozen=True)
@@ -17,29 +17,27 @@ class Room:
     """Space for a figure, in inches at the size of type of the screen.
 
     Attributes:
-        width: of the figure.
-        height: the most it may be; None for as high as it likes.
+        width: of the figure. It becomes wider only if its labels would overlap otherwise.
+        height: the most it should have.
     """
 
     width: float
-    height: float | None = None
+    height: float = math.inf
 
 
-TITLE = 1.25
-"""Width of a bold title's type, relative to plain type of the base size."""
+Made = tuple[p9.ggplot, Callable[[float], p9.theme]]
+"""A figure, and for a factor of its type those parts of its theme that depend on the room."""
 
 
-def arrangeable(
-    make: Callable[[Room | None], tuple[p9.ggplot, p9.theme]],
-) -> p9.ggplot:
+def arrangeable(make: Callable[[Room | None], Made]) -> p9.ggplot:
     """A figure that `arrange` can lay out again.
 
     Args:
-        make: builds the figure for a room, or for as much as it likes; and the parts of its theme
-            that depend on the room, besides the size.
+        make: builds the figure for a room; for None, as large as it needs to be.
     """
     plot, look = make(None)
-    mine = cast(Any, plot + look)
+    mine = cast(Any, plot)
+    mine += look(1.0)
     for scale in mine.scales:
         scale.is_own = True
     # plotnine copies a plot's attributes with it.
@@ -47,26 +45,29 @@ def arrangeable(
     return mine
 
 
-def arrange(plot: p9.ggplot, room: Room, base_size: float) -> None:
-    """Lay a figure out for a room, in place: breaks of lines, panels, labels, numbers on tiles.
+def can_arrange(plot: p9.ggplot) -> bool:
+    """Whether a figure was made by `arrangeable`."""
+    return hasattr(plot, "make")
 
-    What was added to the figure since it was made stays. A figure of other makers only has its
-    title broken into lines.
 
-    Args:
-        plot: from a figure function.
-        room: in inches at `base_size`.
-        base_size: of the figure's type, in points.
+def arrange(plot: p9.ggplot, room: Room) -> Callable[[float], p9.theme]:
+    """Lay a figure out for a room, in place: lines of the heading, panels, labels, numbers.
+
+    Whatever was added to the figure since it was made stays. Of a figure of another maker, only
+    the title is broken into lines.
+
+    Returns:
+        For a factor of its type, the parts of its theme that depend on the room.
     """
     mine = cast(Any, plot)
     if isinstance(title := mine.labels.title, str):
-        mine.labels.title = "\n".join(wrap(title, room.width - 0.3, TITLE * base_size))
-    if (make := getattr(plot, "make", None)) is None:
-        return
-    fresh, look = make(room)
+        mine.labels.title = wrap_title(title, room.width)
+    if not can_arrange(plot):
+        return lambda scale: p9.theme()
+    fresh, look = mine.make(room)
     mine.data = fresh.data
-    for layer, own in zip(mine.layers, fresh.layers, strict=False):
-        layer.data = own.data
+    for layer, own in zip(mine.layers, fresh.layers, strict=False):  # others were added later
+        layer._data = own._data
     mine.facet = fresh.facet
     for n, scale in enumerate(mine.scales):
         if getattr(scale, "is_own", False):
@@ -74,4 +75,6 @@ def arrange(plot: p9.ggplot, room: Room, base_size: float) -> None:
             mine.scales[n].is_own = True
     if mine.labels.subtitle == mine.own_subtitle:
         mine.labels.subtitle = fresh.labels.subtitle
-    mine.theme = mine.theme.add_theme(look + p9.theme(figure_size=fresh.theme.getp("figure_size")))
+    size = p9.theme(figure_size=fresh.theme.getp("figure_size"))
+    mine.theme = mine.theme.add_theme(size)
+    return look

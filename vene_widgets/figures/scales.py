@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import plotnine as p9
 
-from vene_widgets.figures.layout import axis_title
+from vene_widgets.figures.map_layout import axis_title
 from vene_widgets.figures.palette import Palette
 from vene_widgets.tables.metrics import Metric
 
@@ -61,15 +60,6 @@ def step_of(reach: float) -> float:
     """Distance of the breaks on a scale from 0 to `reach`: two to four of them besides 0."""
     power = 10.0 ** math.floor(math.log10(reach))
     return next(s * power for s in (0.2, 0.25, 0.5, 1, 2, 2.5) if reach / (s * power) < 4.6)
-
-
-def layer_breaks(layers: Sequence[int]) -> list[int]:
-    """Every layer if they span at most 16, else every fifth and the last."""
-    first, last = int(min(layers)), int(max(layers))
-    if last - first < 16:
-        return [int(layer) for layer in layers]
-    # Not the two before the last: their labels would touch the last one's.
-    return [layer for layer in range(first, last - 2) if layer % 5 == 0] + [last]
 
 
 def fill_limits(

@@ -28,6 +28,9 @@ SANS, SERIF = "DejaVu Sans", "STIXGeneral"
 LINE_SPACING = 1.35
 """Distance of the lines of a subtitle, in heights of its type."""
 
+BAR = 12
+"""Width of a colour bar, in points."""
+
 _FALLBACKS = (
     "Noto Sans CJK SC",
     "Noto Sans CJK JP",
@@ -148,3 +151,13 @@ def sized(width: float, height: float) -> p9.theme:
         plot_subtitle=p9.element_text(margin=gap(b=0.1)),
         plot_title=p9.element_text(margin=gap(b=0.08)),
     )
+
+
+def x_labels(upright: bool) -> p9.theme:
+    """A theme with the labels of the x axis upright or flat."""
+    return p9.theme(axis_text_x=p9.element_text(rotation=90 if upright else 0))
+
+
+def colour_bar(height: float) -> p9.theme:
+    """A theme with the colour bar's height in inches."""
+    return p9.theme(legend_key_width=BAR, legend_key_height=72 * height)

@@ -10,9 +10,9 @@ import plotnine as p9
 from vene_widgets.errors import RequestError, shown
 from vene_widgets.figures import theme
 from vene_widgets.figures.difference import difference_panel
-from vene_widgets.figures.heading import height_of, lettered, subtitle
+from vene_widgets.figures.heading import SMALL, height_of, lettered, setup_lines
 from vene_widgets.figures.heatmap import token_heatmap
-from vene_widgets.figures.layout import MARGINS, below, beside
+from vene_widgets.figures.layout import below, beside
 from vene_widgets.figures.needs import validate_frame
 from vene_widgets.figures.paper import Fitted
 
@@ -46,8 +46,6 @@ def result(
         RequestError: a frame is empty or lacks a required column, or an unknown style.
     """
     stacked = isinstance(look, Fitted) and look.is_stacked
-    if isinstance(look, Fitted):
-        look = look.of_panel()
     difference = validate_frame(difference, "difference_panel")
     tokens = validate_frame(tokens, "token_heatmap")
     known = set(tokens["token_id"])
@@ -64,20 +62,50 @@ def result(
     if not stacked:
         # The rows have their names at the left panel.
         panel += p9.theme(axis_text_y=p9.element_blank())
-    plots, own = [heatmap, panel], [plot.theme.getp("figure_size") for plot in (heatmap, panel)]
+    own = [plot.theme.getp("figure_size") for plot in (heatmap, panel)]
     # Of one size, so that a theme gives both the same type.
     largest = theme.sized(max(w for w, _ in own), max(h for _, h in own))
-    plots = [plot + largest if look is None else plot + largest + look for plot in plots]
-    sizes = [plot.theme.getp("figure_size") for plot in plots]
-    type_size = cast(Any, plots[0].theme).getp(("plot_subtitle", "size"))
-    width = max(w for w, _ in sizes) * (1 if stacked else 2) - MARGINS
-    lines = subtitle(setup, None, width, type_size) or ""
-    more = height_of(setup, False, width, type_size)
+    plots = [heatmap + largest, panel + largest]
+    above: list[str] = []
+    if not isinstance(look, Fitted):
+        plots = plots if look is None else [plot + look for plot in plots]
+        above = setup_lines(setup, _widest(plots, stacked), _type_size(plots[0]))
+    else:
+        room, fitted = look.of_panel(), plots
+        for _ in range(3):  # smaller type needs less room for the lines above, and the other way
+            fitted = [plot + room for plot in plots]
+            size = min(map(_type_size, fitted))
+            above = setup_lines(setup, _widest(fitted, stacked), size)
+            room = look.of_panel(_height_above(above, size))
+            room.most = size / SMALL
+        plots = [plot + room for plot in plots]
+    return _composed(plots, above, stacked)
+
+
+def _composed(plots: list[p9.ggplot], above: list[str], stacked: bool) -> Compose:
+    """The lettered panels, with lines above both."""
+    more = _height_above(above, _type_size(plots[0]))
     made: list[p9.ggplot] = []
-    for n, (plot, (w, h)) in enumerate(zip(plots, sizes, strict=True)):
+    for n, plot in enumerate(plots):
+        width, height = plot.theme.getp("figure_size")
         own = lettered(n, str(plot.labels.subtitle))
         # Side by side, the second panel leaves room for the lines above both.
-        above = lines if n == 0 else "" if stacked else "\n" * lines.count("\n") + " "
-        text = f"{above}\n{own}" if lines and (n == 0 or not stacked) else own
-        made.append(plot + p9.labs(subtitle=text) + theme.sized(w, round(h + more, 2)))
+        lines = above if n == 0 else [] if stacked else [" "] * len(above)
+        text = "\n".join([*lines, *([" "] if lines else []), own])
+        made.append(plot + p9.labs(subtitle=text) + theme.sized(width, round(height + more, 2)))
     return below(*made) if stacked else beside(*made)
+
+
+def _type_size(plot: p9.ggplot) -> float:
+    """Size of the type of a plot's labels, in points."""
+    return cast(Any, plot.theme).getp(("plot_subtitle", "size"))
+
+
+def _widest(plots: list[p9.ggplot], stacked: bool) -> float:
+    """Width in inches of two panels together."""
+    return max(plot.theme.getp("figure_size")[0] for plot in plots) * (1 if stacked else 2)
+
+
+def _height_above(lines: list[str], size: float) -> float:
+    """Height in inches of the lines above both panels, with an empty one below them."""
+    return height_of(len(lines) + bool(lines), size) - (0.1 if lines else 0)

@@ -1,0 +1,150 @@
+"""Frames, figures and what is drawn of them, for the tests of figures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+import plotnine as p9
+import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.text import Text
+from mizani.palettes import gradient_n_pal
+
+from vene_widgets import figures
+from vene_widgets.tables import frames
+
+ODD = [
+    " $x$",
+    "\n",
+    "<b>",
+    "%",
+    "_",
+    "中文",
+    "🎉",
+    "",
+    "\u202e",
+    "a$b",
+    "\\",
+    "{}",
+    "&amp;",
+    "-" * 60,
+]
+KINDS = ["token_heatmap", "difference_panel", "sweep_map", "distribution_dots"]
+RUNS = ["base", "source", "ungrouped", "grouped"]
+WORDS = [" of", " capital", " the", " Spain", " is", " in", " Italy", " city", " country", " and"]
+
+
+@dataclass(frozen=True)
+class Token:
+    index: int
+    id: int
+    text: str
+
+
+def text(token_id: int) -> str:
+    return ODD[token_id] if token_id < len(ODD) else f" token{token_id}"
+
+
+def logits(seed: int, size: int = 60) -> torch.Tensor:
+    return 3 * torch.randn(size, generator=torch.Generator().manual_seed(seed))
+
+
+def token_frame(tokens: int = 10, runs: int = 4) -> pd.DataFrame:
+    """Exactly `tokens` tokens: every run agrees on which ones are likely."""
+    shared = torch.zeros(60)
+    shared[torch.randperm(60, generator=torch.Generator().manual_seed(5))[:tokens]] = 30
+    made = {name: logits(i) + shared for i, name in enumerate(RUNS[:runs])}
+    frame = frames.token_frame(made, text, k=tokens)
+    assert frame["token_id"].nunique() == tokens
+    return frame
+
+
+def difference_frame(tokens: int = 10) -> pd.DataFrame:
+    return frames.difference_frame(logits(1), logits(2), text, k=tokens)
+
+
+def sweep_frame(
+    layers: int = 6, positions: int = 5, targets: int = 2, unrun: int = 0
+) -> pd.DataFrame:
+    """A random sweep whose first `unrun` cells of the last layer were not run."""
+    cells = [[logits(100 * i + j) for j in range(positions)] for i in range(layers)]
+    grid = torch.stack([torch.stack(row) for row in cells])
+    grid[-1, :unrun] = float("nan")
+    tokens = [Token(i, i % 10, WORDS[i % 10]) for i in range(positions)]
+    where = list(range(positions))
+    return frames.sweep_frame(
+        grid, logits(7), list(range(layers)), tokens, where, range(20, 20 + targets), text
+    )
+
+
+def head_frame(layers: int = 4, heads: int = 4, positions: int = 2) -> pd.DataFrame:
+    """A random sweep over heads, of one target."""
+    tokens = [Token(i, i % 10, WORDS[i % 10]) for i in range(positions)]
+    where, rows = list(range(positions)), list(range(layers))
+    cells = (layers, positions)
+    return pd.concat(
+        [
+            frames.sweep_frame(
+                torch.stack([logits(1000 * head + n) for n in range(layers * positions)]).unflatten(
+                    0, cells
+                ),
+                logits(7),
+                rows,
+                tokens,
+                where,
+                [20],
+                text,
+                component="head_value_output",
+                head=head,
+            )
+            for head in range(heads)
+        ],
+        ignore_index=True,
+    )
+
+
+def example(kind: str) -> pd.DataFrame:
+    made = {
+        "difference_panel": difference_frame,
+        "sweep_map": sweep_frame,
+        "head_map": head_frame,
+    }
+    return made.get(kind, token_frame)()
+
+
+def plot(kind: str, frame: pd.DataFrame | None = None, **options: Any) -> Any:
+    return getattr(figures, kind)(example(kind) if frame is None else frame, **options)
+
+
+def drawn(what: Any) -> Any:
+    figure = what.draw()
+    FigureCanvasAgg(figure).draw()
+    return figure
+
+
+def texts(figure: Any) -> list[Text]:
+    """Every text that can be seen."""
+    return [t for t in figure.findobj(Text) if t.get_text().strip() and t.get_visible()]
+
+
+def tick_labels(figure: Any, axis: str) -> list[list[Text]]:
+    """The labels of every panel's axis that has some."""
+    found = [getattr(ax, f"get_{axis}ticklabels")() for ax in figure.axes]
+    shown = [[t for t in row if t.get_text() and t.get_visible()] for row in found]
+    return [row for row in shown if row]
+
+
+def limits(what: Any, aesthetic: str) -> tuple[float, float]:
+    low, high = what.scales.get_scales(aesthetic).limits
+    return low, high
+
+
+def fill_limits(what: p9.ggplot) -> tuple[float, float]:
+    return limits(what, "fill")
+
+
+def colours_at(positions: Any, palette: list[str]) -> list[str]:
+    """Colours of a fill scale at positions 0 to 1."""
+    return [str(colour) for colour in gradient_n_pal(palette)(positions)]
