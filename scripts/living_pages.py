@@ -50,6 +50,11 @@ def on_post_page(output: str, page: Any, config: Any) -> str:
     return output.replace("https://unpkg.com/iframe-worker/shim", home)
 
 
+def on_post_template(output_content: str, template_name: str, config: Any) -> str:
+    """The same for the page of a missing address, which may be shown in any folder."""
+    return output_content.replace("https://unpkg.com/iframe-worker/shim", "/iframe_worker.js")
+
+
 def on_post_build(config: Any) -> None:
     """Fail if a link of the site leads nowhere, or a page loads something from another host."""
     site = Path(config["site_dir"])
