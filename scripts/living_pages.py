@@ -79,17 +79,35 @@ def home_explorer() -> str:
         return path.read_text(encoding="utf-8")
 
 
+SAVE = """
+import gc
+from vene_widgets import Explorer
+for _explorer in [each for each in gc.get_objects() if isinstance(each, Explorer) and each.is_open]:
+    _explorer.to_html(f"{_explorer.model_id}.living.html")
+"""
+"""Runs after a notebook's last cell: save its explorers as pages, in their last state."""
+
+
 def executed(path: Path) -> Any:
-    """A notebook with its outputs and widgets' state, from the last build or executed now."""
+    """A notebook with its outputs, from the last build or executed now.
+
+    Its metadata has `living_pages`: for each explorer's model id the text of its saved page.
+    """
     file = EXECUTED / f"{path.stem}-{_key(path)}.ipynb"
     if not file.exists():
         from nbclient import NotebookClient
 
         notebook = nbformat.read(path, as_version=4)
+        notebook.cells.append(nbformat.v4.new_code_cell(SAVE))
         with tempfile.TemporaryDirectory() as folder:
             resources = {"metadata": {"path": folder}}
             client = NotebookClient(notebook, timeout=600, resources=resources)
             client.execute(stderr=subprocess.DEVNULL)  # kernels warn there about their transport
+            notebook.metadata["living_pages"] = {
+                page.name.removesuffix(".living.html"): page.read_text(encoding="utf-8")
+                for page in Path(folder).glob("*.living.html")
+            }
+        notebook.cells.pop()
         EXECUTED.mkdir(parents=True, exist_ok=True)
         for old in EXECUTED.glob(f"{path.stem}-*.ipynb"):
             old.unlink()

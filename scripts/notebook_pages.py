@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import base64
-import html
 import re
 from dataclasses import dataclass, field
 from typing import Any
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
-STATE = "application/vnd.jupyter.widget-state+json"
 
 
 @dataclass
@@ -26,40 +24,39 @@ class Rendered:
 
 
 def render(notebook: Any, stem: str) -> Rendered:
-    """Render a notebook that was executed with its widgets' state.
+    """Render an executed notebook.
 
     Args:
-        notebook: from `nbformat.read`.
+        notebook: from `nbformat.read`; its metadata has `living_pages`, texts by model id.
         stem: of its file; names of further files begin with it.
     """
     page = Rendered()
-    widgets = notebook.metadata.get("widgets", {}).get(STATE, {}).get("state", {})
+    living: dict[str, str] = notebook.metadata["living_pages"]
     parts = ["---\nhide: [toc]\n---", ""]
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
             parts.append(cell.source.replace("<details>", '<details markdown="1">'))
         elif cell.cell_type == "code":
             parts.append(_fenced(cell.source, "python"))
-            parts += [_output(output, widgets, page, stem) for output in cell.outputs]
+            parts += [_output(output, living, page, stem) for output in cell.outputs]
         if len(parts) == 3:  # below the title and the introduction
             parts.append(f"[Download this notebook]({stem}.ipynb){{: download }}")
     page.markdown = "\n\n".join(part for part in parts if part) + "\n"
     return page
 
 
-def _output(output: Any, widgets: Any, page: Rendered, stem: str) -> str:
+def _output(output: Any, living: dict[str, str], page: Rendered, stem: str) -> str:
     if output.output_type == "stream":
         return _fenced(output.text.rstrip(), "text")
     data = output.data
     number = len(page.files) + 1
     if WIDGET in data:
-        model = widgets[data[WIDGET]["model_id"]]
-        if "scene" not in model["state"]:
+        text = living.get(data[WIDGET]["model_id"])
+        if text is None:
             return "*Widgets, shown in a running notebook.*{: .vene-note }"
         name = f"{stem}-{number}.html"
-        page.files[name] = living_page(model, data["text/plain"])
-        title = html.escape(f"Saved explorer: {data['text/plain']}")
-        return f'<iframe class="vene-living" src="{name}" title="{title}"></iframe>'
+        page.files[name] = text
+        return f'<iframe class="vene-living" src="{name}" title="A saved explorer"></iframe>'
     if "image/png" in data:
         name = f"{stem}-{number}.png"
         page.files[name] = base64.b64decode(data["image/png"])
@@ -72,28 +69,6 @@ def _output(output: Any, widgets: Any, page: Rendered, stem: str) -> str:
         table = re.sub(r"\n\s*\n", "\n", data["text/html"])
         return f'<div class="vene-output">\n{table}\n</div>'
     return _fenced(data["text/plain"], "text")
-
-
-def living_page(model: Any, sentence: str) -> str:
-    """A saved page of an explorer from the state that a notebook holds of it.
-
-    Args:
-        model: an entry of the notebook's widget state.
-        sentence: the result in words.
-    """
-    from vene_widgets.explorer import Explorer
-    from vene_widgets.explorer.export.page import page
-
-    state = model["state"]
-    traits = {name: state[name] for name in Explorer.class_trait_names(page=True) if name in state}
-    for buffer in model.get("buffers", []):
-        *path, last = buffer["path"]
-        place: Any = traits if path and path[0] in traits else {}
-        for step in path:
-            place = place[step]
-        place[last] = base64.b64decode(buffer["data"])
-    sentence = state["answer"].get("sentence", sentence)
-    return page(traits, sentence, sentence)
 
 
 def _fenced(text: str, language: str) -> str:

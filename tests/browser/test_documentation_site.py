@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import re
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import living_pages
 import nbformat
 import pytest
-from living_pages import home_explorer
-from nbclient import NotebookClient
+from living_pages import executed, home_explorer
 from notebook_pages import Rendered, render
 from playwright.sync_api import Browser, Page
 
@@ -71,10 +70,11 @@ def rendered(tmp_path_factory: pytest.TempPathFactory) -> Rendered:
         nbformat.v4.new_code_cell("explorer.figure('token_heatmap')"),
         nbformat.v4.new_code_cell("explorer.wait(); explorer.run.top(2)"),
     ]
-    notebook = nbformat.v4.new_notebook(cells=cells)
-    resources = {"metadata": {"path": str(tmp_path_factory.mktemp("run"))}}
-    NotebookClient(notebook, timeout=120, resources=resources).execute(stderr=subprocess.DEVNULL)
-    return render(notebook, "some")
+    folder = tmp_path_factory.mktemp("notebook")
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), folder / "some.ipynb")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(living_pages, "EXECUTED", folder / "executed")
+        return render(executed(folder / "some.ipynb"), "some")
 
 
 def test_a_notebooks_page_has_its_outputs(rendered: Rendered) -> None:
@@ -103,5 +103,7 @@ def test_a_notebooks_explorer_is_a_living_page_of_its_last_state(
     file.write_text(str(rendered.files["some-1.html"]), encoding="utf-8")
     page.goto(file.as_uri())
     page.locator(".vene-sentence", has_text="turns “Madrid” into “Rome”").wait_for()
+    assert page.locator(".vene-status").get_attribute("data-label") == "exact"
+    assert "of the experiment that was saved" not in page.locator(".vene-root").inner_text()
     page.locator('[role="gridcell"][data-layer="5"][data-position="4"]').click()
     page.locator(".vene-sentence", has_text="after block 5").wait_for()
