@@ -114,6 +114,19 @@ describe("the map", () => {
     }
   });
 
+  it("gives the time of a run, and none where the run was known before", async () => {
+    screen = mount();
+    await drawn();
+    const traits = spainAndItaly();
+    screen.model.write({ answer: { ...makeAnswer(traits.scene), milliseconds: 3.21 } });
+    await drawn();
+    expect($(".vene-status")?.textContent).toContain("exact · 3.2 ms");
+    screen.model.write({ answer: { ...makeAnswer(traits.scene), milliseconds: 0.004 } });
+    await drawn();
+    expect($(".vene-status")?.dataset.label).toBe("exact");
+    expect($(".vene-status")?.textContent).not.toContain(" ms");
+  });
+
   it("takes clicks: alone, with shift, with alt", async () => {
     screen = mount();
     click(tile(screen.el, 0, 3));

@@ -35,8 +35,10 @@ export function Status({ app }: { app: App }) {
       app.use(createExperiment).pending.value ||
       exact.revision !== app.use(createStory).scene.value?.revision;
     // A story's answers are of no revision: they were computed before the first step.
-    if (exact.revision === 0) parts.push("computed beforehand");
-    else parts.push(isKept ? `kept from run ${exact.revision}` : milliseconds(exact.milliseconds));
+    if (exact.revision === 0) parts.push("computed in advance");
+    else if (isKept) parts.push(`kept from run ${exact.revision}`);
+    // Plain runs of known prompts take no time.
+    else if (exact.milliseconds >= 0.05) parts.push(milliseconds(exact.milliseconds));
   }
   if (model) parts.push(model.device);
   const step = model ? STEPS[model.dtype] : undefined;
