@@ -73,7 +73,11 @@ def test_a_converted_page_without_an_interactive_page_has_no_link(
 
 
 def test_captured_output_has_no_copy(offline: Page, tmp_path: Path) -> None:
-    offline.goto(converted(tmp_path, f"%%capture\n{OPEN}", "explorer.wait();").as_uri())
+    captured = f"""from IPython.utils.capture import capture_output
+{OPEN.removesuffix("explorer")}
+with capture_output():
+    display(explorer)"""
+    offline.goto(converted(tmp_path, captured, "explorer.wait();").as_uri())
     assert offline.locator(COPY).count() == 0
 
 
