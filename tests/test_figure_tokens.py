@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
+import pandas as pd
 import pytest
 from figure_testing import (
     difference_frame,
@@ -10,11 +13,17 @@ from figure_testing import (
     limits,
     logits,
     plot,
+    text,
     texts,
     tick_labels,
     token_frame,
 )
+from matplotlib.collections import LineCollection, PathCollection, PolyCollection
+from matplotlib.colors import to_hex
+from matplotlib.lines import Line2D
+from matplotlib.offsetbox import DrawingArea
 
+from vene_widgets import figures
 from vene_widgets.figures import labels
 from vene_widgets.figures.palette import LIGHT
 from vene_widgets.tables import frames
@@ -79,3 +88,117 @@ def test_dots_stand_on_a_fixed_floor(floor: float):
     assert built.data["value"].min() >= floor
     below = frame["probability"] < floor
     assert (built.data["strength"] < 1).tolist() == below.tolist()
+
+
+# ---- axes ---------------------------------------------------------------------------------------
+
+
+def changes(before: list[float], after: list[float]) -> pd.DataFrame:
+    """A difference frame with these probabilities."""
+    frame = difference_frame(len(before)).assign(before=before, after=after)
+    return frame.assign(delta=frame["after"] - frame["before"])
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "is_log"),
+    [
+        ([0.5, 0.2], [0.3, 0.4], False),
+        ([0.6, 0.02], [0.5, 0.1], False),  # a factor of 30 is still linear
+        ([0.6, 0.01], [0.5, 0.1], True),
+        ([0.9, 1e-9], [0.1, 0.2], True),
+        ([0.5, 0.0], [0.4, 0.3], False),  # 0 is on no logarithmic axis
+        ([0.0], [0.0], False),
+        ([1e-9], [1e-9], False),
+        ([0.3], [0.3], False),
+    ],
+)
+def test_the_axis_is_logarithmic_if_and_only_if_values_span_decades(
+    before: list[float], after: list[float], is_log: bool
+):
+    made = plot("difference_panel", changes(before, after))
+    assert (made.labels.x == "P(next token), %, log scale") == is_log
+    figures.png(made, dpi=30)  # and without a warning, as those are errors here
+    low, high = limits(made, "x")
+    start = 10**low if is_log else low
+    assert start <= max(min(before + after), 1e-7) and (high > 0) == (not is_log or high > 0)
+
+
+def test_values_off_a_logarithmic_axis_are_said_to_be_less():
+    figure = drawn(plot("difference_panel", changes([0.9, 1e-12], [0.1, 0.2])))
+    [dots] = [c for c in figure.axes[0].collections if isinstance(c, PathCollection)][1:]
+    assert dots.get_offsets()[:, 0].min() == pytest.approx(-7)
+    assert [t for t in texts(figure) if "At the left edge: less than" in t.get_text()]
+
+
+@pytest.mark.parametrize("floor", [1e-12, 1e-5, 0.5])
+def test_the_labels_of_a_long_axis_do_not_touch(floor: float):
+    figure = drawn(plot("distribution_dots", token_frame(5, 3), floor=floor))
+    boxes = [t.get_window_extent() for t in tick_labels(figure, "x")[0]]
+    assert all(a.x1 + 2 < b.x0 for a, b in pairwise(boxes)) and len(boxes) >= 1
+
+
+@pytest.mark.parametrize("before", [[0.6, 0.1, 0.3, 0.2], [0.99, 1e-5, 1e-3, 1e-6]])
+def test_no_line_or_dot_crosses_a_number(before: list[float]):
+    figure = drawn(plot("difference_panel", changes(before, before[::-1])))
+    [ax] = figure.axes
+    numbers = [t.get_window_extent() for t in ax.texts]
+    assert len(numbers) == 4
+    for marks in ax.collections:
+        if isinstance(marks, LineCollection):
+            ends = [x for segment in marks.get_segments() for x, _ in segment]
+            right = max(ax.transData.transform((x, 1))[0] for x in ends)
+        else:
+            dots = marks.get_offsets()
+            right = ax.transData.transform((max(dots[:, 0]), 1))[0]
+            right += np.sqrt(marks.get_sizes().max() / np.pi) * figure.dpi / 72
+        assert right < min(box.x0 for box in numbers) - 1
+
+
+# ---- equal runs ---------------------------------------------------------------------------------
+
+
+def test_equal_runs_share_a_column_that_names_them():
+    runs = {"base": logits(1), "ungrouped": logits(2), "grouped": logits(2)}
+    frame = frames.token_frame(runs, text, k=4)
+    figure = drawn(plot("token_heatmap", frame))
+    said = [t.get_text() for t in tick_labels(figure, "x")[0]]
+    assert said == ["base", "ungrouped\n= grouped"]
+    tokens = frame["token_id"].nunique()
+    assert sum(len(c.get_paths()) for c in figure.findobj(PolyCollection)) == 2 * tokens
+    legend = [t.get_text() for t in texts(drawn(plot("distribution_dots", frame)))]
+    assert "ungrouped\n= grouped" in legend and "base" in legend
+    assert "grouped" not in legend and "ungrouped" not in legend
+
+
+def test_nearly_equal_runs_do_not():
+    runs = {"ungrouped": logits(2), "grouped": logits(2) + 1e-4 * logits(3)}
+    figure = drawn(plot("token_heatmap", frames.token_frame(runs, text, k=4)))
+    assert [t.get_text() for t in tick_labels(figure, "x")[0]] == ["ungrouped", "grouped"]
+
+
+def test_a_legend_has_the_colours_and_shapes_of_the_dots():
+    made = plot("distribution_dots", token_frame(5, 3))
+    figure = drawn(made)
+    assert set(LIGHT.colours_of(["base", "source", "ungrouped"]).values()) <= {
+        to_hex(c) for dots in figure.findobj(PathCollection) for c in dots.get_facecolor()
+    }
+    [guide] = figure.findobj(DrawingArea)[:1]
+    keys = [k for area in figure.findobj(DrawingArea) for k in area.findobj(Line2D)]
+    wanted = [LIGHT.runs[run] for run in ("base", "source", "ungrouped")]
+    assert guide is not None
+    assert [to_hex(key.get_markerfacecolor()) for key in keys] == wanted
+
+
+# ---- impossible values --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("probability", [0.0, 1e-12, 1.0, np.nan])
+@pytest.mark.parametrize("kind", ["token_heatmap", "distribution_dots"])
+def test_one_token_of_any_probability_is_drawn(kind: str, probability: float):
+    frame = token_frame(1, 2).assign(probability=probability)
+    assert figures.png(plot(kind, frame), dpi=30)
+
+
+def test_a_difference_of_nothing_is_drawn():
+    for value in (0.0, 1e-12, 1.0, np.nan):
+        assert figures.png(plot("difference_panel", changes([value], [value])), dpi=30)

@@ -104,6 +104,7 @@ def difference_panel(
                 line_color=palette.faint,
                 page=palette.page,
                 text_size=SMALL,
+                na_rm=True,
             ),
             p9.scale_color_identity(guide=None),
             p9.scale_x_log10(**x) if is_log else p9.scale_x_continuous(**x),

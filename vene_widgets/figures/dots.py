@@ -71,6 +71,8 @@ def distribution_dots(
         row=data["token_id"].astype(str).map(rows)
         + data["run"].astype(str).map(offset).astype(float),
         value=data["probability"].clip(lower=floor),
+        # Without the runs that share another's dots: a scale counts them, too.
+        run=pd.Categorical(data["run"].astype(object), categories=runs, ordered=True),
         strength=np.where(data["probability"] < floor, 0.3, 1.0),
     )
     reach = data.groupby("token_id", sort=False)["value"].agg(["min", "max"]).reset_index()
@@ -96,8 +98,9 @@ def distribution_dots(
                 inherit_aes=False,
                 color=palette.faint,
                 size=1.4,
+                na_rm=True,
             ),
-            p9.geom_point(p9.aes(shape="run", alpha="strength"), size=2.1, stroke=0),
+            p9.geom_point(p9.aes(shape="run", alpha="strength"), size=2.1, stroke=0, na_rm=True),
             # plotnine merges the legends of two scales with equal names and labels.
             p9.scale_color_manual([colours[run] for run in runs], **legend()),
             p9.scale_shape_manual([shapes[run] for run in runs], **legend()),

@@ -16,7 +16,10 @@ MARGINS = 0.2
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 """Letters of panels, in order."""
 
-_BOLD = 1.25
+_SEPARATOR = " · "
+"""Between the parts of what was run."""
+
+_BOLD = 1.36
 """Size of type, in base sizes, at which plain letters are as wide as a bold title's."""
 
 
@@ -63,9 +66,18 @@ def title_width(title: str) -> float:
 
 
 def setup_lines(setup: str | None, width: float, size: float = SMALL) -> list[str]:
-    """What was run, in drawable lines of a figure that is `width` inches wide."""
-    drawable = theme.drawable(setup) if setup else None
-    return [escape(line) or "" for line in wrap(drawable, width - MARGINS, size)]
+    """What was run, in drawable lines of a figure that is `width` inches wide.
+
+    Lines end between the parts that ` · ` separates, where they can.
+    """
+    lines: list[str] = []
+    for part in theme.drawable(setup).split(_SEPARATOR) if setup else []:
+        longer = f"{lines[-1]}{_SEPARATOR}{part}" if lines else part
+        if lines and theme.text_width(longer, size) <= width - MARGINS:
+            lines[-1] = longer
+        else:
+            lines += wrap(part, width - MARGINS, size)
+    return [escape(line) or "" for line in lines]
 
 
 def height_of(lines: int, size: float = SMALL) -> float:

@@ -20,7 +20,7 @@ from vene_widgets.figures.heading import (
 from vene_widgets.figures.labels import label, width_of
 from vene_widgets.figures.layout import compose_plot
 from vene_widgets.figures.map_layout import GAP, LINE, axis_title, layer_breaks, number_texts
-from vene_widgets.figures.maps import HATCHED, hatched, require_targets, tile_aes
+from vene_widgets.figures.maps import caption_of, hatched, missing_marks, require_targets, tile_aes
 from vene_widgets.figures.needs import validate_frame
 from vene_widgets.figures.notes import cell_notes
 from vene_widgets.figures.palette import palette_of
@@ -92,12 +92,14 @@ def head_map(
     if len(panels) > 1:
         panels = {p: lettered(n, text) for n, (p, text) in enumerate(panels.items())}
     data = data.assign(panel=pd.Categorical(data["position"].map(panels), [*panels.values()]))
-    ran = data[data["value"].notna()]
+    ran, missing = data[data["value"].notna()], data[data["value"].isna()]
     ran = ran.assign(note=cell_notes(ran, info))
     named = info.title.replace("(t)", f"({label(target)})").replace("of t", f"of {label(target)}")
     only = next(iter(panels.values())) if len(panels) == 1 else None
     named = f"{named}; {only}" if only else named
     heads, layers = (sorted(map(int, data[name].unique())) for name in ("column", "layer"))
+
+    caption = caption_of(ran, missing)
 
     def make(room: Room | None) -> Made:
         layout = _HeadLayout(
@@ -112,7 +114,7 @@ def head_map(
                 hatch_color=palette.hatch,
                 page=palette.page,
             ),
-            fill_scale(info, limits, palette),
+            fill_scale(info, limits, palette, layout.bar),
             p9.scale_x_continuous(
                 **NO_MINOR,
                 breaks=heads[:: layout.every],
@@ -128,13 +130,15 @@ def head_map(
             p9.labs(
                 title=layout.heading.title,
                 subtitle=layout.heading.subtitle,
-                caption=HATCHED if ran["hatch"].any() else None,
+                caption=caption,
                 x="head",
                 y="layer",
             ),
             theme.theme_vene(TEXT, palette),
             theme.sized(*layout.size),
         ]
+        if len(missing):
+            parts.append(missing_marks(missing, palette, layout.row))
         if only is None:
             parts.append(p9.facet_wrap("panel", ncol=layout.across))
         tiles = ran if layout.has_numbers else ran.assign(number="")

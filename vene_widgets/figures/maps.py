@@ -15,7 +15,7 @@ from vene_widgets.figures.layout import compose_plot
 from vene_widgets.figures.map_layout import LINE, MapLayout, layer_breaks, rows_of
 from vene_widgets.figures.needs import validate_frame
 from vene_widgets.figures.notes import cell_notes, links
-from vene_widgets.figures.palette import palette_of
+from vene_widgets.figures.palette import Palette, palette_of
 from vene_widgets.figures.room import Made, Room, arrangeable
 from vene_widgets.figures.scales import NO_MINOR, fill_limits, fill_scale
 from vene_widgets.tables.metrics import METRICS, Metric
@@ -92,8 +92,7 @@ def sweep_map(
     ran = ran.assign(note=cell_notes(ran, info))
     # Of positions that share a column one tile is drawn.
     ran = ran.drop_duplicates(["panel", rows, "column"])
-    captions = [HATCHED] if ran["hatch"].any() else []
-    captions += ["×  not run"] if len(missing) else []
+    caption = caption_of(ran, missing)
 
     def make(room: Room | None) -> Made:
         layout = MapLayout(frame_of_layout, info, title, setup, room)
@@ -107,7 +106,7 @@ def sweep_map(
                 hatch_color=palette.hatch,
                 page=palette.page,
             ),
-            fill_scale(info, limits, palette),
+            fill_scale(info, limits, palette, layout.bar),
             p9.scale_x_continuous(
                 **NO_MINOR,
                 breaks=breaks,
@@ -124,7 +123,7 @@ def sweep_map(
             p9.labs(
                 title=layout.heading.title,
                 subtitle=layout.heading.subtitle,
-                caption="     ".join(captions) or None,
+                caption=caption,
                 x="token position",
                 y=rows,
             ),
@@ -132,9 +131,7 @@ def sweep_map(
             theme.sized(*layout.size),
         ]
         if len(missing):
-            parts.append(
-                p9.geom_point(data=missing, shape="x", color=palette.hatch, size=0.8, stroke=0.3)
-            )
+            parts.append(missing_marks(missing, palette, layout.row))
         if len(panels) > 1:
             parts.append(p9.facet_wrap("panel", ncol=layout.panels_across))
         tiles = ran if layout.has_numbers else ran.assign(number="")
@@ -143,6 +140,19 @@ def sweep_map(
         return plot, lambda scale: labels + theme.colour_bar(scale * layout.bar)
 
     return arrangeable(make)
+
+
+def caption_of(ran: pd.DataFrame, missing: pd.DataFrame) -> str | None:
+    """What the marks of a map mean, if it has some: hatched tiles, and cells that were not run."""
+    said = [HATCHED] if ran["hatch"].any() else []
+    said += ["×  not run"] if len(missing) else []
+    return "     ".join(said) or None
+
+
+def missing_marks(missing: pd.DataFrame, palette: Palette, row: float) -> p9.geom_point:
+    """Crosses at cells that were not run; `row` is a layer's height in inches."""
+    size = min(1.2, 8 * row)
+    return p9.geom_point(data=missing, shape="x", color=palette.quiet, size=size, stroke=0.35)
 
 
 def tile_aes() -> p9.aes:

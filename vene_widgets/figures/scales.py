@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import plotnine as p9
 
-from vene_widgets.figures.map_layout import axis_title
+from vene_widgets.figures.map_layout import LINE, axis_title
 from vene_widgets.figures.palette import Palette
 from vene_widgets.tables.metrics import Metric
 
@@ -82,10 +82,19 @@ def fill_limits(
     return limits, np.clip(values, *limits)
 
 
-def fill_scale(metric: Metric, limits: tuple[float, float], palette: Palette) -> PlotAddable:
-    """The fill scale of a metric, with its colour bar; probabilities are in percent."""
-    bar = p9.guide_colorbar(display="rectangles", nbin=25)
-    options: dict[str, Any] = {"limits": limits, "guide": bar, "name": axis_title(metric)}
+def fill_scale(
+    metric: Metric, limits: tuple[float, float], palette: Palette, bar: float
+) -> PlotAddable:
+    """The fill scale of a metric, with its colour bar; probabilities are in percent.
+
+    Args:
+        metric: what is shown.
+        limits: of the values.
+        palette: the colours.
+        bar: height of the colour bar in inches; a low one has fewer numbers.
+    """
+    guide = p9.guide_colorbar(display="rectangles", nbin=25)
+    options: dict[str, Any] = {"limits": limits, "guide": guide, "name": axis_title(metric)}
     if metric.name == "rank":
         # Logarithmic, rank 1 darkest: the difference of ranks 1 and 2 matters more than of 101
         # and 102.
@@ -99,7 +108,9 @@ def fill_scale(metric: Metric, limits: tuple[float, float], palette: Palette) ->
             **options,
         )
     colours = palette.diverging if metric.diverging else palette.sequential
-    step = step_of(limits[1])
+    step, sides = step_of(limits[1]), 2 if metric.diverging else 1
+    if sides * int(limits[1] / step + 1e-9) * LINE > bar:
+        step *= 2
     count = int(limits[1] / step + 1e-9)
     breaks = [step * n for n in range(-count if metric.diverging else 0, count + 1)]
     sign, unit = "+" if metric.diverging else "", 100 if metric.range[1] == 1.0 else 1

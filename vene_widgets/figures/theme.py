@@ -111,7 +111,7 @@ def theme_vene(base_size: float = 9, palette: Palette = LIGHT) -> p9.theme:
     """The theme of all figures: no boxes, no grid. `base_size` is in points."""
     blank, text, small = p9.element_blank(), p9.element_text, 0.9 * base_size
     ink, quiet = palette.ink, palette.quiet
-    return p9.theme_void(base_size=cast(Any, base_size)) + p9.theme(
+    made = p9.theme_void(base_size=cast(Any, base_size)) + p9.theme(
         text=text(family=cast(Any, families()), color=ink, size=base_size),
         axis_text_x=text(size=small, color=ink, va="top", margin=margin(t=3)),
         axis_text_y=text(size=small, color=ink, ha="right", margin=margin(r=4)),
@@ -129,6 +129,10 @@ def theme_vene(base_size: float = 9, palette: Palette = LIGHT) -> p9.theme:
         plot_caption_position="plot",
         strip_text=text(size=small, color=ink, ha="left", margin=margin(b=4)),
     )
+    # Hinting rounds each letter's width to pixels, which makes lines up to a tenth longer or
+    # shorter than `text_width` at the resolution of a screen.
+    cast(Any, made)._rcParams["text.hinting"] = "none"
+    return made
 
 
 def sized(width: float, height: float) -> p9.theme:

@@ -21,7 +21,7 @@ ROW = 0.235
 LOWEST_ROW = 0.145
 """The same where height is scarce: labels almost touch."""
 
-_LEGEND_KEY = 0.35
+_LEGEND_KEY = 0.5
 """Width of a legend's mark and gaps, in inches."""
 
 
@@ -74,8 +74,8 @@ class TokenLayout:
                     below += 0.135 * (lines - 1)
             else:
                 key = widest + _LEGEND_KEY
-                least, width = labels + 2.2, max(labels + 3.4, min(len(runs) * key, 5.6) + 0.4)
-                across = (room.width if room else width) - 0.4
+                least, width = labels + 2.2, labels + max(3.4, min(len(runs) * key, 5.6) + 0.3)
+                across = (room.width if room else width) - labels - 0.3  # it is above the panel
                 self.legend_columns = min(len(runs), max(1, int(across / key)))
                 legend = 0.16 * lines * math.ceil(len(runs) / self.legend_columns)
                 row += 0.055 * max(0, len(runs) - 2)  # a row holds one dot below the other

@@ -6,14 +6,16 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pandas as pd
 import plotnine as p9
+from plotnine.themes.elements import margin
 
 from vene_widgets.errors import RequestError, shown
 from vene_widgets.figures import theme
 from vene_widgets.figures.difference import difference_panel
-from vene_widgets.figures.heading import SMALL, height_of, lettered, setup_lines
+from vene_widgets.figures.heading import LETTERS, SMALL, height_of, setup_lines
 from vene_widgets.figures.heatmap import token_heatmap
 from vene_widgets.figures.layout import below, beside
 from vene_widgets.figures.needs import validate_frame
+from vene_widgets.figures.palette import Palette, palette_of
 from vene_widgets.figures.paper import Fitted
 
 if TYPE_CHECKING:
@@ -79,20 +81,33 @@ def result(
             room = look.of_panel(_height_above(above, size))
             room.most = size / SMALL
         plots = [plot + room for plot in plots]
-    return _composed(plots, above, stacked)
+    return _composed(plots, above, stacked, palette_of(style))
 
 
-def _composed(plots: list[p9.ggplot], above: list[str], stacked: bool) -> Compose:
+def _composed(plots: list[p9.ggplot], above: list[str], stacked: bool, palette: Palette) -> Compose:
     """The lettered panels, with lines above both."""
-    more = _height_above(above, _type_size(plots[0]))
+    size = _type_size(plots[0])
+    more = _height_above(above, size)
     made: list[p9.ggplot] = []
     for n, plot in enumerate(plots):
         width, height = plot.theme.getp("figure_size")
-        own = lettered(n, str(plot.labels.subtitle))
+        # The letter is a text of its own, as it is bold: left of the label, below the other lines.
+        own = f"      {plot.labels.subtitle}"
         # Side by side, the second panel leaves room for the lines above both.
         lines = above if n == 0 else [] if stacked else [" "] * len(above)
         text = "\n".join([*lines, *([" "] if lines else []), own])
-        made.append(plot + p9.labs(subtitle=text) + theme.sized(width, round(height + more, 2)))
+        down = theme.LINE_SPACING * size * text.count("\n")
+        letter = p9.element_text(
+            size=size,
+            weight="bold",
+            color=palette.ink,
+            linespacing=theme.LINE_SPACING,
+            margin=margin(t=down, unit="pt"),
+        )
+        look = p9.theme(
+            plot_tag=letter, plot_tag_location="plot", plot_tag_position="topleft"
+        ) + theme.sized(width, round(height + more, 2))
+        made.append(plot + p9.labs(subtitle=text, tag=LETTERS[n]) + look)
     return below(*made) if stacked else beside(*made)
 
 

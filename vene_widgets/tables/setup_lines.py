@@ -9,6 +9,7 @@ from vene_widgets.experiments.components import component_words, site_words
 from vene_widgets.experiments.fields import ALL
 from vene_widgets.experiments.operators import OPERATORS
 from vene_widgets.sentences import operator
+from vene_widgets.tables.number_text import significant
 from vene_widgets.tables.token_text import visible
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def sweep_setup(plan: SweepPlan, head: str | int | None = None) -> str:
     head = plan.head if head is None else head
     if head is not None:
         site += ", each head" if head == ALL else f", head {head}"
-    done = operator(plan.intervention, len(plan.request.prompts))
+    done = operator(plan.intervention, len(plan.request.prompts)).replace("_", " ")
     return f"{prompts} · {site}: {done}, one place at a time · {plan.model.name} · n = 1"
 
 
@@ -51,14 +52,16 @@ def runs_setup(plan: Plan, model: str) -> str:
     # Sources that no live slot reads say nothing about the numbers.
     sources = list(dict.fromkeys(p.source for p in live if p.source and _reads_source(p)))
     texts = plan.experiment.sources
-    shown = sources if live else list(texts)
-    parts = [_prompts(plan.experiment.base, {name: texts[name] for name in shown})]
     if live:
-        slots = [_slot(plan, planned) for planned in live[:MOST_SLOTS]]
+        parts = [_prompts(plan.experiment.base, {name: texts[name] for name in sources})]
+        slots = [_slot(plan, planned, len(sources) > 1) for planned in live[:MOST_SLOTS]]
         more = len(live) - MOST_SLOTS
         parts.append("; ".join(slots) + (f"; {more} more" if more > 0 else ""))
+        if plan.experiment.mode == "serial":
+            parts.append("one source after the other")
     else:
-        parts.append("no intervention")
+        prompts = [plan.experiment.base, *texts.values()]
+        parts = [", ".join(map(_quoted, prompts)), "no intervention"]
     return " · ".join([*parts, model, "n = 1"])
 
 
@@ -71,16 +74,21 @@ def _prompts(base: str, sources: Mapping[str, str]) -> str:
     return f"{_quoted(base)} ← {', '.join(named)}" if named else _quoted(base)
 
 
-def _slot(plan: Plan, planned: PlannedSlot) -> str:
+def _slot(plan: Plan, planned: PlannedSlot, names_source: bool) -> str:
     """A slot: `␣Spain ← ␣Italy after block 0`, with its operator unless it is a patch."""
     slot = planned.slot
     texts = [visible(plan.base[position].text) for position in planned.base_positions]
     place = _few(texts)
     if planned.source and _reads_source(planned):
         tokens = plan.sources[planned.source]
-        place += f" ← {_few([visible(tokens[p].text) for p in planned.source_positions])}"
-    done = operator(slot.intervention)
-    words = "" if done == "patch" else f"{done}, "
+        name = f"{planned.source} " if names_source else ""
+        place += f" ← {name}{_few([visible(tokens[p].text) for p in planned.source_positions])}"
+    done = operator(slot.intervention, len(slot.prompts)).replace("_", " ")
+    words = "" if done == "patch" else f"{done} "
+    if slot.rank is not None:
+        words = f"{done} of rank {slot.rank} "
+    if slot.strength != 1:
+        words = f"{significant(slot.strength)} × {words or 'patch '}"
     group = f" ({slot.group})" if slot.group is not None else ""
     return f"{words}{place} {site_words(slot.component, slot.layer, slot.head)}{group}"
 
