@@ -447,3 +447,21 @@ def test_a_sweep_follows_its_default_targets(tiny: LanguageModel):
     assert swept.targets == (other, target)
     assert target == int((p_source - p_base).abs().argmax()) or p_source[target] > p_base[target]
     assert len(sweep(tiny, SPAIN, SPAIN, layers=0).targets) == 2
+
+
+def test_where_no_effect_is_possible_the_answer_is_the_bases(model: LanguageModel) -> None:
+    swept = sweep(model, SPAIN, ITALY)
+    frame = swept.frame
+    idle = frame[~frame["effect_possible"]]
+    assert (idle["probability"] == idle["base_probability"]).all() and (idle["kl"] == 0).all()
+    # Both prompts begin with the same three tokens; in the last layer only the last token counts.
+    layers, last = len(swept.plan.layers), len(swept.plan.positions) - 1
+    where = set(zip(frame["layer"], frame["position"], strict=True))
+    wanted = {(i, p) for i, p in where if p < 3 or (i == layers - 1 and p != last)}
+    assert set(zip(idle["layer"], idle["position"], strict=True)) == wanted
+    assert frame["effect_possible"].dtype == bool
+
+
+def test_an_ablation_may_have_an_effect_at_tokens_in_common(tiny: LanguageModel) -> None:
+    frame = sweep(tiny, SPAIN, ITALY, intervention="zero").frame
+    assert frame[frame["layer"] == 0]["effect_possible"].all()

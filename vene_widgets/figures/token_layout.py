@@ -76,7 +76,10 @@ class TokenLayout:
                 key = widest + _LEGEND_KEY
                 least, width = labels + 2.2, labels + max(3.4, min(len(runs) * key, 5.6) + 0.3)
                 across = (room.width if room else width) - labels - 0.3  # it is above the panel
-                self.legend_columns = min(len(runs), max(1, int(across / key)))
+                if sum(width_of([run], SMALL) + _LEGEND_KEY for run in runs) <= across:
+                    self.legend_columns = len(runs)
+                else:
+                    self.legend_columns = max(1, int(across / key))
                 legend = 0.16 * lines * math.ceil(len(runs) / self.legend_columns)
                 row += 0.055 * max(0, len(runs) - 2)  # a row holds one dot below the other
                 below += 0.59 + legend
