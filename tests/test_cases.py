@@ -1,7 +1,6 @@
 """Rules that the browser implements too: both halves read the same cases, `tests/cases/*.json`.
 
-A case has a name, an input and what is expected. `browser_differs` says why the browser does not
-follow the rule yet: `js/test/cases.test.ts` expects such a case to fail there.
+A case has a name, an input and what is expected.
 """
 
 from __future__ import annotations

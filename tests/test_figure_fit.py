@@ -70,6 +70,7 @@ FRAMES: dict[str, tuple[str, pd.DataFrame, dict[str, Any]]] = {
     ),
     "small map": ("sweep_map", sweep_frame(2, 3, 1), {"setup": SETUP}),
     "map": ("sweep_map", sweep_frame(6, 5, 2), {"setup": SETUP, "title": "Two targets"}),
+    "map of words": ("sweep_map", sweep_frame(6, 7, 1, words=[" continents"]), {"setup": SETUP}),
     "map of long tokens": (
         "sweep_map",
         sweep_frame(12, 12, 3, unrun=2, words=LONG, text=long_text),

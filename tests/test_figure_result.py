@@ -22,7 +22,10 @@ from vene_widgets.tables.number_text import points
 SETUP = "“The capital of Spain is” ← “The capital of Italy is” · gpt2 · n = 1"
 RUNS = {"base": logits(1), "italy": logits(3), "intervened": logits(2)}
 DIFFERENCE = frames.difference_frame(RUNS["base"], RUNS["intervened"], text, k=8)
+# The token that changes least is the likeliest in another run: the frame's order is another one.
+RUNS["italy"][DIFFERENCE["token_id"].iloc[-1]] = 12.0
 TOKENS = frames.token_frame(RUNS, text, k=3, also=DIFFERENCE["token_id"])
+assert TOKENS["token_id"].iloc[0] == DIFFERENCE["token_id"].iloc[-1]
 LOOKS: dict[str, Any] = {
     "screen": lambda: None,
     "paper": vw.theme_paper,

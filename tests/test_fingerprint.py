@@ -13,10 +13,11 @@ import torch
 from by_hand import FAMILIES, ITALY, NORMS, SPAIN, own_copy, token_ids
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
+from tree_testing import blocks
 
 import vene_widgets as vw
 from vene_widgets.engine.own_model import ModelChanged
-from vene_widgets.models import fingerprint, wrap
+from vene_widgets.models import checksums, wrap
 from vene_widgets.sweeps import cells
 from vene_widgets.sweeps.cells import sweep_rows
 from vene_widgets.sweeps.planning import plan_sweep
@@ -34,11 +35,6 @@ Change = Callable[[vw.LanguageModel, ExitStack], None]
 @pytest.fixture(params=FAMILIES)
 def model(request: pytest.FixtureRequest) -> vw.LanguageModel:
     return own_copy(request.param, request)
-
-
-def blocks(model: vw.LanguageModel) -> list[Any]:
-    found: Any = model.tree.root.get_submodule(model.sites.architecture.blocks)
-    return list(found)
 
 
 def part(model: vw.LanguageModel, path: str, layer: int = 1) -> Any:
@@ -465,14 +461,14 @@ def test_a_fingerprint_costs_few_operators(model: vw.LanguageModel) -> None:
 
 
 def test_every_tensor_is_sampled(model: vw.LanguageModel) -> None:
-    assert fingerprint.SAMPLES >= 64
+    assert checksums.SAMPLES >= 64
     for tensor in (*model.model.parameters(), *model.model.buffers()):
-        sample = fingerprint._samples(tensor)
+        sample = checksums.samples_of(tensor)
         assert sample.numel() >= min(64, tensor.numel())
         assert sample.untyped_storage().data_ptr() == tensor.untyped_storage().data_ptr()
     wide = torch.zeros(7, 1000, dtype=torch.float32, device="cpu")
     for other in (wide.t(), wide[:, ::3], wide[2:5], wide[:, :1], wide[0, 0]):
-        assert fingerprint._samples(other).numel() >= min(64, other.numel())
+        assert checksums.samples_of(other).numel() >= min(64, other.numel())
 
 
 def test_every_stretch_of_a_tensor_is_sampled(model: vw.LanguageModel) -> None:
@@ -496,7 +492,7 @@ def test_a_checksum_sees_one_number(model: vw.LanguageModel) -> None:
     assert checksum(model) == total
     weight = next(part(model, "mlp").parameters())
     flat = weight.data.view(-1)
-    sampled = fingerprint._samples(weight)
+    sampled = checksums.samples_of(weight)
     step = sampled.stride(0) if sampled.numel() > 1 else 1
     assert step > 1
     flat[1] += 1e-3  # between the first sample and the second

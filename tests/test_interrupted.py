@@ -31,6 +31,7 @@ WATCHED = tuple(
     for path in (
         *("engine/", "sweeps/", "intervenable/model.py", "intervenable/runs.py"),
         *("models/model_tree.py", "models/own_tree.py", "models/fingerprint.py"),
+        *("models/additions.py", "models/checksums.py"),
     )
 )
 """The files in which a run may be interrupted."""
@@ -220,7 +221,8 @@ def test_every_line_that_was_to_be_reached_is_reached(user: vw.LanguageModel) ->
         *("engine/own_model.py", "engine/forward.py", "engine/hooks.py", "engine/running.py"),
         *("engine/behaviour.py", "engine/resume.py", "engine/cache.py", "engine/attention.py"),
         *("sweeps/cells.py", "sweeps/sweep.py", "models/model_tree.py", "models/own_tree.py"),
-        *("models/fingerprint.py", "intervenable/model.py", "intervenable/runs.py"),
+        *("models/fingerprint.py", "models/additions.py", "models/checksums.py"),
+        *("intervenable/model.py", "intervenable/runs.py"),
     }
 
 

@@ -258,7 +258,7 @@ def mutants(value: Any, choose: random.Random, count: int) -> Iterator[tuple[str
 
 def refused_quickly(read: Callable[[Path], Any], folder: Path, what: str) -> None:
     """Assert that reading a folder raises one short sentence within a second."""
-    start = time.perf_counter()
+    start = time.process_time()
     try:
         read(folder)
     except RequestError as error:
@@ -266,12 +266,12 @@ def refused_quickly(read: Callable[[Path], Any], folder: Path, what: str) -> Non
         assert len(text) < 1500 and "Traceback" not in text, what
     else:
         pytest.fail(f"read without a word: {what}")
-    assert time.perf_counter() - start < 1, what
+    assert time.process_time() - start < 1, what
 
 
 def read_or_refused(read: Callable[[Path], Any], folder: Path, what: str) -> bool:
     """Assert that a folder is read or refused, quickly and in little memory; return which."""
-    start = time.perf_counter()
+    start = time.process_time()
     tracemalloc.start()
     refused = None
     try:
@@ -281,7 +281,7 @@ def read_or_refused(read: Callable[[Path], Any], folder: Path, what: str) -> boo
     finally:
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
-    assert time.perf_counter() - start < 1, what
+    assert time.process_time() - start < 1, what
     assert peak < 50e6, what
     assert len(refused or "") < 1500, what
     return refused is None
@@ -411,10 +411,10 @@ def change_entry(folder: Path, key: str, **values: Any) -> None:
 def test_sizes_are_compared_with_the_tensors_before_anything_is_built(old: Path) -> None:
     """A rotation of this width takes a minute and a gigabyte."""
     change_entry(old, "link r", options={"width": 16_000, "rank": 12_000})
-    start = time.perf_counter()
+    start = time.process_time()
     with pytest.raises(RequestError, match=r"\(16000, 12000\).*, got .*\(8, 2\)"):
         restore(old)
-    assert time.perf_counter() - start < 1
+    assert time.process_time() - start < 1
 
 
 @pytest.mark.usefixtures("restored_registry")
@@ -446,10 +446,10 @@ def test_a_registered_class_is_not_built_larger_than_its_tensors(
     path.write_text(json.dumps(value), "utf-8")
     saved_folder.write_manifest(folder)
     built.clear()
-    start = time.perf_counter()
+    start = time.process_time()
     with pytest.raises(RequestError, match=r"'slot 0' cannot be loaded into the Square"):
         restore(folder)
-    assert time.perf_counter() - start < 10  # torch's first use of `meta` takes seconds
+    assert time.process_time() - start < 10  # torch's first use of `meta` takes seconds
     assert set(built) <= {"meta"}
 
 
@@ -535,10 +535,10 @@ def test_intervenable_sizes_are_compared_before_anything_is_built(intervenable: 
         if slot["intervention"] == "RotatedSpaceIntervention":
             slot["options"]["width"] = 16_000
     path.write_text(json.dumps(value), "utf-8")
-    start = time.perf_counter()
+    start = time.process_time()
     with pytest.raises(RequestError, match=r"\(16000, 16000\).*, got .*\(8, 8\)"):
         load(intervenable)
-    assert time.perf_counter() - start < 1
+    assert time.process_time() - start < 1
 
 
 def test_a_tensor_that_no_entry_lists_is_noticed(old: Path) -> None:

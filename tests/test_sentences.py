@@ -76,13 +76,16 @@ def test_equal_predictions_are_not_listed_twice() -> None:
     )
 
 
-def test_several_slots_take_the_plural() -> None:
+def test_several_live_slots_take_the_plural() -> None:
     assert sentence(several(2, 0), MOVED, plural=True).startswith(
         "2 slots together turn “Madrid” into “Rome”: "
     )
     stays = replace(MOVED, best_token=" Madrid")
-    assert sentence(several(1, 1), stays, plural=True).startswith(
-        "2 slots (1 skipped) leave the prediction at “Madrid”: "
+    assert sentence(several(2, 1), stays, plural=True).startswith(
+        "2 slots (1 more skipped) leave the prediction at “Madrid”: "
+    )
+    assert sentence(several(1, 1), stays).startswith(
+        "1 slot (1 more skipped) leaves the prediction at “Madrid”: "
     )
 
 
@@ -236,7 +239,8 @@ def test_every_reason_of_a_receipt_is_a_sentence_of_its_own() -> None:
 
 def test_slots_are_counted() -> None:
     assert several(3, 0) == "3 slots together"
-    assert several(1, 2) == "3 slots (2 skipped)"
+    assert several(1, 2) == "1 slot (2 more skipped)"
+    assert several(2, 1) == "2 slots (1 more skipped)"
 
 
 def test_without_a_live_slot_the_next_step_is_possible() -> None:

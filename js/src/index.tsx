@@ -11,6 +11,7 @@ import { Screen } from "./app/Screen";
 import { connect } from "./kernel/kernel";
 import { watchTheme } from "./ui/theme";
 import "./app/layout.css";
+import "./app/contrast.css";
 
 function render({ model, el, signal }: RenderProps): () => void {
   const root = document.createElement("div");

@@ -1,14 +1,14 @@
 // The script of a saved page: shows every state that stands in the page and is not shown yet.
 import type { RenderProps } from "@anywidget/types";
 import widget from "./index";
-import { type Kept, OfflineModel } from "./kernel/offline";
+import { OfflineModel, type SavedTraits } from "./kernel/offline";
 
 for (const data of document.querySelectorAll<HTMLElement>("script[data-vene-state]")) {
   if (data.dataset.veneState === "shown") continue;
   data.dataset.veneState = "shown";
   const place = data.previousElementSibling;
   if (!(place instanceof HTMLElement)) continue;
-  const traits = JSON.parse(data.textContent ?? "{}") as Kept;
+  const traits = JSON.parse(data.textContent ?? "{}") as SavedTraits;
   const model = new OfflineModel({
     ...traits,
     picture: pictureOf(traits, place.querySelector("img")),
@@ -30,7 +30,7 @@ if (window.parent !== window) {
 }
 
 /** The picture with its bytes, which stand in the page as an image for readers without scripts. */
-function pictureOf(traits: Kept, image: HTMLImageElement | null): object {
+function pictureOf(traits: SavedTraits, image: HTMLImageElement | null): object {
   const [, text] = image?.src.split(";base64,") ?? [];
   if (!text) return {};
   const bytes = Uint8Array.from(atob(text), (c) => c.charCodeAt(0));

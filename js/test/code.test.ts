@@ -33,7 +33,7 @@ describe("the panel", () => {
     expect($("[data-opens=code]")?.getAttribute("aria-expanded")).toBe("true");
     expect(lines()[0]?.textContent).toBe("import vene_widgets as vw\n");
     expect($(".vene-code-changed")).toBeNull();
-    click($("[data-opens=code]") as HTMLElement);
+    click($("[data-opens=data]") as HTMLElement);
     await drawn();
     expect($(".vene-code")).toBeNull();
   });

@@ -54,12 +54,17 @@ describe("the tabs", () => {
     }
   });
 
-  it("close with a click on the open one, and one of them stays in reach of Tab", async () => {
+  it("stay open when the open one is clicked, and close by a button", async () => {
     screen = mount();
     await openTab(screen.el, "data");
     click(tab("data"));
     await drawn();
+    expect(opened()).toEqual(["data"]);
+    click($('[aria-label="Close the drawer"]') as HTMLElement);
+    await drawn();
     expect(opened()).toEqual([]);
+    expect($('[aria-label="Close the drawer"]')).toBeNull();
+    expect(document.activeElement?.getAttribute("role")).toBe("tab"); // keys stay on the screen
     expect($("[role=tabpanel]")).toBeNull();
     expect(tab("data").getAttribute("aria-expanded")).toBe("false");
     expect($$("[role=tab]").map((one) => one.tabIndex)).toEqual([0, -1, -1, -1, -1]);
@@ -98,7 +103,7 @@ describe("the tabs", () => {
     expect(count()).toBe(0);
     await openTab(screen.el, "code");
     await vi.waitFor(() => expect(count()).toBe(1));
-    click(tab("code")); // closed
+    click($('[aria-label="Close the drawer"]') as HTMLElement);
     await painted();
     for (const isLecture of [true, false]) {
       press($(".vene-root") as HTMLElement, "f");

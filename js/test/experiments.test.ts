@@ -10,7 +10,6 @@ import {
   type Place,
   type Plain,
   removeSlot,
-  setComponent,
   setSkip,
   setSource,
   ungroup,
@@ -139,13 +138,6 @@ describe("a slot", () => {
 
   it("is gone when removed, the others move up", () => {
     expect(sites(removeSlot(both, 0))).toEqual([[2, 2, "A"]]);
-  });
-
-  it("has a head just where its component has heads", () => {
-    const heads = { head_value_output: 4 };
-    const headed = setComponent(both, 0, "head_value_output", heads);
-    expect(headed.slots[0]?.head).toBe(0);
-    expect(setComponent(headed, 0, "mlp_output", heads).slots[0]?.head).toBeNull();
   });
 });
 

@@ -2,7 +2,7 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { spainAndItaly } from "../dev/fixtures";
 import widget from "../src/index";
-import { type Kept, OfflineModel } from "../src/kernel/offline";
+import { OfflineModel, type SavedTraits } from "../src/kernel/offline";
 import { click, drawn, mount } from "./helpers";
 
 const picture = {
@@ -146,7 +146,7 @@ describe("the figure panel", () => {
 
 describe("a saved page", () => {
   it("offers only what it has: its picture, and no other kind", async () => {
-    const traits = { ...spainAndItaly(), picture } as unknown as Kept;
+    const traits = { ...spainAndItaly(), picture } as unknown as SavedTraits;
     const model = new OfflineModel(traits);
     const el = document.createElement("div");
     document.body.append(el);

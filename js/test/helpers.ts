@@ -83,7 +83,7 @@ export async function unfold(el: Element): Promise<void> {
   await drawn();
 }
 
-/** Opens one tab of the drawer; on the open one this would close it. */
+/** Opens one tab of the drawer. */
 export async function openTab(el: Element, name: string): Promise<void> {
   const tab = el.querySelector<HTMLElement>(`[data-opens="${name}"]`);
   if (!tab) throw new Error(`no tab ${name}`);
@@ -107,4 +107,15 @@ export function press(target: Element, key: string, more: KeyboardEventInit = {}
 
 export function click(target: Element, more: MouseEventInit = {}): void {
   target.dispatchEvent(new MouseEvent("click", { bubbles: true, cancelable: true, ...more }));
+}
+
+export function point(target: Element, type: string, more: PointerEventInit = {}): void {
+  target.dispatchEvent(
+    new PointerEvent(type, { bubbles: true, cancelable: true, isPrimary: true, ...more }),
+  );
+}
+
+export async function hover(target: Element): Promise<void> {
+  point(target, "pointerover");
+  await drawn();
 }

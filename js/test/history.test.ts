@@ -123,7 +123,7 @@ describe("the strip", () => {
 
   it("names an entry with F2, with a double click, or the present one with the button", async () => {
     screen = mount(traits());
-    const field = () => $(".vene-history-field") as HTMLInputElement;
+    const field = () => $(".vene-panel-history .vene-field") as HTMLInputElement;
     const type = (text: string, key: string) => {
       field().value = text;
       press(field(), key);

@@ -17,6 +17,7 @@ import {
   linksOf,
   readPrompts,
   readSubspace,
+  setComponent,
   setIntervention,
   setRank,
   setSeed,
@@ -27,7 +28,8 @@ import {
   writeSubspace,
 } from "../src/domain/operators";
 
-const KINDS = sceneOf({ base: "a b c", sources: [], slots: [] }, 3, 1, null).model.interventions;
+const MODEL = sceneOf({ base: "a b c", sources: [], slots: [] }, 3, 1, null).model;
+const { interventions: KINDS, widths: WIDTHS } = MODEL;
 const LOW = "low_rank_rotated_space";
 
 /** So many interchange slots, one per layer, at position 1. */
@@ -103,7 +105,7 @@ describe("an intervention", () => {
   });
 
   it("leaves its link, whose slots are of one kind", () => {
-    expect(links(as(link(low(2), 0), "vanilla", 1))).toEqual([null, null]);
+    expect(links(as(link(low(2), 0, WIDTHS), "vanilla", 1))).toEqual([null, null]);
   });
 
   it("keeps a scale just for noise, since the kernel refuses it elsewhere", () => {
@@ -115,6 +117,20 @@ describe("an intervention", () => {
   it("with nothing to copy from is zero", () => {
     expect(slots(1, []).slots[0]).toMatchObject({ intervention: "zero", source: null });
     expect(slots(1).slots[0]?.intervention).toBe("vanilla");
+  });
+});
+
+describe("a component", () => {
+  it("has a head just where it has heads", () => {
+    const headed = setComponent(slots(2), 0, "head_value_output", MODEL);
+    expect(headed.slots.map((slot) => slot.head)).toEqual([0, null]);
+    expect(setComponent(headed, 0, "mlp_output", MODEL).slots[0]?.head).toBeNull();
+  });
+
+  it("of the same width keeps the link, and of another leaves it", () => {
+    const three = link(link(low(3), 1, WIDTHS), 2, WIDTHS);
+    expect(links(setComponent(three, 0, "mlp_output", MODEL))).toEqual(["L1", "L1", "L1"]);
+    expect(links(setComponent(three, 0, "mlp_activation", MODEL))).toEqual([null, "L1", "L1"]);
   });
 });
 
@@ -134,7 +150,7 @@ describe("a rank", () => {
   });
 
   it("and a seed are of all slots that share the weights", () => {
-    const pair = link(low(3), 1);
+    const pair = link(low(3), 1, WIDTHS);
     expect(setRank(pair, 0, 5).slots.map((slot) => slot.rank)).toEqual([5, 5, 2]);
     expect(setSeed(pair, 1, 7).slots.map((slot) => slot.seed)).toEqual([7, 7, 0]);
     expect(setSeed(pair, 2, 7).slots.map((slot) => slot.seed)).toEqual([0, 0, 7]);
@@ -163,27 +179,32 @@ describe("a subspace", () => {
 
 describe("a link", () => {
   it("is made with the nearest slot of the same kind, then joined", () => {
-    expect(twinsOf(low(3), 1)).toEqual([0, 2]);
-    const pair = link(low(3), 1);
+    expect(twinsOf(low(3), 1, WIDTHS)).toEqual([0, 2]);
+    const pair = link(low(3), 1, WIDTHS);
     expect(links(pair)).toEqual(["L1", "L1", null]);
-    expect(links(link(pair, 2))).toEqual(["L1", "L1", "L1"]);
+    expect(links(link(pair, 2, WIDTHS))).toEqual(["L1", "L1", "L1"]);
   });
 
-  it("never joins another kind, rank or seed", () => {
-    for (const other of [as(low(2), "vanilla", 1), setRank(low(2), 1, 3), setSeed(low(2), 1, 1)]) {
-      expect(links(link(other, 0))).toEqual([null, null]);
+  it("never joins another kind, rank, seed or width", () => {
+    for (const other of [
+      as(low(2), "vanilla", 1),
+      setRank(low(2), 1, 3),
+      setSeed(low(2), 1, 1),
+      setComponent(low(2), 1, "mlp_activation", MODEL),
+    ]) {
+      expect(links(link(other, 0, WIDTHS))).toEqual([null, null]);
     }
   });
 
   it("that would hold one slot is gone; of three, two stay linked", () => {
-    const three = link(link(low(3), 1), 2);
+    const three = link(link(low(3), 1, WIDTHS), 2, WIDTHS);
     expect(links(unlink(three, 0))).toEqual([null, "L1", "L1"]);
     expect(links(unlink(unlink(three, 0), 1))).toEqual([null, null, null]);
     expect(isSame(unlink(low(2), 0), low(2))).toBe(true);
   });
 
   it("takes a name that is free", () => {
-    const four = link(link(as(low(4), "sigmoid_mask", 2, 3), 0), 3);
+    const four = link(link(as(low(4), "sigmoid_mask", 2, 3), 0, WIDTHS), 3, WIDTHS);
     expect(links(four)).toEqual(["L1", "L1", "L2", "L2"]);
     expect(linksOf(four)).toEqual(["L1", "L2"]);
   });
@@ -194,10 +215,10 @@ describe("a link", () => {
       ...now,
       slots: now.slots.map((slot, i) => ({ ...slot, group: i < 3 ? "A" : null })),
     };
-    const linked = linkGroup(grouped, 1);
+    const linked = linkGroup(grouped, 1, WIDTHS);
     expect(links(linked)).toEqual(["L1", "L1", "L1", null]);
-    expect(isSame(linkGroup(linked, 0), grouped)).toBe(true);
-    expect(links(linkGroup(grouped, 3))).toEqual([null, null, null, null]);
+    expect(isSame(linkGroup(linked, 0, WIDTHS), grouped)).toBe(true);
+    expect(links(linkGroup(grouped, 3, WIDTHS))).toEqual([null, null, null, null]);
   });
 });
 

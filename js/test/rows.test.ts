@@ -112,6 +112,10 @@ describe("a slot's row", () => {
     await choose("Scale of slot 0", "0.25");
     await choose("Seed of slot 0", "7");
     expect(slotsSent()[0]).toMatchObject({ scale: 0.25, seed: 7 });
+    // The next number up that a double holds is another one.
+    await choose("Seed of slot 0", "9007199254740993");
+    expect(slotsSent()[0]?.seed).toBe("9007199254740993");
+    expect(named("Seed of slot 0").value).toBe("9007199254740993");
     await choose("Intervention of slot 0", "mean");
     expect(named("Prompts of slot 0").value).toBe("The capital of Italy is");
     await choose("Prompts of slot 0", "one\ntwo");
@@ -172,20 +176,24 @@ describe("a slot's row", () => {
 });
 
 describe("the details of a slot", () => {
+  const words = (slot: number) =>
+    screen.el.querySelector(`[data-slot="${slot}"] .vene-slot-words`) as HTMLElement;
   const details = () => [...screen.el.querySelectorAll<HTMLElement>("[data-details]")];
   const shown = () => details().map((one) => one.dataset.details);
 
   it("open from its words or its button, one slot at a time, and close again", async () => {
     open(pair);
-    click(named("Details of slot 0"));
+    click(words(0));
     await drawn();
     expect(shown()).toEqual(["0"]);
     expect(details()[0]?.getAttribute("aria-label")).toBe("Slot 0 in detail");
-    expect(named("Details of slot 0").getAttribute("aria-expanded")).toBe("true");
+    expect(words(0).getAttribute("aria-expanded")).toBe("true");
+    // What is read aloud says what it does, and all that is seen.
+    expect(words(0).textContent).toContain("Details of slot 0: L0␣Spain");
     await toggleDetails(screen.el, 1);
     expect(shown()).toEqual(["1"]);
-    expect(named("Details of slot 0").getAttribute("aria-expanded")).toBe("false");
-    click(named("Details of slot 1"));
+    expect(words(0).getAttribute("aria-expanded")).toBe("false");
+    click(words(1));
     await drawn();
     expect(shown()).toEqual([]);
     expect(screen.model.sent).toEqual([]);
@@ -203,7 +211,7 @@ describe("the details of a slot", () => {
       close();
       await drawn();
       expect(shown()).toEqual([]);
-      expect(document.activeElement).toBe(named("Details of slot 1"));
+      expect(document.activeElement).toBe(words(1));
     }
   });
 

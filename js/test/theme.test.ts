@@ -20,6 +20,7 @@ const back = (colour: string) => `background-color: ${colour}`;
 
 afterEach(() => {
   vi.restoreAllMocks();
+  vi.unstubAllGlobals();
   document.body.innerHTML = "";
   document.body.removeAttribute("style");
 });
@@ -62,6 +63,29 @@ describe("the theme around an element", () => {
     const root = host.attachShadow({ mode: "open" });
     root.append(document.createElement("div"));
     expect(themeAround(root.firstElementChild as Element)).toBe("dark");
+  });
+
+  it("is found once the element is put into its page", () => {
+    let notify = () => {};
+    const observe = vi.fn();
+    const disconnect = vi.fn();
+    class Observer {
+      constructor(callback: () => void) {
+        notify = callback;
+      }
+      observe = observe;
+      disconnect = disconnect;
+    }
+    vi.stubGlobal("ResizeObserver", Observer);
+    const element = document.createElement("div");
+    const { theme, stop } = watchTheme(element);
+    expect(theme.value).toBe("light");
+    expect(observe).toHaveBeenCalledWith(element);
+    nested(back(DARK)).append(element);
+    notify();
+    expect(theme.value).toBe("dark");
+    stop();
+    expect(disconnect).toHaveBeenCalledOnce();
   });
 
   it("is followed until it is stopped", async () => {

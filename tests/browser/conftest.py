@@ -12,10 +12,6 @@ import os
 import re
 import secrets
 import shutil
-import subprocess
-import sys
-import time
-import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -23,6 +19,7 @@ from typing import Any
 
 import nbformat
 import pytest
+from notebook_server import START_SECONDS, NotebookServer, page_problems
 from playwright.sync_api import Browser, Locator, Page, sync_playwright
 from ports import free_port
 
@@ -41,26 +38,16 @@ FLAGS = [
 ]
 THEME = "lab/api/settings/@jupyterlab/apputils-extension:themes"
 KERNELS = "lab/api/settings/@jupyterlab/apputils-extension:kernels-settings"
-START_SECONDS = 90  # a cold JupyterLab on a busy machine
 CELL_SECONDS = 120
 
 
-class Server:
+class Server(NotebookServer):
     """A JupyterLab server with its own port, token, home and notebooks folder."""
 
     def __init__(self, folder: Path) -> None:
         self.notebooks = folder / "notebooks"
-        self.log = folder / "server.log"
         self.token = secrets.token_hex(16)
-        self.port = free_port()
         self.notebooks.mkdir(parents=True)
-        self._process = self._start(folder)
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
-
-    def _start(self, folder: Path) -> subprocess.Popen[bytes]:
         homes = {
             name: str(folder / name.lower())
             for name in (
@@ -75,53 +62,33 @@ class Server:
         }
         for home in homes.values():
             Path(home).mkdir()
-        command = [
-            sys.executable,
-            "-m",
-            "jupyterlab",
-            "--no-browser",
-            "--allow-root",
-            "--ServerApp.ip=127.0.0.1",
-            f"--ServerApp.port={self.port}",
-            "--ServerApp.port_retries=0",
-            f"--ServerApp.root_dir={self.notebooks}",
-            "--ServerApp.disable_check_xsrf=True",
-            f"--IdentityProvider.token={self.token}",
-            "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
-        ]
-        with self.log.open("wb") as log:
-            return subprocess.Popen(
-                command,
-                env={
-                    **lab_environment(),
-                    **homes,
-                    # Cells can use the models that the user running the tests has fetched.
-                    "XDG_CACHE_HOME": os.environ.get("XDG_CACHE_HOME", str(Path.home() / ".cache")),
-                    "PYTHONUNBUFFERED": "1",
-                },
-                cwd=self.notebooks,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-            )
-
-    def wait(self) -> None:
-        """Return when the server answers; fail with its log if it exits or times out."""
-        end = time.monotonic() + START_SECONDS
-        while time.monotonic() < end:
-            if self._process.poll() is not None:
-                pytest.fail(f"JupyterLab exited before it answered:\n{self.tail()}")
-            try:
-                self.ask("GET", "api")
-                return
-            except (urllib.error.URLError, OSError):
-                time.sleep(0.2)
-        pytest.fail(f"JupyterLab did not answer within {START_SECONDS} s:\n{self.tail()}")
-
-    def tail(self, lines: int = 60) -> str:
-        """The end of the server's log, including the kernels' standard error."""
-        text = self.log.read_text(errors="replace") if self.log.exists() else ""
-        return "\n".join(text.splitlines()[-lines:])
+        port = free_port()
+        super().__init__(
+            "JupyterLab",
+            [
+                "jupyterlab",
+                "--no-browser",
+                "--allow-root",
+                "--ServerApp.ip=127.0.0.1",
+                f"--ServerApp.port={port}",
+                "--ServerApp.port_retries=0",
+                f"--ServerApp.root_dir={self.notebooks}",
+                "--ServerApp.disable_check_xsrf=True",
+                f"--IdentityProvider.token={self.token}",
+                "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
+            ],
+            port=port,
+            ready=f"api?token={self.token}",
+            folder=self.notebooks,
+            log=folder / "server.log",
+            environment={
+                **lab_environment(),
+                **homes,
+                # Cells can use the models that the user running the tests has fetched.
+                "XDG_CACHE_HOME": os.environ.get("XDG_CACHE_HOME", str(Path.home() / ".cache")),
+                "PYTHONUNBUFFERED": "1",
+            },
+        )
 
     def ask(self, method: str, path: str, body: str | None = None) -> str:
         """Send a request to the server's REST API and return the text of its answer."""
@@ -132,15 +99,6 @@ class Server:
         )
         with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
             return answer.read().decode()
-
-    def stop(self) -> None:
-        """Stop the server, which stops its kernels."""
-        self._process.terminate()
-        try:
-            self._process.wait(15)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait(15)
 
 
 class Lab:
@@ -155,14 +113,8 @@ class Lab:
     def __init__(self, page: Page, server: Server, shots: Path) -> None:
         self.page = page
         self.server = server
-        self.problems: list[str] = []
+        self.problems = page_problems(page)
         self._shots = shots
-        page.on("console", self._record)
-        page.on("pageerror", lambda error: self.problems.append(f"uncaught: {error}"))
-
-    def _record(self, message: Any) -> None:
-        if message.type == "error":
-            self.problems.append(f"{message.text} ({message.location.get('url', '')})")
 
     def use_theme(self, name: str) -> None:
         """Set the theme by name, such as `JupyterLab Dark`, for pages opened from now on."""
@@ -289,6 +241,10 @@ class Lab:
                 ".lm-DockPanel-tabBar .lm-TabBar-tab.lm-mod-current.jp-mod-dirty")""",
             timeout=30_000,
         )
+
+    def shut_down_kernels(self) -> None:
+        """Shut every kernel down from elsewhere; no other one takes its place."""
+        _shut_down_kernels(self.server)
 
     def shot(self, name: str, of: Locator | None = None) -> Path:
         """Take a screenshot of the page, or of one element; return the file's path."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 from typing import Any
@@ -35,18 +34,12 @@ def kill(lab: Any) -> None:
     lab.page.locator(".jp-Dialog .jp-mod-accept").click()
 
 
-def shut_down(lab: Any) -> None:
-    """Shut the kernel down from elsewhere; no other one takes its place."""
-    for session in json.loads(lab.server.ask("GET", "api/sessions")):
-        lab.server.ask("DELETE", f"api/sessions/{session['id']}")
-
-
 def test_a_lost_kernel_is_said_and_previews_go_on(lab: Any) -> None:
     root = lab.page.locator(".vene-root")
     status = root.locator(".vene-status").first
     tile = root.locator('[role="gridcell"][data-layer="4"][data-position="4"]')
     lab.open([CELL])
-    for lose in (restart, kill, shut_down):
+    for lose in (restart, kill, type(lab).shut_down_kernels):
         lab.run_cell(0)
         expect(status).to_have_attribute("data-label", "exact")
         tile.click()
@@ -56,7 +49,7 @@ def test_a_lost_kernel_is_said_and_previews_go_on(lab: Any) -> None:
         compared = root.locator(".vene-compare .vene-status")
         expect(compared).to_have_attribute("data-label", "exact")
         lose(lab)
-        said = root.locator(".vene-alert", has_text="Run this cell again")
+        said = root.locator(".vene-alert", has_text="Run the notebook again from its first cell")
         said.wait_for(timeout=SECONDS * 1000)
         # Neither a promise nor an error: what was computed is kept.
         expect(status).to_have_text("kept · kernel gone · cpu")

@@ -58,6 +58,34 @@ def start(lab: Any, cell: int) -> None:
     lab.page.locator(".jp-InputPrompt", has_text="[*]").wait_for()
 
 
+def test_menus_keep_to_one_line_and_the_value_is_whole(lab: Any) -> None:
+    """With the most menus there are, in the narrowest window with the map beside its result."""
+    opened(lab)
+    lab.widen(900)
+    page = lab.page
+    map_top = page.locator(".vene-map").bounding_box()["y"]
+    menus = page.locator(".vene-map-tools select")
+    for name, value in (
+        ("Component of the map", "head_attention_value_output"),
+        ("Heads of the map", "layer 2"),
+        ("Operator of the map", "zero"),
+        ("Metric", "logit_difference"),
+    ):
+        page.get_by_label(name, exact=True).select_option(value)
+        page.locator(".vene-map[aria-busy=false]").wait_for()
+        assert page.locator(".vene-map").bounding_box()["y"] == map_top, name
+    assert menus.count() == 6
+    page.locator('[role="gridcell"][data-head="3"][data-position="3"]').hover()
+    room = page.locator(".vene-readout").bounding_box()
+    value = page.locator(".vene-readout-number").bounding_box()
+    assert value["x"] + value["width"] <= room["x"] + room["width"]
+    panel = page.locator("[data-panel=map]").bounding_box()
+    for menu in menus.all():
+        box = menu.bounding_box()
+        assert box["x"] + box["width"] <= panel["x"] + panel["width"]
+    lab.shot("map-menus")
+
+
 def test_a_drag_paints_one_group_in_one_step_and_alt_begins_another(lab: Any) -> None:
     opened(lab, SLOTS)
     mouse = lab.page.mouse
@@ -121,7 +149,7 @@ def test_the_tile_under_the_pointer_is_read_and_previewed(lab: Any) -> None:
     cell = next(c for c in map_data["cells"] if (c["layer"], c["position"]) == (2, 4))
     tile(lab, 2, 4).hover()
     value = lab.page.locator(".vene-readout .vene-number")
-    assert re.fullmatch(r"P\(␣Rome\) = [\d.]+\s%", value.inner_text())
+    assert re.fullmatch(r"P\(␣Rome\) = [\d.]+\s%", value.text_content())
     # Seen in two digits; the title has all of them.
     assert float(value.get_attribute("title")) == cell["probabilities"][rome]
     assert lab.page.locator("[data-panel=answer] td .vene-ghost").count() >= 5

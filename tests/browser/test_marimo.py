@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Locator, Page, expect
+from notebook_server import START_SECONDS, NotebookServer, page_problems
+from playwright.sync_api import Browser, Locator, expect
 from ports import free_port
 
 pytestmark = pytest.mark.browser
@@ -49,50 +45,28 @@ theme = "system"
 auto_instantiate = true
 """
 MODES = ("run", "edit")
-START_SECONDS = 90  # torch is imported on a busy machine
 
 
-class Marimo:
+class Marimo(NotebookServer):
     """A marimo server with its own home, on one notebook."""
 
     def __init__(self, mode: str, folder: Path) -> None:
         folder.mkdir()
         (folder / "app.py").write_text(APP)
         (folder / "pyproject.toml").write_text(SETTINGS)
-        self.url = f"http://127.0.0.1:{(port := free_port())}"
-        self.log = folder / "server.log"
         homes = {name: str(folder) for name in ("HOME", "XDG_CONFIG_HOME", "XDG_STATE_HOME")}
+        port = free_port()
         flags = ["--headless", "--no-token", "--port", str(port)]
         flags += ["--skip-update-check"] if mode == "edit" else []
-        with self.log.open("wb") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "marimo", mode, "app.py", *flags],
-                env={**os.environ, **homes},
-                cwd=folder,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-            )
-
-    def wait(self) -> None:
-        """Return when the server answers; fail with its log if it does not."""
-        end = time.monotonic() + START_SECONDS
-        while time.monotonic() < end and self._process.poll() is None:
-            try:
-                urllib.request.urlopen(f"{self.url}/health", timeout=30).close()  # noqa: S310
-                return
-            except (urllib.error.URLError, OSError):
-                time.sleep(0.2)
-        pytest.fail(f"marimo does not answer:\n{self.log.read_text(errors='replace')}")
-
-    def stop(self) -> None:
-        """Stop the server, which stops its kernels."""
-        self._process.terminate()
-        try:
-            self._process.wait(15)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait(15)
+        super().__init__(
+            "marimo",
+            ["marimo", mode, "app.py", *flags],
+            port=port,
+            ready="health",
+            folder=folder,
+            log=folder / "server.log",
+            environment={**os.environ, **homes},
+        )
 
 
 @pytest.fixture(scope="module")
@@ -103,14 +77,6 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Mari
     yield started
     for server in started.values():
         server.stop()
-
-
-def errors(page: Page) -> list[str]:
-    """Console errors and uncaught exceptions of a page, from now on."""
-    found: list[str] = []
-    page.on("console", lambda said: found.append(said.text) if said.type == "error" else None)
-    page.on("pageerror", lambda error: found.append(f"uncaught: {error}"))
-    return found
 
 
 def tile(root: Locator, layer: int, position: int) -> Locator:
@@ -124,7 +90,7 @@ def test_an_explorer(
     servers[mode].wait()
     context = chromium.new_context(viewport={"width": 1300, "height": 1000}, color_scheme="dark")
     page = context.new_page()
-    found = errors(page)
+    found = page_problems(page)
     try:
         page.goto(servers[mode].url)
         root = page.locator(".vene-root")

@@ -134,16 +134,11 @@ def test_ten_widths(saved: str, page: Page) -> None:
         assert beside == (width >= 900), width
 
 
-def test_a_phone_is_touched(saved: str, chromium: Browser) -> None:
-    context = chromium.new_context(
-        viewport={"width": 360, "height": 740}, has_touch=True, is_mobile=True
-    )
-    page = context.new_page()
-    page.goto(saved)
-    page.locator(EXACT).wait_for()
+def check_targets(page: Page) -> None:
+    """All that can be touched is at least 44 pixels wide and high, and nothing is cut off."""
     small = page.evaluate(
         """() => [...document.querySelectorAll(
-                ".vene-view :is(button, select, input, [role=gridcell][data-position])")]
+                ".vene-root :is(button, select, input, textarea, a, [role=gridcell][tabindex])")]
             .filter((one) => one.checkVisibility())
             .map((one) => [one.ariaLabel ?? one.textContent, one.getBoundingClientRect()])
             .filter(([, {width, height}]) => height < 44 || width < 44)
@@ -151,6 +146,26 @@ def test_a_phone_is_touched(saved: str, chromium: Browser) -> None:
     )
     assert small == []
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_a_phone_is_touched(saved: str, chromium: Browser) -> None:
+    context = chromium.new_context(
+        viewport={"width": 360, "height": 740}, has_touch=True, is_mobile=True
+    )
+    page = context.new_page()
+    page.goto(saved)
+    page.locator(EXACT).wait_for()
+    check_targets(page)
+    for name in ("code", "receipts", "data", "figure"):
+        page.locator(f"[data-opens={name}]").tap()
+        page.locator(f"[data-panel={name}]").wait_for()
+        check_targets(page)
+    page.locator("[data-slot='1'] .vene-slot-words").tap()
+    details = page.locator(".vene-slot-details")
+    details.wait_for()
+    assert details.get_by_label("Strength of slot 1", exact=True).is_visible()
+    check_targets(page)
+    page.get_by_role("button", name="Close the details").tap()
     page.locator('[role=gridcell][data-layer="1"][data-position="3"]').tap()
     page.locator(".vene-sentence", has_text="after block 1").wait_for()
     context.close()

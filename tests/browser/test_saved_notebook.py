@@ -38,7 +38,7 @@ def test_a_saved_notebook_clicks_from_its_own_state(lab: Any) -> None:
     page.locator(".vene-sentence", has_text="after block 4 turns").wait_for()
     assert status.get_attribute("data-label") == "preview"
     # ipywidgets drops the messages of a saved widget: after a while the screen says what to do.
-    page.locator(".vene-alert", has_text="Run this cell again").wait_for()
+    page.locator(".vene-alert", has_text="Run the notebook again from its first cell").wait_for()
     assert status.inner_text() == "preview · kernel gone · cpu"
     assert page.locator("[role=alert]").count() == 0
     # What it opened with is no longer called exact, and the screen waits for nothing.

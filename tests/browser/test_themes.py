@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
@@ -47,6 +48,12 @@ LAB = """<!doctype html><style>
   --jp-border-color1: #616161; --jp-border-color2: #424242; }}
 .jp-Notebook {{ background: var(--jp-layout-color0); }}
 </style><body data-jp-theme-light="{light}"><div class="jp-Notebook">{body}</div></body>"""
+LAB_CONTRAST = """<!doctype html><style>
+body { --jp-layout-color0: #111; --jp-layout-color1: #111; --jp-border-color1: white;
+  --jp-border-color2: #e0e0e0; }
+.jp-Notebook { background: var(--jp-layout-color0); color: white; }
+</style><body data-jp-theme-light="false" data-jp-theme-name="JupyterLab Dark High Contrast">
+<div class="jp-Notebook">{body}</div></body>"""
 WIDE = """<!doctype html>
 <style>body { background: oklch(0.2 0.02 264); color: oklch(0.9 0 0); }</style>
 <body>{body}</body>"""
@@ -68,8 +75,46 @@ HOSTS = {
     "furo-dark": ("dark", FURO.format(theme="dark", body="{body}")),
     "lab-light": ("light", LAB.format(light="true", body="{body}")),
     "lab-dark": ("dark", LAB.format(light="false", body="{body}")),
+    "lab-contrast-dark": ("dark", LAB_CONTRAST),
     "wide-gamut-dark": ("dark", WIDE),
 }
+CONTRASTS = [name for name in HOSTS if "contrast" in name]
+
+# Contrast ratios of what is no text, each with the surface around it.
+EDGES = """root => {
+    const context = new OffscreenCanvas(1, 1).getContext("2d", {willReadFrequently: true});
+    const luminance = (colour) => {
+        for (const paint of [getComputedStyle(root).backgroundColor, colour]) {
+            context.fillStyle = paint;
+            context.fillRect(0, 0, 1, 1);
+        }
+        const [r, g, b] = context.getImageData(0, 0, 1, 1).data;
+        const [R, G, B] = [r, g, b].map((part) => {
+            const s = part / 255;
+            return s <= 0.04045 ? s / 12.92 : ((s + 0.055) / 1.055) ** 2.4;
+        });
+        return 0.2126 * R + 0.7152 * G + 0.0722 * B;
+    };
+    const surface = luminance(getComputedStyle(root).backgroundColor);
+    const colourIn = (text) => text.match(/(rgba?|color)\\([^)]*\\)/g)?.at(-1) ?? "transparent";
+    const ratio = (colour) => {
+        const [low, high] = [surface, luminance(colour)].sort((a, b) => a - b);
+        return (high + 0.05) / (low + 0.05);
+    };
+    const of = (selector, part) =>
+        ratio(colourIn(getComputedStyle(root.querySelector(selector))[part]));
+    return {
+        "the frame": ratio(getComputedStyle(root).borderTopColor),
+        "a tile": of(".vene-tile[aria-selected=false]:not(.vene-tile-idle)", "boxShadow"),
+        "an idle tile": of(".vene-tile-idle.vene-fold", "boxShadow"),
+        "hatching": of(".vene-tile-idle.vene-fold", "backgroundImage"),
+        "a token": of(".vene-prompt .vene-chip", "boxShadow"),
+        "a button": of(".vene-panel-slots .vene-button:enabled", "borderTopColor"),
+        "a menu": of(".vene-select", "borderTopColor"),
+        "the axis": of(".vene-axis", "borderLeftColor"),
+        "a past experiment": of(".vene-past", "borderTopColor"),
+    };
+}"""
 
 
 @pytest.fixture(scope="module")
@@ -117,6 +162,64 @@ def test_it_is_as_the_page_of_its_host(page: Page, saved: Path, name: str) -> No
     page.emulate_media(color_scheme="dark" if theme == "light" else "light")
     page.goto(hosted(saved, host, name))
     check(page, theme)
+
+
+@pytest.mark.parametrize("name", CONTRASTS)
+def test_high_contrast_draws_every_edge(page: Page, saved: Path, name: str) -> None:
+    page.goto(hosted(saved, HOSTS[name][1], name))
+    edges = page.locator(".vene-root").evaluate(EDGES)
+    assert {what: round(ratio, 2) for what, ratio in edges.items() if not ratio >= 3} == {}
+
+
+def test_other_themes_draw_no_more_edges(page: Page, saved: Path) -> None:
+    page.goto(hosted(saved, HOSTS["vscode-light"][1], "no-edges"))
+    edges = page.locator(".vene-root").evaluate(EDGES)
+    assert not edges["a tile"] >= 1.1
+    assert not edges["a button"] >= 1.1
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_forced_colours_leave_no_state_unseen(chromium: Browser, saved: Path, theme: Any) -> None:
+    context = chromium.new_context(forced_colors="active", color_scheme=theme, bypass_csp=True)
+    page = context.new_page()
+    page.goto(saved.as_uri())
+    root = page.locator(".vene-root")
+    root.wait_for()
+    edges = root.evaluate(EDGES)
+    assert {what: round(ratio, 2) for what, ratio in edges.items() if not ratio >= 3} == {}
+    page.locator("[data-opens=code]").click()
+    page.get_by_role("button", name="Pin layer 4").click()
+    page.locator("[data-layer='4'].vene-map-head").blur()
+    page.mouse.move(0, 0)
+    for on, off, part in (
+        # What is chosen, what is not, and what tells them apart.
+        (".vene-map-head[data-layer='4']", ".vene-map-head[data-layer='3']", "backgroundColor"),
+        (".vene-tab[aria-selected=true]", ".vene-tab[aria-selected=false]", "borderBottomColor"),
+        (".vene-dot[data-role=now]", ".vene-dot[data-role=base]", "backgroundColor"),
+        (".vene-tile-chosen", ".vene-tile:not(.vene-tile-chosen)", "boxShadow"),
+        (".vene-status-mark", ".vene-root", "backgroundColor"),
+        (".vene-bar", ".vene-root", "backgroundColor"),
+    ):
+        colours = [
+            page.locator(one).first.evaluate("(one, part) => getComputedStyle(one)[part]", part)
+            for one in (on, off)
+        ]
+        assert colours[0] != colours[1], on
+    # Menus have an arrow although gradients are not drawn.
+    menu = page.locator(".vene-select").first
+    assert menu.evaluate("one => getComputedStyle(one).appearance") != "none"
+    page.add_script_tag(path=AXE)
+    assert root.evaluate(CONTRAST) == []
+
+    root.focus()
+    page.keyboard.press("f")
+    page.locator(".vene-curtain").wait_for()
+    page.keyboard.press("Space")
+    bar = page.locator(".vene-three-bar > i").first
+    bar.wait_for()
+    fills = [one.evaluate("one => getComputedStyle(one).backgroundColor") for one in (bar, root)]
+    assert fills[0] != fills[1]
+    context.close()
 
 
 def test_a_saved_page_follows_the_system(page: Page, saved: Path) -> None:

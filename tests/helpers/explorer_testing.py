@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -10,6 +11,11 @@ import pytest
 import vene_widgets as vw
 from vene_widgets.explorer.painter.orders import FigureOrder
 from vene_widgets.explorer.painter.painter import OnDrawn
+
+BASE, SOURCE = "The capital of Spain is", "The capital of Italy is"
+
+Make = Callable[..., vw.Explorer]
+"""The fixture `make` of `tests/explorer`: prompts and options of `explore` -> an explorer."""
 
 
 class SilentPainter:
@@ -57,3 +63,12 @@ def count_calls(
         monkeypatch.setattr(module, name, counted)
         found.add(rest)
     return calls, found
+
+
+def slot(layer: int = 0, position: int | list[int] = 3, **more: Any) -> dict[str, Any]:
+    return {"layer": layer, "position": position, **more}
+
+
+def setting(*slots: dict[str, Any], base: str = BASE, source: str = SOURCE) -> dict[str, Any]:
+    experiment = {"base": base, "sources": {"source": source}, "slots": list(slots)}
+    return {"kind": "experiment", "experiment": experiment}

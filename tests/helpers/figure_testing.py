@@ -181,19 +181,23 @@ def line_boxes(figure: Any) -> list[tuple[str, Bbox]]:
     found: list[tuple[str, Bbox]] = []
     for each in texts(figure):
         box, lines = each.get_window_extent(), each.get_text().split("\n")
-        if each.get_rotation() or len(lines) == 1:
+        if each.get_rotation() or (len(lines) == 1 and not lines[0].startswith(" ")):
             found.append((each.get_text(), box))
             continue
         height, size = box.height / len(lines), each.get_size() * figure.dpi / 72
         widths = [theme.text_width(line.replace(r"\$", "$"), 72) for line in lines]
         for n, line in enumerate(lines):
             width = box.width * widths[n] / max(widths)
+            spaces = len(line) - len(line.lstrip(" "))  # which leave room for a panel's letter
+            indent = theme.text_width(" " * spaces, each.get_size()) * figure.dpi
             left = {"left": 0.0, "right": box.width - width}.get(
                 each.get_ha(), (box.width - width) / 2
             )
             top = box.y1 - n * height
             # The last of the pitch is empty.
-            line_box = Bbox.from_extents(box.x0 + left, top - size, box.x0 + left + width, top)
+            line_box = Bbox.from_extents(
+                box.x0 + left + indent, top - size, box.x0 + left + width, top
+            )
             if line.strip():
                 found.append((line, line_box))
     return found

@@ -18,13 +18,19 @@ import pydantic
 from vene_widgets.engine.planning import PlannedSlot, plan_experiment
 from vene_widgets.errors import RequestError
 from vene_widgets.experiments.experiment import Experiment
-from vene_widgets.experiments.operators import OPERATORS
 from vene_widgets.experiments.slot import Slot
+from vene_widgets.explorer.fields import WIDE, menu_field, position_options, set_menu, text_field
 from vene_widgets.explorer.session.history_records import int_or_tuple
+from vene_widgets.explorer.slot_edits import (
+    add_slot,
+    edit_slot,
+    intervention_fields,
+    joined_subspace,
+    parse_subspace,
+    remove_slot,
+)
 from vene_widgets.explorer.wire.error_text import error_text
-from vene_widgets.explorer.wire.views import intervention_info
 from vene_widgets.interventions import INTERVENTIONS
-from vene_widgets.tables.frames import visible
 
 if TYPE_CHECKING:
     from vene_widgets.explorer.widget import Explorer
@@ -35,8 +41,6 @@ ExperimentEdit = Callable[[Experiment], Experiment]
 
 MAX_SLIDER_LAYERS = 200
 """A slider chooses among up to this many layers; beyond that its steps would be too small."""
-
-_WIDE = {"description_width": "112px"}  # fits the longest label
 
 
 def controls(explorer: Explorer) -> Controls:
@@ -71,7 +75,7 @@ class Controls(ipywidgets.VBox):
         self._is_linked = False
         self._is_showing = False  # the widgets are being updated, and must not edit
         self._error_text = ""  # of the last refused edit
-        self.base = _text("Base")
+        self.base = text_field("Base")
         self.sources: dict[str, ipywidgets.Text] = {}
         self.rows: list[SlotControls] = []
         self.add = ipywidgets.Button(description="Add slot", icon="plus")
@@ -82,7 +86,7 @@ class Controls(ipywidgets.VBox):
         self.base.observe(
             lambda change: self._edit(lambda now: now.replace(base=change["new"])), "value"
         )
-        self.add.on_click(lambda _button: self._edit(_add_slot))
+        self.add.on_click(lambda _button: self._edit(add_slot))
         super().__init__([self.base, self._prompts, self._slots, self.add, self.error])
         explorer.observe(self._show, "experiment")
         explorer.observe(self._show_error, "status")
@@ -152,7 +156,7 @@ class Controls(ipywidgets.VBox):
 
     def _source(self, name: str) -> ipywidgets.Text:
         """Make the text field of a source prompt."""
-        field = _text("Source" if name == "source" else f"Source {name}")
+        field = text_field("Source" if name == "source" else f"Source {name}")
         field.observe(
             lambda change: self._edit(
                 lambda now: now.replace(sources={**now.sources, name: change["new"]})
@@ -178,27 +182,25 @@ class SlotControls(ipywidgets.VBox):
     ) -> None:
         sites = explorer.model.sites
         self._sites = sites
-        self._subspace_names = ipywidgets.SelectMultiple(
-            description="Subspace", rows=3, style=_WIDE
-        )
-        self._subspace_text = _text("Subspace", placeholder="all; 0:2; 0, 3, 5")
+        self._subspace_names = ipywidgets.SelectMultiple(description="Subspace", rows=3, style=WIDE)
+        self._subspace_text = text_field("Subspace", placeholder="all; 0:2; 0, 3, 5")
         self._has_partition = False
         self.layer: Any = (
-            ipywidgets.IntSlider(max=sites.layers - 1, continuous_update=False, style=_WIDE)
+            ipywidgets.IntSlider(max=sites.layers - 1, continuous_update=False, style=WIDE)
             if sites.layers <= MAX_SLIDER_LAYERS
-            else ipywidgets.Dropdown(options=range(sites.layers), style=_WIDE)
+            else ipywidgets.Dropdown(options=range(sites.layers), style=WIDE)
         )
         self.layer.description = "Layer"
-        self.component = _menu("Component")
+        self.component = menu_field("Component")
         self.component.options = [(name.replace("_", " "), name) for name in sites.components]
-        self.head = _menu("Head")
-        self.position = _menu("Base position")
-        self.source = _menu("Source")
-        self.source_position = _menu("Source position")
-        self.intervention = _menu("Intervention")
+        self.head = menu_field("Head")
+        self.position = menu_field("Base position")
+        self.source = menu_field("Source")
+        self.source_position = menu_field("Source position")
+        self.intervention = menu_field("Intervention")
         self.intervention.options = list(INTERVENTIONS)
-        self.group = _text("Group", placeholder="none")
-        self.skip = ipywidgets.Checkbox(description="Skip", style=_WIDE)
+        self.group = text_field("Group", placeholder="none")
+        self.skip = ipywidgets.Checkbox(description="Skip", style=WIDE)
         self.remove = ipywidgets.Button(description=f"Remove slot {index}", icon="times")
         self._last_line = ipywidgets.HBox([self.skip, self.remove])
         super().__init__(layout=ipywidgets.Layout(border_top="1px solid var(--jp-border-color2)"))
@@ -208,7 +210,7 @@ class SlotControls(ipywidgets.VBox):
 
             def on_change(change: dict[str, Any]) -> None:
                 value = change["new"]
-                apply(lambda now: _edit_slot(now, index, fields(value, now, now.slots[index])))
+                apply(lambda now: edit_slot(now, index, fields(value, now, now.slots[index])))
 
             widget.observe(on_change, "value")
 
@@ -216,11 +218,14 @@ class SlotControls(ipywidgets.VBox):
             link(getattr(self, name), lambda value, _now, _slot, name=name: {name: value})
         link(self.head, lambda value, _now, _slot: {"head": value})
         link(self.component, self._component_fields)
-        link(self.intervention, _intervention_fields)
+        link(self.intervention, intervention_fields)
         link(self.group, lambda value, _now, _slot: {"group": value.strip() or None})
-        link(self._subspace_text, lambda value, _now, _slot: {"subspace": _parse_subspace(value)})
-        link(self._subspace_names, lambda value, _now, slot: {"subspace": _joined(value, slot)})
-        self.remove.on_click(lambda _button: apply(lambda now: _remove_slot(now, index)))
+        link(self._subspace_text, lambda value, _now, _slot: {"subspace": parse_subspace(value)})
+        link(
+            self._subspace_names,
+            lambda value, _now, slot: {"subspace": joined_subspace(value, slot)},
+        )
+        self.remove.on_click(lambda _button: apply(lambda now: remove_slot(now, index)))
         self._arrange()
 
     @property
@@ -247,16 +252,16 @@ class SlotControls(ipywidgets.VBox):
         self.layer.value = planned.site.layer
         self.component.value = slot.component
         heads = self._sites.head_count(slot.component) or 0
-        _set_menu(self.head, [(str(head), head) for head in range(heads)], slot.head)
+        set_menu(self.head, [(str(head), head) for head in range(heads)], slot.head)
         self.head.disabled = heads == 0
         position = int_or_tuple(planned.base_positions)
-        _set_menu(self.position, _position_options(acts_on), position)
+        set_menu(self.position, position_options(acts_on), position)
         names = [(name, name) for name in sources]
-        _set_menu(self.source, names, planned.source or slot.source)
+        set_menu(self.source, names, planned.source or slot.source)
         reads_source = planned.source is not None
         self.source.disabled = self.source_position.disabled = not reads_source
         partner = int_or_tuple(planned.source_positions) if reads_source else None
-        _set_menu(self.source_position, _position_options(reads), partner)
+        set_menu(self.source_position, position_options(reads), partner)
         self.intervention.value = slot.intervention
         self.group.value = slot.group or ""
         self.skip.value = slot.skip
@@ -305,95 +310,4 @@ class SlotControls(ipywidgets.VBox):
 # experiments -------------------------------------------------------------------------------------
 
 
-def _edit_slot(now: Experiment, index: int, changes: dict[str, Any]) -> Experiment:
-    """Change some fields of one slot; the slot is validated again."""
-    slot = now.slots[index]
-    fields = {name: getattr(slot, name) for name in Slot.model_fields}
-    slots = (*now.slots[:index], Slot(**{**fields, **changes}), *now.slots[index + 1 :])
-    return now.replace(slots=slots)
-
-
-def _remove_slot(now: Experiment, index: int) -> Experiment:
-    """Remove one slot; later ones move up."""
-    return now.replace(slots=now.slots[:index] + now.slots[index + 1 :])
-
-
-def _add_slot(now: Experiment) -> Experiment:
-    """Add a slot: a copy of the last one, else one at the last token of layer 0."""
-    if now.slots:
-        new = now.slots[-1]
-    elif now.sources:
-        new = Slot(layer=0, position=-1, source=next(iter(now.sources)))
-    else:
-        new = Slot(layer=0, position=-1, intervention="zero")
-    return now.replace(slots=(*now.slots, new))
-
-
-def _intervention_fields(value: str, now: Experiment, slot: Slot) -> dict[str, Any]:
-    """The slot's fields with another operator: those that it requires are set to a default.
-
-    Its link is removed. So is its subspace if either operator has its own basis.
-    """
-    kind = intervention_info(value, INTERVENTIONS[value])
-    is_other_basis = INTERVENTIONS[slot.intervention].rotated or kind.rotated
-    rank = slot.rank or (2 if kind.needs_rank else None)
-    return {
-        "intervention": value,
-        "source": slot.source or (next(iter(now.sources), None) if kind.needs_source else None),
-        "prompts": (now.sources.get(slot.source or "", now.base),) if value == "mean" else (),
-        "rank": rank if kind.takes_rank else None,
-        "scale": 1.0 if OPERATORS[value].ignores("scale") else slot.scale,
-        "link": None,
-        "subspace": None if is_other_basis else slot.subspace,
-        "partition": None if is_other_basis else slot.partition,
-    }
-
-
-def _parse_subspace(text: str) -> str | tuple[int, ...] | None:
-    """Read a subspace: `0, 3, 5` are dims, empty is all; `0:2` and names stay text.
-
-    The experiment validates it.
-    """
-    parts = text.replace(",", " ").split()
-    if not parts:
-        return None
-    return tuple(map(int, parts)) if all(part.isdigit() for part in parts) else text.strip()
-
-
-def _joined(names: tuple[str, ...], slot: Slot) -> str | tuple[int, ...] | None:
-    """The subspace of some names of the slot's partition together; no name is all coordinates."""
-    if len(names) < 2:
-        return names[0] if names else None
-    ranges = [slot.partition[name] for name in names] if slot.partition else []
-    return tuple(sorted({dim for start, stop in ranges for dim in range(start, stop)}))
-
-
 # widgets -----------------------------------------------------------------------------------------
-
-
-def _text(name: str, placeholder: str = "") -> ipywidgets.Text:
-    """Make a text field; its value changes on Enter or when it loses focus."""
-    return ipywidgets.Text(
-        description=name, continuous_update=False, placeholder=placeholder, style=_WIDE
-    )
-
-
-def _menu(name: str) -> ipywidgets.Dropdown:
-    """Make a menu; `_set_menu` fills it."""
-    return ipywidgets.Dropdown(description=name, style=_WIDE)
-
-
-def _position_options(tokens: tuple[Token, ...]) -> list[tuple[str, Any]]:
-    """A prompt's positions with their tokens, as a menu's options."""
-    return [(f"{token.index} {visible(token.text)}", token.index) for token in tokens]
-
-
-def _set_menu(menu: ipywidgets.Dropdown, options: list[tuple[str, Any]], value: Any) -> None:
-    """Set a menu's options and value; any other value, such as several positions, is added."""
-    if all(value != known for _, known in options):
-        several = isinstance(value, tuple)
-        name = ", ".join(map(str, value)) if several else "" if value is None else str(value)
-        options = [*options, (name, value)]
-    if menu.options != tuple(options):
-        menu.options = tuple(options)
-    menu.value = value

@@ -138,8 +138,8 @@ class Explorer(Session):
         """Write one HTML file that works without a kernel or a network.
 
         The whole map can be hovered and clicked, metrics and targets can be switched, a story can
-        be walked; the experiment on the screen has its exact answer and its figure. The page says
-        so if something would have to run.
+        be walked; the experiment on the screen has its exact answer and its figure. Controls whose
+        results are not on the page are left out or disabled.
 
         Args:
             path: of the file; an existing one is replaced, or left as it was if writing fails.

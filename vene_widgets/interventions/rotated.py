@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
-
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import parametrize
 
 from vene_widgets.errors import RequestError
 from vene_widgets.interventions.base import (
@@ -18,117 +15,12 @@ from vene_widgets.interventions.base import (
     require_rank,
     require_source,
 )
-
-# torch has no type hints for its matrix decompositions.
-_linalg = cast("Any", torch.linalg)
-
-
-class _OrthonormalColumns(nn.Module):
-    """A matrix `(width, rank)` with orthonormal columns; the module multiplies by it."""
-
-    def __init__(self, weight: Tensor) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(weight)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x.to(self.weight.dtype) @ self.weight
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        # torch refuses to pickle a parametrized module, whose class is made at run time.
-        parameters = dict(self.named_parameters())
-        frozen = [name for name, weight in parameters.items() if not weight.requires_grad]
-        shape = cast("Tensor", self.weight).shape
-        return _rebuild_rotation, (*shape, self.state_dict(), frozen, self.training)
-
-
-class _OrthonormalMap(nn.Module):
-    """Parametrization of a matrix with orthonormal columns, `(width, rank)`, by any matrix like it.
-
-    The weight is base · Q(X): Q(X) is the exponential of a skew-symmetric matrix if X is square,
-    else a product of Householder reflections. Values and gradients are those of
-    `torch.nn.utils.parametrizations.orthogonal`, bit for bit, but for two things: `base` is
-    completed from a seed, not from the global random stream; and the signs of the columns are
-    constants. torch reads them from the integer part of X's diagonal, so that one step of an
-    optimiser with weight decay would turn every column into zeros.
-    """
-
-    base: Tensor
-
-    def __init__(self, seed: int) -> None:
-        super().__init__()
-        self._seed = seed
-        self.register_buffer("base", None)
-
-    def forward(self, x: Tensor) -> Tensor:
-        if x.shape[0] == x.shape[1]:
-            lower = x.tril()
-            return self.base @ _linalg.matrix_exp(lower - lower.mT)
-        lower = x.tril(-1)
-        tau = 2 / (1 + (lower * lower).sum(-2))
-        return self.base @ -_linalg.householder_product(lower, tau)
-
-    @torch.no_grad()
-    def right_inverse(self, weight: Tensor) -> Tensor:
-        """Start from a weight: complete it to the basis `base`; returns X of the identity."""
-        width, rank = weight.shape
-        generator = torch.Generator("cpu").manual_seed(self._seed)
-        more = torch.randn(
-            width, width - rank, generator=generator, dtype=weight.dtype, device="cpu"
-        )
-        self.base = _orthonormalize(torch.cat([weight, more.to(weight.device)], -1))
-        x = torch.zeros_like(weight)
-        x.diagonal().fill_(-1)
-        return x
-
-
-def _orthonormalize(matrix: Tensor) -> Tensor:
-    """Q of a QR decomposition, R with a positive diagonal; an orthogonal matrix stays as it is."""
-    size = matrix.shape[-1]
-    identity = torch.eye(size, dtype=matrix.dtype, device=matrix.device)
-    tolerance = 10 * size * torch.finfo(matrix.dtype).eps
-    if torch.allclose(matrix.mT @ matrix, identity, atol=tolerance):
-        return matrix.clone()
-    factors, tau = torch.geqrf(matrix)
-    return _linalg.householder_product(factors, tau) * factors.diagonal().sgn()
-
-
-def _make_rotation(width: int, rank: int, seed: int) -> nn.Module:
-    """An `_OrthonormalColumns` of random numbers, whose columns stay orthonormal in training."""
-    generator = torch.Generator("cpu").manual_seed(seed)
-    start = torch.randn(width, rank, generator=generator, **ON_CPU)
-    return _keep_orthonormal(_linalg.qr(start).Q.contiguous(), seed)
-
-
-def _keep_orthonormal(weight: Tensor, seed: int) -> nn.Module:
-    """Parametrize a matrix with orthonormal columns so that they stay orthonormal in training."""
-    columns = _OrthonormalColumns(weight)
-    parametrize.register_parametrization(columns, "weight", _OrthonormalMap(seed))
-    return columns
-
-
-def _rebuild_rotation(
-    width: int, rank: int, state: dict[str, Tensor], frozen: list[str], training: bool
-) -> nn.Module:
-    """A rotation from its pickled state."""
-    rotation = _keep_orthonormal(torch.eye(width, rank, **ON_CPU), 0)
-    rotation.load_state_dict(state, assign=True)
-    for name, weight in rotation.named_parameters():
-        weight.requires_grad = name not in frozen
-    return rotation.train(training)
-
-
-def _rotation_shapes(width: int, rank: int) -> dict[str, tuple[int, ...]]:
-    """Name and shape of every tensor of a rotation, under its name in an intervention."""
-    start = "rotate_layer.parametrizations.weight"
-    return {f"{start}.original": (width, rank), f"{start}.0.base": (width, width)}
-
-
-def _matrix(rotation: nn.Module) -> Tensor:
-    """The matrix `(width, rank)` of a rotation."""
-    weight = rotation.weight
-    if not isinstance(weight, Tensor):
-        raise AssertionError("a rotation without a weight")
-    return weight
+from vene_widgets.interventions.orthonormal import (
+    linalg,
+    make_rotation,
+    rotation_matrix,
+    rotation_shapes,
+)
 
 
 class RotatedSpace(Intervention):
@@ -145,17 +37,17 @@ class RotatedSpace(Intervention):
 
     def __init__(self, options: Options) -> None:
         super().__init__(options)
-        self.rotate_layer = _make_rotation(options.width, options.width, options.seed)
+        self.rotate_layer = make_rotation(options.width, options.width, options.seed)
 
     @classmethod
     def state_shapes(cls, options: Options) -> dict[str, tuple[int, ...]]:
-        return _rotation_shapes(options.width, options.width)
+        return rotation_shapes(options.width, options.width)
 
     def forward(self, base: Tensor, source: Tensor | None, mask: Tensor | None = None) -> Tensor:
         coordinates = only_masked(
             mask, self.rotate_layer(base), self.rotate_layer(require_source(source))
         )
-        return (coordinates @ _matrix(self.rotate_layer).T).to(base.dtype)
+        return (coordinates @ rotation_matrix(self.rotate_layer).T).to(base.dtype)
 
 
 class LowRankRotatedSpace(Intervention):
@@ -172,7 +64,7 @@ class LowRankRotatedSpace(Intervention):
 
     def __init__(self, options: Options) -> None:
         super().__init__(options)
-        self.rotate_layer = _make_rotation(options.width, self.size(options), options.seed)
+        self.rotate_layer = make_rotation(options.width, self.size(options), options.seed)
 
     @classmethod
     def size(cls, options: Options) -> int:
@@ -180,12 +72,12 @@ class LowRankRotatedSpace(Intervention):
 
     @classmethod
     def state_shapes(cls, options: Options) -> dict[str, tuple[int, ...]]:
-        return _rotation_shapes(options.width, cls.size(options))
+        return rotation_shapes(options.width, cls.size(options))
 
     def forward(self, base: Tensor, source: Tensor | None, mask: Tensor | None = None) -> Tensor:
         change = self.rotate_layer(require_source(source)) - self.rotate_layer(base)
         change = only_masked(mask, torch.zeros_like(change), change)
-        return (base + change @ _matrix(self.rotate_layer).T).to(base.dtype)
+        return (base + change @ rotation_matrix(self.rotate_layer).T).to(base.dtype)
 
 
 class SigmoidMask(Intervention):
@@ -232,14 +124,14 @@ class BoundlessRotatedSpace(Intervention):
 
     def __init__(self, options: Options) -> None:
         super().__init__(options)
-        self.rotate_layer = _make_rotation(options.width, options.width, options.seed)
+        self.rotate_layer = make_rotation(options.width, options.width, options.seed)
         self.boundary = nn.Parameter(torch.tensor([0.5], **ON_CPU))
         self.register_buffer("temperature", torch.tensor(50.0, **ON_CPU))
 
     @classmethod
     def state_shapes(cls, options: Options) -> dict[str, tuple[int, ...]]:
         return {
-            **_rotation_shapes(options.width, options.width),
+            **rotation_shapes(options.width, options.width),
             "boundary": (1,),
             "temperature": (),
         }
@@ -253,7 +145,7 @@ class BoundlessRotatedSpace(Intervention):
         )
         old, new = self.rotate_layer(base), self.rotate_layer(require_source(source))
         coordinates = only_masked(mask, old, (1 - weight) * old + weight * new)
-        return (coordinates @ _matrix(self.rotate_layer).T).to(base.dtype)
+        return (coordinates @ rotation_matrix(self.rotate_layer).T).to(base.dtype)
 
 
 class PCARotatedSpace(Intervention):
@@ -312,7 +204,7 @@ class PCARotatedSpace(Intervention):
         self.mean, self.std = x.mean(0), x.std(0).clamp_min(1e-8)
         # The right singular vectors of standardised data are the eigenvectors of its correlation
         # matrix, largest eigenvalue first.
-        right: Tensor = _linalg.svd((x - self.mean) / self.std, full_matrices=False).Vh
+        right: Tensor = linalg.svd((x - self.mean) / self.std, full_matrices=False).Vh
         self.components = right[:rank]
         return self
 

@@ -14,16 +14,9 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 
 from vene_widgets.errors import RequestError
+from vene_widgets.models.additions import Additions, additions, modules_of, still_standing
 from vene_widgets.models.fingerprint import Fingerprint, ModelWatch
-from vene_widgets.models.own_tree import (
-    CAPTURE_MODULE,
-    Additions,
-    additions,
-    modules_of,
-    own_tree,
-    still_standing,
-    unshare,
-)
+from vene_widgets.models.own_tree import CAPTURE_MODULE, own_tree, unshare
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

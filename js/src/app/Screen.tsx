@@ -18,7 +18,7 @@ import { SlotsPanel } from "../features/slots/View";
 import { createStory } from "../features/story/state";
 import { StoryPanel } from "../features/story/View";
 import type { App } from "./app";
-import { guard, isFieldsOwn } from "./keys";
+import { consume, guard, isFieldsOwn } from "./keys";
 import { press, pressFirst } from "./shortcuts";
 import { TABS } from "./tabs";
 
@@ -41,8 +41,7 @@ export function Screen({ app }: { app: App }) {
       tabIndex={-1}
       onKeyDownCapture={(event) => {
         if (!pressFirst(app, event)) return;
-        event.preventDefault();
-        event.stopPropagation();
+        consume(event);
       }}
       onKeyDown={(event) => {
         if (press(app, event)) event.preventDefault();

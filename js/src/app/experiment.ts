@@ -29,6 +29,9 @@ export function createExperiment(app: App) {
   const settled = computed(() => (scene.value ? fromScene(scene.value) : null));
   const now = computed(() => pending.value?.experiment ?? settled.value);
 
+  /** Why a saved page cannot show an experiment; null where it can. */
+  const refusal = (next: Plain) => kernel.refusal({ kind: "experiment", experiment: next });
+
   /** Shows an experiment at once and asks the kernel for it; a refusal brings the last one back. */
   function begin(
     next: Plain,
@@ -99,11 +102,17 @@ export function createExperiment(app: App) {
     /** Results of revisions before this one are of an older state of the model. */
     modelSince: computed(() => scene.value?.model_since ?? 0),
     kinds: computed(() => scene.value?.model.interventions ?? []),
+    widths: computed(() => scene.value?.model.widths ?? {}),
     begin,
-    /** Asks for another experiment: shown at once, undone when the kernel refuses it. */
+    refusal,
+    /**
+     * Asks for another experiment: shown at once, undone when the kernel refuses it. Does nothing
+     * with one that a saved page cannot show: keys and strokes on its map may ask for any.
+     */
     commit(next: Plain): void {
       const present = now.value;
-      if (present && !isSame(present, next)) begin(next, step(undoList.value, present));
+      if (present && !isSame(present, next) && refusal(next) === null)
+        begin(next, step(undoList.value, present));
     },
     undo: () => restore(undo),
     redo: () => restore(redo),

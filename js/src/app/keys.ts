@@ -5,91 +5,86 @@ export interface Row {
   keys: readonly string[];
   says: string;
   /** How the help writes the keys, where they would be many. */
-  shown?: readonly string[];
+  shown?: readonly string[] | undefined;
 }
 
-const MOVES = [
-  ...["ArrowUp", "ArrowDown", "ArrowLeft", "ArrowRight"],
-  ...["Home", "End", "PageUp", "PageDown"],
-];
+/** A row; its keys are separated by spaces. */
+const row = (keys: string, says: string, shown?: readonly string[]): Row => ({
+  keys: keys.split(" "),
+  says,
+  shown,
+});
+
+const MOVES = "ArrowUp ArrowDown ArrowLeft ArrowRight Home End PageUp PageDown";
 
 export const TABLE = {
   everywhere: {
-    undo: { keys: ["Ctrl+Z"], says: "undo" },
-    redo: { keys: ["Ctrl+Y", "Ctrl+Shift+Z"], says: "redo" },
-    group: { keys: ["G"], says: "group all slots" },
-    ungroup: { keys: ["U"], says: "ungroup all slots" },
-    compare: { keys: ["C"], says: "compare two runs" },
-    lecture: { keys: ["F"], says: "lecture mode, on the full screen" },
-    help: { keys: ["?"], says: "open or close this list" },
-    clear: { keys: ["Escape"], says: "close this list or clear the readout" },
+    undo: row("Ctrl+Z", "undo"),
+    redo: row("Ctrl+Y Ctrl+Shift+Z", "redo"),
+    group: row("G", "group all slots"),
+    ungroup: row("U", "ungroup all slots"),
+    compare: row("C", "compare two runs"),
+    lecture: row("F", "lecture mode, on the full screen"),
+    help: row("?", "open or close this list"),
+    clear: row("Escape", "close this list or clear the readout"),
   },
   map: {
-    move: {
-      keys: MOVES,
-      says: "move around the map",
-      shown: ["Arrows", "Home", "End", "Page keys"],
-    },
-    paint: {
-      keys: MOVES.map((key) => `Shift+${key}`),
-      says: "select tiles; Enter groups them",
-      shown: ["Shift-arrows"],
-    },
-    apply: { keys: ["Enter"], says: "patch this tile only" },
-    add: { keys: ["Shift+Enter"], says: "add or remove the tile from the group" },
-    skip: { keys: ["Space"], says: "skip or unskip the slot at this tile" },
-    link: { keys: ["L"], says: "link or unlink weights in this tile’s group" },
-    subspace: { keys: ["1-9"], says: "choose a subspace for the slot at this tile" },
-    pin: { keys: ["P"], says: "pin or unpin the tile, row or column" },
-    drop: { keys: ["Escape"], says: "cancel the selection" },
+    move: row(MOVES, "move around the map", ["Arrows", "Home", "End", "Page keys"]),
+    paint: row(MOVES.replace(/\S+/g, "Shift+$&"), "select tiles; Enter groups them", [
+      "Shift-arrows",
+    ]),
+    apply: row("Enter", "patch this tile only"),
+    add: row("Shift+Enter", "add or remove the tile from the group"),
+    skip: row("Space", "skip or unskip the slot at this tile"),
+    link: row("L", "link or unlink weights in this tile’s group"),
+    subspace: row("1-9", "choose a subspace for the slot at this tile"),
+    pin: row("P", "pin or unpin the tile, row or column"),
+    drop: row("Escape", "cancel the selection"),
   },
   tokens: {
-    left: {
-      keys: ["ArrowLeft"],
-      says: "previous token; Enter picks a source token up or drops it",
-    },
-    right: { keys: ["ArrowRight"], says: "next token" },
-    first: { keys: ["Home"], says: "first token" },
-    last: { keys: ["End"], says: "last token" },
-    put: { keys: ["Escape"], says: "cancel the pairing" },
+    left: row("ArrowLeft", "previous token; Enter picks a source token up or drops it"),
+    right: row("ArrowRight", "next token"),
+    first: row("Home", "first token"),
+    last: row("End", "last token"),
+    put: row("Escape", "cancel the pairing"),
   },
   history: {
-    left: { keys: ["ArrowLeft"], says: "previous experiment" },
-    right: { keys: ["ArrowRight"], says: "next experiment" },
-    first: { keys: ["Home"], says: "oldest experiment" },
-    last: { keys: ["End"], says: "newest experiment" },
-    compare: { keys: ["Shift+Enter"], says: "compare with the current experiment" },
-    name: { keys: ["F2"], says: "name the experiment" },
+    left: row("ArrowLeft", "previous experiment"),
+    right: row("ArrowRight", "next experiment"),
+    first: row("Home", "oldest experiment"),
+    last: row("End", "newest experiment"),
+    compare: row("Shift+Enter", "compare with the current experiment"),
+    name: row("F2", "name the experiment"),
   },
   slots: {
-    up: { keys: ["Alt+ArrowUp"], says: "move the slot up (on its handle)" },
-    down: { keys: ["Alt+ArrowDown"], says: "move the slot down (on its handle)" },
-    put: { keys: ["Escape"], says: "cancel the drag" },
+    up: row("Alt+ArrowUp", "move the slot up (on its handle)"),
+    down: row("Alt+ArrowDown", "move the slot down (on its handle)"),
+    put: row("Escape", "cancel the drag"),
   },
   compare: {
-    close: { keys: ["Escape"], says: "close the comparison" },
+    close: row("Escape", "close it"),
   },
   drawer: {
-    next: { keys: ["ArrowRight"], says: "next tab" },
-    back: { keys: ["ArrowLeft"], says: "previous tab" },
+    next: row("ArrowRight", "next tab"),
+    back: row("ArrowLeft", "previous tab"),
   },
   story: {
-    next: { keys: ["ArrowRight"], says: "next step" },
-    back: { keys: ["ArrowLeft"], says: "previous step" },
-    first: { keys: ["Home"], says: "first step; in a lecture, with every answer covered" },
-    last: { keys: ["End"], says: "last step" },
-    forth: { keys: ["PageDown"], says: "reveal, then next step (clicker)" },
-    return: { keys: ["PageUp"], says: "previous step (clicker)" },
-    choose: { keys: ["1-9"], says: "choose an answer" },
+    next: row("ArrowRight", "next step"),
+    back: row("ArrowLeft", "previous step"),
+    first: row("Home", "first step; in a lecture, with every answer covered"),
+    last: row("End", "last step"),
+    forth: row("PageDown", "reveal, then next step (clicker)"),
+    return: row("PageUp", "previous step (clicker)"),
+    choose: row("1-9", "choose an answer"),
   },
   lecture: {
-    reveal: { keys: ["Space"], says: "reveal the answer, then next step" },
-    cover: { keys: ["Shift+Space"], says: "cover the answer" },
-    map: { keys: ["M"], says: "reveal or cover the whole map" },
-    choose: { keys: ["A-I"], says: "choose an answer, where the step has choices" },
-    leave: { keys: ["Escape"], says: "leave lecture mode" },
+    reveal: row("Space", "reveal the answer, then next step"),
+    cover: row("Shift+Space", "cover the answer"),
+    map: row("M", "reveal or cover the whole map"),
+    choose: row("A-I", "choose an answer, where the step has choices"),
+    leave: row("Escape", "leave lecture mode"),
   },
-} as const satisfies Record<string, Record<string, Row>>;
+} satisfies Record<string, Record<string, Row>>;
 
 export type Scope = keyof typeof TABLE;
 export type Action<S extends Scope> = keyof (typeof TABLE)[S];
@@ -132,6 +127,12 @@ export function shownKeys({ keys, shown }: Row): readonly string[] {
     const parts = key.split("+");
     return parts.map((part) => signs[part] ?? part).join("-");
   });
+}
+
+/** Keeps an event from everything further out: the browser, the notebook, other handlers. */
+export function consume(event: Event): void {
+  event.preventDefault();
+  event.stopPropagation();
 }
 
 const FIELDS = "input, select, textarea";

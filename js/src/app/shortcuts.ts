@@ -64,6 +64,7 @@ export function press(app: App, event: KeyboardEvent): boolean {
 function actEverywhere(app: App, action: Action<"everywhere">, target: Element): boolean {
   if (action === "clear") {
     if (app.use(createHelp).isOpen.peek()) app.use(createHelp).isOpen.value = false;
+    else if (app.use(createSlots).open.peek() !== null) app.use(createSlots).closeDetails();
     else if (app.use(createMap).hover.peek()) app.use(createMap).hover.value = null;
     else return false;
     return true;

@@ -3,6 +3,7 @@ import type { FunctionComponent } from "preact";
 import { CodePanel } from "../features/code/View";
 import { ComparePanel } from "../features/compare/View";
 import { DataPanel } from "../features/data/View";
+import { createFigure } from "../features/figure/state";
 import { FigurePanel } from "../features/figure/View";
 import { ReceiptsPanel } from "../features/receipts/View";
 import type { App } from "./app";
@@ -11,10 +12,17 @@ export interface Tab {
   name: string;
   title: string;
   View: FunctionComponent<{ app: App }>;
+  /** Whether a saved page has something for it; without this it always has. */
+  isKept?(app: App): boolean;
 }
 
 export const TABS: readonly Tab[] = [
-  { name: "figure", title: "Figure", View: FigurePanel },
+  {
+    name: "figure",
+    title: "Figure",
+    View: FigurePanel,
+    isKept: (app) => app.use(createFigure).picture.value !== null,
+  },
   { name: "code", title: "Code", View: CodePanel },
   { name: "compare", title: "Compare", View: ComparePanel },
   { name: "receipts", title: "Receipts", View: ReceiptsPanel },

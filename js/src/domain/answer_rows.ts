@@ -71,14 +71,19 @@ export function answerRows(shown: Shown, sourceName: string | null): AnswerRows 
   };
 }
 
+/** The row of a run's likeliest token; undefined where none is known. */
+export function likeliest(rows: AnswerRow[], run: "base" | "now"): AnswerRow | undefined {
+  return rows.reduce<AnswerRow | undefined>(
+    (top, row) => ((row[run] ?? -1) > (top?.[run] ?? -1) ? row : top),
+    undefined,
+  );
+}
+
 /** The first rows, among them the likeliest token of the base and of the result; and the rest. */
 export function split(rows: AnswerRow[], count: number): [AnswerRow[], AnswerRow[]] {
   const first = new Set<AnswerRow>();
   for (const key of ["base", "now"] as const) {
-    const best = rows.reduce<AnswerRow | undefined>(
-      (top, row) => ((row[key] ?? -1) > (top?.[key] ?? -1) ? row : top),
-      undefined,
-    );
+    const best = likeliest(rows, key);
     if (best) first.add(best);
   }
   for (const row of rows) if (first.size < count) first.add(row);

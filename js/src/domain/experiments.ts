@@ -1,11 +1,6 @@
 // Experiment -> experiment: what each gesture and each control means, as pure functions.
 
-import type {
-  OrderedExperiment as Experiment,
-  Scene,
-  SlotInfo,
-  Slot as WireSlot,
-} from "../kernel/wire";
+import type { OrderedExperiment as Experiment, Scene, SlotInfo, WireSlot } from "../kernel/wire";
 import { namesOf, type Sources, withPrompt } from "./sources";
 
 /** Names for half-open ranges of coordinates. */
@@ -210,21 +205,6 @@ export function addSlot(experiment: Plain, place: Place): Plain {
   return { ...experiment, slots: [...experiment.slots, slotAt(place)] };
 }
 
-/** Another component; a head is kept where the new one has as many, and dropped where it has none. */
-export function setComponent(
-  experiment: Plain,
-  index: number,
-  component: string,
-  heads: { [component: string]: number },
-): Plain {
-  const count = heads[component];
-  const head = experiment.slots[index]?.head ?? 0;
-  return changeSlot(experiment, index, {
-    component,
-    head: count === undefined ? null : Math.min(head, count - 1),
-  });
-}
-
 /** Another source. A group has one source, so a slot that changes its own leaves its group. */
 export function setSource(experiment: Plain, index: number, source: string): Plain {
   const slot = experiment.slots[index];
@@ -242,13 +222,22 @@ export function setPrompt(experiment: Plain, source: string, prompt: string): Pl
   return { ...experiment, sources: withPrompt(experiment.sources, source, prompt) };
 }
 
-/** A name for one more source: `source`, then `source 2`, ... */
-export function freshSource(experiment: Plain): string {
+/**
+ * A name for one more source that no other has: `source` for the first, then the first word that
+ * the base has not, in lower case: `poland`, `poland 2`, ...
+ */
+export function freshSource({ base, sources }: Plain, prompt: string): string {
+  const taken = namesOf(sources);
+  const known = wordsOf(base);
+  const word = taken.length > 0 && wordsOf(prompt).find((one) => !known.includes(one));
+  const stem = word ? word.slice(0, 40) : "source";
   for (let n = 1; ; n++) {
-    const name = n === 1 ? "source" : `source ${n}`;
-    if (!namesOf(experiment.sources).includes(name)) return name;
+    const name = n === 1 ? stem : `${stem} ${n}`;
+    if (!taken.includes(name)) return name;
   }
 }
+
+const wordsOf = (text: string): string[] => text.toLowerCase().match(/[\p{L}\p{N}]+/gu) ?? [];
 
 export function isSame(a: Plain, b: Plain): boolean {
   return keyOf(a) === keyOf(b);

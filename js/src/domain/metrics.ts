@@ -41,6 +41,17 @@ export function readingOf(
   return value === undefined || Number.isNaN(value) ? null : value;
 }
 
+/** A metric's value in the plain run of base or source; null where the map does not hold it. */
+export function plainReading(
+  metric: MetricInfo,
+  run: "base" | "source",
+  aim: Aim,
+  targets: Target[],
+): number | null {
+  const plain = { probabilities: targets.map((target) => target[run]), ranks: [] as number[] };
+  return readingOf(metric, plain as unknown as Cell, aim, targets);
+}
+
 /** A title or formula with the tokens' labels in place of t and u. */
 export function spell(text: string, t = "token", u = "token"): string {
   return text.replace(/\b[tu]\b/g, (letter) => (letter === "t" ? t : u));

@@ -1,6 +1,6 @@
 // What a slot does and to which coordinates: each control of its row as a pure function.
 
-import type { InterventionInfo } from "../kernel/wire";
+import type { InterventionInfo, ModelInfo } from "../kernel/wire";
 import { changeSlot, type Partition, type Plain, type Slot } from "./experiments";
 import { namesOf, promptOf } from "./sources";
 
@@ -21,6 +21,24 @@ export function targetOf(experiment: Plain, slot: Slot, kinds: InterventionInfo[
 export function halves(rank: number): Partition {
   const middle = Math.ceil(rank / 2);
   return middle === rank ? { a: [0, rank] } : { a: [0, middle], b: [middle, rank] };
+}
+
+/**
+ * Another component; a head is kept where the new one has as many, and dropped where it has none.
+ * Weights are not shared with sites of another width: a link is left then.
+ */
+export function setComponent(
+  experiment: Plain,
+  index: number,
+  component: string,
+  { heads, widths }: Pick<ModelInfo, "heads" | "widths">,
+): Plain {
+  const slot = experiment.slots[index];
+  if (!slot) return experiment;
+  const count = heads[component];
+  const head = count === undefined ? null : Math.min(slot.head ?? 0, count - 1);
+  const isAsWide = widths[component] === widths[slot.component];
+  return changeSlot(isAsWide ? experiment : unlink(experiment, index), index, { component, head });
 }
 
 /**
@@ -85,7 +103,7 @@ export function setRank(experiment: Plain, index: number, rank: number | null): 
 }
 
 /** Another seed, for every slot that shares the weights which begin from it. */
-export function setSeed(experiment: Plain, index: number, seed: number): Plain {
+export function setSeed(experiment: Plain, index: number, seed: Slot["seed"]): Plain {
   return sharing(experiment, index).reduce((done, i) => changeSlot(done, i, { seed }), experiment);
 }
 
@@ -143,26 +161,31 @@ function freshLink(experiment: Plain): string {
   for (let n = 1; ; n++) if (!taken.includes(`L${n}`)) return `L${n}`;
 }
 
-/** Slots may share weights of one operator, rank and seed. */
-function isTwin(a: Slot, b: Slot): boolean {
+/** Length of a site's vector, by component. */
+export type Widths = ModelInfo["widths"];
+
+/** Slots may share weights of one operator, rank and seed, at sites of one width. */
+function isTwin(a: Slot, b: Slot, widths: Widths): boolean {
   const same = ["intervention", "rank", "seed", "scale"] as const;
-  return same.every((field) => a[field] === b[field]);
+  return (
+    same.every((field) => a[field] === b[field]) && widths[a.component] === widths[b.component]
+  );
 }
 
 /** Indices of the other slots whose weights this one could share, the one before it first. */
-export function twinsOf(experiment: Plain, index: number): number[] {
+export function twinsOf(experiment: Plain, index: number, widths: Widths): number[] {
   const slot = experiment.slots[index];
   if (!slot) return [];
   return experiment.slots
-    .flatMap((other, i) => (i !== index && isTwin(slot, other) ? [i] : []))
+    .flatMap((other, i) => (i !== index && isTwin(slot, other, widths) ? [i] : []))
     .sort(
       (a, b) => Number(a > index) - Number(b > index) || Math.abs(a - index) - Math.abs(b - index),
     );
 }
 
 /** Share weights with a slot of the same kind: the link that one has, else a new one with it. */
-export function link(experiment: Plain, index: number): Plain {
-  const twins = twinsOf(experiment, index);
+export function link(experiment: Plain, index: number, widths: Widths): Plain {
+  const twins = twinsOf(experiment, index, widths);
   const [nearest] = twins;
   if (nearest === undefined) return experiment;
   const linked = twins.find((i) => experiment.slots[i]?.link != null);
@@ -179,11 +202,11 @@ export function unlink(experiment: Plain, index: number): Plain {
 }
 
 /** Link the slots that stand in one group with a slot and are of its kind, or part them all. */
-export function linkGroup(experiment: Plain, index: number): Plain {
+export function linkGroup(experiment: Plain, index: number, widths: Widths): Plain {
   const slot = experiment.slots[index];
   if (!slot) return experiment;
   const members = experiment.slots.flatMap((other, i) =>
-    other.group === slot.group && isTwin(slot, other) ? [i] : [],
+    other.group === slot.group && isTwin(slot, other, widths) ? [i] : [],
   );
   if (members.length < 2) return experiment;
   const names = members.map((i) => experiment.slots[i]?.link ?? null);

@@ -28,8 +28,10 @@ export interface Kernel {
   trait<T>(name: string): ReadonlySignal<T | null>;
   /** Stands for the widget in whichever view: the same for all views of one. */
   readonly owner: object;
-  /** A saved page stands in for the kernel: nothing new can run. */
-  readonly isOffline: boolean;
+  /** Why nothing new can run, on a saved page, which stands in for the kernel; else null. */
+  readonly offline: string | null;
+  /** Why a saved page cannot answer a request; null where it can, and wherever there is a kernel. */
+  refusal(message: Message): string | null;
   /** Whether a request has had no reply for `PATIENCE`: the kernel is busy, or gone. */
   readonly isWaiting: ReadonlySignal<boolean>;
   /** Whether a request has had no reply for much longer, and nothing says why. */
@@ -73,6 +75,11 @@ interface Waiting {
 /** What JupyterLab's widget manager has besides. */
 interface Host {
   kernel?: { statusChanged?: Record<"connect" | "disconnect", (slot: OnStatus) => void> } | null;
+}
+
+/** What the model of a saved page has besides. */
+interface SavedModel {
+  refusal?(message: Message): string | null;
 }
 
 type OnStatus = (sender: unknown, status: string) => void;
@@ -139,7 +146,9 @@ export function connect(model: AnyModel): Kernel {
     isGone.value = true;
     for (const [id, asked] of [...waiting]) {
       forget(id);
-      asked.fail(new RequestFailed("The kernel is gone: run this cell again", "gone"));
+      asked.fail(
+        new RequestFailed("The kernel is gone: run the notebook again from its first cell", "gone"),
+      );
     }
   }
 
@@ -192,7 +201,8 @@ export function connect(model: AnyModel): Kernel {
     status: trait<Status>("status"),
     trait,
     owner: ownerOf(model),
-    isOffline: model.get("offline") === true,
+    offline: (model.get("offline") as string | undefined) ?? null,
+    refusal: (message) => (model as SavedModel).refusal?.(message) ?? null,
     isWaiting: isLate,
     isSilent,
     isGone,

@@ -1,18 +1,26 @@
-// A model for a page without a kernel: it answers from what the page holds, and says what it cannot.
+// A widget model for a page without a kernel: it answers from what the page holds, and refuses the rest.
 import {
   fromScene,
+  hasSamePrompts,
   keyOf,
   type Plain,
   positionsOf,
   sourcePositionsOf,
 } from "../domain/experiments";
 import { cellOf, keyOfMap } from "../domain/preview";
-import type { Request } from "./kernel";
+import type { Message, Request } from "./kernel";
 import type { Answer, Reply, Scene, SlotInfo, Story, Map as Sweep } from "./wire";
 
 type Listener = (...values: unknown[]) => void;
 
-export interface Kept {
+/** What the page holds about some prompts. */
+type Held = Pick<Scene, "base" | "sources" | "experiment"> & {
+  map: Sweep | null;
+  answer: Answer | null;
+};
+
+/** The widget's traits as a saved page holds them. */
+export interface SavedTraits {
   scene: Scene;
   map: Sweep | Record<string, never>;
   answer: Answer | Record<string, never>;
@@ -20,19 +28,24 @@ export interface Kept {
   [trait: string]: unknown;
 }
 
-const NEEDS_KERNEL = "this page runs without one. Open it in a notebook with vw.from_state(…).";
+const NEEDS_KERNEL = "Not available on a saved page: needs a kernel";
 
 export class OfflineModel {
   readonly #listeners = new Map<string, Set<Listener>>();
-  readonly #traits: Kept;
+  readonly #traits: SavedTraits;
+  readonly #held: Held[];
   /** Exact answers that the page holds, by experiment. */
   readonly #answers = new Map<string, Answer>();
 
-  constructor(traits: Kept) {
-    this.#traits = { ...traits, offline: true };
+  constructor(traits: SavedTraits) {
+    this.#traits = { ...traits, offline: NEEDS_KERNEL };
     const { scene, answer, steps } = traits;
-    if (isAnswer(answer)) this.#answers.set(keyOf(plainOf(scene)), answer);
+    const [map, exact] = [isMap(traits.map) ? traits.map : null, isAnswer(answer) ? answer : null];
+    this.#held = [{ ...scene, map, answer: exact }];
+    if (exact) this.#answers.set(keyOf(plainOf(scene)), exact);
     for (const step of isStory(steps) ? steps.steps : []) {
+      const ofStep = isStory(steps) ? (steps.maps[step.map ?? -1] ?? null) : null;
+      this.#held.push({ ...step, map: ofStep, answer: step.result });
       this.#answers.set(keyOf(plainOf({ ...scene, ...step })), step.result);
     }
   }
@@ -53,95 +66,96 @@ export class OfflineModel {
   /** Answered a moment later, as a kernel would: the screen paints first. */
   send(request: Request): void {
     queueMicrotask(() => {
-      const error = this.#obey(request);
+      const error = this.refusal(request);
+      if (error === null) this.#carryOut(request);
       const reply: Reply = { id: request.id, ok: error === null, error };
-      this.#tell("msg:custom", reply, []);
+      this.#emit("msg:custom", reply, []);
     });
   }
 
-  /** Does what a request asks, or gives the reason why not. */
-  #obey(request: Request): string | null {
-    switch (request.kind) {
-      case "experiment":
-        return this.#run(request.experiment as Plain, request.id);
-      case "step":
-        return this.#walk(request.step, request.id);
-      case "sweep": {
-        const map = this.#traits.map as Partial<Sweep>;
-        return "cells" in map && keyOfMap(map as Sweep) === keyOfMap(request)
-          ? null
-          : `Another map needs a kernel, and ${NEEDS_KERNEL}`;
-      }
-      case "cancel":
-        return null;
-      case "figure":
-        return `Another figure needs a kernel, and ${NEEDS_KERNEL}`;
-      case "compare":
-        return `A verdict needs both sides to run, and ${NEEDS_KERNEL}`;
-      default:
-        return `This needs a kernel, and ${NEEDS_KERNEL}`;
-    }
+  /** Why the page cannot answer a request; null where it can. */
+  refusal(asked: Message): string | null {
+    const { map, steps } = this.#traits;
+    const isHeld =
+      asked.kind === "cancel" ||
+      (asked.kind === "experiment" && this.#find(asked.experiment as Plain) !== null) ||
+      (asked.kind === "step" && isStory(steps) && asked.step in steps.steps) ||
+      (asked.kind === "sweep" && isMap(map) && keyOfMap(map) === keyOfMap(asked));
+    return isHeld ? null : NEEDS_KERNEL;
   }
 
-  #run(experiment: Plain, id: string): string | null {
-    const known = this.#answers.get(keyOf(experiment));
-    const map = this.#traits.map as Sweep | Record<string, never>;
-    const isSwept = "cells" in map && cellOf(experiment, map as Sweep) !== null;
-    const isIdle = experiment.slots.every((slot) => slot.skip) && this.#hasPrompts(experiment);
-    if (!known && !isSwept && !isIdle) {
-      return `This page holds the answers of single slots of its map and of the experiments that were saved with it; anything else needs a kernel, and ${NEEDS_KERNEL}`;
-    }
-    const scene = sceneOf(this.#traits.scene, experiment, id);
-    const answer = known ?? (isIdle ? plainAnswer(this.#traits.answer) : null);
-    this.#write({ scene, ...(answer && { answer: { ...answer, revision: scene.revision } }) });
-    return null;
+  #carryOut(request: Request): void {
+    if (request.kind === "experiment") this.#run(request.experiment as Plain, request.id);
+    else if (request.kind === "step") this.#walk(request.step, request.id);
   }
 
-  #walk(step: number, id: string): string | null {
+  /** What the page holds about an experiment, and its exact answer if that is part of it. */
+  #find(experiment: Plain): { held: Held; answer: Answer | null } | null {
+    const held = this.#held.find((one) => hasSamePrompts(one.experiment, experiment));
+    if (!held) return null;
+    const { scene, map: shown } = this.#traits;
+    // Steps of the same prompts may have other maps than the one on the screen.
+    const isShown = hasSamePrompts(scene.experiment, experiment);
+    const map = isShown ? (isMap(shown) ? shown : null) : held.map;
+    const isIdle = experiment.slots.every((slot) => slot.skip);
+    const plain = isIdle && held.answer ? plainAnswer(held.answer) : null;
+    const answer = this.#answers.get(keyOf(experiment)) ?? plain;
+    return answer || cellOf(experiment, map) ? { held: { ...held, map }, answer } : null;
+  }
+
+  #run(experiment: Plain, id: string): void {
+    const { held, answer } = this.#find(experiment) ?? {};
+    if (!held) return;
+    const { base, sources, map } = held;
+    const scene = sceneOf({ ...this.#traits.scene, base, sources }, experiment, id);
+    const { revision } = scene;
+    this.#write({
+      scene,
+      ...(map !== this.#traits.map && { map: map ? { ...map, revision } : {} }),
+      ...(answer && { answer: { ...answer, revision } }),
+    });
+  }
+
+  #walk(step: number, id: string): void {
     const { steps, scene } = this.#traits;
     const found = isStory(steps) ? steps.steps[step] : undefined;
-    if (!found || !isStory(steps)) return `The story has no step ${step}.`;
+    if (!found || !isStory(steps)) return;
     const { base, sources, experiment, slots, result } = found;
     const revision = scene.revision + 1;
     const map = steps.maps[found.map ?? -1];
+    const isOther = !hasSamePrompts(scene.experiment, experiment);
     this.#write({
       step,
       scene: { ...scene, revision, request: id, base, sources, experiment, slots },
-      ...(map && { map: { ...map, revision } }),
+      ...(map ? { map: { ...map, revision } } : isOther && { map: {} }),
       answer: { ...result, revision },
     });
-    return null;
-  }
-
-  #hasPrompts({ base, sources }: Plain): boolean {
-    const { experiment } = this.#traits.scene;
-    return (
-      base === experiment.base &&
-      JSON.stringify(sources) === JSON.stringify(experiment.sources ?? [])
-    );
   }
 
   #write(values: Record<string, unknown>): void {
     Object.assign(this.#traits, values);
-    for (const name of Object.keys(values)) this.#tell(`change:${name}`);
+    for (const name of Object.keys(values)) this.#emit(`change:${name}`);
   }
 
-  #tell(event: string, ...values: unknown[]): void {
+  #emit(event: string, ...values: unknown[]): void {
     for (const listener of [...(this.#listeners.get(event) ?? [])]) listener(...values);
   }
 }
 
-function isAnswer(value: Kept["answer"]): value is Answer {
+function isAnswer(value: SavedTraits["answer"]): value is Answer {
   return "runs" in value;
 }
 
-function isStory(value: Kept["steps"]): value is Story {
+function isMap(value: SavedTraits["map"]): value is Sweep {
+  return "cells" in value;
+}
+
+function isStory(value: SavedTraits["steps"]): value is Story {
   return "steps" in value;
 }
 
 /** The runs of the prompts as they are, which every exact answer holds. */
-function plainAnswer(answer: Kept["answer"]): Answer | null {
-  if (!isAnswer(answer)) return null;
+function plainAnswer(answer: Answer): Answer {
   const columns = answer.runs.flatMap(({ role }, n) =>
     role === "base" || role === "source" ? [n] : [],
   );
@@ -156,7 +170,7 @@ function plainAnswer(answer: Kept["answer"]): Answer | null {
     differences: [],
     verdicts: [],
     receipts: [],
-    scripts: [],
+    scripts: answer.scripts.map(({ face }) => ({ face, text: null, why: NEEDS_KERNEL })),
     sentence: `No slot is live: the base’s answer is “${top?.label ?? ""}”.`,
   };
 }

@@ -40,45 +40,13 @@ export interface SetExperiment {
 export interface OrderedExperiment {
   base: string;
   sources?: [string, string][];
-  slots?: Slot[];
+  slots?: WireSlot[];
   mode?: "parallel" | "serial";
 }
 /**
- * One intervention of an experiment: a site, positions, the intervention there, and its source.
- *
- * Attributes:
- *     layer: index of the block, from 0; negative counts from the last.
- *     position: where in the base prompt: an int (negative counts from the end); a token's text as
- *         it is shown, if it occurs once (`" Spain"`); a list or range of them
- *         (`[" Spain", -1]`); a slice (`slice(1, 4)`, stored as `"1:4"`); or `"all"`. A text in a
- *         list is always a token's, so that `["all"]` is the token `all`.
- *     component: which tensor of the block (`vene_widgets.experiments.components.COMPONENTS`);
- *         TransformerLens' names are accepted (`experiments.synonyms`).
- *     head: which head, for per-head components (`head_value_output`, ...).
- *     source: name of the source prompt; may be left out if the experiment has just one.
- *     source_position: where in the source prompt; its i-th position is copied to the i-th of
- *         `position`, so both need the same number. None means the same positions, as they are
- *         written: negative ones, slices and `"all"` count in the source itself, a token's text
- *         stands for its index in the base.
- *     intervention: the operator (`vene_widgets.interventions.INTERVENTIONS`); `swap`, `patch`
- *         and `interchange` mean `vanilla`, `ablate` and `knockout` mean `zero`.
- *     strength: new = base + strength · (intervention − base). 0 is the base's state, 1 the full
- *         intervention; values between interpolate, above 1 and below 0 they extrapolate.
- *     subspace: which coordinates may change, of the site or, for rotated interventions, of their
- *         own basis: a list of dims, a half-open range `"0:2"`, or a name in `partition`; None is
- *         all of them.
- *     partition: names for half-open ranges, `{"left": (0, 1), "right": (1, 2)}`; a range is
- *         checked against the site's width only if `subspace` names it.
- *     rank: columns of a low-rank rotation, or principal components; other interventions refuse
- *         it.
- *     scale: standard deviation of noise, in the site's own units; other interventions refuse it.
- *     seed: of noise, and of an intervention's initial weights.
- *     prompts: for `mean`, the prompts whose states at `source_position` are averaged.
- *     link: slots with the same link share one set of weights, and nothing else.
- *     group: slots of one group share one source run.
- *     skip: a skipped slot does nothing and keeps its index.
+ * A slot as JSON: the fields of `experiments.slot.Slot`, a large seed as text.
  */
-export interface Slot {
+export interface WireSlot {
   layer: number;
   position: number | (number | string)[] | string;
   component?: string;
@@ -97,7 +65,7 @@ export interface Slot {
   } | null;
   rank?: number | null;
   scale?: number;
-  seed?: number;
+  seed?: number | string;
   prompts?: string[];
   link?: string | null;
   group?: string | null;
@@ -256,6 +224,9 @@ export interface ModelInfo {
   name: string;
   layers: number;
   heads: {
+    [k: string]: number;
+  };
+  widths: {
     [k: string]: number;
   };
   components: string[];

@@ -1,5 +1,7 @@
 // A button that copies a text and says for two seconds that it did, or why it could not.
+
 import { useSignal } from "@preact/signals";
+import { Button } from "./controls";
 
 interface Props {
   name: string;
@@ -36,10 +38,10 @@ export function CopyButton({ name, title, done = "Copied", text }: Props) {
   }
   return (
     <span class="vene-copy">
-      <button type="button" class="vene-button" title={title} onClick={copy}>
+      <Button title={title} onClick={copy}>
         {name}
-      </button>
-      <span class="vene-copy-said" role="status" aria-live="polite">
+      </Button>
+      <span class="vene-popover vene-copy-said" role="status" aria-live="polite">
         {said.value}
       </span>
     </span>

@@ -1,5 +1,5 @@
 // The controls that several panels share: a select, an icon's button, fields, a slider, a panel.
-import type { ComponentChildren } from "preact";
+import type { ButtonHTMLAttributes, ComponentChildren } from "preact";
 
 export interface Option {
   value: string;
@@ -9,21 +9,28 @@ export interface Option {
   group?: string;
 }
 
-interface SelectProps {
+export interface SelectProps {
   /** Accessible name. */
   name: string;
   value: string;
   options: Option[];
   onChoose(value: string): void;
   title?: string | undefined;
+  /** Why a value cannot be chosen: it is left out then, and the select is fixed if no other is left. */
+  refusal?(value: string): string | null;
 }
 
-export function Select({ name, value, options, onChoose, title }: SelectProps) {
+export function Select({ name, value, options: all, onChoose, title, refusal }: SelectProps) {
+  const whyNot = (option: Option) => (option.value === value ? null : refusal?.(option.value));
+  const options = all.filter((option) => !whyNot(option));
+  const fixed = options.length < 2 ? all.map(whyNot).find(Boolean) : null;
   return (
     <select
       class="vene-select"
       aria-label={name}
-      title={title}
+      disabled={fixed != null}
+      // Its text may be cut.
+      title={fixed ?? title ?? options.find((option) => option.value === value)?.text}
       value={value}
       onChange={(event) => {
         const wanted = event.currentTarget.value;
@@ -66,11 +73,33 @@ function grouped(options: Option[]): [string | undefined, Option[]][] {
   return found;
 }
 
+interface ButtonProps extends Omit<ButtonHTMLAttributes, "class" | "type"> {
+  /** A class beside `vene-button`. */
+  look?: string;
+  /** Why it cannot be pressed. */
+  refusal?: string | null | undefined;
+}
+
+/** A button with words on it. */
+export function Button({ look, refusal, ...rest }: ButtonProps) {
+  return (
+    <button
+      type="button"
+      {...rest}
+      class={`vene-button ${look ?? ""}`}
+      title={refusal ?? rest.title}
+      disabled={rest.disabled || refusal != null}
+    />
+  );
+}
+
 interface IconButtonProps {
   name: string;
   onPress(): void;
   children: ComponentChildren;
   isDisabled?: boolean;
+  /** Why it cannot be pressed. */
+  refusal?: string | null;
   isPressed?: boolean;
   isExpanded?: boolean;
   title?: string;
@@ -81,6 +110,7 @@ export function IconButton({
   onPress,
   children,
   isDisabled,
+  refusal,
   isPressed,
   isExpanded,
   title,
@@ -92,8 +122,8 @@ export function IconButton({
       aria-label={name}
       aria-pressed={isPressed}
       aria-expanded={isExpanded}
-      title={title ?? name}
-      disabled={isDisabled}
+      title={refusal ?? title ?? name}
+      disabled={isDisabled || refusal != null}
       onClick={onPress}
     >
       {children}
@@ -105,16 +135,24 @@ interface FieldProps<Value> {
   /** Accessible name. */
   name: string;
   value: Value;
+  /** Why it cannot be changed. */
+  refusal?: string | null;
   onChoose(value: Value): void;
 }
 
-interface NumberProps extends FieldProps<number | null> {
+interface NumberProps {
+  name: string;
+  /** As text where a number would lose digits. */
+  value: number | string | null;
   min: number;
   step: number | "any";
+  /** Why it cannot be changed. */
+  refusal?: string | null;
+  onChoose(value: number | null, text: string): void;
 }
 
 /** Gives its number when it is left or Enter is pressed; null when it is empty. */
-export function NumberField({ name, value, min, step, onChoose }: NumberProps) {
+export function NumberField({ name, value, min, step, refusal, onChoose }: NumberProps) {
   return (
     <input
       class="vene-field vene-field-number"
@@ -122,12 +160,15 @@ export function NumberField({ name, value, min, step, onChoose }: NumberProps) {
       aria-label={name}
       min={min}
       step={step}
+      disabled={refusal != null}
+      title={refusal ?? undefined}
       value={value ?? ""}
       onChange={(event) => {
         const field = event.currentTarget;
-        const wanted = field.value === "" ? null : Number(field.value);
+        const text = field.value;
+        const wanted = text === "" ? null : Number(text);
         field.value = String(value ?? "");
-        if (wanted !== value && !Number.isNaN(wanted)) onChoose(wanted);
+        if (wanted !== value && !Number.isNaN(wanted)) onChoose(wanted, text);
       }}
     />
   );
@@ -142,16 +183,18 @@ interface SliderProps extends FieldProps<number> {
   onHold?(value: number | null): void;
 }
 
-export function Slider({ name, value, min, max, step, title, onHold, onChoose }: SliderProps) {
+export function Slider(props: SliderProps) {
+  const { name, value, min, max, step, title, refusal, onHold, onChoose } = props;
   return (
     <input
       class="vene-slider"
       type="range"
       aria-label={name}
-      title={title ?? String(value)}
+      title={refusal ?? title ?? String(value)}
       min={min}
       max={max}
       step={step}
+      disabled={refusal != null}
       value={value}
       onInput={(event) => onHold?.(Number(event.currentTarget.value))}
       onChange={(event) => {
@@ -170,12 +213,14 @@ interface TextProps extends FieldProps<string> {
 }
 
 /** Gives its text when it is left or, on one line, Enter is pressed. */
-export function TextField({ name, value, placeholder, title, isLong, onChoose }: TextProps) {
+export function TextField(props: TextProps) {
+  const { name, value, placeholder, title, isLong, refusal, onChoose } = props;
   const shared = {
     "aria-label": name,
-    title,
+    title: refusal ?? title,
     placeholder,
     spellcheck: false,
+    disabled: refusal != null,
     value,
     onChange: (event: { currentTarget: { value: string } }) => {
       const wanted = event.currentTarget.value;

@@ -1,5 +1,6 @@
 // Light or dark, as the page around the screen is: read from what is painted behind it.
 import { type ReadonlySignal, signal } from "@preact/signals";
+import { onResize } from "./onResize";
 
 export type Theme = "light" | "dark";
 
@@ -21,10 +22,13 @@ export function watchTheme(element: Element): { theme: ReadonlySignal<Theme>; st
     observer?.observe(target, { attributes: true });
   const media = window.matchMedia?.("(prefers-color-scheme: dark)");
   media?.addEventListener?.("change", look);
+  // JupyterLab puts the element into its page after it was rendered: it has a size from then on.
+  const unwatch = onResize(element, look);
   return {
     theme,
     stop: () => {
       observer?.disconnect();
+      unwatch?.();
       media?.removeEventListener?.("change", look);
       clearTimeout(timer);
     },

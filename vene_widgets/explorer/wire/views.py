@@ -7,23 +7,21 @@ from collections.abc import Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from vene_widgets import sentences
 from vene_widgets.codegen.script import FACES, Face, script
 from vene_widgets.engine.comparing import Comparison
 from vene_widgets.engine.planning import Plan, PlannedSlot
 from vene_widgets.errors import RequestError
 from vene_widgets.explorer.exact_runs import TOP, ExactRuns
 from vene_widgets.explorer.wire import messages as wire
+from vene_widgets.explorer.wire.answer_sentence import answer_sentence
 from vene_widgets.explorer.wire.slot_outcomes import receipts
 from vene_widgets.interventions import INTERVENTIONS, Intervention, Options
 from vene_widgets.tables import frames
 from vene_widgets.tables.metrics import METRICS
-from vene_widgets.tables.statistics import probabilities
 from vene_widgets.tables.token_text import visible
 
 if TYPE_CHECKING:
     import pandas as pd
-    from torch import Tensor
 
     from vene_widgets.models import LanguageModel, Token
 
@@ -85,6 +83,7 @@ def model_info(model: LanguageModel) -> wire.ModelInfo:
         name=model.name,
         layers=model.sites.layers,
         heads={name: count for name, count in counts.items() if count},
+        widths={name: model.sites.width(name) // (count or 1) for name, count in counts.items()},
         components=list(model.sites.components),
         interventions=[intervention_info(name, kind) for name, kind in INTERVENTIONS.items()],
         metrics=metric_infos(),
@@ -161,7 +160,7 @@ def answer(model: LanguageModel, result: ExactRuns, plan: Plan, revision: int) -
         differences=difference_rows(result.difference_frame) if result.experiment.live else [],
         verdicts=verdicts(result),
         receipts=receipts(result, plan),
-        sentence=sentence(model, result, plan),
+        sentence=answer_sentence(model, result, plan),
         scripts=[_script(model, plan, face) for face in FACES],
         kl=result.kl if result.experiment.live and math.isfinite(result.kl) else None,
     )
@@ -266,73 +265,6 @@ def verdict(left: str, right: str, comparison: Comparison) -> wire.Verdict:
         first_divergence=comparison.first_divergence,
         scope=comparison.scope,
         words=comparison.words,
-    )
-
-
-def sentence(model: LanguageModel, result: ExactRuns, plan: Plan) -> str:
-    """The exact result in words."""
-    base = probabilities(result.base.logits[-1])
-    slots = result.experiment.slots
-    best = int(base.argmax())
-    base_answer = model.token_text(best), base[best].item()
-    if not result.experiment.live:
-        has_source = bool(result.experiment.sources)
-        return sentences.nothing_live(len(slots), has_source, *base_answer)
-    live = plan.live
-    skipped = len(slots) - len(live)
-    plural = len(slots) > 1
-    if plural:
-        action = sentences.several(len(live), skipped)
-    else:
-        action = sentences.describe(_slot_action(live[0], plan))
-    reports = [report for report in result.final.record if not report.planned.slot.skip]
-    if all(report.idle for report in reports):
-        reached = any(report.fired for report in reports)
-        return sentences.all_idle(action, reached, *base_answer, plural=plural)
-    source = result.source or result.base
-    after = probabilities(result.final.logits[-1])
-    change = probability_change(model, base, probabilities(source.logits[-1]), after)
-    return sentences.sentence(action, change, plural=plural)
-
-
-def _slot_action(planned: PlannedSlot, plan: Plan) -> sentences.SlotAction:
-    """The action of a slot, for a sentence."""
-    slot, site = planned.slot, planned.site
-    acts_on = plan.base if planned.target is None else plan.sources[planned.target]
-    return sentences.SlotAction(
-        token=acts_on[planned.base_positions[0]].text,
-        component=site.component,
-        layer=site.layer,
-        head=site.head,
-        source_token=(
-            plan.sources[planned.source][planned.source_positions[0]].text
-            if planned.source
-            else None
-        ),
-        intervention=slot.intervention,
-        strength=slot.strength,
-        subspace=slot.subspace,
-        prompts=len(slot.prompts),
-        target=planned.target,
-        positions=len(planned.base_positions),
-        is_last=planned.base_positions == (len(acts_on) - 1,),
-    )
-
-
-def probability_change(
-    model: LanguageModel, base: Tensor, source: Tensor, after: Tensor
-) -> sentences.ProbabilityChange:
-    """The numbers of a sentence, from three distributions `(vocabulary,)`."""
-    base_best, source_best, best = (int(p.argmax()) for p in (base, source, after))
-    return sentences.ProbabilityChange(
-        base_token=model.token_text(base_best),
-        base_before=base[base_best].item(),
-        base_after=after[base_best].item(),
-        source_token=model.token_text(source_best),
-        source_before=base[source_best].item(),
-        source_after=after[source_best].item(),
-        best_token=model.token_text(best),
-        best_after=after[best].item(),
     )
 
 

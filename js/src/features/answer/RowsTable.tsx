@@ -1,7 +1,9 @@
 // Tokens as rows on one axis of probability: where they are before and after, and both as numbers.
+
 import type { ComponentChildren } from "preact";
 import type { AnswerRow } from "../../domain/answer_rows";
 import { full, percent, three } from "../../domain/format";
+import { ColumnHead } from "../../ui/ColumnHead";
 
 export interface Column {
   name: string;
@@ -24,17 +26,17 @@ export function RowsTable({ rows, columns, end, isOld, ghost, token }: Props) {
     <table class={`vene-rows${isOld ? " vene-old" : ""}`}>
       <thead>
         <tr>
-          <th scope="col">
+          <ColumnHead>
             <span class="vene-visually-hidden">next token</span>
-          </th>
-          <th scope="col" class="vene-axis-head" title="Probability of the next token">
+          </ColumnHead>
+          <ColumnHead class="vene-axis-head" title="Probability of the next token">
             <span>0</span>
             <span>{three(100 * end)}</span>
-          </th>
+          </ColumnHead>
           {columns.map(({ name, of }) => (
-            <th scope="col" key={of} class="vene-run" data-role={of} title={name}>
+            <ColumnHead key={of} class="vene-run" data-role={of} title={name}>
               {name}
-            </th>
+            </ColumnHead>
           ))}
         </tr>
       </thead>

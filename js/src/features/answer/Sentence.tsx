@@ -10,13 +10,11 @@ export function Sentence({ app }: { app: App }) {
   const [what, numbers] = parts(text);
   return (
     <p class={`vene-sentence${isOld ? " vene-old" : ""}`} title={text}>
-      {what}
-      {numbers && (
-        <>
-          <span class="vene-sentence-colon">: </span>
-          <span class="vene-sentence-numbers">{numbers}</span>
-        </>
-      )}
+      <span class="vene-sentence-what">
+        {what}
+        {numbers && <span class="vene-sentence-colon">: </span>}
+      </span>
+      {numbers && <span class="vene-sentence-numbers">{numbers}</span>}
     </p>
   );
 }

@@ -1,6 +1,7 @@
 // Exact answers kept by experiment, so that going back paints one without waiting for the kernel.
 import { signal } from "@preact/signals";
 import { keyOf, type Plain } from "../../domain/experiments";
+import { withNewest } from "../../domain/newest";
 import type { Answer } from "../../kernel/wire";
 
 /** More would only serve someone who goes back further than the strip reaches. */
@@ -12,13 +13,7 @@ export function createAnswers() {
   return {
     of: (experiment: Plain): Answer | null => kept.value.get(keyOf(experiment)) ?? null,
     keep(experiment: Plain, answer: Answer): void {
-      const [key, next] = [keyOf(experiment), new Map(kept.peek())];
-      next.delete(key);
-      next.set(key, answer);
-      for (const oldest of [...next.keys()].slice(0, Math.max(0, next.size - KEPT))) {
-        next.delete(oldest);
-      }
-      kept.value = next;
+      kept.value = withNewest(kept.peek(), keyOf(experiment), answer, KEPT);
     },
   };
 }

@@ -1,14 +1,15 @@
 // Any two runs side by side: what each makes likely, what moved between them, and the exact verdict.
 import { useRef } from "preact/hooks";
 import type { App } from "../../app/app";
-import { actionOf } from "../../app/keys";
+import { actionOf, consume } from "../../app/keys";
 import { answerRows, axisEnd, changeEnd } from "../../domain/answer_rows";
 import { milliseconds, three } from "../../domain/format";
-import { IconButton, Panel, Select } from "../../ui/controls";
+import { Button, IconButton, Panel, Select } from "../../ui/controls";
 import { SwapIcon } from "../../ui/icons";
 import { RowsTable } from "../answer/RowsTable";
 import { ChangesTable } from "../difference/ChangesTable";
 import { VerdictLine } from "../difference/Verdict";
+import { ABOUT as ANSWER, StatusLine } from "../header/Status";
 import type { Compare, Contrasted, ContrastLabel } from "./state";
 import { createCompare } from "./state";
 import "./style.css";
@@ -16,11 +17,8 @@ import "./style.css";
 const SHORT = 8;
 
 const ABOUT: Record<ContrastLabel, string> = {
-  exact: "Both sides ran for this comparison: in full, alone, at batch size 1.",
-  kept: "Computed exactly before the kernel was lost.",
+  ...ANSWER,
   preview: "What the screen knows of both sides already; the verdict needs both to run in full.",
-  busy: "Both sides are running in full; what is shown belongs to the pair before.",
-  none: "There is no comparison of these sides; what is shown belongs to the pair before.",
 };
 
 export function ComparePanel({ app }: { app: App }) {
@@ -44,8 +42,7 @@ export function ComparePanel({ app }: { app: App }) {
       class="vene-compare"
       onKeyDown={(event) => {
         if (actionOf("compare", event) !== "close") return;
-        event.preventDefault();
-        event.stopPropagation();
+        consume(event);
         close();
       }}
     >
@@ -53,9 +50,7 @@ export function ComparePanel({ app }: { app: App }) {
         {compare.error.value !== null && (
           <p class="vene-compare-error" role="alert">
             <span>{compare.error.value}</span>
-            <button type="button" class="vene-button" onClick={compare.again}>
-              Run again
-            </button>
+            <Button onClick={compare.again}>Run again</Button>
           </p>
         )}
         {shown ? (
@@ -83,9 +78,8 @@ export function ComparePanel({ app }: { app: App }) {
             !app.kernel.isGone.value &&
             compare.error.value === null && (
               <p class="vene-hint">
-                {compare.isWaiting.value
-                  ? "The verdict needs both sides to run in full; the kernel has not answered yet."
-                  : "The verdict needs both sides to run in full: they are running."}
+                {app.kernel.offline ??
+                  `The verdict needs both sides to run in full${compare.isWaiting.value ? "; the kernel has not answered yet." : ": they are running."}`}
               </p>
             )
           )}
@@ -105,7 +99,7 @@ function Tools({ compare }: { compare: Compare }) {
     ...sides.filter((side) => !isPast(side.key)),
     ...sides.filter((side) => isPast(side.key)).reverse(),
   ].map(({ key, title, note }) => ({ value: key, text: note ? `${title} · ${note}` : title }));
-  const parts: string[] = [label === "busy" ? "running" : label === "none" ? "no result" : label];
+  const parts: string[] = [];
   if (label === "exact" && shown?.milliseconds != null)
     parts.push(milliseconds(shown.milliseconds));
   if (label !== "exact" && compare.isWaiting.value) parts.push("waiting for the kernel");
@@ -130,10 +124,7 @@ function Tools({ compare }: { compare: Compare }) {
           onChoose={(key) => compare.choose("right", key)}
         />
       </div>
-      <span class="vene-status" data-label={label} title={ABOUT[label]}>
-        <i class="vene-status-mark" aria-hidden="true" />
-        {parts.join(" · ")}
-      </span>
+      <StatusLine label={label} parts={parts} title={ABOUT[label]} />
     </>
   );
 }

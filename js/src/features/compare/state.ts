@@ -3,6 +3,7 @@ import { batch, computed, signal } from "@preact/signals";
 import type { App } from "../../app/app";
 import { createExperiment } from "../../app/experiment";
 import { keyOf } from "../../domain/experiments";
+import { withNewest } from "../../domain/newest";
 import {
   cellOf,
   type Known,
@@ -51,9 +52,11 @@ export function createCompare(app: App) {
   const asked = signal<{ id: string; question: string } | null>(null);
   const isWaiting = signal(false);
 
-  const sides = computed<Side[]>(() =>
-    experiment.value ? sidesOf(experiment.value, entries.value) : [],
-  );
+  /** On a saved page, those whose results it holds. */
+  const sides = computed<Side[]>(() => {
+    const all = experiment.value ? sidesOf(experiment.value, entries.value) : [];
+    return kernel.offline ? all.filter((side) => known(side, app, new Map())) : all;
+  });
   const find = (key: string) => sides.value.find((side) => side.key === key);
   const left = computed(() => find(keys.value.left) ?? find(BASE) ?? null);
   const right = computed(
@@ -101,14 +104,13 @@ export function createCompare(app: App) {
   });
 
   /** What each request was about: an answer that comes late is kept for its own question. */
-  const questions = new Map<string, string>();
+  let questions = new Map<string, string>();
 
   async function ask(): Promise<void> {
     const [one, other, about] = [left.peek(), right.peek(), question.peek()];
     if (!one || !other || about === null) return;
     const id = kernel.nextId();
-    questions.set(id, about);
-    for (const oldest of [...questions.keys()].slice(0, -50)) questions.delete(oldest);
+    questions = withNewest(questions, id, about, 50);
     if (got.peek().get(about)?.error != null) {
       got.value = new Map([...got.peek()].filter(([key]) => key !== about));
     }
@@ -128,20 +130,14 @@ export function createCompare(app: App) {
       if (waits) ask();
       return;
     }
-    const next = new Map(got.peek());
-    next.delete(about);
-    next.set(about, contrast);
-    for (const oldest of [...next.keys()].slice(0, Math.max(0, next.size - KEPT))) {
-      next.delete(oldest);
-    }
     batch(() => {
-      got.value = next;
+      got.value = withNewest(got.peek(), about, contrast, KEPT);
       if (waits?.question === about) asked.value = null;
     });
   }
 
   app.effect(() => {
-    const about = isOpen.value ? question.value : null; // closed, it costs a click nothing
+    const about = isOpen.value && !kernel.offline ? question.value : null; // closed, it costs a click nothing
     // Asked for once the kernel has the experiment that the sides are of.
     if (about === null || pending.value) return undefined;
     if (asked.peek()?.question !== about && !got.peek().has(about)) ask();

@@ -1,7 +1,9 @@
 // Every number of the answer: a token a row, a run a column; copied, they are unrounded.
+
 import type { App } from "../../app/app";
 import { full, percent } from "../../domain/format";
 import type { Shown } from "../../domain/preview";
+import { ColumnHead } from "../../ui/ColumnHead";
 import { CopyButton } from "../../ui/CopyButton";
 import { Panel } from "../../ui/controls";
 import { createAnswer } from "../answer/state";
@@ -32,24 +34,21 @@ export function DataPanel({ app }: { app: App }) {
         <table class={`vene-table vene-data${isOld.value ? " vene-old" : ""}`}>
           <thead>
             <tr>
-              <th scope="col">token</th>
-              <th scope="col" class="vene-run">
-                id
-              </th>
+              <ColumnHead>token</ColumnHead>
+              <ColumnHead class="vene-run">id</ColumnHead>
               {value.runs.map((run) => (
-                <th
-                  scope="col"
+                <ColumnHead
                   class="vene-run"
                   data-role={run.role}
                   key={run.name}
                   title={sourceRuns(run)}
                 >
                   {run.name}
-                </th>
+                </ColumnHead>
               ))}
-              <th scope="col" class="vene-run" title="rank in the base → rank in the result">
+              <ColumnHead class="vene-run" title="rank in the base → rank in the result">
                 rank
-              </th>
+              </ColumnHead>
             </tr>
           </thead>
           <tbody>

@@ -1,8 +1,10 @@
 // Changes of probability as bars from zero, in percentage points.
+
 import type { ComponentChildren } from "preact";
 import { type AnswerRow, changeOf } from "../../domain/answer_rows";
 import { full, points, rankMove, signed, three } from "../../domain/format";
 import { divergingBar } from "../../domain/geometry";
+import { ColumnHead } from "../../ui/ColumnHead";
 
 interface Props {
   rows: AnswerRow[];
@@ -22,22 +24,18 @@ export function ChangesTable({ rows, end, isOld, ghost, isWhole = false }: Props
     >
       <thead>
         <tr>
-          {isWhole && <th scope="col">token</th>}
-          <th scope="col" class="vene-bar-head" title="Change of probability, in percentage points">
+          {isWhole && <ColumnHead>token</ColumnHead>}
+          <ColumnHead class="vene-bar-head" title="Change of probability, in percentage points">
             <span>
               <span>−{three(100 * end)}</span>
               {end < 1 && <span class="vene-bar-zoom">×{three(1 / end)}</span>}
               <span>+{three(100 * end)}</span>
             </span>
-          </th>
+          </ColumnHead>
           {isWhole && (
             <>
-              <th scope="col" class="vene-run">
-                KL part
-              </th>
-              <th scope="col" class="vene-rank">
-                rank
-              </th>
+              <ColumnHead class="vene-run">KL part</ColumnHead>
+              <ColumnHead class="vene-rank">rank</ColumnHead>
             </>
           )}
         </tr>

@@ -13,10 +13,19 @@ export function DifferencePanel({ app }: { app: App }) {
   const { isOld } = app.use(createAnswer);
   const { all, visible } = app.use(createRows);
   const { ghost } = app.use(createMap);
-  const rows = all.value.result === null ? [] : visible.value;
+  const rows = all.value.result === null ? null : visible.value;
   return (
     <Panel name="Difference" area="difference" isBare>
-      <ChangesTable rows={rows} end={changeEnd(rows)} isOld={isOld.value} ghost={ghost.value?.ps} />
+      {rows ? (
+        <ChangesTable
+          rows={rows}
+          end={changeEnd(rows)}
+          isOld={isOld.value}
+          ghost={ghost.value?.ps}
+        />
+      ) : (
+        <p class="vene-hint vene-no-change">Change from base, once a slot is live</p>
+      )}
       <Divergence app={app} />
     </Panel>
   );

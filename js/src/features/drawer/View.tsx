@@ -1,15 +1,21 @@
 // The drawer below the screen: one tab open at a time, and in sight when it is opened.
 import { useEffect, useRef } from "preact/hooks";
 import type { App } from "../../app/app";
-import { actionOf } from "../../app/keys";
+import { actionOf, consume } from "../../app/keys";
 import type { Tab } from "../../app/tabs";
+import { IconButton } from "../../ui/controls";
+import { CrossIcon } from "../../ui/icons";
+import { createSlots } from "../slots/state";
+
 import { createDrawer } from "./state";
 import "./style.css";
 
-export function Drawer({ app, tabs }: { app: App; tabs: readonly Tab[] }) {
+export function Drawer({ app, tabs: all }: { app: App; tabs: readonly Tab[] }) {
+  const tabs = all.filter(({ isKept }) => !app.kernel.offline || (isKept?.(app) ?? true));
   const drawer = app.use(createDrawer);
   const panel = useRef<HTMLElement>(null);
   const { shown } = drawer;
+  const { closeDetails } = app.use(createSlots);
   const asked = shown.value;
   const before = useRef(asked);
   useEffect(() => {
@@ -26,8 +32,12 @@ export function Drawer({ app, tabs }: { app: App; tabs: readonly Tab[] }) {
     drawer.open(next.name);
     const list = (event.currentTarget as HTMLElement).parentElement;
     list?.querySelector<HTMLElement>(`[data-opens="${next.name}"]`)?.focus();
-    event.preventDefault();
-    event.stopPropagation();
+    consume(event);
+  }
+
+  function close(): void {
+    drawer.close();
+    panel.current?.querySelector<HTMLElement>("[role=tab][tabindex='0']")?.focus();
   }
 
   return (
@@ -36,6 +46,8 @@ export function Drawer({ app, tabs }: { app: App; tabs: readonly Tab[] }) {
       data-panel="drawer"
       data-tab={open?.name}
       aria-label="Drawer"
+      // A slot's details lie over the drawer: what has the focus is not left below them.
+      onFocusIn={closeDetails}
       ref={panel}
     >
       <div class="vene-tabs" role="tablist" aria-label="Figure, code and tables">
@@ -49,7 +61,7 @@ export function Drawer({ app, tabs }: { app: App; tabs: readonly Tab[] }) {
             aria-selected={name === open?.name}
             aria-expanded={name === open?.name}
             tabIndex={name === stop ? 0 : -1}
-            onClick={() => drawer.toggle(name)}
+            onClick={() => drawer.open(name)}
             onKeyDown={(event) => {
               const action = actionOf("drawer", event);
               if (action !== null) move(event, action === "next" ? 1 : -1);
@@ -59,6 +71,13 @@ export function Drawer({ app, tabs }: { app: App; tabs: readonly Tab[] }) {
           </button>
         ))}
       </div>
+      {open && (
+        <span class="vene-drawer-close">
+          <IconButton name="Close the drawer" onPress={close}>
+            <CrossIcon />
+          </IconButton>
+        </span>
+      )}
       {open && (
         <div class="vene-tab-panel" role="tabpanel" aria-label={open.title}>
           <open.View app={app} />

@@ -4,7 +4,7 @@ import { useEffect } from "preact/hooks";
 import type { App } from "../../app/app";
 import { createExperiment } from "../../app/experiment";
 import type { Figure } from "../../kernel/wire";
-import { Panel, Select } from "../../ui/controls";
+import { Button, Panel, Select } from "../../ui/controls";
 import { DownloadIcon } from "../../ui/icons";
 import { createNotices } from "../notices/state";
 import { createStory } from "../story/state";
@@ -32,7 +32,7 @@ export function FigurePanel({ app }: { app: App }) {
       picture.kind !== kind);
   const note = !isOld
     ? null
-    : app.kernel.isOffline
+    : app.kernel.offline !== null
       ? "of the experiment that was saved"
       : app.use(createNotices).error.value === null
         ? "drawing…"
@@ -40,7 +40,7 @@ export function FigurePanel({ app }: { app: App }) {
   const tools = (
     <span class="vene-tools-end vene-figure-tools">
       {note && <span class="vene-note">{note}</span>}
-      {app.kernel.isOffline ? (
+      {app.kernel.offline !== null ? (
         <span class="vene-note">{KINDS[kind]}</span>
       ) : (
         <Select
@@ -95,18 +95,16 @@ function Files(props: { app: App; picture: Picture; kind: Figure["kind"]; url: s
           <DownloadIcon /> PNG
         </a>
       )}
-      {!app.kernel.isOffline &&
+      {!app.kernel.offline &&
         FILES.map(([format, text, title]) => (
-          <button
+          <Button
             key={format}
-            type="button"
-            class="vene-button"
             title={title}
             aria-disabled={isBusy}
             onClick={() => app.use(createTake).take(kind, format)}
           >
             {text}
-          </button>
+          </Button>
         ))}
     </span>
   );

@@ -29,9 +29,9 @@ export function createFigure(app: App) {
   // On a dark screen a white picture would be the brightest thing.
   app.effect(() => {
     const drawn = picture.value;
-    if (app.kernel.isOffline || app.theme.value === asked || drawn?.style === app.theme.value)
-      return undefined;
-    ask(drawn?.kind ?? "result").catch(() => {});
+    const { offline } = app.kernel;
+    if (offline === null && ![asked, drawn?.style].includes(app.theme.value))
+      ask(drawn?.kind ?? "result").catch(() => {});
     return undefined;
   });
   return {

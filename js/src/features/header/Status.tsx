@@ -1,19 +1,18 @@
 // What the numbers on the screen are: exact, a preview, or on their way.
+
 import type { App } from "../../app/app";
 import { createExperiment } from "../../app/experiment";
 import { milliseconds } from "../../domain/format";
+import type { RunInfo } from "../../kernel/wire";
+import { Button } from "../../ui/controls";
 import { createAnswer, type Label } from "../answer/state";
 import { createStory } from "../story/state";
 
-const NAMES: Record<Label, string> = {
-  exact: "exact",
-  kept: "kept",
-  preview: "preview",
-  busy: "running",
-  none: "no result",
-};
+/** Labels that are not words. */
+const NAMES: Partial<Record<Label, string>> = { busy: "running", none: "no result" };
 
-const ABOUT: Record<Label, string> = {
+/** What each label means, of an answer or of a comparison. */
+export const ABOUT: Record<Label, string> = {
   exact: "Computed for exactly this experiment, alone, at batch size 1.",
   kept: "Computed exactly before the kernel was lost; it cannot be verified now.",
   preview: "Taken from the map, which is computed in batches: equal up to float rounding.",
@@ -24,10 +23,12 @@ const ABOUT: Record<Label, string> = {
 /** Dtypes whose neighbouring numbers differ visibly, and by how much. */
 const STEPS: Record<string, string> = { bfloat16: "0.8 %", float16: "0.1 %" };
 
+const isPlain = ({ role }: RunInfo) => role === "base" || role === "source";
+
 export function Status({ app }: { app: App }) {
   const label = app.use(createAnswer).label.value;
   const model = app.use(createStory).scene.value?.model;
-  const parts: string[] = [NAMES[label]];
+  const parts: string[] = [];
   if (app.kernel.isGone.value) parts.push("kernel gone");
   const exact = app.use(createAnswer).exact.value;
   if (label === "exact" && exact) {
@@ -35,10 +36,10 @@ export function Status({ app }: { app: App }) {
       app.use(createExperiment).pending.value ||
       exact.revision !== app.use(createStory).scene.value?.revision;
     // A story's answers are of no revision: they were computed before the first step.
-    if (exact.revision === 0) parts.push("computed in advance");
+    if (exact.revision === 0) parts.push("computed beforehand");
     else if (isKept) parts.push(`kept from run ${exact.revision}`);
-    // Plain runs of known prompts take no time.
-    else if (exact.milliseconds >= 0.05) parts.push(milliseconds(exact.milliseconds));
+    // Without a live slot there is only the prompts' plain runs, and no intervened one to time.
+    else parts.push(exact.runs.every(isPlain) ? "plain run" : milliseconds(exact.milliseconds));
   }
   if (model) parts.push(model.device);
   const step = model ? STEPS[model.dtype] : undefined;
@@ -51,10 +52,16 @@ export function Status({ app }: { app: App }) {
   const precision = step
     ? `\nNeighbouring ${model?.dtype} numbers differ by up to ${step}; smaller effects are rounding.`
     : "";
+  return <StatusLine label={label} parts={parts} title={ABOUT[label] + about + precision} />;
+}
+
+/** A label with its mark, and what else there is to say. */
+export function StatusLine(props: { label: Label; parts: string[]; title: string }) {
+  const { label, parts, title } = props;
   return (
-    <span class="vene-status" data-label={label} title={ABOUT[label] + about + precision}>
+    <span class="vene-status" data-label={label} title={title}>
       <i class="vene-status-mark" aria-hidden="true" />
-      {parts.join(" · ")}
+      {[NAMES[label] ?? label, ...parts].join(" · ")}
     </span>
   );
 }
@@ -64,13 +71,11 @@ export function Cancel({ app }: { app: App }) {
   const status = app.kernel.status.value;
   const canCancel = (status?.progress ?? null) !== null || (status?.busy ?? null) !== null;
   return (
-    <button
-      type="button"
-      class="vene-button"
+    <Button
       style={{ visibility: canCancel ? "visible" : "hidden" }}
       onClick={app.use(createAnswer).cancel}
     >
       Cancel
-    </button>
+    </Button>
   );
 }

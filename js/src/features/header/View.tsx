@@ -4,7 +4,7 @@ import { createExperiment } from "../../app/experiment";
 import { CopyButton } from "../../ui/CopyButton";
 import { IconButton } from "../../ui/controls";
 import { RedoIcon, UndoIcon } from "../../ui/icons";
-import { createHelp } from "../help/state";
+import { HelpButton } from "../help/HelpButton";
 import { LectureButton } from "../lecture/View";
 import { Prompts } from "../prompts/View";
 import { createShare } from "../share/state";
@@ -15,7 +15,6 @@ import "./style.css";
 export function Header({ app }: { app: App }) {
   const scene = app.use(createStory).scene.value;
   const { now, undoList, undo, redo } = app.use(createExperiment);
-  const help = app.use(createHelp);
   const experiment = now.value;
   if (!scene || !experiment) return null;
   return (
@@ -39,7 +38,7 @@ export function Header({ app }: { app: App }) {
         >
           <RedoIcon />
         </IconButton>
-        {!app.kernel.isOffline && (
+        {!app.kernel.offline && (
           <CopyButton
             name="Share"
             title="Copy this screen: paste it into a notebook as vw.from_state(…)"
@@ -48,14 +47,7 @@ export function Header({ app }: { app: App }) {
           />
         )}
         <LectureButton app={app} />
-        <IconButton
-          name="Clicks and keys"
-          title="Clicks and keys (?)"
-          isPressed={help.isOpen.value}
-          onPress={help.toggle}
-        >
-          ?
-        </IconButton>
+        <HelpButton app={app} />
       </div>
     </section>
   );

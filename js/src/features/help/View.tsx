@@ -2,6 +2,7 @@
 import type { App } from "../../app/app";
 import { IconButton } from "../../ui/controls";
 import { CrossIcon } from "../../ui/icons";
+import { useFocusReturn } from "../../ui/useFocusReturn";
 import { createHelp } from "./state";
 import "./style.css";
 import { type Row, type Scope, shownKeys, TABLE } from "../../app/keys";
@@ -30,7 +31,12 @@ const CLICKS = [
 
 export function Help({ app }: { app: App }) {
   return (
-    <section class="vene-help" role="dialog" aria-label="Clicks and keys">
+    <section
+      ref={useFocusReturn<HTMLElement>()}
+      class="vene-help"
+      role="dialog"
+      aria-label="Clicks and keys"
+    >
       <div class="vene-help-close">
         <IconButton
           name="Close this list"
@@ -40,33 +46,35 @@ export function Help({ app }: { app: App }) {
           <CrossIcon />
         </IconButton>
       </div>
-      {(Object.keys(TABLE) as Scope[]).map((scope) => (
-        <div class="vene-help-group" key={scope}>
-          <h3 class="vene-help-name">{NAMES[scope]}</h3>
+      <div class="vene-help-columns">
+        {(Object.keys(TABLE) as Scope[]).map((scope) => (
+          <div class="vene-help-group" key={scope}>
+            <h3 class="vene-help-name">{NAMES[scope]}</h3>
+            <dl>
+              {Object.entries<Row>(TABLE[scope]).map(([action, row]) => (
+                <div key={action}>
+                  <dt>
+                    {shownKeys(row).map((key) => (
+                      <kbd key={key}>{key}</kbd>
+                    ))}
+                  </dt>
+                  <dd>{row.says}</dd>
+                </div>
+              ))}
+            </dl>
+          </div>
+        ))}
+        <div class="vene-help-group">
+          <h3 class="vene-help-name">Pointer</h3>
           <dl>
-            {Object.entries<Row>(TABLE[scope]).map(([action, row]) => (
-              <div key={action}>
-                <dt>
-                  {shownKeys(row).map((key) => (
-                    <kbd key={key}>{key}</kbd>
-                  ))}
-                </dt>
-                <dd>{row.says}</dd>
+            {CLICKS.map(([gesture, meaning]) => (
+              <div key={gesture}>
+                <dt>{gesture}</dt>
+                <dd>{meaning}</dd>
               </div>
             ))}
           </dl>
         </div>
-      ))}
-      <div class="vene-help-group">
-        <h3 class="vene-help-name">Pointer</h3>
-        <dl>
-          {CLICKS.map(([gesture, meaning]) => (
-            <div key={gesture}>
-              <dt>{gesture}</dt>
-              <dd>{meaning}</dd>
-            </div>
-          ))}
-        </dl>
       </div>
     </section>
   );

@@ -1,14 +1,16 @@
 // Past experiments as chips in one line. Click returns, shift-click compares, a name keeps one.
 import { useSignal } from "@preact/signals";
-import { useEffect, useLayoutEffect, useRef } from "preact/hooks";
+import { useEffect, useRef } from "preact/hooks";
 import type { App } from "../../app/app";
 import { createExperiment } from "../../app/experiment";
-import { actionOf } from "../../app/keys";
+import { actionOf, consume } from "../../app/keys";
 import { positionsOf, toPlain } from "../../domain/experiments";
 import { inPercent } from "../../domain/format";
 import { titleOf } from "../../domain/sides";
 import type { PastEntry, Scene } from "../../kernel/wire";
-import { Panel } from "../../ui/controls";
+import { Button, Panel } from "../../ui/controls";
+import { NameField } from "../../ui/NameField";
+import { onResize } from "../../ui/onResize";
 import { createCompare } from "../compare/state";
 import { createStory } from "../story/state";
 import { createHistory } from "./state";
@@ -17,15 +19,18 @@ import "./style.css";
 export function HistoryPanel({ app }: { app: App }) {
   const scene = app.use(createStory).scene.value;
   const { entries, current, refused } = app.use(createHistory);
+  const { modelSince, refusal } = app.use(createExperiment);
+  const isFixed = app.kernel.offline !== null;
   const strip = useRef<HTMLDivElement>(null);
   /** The chip that Tab reaches, as long as the one on the screen stays; else it is that one. */
   const focused = useSignal<{ number: number; here: number | null } | null>(null);
   const naming = useSignal<number | null>(null);
   const here = current.value?.number ?? null;
   const count = entries.value.length;
-  useEffect(() => {
-    reveal(strip.current?.querySelector<HTMLElement>("[aria-current]"));
-  }, [here, count]);
+  const showHere = () => reveal(strip.current?.querySelector<HTMLElement>("[aria-current]"));
+  // A chip's width changes with the prompts, the strip's with the window.
+  useEffect(showHere, [here, count, scene]);
+  useEffect(() => onResize(strip.current, showHere), []);
 
   const moved = focused.value?.here === here ? focused.value.number : null;
   const stop = entries.value.some((entry) => entry.number === moved)
@@ -44,14 +49,14 @@ export function HistoryPanel({ app }: { app: App }) {
     const chip = event.currentTarget as HTMLElement;
     const action = actionOf("history", event);
     if (action === null) return;
+    if (isFixed && (action === "compare" || action === "name")) return;
     if (action === "compare") app.use(createCompare).compareWith(entry);
     else if (action === "left") go(chip.previousElementSibling);
     else if (action === "right") go(chip.nextElementSibling);
     else if (action === "first") go(chip.parentElement?.querySelector(".vene-past"));
     else if (action === "last") go([...(chip.parentElement?.children ?? [])].findLast(isChip));
     else naming.value = entry.number;
-    event.preventDefault();
-    event.stopPropagation();
+    consume(event);
   }
 
   return (
@@ -60,10 +65,13 @@ export function HistoryPanel({ app }: { app: App }) {
       area="history"
       tools={
         <span class="vene-tools-end">
-          {named ? (
-            <EntryName
+          {isFixed ? null : named ? (
+            <NameField
               key={named.number}
-              entry={named}
+              name={`Name of ${titleOf(named)}`}
+              value={named.name ?? ""}
+              placeholder="name"
+              isKept
               onDone={(text, isKey) => {
                 naming.value = null;
                 if (text !== null) app.use(createHistory).name(named, text);
@@ -71,9 +79,7 @@ export function HistoryPanel({ app }: { app: App }) {
               }}
             />
           ) : (
-            <button
-              type="button"
-              class="vene-button"
+            <Button
               disabled={here === null}
               title="Name the experiment on the screen: it then stays in the history (F2)"
               onClick={() => {
@@ -81,7 +87,7 @@ export function HistoryPanel({ app }: { app: App }) {
               }}
             >
               {current.value?.name ? "Rename" : "Name"}
-            </button>
+            </Button>
           )}
         </span>
       }
@@ -93,22 +99,25 @@ export function HistoryPanel({ app }: { app: App }) {
             entry={entry}
             place={placeOf(entry, scene)}
             isCurrent={entry.number === here}
-            isOld={entry.revision < app.use(createExperiment).modelSince.value}
+            isOld={entry.revision < modelSince.value}
+            refusal={refusal(toPlain(entry.experiment))}
             isStop={entry.number === stop}
-            onPress={(isCompare) => {
+            onPress={(event) => {
               focused.value = { number: entry.number, here };
-              if (isCompare) app.use(createCompare).compareWith(entry);
+              if (event.shiftKey && !isFixed) app.use(createCompare).compareWith(entry);
               else app.use(createExperiment).commit(toPlain(entry.experiment));
             }}
             onName={() => {
-              naming.value = entry.number;
+              if (!isFixed) naming.value = entry.number;
             }}
             onKey={(event) => onKey(event, entry)}
           />
         ))}
       </div>
       {refused.value === null ? (
-        <p class="vene-history-words">Click to return; Shift-click to compare with now.</p>
+        <p class="vene-history-words">
+          Click to return{isFixed ? "." : "; Shift-click to compare with now."}
+        </p>
       ) : (
         <p class="vene-history-words vene-history-refused" role="alert">
           {refused.value}
@@ -125,14 +134,17 @@ interface ChipProps {
   isCurrent: boolean;
   /** Whether its result is of an older state of the model. */
   isOld: boolean;
+  /** Why it cannot be returned to. */
+  refusal: string | null;
   /** Whether Tab stops here. */
   isStop: boolean;
-  onPress(isCompare: boolean): void;
+  onPress(event: MouseEvent): void;
   onName(): void;
   onKey(event: KeyboardEvent): void;
 }
 
-function Chip({ entry, place, isCurrent, isOld, isStop, onPress, onName, onKey }: ChipProps) {
+function Chip(props: ChipProps) {
+  const { entry, place, isCurrent, isOld, refusal, isStop, onPress, onName, onKey } = props;
   const experiment = toPlain(entry.experiment);
   const count = experiment.slots.length;
   const slots = count === 1 ? "1 slot" : `${count || "no"} slots`;
@@ -148,49 +160,16 @@ function Chip({ entry, place, isCurrent, isOld, isStop, onPress, onName, onKey }
       aria-current={isCurrent || undefined}
       data-old={isOld || undefined}
       aria-label={`${number}${name} ${answer}, ${slots}${old && `, ${old}`}`}
-      title={`${titleOf(entry)} · ${slots} · ${entry.experiment.base}\n${entry.sentence}${old && ` (${old})`}\nClick to return, Shift-click to compare, F2 to name.`}
+      title={`${titleOf(entry)} · ${slots} · ${entry.experiment.base}\n${entry.sentence}${old && ` (${old})`}\n${refusal ?? "Click to return, Shift-click to compare, F2 to name."}`}
+      // Not `disabled`: the arrows go over it, and its title is read.
+      aria-disabled={refusal !== null || undefined}
       tabIndex={isStop ? 0 : -1}
-      onClick={(event) => onPress(event.shiftKey)}
+      onClick={onPress}
       onDblClick={onName}
       onKeyDown={onKey}
     >
       <span class="vene-past-name">{name}</span> <span class="vene-past-answer">{answer}</span>
     </button>
-  );
-}
-
-function EntryName(props: { entry: PastEntry; onDone(text: string | null, isKey: boolean): void }) {
-  const field = useRef<HTMLInputElement>(null);
-  // A field that goes away is left as well, which would end it twice.
-  const isDone = useRef(false);
-  function end(text: string | null, isKey: boolean): void {
-    if (isDone.current) return;
-    isDone.current = true;
-    props.onDone(text, isKey);
-  }
-  // Before the screen is painted, so that no key goes to the chip.
-  useLayoutEffect(() => {
-    field.current?.focus();
-    field.current?.select();
-  }, []);
-  return (
-    <input
-      ref={field}
-      class="vene-field vene-history-field"
-      type="text"
-      maxLength={80}
-      aria-label={`Name of ${titleOf(props.entry)}`}
-      placeholder="name"
-      spellcheck={false}
-      defaultValue={props.entry.name ?? ""}
-      onKeyDown={(event) => {
-        if (event.key !== "Enter" && event.key !== "Escape") return;
-        event.preventDefault();
-        event.stopPropagation();
-        end(event.key === "Enter" ? event.currentTarget.value : null, true);
-      }}
-      onBlur={(event) => end(event.currentTarget.value, false)}
-    />
   );
 }
 
@@ -213,7 +192,8 @@ function placeOf(entry: PastEntry, scene: Scene | null): string {
 function reveal(chip: HTMLElement | null | undefined): void {
   const strip = chip?.parentElement;
   if (!chip || !strip) return;
-  const [start, end] = [chip.offsetLeft - 8, chip.offsetLeft + chip.offsetWidth + 8];
+  // At its end the strip fades out over 24 pixels.
+  const [start, end] = [chip.offsetLeft - 8, chip.offsetLeft + chip.offsetWidth + 24];
   if (start < strip.scrollLeft) strip.scrollLeft = start;
   else if (end > strip.scrollLeft + strip.clientWidth) strip.scrollLeft = end - strip.clientWidth;
 }

@@ -1,6 +1,8 @@
 // What stands where the answer will be, until it is revealed.
+
 import type { App } from "../../app/app";
 import { backToScreen } from "../../ui/backToScreen";
+import { Button } from "../../ui/controls";
 import { createAnswer } from "../answer/state";
 import { createStory } from "../story/state";
 import { createLecture } from "./state";
@@ -13,9 +15,8 @@ export function Curtain({ app }: { app: App }) {
   return (
     <section class="vene-curtain" aria-label="Covered answer">
       <p class="vene-curtain-ask">{asks ?? "What will the model say next?"}</p>
-      <button
-        type="button"
-        class="vene-button vene-primary vene-reveal"
+      <Button
+        look="vene-primary vene-reveal"
         aria-keyshortcuts="Space"
         onClick={(event) => {
           backToScreen(event);
@@ -23,7 +24,7 @@ export function Curtain({ app }: { app: App }) {
         }}
       >
         Reveal
-      </button>
+      </Button>
       <p class="vene-hint">{isKnown ? "\u00a0" : "The answer is being computed."}</p>
     </section>
   );

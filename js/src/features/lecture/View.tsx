@@ -1,11 +1,12 @@
 // Lecture mode: the step and its question, the map, and the answer behind its curtain, on one wall.
+import { useLayoutEffect, useRef } from "preact/hooks";
 import type { App } from "../../app/app";
 import { createExperiment } from "../../app/experiment";
 import type { TokenInfo } from "../../kernel/wire";
 import { backToScreen } from "../../ui/backToScreen";
-import { IconButton } from "../../ui/controls";
+import { Button } from "../../ui/controls";
 import { Sentence } from "../answer/Sentence";
-import { createHelp } from "../help/state";
+import { HelpButton } from "../help/HelpButton";
 import { MapPanel } from "../map/View";
 import { Notices } from "../notices/View";
 import { chipClass, differing } from "../prompts/Chips";
@@ -13,16 +14,22 @@ import { createStory } from "../story/state";
 import { StoryPanel } from "../story/View";
 import { Bars } from "./Bars";
 import { Curtain } from "./Curtain";
-import { enter, toggleFullScreen } from "./fullScreen";
+import { enter, leaveFullScreen, toggleFullScreen } from "./fullScreen";
 import { createLecture } from "./state";
 import "./style.css";
 
 export function Lecture({ app }: { app: App }) {
   const lecture = app.use(createLecture);
   const scene = app.use(createStory).scene.value;
+  const wall = useRef<HTMLDivElement>(null);
+  // However the lecture ends, its full screen ends with it.
+  useLayoutEffect(() => {
+    const host = wall.current?.closest(".vene-host") ?? null;
+    return () => leaveFullScreen(host);
+  }, []);
   if (!scene || !app.use(createExperiment).now.value) return null;
   return (
-    <div class="vene-wall" data-covered={lecture.isCovered.value || undefined}>
+    <div class="vene-wall" ref={wall} data-covered={lecture.isCovered.value || undefined}>
       <div class="vene-wall-head">
         <StoryPanel app={app} />
         <div class="vene-lines">
@@ -71,7 +78,6 @@ function Line(props: { name: string; tokens: TokenInfo[]; against?: TokenInfo[] 
 function Foot({ app }: { app: App }) {
   const { steps, at } = app.use(createStory);
   const lecture = app.use(createLecture);
-  const help = app.use(createHelp);
   const count = steps.value.length;
   return (
     <div class="vene-wall-foot">
@@ -86,9 +92,7 @@ function Foot({ app }: { app: App }) {
         Space reveals{count > 0 && " · ← → steps · Home starts over"} · Esc leaves
       </span>
       <span class="vene-wall-tools">
-        <button
-          type="button"
-          class="vene-button"
+        <Button
           aria-pressed={lecture.isMapOpen.value}
           aria-keyshortcuts="M"
           title="Show the value of every tile (M)"
@@ -98,11 +102,9 @@ function Foot({ app }: { app: App }) {
           }}
         >
           Whole map
-        </button>
+        </Button>
         {document.fullscreenEnabled && (
-          <button
-            type="button"
-            class="vene-button"
+          <Button
             aria-keyshortcuts="F"
             title="Fill the screen (F)"
             onClick={(event) => {
@@ -111,17 +113,10 @@ function Foot({ app }: { app: App }) {
             }}
           >
             Full screen
-          </button>
+          </Button>
         )}
         <LectureButton app={app} />
-        <IconButton
-          name="Clicks and keys"
-          title="Clicks and keys (?)"
-          isPressed={help.isOpen.value}
-          onPress={help.toggle}
-        >
-          ?
-        </IconButton>
+        <HelpButton app={app} />
       </span>
     </div>
   );
@@ -131,14 +126,12 @@ function Foot({ app }: { app: App }) {
 export function LectureButton({ app }: { app: App }) {
   const { isOn, toggle } = app.use(createLecture);
   return (
-    <button
-      type="button"
-      class="vene-button"
+    <Button
       aria-keyshortcuts="F"
       title={isOn.value ? "Back to the whole screen (Escape)" : "Large, for the back row (F)"}
       onClick={(event) => (isOn.value ? toggle() : enter(app, event.currentTarget))}
     >
       {isOn.value ? "Leave" : "Lecture"}
-    </button>
+    </Button>
   );
 }

@@ -19,7 +19,8 @@ interface LectureMemory {
   choices: Signal<ReadonlyMap<number, number>>;
 }
 
-const keptBy = new WeakMap<object, LectureMemory>();
+/** By the widget, as `Kernel.owner` stands for it. */
+const memories = new WeakMap<object, LectureMemory>();
 
 /** All views of a widget share what is kept; the kernel does not know of it. */
 export function createLecture(app: App) {
@@ -27,14 +28,14 @@ export function createLecture(app: App) {
   const { now: experiment } = app.use(createExperiment);
   const map = app.use(createWholeMap);
   const story = app.use(createStory);
-  const kept = keptBy.get(owner) ?? {
+  const memory = memories.get(owner) ?? {
     isOn: signal(false),
     revealed: signal(new Map()),
     maps: signal(new Set()),
     choices: signal(new Map()),
   };
-  keptBy.set(owner, kept);
-  const { isOn, revealed, maps, choices } = kept;
+  memories.set(owner, memory);
+  const { isOn, revealed, maps, choices } = memory;
 
   const key = computed(() => {
     const now = experiment.value;

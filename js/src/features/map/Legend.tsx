@@ -1,7 +1,6 @@
 // What the map's colours and marks mean: formula, unit, the limits of the scale.
 import { gradient } from "../../domain/colour";
-import { percent } from "../../domain/format";
-import { endsOf, spell } from "../../domain/metrics";
+import { endsOf, spell, tileText } from "../../domain/metrics";
 import type { MetricInfo, Target } from "../../kernel/wire";
 
 interface Props {
@@ -9,7 +8,9 @@ interface Props {
   limit: number;
   target: Target | undefined;
   other: Target | undefined;
-  hasSource: boolean;
+  /** The metric in the plain runs; null where there is none, or it is not known. */
+  base: number | null;
+  source: number | null;
   hasIdle: boolean;
   /** Whether base and source predict the same. */
   isSame: boolean;
@@ -17,6 +18,8 @@ interface Props {
   done: number;
   /** Why its cells take full forward passes. */
   slow: string | null;
+  /** Whether it says the metric, as there are no menus that do. */
+  isNamed: boolean;
   /** Whether it is of an older state of the model. */
   isOld: boolean;
 }
@@ -26,11 +29,13 @@ export function Legend({
   limit,
   target,
   other,
-  hasSource,
+  base,
+  source,
   hasIdle,
   isSame,
   done,
   slow,
+  isNamed,
   isOld,
 }: Props) {
   const { low, high, note } = endsOf(metric, limit);
@@ -41,6 +46,7 @@ export function Legend({
         title={`${spell(metric.formula, target?.label, other?.label)}\n${metric.about}`}
       >
         <span class="vene-legend-scale">
+          {isNamed && <span>{spell(metric.title, target?.label, other?.label)}</span>}
           <span>{low}</span>
           <span
             class="vene-legend-bar"
@@ -59,10 +65,10 @@ export function Legend({
       ) : (
         note && <span class="vene-legend-item vene-legend-note">{note}</span>
       )}
-      {metric.of_target && target && (
-        <span class="vene-legend-item" title="Probability of the token in the two plain runs">
-          base {percent(target.base)}
-          {hasSource && `, source ${percent(target.source)}`}
+      {metric.of_target && base !== null && (
+        <span class="vene-legend-item" title="In the plain runs of both prompts">
+          base {tileText(metric, base)}
+          {source !== null && `, source ${tileText(metric, source)}`}
         </span>
       )}
       {hasIdle && (

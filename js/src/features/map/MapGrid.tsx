@@ -4,10 +4,10 @@ import { useSignal } from "@preact/signals";
 import { useLayoutEffect, useRef } from "preact/hooks";
 import type { App } from "../../app/app";
 import { createExperiment } from "../../app/experiment";
-import { actionOf } from "../../app/keys";
+import { actionOf, consume } from "../../app/keys";
 import { groupsOf, isAt, type Plain, positionsOf } from "../../domain/experiments";
 import { move, type Spot, type Tile, tileSize } from "../../domain/geometry";
-import { limitOf, readingOf, spell } from "../../domain/metrics";
+import { limitOf, plainReading, readingOf, spell } from "../../domain/metrics";
 import { targetOf as runOf } from "../../domain/operators";
 import { tokensOf } from "../../domain/sources";
 import type { MetricInfo, Scene } from "../../kernel/wire";
@@ -17,7 +17,7 @@ import { createGestures } from "./gestures";
 import { Legend } from "./Legend";
 import { isOn } from "./pins";
 import { createMap } from "./state";
-import { createSweep } from "./sweep";
+import { createSweep, createWholeMap } from "./sweep";
 import { TileView } from "./TileView";
 
 /** Predictions whose probabilities differ by less are the same. */
@@ -48,12 +48,23 @@ export function MapGrid({ app, scene, metric, width }: Props) {
   const positions = all.slice(folded.length);
   const labels = positions.map((position) => scene.base[position]?.label ?? "?");
   const isLecture = lecture.isOn.value;
+  const foldName = isLecture
+    ? folded
+        .map((position) => scene.base[position]?.text)
+        .join("")
+        .trim()
+    : `${folded.length} in common`;
   const size = tileSize(width, positions.length, rows.length, labels, folded.length > 0);
   /** On a wall, words are read across. */
   const isTurned = size.turned && !isLecture;
   /** The target may be what is asked for. */
   const isHidden = lecture.isCovered.value;
-  const values = (map?.cells ?? []).map((cell) => readingOf(metric, cell, aim, targets) ?? 0);
+  const plain = (run: "base" | "source") =>
+    isHidden || targets.length === 0 ? null : plainReading(metric, run, aim, targets);
+  // The scale is the whole map's, also while a lecture covers part of it.
+  const values = (app.use(createWholeMap).value?.cells ?? []).map(
+    (cell) => readingOf(metric, cell, aim, targets) ?? 0,
+  );
   const limit = limitOf(metric, values);
   const title = spell(metric.title, target?.label, other?.label);
   const experiment = app.use(createExperiment).now.value;
@@ -113,8 +124,7 @@ export function MapGrid({ app, scene, metric, width }: Props) {
     else if (action === "skip") app.use(createSlots).toggleSkip(sweep.slotsAt(at));
     else if (action === "link") gestures.link(at);
     else if (action === "subspace") gestures.pickSubspace(at, Number(event.key));
-    event.preventDefault();
-    event.stopPropagation();
+    consume(event);
   };
 
   return (
@@ -225,6 +235,7 @@ export function MapGrid({ app, scene, metric, width }: Props) {
                   isCovered={!lecture.isMapOpen.value}
                   pins={pinsAt(tile, pins.has)}
                   mark={first?.group ?? null}
+                  note={chosen.length > 0 ? sweep.otherPair(tile) : null}
                   colour={first?.group ? groups.indexOf(first.group) % 6 : -1}
                 />
               );
@@ -256,16 +267,11 @@ export function MapGrid({ app, scene, metric, width }: Props) {
               <button
                 type="button"
                 class="vene-map-head vene-map-fold"
-                aria-label={`Show ${foldWords(folded)}`}
+                aria-label={`${foldName}: show ${foldWords(folded)}`}
                 title={`${folded.map((position) => scene.base[position]?.label).join(" ")}: ${foldWords(folded)}; click: show them`}
                 onClick={toggleFold}
               >
-                {isLecture
-                  ? folded
-                      .map((position) => scene.base[position]?.text)
-                      .join("")
-                      .trim()
-                  : `${folded.length} in common`}
+                {foldName}
               </button>
             </span>
           )}
@@ -283,7 +289,7 @@ export function MapGrid({ app, scene, metric, width }: Props) {
                   tabIndex={isStop({ row: null, position }) ? 0 : -1}
                   data-position={position}
                   aria-pressed={pins.has({ row: null, position })}
-                  aria-label={`Pin column ${labels[column]} ${position}${differs ? ` ⟵ ${from.label}` : ""}`}
+                  aria-label={`Pin column ${labels[column]}${isLecture ? "" : ` ${position}`}${differs ? ` ⟵ ${from.label}` : ""}`}
                   title={`${name}; click: pin this column`}
                   onClick={() => pins.toggle({ row: null, position })}
                 >
@@ -301,11 +307,13 @@ export function MapGrid({ app, scene, metric, width }: Props) {
         limit={limit}
         target={isHidden ? undefined : target}
         other={isHidden ? undefined : other}
-        hasSource={map?.source != null}
+        base={plain("base")}
+        source={map?.source == null ? null : plain("source")}
         hasIdle={hasIdle}
         done={map ? map.done / Math.max(1, map.total) : 0}
         isSame={isSame}
         slow={map?.slow ?? null}
+        isNamed={isLecture}
         isOld={sweep.isOld.value}
       />
     </>
@@ -347,8 +355,7 @@ function useDrag(app: App) {
     window.addEventListener("pointercancel", drop, { signal });
     const onKey = (key: KeyboardEvent) => {
       if (key.key !== "Escape" || !brush.stroke.peek()) return;
-      key.preventDefault();
-      key.stopPropagation();
+      consume(key);
       drop();
     };
     window.addEventListener("keydown", onKey, { capture: true, signal });

@@ -1,12 +1,11 @@
-// What the map sweeps (component, head, operator, source) and what it shows of it (metric, tokens).
-
+// What the map sweeps (component, heads, operator, source) and what it shows of it (metric, tokens).
 import type { App } from "../../app/app";
 import type { MetricName } from "../../domain/metrics";
 import { componentOptions } from "../../ui/components";
 import { type Option, Select } from "../../ui/controls";
 import { createStory } from "../story/state";
 import { createMap } from "./state";
-import { createSweep } from "./sweep";
+import { createSweep, type SweepChoice } from "./sweep";
 import { TargetField } from "./TargetField";
 
 /** Operators of a map: with a source, and those that have an effect in an experiment of one prompt. */
@@ -18,10 +17,15 @@ export function MapTools({ app }: { app: App }) {
   const lens = app.use(createMap);
   const metric = lens.metric.value;
   if (!scene) return null;
-  const { choice, choose } = app.use(createSweep);
+  const { choice, choose, refusal } = app.use(createSweep);
   const sweep = choice.value;
   const heads = scene.model.heads[sweep.component];
   const sources = scene.sources.map(({ name }) => name);
+  /** What choosing a value means: the map that it stands for, where that can be had. */
+  const to = (next: (value: string) => SweepChoice) => ({
+    onChoose: (value: string) => void choose(next(value)),
+    refusal: (value: string) => refusal(next(value)),
+  });
   return (
     <span class="vene-map-tools">
       <span class="vene-tool-group">
@@ -29,33 +33,35 @@ export function MapTools({ app }: { app: App }) {
           name="Component of the map"
           value={sweep.component}
           options={componentOptions(scene.model.components)}
-          onChoose={(component) => {
+          {...to((component) => {
             const count = scene.model.heads[component];
             const head = sweep.head === "all" ? "all" : Math.min(sweep.head ?? 0, (count ?? 1) - 1);
             const whole = count === undefined && { head: null, layer: null };
-            choose({ ...sweep, component, head, ...whole });
-          }}
+            return { ...sweep, component, head, ...whole };
+          })}
         />
         {heads !== undefined && (
           <Select
-            name="Head of the map"
-            value={String(sweep.head ?? 0)}
-            options={[...numbered("head", heads), { value: "all", text: "all heads of" }]}
-            onChoose={(head) =>
-              choose(
-                head === "all"
-                  ? { ...sweep, head, layer: 0 }
-                  : { ...sweep, head: Number(head), layer: null },
-              )
-            }
-          />
-        )}
-        {sweep.head === "all" && (
-          <Select
-            name="Layer of the map"
-            value={String(sweep.layer)}
-            options={numbered("layer", scene.model.layers)}
-            onChoose={(layer) => choose({ ...sweep, layer: Number(layer) })}
+            name="Heads of the map"
+            value={sweep.head === "all" ? `layer ${sweep.layer}` : String(sweep.head ?? 0)}
+            options={[
+              ...counted(heads, (n) => ({
+                value: String(n),
+                text: `head ${n}`,
+                group: "One head of every layer",
+              })),
+              ...counted(scene.model.layers, (n) => ({
+                value: `layer ${n}`,
+                text: `heads of L${n}`,
+                group: "All heads of one layer",
+              })),
+            ]}
+            {...to((value) => {
+              const layer = value.startsWith("layer ")
+                ? Number(value.slice("layer ".length))
+                : null;
+              return { ...sweep, head: layer === null ? Number(value) : "all", layer };
+            })}
           />
         )}
         <Select
@@ -66,14 +72,14 @@ export function MapTools({ app }: { app: App }) {
             value,
             text: value === "vanilla" ? "patch" : value,
           }))}
-          onChoose={(intervention) => choose({ ...sweep, intervention })}
+          {...to((intervention) => ({ ...sweep, intervention }))}
         />
         {sources.length > 1 && (
           <Select
             name="Source of the map"
             value={sweep.source ?? ""}
             options={sources.map((name) => ({ value: name, text: `⟵ ${name}` }))}
-            onChoose={(source) => choose({ ...sweep, source })}
+            {...to((source) => ({ ...sweep, source }))}
           />
         )}
       </span>
@@ -103,7 +109,6 @@ export function MapTools({ app }: { app: App }) {
   );
 }
 
-/** Options `head 0`, `head 1`, … */
-function numbered(what: string, count: number): Option[] {
-  return Array.from({ length: count }, (_, i) => ({ value: String(i), text: `${what} ${i}` }));
+function counted(count: number, option: (n: number) => Option): Option[] {
+  return Array.from({ length: count }, (_, n) => option(n));
 }

@@ -84,13 +84,10 @@ function PinnedLine({ app, pin, metric, map, scene }: PinProps<Spot> & { scene: 
   const all = map.cells.map((cell) => readingOf(metric, cell, aim, map.targets) ?? 0);
   const hover = lens.hover.value;
   const at = tiles.findIndex((tile) => tile.row === hover?.row && tile.position === hover.position);
-  const known = values.flatMap((value, i) => (value === null ? [] : [{ value, i }]));
-  const [least, most] = [known[0], known[0]].map((first, side) =>
-    known.reduce(
-      (a, b) => ((side ? b.value > (a?.value ?? 0) : b.value < (a?.value ?? 0)) ? b : a),
-      first,
-    ),
-  );
+  const known = values
+    .flatMap((value, i) => (value === null ? [] : [{ value, i }]))
+    .sort((a, b) => a.value - b.value);
+  const [least, most] = [known[0], known.at(-1)];
   const name = (i: number) =>
     pin.row === null ? `${axis} ${rows[i]}` : labelOf(positions[i] ?? 0, scene);
   const target = map.targets[aim.target]?.label;
@@ -108,7 +105,11 @@ function PinnedLine({ app, pin, metric, map, scene }: PinProps<Spot> & { scene: 
         at={at}
         words={`${spell(metric.title, target, other)} along ${nameOf(pin, scene, axis)}: ${range}`}
       />
-      <span class="vene-number vene-dim">{range}</span>
+      <span class="vene-number vene-dim" title={range}>
+        {least && most
+          ? `${valueText(metric, least.value)} … ${valueText(metric, most.value)}`
+          : range}
+      </span>
     </>
   );
 }

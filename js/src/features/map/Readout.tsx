@@ -33,8 +33,9 @@ export function Readout({ app }: { app: App }) {
     return (
       <div class="vene-readout vene-hint">
         <p>
-          Hover to read. Click: this slot alone. Drag: a group. Shift: add to the group. Alt: a new
-          group. P or a header: pin.
+          Hover to read. Click: this slot alone.{" "}
+          {!app.kernel.offline && "Drag: a group. Shift: add to the group. Alt: a new group. "}P or
+          a header: pin.
         </p>
       </div>
     );
@@ -50,7 +51,7 @@ export function Readout({ app }: { app: App }) {
   return (
     <div class="vene-readout">
       <p class="vene-readout-value">
-        <span>
+        <span class="vene-readout-place">
           layer {place.layer} · {lens.axis.value === "head" && `head ${place.head} · `}
           {position} <span class="vene-token">{base?.label}</span>
           <span class="vene-dim"> id {base?.id}</span>
@@ -63,15 +64,19 @@ export function Readout({ app }: { app: App }) {
           )}
         </span>
         {value !== null && (
-          <span class="vene-number" title={full(value)}>
-            {spell(metric.title, targets[target]?.label, targets[other]?.label)} ={" "}
-            {valueText(metric, value)}
+          <span class="vene-readout-reading vene-number" title={full(value)}>
+            <span class="vene-readout-metric">
+              {spell(metric.title, targets[target]?.label, targets[other]?.label)}
+            </span>
+            <span class="vene-readout-number"> = {valueText(metric, value)}</span>
           </span>
         )}
         <Wait app={app} layer={place.layer} />
       </p>
-      <p class="vene-readout-sentence">
-        {cell?.sentence ?? "This tile has not been computed yet."}
+      <p class="vene-readout-sentence" title={cell?.sentence}>
+        {app.use(createSweep).otherPair(tile) ??
+          cell?.sentence ??
+          "This tile has not been computed yet."}
       </p>
     </div>
   );

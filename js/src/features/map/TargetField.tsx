@@ -2,6 +2,7 @@
 import { useSignal } from "@preact/signals";
 import { useLayoutEffect, useRef } from "preact/hooks";
 import type { App } from "../../app/app";
+import { consume } from "../../app/keys";
 import { Select } from "../../ui/controls";
 import type { Role } from "./state";
 import { createMap } from "./state";
@@ -48,7 +49,7 @@ export function TargetField({ app, which, name }: Props) {
               text: label,
               title: `id ${token_id}`,
             })),
-            { value: TYPE, text: "type a token…" },
+            ...(!app.kernel.offline ? [{ value: TYPE, text: "type a token…" }] : []),
           ]}
           onChoose={(value) => {
             if (value === TYPE) isTyping.value = true;
@@ -97,20 +98,19 @@ function Typed({ name, text, error, isWaiting, onDone, onLeave }: TypedProps) {
           else if (event.key === "Enter" && event.currentTarget.value)
             onDone(event.currentTarget.value);
           else return;
-          event.preventDefault();
-          event.stopPropagation();
+          consume(event);
         }}
         onBlur={(event) => {
           if (event.currentTarget.value === "") onLeave();
         }}
       />
       {error !== null && (
-        <span class="vene-target-error" role="alert">
+        <span class="vene-popover vene-target-error" role="alert">
           {error}
         </span>
       )}
       {isWaiting && (
-        <span class="vene-target-error vene-dim" role="status">
+        <span class="vene-popover vene-target-error vene-dim" role="status">
           asking the kernel…
         </span>
       )}

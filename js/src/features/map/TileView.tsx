@@ -26,6 +26,8 @@ export interface TileProps extends Tile {
   /** Which pins it is under: `row`, `column`, `cell`, in this order. */
   pins: string;
   mark: string | null;
+  /** Why the number is not that of the slot here; null where it is. */
+  note: string | null;
   colour: number;
 }
 
@@ -55,7 +57,10 @@ function drawTile(props: TileProps) {
         ? "covered"
         : "not computed yet"
       : `${props.title} ${valueText(metric, value)}`;
-  const chosen = props.isChosen ? `, in the experiment${props.isSkipped ? ", skipped" : ""}` : "";
+  const note = props.note ? ` (${props.note})` : "";
+  const chosen = props.isChosen
+    ? `, in the experiment${props.isSkipped ? ", skipped" : ""}${note}`
+    : "";
   const group = props.mark === null ? "" : `, group ${props.mark}`;
   const pinned = props.pins.endsWith("cell") ? ", pinned" : "";
   const classes = [
@@ -79,7 +84,7 @@ function drawTile(props: TileProps) {
       data-pins={props.pins || undefined}
       aria-selected={props.isChosen}
       aria-label={`${axis} ${row}, position ${position} ${label}, ${reading}${chosen}${group}${pinned}`}
-      title={isIdle ? reason : undefined}
+      title={props.note ?? (isIdle ? reason : undefined)}
       style={value === null || isIdle ? undefined : tileColours(value, limit, metric.scale)}
     >
       {props.hasNumber && value !== null && !isIdle && (

@@ -12,8 +12,10 @@ interface Props {
 
 export function TokenButton({ app, id, label, more }: Props) {
   const lens = app.use(createMap);
-  const isShown = lens.targets.value[lens.aim.value.target]?.token_id === id;
-  const canShow = lens.map.value !== null;
+  const targets = lens.targets.value;
+  const isShown = targets[lens.aim.value.target]?.token_id === id;
+  const isHeld = !app.kernel.offline || targets.some(({ token_id }) => token_id === id);
+  const canShow = lens.map.value !== null && isHeld;
   return (
     <button
       type="button"

@@ -3,6 +3,7 @@ import { useSignal } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
 import type { App } from "../../app/app";
 import { Panel } from "../../ui/controls";
+import { onResize } from "../../ui/onResize";
 import { createStory } from "../story/state";
 import { MapGrid } from "./MapGrid";
 import { MapTools } from "./MapTools";
@@ -14,15 +15,13 @@ import "./style.css";
 export function MapPanel({ app }: { app: App }) {
   const frame = useRef<HTMLDivElement>(null);
   const width = useSignal(600);
-  useEffect(() => {
-    const element = frame.current;
-    if (!element || typeof ResizeObserver === "undefined") return;
-    const observer = new ResizeObserver(([entry]) => {
-      if (entry) width.value = Math.round(entry.contentRect.width);
-    });
-    observer.observe(element);
-    return () => observer.disconnect();
-  }, [width]);
+  useEffect(
+    () =>
+      onResize(frame.current, ([entry]) => {
+        if (entry) width.value = Math.round(entry.contentRect.width);
+      }),
+    [width],
+  );
   const [scene, metric] = [app.use(createStory).scene.value, app.use(createMap).metric.value];
   if (!scene || !metric) return null;
   return (

@@ -1,7 +1,7 @@
 // What clicks, strokes and keys on the map do to the experiment.
 import type { App } from "../../app/app";
 import { createExperiment } from "../../app/experiment";
-import { addSlot, applyTile, type Gesture, type Plain } from "../../domain/experiments";
+import { applyTile, type Gesture, type Plain } from "../../domain/experiments";
 import type { Tile } from "../../domain/geometry";
 import { kindOf, linkGroup, toggleSubspace } from "../../domain/operators";
 import { paint } from "../../domain/paint";
@@ -20,9 +20,6 @@ export function createGestures(app: App) {
     apply(tile: Tile, gesture: Gesture): void {
       change((now) => applyTile(now, place(tile), gesture));
     },
-    add(tile: Tile): void {
-      change((now) => addSlot(now, place(tile)));
-    },
     /** Tiles that were painted become slots of one group, in one step of the undo list. */
     paint(tiles: Tile[], gesture: Gesture): void {
       change((now) => paint(now, tiles.map(place), gesture));
@@ -32,7 +29,8 @@ export function createGestures(app: App) {
       const now = experiment.now.value;
       const index = slotsAt(tile)[0] ?? (now?.slots.length ?? 0) - 1;
       const kind = now && kindOf(experiment.kinds.value, now.slots[index]?.intervention ?? "");
-      if (kind?.has_weights) change((present) => linkGroup(present, index));
+      if (kind?.has_weights)
+        change((present) => linkGroup(present, index, experiment.widths.value));
     },
     /** Toggles the n-th subspace (from 1) of the slot at a tile. */
     pickSubspace(tile: Tile, n: number): void {

@@ -106,7 +106,8 @@ export function createMap(app: App) {
   const brush = createBrush();
   const strokeTiles = computed(() => {
     const { rows, positions } = axes.value;
-    return brush.stroke.value ? painted(brush.stroke.value, rows, positions, isIdle) : [];
+    const stroke = !kernel.offline && brush.stroke.value; // a saved page holds no groups
+    return stroke ? painted(stroke, rows, positions, isIdle) : [];
   });
   const ghost = computed(() => ghostOf(cellAt(hover.value), map.value));
 

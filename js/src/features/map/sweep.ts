@@ -3,11 +3,17 @@
 import { computed, signal } from "@preact/signals";
 import type { App } from "../../app/app";
 import { createExperiment } from "../../app/experiment";
-import { hasSamePrompts, isAt, type Place } from "../../domain/experiments";
+import {
+  hasSamePrompts,
+  isAt,
+  type Place,
+  positionsOf,
+  sourcePositionsOf,
+} from "../../domain/experiments";
 import type { Tile } from "../../domain/geometry";
 import { targetOf } from "../../domain/operators";
 import { keyOfMap, rowOf } from "../../domain/preview";
-import { namesOf } from "../../domain/sources";
+import { namesOf, tokensOf } from "../../domain/sources";
 import type { Map as Sweep } from "../../kernel/wire";
 import { createNotices } from "../notices/state";
 import { createPairing } from "../prompts/pairing";
@@ -68,6 +74,15 @@ export function createSweep(app: App) {
     return (source === null ? undefined : pairing.of(source)[position]) ?? position;
   }
 
+  /** Slots at a tile, by index: those that act on the base's run there. */
+  function slotsAt(tile: Tile): number[] {
+    const now = experiment.now.value;
+    const here = place(tile);
+    return (now?.slots ?? []).flatMap((slot, i) =>
+      now && isAt(slot, here) && targetOf(now, slot, experiment.kinds.value) === null ? [i] : [],
+    );
+  }
+
   /** What a tile stands for. */
   function place({ row, position }: Tile): Place {
     const { component, head, layer, source, intervention } = shown.value;
@@ -98,14 +113,22 @@ export function createSweep(app: App) {
         map.value.revision > 0 &&
         map.value.revision < experiment.modelSince.value,
     ),
-    /** Slots at a tile, by index: those that act on the base's run there. */
-    slotsAt(tile: Tile): number[] {
-      const now = experiment.now.value;
-      const here = place(tile);
-      return (now?.slots ?? []).flatMap((slot, i) =>
-        now && isAt(slot, here) && targetOf(now, slot, experiment.kinds.value) === null ? [i] : [],
-      );
+    slotsAt,
+    /** What a slot reads at a tile where the map reads another token, in words; else null. */
+    otherPair(tile: Tile): string | null {
+      const { source, source_position: mapped } = place(tile);
+      const [index = -1] = slotsAt(tile);
+      const slot = experiment.now.value?.slots[index];
+      const tokens = tokensOf(app.use(createStory).scene.value?.sources ?? [], source);
+      if (!slot || !tokens || slot.source !== source) return null;
+      const read = sourcePositionsOf(slot)[positionsOf(slot).indexOf(tile.position)] ?? mapped;
+      const name = (position: number) => `${position} ${tokens[position]?.label}`;
+      return read === mapped
+        ? null
+        : `Slot ${index} reads ${name(read)} here, the map ${name(mapped)}.`;
     },
+    /** Why a saved page cannot show a map; null where it can. */
+    refusal: (next: SweepChoice) => app.kernel.refusal({ kind: "sweep", ...next }),
     async choose(next: SweepChoice): Promise<void> {
       wanted.value = next;
       const source_positions = pairing.byHand(next.source);

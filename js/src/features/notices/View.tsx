@@ -2,36 +2,31 @@
 import type { App } from "../../app/app";
 import { IconButton } from "../../ui/controls";
 import { CrossIcon } from "../../ui/icons";
+import { useFocusReturn } from "../../ui/useFocusReturn";
 import { createNotices } from "./state";
 import "./style.css";
 
 export function Notices({ app }: { app: App }) {
-  const text = app.use(createNotices).error.value;
-  if (text === null) return <Note app={app} />;
-  return (
-    <div class="vene-alert" role="alert">
-      <span class="vene-alert-mark" aria-hidden="true">
-        !
-      </span>
-      <p class="vene-alert-text">{text}</p>
-      <IconButton name="Dismiss" onPress={app.use(createNotices).dismiss}>
-        <CrossIcon />
-      </IconButton>
-    </div>
-  );
+  const { error, note, dismiss, dismissNote } = app.use(createNotices);
+  if (error.value !== null) return <Notice key="error" text={error.value} onDismiss={dismiss} />;
+  if (note.value === null) return null;
+  return <Notice key="note" text={note.value} isNote onDismiss={dismissNote} />;
 }
 
-/** What the user should know besides: that the model has changed. */
-function Note({ app }: { app: App }) {
-  const text = app.use(createNotices).note.value;
-  if (text === null) return null;
+/** A note is what the user should know besides: that the model has changed, or the kernel is gone. */
+function Notice(props: { text: string; isNote?: boolean; onDismiss(): void }) {
+  const { text, isNote = false, onDismiss } = props;
   return (
-    <div class="vene-alert vene-alert-note" role="status">
+    <div
+      ref={useFocusReturn<HTMLDivElement>()}
+      class={`vene-alert${isNote ? " vene-alert-note" : ""}`}
+      role={isNote ? "status" : "alert"}
+    >
       <span class="vene-alert-mark" aria-hidden="true">
-        i
+        {isNote ? "i" : "!"}
       </span>
       <p class="vene-alert-text">{text}</p>
-      <IconButton name="Dismiss" onPress={app.use(createNotices).dismissNote}>
+      <IconButton name="Dismiss" onPress={onDismiss}>
         <CrossIcon />
       </IconButton>
     </div>

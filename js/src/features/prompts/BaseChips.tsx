@@ -1,6 +1,6 @@
 // The base's tokens in a row: places to drop a source token on while one is carried.
 import { useLayoutEffect, useRef } from "preact/hooks";
-import { actionOf } from "../../app/keys";
+import { actionOf, consume } from "../../app/keys";
 import type { TokenInfo } from "../../kernel/wire";
 import { Cell, chipClass, titleOf } from "./Chips";
 import type { Carry } from "./carry";
@@ -42,8 +42,7 @@ export function BaseChips({
                 if (action === null) return;
                 if (action === "put") carry.put();
                 else carry.step({ left: -1, right: 1, first: -1e9, last: 1e9 }[action]);
-                event.preventDefault();
-                event.stopPropagation();
+                consume(event);
               }}
             >
               {token.label}

@@ -11,6 +11,7 @@ import type { Candidate, TokenInfo } from "../../kernel/wire";
 import { IconButton } from "../../ui/controls";
 import { PencilIcon } from "../../ui/icons";
 import { NameField } from "../../ui/NameField";
+import { onResize } from "../../ui/onResize";
 import { PromptField } from "./PromptField";
 import { useEntry } from "./useEntry";
 
@@ -57,10 +58,7 @@ export function Prompt(props: PromptProps) {
       element.scrollLeft = element.scrollWidth;
     };
     toEnd();
-    if (typeof ResizeObserver === "undefined") return;
-    const observer = new ResizeObserver(toEnd);
-    observer.observe(element);
-    return () => observer.disconnect();
+    return onResize(element, toEnd);
   }, [tokens, entry.isOpen.value]);
   useLayoutEffect(() => {
     if (!returns.current || entry.isOpen.peek()) return;
@@ -85,7 +83,11 @@ export function Prompt(props: PromptProps) {
       ) : (
         <span class="vene-prompt-row">
           {/* biome-ignore lint/a11y/noStaticElementInteractions: the pencil does the same */}
-          <span class="vene-prompt-line" ref={line} onDblClick={entry.open}>
+          <span
+            class="vene-prompt-line"
+            ref={line}
+            onDblClick={!app.kernel.offline ? entry.open : undefined}
+          >
             {tokens ? (
               props.chips(tokens)
             ) : (
@@ -99,12 +101,14 @@ export function Prompt(props: PromptProps) {
               → <b>{prediction.label.replace(/^␣/, "")}</b> {inPercent(prediction.probability)}
             </span>
           )}
-          <span class="vene-prompt-tools" ref={pencil}>
-            <IconButton name={`Edit ${label}`} onPress={entry.open}>
-              <PencilIcon />
-            </IconButton>
-            {props.children}
-          </span>
+          {!app.kernel.offline && (
+            <span class="vene-prompt-tools" ref={pencil}>
+              <IconButton name={`Edit ${label}`} onPress={entry.open}>
+                <PencilIcon />
+              </IconButton>
+              {props.children}
+            </span>
+          )}
         </span>
       )}
       {note}
@@ -112,11 +116,11 @@ export function Prompt(props: PromptProps) {
   );
 }
 
-function PromptName({ source, label, whyNot, onRename }: PromptProps & { label: string }) {
+function PromptName({ app, source, label, whyNot, onRename }: PromptProps & { label: string }) {
   const isRenaming = useSignal(false);
-  if (source === null || !onRename || !whyNot) {
+  if (source === null || !onRename || !whyNot || app.kernel.offline !== null) {
     return (
-      <span class="vene-prompt-name" title="base">
+      <span class="vene-bare vene-prompt-name" title={label}>
         {label}
       </span>
     );
@@ -137,7 +141,7 @@ function PromptName({ source, label, whyNot, onRename }: PromptProps & { label: 
   return (
     <button
       type="button"
-      class="vene-prompt-name"
+      class="vene-bare vene-prompt-name"
       aria-label={`Rename source ${source}`}
       title={`source ${source}: rename`}
       onClick={() => {

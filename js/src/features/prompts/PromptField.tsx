@@ -36,26 +36,31 @@ export function PromptField({ app, entry, name, text, tokens, against, onLeave }
   const marks = differing(shown, against);
   return (
     <span class="vene-prompt-edit">
-      <input
-        ref={field}
-        class="vene-prompt-field"
-        type="text"
-        aria-label={name}
-        aria-invalid={error != null}
-        title="Enter to run, Escape to cancel"
-        spellcheck={false}
-        defaultValue={first}
-        onInput={(event) => draft.type(event.currentTarget.value)}
-        onKeyDown={(event) => {
-          event.stopPropagation();
-          if (event.key === "Enter") entry.enter(event.currentTarget.value).then(onLeave);
-          else if (event.key === "Escape") {
-            entry.close();
-            onLeave();
-          }
-        }}
-        onBlur={entry.close}
-      />
+      <span class="vene-prompt-typed">
+        <input
+          ref={field}
+          class="vene-prompt-field"
+          type="text"
+          aria-label={name}
+          aria-invalid={error != null}
+          spellcheck={false}
+          defaultValue={first}
+          onInput={(event) => draft.type(event.currentTarget.value)}
+          onKeyDown={(event) => {
+            event.stopPropagation();
+            if (event.key === "Enter") {
+              // Else the rest of the key press goes to the button that gets the focus, and opens it again.
+              event.preventDefault();
+              entry.enter(event.currentTarget.value).then(() => entry.isOpen.peek() || onLeave());
+            } else if (event.key === "Escape") {
+              entry.close();
+              onLeave();
+            }
+          }}
+          onBlur={entry.close}
+        />
+        <span class="vene-note">Enter: apply · Esc: cancel</span>
+      </span>
       {shown && (
         <span
           class={`vene-chips${isOld ? " vene-old" : ""}`}

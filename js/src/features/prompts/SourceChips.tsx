@@ -1,7 +1,7 @@
 // A source's tokens in a row: buttons, each of which can be carried to a base token.
 import { useSignal } from "@preact/signals";
 import { useLayoutEffect, useRef } from "preact/hooks";
-import { actionOf } from "../../app/keys";
+import { actionOf, consume } from "../../app/keys";
 import type { TokenInfo } from "../../kernel/wire";
 import { Cell, chipClass, differing, titleOf } from "./Chips";
 import type { Carry } from "./carry";
@@ -13,9 +13,11 @@ interface SourceProps {
   carry: Carry;
   /** For each base position the source position that goes there; null where that goes unsaid. */
   pairs: readonly number[] | null;
+  /** Why none can be carried, on a saved page. */
+  refusal: string | null;
 }
 
-export function SourceChips({ name, tokens, against, carry, pairs }: SourceProps) {
+export function SourceChips({ name, tokens, against, carry, pairs, refusal }: SourceProps) {
   const marks = differing(tokens, against);
   const stop = useSignal(0);
   const row = useRef<HTMLSpanElement>(null);
@@ -43,8 +45,9 @@ export function SourceChips({ name, tokens, against, carry, pairs }: SourceProps
             <button
               type="button"
               class={chipClass(marks(index))}
+              disabled={refusal !== null}
               data-token={index}
-              title={`${titleOf(token)}${to?.length ? ` · goes into base ${to.join(", ")}` : ""}\nDrag it onto a base token, or press Enter, to pair the two`}
+              title={`${titleOf(token)}${to?.length ? ` · goes into base ${to.join(", ")}` : ""}\n${refusal ?? "Drag it onto a base token, or press Enter, to pair the two"}`}
               aria-label={`${index} ${token.label}${to?.length ? `, goes into base ${to.join(", ")}` : ""}: pick up to pair`}
               aria-pressed={held === index}
               tabIndex={index === reach ? 0 : -1}
@@ -96,8 +99,7 @@ export function SourceChips({ name, tokens, against, carry, pairs }: SourceProps
                   const next = { left: index - 1, right: index + 1, first: 0, last }[action];
                   focus(Math.max(0, Math.min(last, next)));
                 }
-                event.preventDefault();
-                event.stopPropagation();
+                consume(event);
               }}
             >
               {token.label}

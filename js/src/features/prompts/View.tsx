@@ -14,6 +14,7 @@ import {
 } from "../../domain/prompts";
 import { namesOf, promptOf, tokensOf } from "../../domain/sources";
 import type { Scene, TokenInfo } from "../../kernel/wire";
+import { Button } from "../../ui/controls";
 import { CrossIcon, PlusIcon } from "../../ui/icons";
 import { createAnswer } from "../answer/state";
 import { BaseChips } from "./BaseChips";
@@ -56,14 +57,13 @@ export function Prompts({ app, scene, experiment }: Props) {
     current: () => promptOf(app.use(createExperiment).now.peek()?.sources ?? [], fresh.current),
     commit: (text) => {
       const now = app.use(createExperiment).now.peek() ?? experiment;
-      fresh.current = freshSource(now);
+      fresh.current = freshSource(now, text);
       app.use(createExperiment).commit(setPrompt(now, fresh.current, text));
     },
   });
-  const add = !entry.isOpen.value && (
-    <button
-      type="button"
-      class="vene-button vene-add-source"
+  const add = !entry.isOpen.value && !app.kernel.offline && (
+    <Button
+      look="vene-add-source"
       title="Add a source prompt"
       onClick={() => {
         fresh.current = "";
@@ -71,7 +71,7 @@ export function Prompts({ app, scene, experiment }: Props) {
       }}
     >
       <PlusIcon /> {names.length === 0 ? "Add a source prompt" : "source"}
-    </button>
+    </Button>
   );
 
   function edit(source: string | null, text: string, tokens: TokenInfo[] | null): void {
@@ -111,6 +111,7 @@ export function Prompts({ app, scene, experiment }: Props) {
               against={base}
               carry={carry}
               pairs={pairsOf(name, tokens)}
+              refusal={app.kernel.offline}
             />
           )}
           onCommit={(text, tokens) => edit(name, text, tokens)}
@@ -161,15 +162,9 @@ function RemoveSource(props: { name: string; readers: number; onPress(): void })
       ? `Remove source ${name}`
       : `Remove source ${name} with ${slots} that ${readers === 1 ? "reads" : "read"} it`;
   return (
-    <button
-      type="button"
-      class="vene-button vene-quiet-button"
-      aria-label={title}
-      title={title}
-      onClick={onPress}
-    >
+    <Button look="vene-quiet-button" aria-label={title} title={title} onClick={onPress}>
       <CrossIcon />
-    </button>
+    </Button>
   );
 }
 
@@ -180,14 +175,13 @@ function PairNote({ app, name }: { app: App; name: string }) {
       <span class="vene-note">
         Paired by hand: clicks on the map copy as the arrows say; slots keep their own positions.
       </span>
-      <button
-        type="button"
-        class="vene-button vene-quiet-button"
+      <Button
+        look="vene-quiet-button"
         aria-label={`Pair ${name} as suggested`}
         onClick={() => unpair(app, name)}
       >
         As suggested
-      </button>
+      </Button>
     </span>
   );
 }

@@ -48,10 +48,11 @@ export function useEntry(app: App, { current, commit }: Wanted) {
     },
     close,
     async enter(text: string): Promise<void> {
-      if (text === (current() ?? "")) return close();
+      if (text === current()) return close();
       // Slots go with their tokens, so these must be known first.
       const hasSlots = (app.use(createExperiment).now.peek()?.slots.length ?? 0) > 0;
-      const split = hasSlots ? await draft.settled(text) : draft.known(text);
+      const isAsked = hasSlots || text === ""; // of nothing, the kernel says what is wrong
+      const split = isAsked ? await draft.settled(text) : draft.known(text);
       if (!isOpen.peek() || draft.text.peek() !== text || split?.error) return;
       close();
       commit(text, split?.tokens ?? null);

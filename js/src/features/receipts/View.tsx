@@ -1,7 +1,9 @@
 // What every slot did, side by side.
+
 import type { App } from "../../app/app";
 import { createExperiment } from "../../app/experiment";
 import { site } from "../../domain/format";
+import { ColumnHead } from "../../ui/ColumnHead";
 import { Panel } from "../../ui/controls";
 import { createAnswer } from "../answer/state";
 import { marksOf, measured } from "../slots/Receipt";
@@ -21,14 +23,15 @@ export function ReceiptsPanel({ app }: { app: App }) {
           rest of the tensor stayed as it was. There are no slots yet.
         </p>
       ) : (
-        <div class="vene-scroll">
+        // biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reachable by keys
+        <div class="vene-scroll" tabIndex={0}>
           <table class="vene-table">
             <thead>
               <tr>
-                <th scope="col">slot</th>
-                <th scope="col">site</th>
-                <th scope="col">what it did</th>
-                <th scope="col">measured</th>
+                <ColumnHead>slot</ColumnHead>
+                <ColumnHead>site</ColumnHead>
+                <ColumnHead>what it did</ColumnHead>
+                <ColumnHead>measured</ColumnHead>
               </tr>
             </thead>
             <tbody>

@@ -1,14 +1,15 @@
 // The details of one slot, over what is below it: site, pairs, operator, group, receipt.
 import { useEffect, useRef } from "preact/hooks";
 import type { App } from "../../app/app";
+import { ExperimentSelect } from "../../app/ExperimentSelect";
 import { createExperiment } from "../../app/experiment";
-import { actionOf } from "../../app/keys";
-import { changeSlot, type Plain, type Slot, setComponent } from "../../domain/experiments";
-import { kindOf, setIntervention, targetOf } from "../../domain/operators";
+import { actionOf, consume } from "../../app/keys";
+import { changeSlot, type Plain, type Slot } from "../../domain/experiments";
+import { kindOf, setComponent, setIntervention, targetOf } from "../../domain/operators";
 import { duplicateSlot } from "../../domain/order";
 import type { Scene } from "../../kernel/wire";
 import { componentOptions } from "../../ui/components";
-import { IconButton, type Option, Select } from "../../ui/controls";
+import { Button, IconButton, type Option } from "../../ui/controls";
 import { CopyIcon, CrossIcon } from "../../ui/icons";
 import { createVoice } from "../../ui/voice";
 import { createAnswer } from "../answer/state";
@@ -30,15 +31,24 @@ interface Props {
 
 export function Details({ app, scene, experiment, index, colour, onFocus }: Props) {
   const panel = useRef<HTMLElement>(null);
-  const { commit, kinds, pending } = app.use(createExperiment);
+  const { commit, kinds, pending, refusal } = app.use(createExperiment);
   const { closeDetails } = app.use(createSlots);
-  useEffect(() => panel.current?.scrollIntoView?.({ block: "nearest" }), []);
+  useEffect(() => {
+    const frame = panel.current?.parentElement;
+    // Clicks on the rows open and close by themselves.
+    const leave = (event: Event) => {
+      if (frame && !event.composedPath().includes(frame)) closeDetails();
+    };
+    document.addEventListener("pointerdown", leave);
+    return () => document.removeEventListener("pointerdown", leave);
+  }, []);
   const slot = experiment.slots[index] as Slot;
   const kind = kindOf(kinds.value, slot.intervention);
   const target = targetOf(experiment, slot, kinds.value);
   const heads = scene.model.heads[slot.component];
   const info = pending.value ? undefined : scene.slots[index];
-  const change = (part: Partial<Slot>) => commit(changeSlot(experiment, index, part));
+  const changed = (part: Partial<Slot>) => changeSlot(experiment, index, part);
+  const copied = duplicateSlot(experiment, index);
   const close = () => {
     closeDetails();
     onFocus(index, ".vene-slot-words");
@@ -52,26 +62,24 @@ export function Details({ app, scene, experiment, index, colour, onFocus }: Prop
       data-colour={colour < 0 ? undefined : colour % 6}
       onKeyDown={(event) => {
         if (actionOf("compare", event) !== "close") return;
-        event.preventDefault();
-        event.stopPropagation();
+        consume(event);
         close();
       }}
     >
       <div class="vene-panel-head">
         <h3 class="vene-panel-name">Slot {index}</h3>
         <span class="vene-tools-end">
-          <button
-            type="button"
-            class="vene-button"
+          <Button
             aria-label={`Duplicate slot ${index}`}
+            refusal={refusal(copied)}
             onClick={() => {
-              commit(duplicateSlot(experiment, index));
+              commit(copied);
               onFocus(index + 1, ".vene-slot-handle");
               app.use(createVoice).say(`Slot ${index + 1} is a copy of slot ${index}.`);
             }}
           >
             <CopyIcon /> Duplicate
-          </button>
+          </Button>
           <IconButton
             name={`Close the details of slot ${index}`}
             title="Close (Escape)"
@@ -83,24 +91,27 @@ export function Details({ app, scene, experiment, index, colour, onFocus }: Prop
       </div>
       <dl class="vene-fields">
         <Field name="where">
-          <Select
+          <ExperimentSelect
+            app={app}
             name={`Layer of slot ${index}`}
             value={String(slot.layer)}
             options={counted(scene.model.layers, "layer ")}
-            onChoose={(value) => change({ layer: Number(value) })}
+            next={(value) => changed({ layer: Number(value) })}
           />
-          <Select
+          <ExperimentSelect
+            app={app}
             name={`Component of slot ${index}`}
             value={slot.component}
             options={componentOptions(scene.model.components)}
-            onChoose={(value) => commit(setComponent(experiment, index, value, scene.model.heads))}
+            next={(value) => setComponent(experiment, index, value, scene.model)}
           />
           {heads !== undefined && (
-            <Select
+            <ExperimentSelect
+              app={app}
               name={`Head of slot ${index}`}
               value={String(slot.head ?? 0)}
               options={counted(heads, "head ")}
-              onChoose={(value) => change({ head: Number(value) })}
+              next={(value) => changed({ head: Number(value) })}
             />
           )}
         </Field>
@@ -108,7 +119,8 @@ export function Details({ app, scene, experiment, index, colour, onFocus }: Prop
           <Route app={app} scene={scene} experiment={experiment} slot={slot} index={index} />
         </Field>
         <Field name="operator">
-          <Select
+          <ExperimentSelect
+            app={app}
             name={`Intervention of slot ${index}`}
             value={slot.intervention}
             title={kind && `${kind.formula}\n${kind.about}`}
@@ -117,7 +129,7 @@ export function Details({ app, scene, experiment, index, colour, onFocus }: Prop
               text: name === "vanilla" ? "patch (vanilla)" : name.replaceAll("_", " "),
               title: formula,
             }))}
-            onChoose={(value) => commit(setIntervention(experiment, index, value, kinds.value))}
+            next={(value) => setIntervention(experiment, index, value, kinds.value)}
           />
           <OperatorRow
             app={app}

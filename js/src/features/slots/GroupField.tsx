@@ -1,6 +1,7 @@
 // A slot's group: chosen from a list, renamed for all of its slots at once.
 import { useSignal } from "@preact/signals";
 import type { App } from "../../app/app";
+import { ExperimentSelect } from "../../app/ExperimentSelect";
 import { createExperiment } from "../../app/experiment";
 import {
   changeSlot,
@@ -11,7 +12,7 @@ import {
   type Slot,
   whyNotGroup,
 } from "../../domain/experiments";
-import { IconButton, Select } from "../../ui/controls";
+import { IconButton } from "../../ui/controls";
 import { PencilIcon } from "../../ui/icons";
 import { NameField } from "../../ui/NameField";
 
@@ -46,7 +47,8 @@ export function GroupField({ app, experiment, slot, index }: Props) {
   const isFirst = experiment.slots.findIndex((other) => other.group === name) === index;
   return (
     <span class="vene-slot-group">
-      <Select
+      <ExperimentSelect
+        app={app}
         name={`Group of slot ${index}`}
         value={name === null ? "none" : `group ${name}`}
         title="Slots of one group read one shared source run"
@@ -55,12 +57,13 @@ export function GroupField({ app, experiment, slot, index }: Props) {
           ...joinable.map((other) => ({ value: `group ${other}`, text: `group ${other}` })),
           { value: `group ${fresh}`, text: `new group ${fresh}` },
         ]}
-        onChoose={(value) => {
-          const group = value === "none" ? null : value.slice("group ".length);
-          app.use(createExperiment).commit(changeSlot(experiment, index, { group }));
-        }}
+        next={(value) =>
+          changeSlot(experiment, index, {
+            group: value === "none" ? null : value.slice("group ".length),
+          })
+        }
       />
-      {name !== null && isFirst && (
+      {name !== null && isFirst && !app.kernel.offline && (
         <IconButton
           name={`Rename group ${name}`}
           onPress={() => {

@@ -1,6 +1,6 @@
 // A row's number, by which it is moved: dragged, or with Alt and the arrows.
 import { useRef } from "preact/hooks";
-import { actionOf } from "../../app/keys";
+import { actionOf, consume } from "../../app/keys";
 import { dropIndex } from "../../domain/order";
 import { GripIcon } from "../../ui/icons";
 
@@ -9,12 +9,14 @@ interface Props {
   count: number;
   /** Whether another slot acts at the same site, so that the order changes the result. */
   isOrdered: boolean;
+  /** On a saved page, where another order would have to run. */
+  isFixed: boolean;
   /** Where the row would go now; null when nothing is dragged any more. */
   onDrag(to: number | null): void;
   onMove(to: number): void;
 }
 
-export function Handle({ index, count, isOrdered, onDrag, onMove }: Props) {
+export function Handle({ index, count, isOrdered, isFixed, onDrag, onMove }: Props) {
   const drag = useRef<{ list: Element; from: number; middles: number[]; to: number } | null>(null);
   const stop = () => {
     drag.current = null;
@@ -26,10 +28,11 @@ export function Handle({ index, count, isOrdered, onDrag, onMove }: Props) {
   return (
     <button
       type="button"
-      class="vene-slot-handle"
+      class="vene-bare vene-slot-handle"
       aria-label={`Move slot ${index}`}
       aria-keyshortcuts="Alt+ArrowUp Alt+ArrowDown"
-      title={`Slot ${index}. Drag, or Alt-Up and Alt-Down; ${why}.`}
+      disabled={isFixed}
+      title={isFixed ? `Slot ${index}` : `Slot ${index}. Drag, or Alt-Up and Alt-Down; ${why}.`}
       onPointerDown={(event) => {
         if (event.button !== 0) return;
         const list = event.currentTarget.closest("ol");
@@ -62,8 +65,7 @@ export function Handle({ index, count, isOrdered, onDrag, onMove }: Props) {
         else if (action === "up") onMove(Math.max(0, index - 1));
         else if (action === "down") onMove(Math.min(count - 1, index + 1));
         else return;
-        event.preventDefault();
-        event.stopPropagation();
+        consume(event);
       }}
     >
       <GripIcon />

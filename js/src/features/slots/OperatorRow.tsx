@@ -20,7 +20,7 @@ import {
   writePlaces,
   writeSubspace,
 } from "../../domain/operators";
-import { IconButton, NumberField, Slider, TextField } from "../../ui/controls";
+import { Button, IconButton, NumberField, Slider, TextField } from "../../ui/controls";
 import { LinkIcon, UnlinkIcon } from "../../ui/icons";
 
 interface Props {
@@ -34,8 +34,9 @@ interface Props {
 
 export function OperatorRow({ app, experiment, slot, index, coordinates }: Props) {
   const kind = kindOf(app.use(createExperiment).kinds.value, slot.intervention);
-  const change = (part: Partial<Slot>) =>
-    app.use(createExperiment).commit(changeSlot(experiment, index, part));
+  const { commit, refusal } = app.use(createExperiment);
+  const change = (part: Partial<Slot>) => commit(changeSlot(experiment, index, part));
+  const { offline } = app.kernel;
   const names = Object.keys(slot.partition ?? {});
   const of = `of slot ${index}`;
   return (
@@ -45,40 +46,41 @@ export function OperatorRow({ app, experiment, slot, index, coordinates }: Props
           <NumberField
             name={`Rank ${of}`}
             value={slot.rank}
+            refusal={offline}
             min={1}
             step={1}
-            onChoose={(rank) => app.use(createExperiment).commit(setRank(experiment, index, rank))}
+            onChoose={(rank) => commit(setRank(experiment, index, rank))}
           />
         </Labelled>
       )}
       {names.map((name, n) => (
-        <button
+        <Button
           key={name}
-          type="button"
-          class="vene-button vene-subspace"
+          look="vene-subspace"
           aria-label={`Subspace ${name} ${of}`}
           aria-pressed={slot.subspace === name}
+          refusal={refusal(toggleSubspace(experiment, index, name))}
           title={`Coordinates ${slot.partition?.[name]?.join(" to ")}, the end left out${n < 9 ? ` (${n + 1} on the map)` : ""}`}
-          onClick={() => app.use(createExperiment).commit(toggleSubspace(experiment, index, name))}
+          onClick={() => commit(toggleSubspace(experiment, index, name))}
         >
           {name}
-        </button>
+        </Button>
       ))}
       {names.length === 0 && coordinates !== undefined && coordinates > 1 && (
-        <button
-          type="button"
-          class="vene-button"
+        <Button
           aria-label={`Split dims ${of}`}
+          refusal={offline}
           title={`Names the two halves of the ${coordinates} coordinates a and b, to change one of them alone`}
           onClick={() => change({ partition: halves(coordinates) })}
         >
-          Split dims in two
-        </button>
+          Split dims
+        </Button>
       )}
       <Labelled text="dims">
         <TextField
           name={`Dims ${of}`}
           value={writeSubspace(slot.subspace)}
+          refusal={offline}
           placeholder={coordinates === undefined ? "all" : `all ${coordinates}`}
           title="0:2 is a half-open range, 0, 3, 5 are dims, empty: all"
           onChoose={(text) => change({ subspace: readSubspace(text) })}
@@ -89,6 +91,7 @@ export function OperatorRow({ app, experiment, slot, index, coordinates }: Props
           <NumberField
             name={`Scale ${of}`}
             value={slot.scale}
+            refusal={offline}
             min={0}
             step="any"
             onChoose={(scale) => scale !== null && change({ scale })}
@@ -100,15 +103,23 @@ export function OperatorRow({ app, experiment, slot, index, coordinates }: Props
           <NumberField
             name={`Seed ${of}`}
             value={slot.seed}
+            refusal={offline}
             min={0}
             step={1}
-            onChoose={(seed) =>
-              seed !== null && app.use(createExperiment).commit(setSeed(experiment, index, seed))
-            }
+            onChoose={(seed, text) => {
+              // As text where a number here would be another one; the kernel says up to where.
+              const exact = Number.isSafeInteger(seed) ? seed : text;
+              if (seed !== null && exact !== null) commit(setSeed(experiment, index, exact));
+            }}
           />
         </Labelled>
       )}
-      <Strength of={of} value={slot.strength} onChoose={(strength) => change({ strength })} />
+      <Strength
+        of={of}
+        value={slot.strength}
+        offline={offline}
+        onChoose={(strength) => change({ strength })}
+      />
       {(kind?.has_weights || slot.link !== null) && (
         <LinkButton app={app} experiment={experiment} slot={slot} index={index} />
       )}
@@ -118,6 +129,7 @@ export function OperatorRow({ app, experiment, slot, index, coordinates }: Props
             <TextField
               name={`Positions in the prompts ${of}`}
               value={writePlaces(slot.source_position)}
+              refusal={offline}
               placeholder="as in the base"
               title="Where in each prompt the state is read, one number per base position: 3 is the fourth token, -1 the last; empty: the same positions as in the base"
               onChoose={(text) => change({ source_position: readPlaces(text) })}
@@ -126,6 +138,7 @@ export function OperatorRow({ app, experiment, slot, index, coordinates }: Props
           <TextField
             name={`Prompts ${of}`}
             value={slot.prompts.join("\n")}
+            refusal={offline}
             title="The mean is taken over these prompts, one per line"
             isLong
             onChoose={(text) => change({ prompts: readPrompts(text) })}
@@ -137,18 +150,20 @@ export function OperatorRow({ app, experiment, slot, index, coordinates }: Props
 }
 
 function LinkButton({ app, experiment, slot, index }: Omit<Props, "coordinates">) {
+  const { commit, refusal, widths } = app.use(createExperiment);
   if (slot.link === null) {
-    const [twin] = twinsOf(experiment, index);
+    const [twin] = twinsOf(experiment, index, widths.value);
     return (
       <IconButton
         name={`Link slot ${index}`}
         isDisabled={twin === undefined}
+        refusal={refusal(link(experiment, index, widths.value))}
         title={
           twin === undefined
-            ? "Sharing weights needs a second slot of this intervention, rank and seed"
+            ? "Sharing weights needs a second slot of this intervention, rank, seed and width"
             : `Share weights with slot ${twin} (L on the map)`
         }
-        onPress={() => app.use(createExperiment).commit(link(experiment, index))}
+        onPress={() => commit(link(experiment, index, widths.value))}
       >
         <LinkIcon />
       </IconButton>
@@ -167,7 +182,8 @@ function LinkButton({ app, experiment, slot, index }: Omit<Props, "coordinates">
       <IconButton
         name={`Unlink slot ${index}`}
         title={`Unlink slot ${index}`}
-        onPress={() => app.use(createExperiment).commit(unlink(experiment, index))}
+        refusal={refusal(unlink(experiment, index))}
+        onPress={() => commit(unlink(experiment, index))}
       >
         <UnlinkIcon />
       </IconButton>
@@ -176,8 +192,13 @@ function LinkButton({ app, experiment, slot, index }: Omit<Props, "coordinates">
 }
 
 /** A slider for the way from the base to the intervention, and its number; both are one value. */
-function Strength(props: { of: string; value: number; onChoose(value: number): void }) {
-  const { of, value, onChoose } = props;
+function Strength(props: {
+  of: string;
+  value: number;
+  offline: string | null;
+  onChoose(value: number): void;
+}) {
+  const { of, value, offline, onChoose } = props;
   const held = useSignal<number | null>(null);
   const title = `strength ${held.value ?? value}: new = b + strength · (intervention − b). At 0 the base’s own state stays, at 1 the intervention is whole, beyond 1 it goes further.`;
   return (
@@ -186,6 +207,7 @@ function Strength(props: { of: string; value: number; onChoose(value: number): v
         name={`Strength ${of}`}
         // While it is held it is drawn where it is held: the field would jump back under the hand.
         value={held.value ?? value}
+        refusal={offline}
         min={0}
         max={1}
         step={0.05}
@@ -198,6 +220,7 @@ function Strength(props: { of: string; value: number; onChoose(value: number): v
       <NumberField
         name={`Strength ${of} as a number`}
         value={held.value ?? value}
+        refusal={offline}
         min={0}
         step="any"
         onChoose={(wanted) => wanted !== null && onChoose(wanted)}

@@ -1,6 +1,7 @@
 // Where a slot acts and what it reads there: pairs of base and source position.
 
 import type { App } from "../../app/app";
+import { ExperimentSelect } from "../../app/ExperimentSelect";
 import { createExperiment } from "../../app/experiment";
 import type { Plain, Slot } from "../../domain/experiments";
 import { setSource } from "../../domain/experiments";
@@ -8,7 +9,7 @@ import { kindOf, targetOf } from "../../domain/operators";
 import { pairsOf, setPairs } from "../../domain/prompts";
 import { namesOf, tokensOf } from "../../domain/sources";
 import type { Scene, TokenInfo } from "../../kernel/wire";
-import { IconButton, type Option, Select } from "../../ui/controls";
+import { Button, IconButton, type Option } from "../../ui/controls";
 import { CrossIcon, PlusIcon } from "../../ui/icons";
 import { createSweep } from "../map/sweep";
 import { createPairing } from "../prompts/pairing";
@@ -30,15 +31,17 @@ export function Route({ app, scene, experiment, slot, index }: Props) {
   const names = namesOf(experiment.sources);
   const pairs = pairsOf(slot);
   const taken = pairs.map(([base]) => base);
-  const commit = (next: [number, number][]) =>
-    app.use(createExperiment).commit(setPairs(experiment, index, next));
+  const { commit, refusal } = app.use(createExperiment);
+  const paired = (next: [number, number][]) => setPairs(experiment, index, next);
   const partner = (position: number) =>
     target === null
       ? app.use(createSweep).partner(position)
       : Math.min(position, sourceTokens.length - 1);
-  const replace = (n: number, pair: [number, number]) =>
-    commit(pairs.map((old, i) => (i === n ? pair : old)));
+  const replaced = (n: number, pair: [number, number]) =>
+    paired(pairs.map((old, i) => (i === n ? pair : old)));
+  const without = (n: number) => paired(pairs.filter((_, i) => i !== n));
   const next = tokens.find((token) => !taken.includes(token.index))?.index;
+  const longer = next === undefined ? null : paired([...pairs, [next, partner(next)]]);
   return (
     <>
       {pairs.map(([base, source], n) => {
@@ -46,11 +49,12 @@ export function Route({ app, scene, experiment, slot, index }: Props) {
         return (
           <span class="vene-pair" key={base}>
             <PositionSelect
+              app={app}
               name={`Base position ${of}`}
               tokens={tokens}
               position={base}
               taken={taken}
-              onChoose={(position) => replace(n, [position, partner(position)])}
+              next={(position) => replaced(n, [position, partner(position)])}
             />
             {reads && (
               <>
@@ -58,17 +62,19 @@ export function Route({ app, scene, experiment, slot, index }: Props) {
                   ⟵
                 </span>
                 <PositionSelect
+                  app={app}
                   name={`Source position ${of}`}
                   tokens={sourceTokens}
                   position={source}
-                  onChoose={(position) => replace(n, [base, position])}
+                  next={(position) => replaced(n, [base, position])}
                 />
               </>
             )}
             {pairs.length > 1 && (
               <IconButton
                 name={`Take position ${base} out of slot ${index}`}
-                onPress={() => commit(pairs.filter((_, i) => i !== n))}
+                refusal={refusal(without(n))}
+                onPress={() => commit(without(n))}
               >
                 <CrossIcon />
               </IconButton>
@@ -77,11 +83,12 @@ export function Route({ app, scene, experiment, slot, index }: Props) {
         );
       })}
       {reads && names.length > 1 && slot.source !== null && (
-        <Select
+        <ExperimentSelect
+          app={app}
           name={`Source of slot ${index}`}
           value={slot.source}
           options={names.map((name) => ({ value: name, text: name }))}
-          onChoose={(name) => {
+          next={(name) => {
             // Positions that the other prompt has not got are paired anew, so that it is valid at once.
             const { length } = tokensOf(scene.sources, name) ?? [];
             const fit = ([base, source]: [number, number]): [number, number] => [
@@ -90,36 +97,35 @@ export function Route({ app, scene, experiment, slot, index }: Props) {
                 ? source
                 : Math.min(app.use(createPairing).of(name)[base] ?? source, length - 1),
             ];
-            app
-              .use(createExperiment)
-              .commit(setPairs(setSource(experiment, index, name), index, pairs.map(fit)));
+            return setPairs(setSource(experiment, index, name), index, pairs.map(fit));
           }}
         />
       )}
-      {next !== undefined && (
-        <button
-          type="button"
-          class="vene-button vene-quiet-button"
+      {longer && (
+        <Button
+          look="vene-quiet-button"
           aria-label={`Add a position to slot ${index}`}
-          onClick={() => commit([...pairs, [next, partner(next)]])}
+          refusal={refusal(longer)}
+          onClick={() => commit(longer)}
         >
           <PlusIcon /> position
-        </button>
+        </Button>
       )}
     </>
   );
 }
 
 interface PositionProps {
+  app: App;
   name: string;
   tokens: TokenInfo[];
   position: number;
   /** Positions that are spoken for. */
   taken?: number[];
-  onChoose(position: number): void;
+  next(position: number): Plain;
 }
 
-function PositionSelect({ name, tokens, position, taken = [], onChoose }: PositionProps) {
+function PositionSelect({ app, name, tokens, position, taken = [], next }: PositionProps) {
   const options: Option[] = tokens
     .filter((token) => token.index === position || !taken.includes(token.index))
     .map((token) => ({ value: String(token.index), text: `${token.index} ${token.label}` }));
@@ -127,11 +133,12 @@ function PositionSelect({ name, tokens, position, taken = [], onChoose }: Positi
   // The prompt may have become shorter a moment ago.
   if (!options.some((option) => option.value === value)) options.unshift({ value, text: value });
   return (
-    <Select
+    <ExperimentSelect
+      app={app}
       name={name}
       value={value}
       options={options}
-      onChoose={(chosen) => onChoose(Number(chosen))}
+      next={(chosen) => next(Number(chosen))}
     />
   );
 }

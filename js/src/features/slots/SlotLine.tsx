@@ -2,7 +2,7 @@
 
 import type { App } from "../../app/app";
 import { createExperiment } from "../../app/experiment";
-import { type Plain, removeSlot, type Slot } from "../../domain/experiments";
+import { type Plain, removeSlot, type Slot, setSkip } from "../../domain/experiments";
 import { componentWords, three } from "../../domain/format";
 import { kindOf, targetOf } from "../../domain/operators";
 import { isOrdered, moveSlot } from "../../domain/order";
@@ -38,7 +38,8 @@ interface Props {
 export function SlotLine(props: Props) {
   const { app, experiment, slot, index, colour, drop, onFocus } = props;
   const { open, toggleDetails, toggleSkip } = app.use(createSlots);
-  const { commit } = app.use(createExperiment);
+  const { commit, refusal } = app.use(createExperiment);
+  const removed = removeSlot(experiment, index);
   const { say } = app.use(createVoice);
   const link = linkColour(experiment, slot);
   const count = experiment.slots.length;
@@ -57,6 +58,7 @@ export function SlotLine(props: Props) {
         index={index}
         count={count}
         isOrdered={isOrdered(experiment, index)}
+        isFixed={app.kernel.offline !== null}
         onDrag={props.onDrag}
         onMove={(to) => {
           if (to === index) return say(`Slot ${index} is ${to === 0 ? "the first" : "the last"}.`);
@@ -67,18 +69,19 @@ export function SlotLine(props: Props) {
       />
       <button
         type="button"
-        class="vene-slot-words"
+        class="vene-bare vene-slot-words"
         aria-expanded={isOpen}
-        aria-label={`Details of slot ${index}`}
         title={`${isOpen ? "Close" : "Open"} the details of slot ${index}`}
         onClick={() => toggleDetails(index)}
       >
+        <span class="vene-visually-hidden">Details of slot {index}: </span>
         <Summary {...props} />
       </button>
       <Outcome {...props} />
       <span class="vene-slot-buttons">
         <IconButton
           name={`${slot.skip ? "Unskip" : "Skip"} slot ${index}`}
+          refusal={refusal(setSkip(experiment, [index], !slot.skip))}
           title={slot.skip ? `Unskip slot ${index}` : `Skip slot ${index}: it keeps its number`}
           onPress={() => toggleSkip([index])}
         >
@@ -94,8 +97,9 @@ export function SlotLine(props: Props) {
         </IconButton>
         <IconButton
           name={`Remove slot ${index}`}
+          refusal={refusal(removed)}
           onPress={() => {
-            commit(removeSlot(experiment, index));
+            commit(removed);
             onFocus(Math.min(index, count - 2), ".vene-slot-handle");
             say(`Slot ${index} is removed; ${count - 1} left.`);
           }}
@@ -117,15 +121,18 @@ function Summary({ app, scene, experiment, slot }: Props) {
   const reads = (kind?.needs_source ?? true) && slot.source !== null;
   const pairs = pairsOf(slot);
   const [first] = pairs;
+  const from = reads && experiment.sources.length > 1 ? `from ${slot.source}` : "";
   const site = [
     slot.component === "block_output" ? "" : componentWords(slot.component),
     slot.head === null ? "" : `head ${slot.head}`,
-    reads && experiment.sources.length > 1 ? `from ${slot.source}` : "",
+    from,
     target === null ? "" : `in ${target}`,
     slot.subspace === null ? "" : "subspace",
     slot.strength === 1 ? "" : `× ${three(slot.strength)}`,
   ];
-  const operator = slot.intervention === "vanilla" ? "patch" : slot.intervention;
+  // What says where it patches from has no room for the word as well.
+  const isPatch = slot.intervention === "vanilla";
+  const operator = isPatch ? (from ? "" : "patch") : slot.intervention;
   const extra = [operator.replaceAll("_", " "), ...site].filter(Boolean).join(" · ");
   return (
     <>

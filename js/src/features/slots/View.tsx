@@ -3,15 +3,15 @@
 import { useSignal } from "@preact/signals";
 import { useLayoutEffect, useRef } from "preact/hooks";
 import type { App } from "../../app/app";
+import { ExperimentSelect } from "../../app/ExperimentSelect";
 import { createExperiment } from "../../app/experiment";
-import { group, groupsOf, isSame, type Plain } from "../../domain/experiments";
+import { addSlot, group, groupsOf, isSame, type Plain, ungroup } from "../../domain/experiments";
 import { setMode } from "../../domain/prompts";
 import { namesOf } from "../../domain/sources";
-import { Panel, Select } from "../../ui/controls";
+import { Button, Panel } from "../../ui/controls";
 import { PlusIcon } from "../../ui/icons";
 import { createVoice } from "../../ui/voice";
 import { createAnswer } from "../answer/state";
-import { createGestures } from "../map/gestures";
 import { createSweep } from "../map/sweep";
 import { createStory } from "../story/state";
 import { Details } from "./Details";
@@ -102,7 +102,11 @@ function emptyWords(experiment: Plain): string {
 function Tools({ app, experiment }: { app: App; experiment: Plain }) {
   const { slots } = experiment;
   const skipped = slots.filter((slot) => slot.skip).length;
-  const scene = app.use(createStory).scene.value;
+  const { commit, refusal } = app.use(createExperiment);
+  const length = app.use(createStory).scene.value?.base.length ?? 1;
+  const place = app.use(createSweep).place({ row: 0, position: length - 1 });
+  const added = addSlot(experiment, place);
+  const grouped = group(experiment);
   return (
     <>
       <span class="vene-count">
@@ -111,40 +115,35 @@ function Tools({ app, experiment }: { app: App; experiment: Plain }) {
       </span>
       <Mode app={app} experiment={experiment} />
       <span class="vene-tools-end">
-        <button
-          type="button"
-          class="vene-button"
+        <Button
           title="All slots read one shared source run (G)"
-          disabled={isSame(group(experiment), experiment)}
+          refusal={refusal(grouped)}
+          disabled={isSame(grouped, experiment)}
           onClick={app.use(createSlots).group}
         >
           Group
-        </button>
-        <button
-          type="button"
-          class="vene-button"
+        </Button>
+        <Button
           title="Each slot reads a source run of its own (U)"
+          refusal={refusal(ungroup(experiment))}
           disabled={groupsOf(experiment).length === 0}
           onClick={app.use(createSlots).ungroup}
         >
           Ungroup
-        </button>
-        <button
-          type="button"
-          class="vene-button vene-add-slot"
+        </Button>
+        <Button
+          look="vene-add-slot"
           title="Add a slot at layer 0, the last token"
+          refusal={refusal(added)}
           onClick={() => {
-            const tile = { row: 0, position: (scene?.base.length ?? 1) - 1 };
-            app.use(createGestures).add(tile);
+            commit(added);
             app
               .use(createVoice)
-              .say(
-                `Slot ${slots.length} is added at layer ${app.use(createSweep).place(tile).layer}, at the last token.`,
-              );
+              .say(`Slot ${slots.length} is added at layer ${place.layer}, at the last token.`);
           }}
         >
           <PlusIcon /> Add slot
-        </button>
+        </Button>
       </span>
     </>
   );
@@ -162,7 +161,8 @@ function Mode({ app, experiment }: { app: App; experiment: Plain }) {
       ? "Every source runs as it is, and all slots act on the base."
       : `The sources form a chain: ${[...chain, `slots that read “${names.at(-1)}” act on the base`].join(", ")}.`;
   return (
-    <Select
+    <ExperimentSelect
+      app={app}
       name="How the sources run"
       value={experiment.mode}
       title={about}
@@ -170,9 +170,7 @@ function Mode({ app, experiment }: { app: App; experiment: Plain }) {
         { value: "parallel", text: "sources in parallel" },
         { value: "serial", text: "sources in a chain" },
       ]}
-      onChoose={(mode) =>
-        app.use(createExperiment).commit(setMode(experiment, mode as Plain["mode"]))
-      }
+      next={(mode) => setMode(experiment, mode as Plain["mode"])}
     />
   );
 }

@@ -1,6 +1,8 @@
 // One step of a story: its title, its text, the question with its choices, and the way on.
+
 import type { App } from "../../app/app";
 import { backToScreen } from "../../ui/backToScreen";
+import { Button } from "../../ui/controls";
 import { createLecture } from "../lecture/state";
 import { createStory } from "./state";
 import "./style.css";
@@ -20,16 +22,14 @@ export function StoryPanel({ app }: { app: App }) {
         {!story.isThere.value && (
           <p class="vene-story-away">
             You have changed the experiment.{" "}
-            <button
-              type="button"
-              class="vene-button"
+            <Button
               onClick={(event) => {
                 backToScreen(event);
                 story.walk(at);
               }}
             >
               Return to step {at + 1}
-            </button>
+            </Button>
           </p>
         )}
       </div>
@@ -59,9 +59,7 @@ interface GoProps {
 
 function Go({ app, to, isDisabled, name, keys, children }: GoProps) {
   return (
-    <button
-      type="button"
-      class="vene-button"
+    <Button
       aria-label={name}
       aria-keyshortcuts={keys}
       title={`${name} (${children})`}
@@ -73,7 +71,7 @@ function Go({ app, to, isDisabled, name, keys, children }: GoProps) {
       }}
     >
       {children}
-    </button>
+    </Button>
   );
 }
 

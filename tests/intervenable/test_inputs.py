@@ -61,7 +61,7 @@ ABSURD: dict[str, Any] = {
 
 def refused(call: Callable[[], Any]) -> str:
     """The error of a call, which must be short, quick and small."""
-    start = time.perf_counter()
+    start = time.process_time()
     tracemalloc.start()
     try:
         with pytest.raises(RequestError) as caught:
@@ -69,7 +69,7 @@ def refused(call: Callable[[], Any]) -> str:
         assert tracemalloc.get_traced_memory()[1] < 100e6
     finally:
         tracemalloc.stop()
-    assert time.perf_counter() - start < 2
+    assert time.process_time() - start < 2
     assert len(str(caught.value)) < 700
     return str(caught.value)
 

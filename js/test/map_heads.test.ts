@@ -1,0 +1,138 @@
+// A map of all heads of one layer.
+import { afterEach, describe, expect, it } from "vitest";
+import { makeMap, spainAndItaly } from "../dev/fixtures";
+import { fromScene } from "../src/domain/experiments";
+import { cellOf } from "../src/domain/preview";
+import type { Map as Sweep } from "../src/kernel/wire";
+import { click, drawn, hover, mount, press, tile } from "./helpers";
+
+let screen: ReturnType<typeof mount>;
+afterEach(() => {
+  screen?.close();
+  document.body.innerHTML = "";
+});
+
+const $ = (selector: string) => screen.el.querySelector<HTMLElement>(selector);
+const $$ = (selector: string) => [...screen.el.querySelectorAll<HTMLElement>(selector)];
+const named = (name: string) => $(`[aria-label="${name}"]`) as HTMLElement;
+const text = (selector: string) => $(selector)?.textContent ?? "";
+const at = (layer: number, position: number) => tile(screen.el, layer, position);
+const choose = async (name: string, value: string) => {
+  const select = named(name) as HTMLSelectElement;
+  select.value = value;
+  select.dispatchEvent(new Event("change", { bubbles: true }));
+  await drawn();
+};
+const experiments = () =>
+  screen.model.sent.flatMap((request) =>
+    request.kind === "experiment" ? [request.experiment] : [],
+  );
+
+/** A map of another operator, or of all heads, as the kernel would send it. */
+function mapOf(choice: Partial<Sweep>): Sweep {
+  const { scene } = spainAndItaly();
+  const { base, sources = [] } = scene.experiment;
+  const prompts =
+    choice.intervention === "mean" ? [base, ...sources.map(([, prompt]) => prompt)] : [];
+  return makeMap(scene, 1, { operator: choice.intervention ?? "patch", prompts, ...choice });
+}
+
+describe("a map of all heads of a layer", () => {
+  const component = "head_value_output";
+  const heads = () => mapOf({ component, head: "all", layer: 2 });
+  const rows = () =>
+    $$(".vene-map-head[data-layer]").map((head) => [
+      head.dataset.layer,
+      head.getAttribute("aria-label"),
+    ]);
+
+  it("is chosen in one menu, after the heads that can be swept one at a time", async () => {
+    screen = mount();
+    await choose("Component of the map", component);
+    expect(screen.model.sent.at(-1)).toMatchObject({ component, head: 0, layer: null });
+    const menu = named("Heads of the map") as HTMLSelectElement;
+    const groups = [...menu.querySelectorAll("optgroup")].map((group) =>
+      [...group.querySelectorAll("option")].map((option) => option.text),
+    );
+    expect(groups[0]?.slice(0, 2)).toEqual(["head 0", "head 1"]);
+    expect(groups[1]?.slice(0, 2)).toEqual(["heads of L0", "heads of L1"]);
+    const { heads, layers } = spainAndItaly().scene.model;
+    expect(groups.map((group) => group.length)).toEqual([heads[component], layers]);
+    await choose("Heads of the map", "layer 2");
+    expect(screen.model.sent.at(-1)).toMatchObject({ component, head: "all", layer: 2 });
+    expect(menu.selectedOptions[0]?.text).toBe("heads of L2");
+    await choose("Heads of the map", "1");
+    expect(screen.model.sent.at(-1)).toMatchObject({ component, head: 1, layer: null });
+    await choose("Heads of the map", "layer 2");
+    await choose("Component of the map", "head_query_output");
+    expect(screen.model.sent.at(-1)).toMatchObject({ head: "all", layer: 2 });
+    await choose("Component of the map", "mlp_output");
+    expect(screen.model.sent.at(-1)).toMatchObject({ head: null, layer: null });
+  });
+
+  it("has the heads as rows, and a click makes a slot there", async () => {
+    screen = mount({ map: heads() });
+    const count = spainAndItaly().scene.model.heads[component] as number;
+    expect(rows().map(([row]) => row)).toEqual(
+      Array.from({ length: count }, (_, n) => String(count - 1 - n)),
+    );
+    expect(rows().at(-1)?.[1]).toBe("Pin head 0");
+    expect(text(".vene-map-corner")).toBe("head");
+    expect($("[role=grid]")?.getAttribute("aria-label")).toContain("heads of layer 2 from bottom");
+    expect(at(1, 3).dataset.head).toBe("1");
+    expect(at(1, 3).getAttribute("aria-label")).toMatch(/^head 1, position 3 ␣Spain, /);
+    await hover(at(1, 3));
+    expect(text(".vene-readout-value")).toContain("layer 2 · head 1 · 3");
+    click(at(1, 3));
+    expect(experiments().at(-1)?.slots).toMatchObject([
+      { layer: 2, head: 1, component, position: 3, source: "italy", intervention: "vanilla" },
+    ]);
+    await drawn();
+    expect(at(1, 3).getAttribute("aria-selected")).toBe("true");
+    expect(at(2, 3).getAttribute("aria-selected")).toBe("false");
+    const cell = heads().cells.find((c) => c.head === 1 && c.position === 3);
+    expect(text(".vene-sentence")).toContain(cell?.sentence.split(":")[0] ?? "?");
+  });
+
+  it("is walked, painted and pinned by the keys", async () => {
+    screen = mount({ map: heads() });
+    at(0, 3).focus();
+    press(at(0, 3), "ArrowUp");
+    expect(document.activeElement).toBe(at(1, 3));
+    press(at(1, 3), "ArrowRight", { shiftKey: true });
+    press(at(1, 4), "Enter");
+    expect(experiments().at(-1)?.slots).toMatchObject([
+      { layer: 2, head: 1, position: 3, group: "A" },
+      { layer: 2, head: 1, position: 4, group: "A" },
+    ]);
+    press(at(1, 4), "p");
+    await drawn();
+    expect(text(".vene-pin-name")).toBe("head 1 · 4 ␣is");
+  });
+
+  it("has pins of its own, which wait while layers are shown", async () => {
+    screen = mount({ map: heads() });
+    press(at(3, 3), "p");
+    await drawn();
+    expect($$(".vene-pin")).toHaveLength(1);
+    screen.model.write({ map: mapOf({}) });
+    await drawn();
+    expect($$(".vene-pin")).toHaveLength(0);
+    screen.model.write({ map: heads() });
+    await drawn();
+    expect(text(".vene-pin-name")).toBe("head 3 · 3 ␣Spain");
+  });
+
+  it("tells slots of other layers and heads apart", () => {
+    const { scene } = spainAndItaly();
+    const found = (fields: object) => {
+      const slot = { layer: 2, position: 3, component, head: 1, source: "italy", ...fields };
+      const experiment = { ...scene.experiment, slots: [slot] };
+      return cellOf(fromScene({ ...scene, experiment }), heads())?.head;
+    };
+    expect(found({})).toBe(1);
+    expect(found({ head: 3 })).toBe(3);
+    expect(found({ layer: 1 })).toBeUndefined();
+    expect(found({ component: "head_query_output" })).toBeUndefined();
+  });
+});

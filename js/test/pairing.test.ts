@@ -1,0 +1,119 @@
+// Which source token goes into which base token.
+import { afterEach, describe, expect, it } from "vitest";
+import { makeAnswer, makeMap, sceneOf, spainAndItaly } from "../dev/fixtures";
+import type { OrderedExperiment as Experiment } from "../src/kernel/wire";
+import { accept, answer, click, drawn, mount, press, tile } from "./helpers";
+
+let screen: ReturnType<typeof mount>;
+afterEach(() => {
+  screen?.close();
+  document.body.innerHTML = "";
+});
+
+const named = (name: string) =>
+  screen.el.querySelector(`[aria-label="${name}"]`) as HTMLInputElement;
+const experimentSent = () => {
+  const request = screen.model.sent.filter((sent) => sent.kind === "experiment").at(-1);
+  if (request?.kind !== "experiment") throw new Error("no experiment was asked for");
+  return request.experiment;
+};
+const slotsSent = () => experimentSent().slots ?? [];
+const spoken = () => screen.el.querySelector("[data-panel=slots] > [aria-live]")?.textContent;
+
+function open(slots: NonNullable<Experiment["slots"]>, more: Partial<Experiment> = {}) {
+  const scene = sceneOf({ ...spainAndItaly().scene.experiment, slots, ...more }, 6, 2, null);
+  screen = mount({ scene, answer: makeAnswer(scene), map: makeMap(scene) });
+}
+async function settle() {
+  await drawn();
+  answer(screen.model, accept(screen.model, 3 + screen.model.sent.length));
+  await drawn();
+}
+const three = [0, 1, 2].map((layer) => ({ layer, position: 3, source: "italy" }));
+
+describe("tokens of unequal prompts", () => {
+  const long = { sources: [["italy", "The capital of old Italy is"]] as [string, string][] };
+  const captions = (prompt: string) =>
+    [...screen.el.querySelectorAll(`[data-prompt="${prompt}"] .vene-chip-caption`)].map(
+      (caption) => caption.textContent,
+    );
+
+  it("say where they go; those of equal ones do not", () => {
+    open(three);
+    expect(captions("base")).toEqual([]);
+    screen.close();
+    open([], long);
+    expect(captions("base")).toEqual(["0", "1", "2", "3", "4"]);
+    expect(captions("italy")).toHaveLength(6);
+    expect(captions("italy")).toContain("–");
+  });
+
+  it("are paired with the keyboard: Enter, arrows, Enter; the focus comes back", async () => {
+    open(three, long);
+    const chip = named("4 ␣Italy: pick up to pair") ?? screen.el.querySelector('[data-token="4"]');
+    chip.focus();
+    click(chip); // what Enter does on a button
+    await drawn();
+    expect(screen.el.querySelector(".vene-carry")?.textContent).toContain("␣Italy is picked up");
+    const focused = () => document.activeElement as HTMLElement;
+    const from = Number(focused().dataset.base);
+    press(focused(), from > 3 ? "ArrowLeft" : "ArrowRight");
+    await drawn();
+    while (Number(focused().dataset.base) !== 3) {
+      press(focused(), Number(focused().dataset.base) > 3 ? "ArrowLeft" : "ArrowRight");
+      await drawn();
+    }
+    click(focused());
+    await settle();
+    expect(slotsSent().map((slot) => slot.source_position)).toEqual([4, 4, 4]);
+    expect(screen.model.sent.find((request) => request.kind === "sweep")).toMatchObject({
+      source_positions: expect.arrayContaining([4]),
+    });
+    expect(spoken()).toBe(
+      "4 ␣Italy now goes into 3 ␣Spain: in slots 0, 1, 2 and in the map’s column 3.",
+    );
+    expect(focused().dataset.token).toBe("4");
+    expect(captions("italy")[4]).toContain("3");
+    expect(screen.el.querySelector('[data-prompt="italy"]')?.textContent).toContain(
+      "Paired by hand",
+    );
+    click(named("Pair italy as suggested"));
+    await drawn();
+    expect(screen.model.sent.at(-1)).toMatchObject({ kind: "sweep", source_positions: null });
+  });
+
+  it("are put back with Escape, and nothing is asked for", async () => {
+    open(three, long);
+    click(screen.el.querySelector('[data-token="4"]') as HTMLElement);
+    await drawn();
+    press(document.activeElement as HTMLElement, "Escape");
+    await drawn();
+    expect(screen.el.querySelector(".vene-carry")).toBeNull();
+    expect(screen.model.sent).toHaveLength(0);
+  });
+
+  it("are dropped by the pointer on the base token under it; a column without a slot remembers", async () => {
+    open([], long);
+    const chip = screen.el.querySelector('[data-token="4"]') as HTMLElement;
+    const target = () => screen.el.querySelector('[data-base="3"]') as HTMLElement;
+    document.elementsFromPoint = () => [target()];
+    const at = (type: string, clientX: number) =>
+      chip.dispatchEvent(
+        new PointerEvent(type, { clientX, clientY: 0, button: 0, bubbles: true, pointerId: 1 }),
+      );
+    at("pointerdown", 0);
+    at("pointermove", 2);
+    await drawn();
+    expect(screen.el.querySelector(".vene-carry")).toBeNull(); // a hand is never quite still
+    at("pointermove", 40);
+    await drawn();
+    expect(target().dataset.over).toBe("true");
+    at("pointerup", 40);
+    click(chip);
+    await drawn();
+    expect(screen.model.sent).toMatchObject([{ kind: "sweep" }]);
+    expect(spoken()).toContain("no slot is there yet, the next click on it will use that");
+    click(tile(screen.el, 1, 3));
+    expect(slotsSent()[0]).toMatchObject({ position: 3, source_position: 4 });
+  });
+});

@@ -1,0 +1,154 @@
+"""Browser -> kernel: the requests, one class each."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from vene_widgets.explorer.wire.base import Wire
+from vene_widgets.explorer.wire.ordered import WireExperiment
+
+FigureKind = Literal[
+    "result", "token_heatmap", "difference_panel", "sweep_map", "distribution_dots"
+]
+"""`result`, the default, is the token heatmap beside the difference panel."""
+
+FigureStyle = Literal["light", "dark"]
+"""Of a figure for a light or a dark page."""
+
+
+class SetExperiment(Wire):
+    """Replace the experiment and run it."""
+
+    id: str
+    kind: Literal["experiment"] = "experiment"
+    experiment: WireExperiment
+
+
+class SetSweep(Wire):
+    """Sweep this component (and head) with this operator, copying from this source.
+
+    With `head` "all" the map's rows are the heads of one `layer`. `source_positions` pairs tokens
+    by hand: one source position per base token. None is the suggested pairing
+    (`engine.positions.align`), which new prompts restore.
+    """
+
+    id: str
+    kind: Literal["sweep"] = "sweep"
+    component: str
+    head: int | Literal["all"] | None = None
+    layer: int | None = None
+    source: str | None = None
+    intervention: str = "vanilla"
+    source_positions: list[int] | None = None
+
+
+class SetFigure(Wire):
+    """Draw this kind of figure, of the current state and of every later one.
+
+    `style` is that of the screen, whose figure is light or dark as it is.
+    """
+
+    id: str
+    kind: Literal["figure"] = "figure"
+    figure: FigureKind
+    style: FigureStyle = "light"
+
+
+class TakeFigure(Wire):
+    """Make a file of the current state's figure, without changing the state.
+
+    The reply is sent when the file is ready: its `file` is the file's name, and the message's one
+    binary buffer holds the bytes. `zip` contains the figure in every format, its data, its code and
+    its caption. `dpi` is for PNG.
+    """
+
+    id: str
+    kind: Literal["take"] = "take"
+    figure: FigureKind
+    format: Literal["png", "svg", "pdf", "zip"]
+    dpi: Annotated[int, Field(ge=50, le=600)] = 300
+
+
+class SplitPrompt(Wire):
+    """Split a text into tokens while it is typed; the reply carries them. No state changes."""
+
+    id: str
+    kind: Literal["tokens"] = "tokens"
+    text: str
+
+
+class Side(Wire):
+    """One side of a comparison.
+
+    Without `share_sources` the source prompt runs anew for every slot outside a group.
+    """
+
+    title: Annotated[str, Field(min_length=1, max_length=200)]
+    experiment: WireExperiment
+    share_sources: bool = True
+
+
+class Compare(Wire):
+    """Run both sides in full and compare them; the result is written to the trait `contrast`."""
+
+    id: str
+    kind: Literal["compare"] = "compare"
+    left: Side
+    right: Side
+
+
+class NameEntry(Wire):
+    """Name an entry of the history, or remove its name. Named entries are never dropped."""
+
+    id: str
+    kind: Literal["name"] = "name"
+    number: int
+    name: Annotated[str | None, Field(max_length=80)] = None
+
+
+class SetStep(Wire):
+    """Go to a step of the story, from 0; its experiment replaces the current one."""
+
+    id: str
+    kind: Literal["step"] = "step"
+    step: int
+
+
+class FollowToken(Wire):
+    """Add a token to the map, by its exact text or its id."""
+
+    id: str
+    kind: Literal["follow"] = "follow"
+    token: str | int
+
+
+class Share(Wire):
+    """Write a share token of the current state; the reply carries it as `text`."""
+
+    id: str
+    kind: Literal["share"] = "share"
+
+
+class Cancel(Wire):
+    """Stop all queued and running work; the last good state stays."""
+
+    id: str
+    kind: Literal["cancel"] = "cancel"
+
+
+Request = Annotated[
+    SetExperiment
+    | SetSweep
+    | SetFigure
+    | TakeFigure
+    | SplitPrompt
+    | FollowToken
+    | Compare
+    | NameEntry
+    | SetStep
+    | Share
+    | Cancel,
+    Field(discriminator="kind"),
+]

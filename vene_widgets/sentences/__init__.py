@@ -1,0 +1,43 @@
+"""Results as English sentences, all in this package.
+
+Templates are filled with the numbers of a run; objects of the engine hold no sentences.
+"""
+
+from vene_widgets.sentences.actions import (
+    SlotAction,
+    describe,
+    describe_patch,
+    operator,
+    several,
+)
+from vene_widgets.sentences.predictions import (
+    ProbabilityChange,
+    all_idle,
+    nothing_came_in,
+    nothing_can_change,
+    nothing_live,
+    out_of_reach,
+    sentence,
+)
+from vene_widgets.sentences.receipts import receipt
+from vene_widgets.sentences.verdicts import verdict
+from vene_widgets.sentences.words import joined, quoted
+
+__all__ = [
+    "ProbabilityChange",
+    "SlotAction",
+    "all_idle",
+    "describe",
+    "describe_patch",
+    "joined",
+    "nothing_came_in",
+    "nothing_can_change",
+    "nothing_live",
+    "operator",
+    "out_of_reach",
+    "quoted",
+    "receipt",
+    "sentence",
+    "several",
+    "verdict",
+]

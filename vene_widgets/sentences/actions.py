@@ -1,0 +1,145 @@
+"""What a slot does, in words: the subject of a sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from vene_widgets.experiments.components import site_words
+from vene_widgets.sentences.words import joined, quoted
+
+
+@dataclass(frozen=True)
+class SlotAction:
+    """What a sentence needs to describe one slot.
+
+    Attributes:
+        token: the token at its first position, in the run that it changes.
+        component, layer, head: its site.
+        source_token: the token at its first source position; None if it reads no source.
+        intervention: the operator's name.
+        strength: 0 leaves the base's state, 1 is the intervention in full.
+        subspace: a name, a range or dims; None for all coordinates.
+        prompts: number of prompts of a `mean`.
+        target: the source whose run it changes (serial mode); None for the base.
+        positions: number of positions that it changes.
+        is_last: whether its only position is the prompt's last token.
+    """
+
+    token: str
+    component: str
+    layer: int
+    head: int | None = None
+    source_token: str | None = None
+    intervention: str = "vanilla"
+    strength: float = 1.0
+    subspace: str | Sequence[int] | None = None
+    prompts: int = 0
+    target: str | None = None
+    positions: int = 1
+    is_last: bool = False
+
+
+# Start of a sentence by intervention, before the site; `{part}` is the subspace, or empty.
+_VERBS = {
+    "addition": "Adding {part}{source} to {token}",
+    "subtraction": "Subtracting {part}{source} from {token}",
+    "zero": "Zeroing {part}{token}",
+    "mean": "Setting {part}{token} to its mean over {prompts}",
+    "noise": "Adding noise to {part}{token}",
+    "collect": "Collecting {part}{token}",
+}
+
+
+def operator(intervention: str, prompts: int = 0) -> str:
+    """The operator of a map in words: `patch`, `zero`, `mean over 2 prompts`."""
+    name = "patch" if intervention == "vanilla" else intervention
+    return f"{name} over {_prompts(prompts)}" if prompts else name
+
+
+def _prompts(count: int) -> str:
+    return "1 prompt" if count == 1 else f"{count} prompts"
+
+
+# End of a sentence by intervention, after the site, for interchanges in another basis.
+_QUALIFIERS = {
+    "vanilla": "",
+    "rotated_space": "in a rotated space",
+    "low_rank_rotated_space": "in a low-rank rotated space",
+    "sigmoid_mask": "through a sigmoid mask",
+    "boundless_rotated_space": "in a boundless rotated space",
+    "pca_rotated_space": "in a space of principal components",
+}
+_MOST_DIMS = 6
+"""Dims that a sentence lists one by one; of more it states the number."""
+
+
+def describe_patch(
+    token: str,
+    source_token: str,
+    component: str,
+    layer: int,
+    head: int | None = None,
+    *,
+    is_last: bool = False,
+) -> str:
+    """One interchange slot in words: base token, source token and site."""
+    return describe(SlotAction(token, component, layer, head, source_token, is_last=is_last))
+
+
+def describe(action: SlotAction) -> str:
+    """A slot in words, for instance `Patching “Spain” with “Italy” after block 0`."""
+    a = action
+    qualifier = _QUALIFIERS.get(a.intervention)
+    differs = a.positions == 1 and a.source_token not in (None, a.token)
+    if qualifier is None:
+        verb = _VERBS.get(a.intervention, "Applying {name} to {part}{token}")
+    else:
+        verb = "Patching {part}{token} with {source}" if differs else "Patching {part}{token}"
+    what = verb.format(
+        name=a.intervention,
+        part="" if a.subspace is None else f"{_part(a.subspace)} of ",
+        source=_source_words(a),
+        token=quoted(a.token) if differs and qualifier is not None else _token_words(a),
+        prompts=_prompts(a.prompts),
+    )
+    ending = [site_words(a.component, a.layer, a.head)]
+    if a.target is not None:
+        ending.append(f"in the run of {quoted(a.target)}")
+    if qualifier:
+        ending.append(qualifier)
+    if a.strength != 1:
+        ending.append(f"at strength {a.strength:g}")
+    return " ".join([what, *ending])
+
+
+def _token_words(action: SlotAction) -> str:
+    """What a slot changes: `“Spain”`, `the last token (“is”)`, `3 tokens`."""
+    if action.positions > 1:
+        return f"{action.positions} tokens"
+    return f"the last token ({quoted(action.token)})" if action.is_last else quoted(action.token)
+
+
+def _source_words(action: SlotAction) -> str:
+    """What a slot reads from its source: `“Italy”`, `3 tokens of the source`."""
+    if action.source_token is None:
+        return ""
+    if action.positions > 1:
+        return f"{action.positions} tokens of the source"
+    return quoted(action.source_token)
+
+
+def _part(subspace: str | Sequence[int]) -> str:
+    """A subspace in words: `subspace a`, `dims 0:2`, `dims 0, 3 and 5`, `12 dims`."""
+    if isinstance(subspace, str):
+        return f"dims {subspace}" if ":" in subspace else f"subspace {subspace}"
+    if len(subspace) > _MOST_DIMS:
+        return f"{len(subspace)} dims"
+    return f"{'dim' if len(subspace) == 1 else 'dims'} {joined([str(dim) for dim in subspace])}"
+
+
+def several(live: int, skipped: int) -> str:
+    """The live slots of several in words: `2 slots together`, `1 slot (1 more skipped)`."""
+    if skipped:
+        return f"{live} slot{'' if live == 1 else 's'} ({skipped} more skipped)"
+    return f"{live} slots together"
