@@ -126,7 +126,8 @@ describe("the strip", () => {
     const field = () => $(".vene-panel-history .vene-field") as HTMLInputElement;
     const type = (text: string, key: string) => {
       field().value = text;
-      press(field(), key);
+      // Not cancelled, the key would press the chip that gets the focus.
+      expect(press(field(), key).defaultPrevented).toBe(true);
     };
     press(chip(1), "F2");
     await drawn();
@@ -157,6 +158,14 @@ describe("the strip", () => {
     } as never);
     await drawn();
     expect($(".vene-history-refused")?.textContent).toBe("name 'both' is taken");
+
+    press(chip(1), "F2");
+    await drawn();
+    field().value = "left";
+    field().blur(); // by a click elsewhere
+    await drawn();
+    expect(screen.model.sent.at(-1)).toMatchObject({ number: 1, name: "left" });
+    expect(screen.model.sent).toHaveLength(3);
   });
 
   it("shows a name in place of the slots, and keeps it in the comparison's menu", async () => {

@@ -33,6 +33,9 @@ print(json.dumps({
     ],
 }))
 """
+CUT = """() => [...document.querySelectorAll(".vene-compare :is(th, td)")]
+    .filter((one) => one.scrollWidth > one.clientWidth + 1)
+    .map((one) => one.textContent)"""
 
 
 def tile(lab: Any, layer: int, position: int, view: int = 0) -> Any:
@@ -45,7 +48,7 @@ def fresh(lab: Any) -> None:
     lab.page.wait_for_function(
         """() => {
             const status = document.querySelector(".vene-result .vene-status");
-            return status?.dataset.label === "exact" && / ms| s/.test(status.textContent);
+            return status?.dataset.label === "exact" && / ms| s|plain run/.test(status.textContent);
         }"""
     )
 
@@ -96,6 +99,11 @@ def test_two_sides_are_compared_beside_the_map(lab: Any) -> None:
     verdict(lab, "slot 0 vs grouped")
     page.set_viewport_size({"width": 1400, "height": 1700})
     lab.shot("compare", page.locator(".vene-root"))
+    # Names of runs and signed numbers are whole, and nothing touches the edge.
+    page.get_by_label("Right side").select_option("result")
+    assert page.evaluate(CUT) == []
+    edge, rows = page.locator(".vene-compare"), page.locator(".vene-compare .vene-rows").first
+    assert rows.bounding_box()["x"] - edge.bounding_box()["x"] >= 10
 
     # Python's compare() gives the same verdict for the same sides.
     lab.run_cell(1)

@@ -157,7 +157,8 @@ def operate(page: Page, control: dict[str, Any], value: str, what: str) -> None:
     before = page.evaluate(SCREEN)
     one = page.locator(".vene-root :is(button, select, input, textarea, a, [role=gridcell])")
     one = one.nth(control["index"])
-    is_current = one.evaluate("one => one.matches('[aria-current], [aria-pressed=true]')")
+    current = "[aria-current], [aria-pressed=true], [role=tab][aria-selected=true]"
+    is_current = one.evaluate("(one, current) => one.matches(current)", current)
     if value:
         one.select_option(value)
     else:

@@ -151,12 +151,14 @@ def test_twenty_steps_back_and_forth_also_from_a_menu(lab: Any) -> None:
         assert lab.page.evaluate(SIGNATURE) == state
     begun = state_of(lab, 1)["experiment"]["slots"]
     assert [(slot["layer"], slot["skip"]) for slot in begun] == [(0, False)]
+    details(lab, 0)  # a click on the cell has closed them
     named(lab, "Layer of slot 0").focus()
     for state in states[1:]:
         lab.page.keyboard.press("Control+y")
         exact(lab)
         assert lab.page.evaluate(SIGNATURE) == state
     ended = state_of(lab, 2)["experiment"]["slots"]
+    details(lab, 0)
     assert str(ended[0]["layer"]) == named(lab, "Layer of slot 0").input_value()
     assert lab.problems == []
 

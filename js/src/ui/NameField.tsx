@@ -51,8 +51,9 @@ export function NameField({ name, value, placeholder, whyNot, isKept, onDone }: 
         onKeyDown={(event) => {
           event.stopPropagation();
           const { key, currentTarget } = event;
-          if (key === "Escape") end(null, true);
-          if (key === "Enter") end(currentTarget.value, true);
+          if (key !== "Enter" && key !== "Escape") return;
+          event.preventDefault(); // or the rest of the key press goes to what gets the focus
+          end(key === "Enter" ? currentTarget.value : null, true);
         }}
         onBlur={(event) => end(isKept ? event.currentTarget.value : null, false)}
       />
