@@ -22,7 +22,7 @@ import vene_widgets as vw
 DOCS = Path(__file__).parents[1] / "docs"
 PAGE, PICTURES = DOCS / "gallery.md", DOCS / "gallery"
 BLOCK = re.compile(
-    r"```python\n(?P<code>.*?)```(?:\n\n<!-- (?P<name>\w+) -->\n(?P<pictures>(?:<img [^\n]*>\n)*))?",
+    r"```python\n(?P<code>.*?)```(?:\n\n<!-- (?P<name>\w+) -->\n)?",
     re.S,
 )
 STYLES: dict[str, tuple[str, Any, int]] = {

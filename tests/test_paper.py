@@ -5,13 +5,14 @@ from __future__ import annotations
 import io
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
 import plotnine as p9
 import pytest
 import torch
+from figure_testing import head_frame
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 from mizani.palettes import gradient_n_pal
@@ -152,3 +153,13 @@ def test_amounts_get_darker_in_grey_too() -> None:
 def test_refusals(ask: dict[str, Any], says: str) -> None:
     with pytest.raises(vw.RequestError, match=says):
         vw.theme_paper(**ask)
+
+
+def test_a_map_of_heads_is_safe_in_grey() -> None:
+    frame = head_frame(24, 32, 1)  # its tiles have no numbers
+    frame["delta"] = -frame["delta"]  # most of them above 0
+    plot = figures.head_map(frame) + vw.theme_paper(columns=1)
+    limit = cast(Any, plot.scales).get_scales("fill").limits[1]
+    clear = (frame["delta"] < -0.05 * limit).sum()
+    signs = [t.get_text() for ax in plot.draw().axes for t in ax.texts]
+    assert signs == ["−"] * clear and clear > 0

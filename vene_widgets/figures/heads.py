@@ -20,7 +20,14 @@ from vene_widgets.figures.heading import (
 from vene_widgets.figures.labels import label, width_of
 from vene_widgets.figures.layout import compose_plot
 from vene_widgets.figures.map_layout import GAP, LINE, axis_title, layer_breaks, number_texts
-from vene_widgets.figures.maps import caption_of, hatched, missing_marks, require_targets, tile_aes
+from vene_widgets.figures.maps import (
+    caption_of,
+    hatched,
+    missing_marks,
+    require_targets,
+    signs,
+    tile_aes,
+)
 from vene_widgets.figures.needs import validate_frame
 from vene_widgets.figures.notes import cell_notes
 from vene_widgets.figures.palette import palette_of
@@ -82,7 +89,7 @@ def head_map(
         column=data["head"].astype(int),
         hatch=hatched(data),
         number=number_texts(data[info.column], info),
-        sign=0,
+        sign=signs(values, info, limits[1]),
         href="",
     )
     positions = _moving(data)
@@ -204,8 +211,13 @@ class _HeadLayout:
             panel = max(wanted * count, titles)
         else:
             inside = room.width - sides
-            least = max(min(wanted, number) * count, titles)
-            self.across = max(1, min(self.across, int(inside / (least + GAP))))
+            most = self.across
+            # Without numbers rather than more than two rows of panels.
+            for tile in (min(wanted, number), min(wanted, 0.2)):
+                least = max(tile * count, titles)
+                self.across = max(1, min(most, int(inside / (least + GAP))))
+                if math.ceil(len(panels) / self.across) <= 2:
+                    break
             panel = max(inside / self.across - GAP, titles, 1.0)
         width = max(sides + self.across * (panel + GAP), 3.2)
         if room is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -21,6 +21,7 @@ from vene_widgets.figures.scales import NO_MINOR, fill_limits, fill_scale
 from vene_widgets.tables.metrics import METRICS, Metric
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from plotnine.ggplot import PlotAddable
 
 FAINTEST = 0.05
@@ -82,7 +83,7 @@ def sweep_map(
     data = data.assign(
         value=values,
         href=links(data, href),
-        sign=np.where(values < -FAINTEST * limits[1], -1, 0) if info.diverging else 0,
+        sign=signs(values, info, limits[1]),
         column=data["position"].map(columns),
         hatch=hatched(data),
         number=natural.numbers,
@@ -140,6 +141,11 @@ def sweep_map(
         return plot, lambda scale: labels + theme.colour_bar(scale * layout.bar)
 
     return arrangeable(make)
+
+
+def signs(values: NDArray[np.floating[Any]], metric: Metric, largest: float) -> NDArray[np.int_]:
+    """-1 for clear decreases of a metric of differences, else 0; `largest` ends the scale."""
+    return np.where(metric.diverging & (values < -FAINTEST * largest), -1, 0)
 
 
 def caption_of(ran: pd.DataFrame, missing: pd.DataFrame) -> str | None:
