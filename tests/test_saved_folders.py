@@ -290,13 +290,13 @@ def read_or_refused(read: Callable[[Path], Any], folder: Path, what: str) -> boo
 @pytest.fixture
 def small_only(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let no rotation be built that is much larger than the saved ones: that is what took 12 GB."""
-    build = rotated_module._make_rotation
+    build = rotated_module.make_rotation
 
     def checked(width: int, rank: int, seed: int) -> nn.Module:
         assert width * rank <= WIDTH * WIDTH, "a rotation larger than the tensors of the file"
         return build(width, rank, seed)
 
-    monkeypatch.setattr(rotated_module, "_make_rotation", checked)
+    monkeypatch.setattr(rotated_module, "make_rotation", checked)
 
 
 @pytest.mark.usefixtures("small_only")

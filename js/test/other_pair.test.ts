@@ -33,7 +33,7 @@ it("says so at the tile, whose number or hatching is the map’s", async () => {
 
 it.each([
   ["of the same token", 2, {}],
-  ["of another operator", 3, { intervention: "zero", source: null, source_position: null }],
+  ["that reads no source, and keeps the name of one", 3, { intervention: "zero" }],
 ])("says nothing for a slot %s", async (_, from, more) => {
   open(from, more);
   if (screen.el.querySelector(".vene-map-fold")) await unfold(screen.el);

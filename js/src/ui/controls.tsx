@@ -1,5 +1,5 @@
 // The controls that several panels share: a select, an icon's button, fields, a slider, a panel.
-import type { ButtonHTMLAttributes, ComponentChildren } from "preact";
+import type { ButtonHTMLAttributes, ComponentChildren, JSX } from "preact";
 
 export interface Option {
   value: string;
@@ -73,6 +73,11 @@ function grouped(options: Option[]): [string | undefined, Option[]][] {
   return found;
 }
 
+/** A button that submits nothing; its looks are its class's. */
+export const PlainButton = (props: JSX.IntrinsicElements["button"]) => (
+  <button type="button" {...props} />
+);
+
 interface ButtonProps extends Omit<ButtonHTMLAttributes, "class" | "type"> {
   /** A class beside `vene-button`. */
   look?: string;
@@ -83,8 +88,7 @@ interface ButtonProps extends Omit<ButtonHTMLAttributes, "class" | "type"> {
 /** A button with words on it. */
 export function Button({ look, refusal, ...rest }: ButtonProps) {
   return (
-    <button
-      type="button"
+    <PlainButton
       {...rest}
       class={`vene-button ${look ?? ""}`}
       title={refusal ?? rest.title}
@@ -116,8 +120,7 @@ export function IconButton({
   title,
 }: IconButtonProps) {
   return (
-    <button
-      type="button"
+    <PlainButton
       class="vene-icon-button"
       aria-label={name}
       aria-pressed={isPressed}
@@ -127,7 +130,7 @@ export function IconButton({
       onClick={onPress}
     >
       {children}
-    </button>
+    </PlainButton>
   );
 }
 

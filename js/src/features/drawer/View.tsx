@@ -3,7 +3,7 @@ import { useEffect, useRef } from "preact/hooks";
 import type { App } from "../../app/app";
 import { actionOf, consume } from "../../app/keys";
 import type { Tab } from "../../app/tabs";
-import { IconButton } from "../../ui/controls";
+import { IconButton, PlainButton } from "../../ui/controls";
 import { CrossIcon } from "../../ui/icons";
 import { createSlots } from "../slots/state";
 
@@ -52,9 +52,8 @@ export function Drawer({ app, tabs: all }: { app: App; tabs: readonly Tab[] }) {
     >
       <div class="vene-tabs" role="tablist" aria-label="Figure, code and tables">
         {tabs.map(({ name, title }) => (
-          <button
+          <PlainButton
             key={name}
-            type="button"
             class="vene-tab"
             role="tab"
             data-opens={name}
@@ -68,7 +67,7 @@ export function Drawer({ app, tabs: all }: { app: App; tabs: readonly Tab[] }) {
             }}
           >
             {title}
-          </button>
+          </PlainButton>
         ))}
       </div>
       {open && (

@@ -8,7 +8,7 @@ import { positionsOf, toPlain } from "../../domain/experiments";
 import { inPercent } from "../../domain/format";
 import { titleOf } from "../../domain/sides";
 import type { PastEntry, Scene } from "../../kernel/wire";
-import { Button, Panel } from "../../ui/controls";
+import { Button, Panel, PlainButton } from "../../ui/controls";
 import { NameField } from "../../ui/NameField";
 import { onResize } from "../../ui/onResize";
 import { createCompare } from "../compare/state";
@@ -153,8 +153,7 @@ function Chip(props: ChipProps) {
   const [name, answer] = [entry.name ?? place, `${entry.label.replace(/^␣/, "")} ${p}`];
   const number = entry.name === null ? `#${entry.number}: ` : "";
   return (
-    <button
-      type="button"
+    <PlainButton
       class="vene-past"
       data-number={entry.number}
       aria-current={isCurrent || undefined}
@@ -169,7 +168,7 @@ function Chip(props: ChipProps) {
       onKeyDown={onKey}
     >
       <span class="vene-past-name">{name}</span> <span class="vene-past-answer">{answer}</span>
-    </button>
+    </PlainButton>
   );
 }
 

@@ -11,6 +11,7 @@ import { limitOf, plainReading, readingOf, spell } from "../../domain/metrics";
 import { targetOf as runOf } from "../../domain/operators";
 import { tokensOf } from "../../domain/sources";
 import type { MetricInfo, Scene } from "../../kernel/wire";
+import { PlainButton } from "../../ui/controls";
 import { createLecture } from "../lecture/state";
 import { createSlots } from "../slots/state";
 import { createGestures } from "./gestures";
@@ -187,8 +188,7 @@ export function MapGrid({ app, scene, metric, width }: Props) {
             {/* biome-ignore lint/a11y/useSemanticElements: see above */}
             {/* biome-ignore lint/a11y/useFocusableInteractive: its button is focusable */}
             <span class="vene-map-layer" role="rowheader">
-              <button
-                type="button"
+              <PlainButton
                 class="vene-map-head"
                 tabIndex={isStop({ row, position: null }) ? 0 : -1}
                 data-layer={row}
@@ -198,7 +198,7 @@ export function MapGrid({ app, scene, metric, width }: Props) {
                 onClick={() => pins.toggle({ row, position: null })}
               >
                 {row}
-              </button>
+              </PlainButton>
             </span>
             {folded.length > 0 && (
               // biome-ignore lint/a11y/useSemanticElements: see above
@@ -247,15 +247,14 @@ export function MapGrid({ app, scene, metric, width }: Props) {
         <div class={`vene-map-row vene-map-axis${isTurned ? " vene-map-turned" : ""}`} role="row">
           <span class="vene-map-corner">
             {lens.canFold.value ? (
-              <button
-                type="button"
+              <PlainButton
                 class="vene-map-head vene-map-unfold"
                 aria-label="Fold the tokens that both prompts share"
                 title="Fold the tokens that both prompts share"
                 onClick={toggleFold}
               >
                 fold
-              </button>
+              </PlainButton>
             ) : (
               <span aria-hidden="true">{axis}</span>
             )}
@@ -264,15 +263,14 @@ export function MapGrid({ app, scene, metric, width }: Props) {
             // biome-ignore lint/a11y/useSemanticElements: see above
             // biome-ignore lint/a11y/useFocusableInteractive: see above
             <span class="vene-map-token" role="columnheader">
-              <button
-                type="button"
+              <PlainButton
                 class="vene-map-head vene-map-fold"
                 aria-label={`${foldName}: show ${foldWords(folded)}`}
                 title={`${folded.map((position) => scene.base[position]?.label).join(" ")}: ${foldWords(folded)}; click: show them`}
                 onClick={toggleFold}
               >
                 {foldName}
-              </button>
+              </PlainButton>
             </span>
           )}
           {positions.map((position, column) => {
@@ -283,8 +281,7 @@ export function MapGrid({ app, scene, metric, width }: Props) {
               // biome-ignore lint/a11y/useSemanticElements: see above
               // biome-ignore lint/a11y/useFocusableInteractive: see above
               <span class="vene-map-token" role="columnheader" key={position}>
-                <button
-                  type="button"
+                <PlainButton
                   class="vene-map-head"
                   tabIndex={isStop({ row: null, position }) ? 0 : -1}
                   data-position={position}
@@ -296,7 +293,7 @@ export function MapGrid({ app, scene, metric, width }: Props) {
                   <span class="vene-map-label">{labels[column]}</span>{" "}
                   <span class="vene-map-position">{position}</span>{" "}
                   {differs && !isTurned && <span class="vene-map-from">⟵ {from.label}</span>}
-                </button>
+                </PlainButton>
               </span>
             );
           })}

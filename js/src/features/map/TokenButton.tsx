@@ -1,5 +1,6 @@
 // A next token that can be clicked: the map then shows it.
 import type { App } from "../../app/app";
+import { PlainButton } from "../../ui/controls";
 import { createMap } from "./state";
 
 interface Props {
@@ -17,8 +18,7 @@ export function TokenButton({ app, id, label, more }: Props) {
   const isHeld = !app.kernel.offline || targets.some(({ token_id }) => token_id === id);
   const canShow = lens.map.value !== null && isHeld;
   return (
-    <button
-      type="button"
+    <PlainButton
       class="vene-token vene-token-button"
       aria-pressed={canShow ? isShown : undefined}
       title={`id ${id}${more ? ` · ${more}` : ""}${canShow ? " · click: the map’s token" : ""}`}
@@ -26,6 +26,6 @@ export function TokenButton({ app, id, label, more }: Props) {
       onClick={() => lens.pick(id)}
     >
       {label}
-    </button>
+    </PlainButton>
   );
 }

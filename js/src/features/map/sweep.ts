@@ -11,7 +11,7 @@ import {
   sourcePositionsOf,
 } from "../../domain/experiments";
 import type { Tile } from "../../domain/geometry";
-import { targetOf } from "../../domain/operators";
+import { kindOf, targetOf } from "../../domain/operators";
 import { keyOfMap, rowOf } from "../../domain/preview";
 import { namesOf, tokensOf } from "../../domain/sources";
 import type { Map as Sweep } from "../../kernel/wire";
@@ -120,7 +120,8 @@ export function createSweep(app: App) {
       const [index = -1] = slotsAt(tile);
       const slot = experiment.now.value?.slots[index];
       const tokens = tokensOf(app.use(createStory).scene.value?.sources ?? [], source);
-      if (!slot || !tokens || slot.source !== source) return null;
+      if (!slot || !tokens || !kindOf(experiment.kinds.value, slot.intervention)?.needs_source)
+        return null;
       const read = sourcePositionsOf(slot)[positionsOf(slot).indexOf(tile.position)] ?? mapped;
       const name = (position: number) => `${position} ${tokens[position]?.label}`;
       return read === mapped

@@ -2,6 +2,7 @@
 import { useLayoutEffect, useRef } from "preact/hooks";
 import { actionOf, consume } from "../../app/keys";
 import type { TokenInfo } from "../../kernel/wire";
+import { PlainButton } from "../../ui/controls";
 import { Cell, chipClass, titleOf } from "./Chips";
 import type { Carry } from "./carry";
 
@@ -29,8 +30,7 @@ export function BaseChips({
       {tokens.map((token) => (
         <Cell key={token.index} caption={hasCaptions ? String(token.index) : null}>
           {held ? (
-            <button
-              type="button"
+            <PlainButton
               class={`${chipClass(false)} vene-chip-target`}
               data-base={token.index}
               data-over={token.index === over || undefined}
@@ -46,7 +46,7 @@ export function BaseChips({
               }}
             >
               {token.label}
-            </button>
+            </PlainButton>
           ) : (
             <span class={chipClass(false)} data-base={token.index} title={titleOf(token)}>
               {token.label}

@@ -8,7 +8,7 @@ import { createExperiment } from "../../app/experiment";
 import { inPercent } from "../../domain/format";
 import { promptOf } from "../../domain/sources";
 import type { Candidate, TokenInfo } from "../../kernel/wire";
-import { IconButton } from "../../ui/controls";
+import { IconButton, PlainButton } from "../../ui/controls";
 import { PencilIcon } from "../../ui/icons";
 import { NameField } from "../../ui/NameField";
 import { onResize } from "../../ui/onResize";
@@ -139,8 +139,7 @@ function PromptName({ app, source, label, whyNot, onRename }: PromptProps & { la
     );
   }
   return (
-    <button
-      type="button"
+    <PlainButton
       class="vene-bare vene-prompt-name"
       aria-label={`Rename source ${source}`}
       title={`source ${source}: rename`}
@@ -152,6 +151,6 @@ function PromptName({ app, source, label, whyNot, onRename }: PromptProps & { la
         ⟵
       </span>
       {label}
-    </button>
+    </PlainButton>
   );
 }

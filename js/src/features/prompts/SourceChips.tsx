@@ -3,6 +3,7 @@ import { useSignal } from "@preact/signals";
 import { useLayoutEffect, useRef } from "preact/hooks";
 import { actionOf, consume } from "../../app/keys";
 import type { TokenInfo } from "../../kernel/wire";
+import { PlainButton } from "../../ui/controls";
 import { Cell, chipClass, differing, titleOf } from "./Chips";
 import type { Carry } from "./carry";
 
@@ -42,8 +43,7 @@ export function SourceChips({ name, tokens, against, carry, pairs, refusal }: So
         const to = pairs?.flatMap((from, base) => (from === index ? [base] : []));
         return (
           <Cell key={index} caption={to && (to.length ? `→ ${to.join(", ")}` : "–")}>
-            <button
-              type="button"
+            <PlainButton
               class={chipClass(marks(index))}
               disabled={refusal !== null}
               data-token={index}
@@ -103,7 +103,7 @@ export function SourceChips({ name, tokens, against, carry, pairs, refusal }: So
               }}
             >
               {token.label}
-            </button>
+            </PlainButton>
           </Cell>
         );
       })}

@@ -2,6 +2,7 @@
 import { useRef } from "preact/hooks";
 import { actionOf, consume } from "../../app/keys";
 import { dropIndex } from "../../domain/order";
+import { PlainButton } from "../../ui/controls";
 import { GripIcon } from "../../ui/icons";
 
 interface Props {
@@ -26,8 +27,7 @@ export function Handle({ index, count, isOrdered, isFixed, onDrag, onMove }: Pro
     ? "the order counts: another slot acts at this site, and the later one sees what the earlier left"
     : "the order changes nothing here: no other slot acts at this site";
   return (
-    <button
-      type="button"
+    <PlainButton
       class="vene-bare vene-slot-handle"
       aria-label={`Move slot ${index}`}
       aria-keyshortcuts="Alt+ArrowUp Alt+ArrowDown"
@@ -70,7 +70,7 @@ export function Handle({ index, count, isOrdered, isFixed, onDrag, onMove }: Pro
     >
       <GripIcon />
       <span class="vene-slot-index">{index}</span>
-    </button>
+    </PlainButton>
   );
 }
 

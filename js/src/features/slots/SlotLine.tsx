@@ -9,7 +9,7 @@ import { isOrdered, moveSlot } from "../../domain/order";
 import { pairsOf } from "../../domain/prompts";
 import { tokensOf } from "../../domain/sources";
 import type { ReceiptInfo, Scene } from "../../kernel/wire";
-import { IconButton } from "../../ui/controls";
+import { IconButton, PlainButton } from "../../ui/controls";
 import { CrossIcon, EyeIcon, EyeOffIcon, MoreIcon } from "../../ui/icons";
 import { createVoice } from "../../ui/voice";
 import { createAnswer } from "../answer/state";
@@ -67,8 +67,7 @@ export function SlotLine(props: Props) {
           say(`Slot ${index} is now slot ${to}, number ${to + 1} of ${count}.`);
         }}
       />
-      <button
-        type="button"
+      <PlainButton
         class="vene-bare vene-slot-words"
         aria-expanded={isOpen}
         title={`${isOpen ? "Close" : "Open"} the details of slot ${index}`}
@@ -76,7 +75,7 @@ export function SlotLine(props: Props) {
       >
         <span class="vene-visually-hidden">Details of slot {index}: </span>
         <Summary {...props} />
-      </button>
+      </PlainButton>
       <Outcome {...props} />
       <span class="vene-slot-buttons">
         <IconButton

@@ -2,7 +2,7 @@
 
 import type { App } from "../../app/app";
 import { backToScreen } from "../../ui/backToScreen";
-import { Button } from "../../ui/controls";
+import { Button, PlainButton } from "../../ui/controls";
 import { createLecture } from "../lecture/state";
 import { createStory } from "./state";
 import "./style.css";
@@ -90,8 +90,7 @@ function Choices({ app }: { app: App }) {
         const verdict = isRight ? "right" : isWrong ? "wrong" : undefined;
         return (
           <li key={text}>
-            <button
-              type="button"
+            <PlainButton
               class="vene-choice"
               data-verdict={verdict}
               aria-pressed={isChosen}
@@ -105,7 +104,7 @@ function Choices({ app }: { app: App }) {
                 {isRight ? "✓" : isWrong ? "✗" : letterOf(index)}
               </kbd>
               {text}
-            </button>
+            </PlainButton>
           </li>
         );
       })}
