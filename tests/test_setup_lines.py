@@ -10,8 +10,8 @@ from vene_widgets import Experiment, LanguageModel, Slot
 from vene_widgets.engine.planning import plan_experiment
 from vene_widgets.experiments.sweep_request import SweepRequest
 from vene_widgets.figures import runs_setup, sweep_setup
+from vene_widgets.figures.setup_lines import LONGEST_PROMPT
 from vene_widgets.sweeps.planning import plan_sweep
-from vene_widgets.tables.setup_lines import LONGEST_PROMPT
 
 SPAIN, ITALY, FRANCE = (f"The capital of {name} is" for name in ("Spain", "Italy", "France"))
 PAIR = f"“{SPAIN}” ← “{ITALY}”"

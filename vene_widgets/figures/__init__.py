@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from vene_widgets.figures.maps import sweep_map
     from vene_widgets.figures.needs import NEEDS, Kind
     from vene_widgets.figures.palette import PALETTES
+    from vene_widgets.figures.setup_lines import runs_setup, sweep_setup
     from vene_widgets.figures.two_panels import result
-    from vene_widgets.tables.setup_lines import runs_setup, sweep_setup
 
 _HOMES = {
     "alt_text": "figures.alt",
@@ -40,7 +40,7 @@ _HOMES = {
     **dict.fromkeys(("NEEDS", "Kind"), "figures.needs"),
     "PALETTES": "figures.palette",
     "result": "figures.two_panels",
-    **dict.fromkeys(("runs_setup", "sweep_setup"), "tables.setup_lines"),
+    **dict.fromkeys(("runs_setup", "sweep_setup"), "figures.setup_lines"),
 }
 """Public name -> the module of the package that defines it."""
 

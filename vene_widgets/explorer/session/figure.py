@@ -19,8 +19,8 @@ from vene_widgets.explorer.session.answer import AnswerFeature
 from vene_widgets.explorer.session.feature import Changes, Feature, Host, Start, message_trait
 from vene_widgets.explorer.session.map import MapFeature
 from vene_widgets.explorer.wire import messages as wire
+from vene_widgets.figures.setup_lines import runs_setup
 from vene_widgets.tables.metrics import METRICS
-from vene_widgets.tables.setup_lines import runs_setup
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -21,10 +21,10 @@ from vene_widgets.explorer.session.feature import (
 )
 from vene_widgets.explorer.session.map_builder import MapBuilder
 from vene_widgets.explorer.wire import messages as wire
+from vene_widgets.figures.setup_lines import sweep_setup
 from vene_widgets.sweeps.cells import sweep_rows
 from vene_widgets.sweeps.planning import SweepPlan
 from vene_widgets.sweeps.preparing import prepare_sweeps
-from vene_widgets.tables.setup_lines import sweep_setup
 
 if TYPE_CHECKING:
     import pandas as pd

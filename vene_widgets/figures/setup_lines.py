@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Protocol
 
 from vene_widgets.experiments.components import component_words, site_words
 from vene_widgets.experiments.fields import ALL
@@ -13,14 +13,61 @@ from vene_widgets.tables.number_text import significant
 from vene_widgets.tables.token_text import visible
 
 if TYPE_CHECKING:
-    from vene_widgets.engine.planning import Plan, PlannedSlot
-    from vene_widgets.sweeps.planning import SweepPlan
+    from vene_widgets.experiments.experiment import Experiment
+    from vene_widgets.experiments.slot import Slot
+    from vene_widgets.experiments.sweep_request import SweepRequest
+    from vene_widgets.models import LanguageModel, Token
 
 LONGEST_PROMPT = 72
 """Most characters of a prompt in the line; the middle of a longer one is left out."""
 
 MOST_SLOTS = 3
 """Slots that the line lists; more are counted."""
+
+
+class PlannedSlot(Protocol):
+    """What the line reads of a slot of `engine.planning`."""
+
+    @property
+    def slot(self) -> Slot: ...
+    @property
+    def source(self) -> str | None: ...
+    @property
+    def base_positions(self) -> Sequence[int]: ...
+    @property
+    def source_positions(self) -> Sequence[int]: ...
+
+
+class Plan(Protocol):
+    """What the line reads of an experiment's plan (`engine.planning`)."""
+
+    @property
+    def experiment(self) -> Experiment: ...
+    @property
+    def base(self) -> Sequence[Token]: ...
+    @property
+    def sources(self) -> Mapping[str, Sequence[Token]]: ...
+    @property
+    def slots(self) -> Sequence[PlannedSlot]: ...
+
+
+class SweepPlan(Protocol):
+    """What the line reads of a sweep's plan (`sweeps.planning`)."""
+
+    @property
+    def model(self) -> LanguageModel: ...
+    @property
+    def base_prompt(self) -> str: ...
+    @property
+    def source_prompt(self) -> str: ...
+    @property
+    def component(self) -> str: ...
+    @property
+    def head(self) -> int | None: ...
+    @property
+    def intervention(self) -> str: ...
+    @property
+    def request(self) -> SweepRequest: ...
 
 
 def sweep_setup(plan: SweepPlan, head: str | int | None = None) -> str:
