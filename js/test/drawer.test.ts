@@ -3,7 +3,7 @@ import { afterEach, describe, expect, it, vi } from "vitest";
 import { ANSWERS, makeAnswer, sceneOf, spainAndItaly } from "../dev/fixtures";
 import { addPast } from "../dev/past";
 import { TABS } from "../src/app/tabs";
-import { accept, answer, click, drawn, mount, openTab, press, tile } from "./helpers";
+import { accept, answer, click, drawn, mount, openTab, press, tile, within } from "./helpers";
 
 let screen: ReturnType<typeof mount>;
 afterEach(() => {
@@ -13,8 +13,7 @@ afterEach(() => {
   vi.restoreAllMocks();
 });
 
-const $ = (selector: string) => screen.el.querySelector<HTMLElement>(selector);
-const $$ = (selector: string) => [...screen.el.querySelectorAll<HTMLElement>(selector)];
+const { $, $$ } = within(() => screen);
 const names = TABS.map(({ name }) => name);
 const tab = (name: string) => $(`[data-opens=${name}]`) as HTMLElement;
 /** Panels inside the drawer, by name. */

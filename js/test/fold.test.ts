@@ -2,7 +2,7 @@
 import { afterEach, describe, expect, it } from "vitest";
 import { makeAnswer, makeMap, sceneOf, spainAndItaly } from "../dev/fixtures";
 import type { OrderedExperiment as Experiment } from "../src/kernel/wire";
-import { accept, answer, click, drawn, mount, press, start, tile, unfold } from "./helpers";
+import { accept, answer, click, drawn, mount, press, start, tile, unfold, within } from "./helpers";
 
 let screen: ReturnType<typeof mount>;
 afterEach(() => {
@@ -10,8 +10,7 @@ afterEach(() => {
   document.body.innerHTML = "";
 });
 
-const $ = (selector: string) => screen.el.querySelector<HTMLElement>(selector);
-const named = (name: string) => $(`[aria-label="${name}"]`) as HTMLElement;
+const { $, named } = within(() => screen);
 const header = () => $(".vene-map-fold");
 const folder = () => named("Fold the tokens that both prompts share");
 const columns = () =>

@@ -13,7 +13,7 @@ import { createNotices } from "../src/features/notices/state";
 import { createPairing } from "../src/features/prompts/pairing";
 import widget from "../src/index";
 import { connect } from "../src/kernel/kernel";
-import type { OrderedExperiment as Experiment, Scene } from "../src/kernel/wire";
+import type { OrderedExperiment as Experiment, Scene, Map as Sweep } from "../src/kernel/wire";
 
 export function start(traits: Partial<Traits> | Record<string, unknown> = {}) {
   const model = new FakeModel({ ...spainAndItaly(), ...traits });
@@ -31,6 +31,24 @@ export function start(traits: Partial<Traits> | Record<string, unknown> = {}) {
     pairing: app.use(createPairing),
     compare: app.use(createCompare),
   };
+}
+
+/** Traits of a screen that holds these slots, with its answer and its map. */
+export function traitsOf(slots: NonNullable<Experiment["slots"]>, more: Partial<Experiment> = {}) {
+  const scene = sceneOf({ ...spainAndItaly().scene.experiment, slots, ...more }, 6, 2, null);
+  return { scene, answer: makeAnswer(scene), map: makeMap(scene) };
+}
+
+/** The source's token at the base's Spain, in layers 0, 1 and 2. */
+export const threeSlots = [0, 1, 2].map((layer) => ({ layer, position: 3, source: "italy" }));
+
+/** A map of another operator, or of all heads, as the kernel would send it. */
+export function mapOf(choice: Partial<Sweep>): Sweep {
+  const { scene } = spainAndItaly();
+  const { base, sources = [] } = scene.experiment;
+  const prompts =
+    choice.intervention === "mean" ? [base, ...sources.map(([, prompt]) => prompt)] : [];
+  return makeMap(scene, 1, { operator: choice.intervention ?? "patch", prompts, ...choice });
 }
 
 /** A view of a new widget, or one more of a widget that there is already. */
@@ -118,4 +136,61 @@ export function point(target: Element, type: string, more: PointerEventInit = {}
 export async function hover(target: Element): Promise<void> {
   point(target, "pointerover");
   await drawn();
+}
+
+/** What tests look for and do in the screen that is mounted at the moment. */
+export function within(screen: () => ReturnType<typeof mount>) {
+  const $ = (selector: string) => screen().el.querySelector<HTMLElement>(selector);
+  const $$ = (selector: string) => [...screen().el.querySelectorAll<HTMLElement>(selector)];
+  const named = (name: string) =>
+    $(`[aria-label="${name}"]`) as HTMLInputElement & HTMLSelectElement;
+  const experiments = () =>
+    screen().model.sent.flatMap((request) =>
+      request.kind === "experiment" ? [request.experiment] : [],
+    );
+  const experimentSent = () => {
+    const sent = experiments().at(-1);
+    if (!sent) throw new Error("no experiment was asked for");
+    return sent;
+  };
+  return {
+    $,
+    $$,
+    named,
+    text: (selector: string) => $(selector)?.textContent ?? "",
+    at: (layer: number, position: number) => tile(screen().el, layer, position),
+    /** The button with this text. */
+    button: (text: string) => $$("button").find((b) => b.textContent === text) as HTMLElement,
+    /** Chooses in a menu, by its name. */
+    choose: async (name: string, value: string) => {
+      const select = named(name);
+      select.value = value;
+      select.dispatchEvent(new Event("change", { bubbles: true }));
+      await drawn();
+    },
+    /** Presses a key, at the screen's root unless elsewhere. */
+    key: async (name: string, more: KeyboardEventInit = {}, where?: Element) => {
+      const event = press(where ?? ($(".vene-root") as HTMLElement), name, more);
+      await drawn();
+      return event;
+    },
+    /** What a screen reader says of a tile. */
+    said: (layer: number, position: number) =>
+      tile(screen().el, layer, position).getAttribute("aria-label"),
+    experiments,
+    experimentSent,
+    slotsSent: () => experimentSent().slots ?? [],
+    /** Layer, position and group of the slots that were asked for last. */
+    placesSent: () =>
+      experimentSent().slots?.map((slot) => [slot.layer, slot.position, slot.group ?? null]),
+    /** The kernel takes the last experiment and answers it. */
+    settle: async () => {
+      const { model } = screen();
+      await drawn();
+      answer(model, accept(model, 3 + model.sent.length));
+      await drawn();
+    },
+    /** What is announced of the slots. */
+    spoken: () => $("[data-panel=slots] > [aria-live]")?.textContent,
+  };
 }

@@ -3,7 +3,7 @@ import { afterEach, describe, expect, it } from "vitest";
 import { makeAnswer, makeMap, spainAndItaly } from "../dev/fixtures";
 import { SHORT_WAIT } from "../src/domain/estimate";
 import { VISIBLE } from "../src/features/answer/rows";
-import { accept, answer, click, drawn, hover, mount, point, tile } from "./helpers";
+import { accept, answer, click, drawn, hover, mount, point, within } from "./helpers";
 
 let screen: ReturnType<typeof mount>;
 afterEach(() => {
@@ -11,11 +11,7 @@ afterEach(() => {
   document.body.innerHTML = "";
 });
 
-const $ = (selector: string) => screen.el.querySelector<HTMLElement>(selector);
-const $$ = (selector: string) => [...screen.el.querySelectorAll<HTMLElement>(selector)];
-const named = (name: string) => $(`[aria-label="${name}"]`) as HTMLElement;
-const text = (selector: string) => $(selector)?.textContent ?? "";
-const at = (layer: number, position: number) => tile(screen.el, layer, position);
+const { $, $$, named, text, at } = within(() => screen);
 
 describe("the tile under the pointer", () => {
   it("is previewed in answer and differences by hollow marks, which go with it", async () => {

@@ -1,7 +1,7 @@
 // Lecture mode: what is covered, revealed and heard.
 import { afterEach, describe, expect, it } from "vitest";
 import { makeAnswer } from "../dev/fixtures";
-import { accept, answer, click, drawn, mount, press, tile } from "./helpers";
+import { accept, answer, click, drawn, mount, tile, within } from "./helpers";
 
 let screen: ReturnType<typeof mount>;
 afterEach(() => {
@@ -9,18 +9,8 @@ afterEach(() => {
   document.body.innerHTML = "";
 });
 
-const $ = (selector: string) => screen.el.querySelector<HTMLElement>(selector);
+const { $, button, key, said } = within(() => screen);
 const root = () => $(".vene-root") as HTMLElement;
-const button = (text: string) =>
-  [...screen.el.querySelectorAll("button")].find((b) => b.textContent === text) as HTMLElement;
-const key = async (name: string, more: KeyboardEventInit = {}, at: Element = root()) => {
-  const event = press(at, name, more);
-  await drawn();
-  return event;
-};
-/** What a screen reader says of a tile. */
-const said = (layer: number, position: number) =>
-  tile(screen.el, layer, position).getAttribute("aria-label");
 /** A screen in lecture mode, a tile clicked and answered. */
 async function lecture(layer = 1, position = 3): Promise<void> {
   screen = mount();

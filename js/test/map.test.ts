@@ -1,8 +1,7 @@
 // The map: tiles that cannot matter, what it shows first, maps wider than their panel.
 import { afterEach, describe, expect, it } from "vitest";
-import { makeMap, spainAndItaly } from "../dev/fixtures";
-import type { Map as Sweep } from "../src/kernel/wire";
-import { drawn, hover, mount, tile, unfold } from "./helpers";
+import { spainAndItaly } from "../dev/fixtures";
+import { drawn, hover, mapOf, mount, unfold, within } from "./helpers";
 
 let screen: ReturnType<typeof mount>;
 afterEach(() => {
@@ -10,18 +9,9 @@ afterEach(() => {
   document.body.innerHTML = "";
 });
 
-const $ = (selector: string) => screen.el.querySelector<HTMLElement>(selector);
-const named = (name: string) => $(`[aria-label="${name}"]`) as HTMLElement;
-const text = (selector: string) => $(selector)?.textContent ?? "";
+const { $, named, text, at, choose } = within(() => screen);
 const idOf = (label: string) =>
   spainAndItaly().map.targets.find((target) => target.label === label)?.token_id as number;
-const at = (layer: number, position: number) => tile(screen.el, layer, position);
-const choose = async (name: string, value: string) => {
-  const select = named(name) as HTMLSelectElement;
-  select.value = value;
-  select.dispatchEvent(new Event("change", { bubbles: true }));
-  await drawn();
-};
 
 describe("tiles that cannot matter", () => {
   it("are hatched and say why, on hover and to screen readers", async () => {
@@ -59,15 +49,6 @@ it("a slow map says why", async () => {
   screen = mount({ map: { ...spainAndItaly().map, slow: "the model carries hooks of its own" } });
   expect(text(".vene-legend-slow")).toContain("the model carries hooks of its own");
 });
-
-/** A map of another operator, or of all heads, as the kernel would send it. */
-function mapOf(choice: Partial<Sweep>): Sweep {
-  const { scene } = spainAndItaly();
-  const { base, sources = [] } = scene.experiment;
-  const prompts =
-    choice.intervention === "mean" ? [base, ...sources.map(([, prompt]) => prompt)] : [];
-  return makeMap(scene, 1, { operator: choice.intervention ?? "patch", prompts, ...choice });
-}
 
 describe("what the map shows first", () => {
   it("is the kernel’s token, against the base’s likeliest other one", async () => {

@@ -1,7 +1,7 @@
 // The map as a grid: keys, clicks, reading a tile, filling.
 import { afterEach, describe, expect, it } from "vitest";
 import { makeMap, spainAndItaly } from "../dev/fixtures";
-import { accept, answer, click, drawn, mount, press, tile, unfold } from "./helpers";
+import { accept, answer, click, drawn, mount, press, tile, unfold, within } from "./helpers";
 
 let screen: ReturnType<typeof mount>;
 afterEach(() => {
@@ -9,14 +9,7 @@ afterEach(() => {
   document.body.innerHTML = "";
 });
 
-const $ = (selector: string) => screen.el.querySelector<HTMLElement>(selector);
-const named = (name: string) => $(`[aria-label="${name}"]`) as HTMLElement;
-const last = () => {
-  const request = screen.model.sent.at(-1);
-  if (request?.kind !== "experiment") throw new Error(`last request: ${request?.kind}`);
-  return request.experiment;
-};
-const places = () => last().slots?.map((slot) => [slot.layer, slot.position, slot.group ?? null]);
+const { $, named, placesSent, slotsSent } = within(() => screen);
 
 describe("the map", () => {
   it("is a grid of layers × tokens with one tab stop", async () => {
@@ -30,7 +23,7 @@ describe("the map", () => {
     expect(tile(screen.el, 1, 0).title).toContain("identical");
   });
 
-  it("obeys the keyboard: arrows move, Enter applies, Shift-Enter adds, Space skips", async () => {
+  it("follows the keyboard: arrows move, Enter applies, Shift-Enter adds, Space skips", async () => {
     screen = mount();
     tile(screen.el, 5, 4).focus();
     for (const key of ["ArrowDown", "ArrowLeft", "ArrowDown"]) {
@@ -40,36 +33,36 @@ describe("the map", () => {
     const at = document.activeElement as HTMLElement;
     expect([at.dataset.layer, at.dataset.position, at.tabIndex]).toEqual(["3", "3", 0]);
     press(at, "Enter");
-    expect(places()).toEqual([[3, 3, null]]);
+    expect(placesSent()).toEqual([[3, 3, null]]);
     answer(screen.model, accept(screen.model, 2));
     await drawn();
     expect(tile(screen.el, 3, 3).getAttribute("aria-selected")).toBe("true");
     press(tile(screen.el, 3, 4), "Enter", { shiftKey: true });
-    expect(places()).toEqual([
+    expect(placesSent()).toEqual([
       [3, 3, "A"],
       [3, 4, "A"],
     ]);
     press(tile(screen.el, 3, 4), " ");
-    expect(last().slots?.map((slot) => slot.skip)).toEqual([false, true]);
+    expect(slotsSent().map((slot) => slot.skip)).toEqual([false, true]);
     press(tile(screen.el, 3, 4), " ");
-    expect(last().slots?.map((slot) => slot.skip)).toEqual([false, false]);
+    expect(slotsSent().map((slot) => slot.skip)).toEqual([false, false]);
     press(tile(screen.el, 3, 4), "u");
-    expect(places()).toEqual([
+    expect(placesSent()).toEqual([
       [3, 3, null],
       [3, 4, null],
     ]);
     press(tile(screen.el, 3, 4), "g");
-    expect(places()).toEqual([
+    expect(placesSent()).toEqual([
       [3, 3, "A"],
       [3, 4, "A"],
     ]);
     press(tile(screen.el, 3, 4), "z", { ctrlKey: true });
-    expect(places()).toEqual([
+    expect(placesSent()).toEqual([
       [3, 3, null],
       [3, 4, null],
     ]);
     press(tile(screen.el, 3, 4), "y", { ctrlKey: true });
-    expect(places()).toEqual([
+    expect(placesSent()).toEqual([
       [3, 3, "A"],
       [3, 4, "A"],
     ]);
@@ -94,7 +87,7 @@ describe("the map", () => {
     await drawn();
     expect($(".vene-status")?.dataset.label).toBe("exact");
     click(tile(screen.el, 2, 4), { shiftKey: true });
-    expect(places()).toEqual([
+    expect(placesSent()).toEqual([
       [0, 3, "A"],
       [2, 4, "A"],
     ]);
@@ -105,7 +98,7 @@ describe("the map", () => {
     await drawn();
     expect($(".vene-verdict")?.dataset.verdict).toBe("bit-equal");
     click(tile(screen.el, 1, 4), { altKey: true });
-    expect(places()?.at(-1)).toEqual([1, 4, "B"]);
+    expect(placesSent()?.at(-1)).toEqual([1, 4, "B"]);
     expect(document.activeElement).toBe(tile(screen.el, 1, 4));
   });
 

@@ -1,10 +1,9 @@
 // A map of all heads of one layer.
 import { afterEach, describe, expect, it } from "vitest";
-import { makeMap, spainAndItaly } from "../dev/fixtures";
+import { spainAndItaly } from "../dev/fixtures";
 import { fromScene } from "../src/domain/experiments";
 import { cellOf } from "../src/domain/preview";
-import type { Map as Sweep } from "../src/kernel/wire";
-import { click, drawn, hover, mount, press, tile } from "./helpers";
+import { click, drawn, hover, mapOf, mount, press, within } from "./helpers";
 
 let screen: ReturnType<typeof mount>;
 afterEach(() => {
@@ -12,30 +11,7 @@ afterEach(() => {
   document.body.innerHTML = "";
 });
 
-const $ = (selector: string) => screen.el.querySelector<HTMLElement>(selector);
-const $$ = (selector: string) => [...screen.el.querySelectorAll<HTMLElement>(selector)];
-const named = (name: string) => $(`[aria-label="${name}"]`) as HTMLElement;
-const text = (selector: string) => $(selector)?.textContent ?? "";
-const at = (layer: number, position: number) => tile(screen.el, layer, position);
-const choose = async (name: string, value: string) => {
-  const select = named(name) as HTMLSelectElement;
-  select.value = value;
-  select.dispatchEvent(new Event("change", { bubbles: true }));
-  await drawn();
-};
-const experiments = () =>
-  screen.model.sent.flatMap((request) =>
-    request.kind === "experiment" ? [request.experiment] : [],
-  );
-
-/** A map of another operator, or of all heads, as the kernel would send it. */
-function mapOf(choice: Partial<Sweep>): Sweep {
-  const { scene } = spainAndItaly();
-  const { base, sources = [] } = scene.experiment;
-  const prompts =
-    choice.intervention === "mean" ? [base, ...sources.map(([, prompt]) => prompt)] : [];
-  return makeMap(scene, 1, { operator: choice.intervention ?? "patch", prompts, ...choice });
-}
+const { $, $$, named, text, at, choose, experiments } = within(() => screen);
 
 describe("a map of all heads of a layer", () => {
   const component = "head_value_output";

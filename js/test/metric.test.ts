@@ -2,7 +2,7 @@
 import { afterEach, describe, expect, it } from "vitest";
 import { spainAndItaly } from "../dev/fixtures";
 import type { Map as Sweep } from "../src/kernel/wire";
-import { accept, answer, click, drawn, hover, mount, openTab, press, tile } from "./helpers";
+import { accept, answer, click, drawn, hover, mount, openTab, press, within } from "./helpers";
 
 let screen: ReturnType<typeof mount>;
 afterEach(() => {
@@ -10,19 +10,9 @@ afterEach(() => {
   document.body.innerHTML = "";
 });
 
-const $ = (selector: string) => screen.el.querySelector<HTMLElement>(selector);
-const $$ = (selector: string) => [...screen.el.querySelectorAll<HTMLElement>(selector)];
-const named = (name: string) => $(`[aria-label="${name}"]`) as HTMLElement;
-const text = (selector: string) => $(selector)?.textContent ?? "";
+const { $, $$, named, text, at, choose } = within(() => screen);
 const idOf = (label: string) =>
   spainAndItaly().map.targets.find((target) => target.label === label)?.token_id as number;
-const at = (layer: number, position: number) => tile(screen.el, layer, position);
-const choose = async (name: string, value: string) => {
-  const select = named(name) as HTMLSelectElement;
-  select.value = value;
-  select.dispatchEvent(new Event("change", { bubbles: true }));
-  await drawn();
-};
 
 describe("the metric", () => {
   it("is described by the kernel alone, and changes without asking it", async () => {

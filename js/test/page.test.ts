@@ -1,7 +1,7 @@
 // The screen in its page: text is never markup, and nothing is left behind.
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { spainAndItaly } from "../dev/fixtures";
-import { drawn, mount } from "./helpers";
+import { drawn, mount, within } from "./helpers";
 
 let screen: ReturnType<typeof mount>;
 afterEach(() => {
@@ -9,8 +9,7 @@ afterEach(() => {
   document.body.innerHTML = "";
 });
 
-const $ = (selector: string) => screen.el.querySelector<HTMLElement>(selector);
-const named = (name: string) => $(`[aria-label="${name}"]`) as HTMLElement;
+const { $, named } = within(() => screen);
 
 describe("the page", () => {
   const evil = "<img src=x onerror=alert(1)>";

@@ -1,6 +1,6 @@
 // Tiles painted into a group, by the pointer and by keys.
 import { afterEach, describe, expect, it } from "vitest";
-import { accept, answer, click, drawn, mount, point, press, tile, unfold } from "./helpers";
+import { accept, answer, click, drawn, mount, point, press, unfold, within } from "./helpers";
 
 let screen: ReturnType<typeof mount>;
 afterEach(() => {
@@ -8,15 +8,7 @@ afterEach(() => {
   document.body.innerHTML = "";
 });
 
-const $ = (selector: string) => screen.el.querySelector<HTMLElement>(selector);
-const $$ = (selector: string) => [...screen.el.querySelectorAll<HTMLElement>(selector)];
-const named = (name: string) => $(`[aria-label="${name}"]`) as HTMLElement;
-const text = (selector: string) => $(selector)?.textContent ?? "";
-const at = (layer: number, position: number) => tile(screen.el, layer, position);
-const experiments = () =>
-  screen.model.sent.flatMap((request) =>
-    request.kind === "experiment" ? [request.experiment] : [],
-  );
+const { $$, named, text, at, experiments } = within(() => screen);
 const slots = () =>
   experiments()
     .at(-1)

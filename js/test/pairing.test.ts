@@ -1,8 +1,6 @@
 // Which source token goes into which base token.
 import { afterEach, describe, expect, it } from "vitest";
-import { makeAnswer, makeMap, sceneOf, spainAndItaly } from "../dev/fixtures";
-import type { OrderedExperiment as Experiment } from "../src/kernel/wire";
-import { accept, answer, click, drawn, mount, press, tile } from "./helpers";
+import { click, drawn, mount, press, threeSlots, tile, traitsOf, within } from "./helpers";
 
 let screen: ReturnType<typeof mount>;
 afterEach(() => {
@@ -10,26 +8,11 @@ afterEach(() => {
   document.body.innerHTML = "";
 });
 
-const named = (name: string) =>
-  screen.el.querySelector(`[aria-label="${name}"]`) as HTMLInputElement;
-const experimentSent = () => {
-  const request = screen.model.sent.filter((sent) => sent.kind === "experiment").at(-1);
-  if (request?.kind !== "experiment") throw new Error("no experiment was asked for");
-  return request.experiment;
-};
-const slotsSent = () => experimentSent().slots ?? [];
-const spoken = () => screen.el.querySelector("[data-panel=slots] > [aria-live]")?.textContent;
+const { named, slotsSent, spoken, settle } = within(() => screen);
 
-function open(slots: NonNullable<Experiment["slots"]>, more: Partial<Experiment> = {}) {
-  const scene = sceneOf({ ...spainAndItaly().scene.experiment, slots, ...more }, 6, 2, null);
-  screen = mount({ scene, answer: makeAnswer(scene), map: makeMap(scene) });
+function open(...of: Parameters<typeof traitsOf>) {
+  screen = mount(traitsOf(...of));
 }
-async function settle() {
-  await drawn();
-  answer(screen.model, accept(screen.model, 3 + screen.model.sent.length));
-  await drawn();
-}
-const three = [0, 1, 2].map((layer) => ({ layer, position: 3, source: "italy" }));
 
 describe("tokens of unequal prompts", () => {
   const long = { sources: [["italy", "The capital of old Italy is"]] as [string, string][] };
@@ -39,7 +22,7 @@ describe("tokens of unequal prompts", () => {
     );
 
   it("say where they go; those of equal ones do not", () => {
-    open(three);
+    open(threeSlots);
     expect(captions("base")).toEqual([]);
     screen.close();
     open([], long);
@@ -49,7 +32,7 @@ describe("tokens of unequal prompts", () => {
   });
 
   it("are paired with the keyboard: Enter, arrows, Enter; the focus comes back", async () => {
-    open(three, long);
+    open(threeSlots, long);
     const chip = named("4 ␣Italy: pick up to pair") ?? screen.el.querySelector('[data-token="4"]');
     chip.focus();
     click(chip); // what Enter does on a button
@@ -83,7 +66,7 @@ describe("tokens of unequal prompts", () => {
   });
 
   it("are put back with Escape, and nothing is asked for", async () => {
-    open(three, long);
+    open(threeSlots, long);
     click(screen.el.querySelector('[data-token="4"]') as HTMLElement);
     await drawn();
     press(document.activeElement as HTMLElement, "Escape");

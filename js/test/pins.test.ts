@@ -1,7 +1,7 @@
 // What is pinned on the map: tiles, rows, columns.
 import { afterEach, describe, expect, it } from "vitest";
 import { makeMap, spainAndItaly, tokens } from "../dev/fixtures";
-import { click, drawn, hover, mount, press, tile, unfold } from "./helpers";
+import { click, drawn, hover, mount, press, unfold, within } from "./helpers";
 
 let screen: ReturnType<typeof mount>;
 afterEach(() => {
@@ -9,10 +9,7 @@ afterEach(() => {
   document.body.innerHTML = "";
 });
 
-const $ = (selector: string) => screen.el.querySelector<HTMLElement>(selector);
-const $$ = (selector: string) => [...screen.el.querySelectorAll<HTMLElement>(selector)];
-const named = (name: string) => $(`[aria-label="${name}"]`) as HTMLElement;
-const at = (layer: number, position: number) => tile(screen.el, layer, position);
+const { $, $$, named, at } = within(() => screen);
 
 describe("pins", () => {
   const pinned = () =>

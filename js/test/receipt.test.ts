@@ -40,7 +40,7 @@ describe("a receipt", () => {
     screen = mount({ scene, answer: full });
   };
 
-  it("says for every reason what became of the slot, with a named mark", async () => {
+  it("states the outcome of a slot for every reason, with a named mark", async () => {
     const quiet = ["changed", "collected", "skipped"] as const;
     const warned = ["unreached", "weak", "prefix", "same", "replaced", "unread"] as const;
     receipts(...quiet, ...warned);

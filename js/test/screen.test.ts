@@ -1,7 +1,18 @@
 // The screen as a whole, its slots and its prompts.
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { makeAnswer, sceneOf, spainAndItaly } from "../dev/fixtures";
-import { accept, answer, click, drawn, mount, press, refuse, tile, toggleDetails } from "./helpers";
+import {
+  accept,
+  answer,
+  click,
+  drawn,
+  mount,
+  press,
+  refuse,
+  tile,
+  toggleDetails,
+  within,
+} from "./helpers";
 
 let screen: ReturnType<typeof mount>;
 afterEach(() => {
@@ -9,14 +20,7 @@ afterEach(() => {
   document.body.innerHTML = "";
 });
 
-const $ = (selector: string) => screen.el.querySelector<HTMLElement>(selector);
-const named = (name: string) => $(`[aria-label="${name}"]`) as HTMLElement;
-const last = () => {
-  const request = screen.model.sent.at(-1);
-  if (request?.kind !== "experiment") throw new Error(`last request: ${request?.kind}`);
-  return request.experiment;
-};
-const places = () => last().slots?.map((slot) => [slot.layer, slot.position, slot.group ?? null]);
+const { $, named, experimentSent, placesSent, slotsSent } = within(() => screen);
 
 describe("the slots", () => {
   const outcome = (index: number) => $(`[data-slot="${index}"] .vene-slot-outcome`);
@@ -40,10 +44,10 @@ describe("the slots", () => {
     expect(outcome(0)?.dataset.outcome).toBe("skipped");
     expect($('[data-slot="1"]')).not.toBeNull();
     click(named("Unskip slot 0"));
-    expect(last().slots?.map((slot) => slot.skip)).toEqual([false, false]);
+    expect(slotsSent().map((slot) => slot.skip)).toEqual([false, false]);
     await drawn();
     click(named("Remove slot 0"));
-    expect(places()).toEqual([[2, 4, "A"]]);
+    expect(placesSent()).toEqual([[2, 4, "A"]]);
   });
 
   it("group and ungroup by button", async () => {
@@ -51,13 +55,13 @@ describe("the slots", () => {
     const button = (text: string) =>
       [...screen.el.querySelectorAll("button")].find((b) => b.textContent === text) as HTMLElement;
     click(button("Ungroup"));
-    expect(places()).toEqual([
+    expect(placesSent()).toEqual([
       [0, 3, null],
       [2, 4, null],
     ]);
     await drawn();
     click(button("Group"));
-    expect(places()).toEqual([
+    expect(placesSent()).toEqual([
       [0, 3, "A"],
       [2, 4, "A"],
     ]);
@@ -85,7 +89,7 @@ describe("the slots", () => {
     const component = named("Component of slot 0") as HTMLSelectElement;
     component.value = "head_value_output";
     component.dispatchEvent(new Event("change", { bubbles: true }));
-    expect(last().slots?.[0]).toMatchObject({ component: "head_value_output", head: 0 });
+    expect(slotsSent()[0]).toMatchObject({ component: "head_value_output", head: 0 });
     await drawn();
     expect($('[aria-label="Head of slot 0"]')).not.toBeNull();
   });
@@ -106,7 +110,7 @@ describe("a prompt", () => {
     await edit("The capital of France is", "Escape");
     expect(screen.model.sent).toHaveLength(0);
     await edit("The capital of France is", "Enter");
-    expect(last().base).toBe("The capital of France is");
+    expect(experimentSent().base).toBe("The capital of France is");
     expect($("input.vene-prompt-field")).toBeNull();
   });
 

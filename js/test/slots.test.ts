@@ -1,8 +1,6 @@
 // The rows of the slots: moved, duplicated, removed, changed in their details.
 import { afterEach, describe, expect, it } from "vitest";
-import { makeAnswer, makeMap, sceneOf, spainAndItaly } from "../dev/fixtures";
-import type { OrderedExperiment as Experiment } from "../src/kernel/wire";
-import { accept, answer, click, drawn, mount, press, toggleDetails } from "./helpers";
+import { click, drawn, mount, press, threeSlots, toggleDetails, traitsOf, within } from "./helpers";
 
 let screen: ReturnType<typeof mount>;
 afterEach(() => {
@@ -10,26 +8,12 @@ afterEach(() => {
   document.body.innerHTML = "";
 });
 
-const named = (name: string) =>
-  screen.el.querySelector(`[aria-label="${name}"]`) as HTMLInputElement;
+const { named, slotsSent, spoken, settle } = within(() => screen);
 const row = (index: number) => screen.el.querySelector(`[data-slot="${index}"]`) as HTMLElement;
-const experimentSent = () => {
-  const request = screen.model.sent.filter((sent) => sent.kind === "experiment").at(-1);
-  if (request?.kind !== "experiment") throw new Error("no experiment was asked for");
-  return request.experiment;
-};
-const slotsSent = () => experimentSent().slots ?? [];
-const spoken = () => screen.el.querySelector("[data-panel=slots] > [aria-live]")?.textContent;
 const details = () => screen.el.querySelector<HTMLElement>("[data-details]");
 
-function open(slots: NonNullable<Experiment["slots"]>, more: Partial<Experiment> = {}) {
-  const scene = sceneOf({ ...spainAndItaly().scene.experiment, slots, ...more }, 6, 2, null);
-  screen = mount({ scene, answer: makeAnswer(scene), map: makeMap(scene) });
-}
-async function settle() {
-  await drawn();
-  answer(screen.model, accept(screen.model, 3 + screen.model.sent.length));
-  await drawn();
+function open(...of: Parameters<typeof traitsOf>) {
+  screen = mount(traitsOf(...of));
 }
 async function press_(name: string) {
   click(named(name));
@@ -41,11 +25,10 @@ async function choose(name: string, value: string) {
   field.dispatchEvent(new Event("change", { bubbles: true }));
   await settle();
 }
-const three = [0, 1, 2].map((layer) => ({ layer, position: 3, source: "italy" }));
 
 describe("a row", () => {
   it("moves with Alt and the arrows, keeps the focus and what is open in it, and is announced", async () => {
-    open(three);
+    open(threeSlots);
     await toggleDetails(screen.el, 2);
     named("Move slot 2").focus();
     press(named("Move slot 2"), "ArrowUp", { altKey: true });
@@ -69,7 +52,7 @@ describe("a row", () => {
   });
 
   it("moves under the pointer, shows where it would go, and Escape leaves it", async () => {
-    open(three);
+    open(threeSlots);
     screen.el.querySelectorAll("[data-slot]").forEach((element, i) => {
       element.getBoundingClientRect = () => ({ top: 100 * i, height: 100 }) as DOMRect;
     });
@@ -93,7 +76,7 @@ describe("a row", () => {
   });
 
   it("is duplicated and removed without what is open jumping to another", async () => {
-    open(three);
+    open(threeSlots);
     await toggleDetails(screen.el, 1);
     await press_("Duplicate slot 1");
     expect(slotsSent().map((slot) => slot.layer)).toEqual([0, 1, 1, 2]);
@@ -108,7 +91,7 @@ describe("a row", () => {
   });
 
   it("leaves the focus on the screen when the last is removed: the keys undo it", async () => {
-    open(three.slice(0, 1));
+    open(threeSlots.slice(0, 1));
     named("Remove slot 0").focus();
     await press_("Remove slot 0");
     expect(document.activeElement?.textContent?.trim()).toBe("Add slot");
@@ -118,7 +101,7 @@ describe("a row", () => {
   });
 
   it("has several pairs: one more, one less, counted on the line", async () => {
-    open([{ ...(three[0] as object), layer: 0, position: 3 } as never]);
+    open([{ ...(threeSlots[0] as object), layer: 0, position: 3 } as never]);
     await toggleDetails(screen.el, 0);
     await press_("Add a position to slot 0");
     await press_("Add a position to slot 0");
@@ -135,7 +118,7 @@ describe("a row", () => {
   });
 
   it("tells the strength in a slider and a number, with its formula", async () => {
-    open(three);
+    open(threeSlots);
     await toggleDetails(screen.el, 0);
     const slider = named("Strength of slot 0");
     slider.value = "0.3";
@@ -161,7 +144,7 @@ describe("a row", () => {
   });
 
   it("is split in two halves, of which one may be chosen", async () => {
-    open(three);
+    open(threeSlots);
     expect(named("Split dims of slot 0")).toBeNull();
     await toggleDetails(screen.el, 0);
     await press_("Split dims of slot 0");
@@ -172,7 +155,7 @@ describe("a row", () => {
   });
 
   it("scrolls its list while it is held near the edge", async () => {
-    open(three);
+    open(threeSlots);
     const list = screen.el.querySelector(".vene-slots") as HTMLElement;
     list.getBoundingClientRect = () => ({ top: 0, bottom: 150, height: 150 }) as DOMRect;
     screen.el.querySelectorAll("[data-slot]").forEach((element, i) => {
@@ -193,7 +176,7 @@ describe("a row", () => {
   });
 
   it("of a mean says where in the prompts", async () => {
-    open(three);
+    open(threeSlots);
     await toggleDetails(screen.el, 0);
     await choose("Intervention of slot 0", "mean");
     await choose("Positions in the prompts of slot 0", "-1");
@@ -202,7 +185,7 @@ describe("a row", () => {
   });
 
   it("has rank and scale just for what uses them", async () => {
-    open(three);
+    open(threeSlots);
     await toggleDetails(screen.el, 0);
     for (const [name, has] of [
       ["vanilla", []],

@@ -1,8 +1,6 @@
 // Groups and sources: renamed, changed, chained, removed.
 import { afterEach, describe, expect, it } from "vitest";
-import { makeAnswer, makeMap, sceneOf, spainAndItaly } from "../dev/fixtures";
-import type { OrderedExperiment as Experiment } from "../src/kernel/wire";
-import { accept, answer, click, drawn, mount, press, toggleDetails } from "./helpers";
+import { click, drawn, mount, press, threeSlots, toggleDetails, traitsOf, within } from "./helpers";
 
 let screen: ReturnType<typeof mount>;
 afterEach(() => {
@@ -10,24 +8,11 @@ afterEach(() => {
   document.body.innerHTML = "";
 });
 
-const named = (name: string) =>
-  screen.el.querySelector(`[aria-label="${name}"]`) as HTMLInputElement;
-const experimentSent = () => {
-  const request = screen.model.sent.filter((sent) => sent.kind === "experiment").at(-1);
-  if (request?.kind !== "experiment") throw new Error("no experiment was asked for");
-  return request.experiment;
-};
-const slotsSent = () => experimentSent().slots ?? [];
+const { named, experimentSent, slotsSent, settle } = within(() => screen);
 const details = () => screen.el.querySelector<HTMLElement>("[data-details]");
 
-function open(slots: NonNullable<Experiment["slots"]>, more: Partial<Experiment> = {}) {
-  const scene = sceneOf({ ...spainAndItaly().scene.experiment, slots, ...more }, 6, 2, null);
-  screen = mount({ scene, answer: makeAnswer(scene), map: makeMap(scene) });
-}
-async function settle() {
-  await drawn();
-  answer(screen.model, accept(screen.model, 3 + screen.model.sent.length));
-  await drawn();
+function open(...of: Parameters<typeof traitsOf>) {
+  screen = mount(traitsOf(...of));
 }
 async function choose(name: string, value: string) {
   const field = named(name);
@@ -35,7 +20,6 @@ async function choose(name: string, value: string) {
   field.dispatchEvent(new Event("change", { bubbles: true }));
   await settle();
 }
-const three = [0, 1, 2].map((layer) => ({ layer, position: 3, source: "italy" }));
 const peru: { sources: [string, string][] } = {
   sources: [
     ["italy", "The capital of Italy is"],
@@ -46,7 +30,7 @@ const peru: { sources: [string, string][] } = {
 describe("groups and sources", () => {
   it("are renamed in place; a name that is taken says so at the field", async () => {
     open(
-      three.map((slot, i) => ({
+      threeSlots.map((slot, i) => ({
         ...slot,
         group: "AAB"[i] as string,
         source: i < 2 ? "italy" : "peru",
@@ -88,10 +72,10 @@ describe("groups and sources", () => {
   });
 
   it("run in parallel or as a chain, explained in the menu’s title, where there is more than one", async () => {
-    open(three);
+    open(threeSlots);
     expect(named("How the sources run")).toBeNull();
     screen.close();
-    open(three, peru);
+    open(threeSlots, peru);
     expect(named("How the sources run").title).toContain("runs as it is");
     await choose("How the sources run", "serial");
     expect(experimentSent().mode).toBe("serial");
@@ -102,7 +86,7 @@ describe("groups and sources", () => {
   });
 
   it("are removed with the slots that read them, which the button says first", async () => {
-    open([...three.slice(0, 2), { layer: 2, position: 3, source: "peru" }], peru);
+    open([...threeSlots.slice(0, 2), { layer: 2, position: 3, source: "peru" }], peru);
     const remove = named("Remove source italy with 2 slots that read it");
     expect(remove.title).toContain("with 2 slots");
     expect(named("Remove source peru with 1 slot that reads it")).not.toBeNull();

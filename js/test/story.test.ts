@@ -1,7 +1,7 @@
 // A story: walked by keys and by Python, asked first, marked after.
 import { afterEach, describe, expect, it } from "vitest";
 import { aStory, spainAndItaly } from "../dev/fixtures";
-import { click, drawn, mount, press, tile } from "./helpers";
+import { click, drawn, mount, tile, within } from "./helpers";
 
 let screen: ReturnType<typeof mount>;
 afterEach(() => {
@@ -9,18 +9,7 @@ afterEach(() => {
   document.body.innerHTML = "";
 });
 
-const $ = (selector: string) => screen.el.querySelector<HTMLElement>(selector);
-const root = () => $(".vene-root") as HTMLElement;
-const button = (text: string) =>
-  [...screen.el.querySelectorAll("button")].find((b) => b.textContent === text) as HTMLElement;
-const key = async (name: string, more: KeyboardEventInit = {}, at: Element = root()) => {
-  const event = press(at, name, more);
-  await drawn();
-  return event;
-};
-/** What a screen reader says of a tile. */
-const said = (layer: number, position: number) =>
-  tile(screen.el, layer, position).getAttribute("aria-label");
+const { $, button, key, said } = within(() => screen);
 
 describe("a story", () => {
   const tell = (step = 0, traits: Record<string, unknown> = {}) => {

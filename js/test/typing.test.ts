@@ -2,7 +2,7 @@
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { makeAnswer, makeMap, sceneOf, spainAndItaly, tokens } from "../dev/fixtures";
 import type { OrderedExperiment as Experiment } from "../src/kernel/wire";
-import { click, drawn, mount, press } from "./helpers";
+import { click, drawn, mount, press, within } from "./helpers";
 
 let screen: ReturnType<typeof mount>;
 afterEach(() => {
@@ -10,14 +10,7 @@ afterEach(() => {
   document.body.innerHTML = "";
 });
 
-const named = (name: string) =>
-  screen.el.querySelector(`[aria-label="${name}"]`) as HTMLInputElement;
-const experimentSent = () => {
-  const request = screen.model.sent.filter((sent) => sent.kind === "experiment").at(-1);
-  if (request?.kind !== "experiment") throw new Error("no experiment was asked for");
-  return request.experiment;
-};
-const slotsSent = () => experimentSent().slots ?? [];
+const { named, experimentSent, slotsSent } = within(() => screen);
 
 function open(slots: NonNullable<Experiment["slots"]>, more: Partial<Experiment> = {}) {
   const scene = sceneOf({ ...spainAndItaly().scene.experiment, slots, ...more }, 6, 2, null);

@@ -1,4 +1,4 @@
-"""Runs of the user's own model: hooks, written tensors, settings, dtypes."""
+"""Runs of models that came with hooks, written tensors, settings and dtypes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Left padding and position ids of the user's own, in pyvene's names."""
+"""Left padding and position ids given by the caller, in pyvene's names."""
 
 from __future__ import annotations
 

@@ -2,12 +2,29 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from by_hand import SPAIN, check_everything, plain_logits
 
 import vene_widgets as vw
 from vene_widgets.models import wrap
+
+
+def sizes(model: vw.LanguageModel) -> dict[str, Any]:
+    """A small config's fields, with the vocabulary of a model's tokenizer."""
+    return {
+        "vocab_size": len(model.tokenizer),
+        "hidden_size": 32,
+        "intermediate_size": 48,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "head_dim": 8,
+        "max_position_embeddings": 32,
+        "initializer_range": 0.3,
+    }
 
 
 def test_a_family_that_was_declared_a_llama(
@@ -20,17 +37,7 @@ def test_a_family_that_was_declared_a_llama(
 
     from vene_widgets.models.architectures import ARCHITECTURES, LLAMA
 
-    config = Qwen3Config(
-        vocab_size=len(llama.tokenizer),
-        hidden_size=32,
-        intermediate_size=48,
-        num_hidden_layers=3,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        head_dim=8,
-        max_position_embeddings=32,
-        initializer_range=0.3,
-    )
+    config = Qwen3Config(**sizes(llama))
     torch.manual_seed(0)
     qwen = Qwen3ForCausalLM(config).eval()
     for name, weight in qwen.named_parameters():
@@ -52,15 +59,7 @@ def test_a_family_that_caps_its_logits(
     from vene_widgets.models.architectures import ARCHITECTURES, LLAMA
 
     config = Gemma2Config(
-        vocab_size=len(llama.tokenizer),
-        hidden_size=32,
-        intermediate_size=48,
-        num_hidden_layers=3,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        head_dim=8,
-        max_position_embeddings=32,
-        initializer_range=0.3,
+        **sizes(llama),
         final_logit_softcapping=1.0,
         sliding_window=3,
     )

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Generator
-from typing import IO
+from typing import IO, cast
 
 from vene_widgets.errors import error_text
 from vene_widgets.explorer.painter import pipe
 
 MARKER_BYTES = 16
 """Length of the random marker after which the child's output is its answers."""
+
+
+END_TIMEOUT = 5.0
+"""Seconds to wait for a killed child to be gone."""
 
 
 class ProcessFailure(RuntimeError):
@@ -121,7 +126,7 @@ class FigureProcess:
             with contextlib.suppress(OSError, ValueError):  # closing flushes into a broken pipe
                 stream.close()
         with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(5)
+            self._process.wait(END_TIMEOUT)
         return self._process.returncode
 
     @contextlib.contextmanager
@@ -155,6 +160,5 @@ class FigureProcess:
         return self._process.stdin
 
     @property
-    def _output(self) -> IO[bytes]:
-        assert self._process.stdout is not None  # noqa: S101  # a pipe
-        return self._process.stdout
+    def _output(self) -> io.BufferedReader:
+        return cast("io.BufferedReader", self._process.stdout)  # a pipe

@@ -15,7 +15,11 @@ from collections import OrderedDict
 from collections.abc import Callable
 
 from vene_widgets.errors import RequestError, error_text
-from vene_widgets.explorer.painter.figure_process import FigureProcess, ProcessFailure
+from vene_widgets.explorer.painter.figure_process import (
+    END_TIMEOUT,
+    FigureProcess,
+    ProcessFailure,
+)
 from vene_widgets.explorer.painter.orders import Drawing, FigureOrder, Picture
 
 MAX_PICTURES = 64
@@ -103,7 +107,9 @@ class Painter:
             self._thread.join(timeout)
 
     def draw_and_wait(self, client: object, order: FigureOrder) -> Drawing:
-        """Draw an order and wait for its drawing: at most twice the timeout, after the queue.
+        """Draw an order and wait for its drawing.
+
+        After the queue it takes at most twice the timeout, and the time in which children end.
 
         No later order of the client replaces it.
 
@@ -122,7 +128,7 @@ class Painter:
         call = (client, object())  # of this call alone: a replaced order is never answered
         with self._changed:
             ahead = len(self._orders) + 1  # one may be under way
-        limit = 2 * self._timeout * (ahead + 1)
+        limit = 2 * (self._timeout + END_TIMEOUT) * (ahead + 1)
         self.draw(call, order, on_drawn)
         if not ready.wait(limit):
             self.forget(call)

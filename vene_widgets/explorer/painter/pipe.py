@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import pickle
 import struct
 from typing import IO, Any
@@ -43,15 +44,21 @@ def read(stream: IO[bytes]) -> bytes:
     return _read_exactly(stream, length)
 
 
-def skip_to(stream: IO[bytes], marker: bytes) -> None:
+def skip_to(stream: io.BufferedReader, marker: bytes) -> None:
     """Read and drop everything up to and including a marker.
 
     Raises:
         EOFError: the stream ended without it.
     """
     seen = b""
-    while seen != marker:
-        seen = (seen + _read_exactly(stream, 1))[-len(marker) :]
+    while True:
+        chunk = stream.peek()
+        found = (seen + chunk).find(marker)
+        if found >= 0:
+            _read_exactly(stream, found + len(marker) - len(seen))
+            return
+        _read_exactly(stream, len(chunk) or 1)
+        seen = (seen + chunk)[-(len(marker) - 1) :]
 
 
 def _read_exactly(stream: IO[bytes], count: int) -> bytes:

@@ -10,7 +10,9 @@ import { MapTools } from "./MapTools";
 import { PinStrip } from "./PinStrip";
 import { Readout } from "./Readout";
 import { createMap } from "./state";
+import "./tools.css";
 import "./style.css";
+import "./foot.css";
 
 export function MapPanel({ app }: { app: App }) {
   const frame = useRef<HTMLDivElement>(null);
