@@ -300,6 +300,6 @@ def test_without_a_slot_the_first_source_is_compared_by_its_own_name(
             vw.frames.kl_divergence(base, italy), abs=1e-4
         )
         subtitle = two.figure("difference_panel").labels.subtitle
-        assert "● italy" in subtitle.replace("\u00a0", " ")
+        assert subtitle is not None and "● italy" in subtitle.replace("\u00a0", " ")
     finally:
         two.close()

@@ -171,7 +171,8 @@ def test_tiles_without_a_possible_effect_are_hatched_and_have_no_number(style: s
     at = {(round(t.get_position()[0]), round(t.get_position()[1])) for t in ax.texts}
     may = frame[frame["effect_possible"]]
     assert at == set(zip(may["position"], may["layer"], strict=True))
-    assert to_rgb(idle[0].get_facecolor()[0]) == pytest.approx(to_rgb(PALETTES[style].page))
+    [background] = np.asarray(idle[0].get_facecolor())
+    assert to_rgb(tuple(background)) == pytest.approx(to_rgb(PALETTES[style].page))
     assert "hatched: no effect possible" in [t.get_text() for t in texts(figure)]
 
 

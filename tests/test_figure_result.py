@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 from figure_testing import drawn, logits, text, texts, tick_labels
@@ -43,7 +44,7 @@ def heights(ax: Any, kind: type[Any]) -> list[float]:
     found: set[float] = set()
     for marks in ax.collections:
         if isinstance(marks, PolyCollection) and kind is PolyCollection:
-            middles = [path.vertices[:4, 1].mean() for path in marks.get_paths()]
+            middles = [np.asarray(path.vertices)[:4, 1].mean() for path in marks.get_paths()]
         elif isinstance(marks, PathCollection) and kind is PathCollection:
             middles = [y for _, y in marks.get_offsets()]
         else:
@@ -72,7 +73,7 @@ def test_a_row_is_one_token_in_both_panels(look: str, setup: str | None) -> None
 def test_both_panels_have_the_tokens_of_the_difference_in_its_order(columns: int) -> None:
     figure = drawn(made(vw.theme_paper(columns=columns)))
     heatmap, panel = figure.axes
-    wanted = [*DIFFERENCE["label"].map(lambda t: t if len(t) < 19 else f"{t[:17]}…")]
+    wanted = [*DIFFERENCE["label"].map(lambda t: t if len(str(t)) < 19 else f"{t[:17]}…")]
     assert tokens_of(heatmap) == wanted
     assert tokens_of(panel) == (wanted if columns == 1 else [])
     by_height = sorted(panel.texts, key=lambda t: -t.get_position()[1])

@@ -126,7 +126,7 @@ def test_the_axis_is_logarithmic_if_and_only_if_values_span_decades(
 def test_values_off_a_logarithmic_axis_are_said_to_be_less():
     figure = drawn(plot("difference_panel", changes([0.9, 1e-12], [0.1, 0.2])))
     [dots] = [c for c in figure.axes[0].collections if isinstance(c, PathCollection)][1:]
-    assert dots.get_offsets()[:, 0].min() == pytest.approx(-7)
+    assert np.asarray(dots.get_offsets())[:, 0].min() == pytest.approx(-7)
     assert [t for t in texts(figure) if "At the left edge: less than" in t.get_text()]
 
 

@@ -92,7 +92,7 @@ def test_an_experiment_names_prompts_and_slots(
     experiment = Experiment(
         base=SPAIN,
         sources={"italy": ITALY, "france": FRANCE},
-        slots=[Slot(**({"layer": 0, "position": 3} | slot)) for slot in slots],
+        slots=[Slot.model_validate({"layer": 0, "position": 3} | slot) for slot in slots],
     )
     said = runs_setup(plan_experiment(tiny_gpt2, experiment), tiny_gpt2.name)
     assert said == f"{line} · tiny-gpt2 · n = 1"

@@ -4,9 +4,9 @@
 
 `jupyter nbconvert --to html` prefers a widget's view over every other format of the same output,
 and without a network that view stays empty. So each cell that displays an explorer gets a second
-output: a picture of the map and the answer, the result in words, and a link to the page written by `to_html`. It
-is hidden wherever the explorer itself appears, and is updated after every cell of the notebook, so
-that a saved notebook shows the last result.
+output: a picture of the map and the answer, the result in words, and a link to the page written by
+`to_html`. It is hidden wherever the explorer itself appears, and is updated after every cell of the
+notebook, so that a saved notebook shows the last result.
 """
 
 from __future__ import annotations

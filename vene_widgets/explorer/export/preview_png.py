@@ -84,7 +84,7 @@ def draw_screen(
 def _columns(map_: dict[str, Any]) -> list[list[int]]:
     """Positions by column; those that the prompts share at their start are one column."""
     positions: Sequence[int] = map_["positions"]
-    is_idle = {p: True for p in positions}
+    is_idle = dict.fromkeys(positions, True)
     for cell in map_["cells"]:
         is_idle[cell["position"]] &= cell["idle"] is not None
     shared = 0
@@ -108,10 +108,10 @@ def _draw_map(
     from matplotlib.colors import LinearSegmentedColormap, to_hex
     from matplotlib.patches import Rectangle
 
-    ids = [target["token_id"] for target in map_["targets"]]
+    ids: list[int] = [target["token_id"] for target in map_["targets"]]
     n = ids.index(map_["target"])
     target: dict[str, Any] = map_["targets"][n]
-    scale = LinearSegmentedColormap.from_list("more", LIGHT.sequential)
+    scale: Any = LinearSegmentedColormap.from_list("more", LIGHT.sequential)
     cells = {(cell[axis], cell["position"]): cell for cell in map_["cells"]}
     chosen = _chosen(map_, scene)
     for y, row in enumerate(rows):
@@ -168,7 +168,7 @@ def _chosen(map_: dict[str, Any], scene: dict[str, Any]) -> set[tuple[int | None
 
 def _changes(answer: dict[str, Any] | None) -> list[dict[str, Any]]:
     """The largest changes of an answer; none without a live slot."""
-    if not answer or answer["kl"] is None and not answer["receipts"]:
+    if not answer or (answer["kl"] is None and not answer["receipts"]):
         return []
     return [row for row in answer["differences"] if row["before"] != row["after"]][:ROWS]
 
