@@ -213,6 +213,20 @@ def test_colours(given: dict[str, str], expected: list[str]) -> None:
     assert list(getattr(PALETTES[given["theme"]], given["side"])) == expected
 
 
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_figures_have_the_colours_of_the_screen(theme: str) -> None:
+    styles = (Path(__file__).parent.parent / "js/src/app/base.css").read_text(encoding="utf-8")
+    light, dark = styles.split('[data-theme="dark"] > .vene-root {', 1)
+    part, palette = {"light": light, "dark": dark}[theme], PALETTES[theme]
+    colours = dict(re.findall(r"--vene-(ink|quiet|more|less): (#[0-9a-f]{6});", part))
+    assert colours == {
+        "ink": palette.ink,
+        "quiet": palette.quiet,
+        "more": palette.up,
+        "less": palette.down,
+    }
+
+
 @cases("limits")
 def test_limits(given: dict[str, Any], expected: float) -> None:
     metric = METRICS[given["metric"]]

@@ -123,6 +123,17 @@ def test_a_server_that_fails_prints_the_end_of_its_log(
     assert err.endswith(f"JupyterLab failed; its log is {tmp_path / demo.LOG}\n")
 
 
+def test_files_where_the_demo_is_started_shadow_no_module(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    here, folder = tmp_path / "here", tmp_path / "demo"
+    here.mkdir()
+    folder.mkdir()
+    (here / "json.py").write_text("raise SystemExit(3)")
+    monkeypatch.chdir(here)
+    assert demo.serve([sys.executable, "-m", "json.tool", "--help"], folder) == 0
+
+
 @pytest.mark.parametrize("missing", ["jupyterlab", "ipykernel"])
 def test_without_jupyterlab_it_says_what_to_install(
     missing: str,

@@ -137,6 +137,7 @@ def serve(command: list[str], folder: Path) -> int:
     with log.open("wb") as output:
         server = subprocess.Popen(  # noqa: S603
             command,
+            cwd=folder,  # `-m` imports from here: a file of the user's may have a module's name
             env=lab_environment(),
             stdin=subprocess.DEVNULL,  # on Ctrl-C it would ask there whether to stop
             stdout=output,
