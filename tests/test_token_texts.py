@@ -127,6 +127,12 @@ def test_targets_of_any_kind(tiny_gpt2: LanguageModel) -> None:
     )
 
 
+@pytest.mark.parametrize("outside", [-1, 10**9])
+def test_a_token_id_outside_the_vocabulary_is_named(tiny_gpt2: vw.LanguageModel, outside: int):
+    with pytest.raises(vw.RequestError, match=f"token id {outside} is out of range: ids go from 0"):
+        tiny_gpt2.token_text(outside)
+
+
 # ---- parts of characters -------------------------------------------------------------------------
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 
 import pytest
+from explorer_testing import BASE, SOURCE
 from pydantic import ValidationError
 
 import vene_widgets as vw
+from vene_widgets.explorer import Explorer
 from vene_widgets.explorer.session.feature_widget import REQUESTS
 from vene_widgets.explorer.wire.error_text import error_text
 
@@ -53,3 +55,9 @@ def test_pairs_of_sources_that_make_no_sense_are_refused(sources: object) -> Non
     (reply,) = replies
     assert reply["ok"] is False and "sources" in str(reply["error"])
     explorer.close()
+
+
+def test_names_that_a_browser_would_sort_keep_their_order(explorer: Explorer) -> None:
+    explorer.experiment = vw.Experiment(base=BASE, sources={"b": SOURCE, "1": BASE})
+    assert explorer.scene["experiment"]["sources"] == [("b", SOURCE), ("1", BASE)]
+    assert [source["name"] for source in explorer.scene["sources"]] == ["b", "1"]

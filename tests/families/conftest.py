@@ -1,0 +1,50 @@
+"""Tiny models of every family, shared by a file's tests or built for one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import families
+import pytest
+import torch
+from families import CONFIGS
+from families_testing import PLAIN_VARIANTS, Build, Models
+
+import vene_widgets as vw
+from vene_widgets.models import wrap
+
+
+@pytest.fixture(scope="module")
+def models(tiny_tokenizer: Any, device: torch.device) -> Models:
+    """Any of `CONFIGS`, wrapped; each is built once."""
+    known: dict[tuple[str, str], vw.LanguageModel] = {}
+
+    def get(name: str, attention: str = "", **options: Any) -> vw.LanguageModel:
+        key = (name, f"{attention} {options}")
+        if key not in known:
+            built = families.build(name, len(tiny_tokenizer), attention, **options).to(device)
+            known[key] = wrap(built, tiny_tokenizer, name)
+        return known[key]
+
+    return get
+
+
+@pytest.fixture(params=CONFIGS)
+def model(request: pytest.FixtureRequest, models: Models) -> vw.LanguageModel:
+    return models(request.param)
+
+
+@pytest.fixture(params=PLAIN_VARIANTS)
+def plain_variant(request: pytest.FixtureRequest, models: Models) -> vw.LanguageModel:
+    return models(request.param)
+
+
+@pytest.fixture
+def build(tiny_tokenizer: Any, device: torch.device) -> Build:
+    """Any of `CONFIGS`, wrapped, with more settings of the config; nothing else has it."""
+
+    def make(name: str, attention: str = "", **options: Any) -> vw.LanguageModel:
+        net = families.build(name, len(tiny_tokenizer), attention, **options)
+        return wrap(net.to(device), tiny_tokenizer, name)
+
+    return make
