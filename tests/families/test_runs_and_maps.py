@@ -170,3 +170,4 @@ def test_states_that_a_model_overwrites_are_recorded_before(models: Models):
 
 def test_passes_are_resumed_in_every_family_but_one(model: vw.LanguageModel):
     assert model.resume_blocker == NO_RESUMING.get(family_of(model.name))
+    assert model.behaviour.is_family_code, "its batches would be checked"

@@ -89,12 +89,13 @@ class ByHand:
         module = self.root.get_submodule(site.path)
 
         def before(_module: Any, args: Any, kwargs: Any) -> Any:
-            new = use(args[0] if args else kwargs["hidden_states"])
+            name = "x" if "x" in kwargs else "hidden_states"
+            new = use(args[0] if args else kwargs[name])
             if new is None:
                 return None
             if args:
                 return (new, *args[1:]), kwargs
-            return args, {**kwargs, "hidden_states": new}
+            return args, {**kwargs, name: new}
 
         def after(_module: Any, _args: Any, output: Any) -> Any:
             if isinstance(output, tuple):

@@ -12,7 +12,7 @@ from loading_testing import make_model
 
 SERVED = """
 import sys, threading
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 root, asked = Path(sys.argv[1]), []
 
@@ -47,11 +47,13 @@ class Hub(BaseHTTPRequestHandler):
         self.end_headers()
         if body: self.wfile.write(data)
 
-server = HTTPServer(("127.0.0.1", 0), Hub)
+server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
 threading.Thread(target=server.serve_forever, daemon=True).start()
 import os
 os.environ["HF_ENDPOINT"] = "http://127.0.0.1:%d" % server.server_port
 import vene_widgets as vw
+from vene_widgets.models import hub
+hub.PROBE_TIMEOUT = 60.0  # a busy machine is no hub out of reach
 for name in ("lab/tiny", "lab/absent"):
     try:
         print(vw.load(name, device="cpu"))

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from by_hand import ITALY, PAIRS, SPAIN, check_everything, distance, plain_logits
+from by_hand import ITALY, PAIRS, SPAIN, check_everything, check_map, distance, plain_logits
+from changed_models import code
 from tree_testing import blocks
 
 import vene_widgets as vw
@@ -46,3 +47,26 @@ def test_a_compiled_block(model: vw.LanguageModel) -> None:
     found[1] = found[1]._orig_mod
     expected = vw.sweep(wrap(model.model, model.tokenizer), *PAIRS[1], "value_output").logits
     assert distance(own_sweep, expected) <= 1e-5
+
+
+def test_a_submodule_that_has_run_compiled(llama: vw.LanguageModel) -> None:
+    """Compiling puts functions of torch's into the family's file, while a result is in use too."""
+    fresh = wrap(llama.model, llama.tokenizer)
+    block: Any = blocks(llama)[1]
+    own, state = plain_logits(llama, SPAIN), fresh.fingerprint
+    mlp, names = block.mlp, set(vars(code(llama)))
+    compiled: Any = torch.compile(mlp, backend="eager")
+    block.mlp = compiled
+    try:
+        assert distance(plain_logits(llama, SPAIN), own) <= 1e-5
+        assert set(vars(code(llama))) != names, "nothing was compiled"
+        check_map(wrap(llama.model, llama.tokenizer), *PAIRS[1], "block_output")
+        block.mlp = mlp
+        assert fresh.fingerprint == state
+        assert fresh.resume_blocker is None
+        check_map(fresh, *PAIRS[1], "block_output")
+    finally:
+        block.mlp = mlp
+        torch.compiler.reset()
+        for name in set(vars(code(llama))) - names:
+            delattr(code(llama), name)

@@ -2,12 +2,14 @@
 
 Nothing here is assumed from a name: whether a model is causal, whether rows of a batch are
 independent, and whether resumed passes agree with full ones is seen in its own numbers, once per
-state of the model.
+state of the model. Of code that is not the family's own, a few short rows do not show how it treats
+many long ones: sweeps check their batches, and `rows_differ` notes what they find.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -25,7 +27,7 @@ from vene_widgets.engine.resume import Cells, ResumedBatch, base_trace, sites_to
 from vene_widgets.errors import error_text
 from vene_widgets.models.behaviour import Behaviour
 from vene_widgets.models.language_model import LanguageModel
-from vene_widgets.models.resume_blocker import code_blocker
+from vene_widgets.models.resume_blocker import code_blocker, foreign_code
 
 if TYPE_CHECKING:
     from vene_widgets.models.sites import Site
@@ -53,6 +55,12 @@ def behaviour(model: LanguageModel) -> Behaviour:
     if known is None or known[0] != tree.state:
         tree.behaviour = known = (tree.state, _measure(model))
     return known[1]
+
+
+def rows_differ(model: LanguageModel) -> None:
+    """Note that rows of a batch did not get the numbers of a prompt alone. Inside `own_model`."""
+    tree = model.tree
+    tree.behaviour = (tree.state, replace(behaviour(model), batches=False))
 
 
 def measure(model: LanguageModel) -> Behaviour:
@@ -85,14 +93,22 @@ def tolerance(model: LanguageModel) -> float:
     return max(TOLERANCE, 4 * torch.finfo(model.dtype).eps)
 
 
+def distance(one: Tensor, other: Tensor, scale: Tensor) -> float:
+    """Largest difference of logits as a fraction of the range of some; NaN where both are NaN."""
+    low, high = scale.float().min(), scale.float().max()
+    difference = (one.float() - other.float()).abs().max()
+    return float(difference / (high - low).clamp_min(torch.finfo(torch.float32).tiny))
+
+
 def _measure(model: LanguageModel) -> Behaviour:
     """Run the probes."""
     blocker = code_reason(model)
+    is_own = blocker is None or foreign_code(model.net, model.sites.architecture) is None
     try:
         probe = _Probe(model)
     except Exception as error:  # a model or a hook that takes no short prompts of any tokens
         reason = f"a probe of {LENGTH} tokens failed: {error_text(error)}"
-        return Behaviour(False, False, False, False, blocker or reason)
+        return Behaviour(False, False, False, False, is_own, blocker or reason)
     if not bool(probe.plain.isfinite().all()):
         blocker = blocker or "its logits are not finite"
     if not probe.is_causal:
@@ -106,6 +122,7 @@ def _measure(model: LanguageModel) -> Behaviour:
         embeds_alone=probe.embeds_alone,
         ends_alone=probe.ends_alone,
         batches=probe.batches,
+        is_family_code=is_own,
         resume_blocker=blocker,
     )
 
@@ -229,10 +246,8 @@ class _Probe:
         )
 
     def _distance(self, one: Tensor, other: Tensor) -> float:
-        """Largest difference as a fraction of the plain logits' range; NaN where both are NaN."""
-        low, high = self.plain.min(), self.plain.max()
-        difference = (one.float() - other.float()).abs().max()
-        return float(difference / (high - low).clamp_min(torch.finfo(torch.float32).tiny))
+        """`distance` as a fraction of the plain logits' range."""
+        return distance(one, other, self.plain)
 
     def _agree(self, one: Tensor, other: Tensor) -> bool:
         """Whether logits are equal but for rounding."""

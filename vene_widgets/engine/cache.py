@@ -6,7 +6,9 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import torch
 
 from vene_widgets.engine.behaviour import code_reason
 from vene_widgets.engine.forward import (
@@ -17,6 +19,7 @@ from vene_widgets.engine.forward import (
 )
 from vene_widgets.engine.hooks import record
 from vene_widgets.errors import RequestError
+from vene_widgets.models.checksums import is_plain
 from vene_widgets.models.sites import Site
 
 if TYPE_CHECKING:
@@ -38,11 +41,13 @@ class CachedRun:
         states: site -> `(positions, width)`: every component of every block, per-head ones as part
             of the whole tensor.
         heads: what attention read, for models whose passes may be resumed; else None.
+        embedded: its tokens' rows of the embedding, `(positions, d_model)`; None if there is none.
     """
 
     result: ForwardResult
     states: Mapping[Site, Tensor]
     heads: KeysAndValues | None
+    embedded: Tensor | None = None
 
     @property
     def bytes(self) -> int:
@@ -50,7 +55,8 @@ class CachedRun:
         r = self.result
         tensors = (r.logits, r.last_hidden_state, r.states, *self.states.values())
         heads = 0 if self.heads is None else self.heads.bytes
-        return heads + sum(t.numel() * t.element_size() for t in tensors)
+        rows = () if self.embedded is None else (self.embedded,)
+        return heads + sum(t.numel() * t.element_size() for t in (*tensors, *rows))
 
     def states_at(self, model: LanguageModel, site: Site) -> Tensor:
         """The vectors `(positions, width)` at a site; a head's are cut out of the whole tensor."""
@@ -123,6 +129,8 @@ class ActivationCache:
             self._model, self._state = model, model.tree.state
         ids = tuple(ids)
         key = logits_to_keep, ids
+        if key in self._runs and not _is_as_embedded(model, ids, self._runs[key]):
+            self._runs.clear()  # a change that a fingerprint's samples did not see
         if key not in self._runs:
             self._runs[key] = _record_run(model, ids, logits_to_keep)
         self._runs.move_to_end(key)
@@ -140,4 +148,21 @@ def _record_run(model: LanguageModel, ids: Sequence[int], logits_to_keep: int) -
     with record(model, sites) as found, noting as heads:
         result = forward(model, ids, [], logits_to_keep)
     states = {site: tensor[0] for site, tensor in found.items()}
-    return CachedRun(result, states, heads[0] if heads else None)
+    return CachedRun(result, states, heads[0] if heads else None, _embedded(model, ids))
+
+
+def _embedded(model: LanguageModel, ids: Sequence[int]) -> Tensor | None:
+    """The rows of the embedding that a prompt's tokens read; None if no plain table holds them."""
+    net: Any = model.net
+    weight: object = getattr(net.get_input_embeddings(), "weight", None)
+    if not isinstance(weight, torch.Tensor) or not is_plain(weight):
+        return None
+    return weight.detach()[torch.tensor(ids, dtype=torch.long, device=weight.device)]
+
+
+def _is_as_embedded(model: LanguageModel, ids: Sequence[int], run: CachedRun) -> bool:
+    """Whether the tokens' rows are those of the run: a sample of a large table leaves most out."""
+    rows = _embedded(model, ids)
+    if rows is None or run.embedded is None:
+        return rows is run.embedded
+    return torch.equal(rows.view(torch.uint8), run.embedded.view(torch.uint8))  # bits: NaN too

@@ -12,12 +12,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
+from torch import Tensor
 
 from vene_widgets.models.architectures import Side
 from vene_widgets.models.sites import Site, module_at
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import nn
 
     from vene_widgets.models import LanguageModel
 
@@ -176,7 +177,7 @@ def note_block_calls(model: LanguageModel) -> Generator[list[BlockCall], None, N
         if args:
             found.append(BlockCall((None, *args[1:]), kwargs))
         else:
-            found.append(BlockCall((), {**kwargs, "hidden_states": None}))
+            found.append(BlockCall((), {**kwargs, _state_name(kwargs): None}))
         return _replay(None, model.tree.returns_tuples, *args, **kwargs)
 
     with ExitStack() as stack:
@@ -190,7 +191,7 @@ def note_block_calls(model: LanguageModel) -> Generator[list[BlockCall], None, N
 def _replay(output: Tensor | None, as_tuple: bool, *args: Any, **kwargs: Any) -> Any:
     """A block's forward that returns a given state, or else its input."""
     if output is None:
-        output = args[0] if args else kwargs["hidden_states"]
+        output = args[0] if args else kwargs[_state_name(kwargs)]
     return (output,) if as_tuple else output
 
 
@@ -293,10 +294,18 @@ def _on_input(function: Callable[[Tensor], Tensor | None]) -> Callable[..., Any]
         if args:
             new = function(args[0])
             return None if new is None else ((new, *args[1:]), kwargs)
-        new = function(kwargs["hidden_states"])
-        return None if new is None else (args, {**kwargs, "hidden_states": new})
+        name = _state_name(kwargs)
+        new = function(kwargs[name])
+        return None if new is None else (args, {**kwargs, name: new})
 
     return hook
+
+
+def _state_name(kwargs: Mapping[str, Any]) -> str:
+    """Name of the hidden states among arguments that are passed by name: else the first tensor."""
+    if "hidden_states" in kwargs:
+        return "hidden_states"
+    return next(name for name, value in kwargs.items() if isinstance(value, Tensor))
 
 
 def _on_output(function: Callable[[Tensor], Tensor | None]) -> Callable[..., Any]:

@@ -16,6 +16,7 @@ from vene_widgets.tables import frames
 
 if TYPE_CHECKING:
     import pandas as pd
+    from torch import Tensor
 
     from vene_widgets.experiments.experiment import Experiment
     from vene_widgets.models import LanguageModel, Token
@@ -24,6 +25,8 @@ TOP = 10
 """Most likely next tokens listed per run and per cell."""
 
 Role = Literal["base", "source", "intervened", "ungrouped", "grouped"]
+ROLES = frozenset({"base", "intervened", "ungrouped", "grouped"})
+"""Names of the columns that are no source's."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,6 +51,22 @@ class ExactRuns:
     plan: Plan
     columns: tuple[RunColumn, ...]
     comparison: Comparison | None
+
+    @cached_property
+    def titles(self) -> tuple[str, ...]:
+        """The name of every column, as tables and figures have it, each once.
+
+        That of a source is its own, or `source NAME` if its own is the role of another run.
+        """
+        found: list[str] = []
+        for column in self.columns:
+            title = column.name
+            if title in ROLES and column.role == "source":
+                title = f"source {title}"
+                while title in self.experiment.sources:
+                    title = f"source {title}"
+            found.append(title)
+        return tuple(found)
 
     @property
     def experiment(self) -> Experiment:
@@ -89,11 +108,15 @@ class ExactRuns:
         after = self.final if self.experiment.live else (self.source or self.columns[-1].run)
         return next(column for column in self.columns if column.run is after)
 
+    @property
+    def _last_logits(self) -> dict[str, Tensor]:
+        runs = zip(self.titles, self.columns, strict=True)
+        return {title: column.run.logits[-1] for title, column in runs}
+
     @cached_property
     def token_frame(self) -> pd.DataFrame:
         """The likely next tokens of every run (`frames.token_frame`)."""
-        logits = {column.name: column.run.logits[-1] for column in self.columns}
-        return frames.token_frame(logits, self.base.model.token_text, k=TOP)
+        return frames.token_frame(self._last_logits, self.base.model.token_text, k=TOP)
 
     @cached_property
     def difference_frame(self) -> pd.DataFrame:
@@ -106,9 +129,8 @@ class ExactRuns:
     @cached_property
     def panels_frame(self) -> pd.DataFrame:
         """`token_frame` with every token of `difference_frame`, for a figure with both."""
-        logits = {column.name: column.run.logits[-1] for column in self.columns}
         also = self.difference_frame["token_id"].tolist()
-        return frames.token_frame(logits, self.base.model.token_text, k=1, also=also)
+        return frames.token_frame(self._last_logits, self.base.model.token_text, k=1, also=also)
 
     @cached_property
     def kl(self) -> float:
@@ -117,8 +139,9 @@ class ExactRuns:
 
     @cached_property
     def runs(self) -> Mapping[str, Run]:
-        """Every run by its column's name, with the logits of all positions; run on first use."""
-        return {column.name: _with_all_logits(column.run) for column in self.columns}
+        """Every run by its title, with the logits of all positions; run on first use."""
+        runs = zip(self.titles, self.columns, strict=True)
+        return {title: _with_all_logits(column.run) for title, column in runs}
 
     @property
     def milliseconds(self) -> float:

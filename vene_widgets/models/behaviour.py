@@ -15,6 +15,8 @@ class Behaviour:
         ends_alone: whether the last position's logits depend on the last block's output at that
             position only.
         batches: whether every row of a batch gets the numbers that it gets alone.
+        is_family_code: whether only code of the family's own runs, so that what few short rows
+            show holds for many long ones; if not, sweeps check each of their batches.
         resume_blocker: why full forward passes are used; None if passes may be resumed.
     """
 
@@ -22,4 +24,5 @@ class Behaviour:
     embeds_alone: bool
     ends_alone: bool
     batches: bool
+    is_family_code: bool
     resume_blocker: str | None

@@ -5,9 +5,10 @@
 A fingerprint sees, of the user's tree: identity and class of every module, its plain attributes
 and its config, the functions of the classes, every tensor's storage and version counter, and
 sampled values of every tensor, because fused optimisers and writes through `.data` move no counter.
-It also sees what acts on every module from outside: autocast, torch's global hooks, the registry of
-attention functions. Hooks and replaced methods of single modules are compared apart, because those
-that come and go in other cells are not part of the model (`own_tree.additions`).
+It also sees what acts on every module from outside: autocast, torch's global hooks, the registries
+of attention and mask functions, `torch.nn.functional` (`surroundings`). Hooks and replaced methods
+of single modules are compared apart, because those that come and go in other cells are not
+part of the model (`own_tree.additions`).
 """
 
 # A module's parts are in private attributes of torch.
@@ -15,8 +16,7 @@ that come and go in other cells are not part of the model (`own_tree.additions`)
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from types import FunctionType
 from typing import Any, cast
@@ -25,8 +25,17 @@ import torch
 from torch import Tensor, nn
 
 from vene_widgets.models.additions import CHILDREN, HOOKS, Additions, modules_of
-from vene_widgets.models.checksums import bytes_of, chunks_of, samples_of, storage_of, weighted_sum
+from vene_widgets.models.checksums import (
+    bytes_of,
+    chunks_of,
+    is_plain,
+    parts_of,
+    samples_of,
+    storage_of,
+    weighted_sum,
+)
 from vene_widgets.models.own_tree import is_config
+from vene_widgets.models.surroundings import attention_kind, globals_of, surroundings
 
 _SCALARS = frozenset(
     {int, float, bool, str, bytes, complex, type(None), torch.dtype, torch.device, torch.Size}
@@ -37,6 +46,7 @@ _SKIPPED = (
     | {
         "training",
         "_compiled_call_impl",
+        "_is_torch_compile",
         "_non_persistent_buffers_set",
         "_state_dict_hooks",
         "_state_dict_pre_hooks",
@@ -48,13 +58,6 @@ _SKIPPED = (
 
 _DEPTH, _ITEMS = 4, 4096
 
-_GLOBAL_HOOKS = (
-    "_global_forward_hooks",
-    "_global_forward_pre_hooks",
-    "_global_backward_hooks",
-    "_global_backward_pre_hooks",
-)
-
 
 @dataclass(frozen=True, eq=False)
 class Fingerprint:
@@ -62,7 +65,7 @@ class Fingerprint:
 
     Attributes:
         structure: modules, classes, plain attributes, configs, functions.
-        surroundings: autocast, global hooks, attention registry.
+        surroundings: autocast, global hooks, functions that modules of every family call.
         additions: hooks and replaced methods that take part.
         storage: address and version counter of every tensor.
         values: sampled values of every tensor.
@@ -104,7 +107,7 @@ class Fingerprint:
         if self.additions != other.additions:
             return "its hooks or replaced methods"
         if self.surroundings != other.surroundings:
-            return "autocast, global hooks or attention functions"
+            return "autocast, global hooks or functions that its modules call"
         if self.values != other.values or self.storage != other.storage:
             return "its weights"
         return None if self.epoch == other.epoch else "its weights"
@@ -136,8 +139,10 @@ class ModelWatch:
             The last fingerprint itself if nothing has changed.
         """
         reader = _StructureReader(standing)
+        kinds = dict[object, None]()
         for module in modules_of(self.root):
             reader.read(module)
+            kinds[attention_kind(module)] = None
         storage = tuple(storage_of(tensor) for tensor in reader.tensors)
         structure = tuple(reader.found)
         if [address for address, _ in storage] != [address for address, _ in self._storage]:
@@ -145,7 +150,7 @@ class ModelWatch:
         self._storage = storage
         found = Fingerprint(
             structure=structure,
-            surroundings=_surroundings(self.root),
+            surroundings=surroundings(self.root, kinds),
             additions=tuple(reader.additions),
             storage=storage,
             values=bytes_of(self._samples),
@@ -166,9 +171,10 @@ class ModelWatch:
             for tensor in (*module._parameters.values(), *module._buffers.values()):
                 if tensor is None:
                     continue
-                for chunk in chunks_of(tensor.detach()):
-                    total = (total * 1000003 + weighted_sum(chunk)) % 2**61
-                    yield None
+                for part in parts_of(tensor.detach()):
+                    for chunk in chunks_of(part):
+                        total = (total * 1000003 + weighted_sum(chunk)) % 2**61
+                        yield None
         yield total
 
 
@@ -209,7 +215,7 @@ class _StructureReader:
                     found.append(name)
                     continue
                 found += (name, id(tensor), tensor.dtype, tensor.shape)
-                self.tensors.append(tensor)
+                self._add_tensor(tensor)
         found += [
             name if child is None else id(child) for name, child in dict(module._modules).items()
         ]
@@ -242,7 +248,7 @@ class _StructureReader:
         if isinstance(value, Tensor):
             self.found.append(id(value))
             if not value.is_meta:
-                self.tensors.append(value)
+                self._add_tensor(value)
             self.alive.append(value)
             return
         self.found.append(id(value))
@@ -252,43 +258,23 @@ class _StructureReader:
             self._seen.add(id(value))
             self._add(getattr(value, "__dict__", None), depth - 1)
 
+    def _add_tensor(self, tensor: Tensor) -> None:
+        """Add the tensors that hold a tensor's numbers."""
+        if not is_plain(tensor):
+            self.alive.append(tensor)
+        self.tensors += parts_of(tensor)
+
 
 def _functions(kind: type) -> tuple[object, ...]:
-    """The functions that a module class runs: its own, and those of its modelling file."""
+    """What a module class runs: its functions, properties and such, those of its modelling file."""
     found: list[object] = []
     for cls in kind.__mro__:
         if cls is nn.Module or cls is object:
             break
-        found += [value for value in list(vars(cls).values()) if isinstance(value, FunctionType)]
-    file = sys.modules.get(kind.__module__)
-    if file is not None and kind.__module__.startswith("transformers.models."):
-        found += [value for value in list(vars(file).values()) if isinstance(value, FunctionType)]
+        for value in list(vars(cls).values()):
+            if type(value) in _SCALARS or hasattr(type(value), "__get__"):
+                found.append(value)
+    if kind.__module__.startswith("transformers.models."):
+        names = globals_of(kind.__module__)
+        found += [value for value in names.values() if isinstance(value, FunctionType)]
     return tuple(found)
-
-
-def _surroundings(root: nn.Module) -> tuple[object, ...]:
-    """What acts on every module from outside."""
-    found: list[object] = global_hooks()
-    for kind in {"cpu", _device_type(root)}:
-        if torch.is_autocast_enabled(kind):
-            found += (kind, torch.get_autocast_dtype(kind))
-    found += [torch.get_float32_matmul_precision(), attention_function(root)]
-    return tuple(found)
-
-
-def global_hooks() -> list[object]:
-    """The hooks that torch calls around every module."""
-    return [hook for name in _GLOBAL_HOOKS for hook in getattr(nn.modules.module, name).values()]
-
-
-def attention_function(root: nn.Module) -> Callable[..., Any] | None:
-    """The registry's attention function for a model; None for eager attention or no registry."""
-    registry = sys.modules.get("transformers.modeling_utils")
-    name = getattr(getattr(root, "config", None), "_attn_implementation", None)
-    functions: Any = getattr(registry, "ALL_ATTENTION_FUNCTIONS", {})
-    return functions[name] if name in functions else None  # noqa: SIM401  # it has no default
-
-
-def _device_type(root: nn.Module) -> str:
-    parameter = next(root.parameters(), None)
-    return "cpu" if parameter is None else parameter.device.type

@@ -6,11 +6,13 @@ import importlib
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from vene_widgets.errors import RequestError, shown
 from vene_widgets.experiments import limits
 from vene_widgets.experiments.fields import as_int, as_prompt, as_token_text
+from vene_widgets.models.runnable import require_runnable
 from vene_widgets.models.sites import Sites, module_at
 from vene_widgets.models.token_pieces import Piece, TokenIndex, read_piece, texts_in_prompt
 from vene_widgets.models.unwrapping import (
@@ -71,7 +73,7 @@ class LanguageModel:
         root = unwrapped(model)
         self.sites = Sites(root)
         self.lock = threading.RLock()
-        self._tree = _make_tree(root, self.sites)
+        self._tree = _make_tree(name, root, self.sites)
         self._pieces: dict[int, Piece] = {}
         self._index: TokenIndex | None = None
 
@@ -156,7 +158,7 @@ class LanguageModel:
         if is_without_weights(self.model):
             self._tree = cast("ModelTree", self.model)
         else:
-            self._tree = _make_tree(unwrapped(self.model), self.sites)
+            self._tree = _make_tree(self.name, unwrapped(self.model), self.sites)
 
     def tokens(self, prompt: str) -> list[Token]:
         """Split a prompt into the tokens that the model reads, special tokens included.
@@ -301,11 +303,12 @@ class LanguageModel:
         )
 
 
-def _make_tree(root: nn.Module, sites: Sites) -> ModelTree:
+def _make_tree(name: str, root: nn.Module, sites: Sites) -> ModelTree:
     """A model's tree. Imported here: to name the models must not load torch."""
     from vene_widgets.models.model_tree import ModelTree
 
-    return ModelTree(root, sites.architecture.blocks)
+    check = partial(require_runnable, name, root, sites)
+    return ModelTree(root, sites.architecture.blocks, check)
 
 
 def require_language_model(model: object) -> None:

@@ -14,7 +14,9 @@ from vene_widgets.errors import RequestError, shown
 from vene_widgets.models import hub, smollm2
 from vene_widgets.models.language_model import LanguageModel
 from vene_widgets.models.placement import choose_device, choose_dtype, dtype_option, place
+from vene_widgets.models.runnable import require_runnable
 from vene_widgets.models.sites import require_architecture
+from vene_widgets.models.unwrapping import unwrapped
 
 if TYPE_CHECKING:
     import torch
@@ -112,11 +114,7 @@ def wrap(model: nn.Module, tokenizer: Any, name: str | None = None) -> LanguageM
         config: Any = getattr(model, "config", None)
         name = str(getattr(config, "name_or_path", "") or type(model).__name__)
     wrapped = LanguageModel(name, model, tokenizer)
-    if any(parameter.is_meta for parameter in model.parameters()):
-        raise RequestError(
-            f"model {shown(wrapped.name)} has weights on the meta device, which have no values. "
-            "Load all of it on one device: cpu, cuda or mps."
-        )
+    require_runnable(wrapped.name, unwrapped(model), wrapped.sites)
     _check_vocabulary(model, tokenizer, special=True)
     return wrapped
 
@@ -362,10 +360,15 @@ def _check_vocabulary(model: nn.Module, tokenizer: Any, special: bool) -> None:
             without an embedding; no prompt contains it.
 
     Raises:
-        RequestError: an id is beyond the model's vocabulary.
+        RequestError: an id is beyond the model's vocabulary. Nothing is checked if the embedding
+            is of a kind that does not tell its size.
     """
-    embedding = cast("Any", model).get_input_embeddings()
-    rows = int(embedding.num_embeddings)
+    embedding: nn.Module = cast("Any", model).get_input_embeddings()
+    # It may be wrapped, by an adapter for instance.
+    sizes = (getattr(module, "num_embeddings", None) for module in embedding.modules())
+    rows = next((size for size in sizes if isinstance(size, int)), None)
+    if rows is None:
+        return
     try:
         vocabulary: dict[str, int] = tokenizer.get_vocab()
     except (AttributeError, NotImplementedError):

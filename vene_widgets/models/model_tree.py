@@ -8,20 +8,24 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
+from torch import Tensor
 
-from vene_widgets.errors import RequestError
 from vene_widgets.models.additions import Additions, additions, modules_of, still_standing
 from vene_widgets.models.fingerprint import Fingerprint, ModelWatch
 from vene_widgets.models.own_tree import CAPTURE_MODULE, own_tree, unshare
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import nn
 
     from vene_widgets.models.behaviour import Behaviour
+
+
+STATE_NUMBERS = 2**20
+"""Tensors of up to this many numbers are copied before each pass where a module may write them."""
 
 
 class ModelTree:
@@ -30,6 +34,8 @@ class ModelTree:
     Args:
         root: the user's model, unwrapped; it is only read.
         blocks: path to its list of blocks.
+        check: raises a `RequestError` if the model cannot be run as it is now; called before a tree
+            is made.
 
     Attributes:
         root: the same model.
@@ -40,10 +46,10 @@ class ModelTree:
         returns_tuples: whether blocks wrap their output in a tuple (some versions of transformers).
     """
 
-    def __init__(self, root: nn.Module, blocks: str) -> None:
+    def __init__(self, root: nn.Module, blocks: str, check: Callable[[], None]) -> None:
         self.root = root
         self._blocks = blocks
-        self._layers = len(root.get_submodule(blocks)._modules)
+        self._check = check
         self.behaviour: tuple[Fingerprint, Behaviour] | None = None
         self.code: tuple[Fingerprint, str | None] | None = None
         self.block_calls: tuple[Fingerprint, int, list[Any]] | None = None
@@ -72,8 +78,12 @@ class ModelTree:
 
     def fingerprint(self) -> Fingerprint:
         """The state of the user's model now; on any thread."""
-        with self._watch_lock:
-            return self._watch.fingerprint(self._present())
+        try:
+            with self._watch_lock:
+                return self._watch.fingerprint(self._present())
+        except (RuntimeError, NotImplementedError):
+            self._check()  # tensors without values, for instance
+            raise
 
     def accept_additions(self) -> None:
         """Make the hooks and replaced methods that the model carries now part of it."""
@@ -107,7 +117,7 @@ class ModelTree:
         """Begin a run: make or refresh the tree. Call it with the model's lock held.
 
         Raises:
-            RequestError: the model has lost or gained blocks since it was wrapped.
+            RequestError: the model has other sizes than when it was wrapped, or cannot be run.
         """
         state = self.fingerprint()
         # A run that did not come to its end may have left hooks of ours in the tree.
@@ -118,16 +128,11 @@ class ModelTree:
         self._in_use = True
         self._state = state
         if self._net is None:
+            self._check()
             # Whatever mode the caller is in, the tree serves later runs with gradients too.
             with torch.inference_mode(mode=False):
                 net = own_tree(self.root, self._present())
-                blocks = net.get_submodule(self._blocks)
-                if (count := len(blocks._modules)) != self._layers:
-                    raise RequestError(
-                        f"model has {count} blocks now and had {self._layers} layers when it was "
-                        "wrapped: wrap it again."
-                    )
-                unshare(blocks)
+                unshare(net.get_submodule(self._blocks))
                 self._stateful = [_Stateful(m) for m in modules_of(net) if _keeps_state(m)]
                 self._net = net
 
@@ -142,32 +147,48 @@ class ModelTree:
 
 
 class _Stateful:
-    """A module that writes into itself while it runs, and its state before any pass.
+    """A module that may write into itself while it runs, and its state before any pass.
 
     Args:
-        module: of the engine's tree; it gets buffers of its own.
+        module: of the engine's tree; it gets buffers and tensors of its own.
     """
 
     def __init__(self, module: nn.Module) -> None:
         self._module = module
-        self._attributes = dict(module.__dict__)
-        self._buffers = {name: _copied(tensor) for name, tensor in module._buffers.items()}
+        self._attributes = _copied(module.__dict__)
+        self._buffers = _copied(module._buffers)
         self.reset()
 
     def reset(self) -> None:
         """Put the state back."""
         state: dict[str, Any] = self._module.__dict__
         state.clear()
-        state.update(self._attributes)
-        state["_buffers"] = {name: _copied(tensor) for name, tensor in self._buffers.items()}
+        state.update(_copied(self._attributes))
+        state["_buffers"] = _copied(self._buffers)
 
 
-def _copied(tensor: Tensor | None) -> Tensor | None:
-    return None if tensor is None else tensor.detach().clone()
+def _copied(named: Mapping[str, Any]) -> dict[str, Any]:
+    """A dict with the same values, and copies of the tensors that are not large."""
+    return {
+        name: value.detach().clone() if _is_small(value) else value for name, value in named.items()
+    }
+
+
+def _is_small(value: object) -> bool:
+    return type(value) is Tensor and value.numel() <= STATE_NUMBERS
 
 
 def _keeps_state(module: nn.Module) -> bool:
-    """Whether it is a rotary embedding whose frequencies follow the prompts that it has seen."""
-    kinds: Any = module.__dict__.get("rope_type")
-    several = cast("dict[str, Any]", kinds).values() if isinstance(kinds, dict) else [kinds]
-    return any("dynamic" in str(kind) or "longrope" in str(kind) for kind in several)
+    """Whether a module may write into itself while it runs.
+
+    Torch's own do not in evaluation mode. Of a model family's, rotary embeddings do whose
+    frequencies follow the prompts that they have seen. Any other module may, such as an observer
+    for quantisation or a counter, if it has tensors beside its parameters.
+    """
+    kind = type(module).__module__
+    if kind.startswith("transformers.models."):
+        kinds: Any = module.__dict__.get("rope_type")
+        several = cast("dict[str, Any]", kinds).values() if isinstance(kinds, dict) else [kinds]
+        return any("dynamic" in str(kind) or "longrope" in str(kind) for kind in several)
+    tensors = (*module._buffers.values(), *vars(module).values())
+    return not kind.startswith("torch.nn.") and any(map(_is_small, tensors))

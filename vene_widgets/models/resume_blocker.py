@@ -2,7 +2,8 @@
 
 A resumed pass calls blocks on the rows of many cells at once, and puts keys and values together
 itself. That is right for the family's own code, and for no other: a subclass, a patched class or
-instance, a hook, another attention function, a quantised layer or an adapter all mean full passes.
+instance, a hook, another attention function, a quantised layer, a packed or sparse weight or an
+adapter all mean full passes.
 What the code's own numbers say is measured afterwards (`engine.behaviour`).
 """
 
@@ -17,8 +18,15 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from vene_widgets.models.fingerprint import attention_function, global_hooks
+from vene_widgets.models.checksums import is_plain
 from vene_widgets.models.own_tree import CAPTURE_MODULE
+from vene_widgets.models.surroundings import (
+    attention_kind,
+    global_hooks,
+    globals_of,
+    registered_functions,
+    shared_functions,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -59,7 +67,7 @@ def may_leave_out_positions(net: nn.Module, architecture: Architecture) -> bool:
         return False
     heads = [path for path in architecture.unembedding if hasattr(net, path)]
     for module in (net, *map(net.get_submodule, heads)):
-        if _hooks_blocker(module) or _replaced_method(module):
+        if _hooks_blocker(module) or _replaced_method(module) or _weights_blocker(module):
             return False
         if not _is_class(type(module), architecture):
             return False
@@ -80,6 +88,11 @@ def code_blocker(net: nn.Module, architecture: Architecture) -> str | None:
         return "the model upcasts its attention"
     if architecture.attention_method is None:
         return f"{architecture.name} models compute attention inside their attention module"
+    return foreign_code(net, architecture)
+
+
+def foreign_code(net: nn.Module, architecture: Architecture) -> str | None:
+    """What runs in a model and is not code of its family's own; None if nothing does."""
     if any(global_hooks()):
         return "torch has global hooks, which act on every module"
     device = next((parameter.device.type for parameter in net.parameters()), "cpu")
@@ -99,14 +112,18 @@ def _attention_blocker(net: nn.Module, architecture: Architecture) -> str | None
     )
     if architecture.attention_method == "" and not hasattr(registry, "register"):
         return "this version of transformers has no attention interface"
-    function = attention_function(net)
+    function, mask_function = registered_functions(kind)
     is_own = _is_from(function, "transformers.integrations.sdpa_attention") and (
         getattr(function, "__name__", "") == "sdpa_attention_forward"
     )
     if (kind == "sdpa" or function is not None) and not is_own:
         return f"attention function {kind!r} was replaced"
-    file = sys.modules.get(architecture.code)
-    for name, value in vars(file).items() if file else ():
+    if mask_function is not None and not _is_from(mask_function, "transformers.masking_utils"):
+        return f"mask function {kind!r} was replaced"
+    for name, value in shared_functions():
+        if value is not None and not _is_library_function(value):
+            return f"function {name} was replaced"
+    for name, value in globals_of(architecture.code).items():
         if not _is_library_value(value):
             return f"function {name} of {architecture.code.rpartition('.')[2]} was replaced"
     return None
@@ -117,9 +134,28 @@ def _is_library_value(value: object) -> bool:
     if isinstance(value, type) or not callable(value):
         return True  # classes are looked at where a module has them
     if isinstance(value, FunctionType):
-        home = value.__module__.partition(".")[0]
-        return home in sys.stdlib_module_names or _is_own_function(value, value.__module__)
+        home = value.__module__ or ""  # functions made at run time may name none
+        return home.partition(".")[0] in sys.stdlib_module_names or _is_own_function(value, home)
     return type(value).__module__.partition(".")[0] in _LIBRARIES
+
+
+def _is_library_function(value: object) -> bool:
+    """Whether every layer of a function is code of torch, transformers or the standard library."""
+    for layer in _layers(value):
+        if isinstance(layer, FunctionType):
+            if not _is_library_code(layer.__code__.co_filename) and not _is_standard(layer):
+                return False
+        elif type(layer).__module__.partition(".")[0] not in (*_LIBRARIES, "functools"):
+            return False
+    return True
+
+
+def _is_standard(function: FunctionType) -> bool:
+    """Whether a function's code lies in the file of a module of the standard library."""
+    home = function.__module__ or ""
+    file = getattr(sys.modules.get(home), "__file__", None)
+    is_standard = home.partition(".")[0] in sys.stdlib_module_names
+    return is_standard and function.__code__.co_filename == file
 
 
 def _module_blocker(net: nn.Module, architecture: Architecture) -> str | None:
@@ -129,7 +165,8 @@ def _module_blocker(net: nn.Module, architecture: Architecture) -> str | None:
     understood: set[type] = set()
     for module in net.modules():
         kind = type(module)
-        if (reason := _hooks_blocker(module) or _replaced_method(module)) is not None:
+        reason = _hooks_blocker(module) or _weights_blocker(module) or _replaced_method(module)
+        if reason is not None:
             return reason
         if kind not in understood:
             if not _is_class(kind, architecture):
@@ -140,6 +177,8 @@ def _module_blocker(net: nn.Module, architecture: Architecture) -> str | None:
             understood.add(kind)
         if getattr(module, "is_causal", True) is not True:
             return "the model's attention is not causal"
+        if attention_kind(module) not in (None, attention_kind(net)):
+            return f"the config of a {kind.__name__} in the model asks for another attention"
     return None
 
 
@@ -164,6 +203,15 @@ def _replaced_method(module: nn.Module) -> str | None:
     for name, value in module.__dict__.items():
         if callable(value) and callable(getattr(kind, name, None)):
             return f"the {name} of a {kind.__name__} in the model was replaced"
+    return None
+
+
+def _weights_blocker(module: nn.Module) -> str | None:
+    """Reason that lies in a weight which computes products in its own way: packed or sparse."""
+    for tensor in module.parameters(recurse=False):
+        if not is_plain(tensor):
+            kind = tensor.layout if type(tensor) is nn.Parameter else type(tensor).__name__
+            return f"a weight of a {type(module).__name__} in the model is a {kind} tensor"
     return None
 
 

@@ -132,7 +132,9 @@ class Sites:
             name: _first_set(config, attributes)
             for name, attributes in self.architecture.config.items()
         }
-        blocks = [*module_at(model, self.architecture.blocks).children()]
+        # One block may stand in for several layers; `children` would give it once.
+        container = module_at(model, self.architecture.blocks)
+        blocks = [block for block in vars(container)["_modules"].values() if block is not None]
         self.layers: int = len(blocks)
         self.heads: int = size["heads"]
         self.key_value_heads: int = size["key_value_heads"]
@@ -150,6 +152,20 @@ class Sites:
                 f"model {type(model).__name__} is not what its config says: {conflict}. Change "
                 "model.config with the modules, or undo the change of the modules."
             )
+
+    @property
+    def counts(self) -> dict[str, int | None]:
+        """Every size, by what it counts."""
+        return {
+            "layers": self.layers,
+            "heads": self.heads,
+            "key-value heads": self.key_value_heads,
+            "dimensions in the residual stream": self.d_model,
+            "dimensions in the MLP": self.d_mlp,
+            "dimensions in a head": self.d_head,
+            "ids in the vocabulary": self.vocabulary,
+            "positions": self.positions,
+        }
 
     @property
     def components(self) -> tuple[str, ...]:

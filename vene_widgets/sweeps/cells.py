@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from vene_widgets.engine.behaviour import behaviour, distance, rows_differ, tolerance
 from vene_widgets.engine.forward import last_position_logits
 from vene_widgets.engine.hooks import Edit, intervene
 from vene_widgets.engine.own_model import own_model, require_unchanged
@@ -42,6 +43,10 @@ FULL_ROWS = 1024
 """Token rows up to which an accelerator runs full passes, one batch row per cell. So few rows cost
 launches only, and a full pass has fewer. Measured with GPT-2 small on an H100: cells × tokens of
 120 took 11 ms with a hook per block and 19 ms resumed, 3072 took 25 ms and 24 ms."""
+
+
+CHECK_ROWS = 2
+"""Rows that check a batch; as few cells run one at a time instead, in fewer passes."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -223,8 +228,43 @@ def _run_resumed(chunk: Sequence[SweepCell]) -> Tensor:
 
 
 def _run_batched(chunk: Sequence[SweepCell]) -> Tensor:
-    """Logits `(cells, vocabulary)` of a chunk: full forward passes, one batch row per cell."""
-    runs, model = chunk[0].sweep.runs, chunk[0].sweep.plan.model
+    """Logits `(cells, vocabulary)` of a chunk: full forward passes, one batch row per cell.
+
+    Code that is not the family's own may treat the rows of a large batch, or of long prompts, in
+    another way than the probes have shown. The base itself is then the first and the last row: if
+    it does not get the logits of the plain run, cells run one at a time from then on.
+    """
+    prepared = chunk[0].sweep
+    model = prepared.plan.model
+    with model.lock, torch.no_grad(), own_model(model):
+        require_unchanged(model, prepared.state, model.tree.state)
+        known = behaviour(model)
+        if known.batches and known.is_family_code:
+            return _full_passes(model, chunk)
+        if known.batches and len(chunk) > CHECK_ROWS:
+            before, after = chunk[:1], chunk[-1:]
+            logits = _full_passes(model, chunk, before, after)
+            checks = (logits[0], before[0].sweep), (logits[-1], after[0].sweep)
+            if all(_is_plain_run(row, sweep) for row, sweep in checks):
+                return logits[1:-1]
+            rows_differ(model)
+        return torch.cat([_full_passes(model, [cell]) for cell in chunk])
+
+
+def _is_plain_run(logits: Tensor, sweep: PreparedSweep) -> bool:
+    """Whether a row of a batch that held the base as it is got the logits of the plain run."""
+    own = sweep.base_logits
+    return distance(logits, own, own) <= tolerance(sweep.plan.model)
+
+
+def _full_passes(
+    model: LanguageModel,
+    chunk: Sequence[SweepCell],
+    before: Sequence[SweepCell] = (),
+    after: Sequence[SweepCell] = (),
+) -> Tensor:
+    """Logits of a batch: a row per cell, between the unchanged bases of some cells."""
+    runs = chunk[0].sweep.runs
     states, device = _changed_states(chunk), model.device
     edits: list[Edit] = []
     for layer in dict.fromkeys(cell.layer for cell in chunk):
@@ -233,14 +273,14 @@ def _run_batched(chunk: Sequence[SweepCell]) -> Tensor:
         edits.append(
             Edit(
                 site=_whole_site(chunk[rows[0]]),
-                rows=here,
+                rows=here + len(before),
                 positions=torch.tensor([chunk[n].position for n in rows], device=device),
                 change=lambda _vectors, new=states[here]: new,
             )
         )
-    pairs = torch.tensor([cell.sweep.pair for cell in chunk], device=device)
-    with model.lock, torch.no_grad(), own_model(model), intervene(model, edits):
-        require_unchanged(model, chunk[0].sweep.state, model.tree.state)
+    every = [*before, *chunk, *after]
+    pairs = torch.tensor([cell.sweep.pair for cell in every], device=device)
+    with intervene(model, edits):
         return last_position_logits(model, runs.base_ids[pairs])
 
 

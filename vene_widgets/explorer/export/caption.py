@@ -43,7 +43,7 @@ def caption(snapshot: Snapshot) -> str:
 def _content(snapshot: Snapshot) -> str:
     """What the figure shows."""
     kind = snapshot.order.kind
-    names = [column.name for column in snapshot.result.columns]
+    names = snapshot.result.titles
     before, after = (snapshot.order.options.get(k, "") for k in ("before", "after"))
     if kind == "sweep_map":
         sweep = snapshot.sweep

@@ -141,7 +141,6 @@ def metric_infos() -> list[wire.MetricInfo]:
 
 def answer(model: LanguageModel, result: ExactRuns, plan: Plan, revision: int) -> wire.Answer:
     """The exact result of one experiment."""
-    names = [column.name for column in result.columns]
     rows = _rows(result.token_frame)
     return wire.Answer(
         revision=revision,
@@ -151,12 +150,12 @@ def answer(model: LanguageModel, result: ExactRuns, plan: Plan, revision: int) -
             wire.RunInfo(
                 role=column.role,
                 name=column.name,
-                top=_top_candidates(rows, column.name),
+                top=_top_candidates(rows, title),
                 source_runs=column.run.source_runs,
             )
-            for column in result.columns
+            for title, column in zip(result.titles, result.columns, strict=True)
         ],
-        tokens=token_rows(rows, names),
+        tokens=token_rows(rows, result.titles),
         differences=difference_rows(result.difference_frame) if result.experiment.live else [],
         verdicts=verdicts(result),
         receipts=receipts(result, plan),
