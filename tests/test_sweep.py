@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import itertools
 import threading
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -123,6 +124,56 @@ def test_prompts_of_unequal_length_are_paired_by_align(
     pairs = align(tuple(either_way.tokens(base)), tuple(either_way.tokens(source)))
     assert swept.plan.source_positions == pairs
     assert worst(swept) <= TOLERANCE
+
+
+NEW_ZEALAND = "The capital of New Zealand is"
+
+
+@pytest.mark.parametrize(
+    ("base", "source", "options", "said"),
+    [
+        (
+            SPAIN,
+            NEW_ZEALAND,
+            {},
+            r"base position 3 ' Spain' with source position 3 ' N'.*\[3\] and \[10\]",
+        ),
+        (
+            NEW_ZEALAND,
+            SPAIN,
+            {},
+            r"base position 3 ' N' with source position 3 ' Spain'.*\[10\] and \[3\]",
+        ),
+        (SPAIN, "The capital of is", {}, r"base position 3 ' Spain' .* 2 ' of'.*source_positions$"),
+        (SPAIN, NEW_ZEALAND, {"head": "all", "component": "z"}, r"base position 3 ' Spain'"),
+    ],
+)
+def test_a_pair_that_rests_on_the_order_of_tokens_is_named_in_a_warning(
+    capitals: LanguageModel, base: str, source: str, options: dict[str, Any], said: str
+):
+    with pytest.warns(UserWarning, match=said) as found:
+        sweep(capitals, base, source, **options)
+    assert len(found) == 1
+    assert found[0].filename == __file__
+
+
+@pytest.mark.parametrize(
+    ("base", "source", "options"),
+    [
+        (SPAIN, ITALY, {}),
+        ("The capital of is", SPAIN, {}),
+        (SPAIN, NEW_ZEALAND, {"positions": [0, 4]}),
+        (SPAIN, NEW_ZEALAND, {"positions": [3], "source_positions": [10]}),
+        (SPAIN, NEW_ZEALAND, {"intervention": "zero"}),
+        (SPAIN, NEW_ZEALAND, {"intervention": "mean", "prompts": [NEW_ZEALAND]}),
+    ],
+)
+def test_pairs_that_are_certain_or_chosen_give_no_warning(
+    capitals: LanguageModel, base: str, source: str, options: dict[str, Any]
+):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        sweep(capitals, base, source, **options)
 
 
 def test_unusual_attention_scales_are_the_models_own(tiny_gpt2: LanguageModel):

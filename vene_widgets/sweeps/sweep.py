@@ -5,6 +5,7 @@ Cells run in batches, so a sweep's numbers are previews: `run` gives the exact a
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -20,7 +21,7 @@ from vene_widgets.experiments.sweep_request import SweepRequest
 from vene_widgets.experiments.synonyms import with_our_names
 from vene_widgets.models.language_model import require_language_model
 from vene_widgets.sweeps.cells import run_cells
-from vene_widgets.sweeps.planning import SweepPlan, head_count, plan_sweep
+from vene_widgets.sweeps.planning import SweepPlan, head_count, pairing_warning, plan_sweep
 from vene_widgets.sweeps.preparing import PreparedSweep, SweepCell, prepare_sweeps
 from vene_widgets.tables import frames
 from vene_widgets.tables.statistics import (
@@ -259,7 +260,8 @@ def sweep(
     Args:
         model: from `load` or `wrap`; it is left exactly as it was.
         base, source: prompts. If their lengths differ, positions are paired by
-            `engine.positions.align` unless `source_positions` is given.
+            `engine.positions.align` unless `source_positions` is given; a warning names a pair
+            that rests on the tokens' order alone.
         component: the tensor that is swapped, as in `Slot`.
         head: of a per-head component: one, several, or `"all"`. Several give a `HeadSweep`.
         layers, positions: which cells, written as in `Slot`; None for all.
@@ -299,6 +301,8 @@ def sweep(
         plan_sweep(model, base, source, validated(SweepRequest, **fields, head=one))
         for one in heads
     ]
+    if warning := pairing_warning(plans[0]):
+        warnings.warn(warning, stacklevel=2)
     model.accept_hooks()
     sweeps = _run(plans, targets, keep_bytes, progress, cancel, cache)
     is_one = head is None or isinstance(head, Integral)
