@@ -114,6 +114,32 @@ def test_everything_is_in_the_zip(explorer: vw.Explorer, zipped: dict[str, bytes
     assert vw.Experiment(**json.loads(zipped["experiment.json"])) == explorer.experiment
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        ImportError("libarrow.so: cannot open shared object file"),
+        AttributeError("_ARRAY_API not found"),
+        UnicodeEncodeError("utf-8", "\ud800", 0, 1, "surrogates not allowed"),
+    ],
+)
+def test_a_broken_pyarrow_costs_only_the_parquet_files(
+    explorer: vw.Explorer,
+    zipped: dict[str, bytes],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+) -> None:
+    def fail(*_args: object, **_options: object) -> None:
+        raise error
+
+    monkeypatch.setattr(archive, "find_spec", lambda _name: True)
+    monkeypatch.setattr(pd.DataFrame, "to_parquet", fail)
+    with zipfile.ZipFile(explorer.save_figure(tmp_path / "broken.zip", dpi=60)) as file:
+        found = {name.partition("/")[2]: file.read(name) for name in file.namelist()}
+    assert str(error) in found.pop("data/parquet.txt").decode()
+    assert found.keys() == {name for name in zipped if not name.endswith(".parquet")}
+
+
 def test_equal_states_give_equal_zips(explorer: vw.Explorer, tmp_path: Path) -> None:
     one, other = (
         explorer.save_figure(tmp_path / name, "difference_panel", dpi=60).read_bytes()
