@@ -28,8 +28,8 @@ export OMP_WAIT_POLICY ?= PASSIVE
 help: ## list these commands
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-10s %s\n", $$1, $$2}'
 
-demo: $(VENV)/.lab ## open the first notebook in JupyterLab (DEMO_ARGS="--no-browser --port 9999")
-	$(VENV)/bin/vene-widgets demo --folder .jupyter-demo $(filter-out demo,$(DEMO_ARGS))
+demo: $(VENV)/.lab ## open the notebooks in JupyterLab (DEMO_ARGS="--no-browser --port 9999")
+	@$(VENV)/bin/vene-widgets demo --folder .jupyter-demo $(filter-out demo,$(DEMO_ARGS))
 
 # One pytest run at the end, so that its summary line covers all Python tests. A failing check before
 # it does not stop the rest: every failure is reported, and the exit status is non-zero.
@@ -44,13 +44,14 @@ test: $(VENV)/.dev $(BUNDLE) browsers ## run every check: lint, types, js, docs,
 	$(PY) -m pytest $(PYTEST_ARGS) || failed="$$failed pytest"; \
 	[ -z "$$failed" ]
 
-lint: lint-python lint-js ## check style and common mistakes: ruff, biome
+lint: lint-python lint-js ## check style, spelling and common mistakes: ruff, codespell, biome
 
 types: types-python types-js types-wire ## check types: pyright, tsc, and that generated wire types are up to date
 
 lint-python: $(VENV)/.dev
 	$(PY) -m ruff check
 	$(PY) -m ruff format --check
+	$(VENV)/bin/codespell README.md docs notebooks scripts tests vene_widgets js/src js/test js/dev
 
 types-python: $(VENV)/.dev
 	$(VENV)/bin/pyright
@@ -68,7 +69,9 @@ js: $(BUNDLE) ## build the widget's JavaScript bundle and run its tests
 	$(NPM) run --silent test
 
 docs: $(VENV)/.dev $(BUNDLE) ## build the documentation into site/; warnings are errors
-	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --quiet
+	@echo "Executing changed notebooks and building the documentation, up to three minutes"
+	@NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --quiet
+	@echo "Open $(CURDIR)/site/index.html"
 
 unit: $(VENV)/.dev $(BUNDLE) ## run pytest without notebook and browser tests
 	$(PY) -m pytest -m "not browser and not notebook" $(PYTEST_ARGS)
@@ -98,25 +101,30 @@ clean: ## remove build output; keep .venv and node_modules
 # ---- prerequisites ----------------------------------------------------------------------------
 
 $(VENV)/.made:
+	@echo "Creating the virtual environment $(VENV)"
 	@scripts/make_venv.sh $(PYTHON) $(VENV)
 	@touch $@
 
 # The bundle has its own rule below, so the editable install skips npm.
 $(VENV)/.lab: pyproject.toml $(CONSTRAINTS) $(VENV)/.made | $(BUNDLE)
-	HATCH_JUPYTER_BUILDER_SKIP_NPM=1 $(PIP) install --quiet -c $(CONSTRAINTS) -e ".[lab]"
+	@echo "Installing torch, JupyterLab and the package into $(VENV), about a minute"
+	@HATCH_JUPYTER_BUILDER_SKIP_NPM=1 $(PIP) install --quiet -c $(CONSTRAINTS) -e ".[lab]"
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml $(CONSTRAINTS) $(VENV)/.made | $(BUNDLE)
-	HATCH_JUPYTER_BUILDER_SKIP_NPM=1 $(PIP) install --quiet -c $(CONSTRAINTS) -e ".[dev]"
+	@echo "Installing torch, JupyterLab, the package and the test tools into $(VENV), about two minutes"
+	@HATCH_JUPYTER_BUILDER_SKIP_NPM=1 $(PIP) install --quiet -c $(CONSTRAINTS) -e ".[dev]"
 	@touch $@ $(VENV)/.lab
 
 js/node_modules/.installed: js/package.json js/package-lock.json
 	@command -v npm >/dev/null || { echo "npm is not installed: install Node.js 20 or newer." >&2; exit 1; }
-	$(NPM) ci
+	@echo "Installing the JavaScript build tools"
+	@$(NPM) ci --silent
 	@touch $@
 
 $(BUNDLE): js/node_modules/.installed js/package.json $(wildcard js/*.mjs js/*.json) $(shell find js/src -type f 2>/dev/null)
-	$(NPM) run --silent build
+	@echo "Building the widget's JavaScript"
+	@$(NPM) run --silent build
 
 browsers:
 	@scripts/ensure_browsers.sh

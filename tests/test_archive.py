@@ -60,7 +60,7 @@ def test_the_suffix_says_what_is_written(
         ({"path": "a.jpeg"}, r"format '.jpeg'.*'.png', '.svg', '.pdf', '.zip'"),
         ({"path": "noname"}, r"format ''.*'.zip'"),
         ({"path": "a.pdf", "kind": "heatmap"}, "figure 'heatmap'.*'token_heatmap'"),
-        ({"path": "a.pdf", "theme": "print"}, "theme 'print'.*'screen', 'paper'"),
+        ({"path": "a.pdf", "theme": "print"}, "theme 'print'.*'screen', 'dark', 'paper', 'slide'"),
         ({"path": "a.pdf", "metric": "p"}, "metric 'p'.*'log_ratio'"),
     ],
 )
@@ -112,6 +112,32 @@ def test_everything_is_in_the_zip(explorer: vw.Explorer, zipped: dict[str, bytes
     assert zipped["figure.pdf"].startswith(b"%PDF") and b"<svg" in zipped["figure.svg"]
     assert zipped["code.py"].decode() == explorer.code()
     assert vw.Experiment(**json.loads(zipped["experiment.json"])) == explorer.experiment
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ImportError("libarrow.so: cannot open shared object file"),
+        AttributeError("_ARRAY_API not found"),
+        UnicodeEncodeError("utf-8", "\ud800", 0, 1, "surrogates not allowed"),
+    ],
+)
+def test_a_broken_pyarrow_costs_only_the_parquet_files(
+    explorer: vw.Explorer,
+    zipped: dict[str, bytes],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+) -> None:
+    def fail(*_args: object, **_options: object) -> None:
+        raise error
+
+    monkeypatch.setattr(archive, "find_spec", lambda _name: True)
+    monkeypatch.setattr(pd.DataFrame, "to_parquet", fail)
+    with zipfile.ZipFile(explorer.save_figure(tmp_path / "broken.zip", dpi=60)) as file:
+        found = {name.partition("/")[2]: file.read(name) for name in file.namelist()}
+    assert str(error) in found.pop("data/parquet.txt").decode()
+    assert found.keys() == {name for name in zipped if not name.endswith(".parquet")}
 
 
 def test_equal_states_give_equal_zips(explorer: vw.Explorer, tmp_path: Path) -> None:
@@ -206,7 +232,11 @@ def test_the_code_of_any_map_gives_its_numbers(
         pd.testing.assert_frame_equal(
             names["sweep"].frame[columns], opened.map_frame[columns], rtol=0, atol=1e-4
         )
-        assert len(names["figure"].data) == len(opened.map_frame)
+        # Positions at which no effect is possible share a column.
+        drawn = names["figure"].data
+        frame = opened.map_frame
+        possible = frame["effect_possible"]
+        assert len(drawn[~drawn["hatch"]]) == possible.sum()
     finally:
         opened.close()
 
@@ -295,6 +325,7 @@ def test_without_a_slot_the_first_source_is_compared_by_its_own_name(
         assert frame.attrs["kl_divergence"] == pytest.approx(
             vw.frames.kl_divergence(base, italy), abs=1e-4
         )
-        assert "● italy" in two.figure("difference_panel").labels.subtitle
+        subtitle = two.figure("difference_panel").labels.subtitle
+        assert subtitle is not None and "● italy" in subtitle.replace("\u00a0", " ")
     finally:
         two.close()

@@ -27,6 +27,7 @@ from vene_widgets.explorer.session.compare import sides
 from vene_widgets.explorer.session.history_records import normal_form
 from vene_widgets.explorer.wire import views
 from vene_widgets.explorer.wire.ordered import WireExperiment
+from vene_widgets.figures.palette import PALETTES
 from vene_widgets.figures.scales import fill_limits
 from vene_widgets.models import LanguageModel, Token
 from vene_widgets.tables import frames
@@ -205,6 +206,25 @@ def test_metrics(given: dict[str, list[float] | None], expected: dict[str, float
             assert pd.isna(found), name
         else:
             assert found == pytest.approx(value, rel=1e-12, abs=1e-14), name
+
+
+@cases("colours")
+def test_colours(given: dict[str, str], expected: list[str]) -> None:
+    assert list(getattr(PALETTES[given["theme"]], given["side"])) == expected
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_figures_have_the_colours_of_the_screen(theme: str) -> None:
+    styles = (Path(__file__).parent.parent / "js/src/app/base.css").read_text(encoding="utf-8")
+    light, dark = styles.split('[data-theme="dark"] > .vene-root {', 1)
+    part, palette = {"light": light, "dark": dark}[theme], PALETTES[theme]
+    colours = dict(re.findall(r"--vene-(ink|quiet|more|less): (#[0-9a-f]{6});", part))
+    assert colours == {
+        "ink": palette.ink,
+        "quiet": palette.quiet,
+        "more": palette.up,
+        "less": palette.down,
+    }
 
 
 @cases("limits")

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import vene_widgets
-from vene_widgets import cli
+from vene_widgets import cli, demo
 
 
 @pytest.fixture
@@ -18,11 +18,12 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     """The commands that `main` would start; nothing is started."""
     commands: list[list[str]] = []
 
-    def start(command: list[str]) -> int:
+    def serve(command: list[str], folder: Path) -> int:
+        assert f"--ServerApp.root_dir={folder}" in command
         commands.append(command)
         return 0
 
-    monkeypatch.setattr(cli, "_start", start)
+    monkeypatch.setattr(demo, "serve", serve)
     return commands
 
 
@@ -34,60 +35,103 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def notebook(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Stands for the first notebook."""
-    path = tmp_path_factory.mktemp("package") / cli.NOTEBOOK
-    path.write_text("{}")
-    monkeypatch.setattr(cli, "packaged_notebook", lambda: path)
-    return path
+def notebooks(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> list[str]:
+    """Names of two files that stand for the notebooks."""
+    folder = tmp_path_factory.mktemp("package")
+    names = [demo.FIRST, "02_more.ipynb"]
+    for name in names:
+        (folder / name).write_text(f"text of {name}")
+    monkeypatch.setattr(demo, "packaged_notebooks", lambda: [folder / name for name in names])
+    return names
 
 
-def test_the_first_notebook_is_there():
-    assert cli.packaged_notebook().is_file()
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_all_notebooks_are_there():
+    found = [path.name for path in demo.packaged_notebooks()]
+    assert found[0] == demo.FIRST
+    assert found == names(Path(__file__).parents[1] / "notebooks")
 
 
 @pytest.mark.parametrize("words", [[], ["demo"], ["--no-browser"], ["demo", "--no-browser"]])
 def test_no_command_means_demo(
-    words: list[str], here: Path, notebook: Path, started: list[list[str]]
+    words: list[str], here: Path, notebooks: list[str], started: list[list[str]]
 ):
     assert cli.main(words) == 0
-    assert (here / "vene-demo" / cli.NOTEBOOK).read_text() == notebook.read_text()
+    assert names(here / "vene-demo") == notebooks
+    assert (here / "vene-demo" / notebooks[1]).read_text() == f"text of {notebooks[1]}"
     (command,) = started
     assert command[:3] == [sys.executable, "-m", "jupyterlab"]
-    assert f"--ServerApp.root_dir={here / 'vene-demo'}" in command
+    assert f"--LabApp.default_url=/lab/tree/{demo.FIRST}" in command
     assert ("--no-browser" in command) == ("--no-browser" in words)
 
 
-def test_port_is_passed_on(here: Path, notebook: Path, started: list[list[str]]):
+def test_port_is_passed_on(here: Path, notebooks: list[str], started: list[list[str]]):
     assert cli.main(["--port", "9999"]) == 0
     assert "--port=9999" in started[0]
 
 
-def test_each_demo_without_a_folder_is_fresh(here: Path, notebook: Path, started: list[list[str]]):
+def test_each_demo_without_a_folder_is_fresh(
+    here: Path, notebooks: list[str], started: list[list[str]]
+):
     for _ in range(3):
         assert cli.main([]) == 0
-    assert sorted(p.name for p in here.iterdir()) == ["vene-demo", "vene-demo-2", "vene-demo-3"]
+    assert names(here) == ["vene-demo", "vene-demo-2", "vene-demo-3"]
 
 
-def test_an_edited_copy_is_kept(
-    here: Path, notebook: Path, started: list[list[str]], capsys: pytest.CaptureFixture[str]
+def test_edited_copies_are_kept_and_missing_ones_added(
+    here: Path,
+    notebooks: list[str],
+    started: list[list[str]],
+    capsys: pytest.CaptureFixture[str],
 ):
     assert cli.main(["--folder", "mine"]) == 0
-    copy = here / "mine" / cli.NOTEBOOK
-    copy.write_text("edited")
+    folder = here / "mine"
+    (folder / notebooks[0]).write_text("edited")
     assert cli.main(["--folder", "mine"]) == 0
-    assert copy.read_text() == "edited"
+    (folder / notebooks[1]).unlink()
+    assert cli.main(["--folder", "mine"]) == 0
+    assert (folder / notebooks[0]).read_text() == "edited"
+    assert names(folder) == notebooks
     assert capsys.readouterr().out.splitlines() == [
-        f"Copied the first notebook to {copy}",
-        f"Opening your copy {copy}",
+        f"Copying 2 notebooks to {folder}",
+        f"Opening your notebooks in {folder}",
+        f"Copying 1 notebook to {folder}",
     ]
 
 
 def test_root_is_allowed_only_for_root(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(os, "geteuid", lambda: 0, raising=False)
-    assert "--allow-root" in cli.lab_command(Path("/x/y.ipynb"))
+    assert "--allow-root" in demo.lab_command(Path("/x"))
     monkeypatch.setattr(os, "geteuid", lambda: 1000, raising=False)
-    assert "--allow-root" not in cli.lab_command(Path("/x/y.ipynb"))
+    assert "--allow-root" not in demo.lab_command(Path("/x"))
+
+
+def test_a_server_that_fails_prints_the_end_of_its_log(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+):
+    code = "import sys; [print('line', n) for n in range(100)]; sys.exit('no port is free')"
+    assert demo.serve([sys.executable, "-c", code], tmp_path) == 1
+    out, err = capfd.readouterr()
+    assert out == "Starting JupyterLab\n"
+    assert "line 99\n" in err and "no port is free\n" in err
+    assert "line 50\n" not in err
+    assert err.endswith(f"JupyterLab failed; its log is {tmp_path / demo.LOG}\n")
+
+
+def test_files_where_the_demo_is_started_shadow_no_module(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    here, folder = tmp_path / "here", tmp_path / "demo"
+    here.mkdir()
+    folder.mkdir()
+    (here / "json.py").write_text("raise SystemExit(3)")
+    monkeypatch.chdir(here)
+    assert demo.serve([sys.executable, "-m", "json.tool", "--help"], folder) == 0
 
 
 @pytest.mark.parametrize("missing", ["jupyterlab", "ipykernel"])
@@ -121,7 +165,7 @@ def test_a_port_out_of_range_is_refused(
 
 
 def test_a_folder_that_cannot_be_used_is_one_sentence(
-    here: Path, notebook: Path, started: list[list[str]], capsys: pytest.CaptureFixture[str]
+    here: Path, notebooks: list[str], started: list[list[str]], capsys: pytest.CaptureFixture[str]
 ):
     (here / "file").write_text("not a folder")
     assert cli.main(["--folder", "file"]) == 2
@@ -186,8 +230,8 @@ def test_a_refused_fetch_is_a_sentence_and_exit_code_2(
 
 def test_the_users_own_jupyter_settings_come_first(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("JUPYTER_CONFIG_PATH", "/mine")
-    first, ours = cli.lab_environment()["JUPYTER_CONFIG_PATH"].split(os.pathsep)
+    first, ours = demo.lab_environment()["JUPYTER_CONFIG_PATH"].split(os.pathsep)
     assert first == "/mine"
     assert (Path(ours) / "labconfig" / "page_config.json").is_file()
     monkeypatch.delenv("JUPYTER_CONFIG_PATH")
-    assert cli.lab_environment()["JUPYTER_CONFIG_PATH"] == ours
+    assert demo.lab_environment()["JUPYTER_CONFIG_PATH"] == ours

@@ -23,7 +23,7 @@ BLOCK = re.compile(
     r"^(?P<not_run><!-- not run: .+ -->\n)?```python\n(?P<code>.*?)^```$", re.M | re.S
 )
 NAME = re.compile(r"`(?:vw|vene_widgets)\.([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)")
-FILE = re.compile(r"`((?:vene_widgets|js|tests|docs)/(?:[\w./]+\.\w+|[\w/]+/))`")
+FILE = re.compile(r"`((?:vene_widgets|js|tests|docs|scripts)/(?:[\w./]+\.\w+|[\w/]+/))`")
 
 
 def name_of(page: Path) -> str:
@@ -91,6 +91,38 @@ def test_every_name_on_a_page_exists(page: Path):
 
 
 def test_every_file_of_the_code_map_exists():
-    files = FILE.findall((ROOT / "README.md").read_text(encoding="utf-8"))
+    files = FILE.findall((ROOT / "docs" / "code_map.md").read_text(encoding="utf-8"))
     assert len(files) > 30
     assert [name for name in files if not (ROOT / name).exists()] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_every_file_that_a_page_links_to_exists(page: Path):
+    """Relative links as GitHub and an editor follow them; `make docs` checks those of the site."""
+    links = re.findall(r"\]\(([^)\s#]+)", page.read_text(encoding="utf-8"))
+    local = [link for link in links if not re.match(r"\w+:", link)]
+    missing = [link for link in local if not (page.parent / link).exists()]
+    # Pages that the site's build writes.
+    assert [link for link in missing if not link.startswith(("notebooks/", "living/"))] == []
+
+
+def test_every_public_name_is_on_an_api_page():
+    pages = [page.read_text(encoding="utf-8") for page in (ROOT / "docs" / "api").glob("*.md")]
+    listed = {path for page in pages for path in re.findall(r"^::: (\S+)$", page, re.M)}
+    values = [pydoc.locate(path) for path in listed]
+    # A module's page lists the module's public names.
+    members = [vars(value).get(n) for value in values for n in getattr(value, "__all__", ())]
+    found = {id(value) for value in [*values, *members]}
+    names = [name for name in vw.__all__ if not name.startswith("_")]
+    assert [name for name in names if id(getattr(vw, name)) not in found] == []
+
+
+def test_the_explorers_page_lists_what_is_inherited():
+    """mkdocstrings finds methods of a base class by name, and traits only in the docstring."""
+    page = (ROOT / "docs" / "api" / "explorer.md").read_text(encoding="utf-8")
+    text = pydoc.getdoc(vw.Explorer)
+    for name in ("model", "wait", "close"):
+        assert re.search(rf"inherited_members: .*\b{name}\b", page)
+    for name in ("experiment", "step"):
+        assert vw.Explorer.class_traits()[name] is not None
+        assert f"\n    {name}: " in text

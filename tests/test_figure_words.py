@@ -1,9 +1,9 @@
-"""A figure's description in words."""
+"""alt_text: what a figure shows, in words and numbers."""
 
 from __future__ import annotations
 
 import torch
-from figures_testing import Token, difference_frame, logits, sweep_frame, token_frame
+from figure_testing import Token, difference_frame, logits, sweep_frame, token_frame
 
 from vene_widgets import figures
 from vene_widgets.tables import frames

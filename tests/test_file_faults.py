@@ -17,7 +17,7 @@ import pandas as pd
 import pytest
 
 import vene_widgets as vw
-from vene_widgets import cli
+from vene_widgets import demo
 from vene_widgets.errors import RequestError
 from vene_widgets.explorer.export import panel_tables
 from vene_widgets.explorer.export.static_files import built
@@ -251,7 +251,7 @@ def test_a_full_disk_leaves_no_part_of_the_first_notebook(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(RequestError, match=r"cannot be written: .* Name another folder: vene-"):
-        cli.place_notebook(tmp_path)
+        demo.place_notebooks(tmp_path)
     assert names(tmp_path) == []
 
 

@@ -190,6 +190,22 @@ def test_token_frame_is_the_union_of_the_top_tokens():
     assert largest.is_monotonic_decreasing
 
 
+def test_token_frame_takes_more_tokens():
+    runs = {"base": logits(1), "source": logits(2)}
+    plain = frames.token_frame(runs, text, k=2)
+    unlikely = int(logits(1).argmin())
+    assert unlikely not in set(plain["token_id"])
+    more = frames.token_frame(runs, text, k=2, also=[unlikely, unlikely])
+    assert set(more["token_id"]) == {*plain["token_id"], unlikely}
+    assert len(more) == len(plain) + len(runs)
+    # Also of the added ones, the order is that of the largest probability.
+    largest = more.groupby("token_id", sort=False)["probability"].max()
+    assert largest.is_monotonic_decreasing
+    for outside in (-1, 12):
+        with pytest.raises(RequestError, match=rf"token {outside} of `also` is out of range.*11"):
+            frames.token_frame(runs, text, k=2, also=[outside])
+
+
 def test_token_frame_against_torch_distributions():
     runs = {"base": logits(1), "source": logits(2)}
     for row in rows_of(frames.token_frame(runs, text)):

@@ -15,7 +15,8 @@ from PIL import Image
 
 from vene_widgets import figures
 from vene_widgets.figures import theme
-from vene_widgets.figures.geoms import BeforeAfter, NumberedTile
+from vene_widgets.figures.geoms import BeforeAfter, Tile
+from vene_widgets.figures.palette import LIGHT
 
 TILES = pd.DataFrame(
     {
@@ -30,7 +31,7 @@ CHANGES = pd.DataFrame(
         "before": [0.6, 0.1, 0.3],
         "after": [0.2, 0.1, 0.5],  # the second does not move: its dots meet
         "row": [3, 2, 1],
-        "colour": [theme.DOWN, theme.UP, theme.UP],
+        "colour": [LIGHT.down, LIGHT.up, LIGHT.up],
         "says": ["−40.0", "0.0", "+20.0"],
     }
 )
@@ -49,13 +50,13 @@ def pixels(plot: Any) -> np.ndarray[Any, Any]:
 
 
 def test_a_numbered_tile_is_a_tile_and_a_text() -> None:
-    fill = p9.scale_fill_gradientn(theme.SEQUENTIAL, limits=(0, 1), guide=None)
-    fills = gradient_n_pal(theme.SEQUENTIAL)(TILES["value"].tolist())
+    fill = p9.scale_fill_gradientn(LIGHT.sequential, limits=(0, 1), guide=None)
+    fills = gradient_n_pal(LIGHT.sequential)(TILES["value"].tolist())
     inks = [theme.ink_on(str(colour)) for colour in fills]
     assert len(set(inks)) == 2
     one = made(
         TILES, p9.aes("x", "y", fill="value", label="says"),
-        NumberedTile(color="white", size=0.6, text_size=8.1), fill, *LOOK,
+        Tile(color="white", size=0.6, text_size=8.1), fill, *LOOK,
     )  # fmt: skip
     two = made(
         TILES.assign(ink=inks), p9.aes("x", "y", fill="value"),
@@ -67,43 +68,48 @@ def test_a_numbered_tile_is_a_tile_and_a_text() -> None:
 
 
 @pytest.mark.parametrize("flip", [[], [p9.coord_flip()]], ids=["upright", "flipped"])
-def test_a_change_is_a_segment_two_points_and_a_text(flip: list[Any]) -> None:
+def test_a_change_is_two_segments_two_points_and_a_text(flip: list[Any]) -> None:
     rest = [
         *flip,
         p9.scale_color_identity(guide=None),
         p9.scale_x_continuous(limits=(0, 1)),
         p9.scale_y_continuous(limits=(0.5, 3.5)),
+        p9.labs(x="P", y="token"),
         *LOOK,
     ]
     mapping = p9.aes("before", "row", xend="after", color="colour", label="says")
     one = made(CHANGES, mapping, BeforeAfter(column=0.9, text_size=8.1), *rest)
-    four = made(
+    five = made(
         CHANGES, p9.aes(y="row", yend="row", color="colour"),
+        p9.geom_segment(p9.aes(x=0, xend=1), size=0.5, color="#e4e7eb"),
         p9.geom_segment(p9.aes(x="before", xend="after"), size=1.1),
         p9.geom_point(p9.aes(x="after"), size=2.6, stroke=0.3, shape="o"),
         p9.geom_point(p9.aes(x="before"), size=2.2, stroke=0.6, shape="o", fill="white"),
         p9.geom_text(p9.aes(x=0.9, label="says", group=1), size=8.1, ha="right"),
         *rest,
     )  # fmt: skip
-    assert (pixels(one) == pixels(four)).all()
+    assert (pixels(one) == pixels(five)).all()
 
 
 def test_after_is_filled_and_before_is_hollow() -> None:
     mapping = p9.aes("before", "row", xend="after", color="colour", label="says")
     plot = made(CHANGES, mapping, BeforeAfter(column=1), p9.scale_color_identity(guide=None))
     [axes] = plot.draw().axes
-    [lines] = [c for c in axes.collections if isinstance(c, LineCollection)]
+    grid, lines = [c for c in axes.collections if isinstance(c, LineCollection)]
     after, before = [c for c in axes.collections if isinstance(c, PathCollection)]
     for dots, column in ((after, "after"), (before, "before")):
         where = np.asarray(dots.get_offsets())[:, 0]
         assert where.tolist() == pytest.approx(CHANGES[column].tolist())
     white = [(np.asarray(dots.get_facecolor()) == 1).all() for dots in (after, before)]
     assert white == [False, True]
+    spans = np.asarray(grid.get_segments())[:, :, 0]
+    assert spans.tolist() == [[0.0, 1.0]] * 3
     ends = np.asarray(lines.get_segments())[:, :, 0]
     assert ends.tolist() == CHANGES[["before", "after"]].to_numpy().tolist()
 
 
 def test_a_mark_needs_its_label() -> None:
-    plot = p9.ggplot(TILES, p9.aes("x", "y", fill="value")) + NumberedTile()
+    mapping = p9.aes("before", "row", xend="after", color="colour")
+    plot = p9.ggplot(CHANGES, mapping) + BeforeAfter()
     with pytest.raises(Exception, match="label"):
         plot.draw()

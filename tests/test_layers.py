@@ -16,7 +16,7 @@ ORDER = (
     *("errors", "experiments", "models", "interventions"),  # what is asked, of what, done how
     *("tables", "sentences", "figures"),  # tensors -> DataFrames, words, plotnine
     *("engine", "sweeps", "codegen", "intervenable"),  # running it, and the code that runs it
-    *("explorer", "cli"),  # the screen, the command line
+    *("explorer", "demo", "cli"),  # the screen, the command line
 )
 FILES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
 

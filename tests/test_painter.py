@@ -225,7 +225,7 @@ def test_a_file_that_cannot_be_drawn_raises_its_reason(painter: Painter) -> None
     empty = FigureOrder("none", "token_heatmap", {"token_heatmap": pd.DataFrame()}, {}, ("pdf",))
     with pytest.raises(RequestError, match=r"could not be drawn.*lacks the columns"):
         painter.draw_and_wait("a", empty)
-    with pytest.raises(RequestError, match=r"theme 'print'.*'screen', 'paper'"):
+    with pytest.raises(RequestError, match=r"theme 'print'.*'screen', 'dark', 'paper', 'slide'"):
         painter.draw_and_wait("a", replace(order("theme"), formats=("pdf",), theme="print"))
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import io
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
 import plotnine as p9
 import pytest
 import torch
+from figure_testing import head_frame
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 from mizani.palettes import gradient_n_pal
@@ -20,6 +21,7 @@ from PIL import Image
 import vene_widgets as vw
 from vene_widgets import figures
 from vene_widgets.figures import paper, theme
+from vene_widgets.figures.palette import LIGHT
 from vene_widgets.models import Token
 from vene_widgets.tables import frames
 
@@ -77,7 +79,7 @@ def test_every_text_has_the_font_and_can_be_read(kind: str, family: str) -> None
     seen = texts(after)
     assert {t.get_fontfamily()[0] for t in seen} == {wanted}
     sizes = [t.get_size() for t in seen]
-    assert min(sizes) >= 0.9 * paper.SMALLEST
+    assert min(sizes) >= paper.SMALLEST
     assert max(sizes) < max(t.get_size() for t in texts(before))
     said, signs = {t.get_text() for t in texts(before)}, {"−"}
     assert {t.get_text() for t in seen} - signs == said - signs  # what was blank stays blank
@@ -114,22 +116,27 @@ def test_svg_holds_texts_or_paths() -> None:
     assert "<text" not in figures.svg(plot + vw.theme_paper(svg_text=False))
 
 
-def test_a_map_of_differences_is_safe_in_grey() -> None:
-    frame = sweep_frame()
+@pytest.mark.parametrize("positions", [5, 40])  # with numbers on the tiles, and without
+def test_a_map_of_differences_is_safe_in_grey(positions: int) -> None:
+    frame = sweep_frame(positions)
     plot = figures.sweep_map(frame, metric="delta") + vw.theme_paper()
     scales: Any = plot.scales
     limit = scales.get_scales("fill").limits[1]
     clear = (frame["delta"] < -0.05 * limit).sum()
     assert clear > 0
-    signs = [t for t in texts(plot) if t.get_text() == "−"]
-    assert len(signs) == clear
-    assert not [t for t in texts(figures.sweep_map(frame, metric="delta")) if t.get_text() == "−"]
-    amounts = figures.sweep_map(frame, metric="probability") + vw.theme_paper()
-    assert not [t for t in texts(amounts) if t.get_text() == "−"]
+    [axes] = [ax for ax in plot.draw().axes if ax.texts]
+    said = [t.get_text() for t in axes.texts]
+    assert len(said) == (len(frame) if positions == 5 else clear)
+    assert sum(text.startswith("−") for text in said) >= clear
+    assert positions == 5 or set(said) == {"−"}
+    plain = figures.sweep_map(frame, metric="delta").draw()
+    assert "−" not in [t.get_text() for ax in plain.axes for t in ax.texts]
+    amounts = (figures.sweep_map(frame, metric="probability") + vw.theme_paper()).draw()
+    assert "−" not in [t.get_text() for ax in amounts.axes for t in ax.texts]
 
 
 def test_amounts_get_darker_in_grey_too() -> None:
-    colours = gradient_n_pal(theme.SEQUENTIAL)(np.linspace(0, 1, 64))
+    colours = gradient_n_pal(LIGHT.sequential)(np.linspace(0, 1, 64))
     grey = [Image.new("RGB", (1, 1), colour).convert("L").getpixel((0, 0)) for colour in colours]
     assert (np.diff(np.array(grey, dtype=float)) <= 0).all() and grey[0] - grey[-1] > 150
 
@@ -139,10 +146,20 @@ def test_amounts_get_darker_in_grey_too() -> None:
     [
         ({"family": "Times Old Roman"}, "family 'Times Old Roman'.*'sans'.*installed here"),
         ({"columns": 3}, "columns must be 1, 2, or None.*got 3"),
-        ({"base_size": 4}, "base_size must be at least 5 points, got 4"),
+        ({"base_size": 4}, "base_size must be at least 5.6 points, got 4"),
         ({"base_size": float("nan")}, "base_size must.*got nan"),
     ],
 )
 def test_refusals(ask: dict[str, Any], says: str) -> None:
     with pytest.raises(vw.RequestError, match=says):
         vw.theme_paper(**ask)
+
+
+def test_a_map_of_heads_is_safe_in_grey() -> None:
+    frame = head_frame(24, 32, 1)  # its tiles have no numbers
+    frame["delta"] = -frame["delta"]  # most of them above 0
+    plot = figures.head_map(frame) + vw.theme_paper(columns=1)
+    limit = cast(Any, plot.scales).get_scales("fill").limits[1]
+    clear = (frame["delta"] < -0.05 * limit).sum()
+    signs = [t.get_text() for ax in plot.draw().axes for t in ax.texts]
+    assert signs == ["−"] * clear and clear > 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import itertools
 import threading
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -123,6 +124,56 @@ def test_prompts_of_unequal_length_are_paired_by_align(
     pairs = align(tuple(either_way.tokens(base)), tuple(either_way.tokens(source)))
     assert swept.plan.source_positions == pairs
     assert worst(swept) <= TOLERANCE
+
+
+NEW_ZEALAND = "The capital of New Zealand is"
+
+
+@pytest.mark.parametrize(
+    ("base", "source", "options", "said"),
+    [
+        (
+            SPAIN,
+            NEW_ZEALAND,
+            {},
+            r"base position 3 ' Spain' with source position 3 ' N'.*\[3\] and \[10\]",
+        ),
+        (
+            NEW_ZEALAND,
+            SPAIN,
+            {},
+            r"base position 3 ' N' with source position 3 ' Spain'.*\[10\] and \[3\]",
+        ),
+        (SPAIN, "The capital of is", {}, r"base position 3 ' Spain' .* 2 ' of'.*source_positions$"),
+        (SPAIN, NEW_ZEALAND, {"head": "all", "component": "z"}, r"base position 3 ' Spain'"),
+    ],
+)
+def test_a_pair_that_rests_on_the_order_of_tokens_is_named_in_a_warning(
+    capitals: LanguageModel, base: str, source: str, options: dict[str, Any], said: str
+):
+    with pytest.warns(UserWarning, match=said) as found:
+        sweep(capitals, base, source, **options)
+    assert len(found) == 1
+    assert found[0].filename == __file__
+
+
+@pytest.mark.parametrize(
+    ("base", "source", "options"),
+    [
+        (SPAIN, ITALY, {}),
+        ("The capital of is", SPAIN, {}),
+        (SPAIN, NEW_ZEALAND, {"positions": [0, 4]}),
+        (SPAIN, NEW_ZEALAND, {"positions": [3], "source_positions": [10]}),
+        (SPAIN, NEW_ZEALAND, {"intervention": "zero"}),
+        (SPAIN, NEW_ZEALAND, {"intervention": "mean", "prompts": [NEW_ZEALAND]}),
+    ],
+)
+def test_pairs_that_are_certain_or_chosen_give_no_warning(
+    capitals: LanguageModel, base: str, source: str, options: dict[str, Any]
+):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        sweep(capitals, base, source, **options)
 
 
 def test_unusual_attention_scales_are_the_models_own(tiny_gpt2: LanguageModel):
@@ -447,3 +498,23 @@ def test_a_sweep_follows_its_default_targets(tiny: LanguageModel):
     assert swept.targets == (other, target)
     assert target == int((p_source - p_base).abs().argmax()) or p_source[target] > p_base[target]
     assert len(sweep(tiny, SPAIN, SPAIN, layers=0).targets) == 2
+
+
+def test_where_no_effect_is_possible_the_answer_is_the_bases(model: LanguageModel) -> None:
+    swept = sweep(model, SPAIN, ITALY)
+    frame = swept.frame
+    idle = frame[~frame["effect_possible"]]
+    base = idle["base_probability"].to_numpy()
+    assert idle["probability"].to_numpy() == pytest.approx(base, rel=1e-12)
+    assert idle["kl"].to_numpy() == pytest.approx(0, abs=1e-12)
+    # Both prompts begin with the same three tokens; in the last layer only the last token counts.
+    layers, last = len(swept.plan.layers), len(swept.plan.positions) - 1
+    where = set(zip(frame["layer"], frame["position"], strict=True))
+    wanted = {(i, p) for i, p in where if p < 3 or (i == layers - 1 and p != last)}
+    assert set(zip(idle["layer"], idle["position"], strict=True)) == wanted
+    assert frame["effect_possible"].dtype == bool
+
+
+def test_an_ablation_may_have_an_effect_at_tokens_in_common(tiny: LanguageModel) -> None:
+    frame = sweep(tiny, SPAIN, ITALY, intervention="zero").frame
+    assert frame[frame["layer"] == 0]["effect_possible"].all()

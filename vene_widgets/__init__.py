@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from vene_widgets.explorer import Explorer, explore, from_state
     from vene_widgets.explorer.controls import controls
     from vene_widgets.explorer.session.step import Step
-    from vene_widgets.figures.paper import theme_paper
+    from vene_widgets.figures.paper import theme_paper, theme_slide
     from vene_widgets.interventions import register
     from vene_widgets.interventions.saving import restore, save
     from vene_widgets.models import LanguageModel, available, load, wrap
@@ -68,6 +68,7 @@ _HOMES = {
     "frames": "tables.frames",
     "figures": "figures",
     "theme_paper": "figures.paper",
+    "theme_slide": "figures.paper",
 }
 
 _MODULES = ("figures", "frames")
@@ -104,6 +105,7 @@ __all__ = [
     "script",
     "sweep",
     "theme_paper",
+    "theme_slide",
     "wrap",
 ]
 

@@ -224,6 +224,8 @@ function draw(kind: Figure["kind"]) {
       picture: {
         revision,
         kind,
+        style: "light",
+        name: `${kind}_${revision}`,
         alt: "Stand-in for a plotnine figure",
         width: 960,
         height: 360,

@@ -17,8 +17,8 @@ function render({ model, el, signal }: RenderProps): () => void {
   const root = document.createElement("div");
   root.className = "vene-host";
   el.append(root);
-  const app = createApp(connect(model));
   const { theme, stop } = watchTheme(el);
+  const app = createApp(connect(model), theme);
   app.onClose(stop);
   app.effect(() => {
     root.dataset.theme = theme.value;

@@ -18,6 +18,17 @@ for (const data of document.querySelectorAll<HTMLElement>("script[data-vene-stat
   widget.render(props as unknown as RenderProps);
 }
 
+// A page that embeds this one in a frame can make the frame as tall as the content.
+if (window.parent !== window) {
+  const margin = Number.parseFloat(getComputedStyle(document.body).marginTop);
+  const report = () => {
+    const veneHeight = document.body.getBoundingClientRect().height + 2 * margin;
+    window.parent.postMessage({ veneHeight }, "*");
+  };
+  report(); // observers rest while the frame is out of view
+  new ResizeObserver(report).observe(document.body);
+}
+
 /** The picture with its bytes, which stand in the page as an image for readers without scripts. */
 function pictureOf(traits: SavedTraits, image: HTMLImageElement | null): object {
   const [, text] = image?.src.split(";base64,") ?? [];

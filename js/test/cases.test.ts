@@ -2,6 +2,7 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { METRICS, spainAndItaly } from "../dev/fixtures";
+import { RAMPS, type Theme } from "../src/domain/colour";
 import { fromScene, isSame, keyOf, type Plain, toPlain } from "../src/domain/experiments";
 import { componentWords, inPercent, points, site, three } from "../src/domain/format";
 import { limitOf, readingOf } from "../src/domain/metrics";
@@ -37,6 +38,12 @@ function cases<Input, Expected>(
     for (const found of all) it(found.name, () => check(found.input, found.expected, found));
   });
 }
+
+// colours -----------------------------------------------------------------------------------------
+
+cases("colours", (input: { theme: Theme; side: "more" | "less" }, expected: string[]) => {
+  expect(RAMPS[input.theme][input.side]).toEqual(expected);
+});
 
 // prompts -----------------------------------------------------------------------------------------
 

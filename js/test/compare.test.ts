@@ -160,7 +160,7 @@ describe("a comparison", () => {
     contrast(model);
     expect(compare.label.value).toBe("exact");
     contrast(model, { ...theirs, id: "another-view-2" });
-    expect(count(model)).toBe(2); // nothing is waited for: nothing is asked
+    expect(count(model)).toBe(2); // the screen waits for nothing
   });
 
   it("says why there is none, and asks once more on demand", async () => {

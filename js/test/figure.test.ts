@@ -8,6 +8,8 @@ import { click, drawn, mount } from "./helpers";
 const picture = {
   revision: 1,
   kind: "result",
+  style: "light",
+  name: "result_L0-Spain_1",
   alt: "a picture",
   width: 10,
   height: 10,
@@ -154,5 +156,35 @@ describe("a saved page", () => {
     expect(el.querySelector("[aria-label='Kind of figure']")).toBeNull();
     expect(el.querySelector(".vene-figure-tools")?.textContent).toContain("result");
     (close as () => void)();
+  });
+});
+
+describe("on a dark page", () => {
+  const asked = () => screen.model.sent.filter((request) => request.kind === "figure");
+
+  beforeEach(() => {
+    document.body.style.backgroundColor = "rgb(17, 17, 17)";
+  });
+
+  afterEach(() => {
+    document.body.style.backgroundColor = "";
+  });
+
+  it("is asked for in dark, once, and then as it is", async () => {
+    screen = mount({ picture });
+    await drawn();
+    expect(asked()).toEqual([expect.objectContaining({ figure: "result", style: "dark" })]);
+    // Another view, on a light page, asked for the light one: no quarrel.
+    screen.model.write({ picture: { ...picture, style: "dark" } });
+    screen.model.write({ picture });
+    await drawn();
+    expect(asked()).toHaveLength(1);
+  });
+
+  it("is not asked for where the page is light", async () => {
+    document.body.style.backgroundColor = "rgb(255, 255, 255)";
+    screen = mount({ picture });
+    await drawn();
+    expect(asked()).toEqual([]);
   });
 });

@@ -109,7 +109,7 @@ describe("a kernel is gone", () => {
 });
 
 describe("a silent kernel", () => {
-  it("is waited for, and after 10 s said to be silent, until it replies", async () => {
+  it("is awaited, and reported as silent after 10 s, until it replies", async () => {
     const { model, kernel } = open({}, { layout: { comm_live: true } });
     const asked = follow(kernel.request(SHARE));
     const said = () => [kernel.isWaiting.value, kernel.isSilent.value, kernel.isGone.value];
@@ -124,7 +124,7 @@ describe("a silent kernel", () => {
     expect([...said(), asked.end]).toEqual([false, false, false, "accepted"]);
   });
 
-  it("is not waited for where a reply takes long", async () => {
+  it("is not awaited where a reply takes long", async () => {
     const { kernel } = open();
     follow(kernel.request(SHARE, { isSlow: true }));
     await vi.advanceTimersByTimeAsync(20_000);

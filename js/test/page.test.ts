@@ -38,6 +38,8 @@ describe("the page", () => {
     const picture = {
       revision: 1,
       kind: "result",
+      style: "light",
+      name: "result_1",
       alt: "What changed",
       width: 8,
       height: 4,

@@ -37,7 +37,9 @@ def main(arguments: Sequence[str] | None = None, parts: Mapping[str, Part] | Non
     parser.add_argument("--against", type=Path, metavar="FILE", help="compare with such a file")
     parser.add_argument("--show", nargs="+", type=Path, metavar="FILE",
                         help="print such files without measuring")  # fmt: skip
-    parser.add_argument("--markdown", action="store_true", help="print the README's table")
+    parser.add_argument(
+        "--markdown", action="store_true", help="print the table of docs/benchmarks.md"
+    )
     options = parser.parse_args(arguments)
     earlier = read(options.against) if options.against else None
     files = [read(file) for file in options.show or ()]

@@ -96,7 +96,7 @@ def table(rows: Sequence[Row], earlier: Sequence[Row] | None = None) -> str:
 
 
 def markdown(rows: Sequence[Row]) -> str:
-    """The rows that have a target, as the README's table."""
+    """The rows that have a target, as the table of docs/benchmarks.md."""
     lines = ["| | measured | quartiles | wanted | against |", "|---|---|---|---|---|"]
     for row in rows:
         if row.wish:

@@ -23,7 +23,7 @@ from notebook_server import START_SECONDS, NotebookServer, page_problems
 from playwright.sync_api import Browser, Locator, Page, sync_playwright
 from ports import free_port
 
-from vene_widgets.cli import lab_environment
+from vene_widgets.demo import lab_environment
 
 CHROMIUM = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None

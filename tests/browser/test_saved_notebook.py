@@ -41,7 +41,7 @@ def test_a_saved_notebook_clicks_from_its_own_state(lab: Any) -> None:
     page.locator(".vene-alert", has_text="Run the notebook again from its first cell").wait_for()
     assert status.inner_text() == "preview · kernel gone · cpu"
     assert page.locator("[role=alert]").count() == 0
-    # What it opened with is not called exact any more, and nothing is waited for.
+    # What it opened with is no longer called exact, and the screen waits for nothing.
     page.locator('[role="gridcell"][data-layer="0"][data-position="3"]').click()
     page.locator(".vene-status", has_text="kept").wait_for()
     page.wait_for_timeout(3000)

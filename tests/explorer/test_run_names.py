@@ -28,6 +28,8 @@ def test_a_source_with_the_name_of_another_run_keeps_its_own_numbers(
     result = [*run_exactly(capitals, plan, ActivationCache())][-1]
     assert result is not None
     assert len(result.titles) == len(set(result.titles)) == len(result.columns)
+    for frame in (result.token_frame, result.panels_frame):
+        assert [*dict.fromkeys(frame["run"])] == [*result.titles]
     found = answer(capitals, result, plan, 1)
     for n, column in enumerate(result.columns):
         p = column.run.logits[-1].softmax(-1)

@@ -161,12 +161,18 @@ def align(base: tuple[Token, ...], source: tuple[Token, ...]) -> tuple[int, ...]
     n, m = len(base), len(source)
     if n == m:
         return tuple(range(n))
-    shorter = min(n, m)
+    left, right = common_ends(base, source)
+    middle = [min(i, max(m - right - 1, 0)) for i in range(left, n - right)]
+    return (*range(left), *middle, *range(m - right, m))
+
+
+def common_ends(base: Sequence[Token], source: Sequence[Token]) -> tuple[int, int]:
+    """How many tokens two prompts share at their beginning, and of the rest at their end."""
+    shorter = min(len(base), len(source))
     left = 0
     while left < shorter and base[left].id == source[left].id:
         left += 1
     right = 0
-    while right < shorter - left and base[n - 1 - right].id == source[m - 1 - right].id:
+    while right < shorter - left and base[-1 - right].id == source[-1 - right].id:
         right += 1
-    middle = [min(i, max(m - right - 1, 0)) for i in range(left, n - right)]
-    return (*range(left), *middle, *range(m - right, m))
+    return left, right

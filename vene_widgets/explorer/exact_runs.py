@@ -16,6 +16,7 @@ from vene_widgets.tables import frames
 
 if TYPE_CHECKING:
     import pandas as pd
+    from torch import Tensor
 
     from vene_widgets.experiments.experiment import Experiment
     from vene_widgets.models import LanguageModel, Token
@@ -42,12 +43,12 @@ class ExactRuns:
     """Everything exact about one experiment.
 
     Attributes:
-        experiment: what was run.
+        plan: what was run.
         columns: the runs in the order of the screen; the last one is the result.
         comparison: grouped against ungrouped, if the experiment has groups.
     """
 
-    experiment: Experiment
+    plan: Plan
     columns: tuple[RunColumn, ...]
     comparison: Comparison | None
 
@@ -66,6 +67,11 @@ class ExactRuns:
                     title = f"source {title}"
             found.append(title)
         return tuple(found)
+
+    @property
+    def experiment(self) -> Experiment:
+        """The request."""
+        return self.plan.experiment
 
     @property
     def base(self) -> Run:
@@ -102,12 +108,15 @@ class ExactRuns:
         after = self.final if self.experiment.live else (self.source or self.columns[-1].run)
         return next(column for column in self.columns if column.run is after)
 
+    @property
+    def _last_logits(self) -> dict[str, Tensor]:
+        runs = zip(self.titles, self.columns, strict=True)
+        return {title: column.run.logits[-1] for title, column in runs}
+
     @cached_property
     def token_frame(self) -> pd.DataFrame:
         """The likely next tokens of every run (`frames.token_frame`)."""
-        runs = zip(self.titles, self.columns, strict=True)
-        logits = {title: column.run.logits[-1] for title, column in runs}
-        return frames.token_frame(logits, self.base.model.token_text, k=TOP)
+        return frames.token_frame(self._last_logits, self.base.model.token_text, k=TOP)
 
     @cached_property
     def difference_frame(self) -> pd.DataFrame:
@@ -116,6 +125,12 @@ class ExactRuns:
         return frames.difference_frame(
             self.base.logits[-1], after.logits[-1], self.base.model.token_text, k=TOP
         )
+
+    @cached_property
+    def panels_frame(self) -> pd.DataFrame:
+        """`token_frame` with every token of `difference_frame`, for a figure with both."""
+        also = self.difference_frame["token_id"].tolist()
+        return frames.token_frame(self._last_logits, self.base.model.token_text, k=1, also=also)
 
     @cached_property
     def kl(self) -> float:
@@ -176,4 +191,4 @@ def run_exactly(
         grouped = run_plan(model, plan, share_sources=False)
         columns.append(RunColumn("grouped", "grouped", grouped))
         comparison = compare(grouped, ungrouped)
-    yield ExactRuns(experiment, tuple(columns), comparison)
+    yield ExactRuns(plan, tuple(columns), comparison)

@@ -14,6 +14,7 @@ from vene_widgets.codegen.script import Face, script
 from vene_widgets.engine.comparing import TOLERANCE, Comparison, compare
 from vene_widgets.engine.own_model import require_unchanged
 from vene_widgets.experiments.experiment import Experiment
+from vene_widgets.explorer import static_output
 from vene_widgets.explorer.export import (
     archive,
     full_vocabulary,
@@ -60,7 +61,15 @@ class Explorer(Session):
     `.restore(name)`, changes the screen; `observe(handler, "experiment")` is called for every
     change, including clicks. `close()` frees its thread, its runs and its share of the figure
     process.
+
+    Attributes:
+        experiment: the experiment on the screen; assign another to change it.
+        step: index of the story's step on the screen, from 0; assign another to go there. None
+            without a story.
+        saved_page: absolute path of the page that `to_html` wrote last; None before.
     """
+
+    saved_page: Path | None = None
 
     @property
     def result(self) -> ExactRuns:
@@ -154,7 +163,9 @@ class Explorer(Session):
             traits["map"] = self._full_vocabulary_map(shown.plans)
         text = page.page(traits, sentence, title or sentence)
         # A prompt may hold lone surrogates, which UTF-8 cannot encode.
-        return write_aside(path, text.encode("utf-8", "backslashreplace"))
+        written = write_aside(path, text.encode("utf-8", "backslashreplace"))
+        self.saved_page = written.resolve()
+        return written
 
     def _full_vocabulary_map(self, plans: Sequence[SweepPlan]) -> dict[str, Any]:
         """The map with every token of the vocabulary, from one more sweep."""
@@ -352,15 +363,23 @@ class Explorer(Session):
         return f"<Explorer of {self.model.name!r}: {self.feature(AnswerFeature).sentence()}>"
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
-        """The widget, with a picture and a sentence for viewers that run no scripts."""
+        """The widget, with a picture and a sentence for viewers that run no scripts.
+
+        In a Jupyter kernel the picture is an output of its own (`static_output`); the empty HTML
+        keeps viewers without widgets from showing this one too.
+        """
         lifetime.show(self)
         bundle = super()._repr_mimebundle_(**kwargs)
         data = bundle[0] if isinstance(bundle, tuple) else bundle
         if data is not None:
             sentence = self.feature(AnswerFeature).sentence()
             data["text/plain"] = sentence
-            if self.map.get("cells"):
-                data["image/png"] = preview_png.draw_map(self.map, self.scene, sentence)
+            if static_output.note_display(self):
+                data["text/html"] = ""
+            elif self.map.get("cells"):
+                data["image/png"] = preview_png.draw_screen(
+                    self.map, self.scene, self.answer, sentence
+                )
         return bundle
 
 

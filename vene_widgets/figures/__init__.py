@@ -3,37 +3,80 @@
 Every figure function takes a DataFrame from `frames` and returns a `ggplot`, which can be changed
 and saved like any other. Drawing happens only in `png`, `svg`, `pdf`, `save`, or when a notebook
 displays the figure. Tokens are identified by id; texts are only labels.
+
+Names are loaded on first use: the colours alone (`palette`) do not cost the import of plotnine.
 """
 
 from __future__ import annotations
 
-from vene_widgets.figures.alt import alt_text
-from vene_widgets.figures.difference import difference_panel
-from vene_widgets.figures.dots import distribution_dots
-from vene_widgets.figures.files import FORMATS, as_bytes, pdf, png, save, svg
-from vene_widgets.figures.heads import head_map
-from vene_widgets.figures.heatmap import token_heatmap
-from vene_widgets.figures.labels import LONGEST
-from vene_widgets.figures.layout import beside, size_of
-from vene_widgets.figures.maps import sweep_map
-from vene_widgets.figures.needs import NEEDS, Kind
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from vene_widgets.figures.alt import alt_text
+    from vene_widgets.figures.difference import difference_panel
+    from vene_widgets.figures.dots import distribution_dots
+    from vene_widgets.figures.files import FORMATS, as_bytes, pdf, png, save, svg
+    from vene_widgets.figures.heads import head_map
+    from vene_widgets.figures.heatmap import token_heatmap
+    from vene_widgets.figures.labels import LONGEST
+    from vene_widgets.figures.layout import below, beside, size_of
+    from vene_widgets.figures.maps import sweep_map
+    from vene_widgets.figures.needs import NEEDS, Kind
+    from vene_widgets.figures.palette import PALETTES
+    from vene_widgets.figures.setup_lines import runs_setup, sweep_setup
+    from vene_widgets.figures.two_panels import result
+
+_HOMES = {
+    "alt_text": "figures.alt",
+    "difference_panel": "figures.difference",
+    "distribution_dots": "figures.dots",
+    **dict.fromkeys(("FORMATS", "as_bytes", "pdf", "png", "save", "svg"), "figures.files"),
+    "head_map": "figures.heads",
+    "token_heatmap": "figures.heatmap",
+    "LONGEST": "figures.labels",
+    **dict.fromkeys(("below", "beside", "size_of"), "figures.layout"),
+    "sweep_map": "figures.maps",
+    **dict.fromkeys(("NEEDS", "Kind"), "figures.needs"),
+    "PALETTES": "figures.palette",
+    "result": "figures.two_panels",
+    **dict.fromkeys(("runs_setup", "sweep_setup"), "figures.setup_lines"),
+}
+"""Public name -> the module of the package that defines it."""
 
 __all__ = [
     "FORMATS",
     "LONGEST",
     "NEEDS",
+    "PALETTES",
     "Kind",
     "alt_text",
     "as_bytes",
+    "below",
     "beside",
     "difference_panel",
     "distribution_dots",
     "head_map",
     "pdf",
     "png",
+    "result",
+    "runs_setup",
     "save",
     "size_of",
     "svg",
     "sweep_map",
+    "sweep_setup",
     "token_heatmap",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"vene_widgets.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -6,7 +6,7 @@ import pandas as pd
 
 from vene_widgets.errors import choose
 from vene_widgets.figures.labels import kl_text, layer_text, position_text, value_text
-from vene_widgets.figures.layout import rows_of
+from vene_widgets.figures.map_layout import rows_of
 from vene_widgets.figures.maps import require_targets
 from vene_widgets.figures.needs import NEEDS, run_names, validate_frame
 from vene_widgets.tables.metrics import METRICS, Metric

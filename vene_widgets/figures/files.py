@@ -119,6 +119,8 @@ def _draw(plot: p9.ggplot | Compose, dpi: float) -> Generator[Figure, None, None
     settings: dict[str, Any] = {
         "svg.fonttype": look.rcParams.get("svg.fonttype", "none"),
         "svg.hashsalt": "vene_widgets",  # ids that are equal in equal files
+        "hatch.linewidth": 0.5,
+        "text.hinting": look.rcParams.get("text.hinting", "default"),
         "pdf.fonttype": 42,  # TrueType: texts can be searched, and publishers accept it
     }
     with warnings.catch_warnings(), cast(Any, mpl).rc_context(settings):

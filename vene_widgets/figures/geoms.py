@@ -16,6 +16,7 @@ from weakref import WeakKeyDictionary
 
 from matplotlib.artist import Artist
 from matplotlib.collections import LineCollection
+from matplotlib.colors import to_hex
 from plotnine import geom_tile
 from plotnine.geoms.geom import geom
 
@@ -30,8 +31,11 @@ if TYPE_CHECKING:
 WIDTH = math.sqrt(math.pi)
 """Points of line width per unit of plotnine's sizes."""
 
-LINE, AFTER, BEFORE = 1.1, (2.6, 0.3), (2.2, 0.6)
-"""Sizes of `BeforeAfter` in plotnine's units: the line; each dot and its edge."""
+LINE, AFTER, BEFORE, GRID = 1.1, (2.6, 0.3), (2.2, 0.6), 0.5
+"""Sizes of `BeforeAfter` in plotnine's units: the line; each dot and its edge; a row's line."""
+
+HATCHES = 5
+"""Density of hatching in matplotlib's words, lines per tile; `files` sets their width."""
 
 
 @dataclass(frozen=True)
@@ -52,39 +56,63 @@ NOTES: WeakKeyDictionary[Artist, list[Note]] = WeakKeyDictionary()
 
 
 class Tile(geom_tile):
-    """A tile with a tooltip and a link.
+    """A tile with a text on it, a tooltip and a link.
 
-    Aesthetics: those of `geom_tile`; `note` and `href`, texts; `sign`, a number. Parameters:
-    `signs` puts a minus on tiles whose `sign` is below 0, for print without colour; `text_size` in
-    points and the font `family` are those of the minus.
+    Aesthetics: those of `geom_tile`; `label`, the text; `note` and `href`, texts; `sign`, a number;
+    `hatch`, true for a tile that is hatched instead of filled, without a text. Parameters: `signs`
+    puts a minus on tiles whose `sign` is below 0, for print without colour; `text_size` in points
+    and the font `family` are those of texts; `hatch_color`, and `page` behind a hatched tile;
+    `scale` of the hatching.
     """
 
     DEFAULT_AES: ClassVar[dict[str, Any]] = {
         **geom_tile.DEFAULT_AES,
+        "label": "",
         "note": "",
         "href": "",
         "sign": 0,
+        "hatch": False,
     }
     DEFAULT_PARAMS: ClassVar[dict[str, Any]] = {
         **geom_tile.DEFAULT_PARAMS,
         "text_size": 8.0,
         "family": None,
         "signs": False,
+        "hatch_color": "#c2c8cf",
+        "page": "#ffffff",
+        "scale": 1.0,
     }
 
     def draw_panel(
         self, data: pd.DataFrame, panel_params: panel_view, coord: Coord, ax: Axes
     ) -> None:
-        """Draw the tiles, then the minus signs."""
-        before = len(ax.collections)
-        super().draw_panel(data, panel_params, coord, ax)
-        added = [*ax.collections][before:]
-        # One collection holds all tiles unless the coordinates are not linear: no notes then.
-        if len(added) == 1 and any(data["note"]):
-            NOTES[added[0]] = [Note(*each) for each in zip(data["note"], data["href"], strict=True)]
+        """Draw the tiles, then their texts or minus signs."""
+        is_hatched = data["hatch"].astype(bool)
+        for part in (data[~is_hatched], data[is_hatched]):
+            if part.empty:
+                continue
+            before = len(ax.collections)
+            super().draw_panel(part, panel_params, coord, ax)
+            added = [*ax.collections][before:]
+            # One collection holds all tiles unless the coordinates are not linear: no notes then.
+            if len(added) == 1 and any(part["note"]):
+                notes = zip(part["note"], part["href"], strict=True)
+                NOTES[added[0]] = [Note(*each) for each in notes]
+            if part["hatch"].iloc[0]:
+                for collection in added:
+                    cast(Any, collection).set(
+                        facecolor=self.params["page"],
+                        edgecolor=self.params["hatch_color"],
+                        # The pattern keeps its size on a larger figure, so it has fewer lines.
+                        hatch="/" * max(2, round(HATCHES / self.params["scale"])),
+                        linewidth=0,
+                    )
+        filled = data[~is_hatched]
+        texts = filled["label"].astype(str)
         if self.params["signs"]:
-            below = data[data["sign"] < 0]
-            self._label_tiles(below, ["−"] * len(below), panel_params, coord, ax)
+            texts = texts.where((texts != "") | (filled["sign"] >= 0), "−")
+        shown = filled[texts != ""]
+        self._label_tiles(shown, [*texts[texts != ""]], panel_params, coord, ax)
 
     def _label_tiles(
         self,
@@ -95,30 +123,19 @@ class Tile(geom_tile):
         ax: Axes,
     ) -> None:
         """Draw one text per tile, black or white, whichever contrasts more with its fill."""
-        inks = {fill: ink_on(fill) for fill in data["fill"].unique()}
+        inks = {fill: ink_on(to_hex(fill)) for fill in data["fill"].unique()}
         data = coord.transform(data, panel_params)
         colours = [inks[fill] for fill in data["fill"]]
         _draw_texts(self, ax, data[["x", "y"]], labels, colours, "center")
 
 
-class NumberedTile(Tile):
-    """A tile with a text on it. Aesthetics: those of `Tile`, and `label`."""
-
-    REQUIRED_AES: ClassVar[set[str]] = {"x", "y", "label"}
-
-    def draw_panel(
-        self, data: pd.DataFrame, panel_params: panel_view, coord: Coord, ax: Axes
-    ) -> None:
-        """Draw the tiles, then their texts."""
-        super().draw_panel(data, panel_params, coord, ax)
-        self._label_tiles(data, [*data["label"]], panel_params, coord, ax)
-
-
 class BeforeAfter(geom):
     """A line from a hollow dot (before) to a filled dot (after), and a column of labels.
 
-    Aesthetics: `x` before and `xend` after, `y`, `color`, `label`. Parameters: `column`, the x at
-    which labels end, `text_size` in points, and the font `family`.
+    Aesthetics: `x` before and `xend` after, `y`, `color`, `label`. Parameters: `span`, the x from
+    and to which each row's faint line goes, `column`, the x at which labels end, both as the scale
+    transforms them; `line_color` of that line, `page` inside a hollow dot, `scale` of lines and
+    dots, `text_size` in points, and the font `family`.
     """
 
     # Not ClassVar: plotnine declares these as instance variables.
@@ -129,29 +146,45 @@ class BeforeAfter(geom):
         "text_size": 8.0,
         "family": None,
         "column": 1.0,
+        "span": (0.0, 1.0),
+        "line_color": "#e4e7eb",
+        "page": "#ffffff",
+        "scale": 1.0,
     }
 
     def draw_panel(
         self, data: pd.DataFrame, panel_params: panel_view, coord: Coord, ax: Axes
     ) -> None:
         """Draw the lines, then the filled dots, then the hollow ones, as two dots may coincide."""
-        y = data["y"]
-        # Every x gets its own y, so that `coord_flip` turns all three points.
+        y, (low, high) = data["y"], self.params["span"]
+        # Every x gets its own y, so that `coord_flip` turns all points.
+        ends = data.assign(x=low, xend=high, yend=y)
         points = data.assign(yend=y, xmax=self.params["column"], ymax=y)
-        data = coord.transform(points, panel_params)
-        z, colours = self.params["zorder"], list(data["color"])
+        data, ends = coord.transform(points, panel_params), coord.transform(ends, panel_params)
+        z, colours, scale = self.params["zorder"], list(data["color"]), self.params["scale"]
         before, after = (data[names].to_numpy(float) for names in (["x", "y"], ["xend", "yend"]))
-        ax.add_collection(
-            LineCollection(
-                list(zip(before, after, strict=True)), colors=colours, linewidths=LINE * WIDTH,
-                capstyle="butt", zorder=z,
+        left, right = (ends[names].to_numpy(float) for names in (["x", "y"], ["xend", "yend"]))
+        for pairs, ink, width in (
+            (zip(left, right, strict=True), self.params["line_color"], GRID),
+            (zip(before, after, strict=True), colours, LINE),
+        ):
+            ax.add_collection(
+                LineCollection(
+                    list(pairs),
+                    colors=ink,
+                    linewidths=width * WIDTH * scale,
+                    capstyle="butt",
+                    zorder=z,
+                )
             )
-        )  # fmt: skip
-        for dots, fills, (size, edge) in ((after, colours, AFTER), (before, "white", BEFORE)):
+        for dots, fills, (size, edge) in (
+            (after, colours, AFTER),
+            (before, self.params["page"], BEFORE),
+        ):
             # Sizes in points squared and points, computed as plotnine's geom_point does.
             cast(Any, ax).scatter(
-                *dots.T, s=math.pi * (size + edge) ** 2, marker="o", facecolor=fills,
-                edgecolor=colours, linewidth=edge * WIDTH, zorder=z,
+                *dots.T, s=math.pi * (scale * (size + edge)) ** 2, marker="o", facecolor=fills,
+                edgecolor=colours, linewidth=edge * WIDTH * scale, zorder=z,
             )  # fmt: skip
         _draw_texts(self, ax, data[["xmax", "ymax"]], [*data["label"]], colours, "right")
 

@@ -16,10 +16,26 @@ LONGEST = 18
 """Most characters of a label; a longer text is cut and ends in `…`."""
 
 
+WIDEST = 12.0
+"""Greatest width of a label, in heights of its type: wide letters are cut sooner."""
+
+
 def label(text: str) -> str:
-    """Shorten a text and make it drawable: no missing glyphs, no mathematics."""
-    short = text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
-    return theme.drawable(short).replace("$", r"\$")
+    """Shorten a text and make it drawable: no missing glyphs, no mathematics.
+
+    A character that no font has is drawn as its escape, which counts as several characters.
+    """
+    drawn, whole = "", theme.drawable(text)
+    for character in text:
+        longer = drawn + theme.drawable(character)
+        if _is_too_long(longer if longer == whole else f"{longer}…"):
+            return f"{drawn}…".replace("$", r"\$")
+        drawn = longer
+    return drawn.replace("$", r"\$")
+
+
+def _is_too_long(drawn: str) -> bool:
+    return len(drawn) > LONGEST or theme.text_width(drawn, 72) > WIDEST
 
 
 def escape(title: str | None) -> str | None:

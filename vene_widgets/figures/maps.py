@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -10,18 +10,25 @@ import plotnine as p9
 
 from vene_widgets.errors import RequestError, choose, shown
 from vene_widgets.figures import geoms, theme
-from vene_widgets.figures.labels import escape
-from vene_widgets.figures.layout import SMALL, TEXT, MapLayout, compose_plot, rows_of, size_of
+from vene_widgets.figures.heading import SMALL, TEXT
+from vene_widgets.figures.layout import compose_plot
+from vene_widgets.figures.map_layout import LINE, MapLayout, layer_breaks, rows_of
 from vene_widgets.figures.needs import validate_frame
 from vene_widgets.figures.notes import cell_notes, links
-from vene_widgets.figures.scales import NO_MINOR, fill_limits, fill_scale, layer_breaks
+from vene_widgets.figures.palette import Palette, palette_of
+from vene_widgets.figures.room import Made, Room, arrangeable
+from vene_widgets.figures.scales import NO_MINOR, fill_limits, fill_scale
 from vene_widgets.tables.metrics import METRICS, Metric
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from plotnine.ggplot import PlotAddable
 
 FAINTEST = 0.05
 """Smallest decrease that gets a minus sign, as a fraction of the scale; less is almost white."""
+
+HATCHED = "hatched: no effect possible"
+"""What hatching means, below a map."""
 
 
 def sweep_map(
@@ -29,11 +36,15 @@ def sweep_map(
     metric: str = "probability",
     title: str | None = None,
     *,
+    setup: str | None = None,
+    style: str = "light",
     href: str | None = None,
 ) -> p9.ggplot:
     """A sweep: layer x token position, one tile per intervention, one panel per target.
 
-    Of several heads of one layer, the rows are the heads.
+    Of several heads of one layer, the rows are the heads. Tiles at which no effect is possible are
+    hatched; if the prompts begin alike, the tokens that they share stand in one column. Tiles that
+    are large enough show their numbers.
 
     In an SVG each tile has a tooltip with its layer, position, token and exact value.
 
@@ -42,76 +53,126 @@ def sweep_map(
         metric: a key of `METRICS`; differences are coloured symmetrically around 0.
             `logit_difference` needs a frame with two targets.
         title: above the figure.
+        setup: what was run, in a line below the title.
+        style: `light` or `dark`.
         href: link of each tile in an SVG: a template such as
             `"https://example.org/?layer={layer}&position={position}"`, filled with the frame's
             columns.
 
     Raises:
         RequestError: the frame is empty or lacks a required column, the metric is unknown or needs
-            another target, or `href` is invalid.
+            another target, an unknown style, or `href` is invalid.
 
     Example:
         >>> import vene_widgets as vw
         >>> sweep = vw.sweep(vw.load(), "The capital of Spain is", "The capital of Italy is")
         >>> figure = vw.figures.sweep_map(sweep.frame, metric="delta")
     """
-    info = METRICS[choose(metric, METRICS, "metric")]
+    info, palette = METRICS[choose(metric, METRICS, "metric")], palette_of(style)
     data = validate_frame(frame, "sweep_map")
     require_targets(data, info)
     if not info.of_target:  # the same for every target: one panel is enough
         first = int(data["target_id"].iloc[0])
         data = data[data["target_id"] == first]
+    frame_of_layout = data
     limits, values = fill_limits(data, info)
-    layout, rows = MapLayout(data, info), rows_of(data)
+    natural, rows = MapLayout(data, info), rows_of(data)
     # Swept positions side by side, also if the sweep leaves some out.
-    columns = {position: i for i, position in enumerate(layout.labels)}
+    columns = {p: i for i, column in enumerate(natural.columns) for p in column.positions}
+    panels = natural.panels
     data = data.assign(
         value=values,
         href=links(data, href),
-        sign=np.where(values < -FAINTEST * limits[1], -1, 0) if info.diverging else 0,
+        sign=signs(values, info, limits[1]),
         column=data["position"].map(columns),
-        panel=pd.Categorical(data["target_id"].map(layout.panels), [*layout.panels.values()]),
+        hatch=hatched(data),
+        number=natural.numbers,
+        panel=pd.Categorical(data["target_id"].map(panels), [*panels.values()]),
     )
     ran, missing = data[data["value"].notna()], data[data["value"].isna()]
     ran = ran.assign(note=cell_notes(ran, info))
-    parts: list[PlotAddable] = [
-        geoms.Tile(
-            p9.aes(fill="value", note="note", href="href", sign="sign"),
-            color="white",
-            size=0.3 if layout.has_tall_rows else 0.12,
-            text_size=SMALL,
-        ),
-        fill_scale(info, limits),
-        p9.scale_x_continuous(
-            **NO_MINOR,
-            breaks=[*columns.values()],
-            labels=[*layout.labels.values()],
-            limits=(-0.5, len(columns) - 0.5),
-            expand=(0, 0),
-        ),
-        p9.scale_y_continuous(
-            **NO_MINOR,
-            breaks=layer_breaks(layout.layers),
-            limits=(layout.layers[0] - 0.5, layout.layers[-1] + 0.5),
-            expand=(0, 0),
-        ),
-        p9.labs(title=escape(title), x="token at the position that was changed", y=rows),
-        theme.theme_vene(TEXT),
-        theme.sized(*size_of(frame, "sweep_map", title, metric)),
-        p9.theme(panel_grid_major_y=p9.element_blank()),
-    ]
-    if len(missing):
-        parts += [
-            p9.geom_point(data=missing, shape="x", color="#a9adb1", size=0.8, stroke=0.3),
-            p9.labs(caption="×  not run"),
+    # Of positions that share a column one tile is drawn.
+    ran = ran.drop_duplicates(["panel", rows, "column"])
+    caption = caption_of(ran, missing)
+
+    def make(room: Room | None) -> Made:
+        layout = MapLayout(frame_of_layout, info, title, setup, room)
+        breaks = layout.x_breaks()
+        parts: list[PlotAddable] = [
+            geoms.Tile(
+                tile_aes(),
+                color=palette.edge,
+                size=0.3 if layout.row >= LINE else 0.12,
+                text_size=SMALL,
+                hatch_color=palette.hatch,
+                page=palette.page,
+            ),
+            fill_scale(info, limits, palette, layout.bar),
+            p9.scale_x_continuous(
+                **NO_MINOR,
+                breaks=breaks,
+                labels=[layout.columns[n].label for n in breaks],
+                limits=(-0.5, len(layout.columns) - 0.5),
+                expand=(0, 0),
+            ),
+            p9.scale_y_continuous(
+                **NO_MINOR,
+                breaks=layer_breaks(layout.layers, layout.row),
+                limits=(layout.layers[0] - 0.5, layout.layers[-1] + 0.5),
+                expand=(0, 0),
+            ),
+            p9.labs(
+                title=layout.heading.title,
+                subtitle=layout.heading.subtitle,
+                caption=caption,
+                x="token position",
+                y=rows,
+            ),
+            theme.theme_vene(TEXT, palette),
+            theme.sized(*layout.size),
         ]
-    if len(layout.panels) > 1:
-        parts.append(p9.facet_wrap("panel", ncol=layout.panels_across))
-    elif info.of_target:
-        parts.append(p9.labs(subtitle=next(iter(layout.panels.values()))))
-    if layout.has_rotated_labels:
-        parts.append(p9.theme(axis_text_x=p9.element_text(rotation=90)))
-    return compose_plot(ran, p9.aes("column", rows), *parts)
+        if len(missing):
+            parts.append(missing_marks(missing, palette, layout.row))
+        if len(panels) > 1:
+            parts.append(p9.facet_wrap("panel", ncol=layout.panels_across))
+        tiles = ran if layout.has_numbers else ran.assign(number="")
+        labels = theme.x_labels(layout.has_upright_labels)
+        plot = compose_plot(tiles, p9.aes("column", rows), *parts)
+        return plot, lambda scale: labels + theme.colour_bar(scale * layout.bar)
+
+    return arrangeable(make)
+
+
+def signs(values: NDArray[np.floating[Any]], metric: Metric, largest: float) -> NDArray[np.int_]:
+    """-1 for clear decreases of a metric of differences, else 0; `largest` ends the scale."""
+    return np.where(metric.diverging & (values < -FAINTEST * largest), -1, 0)
+
+
+def caption_of(ran: pd.DataFrame, missing: pd.DataFrame) -> str | None:
+    """What the marks of a map mean, if it has some: hatched tiles, and cells that were not run."""
+    said = [HATCHED] if ran["hatch"].any() else []
+    said += ["×  not run"] if len(missing) else []
+    return "     ".join(said) or None
+
+
+def missing_marks(missing: pd.DataFrame, palette: Palette, row: float) -> p9.geom_point:
+    """Crosses at cells that were not run; `row` is a layer's height in inches."""
+    size = min(1.2, 8 * row)
+    return p9.geom_point(data=missing, shape="x", color=palette.quiet, size=size, stroke=0.35)
+
+
+def tile_aes() -> p9.aes:
+    """The aesthetics of a map's tiles."""
+    return p9.aes(
+        fill="value", label="number", note="note", href="href", sign="sign", hatch="hatch"
+    )
+
+
+def hatched(data: pd.DataFrame) -> pd.Series[bool]:
+    """Whether no effect is possible, of each of a sweep's rows."""
+    if "effect_possible" not in data.columns:
+        return pd.Series(False, index=data.index)
+    return ~data["effect_possible"].astype(bool)
 
 
 def require_targets(data: pd.DataFrame, metric: Metric) -> None:

@@ -12,7 +12,7 @@ from matplotlib.collections import PolyCollection
 
 from vene_widgets.errors import RequestError, choose
 from vene_widgets.figures.geoms import NOTES, Note
-from vene_widgets.figures.layout import rows_of
+from vene_widgets.figures.map_layout import rows_of
 from vene_widgets.tables.metrics import Metric
 
 if TYPE_CHECKING:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import plotnine as p9
 
-from vene_widgets.figures import theme
+from vene_widgets.figures.map_layout import LINE, axis_title
+from vene_widgets.figures.palette import Palette
 from vene_widgets.tables.metrics import Metric
 
 if TYPE_CHECKING:
@@ -19,6 +19,12 @@ if TYPE_CHECKING:
 
 NO_MINOR: dict[str, Any] = {"minor_breaks": ()}
 """Arguments of a scale: the theme draws no minor breaks, but plotnine would compute them."""
+
+DECADES = 30.0
+"""An axis of probabilities is logarithmic if the largest is more than this times the smallest."""
+
+FLOOR = 1e-7
+"""Smallest probability of a logarithmic axis; smaller ones are drawn there."""
 
 
 def ceiling(value: float, most: float = 1.0) -> float:
@@ -56,15 +62,6 @@ def step_of(reach: float) -> float:
     return next(s * power for s in (0.2, 0.25, 0.5, 1, 2, 2.5) if reach / (s * power) < 4.6)
 
 
-def layer_breaks(layers: Sequence[int]) -> list[int]:
-    """Every layer if they span at most 16, else every fifth and the last."""
-    first, last = int(min(layers)), int(max(layers))
-    if last - first < 16:
-        return [int(layer) for layer in layers]
-    # Not the two before the last: their labels would touch the last one's.
-    return [layer for layer in range(first, last - 2) if layer % 5 == 0] + [last]
-
-
 def fill_limits(
     data: pd.DataFrame, metric: Metric
 ) -> tuple[tuple[float, float], NDArray[np.floating[Any]]]:
@@ -85,26 +82,58 @@ def fill_limits(
     return limits, np.clip(values, *limits)
 
 
-def fill_scale(metric: Metric, limits: tuple[float, float]) -> PlotAddable:
-    """The fill scale of a metric, with its colour bar."""
-    bar = p9.guide_colorbar(display="rectangles", nbin=25)
-    options: dict[str, Any] = {"limits": limits, "guide": bar, "name": metric.axis}
+def fill_scale(
+    metric: Metric, limits: tuple[float, float], palette: Palette, bar: float
+) -> PlotAddable:
+    """The fill scale of a metric, with its colour bar; probabilities are in percent.
+
+    Args:
+        metric: what is shown.
+        limits: of the values.
+        palette: the colours.
+        bar: height of the colour bar in inches; a low one has fewer numbers.
+    """
+    guide = p9.guide_colorbar(display="rectangles", nbin=25)
+    options: dict[str, Any] = {"limits": limits, "guide": guide, "name": axis_title(metric)}
     if metric.name == "rank":
         # Logarithmic, rank 1 darkest: the difference of ranks 1 and 2 matters more than of 101
         # and 102.
         steps = (1, 2, 5) if limits[1] < 100 else (1,)
         breaks = [s * 10.0**d for d in range(5) for s in steps if s * 10.0**d <= limits[1]]
         return p9.scale_fill_gradientn(
-            theme.SEQUENTIAL[::-1],
+            palette.sequential[::-1],
             trans="log10",
             breaks=breaks,
             labels=[f"{b:.0f}" for b in breaks],
             **options,
         )
-    palette = theme.DIVERGING if metric.diverging else theme.SEQUENTIAL
-    step = step_of(limits[1])
+    colours = palette.diverging if metric.diverging else palette.sequential
+    step, sides = step_of(limits[1]), 2 if metric.diverging else 1
+    if sides * int(limits[1] / step + 1e-9) * LINE > bar:
+        step *= 2
     count = int(limits[1] / step + 1e-9)
     breaks = [step * n for n in range(-count if metric.diverging else 0, count + 1)]
-    sign = "+" if metric.diverging else ""
-    labels = [f"{b:{sign}.3g}".replace("-", "−") if b else "0" for b in breaks]
-    return p9.scale_fill_gradientn(palette, breaks=breaks, labels=labels, **options)
+    sign, unit = "+" if metric.diverging else "", 100 if metric.range[1] == 1.0 else 1
+    labels = [f"{unit * b:{sign}.3g}".replace("-", "−") if b else "0" for b in breaks]
+    return p9.scale_fill_gradientn(colours, breaks=breaks, labels=labels, **options)
+
+
+def probability_axis(smallest: float, largest: float) -> tuple[bool, float, float, list[float]]:
+    """An axis of probabilities: log where they span decades, else from 0.
+
+    Args:
+        smallest: the smallest one above 0; NaN if there is none.
+        largest: the largest one.
+
+    Returns:
+        Whether it is logarithmic, its first and its last value, and its breaks.
+    """
+    if not smallest < largest / DECADES:  # also NaN
+        top = ceiling(largest)
+        step = step_of(top)
+        # A tolerance, as float division may end just below an integer.
+        return False, 0.0, top, [step * i for i in range(int(top / step + 1e-9) + 1)]
+    low = math.floor(math.log10(max(smallest, FLOOR)) + 1e-9)
+    high = math.ceil(math.log10(largest) - 1e-9)
+    every = 1 if high - low < 6 else 2
+    return True, 10.0**low, 10.0**high, [10.0**d for d in range(high, low - 1, -every)][::-1]

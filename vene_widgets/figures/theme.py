@@ -1,9 +1,4 @@
-"""Colours, type and theme of all figures; `paper` has the changes for print.
-
-Runs differ in colour, from Okabe & Ito's palette (2008, "Color Universal Design"), which is safe
-under the common kinds of colour blindness, and in shape. The fill scales are even steps of
-lightness in OKLab (Ottosson 2020), so that equal differences look equal, also in grey print.
-"""
+"""Type and theme of all figures; `palette` has the colours, `paper` the changes for print."""
 
 from __future__ import annotations
 
@@ -14,48 +9,27 @@ from typing import Any, cast
 
 import plotnine as p9
 from matplotlib import font_manager
-from matplotlib.colors import to_rgb
 from matplotlib.ft2font import FT2Font
 from plotnine.themes.elements import margin
 
-INK, QUIET, FAINT = "#1a1a1a", "#5f6368", "#e4e6e8"
-"""Colours of text and marks; of secondary text (contrast 6 on white); of grid and empty places."""
-
-RUN_COLOURS = {
-    "base": "#000000",
-    "source": "#0072B2",
-    "intervened": "#D55E00",
-    "ungrouped": "#E69F00",
-    "grouped": "#009E73",
-}
-"""Colour of a run by its role."""
+from vene_widgets.figures.palette import LIGHT, Palette
+from vene_widgets.figures.palette import contrast as contrast
+from vene_widgets.figures.palette import ink_on as ink_on
 
 RUN_SHAPES = {"base": "o", "source": "s", "intervened": "D", "ungrouped": "^", "grouped": "v"}
 """Marker of a run by its role."""
 
-SPARE = [("#CC79A7", "P"), ("#56B4E9", "X"), ("#F0E442", "p"), ("#8c3d12", "h"), ("#5f6368", "*")]
-"""Colours and markers of runs without a role, in order."""
-
-# fmt: off
-SEQUENTIAL = [
-    "#f6fbfe", "#cee1ef", "#a4c7e4", "#7bacda", "#5891ce",
-    "#3d74bb", "#2e59a0", "#26417b", "#1e2b53",
-]
-"""Fill colours of amounts, from small to large."""
-
-DIVERGING = [
-    "#8c3d12", "#b45824", "#d07d4f", "#dda98a", "#ebd2c3",
-    "#fafafa",
-    "#c7daee", "#94bae1", "#619ad3", "#3379bc", "#005a9d",
-]
-"""Fill colours of differences: orange below 0, blue above, as on the screen."""
-# fmt: on
-
-DOWN, UP = "#b45824", "#005a9d"
-"""Colours of a decrease and of an increase, from the diverging scale."""
+SPARE_SHAPES = ("P", "X", "p", "h", "*")
+"""Markers of runs without a role, in order."""
 
 SANS, SERIF = "DejaVu Sans", "STIXGeneral"
 """Fonts that come with matplotlib, so they are the same on every machine."""
+
+LINE_SPACING = 1.35
+"""Distance of the lines of a subtitle, in heights of its type."""
+
+BAR = 12
+"""Width of a colour bar, in points."""
 
 _FALLBACKS = (
     "Noto Sans CJK SC",
@@ -75,31 +49,11 @@ _FALLBACKS = (
 """Fonts for other scripts and symbols, used if they are installed."""
 
 
-def run_styles(runs: Sequence[str]) -> tuple[dict[str, str], dict[str, str]]:
-    """Colour and marker of every run, by name: those of its role, else the next spare ones."""
-    others = [run for run in runs if run not in RUN_COLOURS]
-    spare = {run: SPARE[i % len(SPARE)] for i, run in enumerate(others)}
-    colours = {run: RUN_COLOURS.get(run) or spare[run][0] for run in runs}
-    return colours, {run: RUN_SHAPES.get(run) or spare[run][1] for run in runs}
-
-
-def ink_on(colour: str) -> str:
-    """White or black, whichever contrasts more with a background: the ratio is at least 4.5."""
-    return max(("#ffffff", "#000000"), key=lambda ink: contrast(ink, colour))
-
-
-def contrast(one: str, other: str) -> float:
-    """Contrast ratio of two colours, 1 to 21 (WCAG 2.1)."""
-
-    def luminance(colour: str) -> float:
-        # Relative luminance of an sRGB colour, with WCAG's threshold and weights.
-        linear = [
-            c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in to_rgb(colour)
-        ]
-        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
-
-    dark, light = sorted((luminance(one), luminance(other)))
-    return (light + 0.05) / (dark + 0.05)
+def run_shapes(runs: Sequence[str]) -> dict[str, str]:
+    """Marker of every run, by name: that of its role, else the next spare one."""
+    others = [run for run in runs if run not in RUN_SHAPES]
+    spare = {run: SPARE_SHAPES[i % len(SPARE_SHAPES)] for i, run in enumerate(others)}
+    return {run: RUN_SHAPES.get(run) or spare[run] for run in runs}
 
 
 @cache
@@ -153,28 +107,32 @@ def _font(name: str) -> FT2Font:
     return FT2Font(cast(Any, font_manager).findfont(name))
 
 
-def theme_vene(base_size: int = 9) -> p9.theme:
-    """The theme of all figures: no boxes, a faint grid. `base_size` is in points."""
+def theme_vene(base_size: float = 9, palette: Palette = LIGHT) -> p9.theme:
+    """The theme of all figures: no boxes, no grid. `base_size` is in points."""
     blank, text, small = p9.element_blank(), p9.element_text, 0.9 * base_size
-    return p9.theme_void(base_size=base_size) + p9.theme(
-        text=text(family=cast(Any, families()), color=INK, size=base_size),
-        axis_text_x=text(size=small, va="top", margin=margin(t=3)),
-        axis_text_y=text(size=small, ha="right", margin=margin(r=4)),
-        axis_title_x=text(size=small, color=QUIET, va="bottom"),
-        axis_title_y=text(size=small, color=QUIET, rotation=90),
+    ink, quiet = palette.ink, palette.quiet
+    made = p9.theme_void(base_size=cast(Any, base_size)) + p9.theme(
+        text=text(family=cast(Any, families()), color=ink, size=base_size),
+        axis_text_x=text(size=small, color=ink, va="top", margin=margin(t=3)),
+        axis_text_y=text(size=small, color=ink, ha="right", margin=margin(r=4)),
+        axis_title_x=text(size=small, color=quiet, va="bottom"),
+        axis_title_y=text(size=small, color=quiet, rotation=90),
         legend_key=blank,
-        legend_text=text(size=small, margin=margin(l=3, t=1, b=1)),
+        legend_text=text(size=small, color=ink, margin=margin(l=3, t=1, b=1)),
         legend_ticks=blank,
-        legend_title=text(size=small, color=QUIET, ha="left", margin=margin(b=5)),
-        panel_grid_major_y=p9.element_line(color=FAINT, size=0.6),
-        plot_background=p9.element_rect(fill="white", color="none"),
-        plot_caption=text(size=small, color=QUIET, ha="left"),
-        plot_subtitle=text(size=small, color=QUIET, ha="left"),
-        plot_title=text(size=1.15 * base_size, weight="bold", ha="left"),
+        legend_title=text(size=small, color=quiet, ha="left", margin=margin(b=5)),
+        plot_background=p9.element_rect(fill=palette.page, color="none"),
+        plot_caption=text(size=small, color=quiet, ha="left"),
+        plot_subtitle=text(size=small, color=quiet, ha="left", linespacing=LINE_SPACING),
+        plot_title=text(size=1.15 * base_size, weight="bold", color=ink, ha="left"),
         plot_title_position="plot",
         plot_caption_position="plot",
-        strip_text=text(size=base_size, margin=margin(b=4)),
+        strip_text=text(size=small, color=ink, ha="left", margin=margin(b=4)),
     )
+    # Hinting rounds each letter's width to pixels, which makes lines up to a tenth longer or
+    # shorter than `text_width` at the resolution of a screen.
+    cast(Any, made)._rcParams["text.hinting"] = "none"
+    return made
 
 
 def sized(width: float, height: float) -> p9.theme:
@@ -197,3 +155,13 @@ def sized(width: float, height: float) -> p9.theme:
         plot_subtitle=p9.element_text(margin=gap(b=0.1)),
         plot_title=p9.element_text(margin=gap(b=0.08)),
     )
+
+
+def x_labels(upright: bool) -> p9.theme:
+    """A theme with the labels of the x axis upright or flat."""
+    return p9.theme(axis_text_x=p9.element_text(rotation=90 if upright else 0))
+
+
+def colour_bar(height: float) -> p9.theme:
+    """A theme with the colour bar's height in inches."""
+    return p9.theme(legend_key_width=BAR, legend_key_height=72 * height)

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from vene_widgets.engine.positions import align, resolve_positions
+from vene_widgets.engine.positions import align, common_ends, resolve_positions
 from vene_widgets.errors import RequestError, choose, shown
 from vene_widgets.experiments.fields import ALL
+from vene_widgets.experiments.operators import OPERATORS
 from vene_widgets.experiments.sweep_request import SweepRequest
 from vene_widgets.interventions import INTERVENTIONS, Options
 from vene_widgets.models.language_model import require_language_model
@@ -202,6 +203,37 @@ def plan_sweep(
         mean_tokens=tuple(tuple(token.id for token in tokens) for tokens in prompts),
         mean_positions=mean_positions,
     )
+
+
+def pairing_warning(plan: SweepPlan) -> str | None:
+    """Which tokens of unequal prompts were paired by their order alone; None if none were.
+
+    Between the prompts' common beginning and end, `align` cannot know which token stands for which:
+    of a subject of one token and one of three, it pairs the only one with the first.
+    """
+    base, source = plan.base, plan.source
+    reads_source = OPERATORS[plan.intervention].needs_source
+    if not reads_source or len(base) == len(source) or plan.request.source_positions is not None:
+        return None
+    left, right = common_ends(base, source)
+    last, source_last = len(base) - right - 1, len(source) - right - 1
+    guessed = [
+        (position, partner)
+        for position, partner in zip(plan.positions, plan.source_positions, strict=True)
+        if left <= position <= last
+    ]
+    if not guessed:
+        return None
+    position, partner = guessed[0]
+    warning = (
+        "the prompts differ in length, and where they differ, tokens are paired by their order "
+        f"alone: base position {position} {shown(base[position].text)} with source position "
+        f"{partner} {shown(source[partner].text)}. To choose the pairs, pass positions and "
+        "source_positions"
+    )
+    if source_last < left:
+        return warning
+    return f"{warning}, e.g. [{last}] and [{source_last}] for the last of those tokens"
 
 
 def _common_positions(

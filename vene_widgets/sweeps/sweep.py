@@ -5,6 +5,7 @@ Cells run in batches, so a sweep's numbers are previews: `run` gives the exact a
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -20,7 +21,7 @@ from vene_widgets.experiments.sweep_request import SweepRequest
 from vene_widgets.experiments.synonyms import with_our_names
 from vene_widgets.models.language_model import require_language_model
 from vene_widgets.sweeps.cells import run_cells
-from vene_widgets.sweeps.planning import SweepPlan, head_count, plan_sweep
+from vene_widgets.sweeps.planning import SweepPlan, head_count, pairing_warning, plan_sweep
 from vene_widgets.sweeps.preparing import PreparedSweep, SweepCell, prepare_sweeps
 from vene_widgets.tables import frames
 from vene_widgets.tables.statistics import (
@@ -123,7 +124,8 @@ class Sweep:
             assert answers.logits is not None  # noqa: S101  # one of the two is kept
             answers.statistics = cell_statistics(answers.logits, log_base, self.targets)
         cells = answers.statistics.take(answers.index)
-        return plan_frame(self.plan, cells, log_base, self.targets)
+        may = [row > 0 for row in answers.index]
+        return plan_frame(self.plan, cells, log_base, self.targets, may)
 
     @cached_property
     def logits(self) -> Tensor:
@@ -143,11 +145,14 @@ class Sweep:
         rows = self._answers.logits.cpu()[list(self._answers.index)]
         return rows.view(len(self.plan.layers), len(self.plan.positions), -1)
 
-    def plot(self, metric: str = "probability", title: str | None = None) -> ggplot:
+    def plot(
+        self, metric: str = "probability", title: str | None = None, *, style: str = "light"
+    ) -> ggplot:
         """The layer × token map of every target, drawn by plotnine (`figures.sweep_map`)."""
         from vene_widgets import figures
 
-        return figures.sweep_map(self.frame, metric=metric, title=title)
+        setup = figures.sweep_setup(self.plan)
+        return figures.sweep_map(self.frame, metric=metric, title=title, setup=setup, style=style)
 
     def __repr__(self) -> str:
         p = self.plan
@@ -193,11 +198,14 @@ class HeadSweep:
         """
         return torch.stack([sweep.logits for sweep in self.sweeps], dim=1)
 
-    def plot(self, metric: str = "delta", title: str | None = None) -> ggplot:
+    def plot(
+        self, metric: str = "delta", title: str | None = None, *, style: str = "light"
+    ) -> ggplot:
         """A layer × head map per position, of the first target (`figures.head_map`)."""
         from vene_widgets import figures
 
-        return figures.head_map(self.frame, metric=metric, title=title)
+        setup = figures.sweep_setup(self.sweeps[0].plan, "all")
+        return figures.head_map(self.frame, metric=metric, title=title, setup=setup, style=style)
 
     def __repr__(self) -> str:
         p = self.sweeps[0].plan
@@ -252,7 +260,8 @@ def sweep(
     Args:
         model: from `load` or `wrap`; it is left exactly as it was.
         base, source: prompts. If their lengths differ, positions are paired by
-            `engine.positions.align` unless `source_positions` is given.
+            `engine.positions.align` unless `source_positions` is given; a warning names a pair
+            that rests on the tokens' order alone.
         component: the tensor that is swapped, as in `Slot`.
         head: of a per-head component: one, several, or `"all"`. Several give a `HeadSweep`.
         layers, positions: which cells, written as in `Slot`; None for all.
@@ -292,6 +301,8 @@ def sweep(
         plan_sweep(model, base, source, validated(SweepRequest, **fields, head=one))
         for one in heads
     ]
+    if warning := pairing_warning(plans[0]):
+        warnings.warn(warning, stacklevel=2)
     model.accept_hooks()
     sweeps = _run(plans, targets, keep_bytes, progress, cancel, cache)
     is_one = head is None or isinstance(head, Integral)
@@ -441,7 +452,11 @@ def _followed(
 
 
 def plan_frame(
-    plan: SweepPlan, cells: CellStatistics, log_base: Tensor, targets: Sequence[int]
+    plan: SweepPlan,
+    cells: CellStatistics,
+    log_base: Tensor,
+    targets: Sequence[int],
+    effect_possible: Sequence[bool],
 ) -> pd.DataFrame:
     """The tidy frame of a sweep's cells (`frames.sweep_frame`).
 
@@ -450,6 +465,7 @@ def plan_frame(
         cells: of every cell, layer by layer, followed at `targets`.
         log_base: ln P in the base run, `(vocabulary,)`, float64.
         targets: ids of the tokens to follow.
+        effect_possible: of every cell; the others have the base run's numbers.
     """
     return frames.cells_frame(
         cells,
@@ -461,4 +477,5 @@ def plan_frame(
         plan.model.token_text,
         component=plan.component,
         head=plan.head,
+        effect_possible=effect_possible,
     )

@@ -57,6 +57,9 @@ COLUMNS: dict[str, Column] = {
     "target": Column("object", "", "its text, exact"),
     "target_label": Column("object", "", "its text, made visible"),
     "base_probability": Column("float64", "0 to 1", "P(target) in the unchanged base run"),
+    "effect_possible": Column(
+        "bool", "", "False: nothing put here can reach the answer, which is the base run's"
+    ),
     "best_id": Column("Int64", "", "id of the cell's most likely token; <NA>: not run"),
     "best": Column("object", "", "its text, exact; None: not run"),
     "best_probability": Column("float64", "0 to 1", "its probability in the cell"),
@@ -72,7 +75,7 @@ FRAMES: dict[str, tuple[str, ...]] = {
         "rank_before rank_after",
         "sweep_frame": "component head layer position token token_id label source_position "
         "target_id target target_label probability base_probability delta log_ratio contrast_id "
-        "logit_difference rank kl best_id best best_probability",
+        "logit_difference rank kl effect_possible best_id best best_probability",
     }.items()
 }
 """Columns of each frame, in order, by the name of the function that makes it."""

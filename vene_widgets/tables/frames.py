@@ -72,13 +72,19 @@ def top_frame(logits: Tensor, token_text: TokenText, k: int = 10) -> pd.DataFram
     )
 
 
-def token_frame(runs: Mapping[str, Tensor], token_text: TokenText, k: int = 10) -> pd.DataFrame:
+def token_frame(
+    runs: Mapping[str, Tensor],
+    token_text: TokenText,
+    k: int = 10,
+    also: Iterable[int] = (),
+) -> pd.DataFrame:
     """The union of several runs' most likely tokens, in every run.
 
     Args:
         runs: name of the run -> logits `(vocabulary,)`.
         token_text: exact text of a token id.
         k: number of most likely tokens that each run contributes.
+        also: ids of more tokens, such as those of a `difference_frame`.
 
     Returns:
         One row per token and run: `run` (ordered as given), `token_id`, `token`, `label`,
@@ -86,7 +92,8 @@ def token_frame(runs: Mapping[str, Tensor], token_text: TokenText, k: int = 10) 
         ordered by their largest probability in any run, runs as given.
 
     Raises:
-        RequestError: no run, unequal vocabularies, NaN, or `k` below 1.
+        RequestError: no run, unequal vocabularies, NaN, `k` below 1, or a token outside the
+            vocabulary.
     """
     if not runs:
         raise RequestError("runs must hold at least one run, got none.")
@@ -100,7 +107,15 @@ def token_frame(runs: Mapping[str, Tensor], token_text: TokenText, k: int = 10) 
     log_p = stacked.log_softmax(-1)
     count = checked_count(k, stacked.shape[1])
     # The union is ascending by id, so equally likely tokens stay in that order.
-    union = (places <= count).any(0).nonzero()[:, 0]
+    taken = (places <= count).any(0)
+    for token in also:
+        if not 0 <= int(token) < stacked.shape[1]:
+            raise RequestError(
+                f"token {token} of `also` is out of range: token ids go from 0 to "
+                f"{stacked.shape[1] - 1}."
+            )
+        taken[int(token)] = True
+    union = taken.nonzero()[:, 0]
     ids = union[argsort_descending(log_p[:, union].amax(0))]
     token_ids = ids.repeat_interleave(len(names))
     texts = [token_text(i) for i in _ints(token_ids)]
@@ -208,8 +223,8 @@ def sweep_frame(
         One row per layer, position and target: `component`, `head`, `layer`, `position`, `token`,
         `token_id`, `label` (of the base token there), `source_position`, `target_id`, `target`,
         `target_label`, `probability`, `base_probability`, `delta`, `log_ratio`, `contrast_id`,
-        `logit_difference`, `rank`, `kl` (of the whole distribution), `best_id`, `best`,
-        `best_probability`. Cells that were not run have NaN, <NA> or None.
+        `logit_difference`, `rank`, `kl` (of the whole distribution), `effect_possible`,
+        `best_id`, `best`, `best_probability`. Cells that were not run have NaN, <NA> or None.
 
     Raises:
         RequestError: inconsistent sizes, or a target outside the vocabulary.
@@ -257,6 +272,7 @@ def cells_frame(
     token_text: TokenText,
     component: str = "block_output",
     head: int | None = None,
+    effect_possible: Sequence[bool] | None = None,
 ) -> pd.DataFrame:
     """Build `sweep_frame` from statistics of the cells.
 
@@ -264,8 +280,9 @@ def cells_frame(
         cells: statistics of every cell, layer by layer, with `targets` as tracked tokens.
         log_base: ln P in the base run, `(vocabulary,)`, float64, on any device.
         layers, tokens, source_positions, targets, token_text, component, head: as in `sweep_frame`.
+        effect_possible: of every cell, whether its change can reach the answer; None for yes.
     """
-    each, grid = len(targets), len(layers) * len(tokens)
+    each, grid, may = len(targets), len(layers) * len(tokens), effect_possible
     target_log_p = cells.log_p.masked_fill(~cells.ran[:, None], torch.nan)
     log_p, log_b = target_log_p.flatten(), log_base.cpu()[list(targets)].repeat(grid)
     best_p = cells.top_log_p[:, 0].exp().masked_fill(~cells.ran, torch.nan)
@@ -313,6 +330,7 @@ def cells_frame(
         logit_difference=logit_difference.flatten(),
         rank=pd.arrays.IntegerArray(cells.ranks.flatten().numpy(), by_cell(missing), copy=True),
         kl=cells.kl.masked_fill(~cells.ran, torch.nan).repeat_interleave(each),
+        effect_possible=by_cell(np.array([True] * grid if may is None else [*may], dtype=bool)),
         best_id=pd.arrays.IntegerArray(by_cell(best), by_cell(missing)),
         best=by_cell(_texts(best, missing, token_text)),
         best_probability=best_p.repeat_interleave(each),

@@ -1,12 +1,15 @@
 // One view: its kernel, and the states of its features, each made when it is first asked for.
-import { effect, untracked } from "@preact/signals";
+import { effect, type ReadonlySignal, signal, untracked } from "@preact/signals";
 import type { Kernel } from "../kernel/kernel";
+import type { Theme } from "../ui/theme";
 
 /** Makes a feature's state. A function of a module, so that it also names the state. */
 export type Create<T> = (app: App) => T;
 
 export interface App {
   readonly kernel: Kernel;
+  /** Light or dark, as the page around the view is. */
+  readonly theme: ReadonlySignal<Theme>;
   /** A feature's state: the same for all callers in this view. */
   use<T>(create: Create<T>): T;
   /** As `effect` of signals, until the view closes. */
@@ -15,12 +18,16 @@ export interface App {
   close(): void;
 }
 
-export function createApp(kernel: Kernel): App {
+export function createApp(
+  kernel: Kernel,
+  theme: ReadonlySignal<Theme> = signal<Theme>("light"),
+): App {
   const states = new Map<Create<unknown>, unknown>();
   const making = new Set<Create<unknown>>();
   const closing: (() => void)[] = [];
   const app: App = {
     kernel,
+    theme,
     use<T>(create: Create<T>): T {
       if (states.has(create)) return states.get(create) as T;
       if (making.has(create)) throw new Error(`${create.name} needs itself`);

@@ -8,15 +8,18 @@ export type Theme = "light" | "dark";
 /** Amounts from 0 up, differences about 0, ranks from the last to the first. */
 export type Scale = MetricInfo["scale"];
 
-/** Blue for more, orange for less: told apart with every common colour vision deficiency. */
-const RAMPS: Record<Theme, { more: string[]; less: string[] }> = {
+/**
+ * Blue for more, orange for less: told apart with every common colour vision deficiency. Even steps
+ * of lightness, the figures' own (`vene_widgets/figures/palette.py`).
+ */
+export const RAMPS: Record<Theme, { more: string[]; less: string[] }> = {
   light: {
-    more: ["#f2f4f6", "#c3d8ea", "#7fb0d6", "#3d7fb5", "#1b5288", "#0a2c55"],
-    less: ["#f2f4f6", "#f3d5b0", "#e3a564", "#bf742b", "#8a4a10", "#552a05"],
+    more: ["#f2f4f6", "#bbd3e8", "#85b3d8", "#5792c2", "#3170a6", "#194e83", "#0c305b"],
+    less: ["#f2f4f6", "#efc89c", "#de9e5c", "#c27830", "#9c5819", "#743c0b", "#4d2300"],
   },
   dark: {
-    more: ["#20262d", "#1f4263", "#2a699c", "#4d98cc", "#8dc4ea", "#dcf0ff"],
-    less: ["#20262d", "#5a3714", "#8f591f", "#c88436", "#ecb673", "#ffe8c9"],
+    more: ["#20262d", "#204467", "#296596", "#4188bc", "#6aabd9", "#9fceef", "#daefff"],
+    less: ["#20262d", "#5c3915", "#86531d", "#b0722c", "#d4944b", "#efbd7f", "#ffe8c9"],
   },
 };
 

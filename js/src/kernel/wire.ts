@@ -90,11 +90,14 @@ export interface SetSweep {
 }
 /**
  * Draw this kind of figure, of the current state and of every later one.
+ *
+ * `style` is that of the screen, whose figure is light or dark as it is.
  */
 export interface SetFigure {
   id: string;
   kind?: "figure";
   figure: "result" | "token_heatmap" | "difference_panel" | "sweep_map" | "distribution_dots";
+  style?: "light" | "dark";
 }
 /**
  * Make a file of the current state's figure, without changing the state.
@@ -517,10 +520,14 @@ export interface PastEntry {
 }
 /**
  * A plotnine figure of one revision; `png` is the picture, bytes on the wire.
+ *
+ * `name` is that of a file of it, without the suffix.
  */
 export interface Figure {
   revision: number;
   kind: "result" | "token_heatmap" | "difference_panel" | "sweep_map" | "distribution_dots";
+  style: "light" | "dark";
+  name: string;
   alt: string;
   width: number;
   height: number;

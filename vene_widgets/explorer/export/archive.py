@@ -60,10 +60,15 @@ def build_zip(snapshot: Snapshot, files: Mapping[str, bytes]) -> bytes:
         contents["code.py"] = code(snapshot).encode()
     except RequestError as error:
         contents["code.txt"] = f"There is no code for this experiment: {error}\n".encode()
-    for name, frame in panel_tables(snapshot).items():
-        contents[f"data/{name}.csv"] = csv(frame)
-        if find_spec("pyarrow"):
-            contents[f"data/{name}.parquet"] = parquet(frame)
+    frames = panel_tables(snapshot)
+    contents |= {f"data/{name}.csv": csv(frame) for name, frame in frames.items()}
+    if find_spec("pyarrow"):
+        try:
+            contents |= {f"data/{name}.parquet": parquet(frame) for name, frame in frames.items()}
+        # The CSV files hold everything: whatever a broken or old pyarrow raises costs nothing else.
+        except Exception as error:
+            reason = f"Parquet files are left out, pyarrow failed: {error}\n"
+            contents["data/parquet.txt"] = reason.encode("utf-8", "backslashreplace")
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as archive:
         for name, data in contents.items():

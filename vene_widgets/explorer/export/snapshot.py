@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from vene_widgets.explorer.export.file_name import file_name
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -39,4 +41,4 @@ class Snapshot:
     @property
     def name(self) -> str:
         """Name of an exported file, without its suffix."""
-        return f"vene-{self.order.kind.replace('_', '-')}-{self.revision}"
+        return file_name(self.order.kind, self.plan, self.revision)

@@ -28,27 +28,24 @@ def compose(order: FigureOrder) -> p9.ggplot | Compose:
     from vene_widgets import figures
 
     theme = _theme(order)
-
-    def themed(plot: p9.ggplot) -> p9.ggplot:
-        return plot if theme is None else plot + theme
-
+    options = {**order.options, "style": "dark" if order.theme == "dark" else "light"}
     if order.kind == "result":
-        heatmap = figures.token_heatmap(order.frames["token_heatmap"])
-        panel = figures.difference_panel(order.frames["difference_panel"], **order.options)
-        return figures.beside(themed(heatmap), themed(panel))
-    return themed(getattr(figures, order.kind)(order.frames[order.kind], **order.options))
+        frames = order.frames["token_heatmap"], order.frames["difference_panel"]
+        return figures.result(*frames, **options, look=theme)
+    plot = getattr(figures, order.kind)(order.frames[order.kind], **options)
+    return plot if theme is None else plot + theme
 
 
 def _theme(order: FigureOrder) -> p9.theme | None:
     """The theme to add to an order's plots; None to keep their own."""
     if not isinstance(order.theme, str):
         return order.theme
-    if choose(order.theme, THEMES, "theme", "A plotnine theme is valid too.") == "screen":
+    name = choose(order.theme, THEMES, "theme", "A plotnine theme is valid too.")
+    if name in ("screen", "dark"):
         return None
-    from vene_widgets.figures.paper import theme_paper
+    from vene_widgets.figures.paper import theme_paper, theme_slide
 
-    # Two plots side by side are one column each, so that the composition is as wide as the text.
-    return theme_paper(columns=1 if order.kind == "result" else None)
+    return theme_slide() if name == "slide" else theme_paper()
 
 
 def draw(order: FigureOrder, dpi: int = SCREEN_DPI) -> Drawing:
@@ -59,9 +56,10 @@ def draw(order: FigureOrder, dpi: int = SCREEN_DPI) -> Drawing:
         return draw_files(order)
     png = figures.png(compose(order), dpi=dpi)
     width, height = struct.unpack(">II", png[16:24])  # the PNG header's own size fields
+    options = {name: value for name, value in order.options.items() if name != "setup"}
     alt = " ".join(
         # A result's options belong to its difference panel.
-        figures.alt_text(frame, kind, **(order.options if kind != "token_heatmap" else {}))
+        figures.alt_text(frame, kind, **(options if kind != "token_heatmap" else {}))
         for kind, frame in order.frames.items()
     )
     return Picture(png, round(width * CSS_DPI / dpi), round(height * CSS_DPI / dpi), alt)

@@ -9,8 +9,8 @@ if TYPE_CHECKING:
     import pandas as pd
     import plotnine as p9
 
-THEMES = ("screen", "paper")
-"""Names of themes: the figures' own theme, and `theme_paper`."""
+THEMES = ("screen", "dark", "paper", "slide")
+"""Names of themes: the figures' own for a light and a dark page, `theme_paper`, `theme_slide`."""
 
 
 @dataclass(frozen=True)

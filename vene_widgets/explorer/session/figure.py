@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, get_args
 
 from vene_widgets.errors import RequestError, choose
 from vene_widgets.explorer.exact_runs import ExactRuns
+from vene_widgets.explorer.export.file_name import file_name
 from vene_widgets.explorer.export.snapshot import Snapshot
 from vene_widgets.explorer.painter import shared as shared_painter
 from vene_widgets.explorer.painter.orders import Drawing, DrawnFiles, FigureOrder, Picture
@@ -18,6 +19,7 @@ from vene_widgets.explorer.session.answer import AnswerFeature
 from vene_widgets.explorer.session.feature import Changes, Feature, Host, Start, message_trait
 from vene_widgets.explorer.session.map import MapFeature
 from vene_widgets.explorer.wire import messages as wire
+from vene_widgets.figures.setup_lines import runs_setup
 from vene_widgets.tables.metrics import METRICS
 
 if TYPE_CHECKING:
@@ -35,6 +37,7 @@ class FigureFeature(Feature):
 
     Attributes:
         kind: the kind of figure on the screen.
+        style: whether the screen is light or dark; its figure is alike. Files are for a white page.
     """
 
     traits: ClassVar = {"picture": message_trait(on_page=True)}
@@ -42,6 +45,7 @@ class FigureFeature(Feature):
     def __init__(self, session: Host, start: Start) -> None:
         super().__init__(session, start)
         self.kind: wire.FigureKind = FIGURES[0] if start.shared is None else start.shared.figure
+        self.style: wire.FigureStyle = "light"
         self._painter: Painter | None = None
         session.feature(MapFeature).on_full.append(self._map_filled)
 
@@ -52,7 +56,9 @@ class FigureFeature(Feature):
 
     def set_kind(self, request: wire.SetFigure) -> None:
         """Draw this kind of figure, of the current answer and of every later one."""
-        self.kind = request.figure
+        if (request.figure, request.style) == (self.kind, self.style):
+            return
+        self.kind, self.style = request.figure, request.style
         self._draw_again()
 
     def snapshot(
@@ -85,7 +91,11 @@ class FigureFeature(Feature):
         if name == "sweep_map" and table.empty:
             raise RequestError("there is no map to draw: the sweep has not been completed")
         order = dataclasses.replace(self._order(name, result, metric), theme=theme)
-        frames = {**self._order("result", result).frames, "sweep_map": table}
+        frames = {
+            "token_heatmap": result.token_frame.copy(),
+            "difference_panel": result.difference_frame.copy(),
+            "sweep_map": table,
+        }
         return Snapshot(session.model, plan, result, frames, sweep, order, revision)
 
     def draw_files(self, order: FigureOrder, request: str) -> Mapping[str, bytes]:
@@ -110,10 +120,10 @@ class FigureFeature(Feature):
         answers = self.session.feature(AnswerFeature)
         revision, kind = answers.latest_revision, self.kind
         try:
-            drawing = self._draw_and_wait("page", self._order(kind, answers.result))
+            drawing = self._draw_and_wait("page", self._screen_order(kind, answers.result))
         except RequestError:
             return None
-        return _figure(revision, kind, drawing) if isinstance(drawing, Picture) else None
+        return self._message(revision, kind, drawing) if isinstance(drawing, Picture) else None
 
     def opened(self) -> None:
         """Share the painter."""
@@ -142,7 +152,7 @@ class FigureFeature(Feature):
             if live is not None:
                 self._show(live, kind, revision, drawing, error)
 
-        painter.draw(id(self.session), self._order(kind, result), on_drawn)
+        painter.draw(id(self.session), self._screen_order(kind, result), on_drawn)
 
     def _draw_again(self) -> None:
         """Order the current kind of figure of the latest answer, if there is one."""
@@ -159,21 +169,33 @@ class FigureFeature(Feature):
         assert self._painter is not None  # noqa: S101  # there is one from `opened` on
         return self._painter.draw_and_wait((id(self.session), name), order)
 
+    def _screen_order(self, kind: str, result: ExactRuns) -> FigureOrder:
+        """The order for the picture on the screen, light or dark as the screen is."""
+        order, is_dark = self._order(kind, result), self.style == "dark"
+        theme = "dark" if is_dark else "screen"
+        return dataclasses.replace(order, key=f"{order.key} {theme}", theme=theme)
+
     def _order(self, kind: str, result: ExactRuns, metric: str = "probability") -> FigureOrder:
         """The order for a kind of figure; its key is a hash of its content.
 
         Its frames are copies: figures and tables made of them are the user's to change.
         """
+        session = self.session
         frames: dict[str, pd.DataFrame] = {}
         options: dict[str, Any] = {}
-        if kind in ("result", "token_heatmap", "distribution_dots"):
-            frames["token_heatmap" if kind == "result" else kind] = result.token_frame.copy()
+        if kind == "result":
+            frames["token_heatmap"] = result.panels_frame.copy()
+        if kind in ("token_heatmap", "distribution_dots"):
+            frames[kind] = result.token_frame.copy()
         if kind in ("result", "difference_panel"):
             frames["difference_panel"] = result.difference_frame.copy()
             options = {"before": "base", "after": result.compared_with_base.name}
         if kind == "sweep_map":
-            frames["sweep_map"] = self.session.feature(MapFeature).table()
-            options = {"metric": metric}
+            swept = session.feature(MapFeature)
+            frames["sweep_map"] = swept.table()
+            options = {"metric": metric, "setup": swept.setup}
+        else:
+            options["setup"] = runs_setup(result.plan, session.model.name)
         content = pickle.dumps((kind, options, [frame.to_csv() for frame in frames.values()]))
         return FigureOrder(hashlib.sha256(content).hexdigest(), kind, frames, options)
 
@@ -189,19 +211,20 @@ class FigureFeature(Feature):
         if not session.is_open or revision != session.revision or kind != self.kind:
             return
         if isinstance(drawing, Picture):
-            self.write("picture", _figure(revision, kind, drawing))
+            self.write("picture", self._message(revision, kind, drawing))
             return
         session.set_status(error=f"The figure could not be drawn: {error}. Numbers are unaffected.")
 
-
-def _figure(revision: int, kind: wire.FigureKind, picture: Picture) -> dict[str, Any]:
-    """`messages.Figure` as a dict; its bytes travel beside the JSON."""
-    figure = wire.Figure(
-        revision=revision,
-        kind=kind,
-        alt=picture.alt,
-        width=picture.width,
-        height=picture.height,
-        png=None,
-    )
-    return {**figure.model_dump(), "png": picture.png}
+    def _message(self, revision: int, kind: wire.FigureKind, picture: Picture) -> dict[str, Any]:
+        """`messages.Figure` as a dict; its bytes travel beside the JSON."""
+        figure = wire.Figure(
+            revision=revision,
+            kind=kind,
+            style=self.style,
+            name=file_name(kind, self.session.plan, revision),
+            alt=picture.alt,
+            width=picture.width,
+            height=picture.height,
+            png=None,
+        )
+        return {**figure.model_dump(), "png": picture.png}

@@ -21,6 +21,7 @@ from vene_widgets.explorer.session.feature import (
 )
 from vene_widgets.explorer.session.map_builder import MapBuilder
 from vene_widgets.explorer.wire import messages as wire
+from vene_widgets.figures.setup_lines import sweep_setup
 from vene_widgets.sweeps.cells import sweep_rows
 from vene_widgets.sweeps.planning import SweepPlan
 from vene_widgets.sweeps.preparing import prepare_sweeps
@@ -84,6 +85,12 @@ class MapFeature(Feature):
     def swept(self) -> SweepRequest:
         """The request of the newest full map, complete; else the newest valid one."""
         return self._full.plan.request if self._full else self.request
+
+    @property
+    def setup(self) -> str:
+        """What the newest full map shows, in a line for its figure; empty if there is none."""
+        full = self._full
+        return sweep_setup(full.plan, full.plan.request.head) if full else ""
 
     def begin(self, request: SweepRequest) -> None:
         """Queue a sweep of the prompts; an invalid one is refused before the map changes.

@@ -139,7 +139,10 @@ class MapBuilder:
         start = 0
         for plan in self.plans:
             rows = self._statistics[start : start + len(plan.layers)]
-            frames.append(plan_frame(plan, concatenated(rows), self._log_base, self.followed))
+            width = len(plan.positions)
+            cells = self._cells[start * width : (start + len(plan.layers)) * width]
+            may = [cell.idle is None for cell in cells]
+            frames.append(plan_frame(plan, concatenated(rows), self._log_base, self.followed, may))
             start += len(plan.layers)
         return frames[0] if len(frames) == 1 else pd.concat(frames, ignore_index=True)
 

@@ -18,6 +18,7 @@ from vene_widgets.explorer.wire.ordered import WireExperiment
 from vene_widgets.explorer.wire.requests import Cancel as Cancel
 from vene_widgets.explorer.wire.requests import Compare as Compare
 from vene_widgets.explorer.wire.requests import FigureKind as FigureKind
+from vene_widgets.explorer.wire.requests import FigureStyle as FigureStyle
 from vene_widgets.explorer.wire.requests import FollowToken as FollowToken
 from vene_widgets.explorer.wire.requests import NameEntry as NameEntry
 from vene_widgets.explorer.wire.requests import Request as Request
@@ -382,10 +383,15 @@ class Past(Wire):
 
 
 class Figure(Wire):
-    """A plotnine figure of one revision; `png` is the picture, bytes on the wire."""
+    """A plotnine figure of one revision; `png` is the picture, bytes on the wire.
+
+    `name` is that of a file of it, without the suffix.
+    """
 
     revision: int
     kind: FigureKind
+    style: FigureStyle
+    name: str
     alt: str
     width: int
     height: int

@@ -14,6 +14,9 @@ FigureKind = Literal[
 ]
 """`result`, the default, is the token heatmap beside the difference panel."""
 
+FigureStyle = Literal["light", "dark"]
+"""Of a figure for a light or a dark page."""
+
 
 class SetExperiment(Wire):
     """Replace the experiment and run it."""
@@ -42,11 +45,15 @@ class SetSweep(Wire):
 
 
 class SetFigure(Wire):
-    """Draw this kind of figure, of the current state and of every later one."""
+    """Draw this kind of figure, of the current state and of every later one.
+
+    `style` is that of the screen, whose figure is light or dark as it is.
+    """
 
     id: str
     kind: Literal["figure"] = "figure"
     figure: FigureKind
+    style: FigureStyle = "light"
 
 
 class TakeFigure(Wire):

@@ -90,7 +90,7 @@ function Files(props: { app: App; picture: Picture; kind: Figure["kind"]; url: s
           class="vene-button"
           href={url}
           title="The picture as it is shown"
-          download={`vene-${picture.kind.replaceAll("_", "-")}-${picture.revision}.png`}
+          download={`${picture.name}.png`}
         >
           <DownloadIcon /> PNG
         </a>

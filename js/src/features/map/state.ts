@@ -77,7 +77,7 @@ export function createMap(app: App) {
       positions: map.value?.positions ?? (scene.value?.base ?? []).map((token) => token.index),
     };
   });
-  /** Whether the operator cannot matter at a tile; before its cell is there, equal prompts tell. */
+  /** Whether the operator can have no effect at a tile; decided by the prompts until its cell is there. */
   function isIdle(tile: Tile): boolean {
     const cell = cellAt(tile);
     return cell ? cell.idle !== null : isShared(tile.position);
@@ -92,7 +92,7 @@ export function createMap(app: App) {
   /** Positions at the beginning where copying has no effect and no slot acts. */
   const foldable = computed(() => {
     const { rows, positions } = axes.value;
-    // In a model that is not causal, a shared token can matter: then its cells are not idle.
+    // In a model that is not causal, patching a shared token can have an effect: then its cells are not idle.
     const isFoldable = (position: number) =>
       isShared(position) && rows.every((row) => isIdle({ row, position }));
     // Equal prompts have no column that is worth showing alone.

@@ -1,0 +1,35 @@
+"""The gallery's pictures are those that its code draws."""
+
+from __future__ import annotations
+
+import io
+import re
+
+import gallery
+import numpy as np
+from PIL import Image
+
+LARGEST = 600_000
+"""Bytes of all pictures together."""
+
+
+def pixels(data: bytes) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(data)).convert("RGB"), dtype=float)
+
+
+def test_light_pictures_are_what_the_page_draws() -> None:
+    drawn = {name: png for name, _, png in gallery.figures(("light",))}
+    assert len(drawn) == 6
+    for name, png in drawn.items():
+        kept, now = pixels((gallery.PICTURES / f"{name}_light.png").read_bytes()), pixels(png)
+        assert kept.shape == now.shape, f"{name}: run scripts/gallery.py"
+        # Versions of FreeType round edges differently.
+        assert np.sqrt(((kept - now) ** 2).mean()) < 6, f"{name}: run scripts/gallery.py"
+
+
+def test_every_picture_is_on_the_page() -> None:
+    text = gallery.PAGE.read_text(encoding="utf-8")
+    shown = re.findall(r'<img src="gallery/([\w.]+)"', text)
+    files = {path.name: path.stat().st_size for path in gallery.PICTURES.iterdir()}
+    assert sorted(shown) == sorted(files) and len(files) == 6 * len(gallery.STYLES)
+    assert sum(files.values()) <= LARGEST

@@ -1,0 +1,158 @@
+"""What was run, in a line for a figure: prompts, place, intervention, model, number of pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Protocol
+
+from vene_widgets.experiments.components import component_words, site_words
+from vene_widgets.experiments.fields import ALL
+from vene_widgets.experiments.operators import OPERATORS
+from vene_widgets.sentences import operator
+from vene_widgets.tables.number_text import significant
+from vene_widgets.tables.token_text import visible
+
+if TYPE_CHECKING:
+    from vene_widgets.experiments.experiment import Experiment
+    from vene_widgets.experiments.slot import Slot
+    from vene_widgets.experiments.sweep_request import SweepRequest
+    from vene_widgets.models import LanguageModel, Token
+
+LONGEST_PROMPT = 72
+"""Most characters of a prompt in the line; the middle of a longer one is left out."""
+
+MOST_SLOTS = 3
+"""Slots that the line lists; more are counted."""
+
+
+class PlannedSlot(Protocol):
+    """What the line reads of a slot of `engine.planning`."""
+
+    @property
+    def slot(self) -> Slot: ...
+    @property
+    def source(self) -> str | None: ...
+    @property
+    def base_positions(self) -> Sequence[int]: ...
+    @property
+    def source_positions(self) -> Sequence[int]: ...
+
+
+class Plan(Protocol):
+    """What the line reads of an experiment's plan (`engine.planning`)."""
+
+    @property
+    def experiment(self) -> Experiment: ...
+    @property
+    def base(self) -> Sequence[Token]: ...
+    @property
+    def sources(self) -> Mapping[str, Sequence[Token]]: ...
+    @property
+    def slots(self) -> Sequence[PlannedSlot]: ...
+
+
+class SweepPlan(Protocol):
+    """What the line reads of a sweep's plan (`sweeps.planning`)."""
+
+    @property
+    def model(self) -> LanguageModel: ...
+    @property
+    def base_prompt(self) -> str: ...
+    @property
+    def source_prompt(self) -> str: ...
+    @property
+    def component(self) -> str: ...
+    @property
+    def head(self) -> int | None: ...
+    @property
+    def intervention(self) -> str: ...
+    @property
+    def request(self) -> SweepRequest: ...
+
+
+def sweep_setup(plan: SweepPlan, head: str | int | None = None) -> str:
+    """The line of a sweep: `“…” ← “…” · residual stream, after block: patch, one at a time · …`.
+
+    Args:
+        plan: the sweep.
+        head: of a per-head component; `all` for a map of every head.
+    """
+    prompts = _quoted(plan.base_prompt)
+    if OPERATORS[plan.intervention].needs_source:
+        prompts += f" ← {_quoted(plan.source_prompt)}"
+    site = component_words(plan.component)
+    head = plan.head if head is None else head
+    if head is not None:
+        site += ", each head" if head == ALL else f", head {head}"
+    done = operator(plan.intervention, len(plan.request.prompts)).replace("_", " ")
+    return f"{prompts} · {site}: {done}, one place at a time · {plan.model.name} · n = 1"
+
+
+def runs_setup(plan: Plan, model: str) -> str:
+    """The line of one experiment: `“…” ← “…” · ␣Spain ← ␣Italy after block 0 · gpt2 · n = 1`.
+
+    Args:
+        plan: the experiment.
+        model: the model's name.
+    """
+    live = [planned for planned in plan.slots if not planned.slot.skip]
+    # Sources that no live slot reads say nothing about the numbers.
+    sources = list(dict.fromkeys(p.source for p in live if p.source and _reads_source(p)))
+    texts = plan.experiment.sources
+    if live:
+        parts = [_prompts(plan.experiment.base, {name: texts[name] for name in sources})]
+        slots = [_slot(plan, planned, len(sources) > 1) for planned in live[:MOST_SLOTS]]
+        more = len(live) - MOST_SLOTS
+        parts.append("; ".join(slots) + (f"; {more} more" if more > 0 else ""))
+        if plan.experiment.mode == "serial":
+            parts.append("one source after the other")
+    else:
+        prompts = [plan.experiment.base, *texts.values()]
+        parts = [", ".join(map(_quoted, prompts)), "no intervention"]
+    return " · ".join([*parts, model, "n = 1"])
+
+
+def _prompts(base: str, sources: Mapping[str, str]) -> str:
+    """The base and the sources, by name where there are several."""
+    named = [
+        _quoted(text) if len(sources) == 1 else f"{name} {_quoted(text)}"
+        for name, text in sources.items()
+    ]
+    return f"{_quoted(base)} ← {', '.join(named)}" if named else _quoted(base)
+
+
+def _slot(plan: Plan, planned: PlannedSlot, names_source: bool) -> str:
+    """A slot: `␣Spain ← ␣Italy after block 0`, with its operator unless it is a patch."""
+    slot = planned.slot
+    texts = [visible(plan.base[position].text) for position in planned.base_positions]
+    place = _few(texts)
+    if planned.source and _reads_source(planned):
+        tokens = plan.sources[planned.source]
+        name = f"{planned.source} " if names_source else ""
+        place += f" ← {name}{_few([visible(tokens[p].text) for p in planned.source_positions])}"
+    done = operator(slot.intervention, len(slot.prompts)).replace("_", " ")
+    words = "" if done == "patch" else f"{done} "
+    if slot.rank is not None:
+        words = f"{done} of rank {slot.rank} "
+    if slot.strength != 1:
+        words = f"{significant(slot.strength)} × {words or 'patch '}"
+    group = f" ({slot.group})" if slot.group is not None else ""
+    return f"{words}{place} {site_words(slot.component, slot.layer, slot.head)}{group}"
+
+
+def _reads_source(planned: PlannedSlot) -> bool:
+    return OPERATORS[planned.slot.intervention].needs_source
+
+
+def _few(texts: list[str]) -> str:
+    """Up to two tokens, or the first and the last."""
+    return " ".join(texts) if len(texts) < 3 else f"{texts[0]} … {texts[-1]}"
+
+
+def _quoted(text: str) -> str:
+    """A prompt in quotation marks, on one line, its middle left out if it is long."""
+    line = " ".join(visible(part) if part else "" for part in text.split(" "))
+    if len(line) > LONGEST_PROMPT:
+        half = (LONGEST_PROMPT - 3) // 2
+        line = f"{line[:half].rstrip()} … {line[-half:].lstrip()}"
+    return f"“{line}”"
