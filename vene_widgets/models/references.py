@@ -19,7 +19,14 @@ import sys
 import weakref
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
-from types import BuiltinFunctionType, CodeType, FrameType, FunctionType, ModuleType
+from types import (
+    BuiltinFunctionType,
+    CodeType,
+    FrameType,
+    FunctionType,
+    ModuleType,
+    SimpleNamespace,
+)
 from typing import Any, cast
 
 from torch import Tensor, nn
@@ -156,6 +163,14 @@ class References:
         module: object = self._members[value] if type(value) is int else value
         paths = (path for path, found in self._root.named_modules() if found is module)
         return repr(next(paths, "")) if module is not self._root else "the model"
+
+
+def is_users_object(value: object) -> bool:
+    """Whether a value is an object of a class that the user wrote, or a `SimpleNamespace`."""
+    if isinstance(value, (nn.Module, Tensor, type, ModuleType, FunctionType)):
+        return False
+    kind = type(value)
+    return kind is SimpleNamespace or not _is_library(_home(kind))
 
 
 def _is_device_hook(value: object) -> bool:
