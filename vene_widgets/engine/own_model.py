@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from vene_widgets.errors import RequestError
+from vene_widgets.models.hooks_of_torch import require_no_global_hook_of
+from vene_widgets.models.own_tree import is_for_one_run
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -49,6 +51,7 @@ class own_model:  # noqa: N801  # a context manager, used like a function
         self._model = model
 
     def __enter__(self) -> None:
+        require_no_global_hook_of(self._model.tree.root)
         self._model.tree.begin()
 
     def __exit__(
@@ -57,5 +60,6 @@ class own_model:  # noqa: N801  # a context manager, used like a function
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if kind is None:
+        # A tree with copies of values of the user's code is not used again: they may have changed.
+        if kind is None and not is_for_one_run(self._model.net):
             self._model.tree.end()

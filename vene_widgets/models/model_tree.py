@@ -8,24 +8,20 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, cast
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
 
-from vene_widgets.models.additions import Additions, additions, modules_of, still_standing
+from vene_widgets.models.additions import Additions, additions, still_standing
 from vene_widgets.models.fingerprint import Fingerprint, ModelWatch
+from vene_widgets.models.module_state import ModuleState
 from vene_widgets.models.own_tree import CAPTURE_MODULE, own_tree, unshare
 
 if TYPE_CHECKING:
     from torch import nn
 
     from vene_widgets.models.behaviour import Behaviour
-
-
-STATE_NUMBERS = 2**20
-"""Tensors of up to this many numbers are copied before each pass where a module may write them."""
 
 
 class ModelTree:
@@ -60,7 +56,7 @@ class ModelTree:
         self._net: nn.Module | None = None
         self._state: Fingerprint | None = None
         self._in_use = False
-        self._stateful: list[_Stateful] = []
+        self._module_state: ModuleState | None = None
 
     @property
     def net(self) -> nn.Module:
@@ -123,7 +119,7 @@ class ModelTree:
         # A run that did not come to its end may have left hooks of ours in the tree.
         if self._in_use or self._state is None or not state.has_same_tree(self._state):
             self._net = None
-        if self._stateful:  # their copies have numbers of their own
+        if self._module_state is not None and self._module_state.has_tensors:
             self._net = None
         self._in_use = True
         self._state = state
@@ -133,62 +129,14 @@ class ModelTree:
             with torch.inference_mode(mode=False):
                 net = own_tree(self.root, self._present())
                 unshare(net.get_submodule(self._blocks))
-                self._stateful = [_Stateful(m) for m in modules_of(net) if _keeps_state(m)]
+                self._module_state = ModuleState(net)
                 self._net = net
 
     def reset(self) -> None:
         """Undo what the last pass left in the tree, so that no pass depends on the one before."""
-        for module in self._stateful:
-            module.reset()
+        if self._module_state is not None:
+            self._module_state.reset()
 
     def end(self) -> None:
         """End a run that left the tree as it was."""
         self._in_use = False
-
-
-class _Stateful:
-    """A module that may write into itself while it runs, and its state before any pass.
-
-    Args:
-        module: of the engine's tree; it gets buffers and tensors of its own.
-    """
-
-    def __init__(self, module: nn.Module) -> None:
-        self._module = module
-        self._attributes = _copied(module.__dict__)
-        self._buffers = _copied(module._buffers)
-        self.reset()
-
-    def reset(self) -> None:
-        """Put the state back."""
-        state: dict[str, Any] = self._module.__dict__
-        state.clear()
-        state.update(_copied(self._attributes))
-        state["_buffers"] = _copied(self._buffers)
-
-
-def _copied(named: Mapping[str, Any]) -> dict[str, Any]:
-    """A dict with the same values, and copies of the tensors that are not large."""
-    return {
-        name: value.detach().clone() if _is_small(value) else value for name, value in named.items()
-    }
-
-
-def _is_small(value: object) -> bool:
-    return type(value) is Tensor and value.numel() <= STATE_NUMBERS
-
-
-def _keeps_state(module: nn.Module) -> bool:
-    """Whether a module may write into itself while it runs.
-
-    Torch's own do not in evaluation mode. Of a model family's, rotary embeddings do whose
-    frequencies follow the prompts that they have seen. Any other module may, such as an observer
-    for quantisation or a counter, if it has tensors beside its parameters.
-    """
-    kind = type(module).__module__
-    if kind.startswith("transformers.models."):
-        kinds: Any = module.__dict__.get("rope_type")
-        several = cast("dict[str, Any]", kinds).values() if isinstance(kinds, dict) else [kinds]
-        return any("dynamic" in str(kind) or "longrope" in str(kind) for kind in several)
-    tensors = (*module._buffers.values(), *vars(module).values())
-    return not kind.startswith("torch.nn.") and any(map(_is_small, tensors))

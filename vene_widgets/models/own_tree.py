@@ -19,29 +19,30 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import functools
+import inspect
 from collections import OrderedDict
-from collections.abc import Mapping
-from types import CellType, FunctionType, MethodType, ModuleType
+from collections.abc import Iterator, Mapping
+from types import FunctionType, MethodType
 from typing import Any, cast
 
-from torch import Tensor, nn
+from torch import nn
 
+from vene_widgets.errors import RequestError
 from vene_widgets.models.additions import (
     CHILDREN,
     HOOKS,
     Additions,
     additions,
     is_replaced_method,
-    modules_of,
 )
+from vene_widgets.models.references import PLAIN
+from vene_widgets.models.user_code import CodeCopier, name_of
 
 CAPTURE_MODULE = "transformers.utils.output_capturing"
 """Module that defines the hooks which transformers registers at the first call with
 `output_hidden_states=True` and never removes. They do nothing in other calls."""
 
-_DEPTH, _ITEMS = 6, 1024
-"""How far, and into how many items, references of the user's code are followed."""
+_FOR_ONE_RUN = "_vene_widgets_for_one_run"
 
 
 def own_tree(root: nn.Module, standing: Additions | None = None) -> nn.Module:
@@ -57,7 +58,16 @@ def own_tree(root: nn.Module, standing: Additions | None = None) -> nn.Module:
         standing: hooks and replaced methods to copy, as `additions` gives them; None for those
             that the model carries now.
     """
-    return _Copier(root, additions(root) if standing is None else standing).module(root)
+    copier = _Copier(root, additions(root) if standing is None else standing)
+    tree = copier.module(root)
+    copier.check()
+    vars(tree)[_FOR_ONE_RUN] = copier.holds_values
+    return tree
+
+
+def is_for_one_run(tree: nn.Module) -> bool:
+    """Whether a tree holds copies of values of the user's code, which may change at any time."""
+    return bool(vars(tree).get(_FOR_ONE_RUN))
 
 
 def unshare(blocks: nn.Module) -> None:
@@ -85,43 +95,41 @@ def _unshare(parent: nn.Module, seen: set[int], above: frozenset[int]) -> None:
         _unshare(child, seen, above | {id(child)})
 
 
-class _Globals(dict[str, Any]):
-    """A function's globals with some names replaced; every other name is looked up as it is now."""
-
-    def __init__(self, real: dict[str, Any], replaced: Mapping[str, Any]) -> None:
-        super().__init__(replaced, __builtins__=real.get("__builtins__", __builtins__))
-        self._real = real
-
-    def __missing__(self, name: str) -> Any:
-        return self._real[name]
-
-
-class _Copier:
-    """Copies one tree; `_copies` maps the ids of what was copied to the copies."""
+class _Copier(CodeCopier):
+    """Copies one tree."""
 
     def __init__(self, root: nn.Module, standing: Additions) -> None:
+        super().__init__(root)
         self._standing = standing
-        self._members = {id(module) for module in modules_of(root)}
-        self._copies: dict[int, Any] = {}
-        self._alive: list[object] = []  # an id must not be reused while we map it
+        self._kinds: set[type] = set()
 
     def module(self, module: nn.Module) -> nn.Module:
         """The copy of a module and of everything below it."""
-        if id(module) in self._copies:
-            return self._copies[id(module)]
-        if (inner := module._modules.get("_orig_mod")) is not None:
-            return self._uncompiled(module, inner)
+        if id(module) in self.copies:
+            return self.copies[id(module)]
         kind = type(module)
-        new = kind.__new__(kind)
-        self._remember(module, new)
+        try:
+            new = object.__new__(kind)
+            inner = module._modules.get("_orig_mod")
+        except (TypeError, AttributeError):  # a scripted module
+            raise RequestError(
+                f"module {self.path(module)!r} is a {kind.__name__}, which runs cannot copy: put "
+                "the Python module that it was made from in its place."
+            ) from None
+        if inner is not None:
+            return self._uncompiled(module, inner)
+        self.remember(module, new)
         state: dict[str, Any] = new.__dict__
         for name, value in dict(module.__dict__).items():
             if name in HOOKS:
                 state[name] = OrderedDict()
             elif name in CHILDREN or is_replaced_method(module, name, value):
                 continue
+            elif type(value) in PLAIN:
+                state[name] = value
             else:
-                state[name] = self._value(value)
+                with self.copying(f"attribute {name!r} of", module):
+                    state[name] = self._value(value)
         state["training"] = False
         state["_compiled_call_impl"] = None
         state["_parameters"] = {
@@ -132,34 +140,59 @@ class _Copier:
             name: None if child is None else self.module(child)
             for name, child in dict(module._modules).items()
         }
+        self._forward_of_class(module, new)
         for name, value in self._standing.get(id(module), {}).items():
             if isinstance(value, dict):
                 hooks = cast("dict[int, Any]", value)
-                state[name] = OrderedDict((key, self._code(hook)) for key, hook in hooks.items())
+                state[name] = OrderedDict(self._hooks(module, hooks))
             else:
-                state[name] = self._code(value)
+                with self.copying(f"{name} of", module):
+                    state[name] = self.code(value)
+                self.copied.append((f"{name} of", module, state[name], None))
         return new
+
+    def _hooks(self, module: nn.Module, hooks: Mapping[int, Any]) -> Iterator[tuple[int, Any]]:
+        """A module's hooks, with modules of the original replaced by their copies."""
+        for key, hook in list(hooks.items()):
+            what = f"hook {name_of(hook)} of"
+            with self.copying(what, module):
+                new = self.code(hook)
+            self.copied.append((what, module, new, None))
+            yield key, new
+
+    def _forward_of_class(self, module: nn.Module, new: nn.Module) -> None:
+        """Copy what the class runs where that refers to modules of the original."""
+        kind = type(module)
+        for name in ("forward", "__call__", "_call_impl"):
+            function = inspect.getattr_static(kind, name, None)
+            if not isinstance(function, FunctionType):
+                continue
+            if name == "forward" and self.references.lead_from(function):
+                with self.copying(f"the class's {name} in", module):
+                    function = self.code(function)
+                new.__dict__[name] = MethodType(function, new)
+            if kind not in self._kinds:
+                self.copied.append((f"the class's {name} in", module, function, kind))
+        self._kinds.add(kind)
 
     def _uncompiled(self, wrapper: nn.Module, inner: nn.Module) -> nn.Module:
         """The copy of a module that `torch.compile` wrapped, with the wrapper's hooks."""
         new = self.module(inner)
-        self._remember(wrapper, new)
+        self.remember(wrapper, new)
         for name, value in self._standing.get(id(wrapper), {}).items():
             if isinstance(value, dict):
                 hooks: dict[int, Any] = value
                 there: Any = vars(new).get(name)
-                there.update((key, self._code(hook)) for key, hook in hooks.items())
+                there.update(self._hooks(wrapper, hooks))
         return new
 
-    def _parameter(self, parameter: nn.Parameter | None) -> nn.Parameter | None:
+    def _parameter(self, parameter: nn.Parameter | None) -> Any:
         """An alias of a parameter without gradients; tied parameters stay tied."""
-        if parameter is None or type(parameter) is not nn.Parameter:
+        if parameter is None or (
+            type(parameter) is not nn.Parameter and not parameter.requires_grad
+        ):
             return parameter  # a quantised or distributed one carries more than its numbers
-        if id(parameter) not in self._copies:
-            alias = nn.Parameter(parameter.detach(), requires_grad=False)
-            cast("dict[str, Any]", alias.__dict__).update(parameter.__dict__)
-            self._remember(parameter, alias)
-        return self._copies[id(parameter)]
+        return self.tensor(parameter)
 
     def _value(self, value: Any) -> Any:
         """A plain attribute: containers and configs are copied, modules and code mapped."""
@@ -167,148 +200,26 @@ class _Copier:
         if kind in (list, tuple, set):
             return kind(self._value(item) for item in list(value))
         if kind in (dict, OrderedDict):
-            return kind((key, self._value(item)) for key, item in list(value.items()))
+            return kind((self.code(key), self._value(item)) for key, item in list(value.items()))
         if is_config(value):
-            if id(value) not in self._copies:
-                self._remember(value, copy.deepcopy(value))
-            return self._copies[id(value)]
-        return self._code(value)
+            if id(value) not in self.copies:
+                self.remember(value, _copy_of_config(value))
+            return self.copies[id(value)]
+        return self.code(value)
 
-    def _code(self, value: Any) -> Any:
-        """Something callable, with modules of the original replaced by their copies."""
-        if isinstance(value, nn.Module):
-            return self.module(value)
-        if isinstance(value, MethodType):
-            function, owner = self._code(value.__func__), self._code(value.__self__)
-            is_same = function is value.__func__ and owner is value.__self__
-            return value if is_same else MethodType(function, owner)
-        if type(value) is functools.partial:
-            partial = cast("functools.partial[Any]", value)
-            arguments = [self._code(item) for item in partial.args]
-            named = {key: self._code(item) for key, item in partial.keywords.items()}
-            new = functools.partial(self._code(partial.func), *arguments, **named)
-            new.__dict__.update(partial.__dict__)
-            return new
-        if isinstance(value, FunctionType):
-            return self._function(value)
-        return self._object(value)
 
-    def _object(self, value: Any) -> Any:
-        """An object or container of the user's code, copied if it refers to the original."""
-        if id(value) in self._copies:
-            return self._copies[id(value)]
-        if not self._reaches(value, _DEPTH, set()):
-            return value  # itself: what a hook writes into it, the user reads
-        kind: Any = type(value)
-        if kind in (list, tuple, set):
-            return kind(self._code(item) for item in list(value))
-        if kind in (dict, OrderedDict):
-            return kind((key, self._code(item)) for key, item in list(value.items()))
-        try:
-            new = copy.copy(value)
-        except Exception:  # an object that cannot be copied keeps what it refers to
-            return value
-        self._remember(value, new)
-        attributes: dict[str, Any] = vars(value)
-        for name, item in list(attributes.items()):
-            new.__dict__[name] = self._code(item)
+def _copy_of_config(config: Any) -> Any:
+    """A deep copy of a config, except for values that have none, such as locks."""
+    try:
+        return copy.deepcopy(config)
+    except Exception:
+        new = copy.copy(config)
+        for name, value in list(vars(config).items()):
+            with contextlib.suppress(Exception):
+                vars(new)[name] = (
+                    _copy_of_config(value) if is_config(value) else copy.deepcopy(value)
+                )
         return new
-
-    def _reaches(self, value: object, depth: int, seen: set[int]) -> bool:
-        """Whether a value of the user's code refers to a module of the original."""
-        if isinstance(value, nn.Module):
-            return id(value) in self._members
-        if depth == 0 or id(value) in seen or isinstance(value, (type, ModuleType, Tensor)):
-            return False
-        if _is_device_hook(value):
-            return True  # of its module alone, though it does not refer to it
-        seen.add(id(value))
-        return any(self._reaches(part, depth - 1, seen) for part in _parts(value))
-
-    def _function(self, function: FunctionType) -> FunctionType:
-        """The function itself unless its closure, defaults or globals refer to the original."""
-        if id(function) in self._copies:
-            return self._copies[id(function)]
-        self._remember(function, function)  # it may refer to itself
-        closure = function.__closure__ or ()
-        cells = tuple(self._cell(cell) for cell in closure)
-        defaults = function.__defaults__ or ()
-        new_defaults = tuple(self._code(item) for item in defaults)
-        named: dict[str, Any] = dict(function.__kwdefaults__ or {})
-        new_named = {key: self._code(item) for key, item in named.items()}
-        real = function.__globals__
-        replaced = {
-            name: self._code(real[name])
-            for name in function.__code__.co_names
-            if self._refers_to_original(real.get(name))
-        }
-        is_same = (
-            not replaced
-            and all(a is b for a, b in zip(cells, closure, strict=True))
-            and all(a is b for a, b in zip(new_defaults, defaults, strict=True))
-            and all(new_named[key] is named[key] for key in named)
-        )
-        if is_same:
-            return function
-        new = FunctionType(
-            function.__code__,
-            _Globals(real, replaced) if replaced else real,
-            function.__name__,
-            new_defaults or None,
-            cells,
-        )
-        new.__kwdefaults__ = new_named or None
-        new.__dict__.update(function.__dict__)
-        new.__qualname__, new.__module__ = function.__qualname__, function.__module__
-        self._remember(function, new)
-        return new
-
-    def _cell(self, cell: CellType) -> CellType:
-        """A closure's variable: the same cell unless it holds something of the original."""
-        try:
-            content = cell.cell_contents
-        except ValueError:  # not assigned yet
-            return cell
-        new = self._code(content)
-        return cell if new is content else CellType(new)
-
-    def _refers_to_original(self, value: object) -> bool:
-        """Whether a global is a module of the tree, or a method of one."""
-        owner = value.__self__ if isinstance(value, MethodType) else value
-        return isinstance(owner, nn.Module) and id(owner) in self._members
-
-    def _remember(self, original: object, new: object) -> None:
-        self._copies[id(original)] = new
-        self._alive.append(original)
-
-
-def _is_device_hook(value: object) -> bool:
-    """Whether a value is a hook of accelerate, which notes on itself where a pass's inputs were."""
-    return any(cls.__module__ == "accelerate.hooks" for cls in type(value).__mro__)
-
-
-def _parts(value: object) -> list[object]:
-    """What a value of the user's code refers to: items, attributes, variables of a closure."""
-    if isinstance(value, (list, tuple, set)):
-        return list(cast("Any", value))[:_ITEMS]
-    if isinstance(value, dict):
-        return list(cast("dict[object, object]", value).values())[:_ITEMS]
-    if isinstance(value, MethodType):
-        return [value.__self__, value.__func__]
-    if isinstance(value, functools.partial):
-        partial = cast("functools.partial[object]", value)
-        return [partial.func, *partial.args, *partial.keywords.values()]
-    if isinstance(value, FunctionType):
-        cells: list[object] = []
-        for cell in value.__closure__ or ():
-            with contextlib.suppress(ValueError):  # not assigned yet
-                cells.append(cell.cell_contents)
-        named: dict[str, object] = dict(value.__kwdefaults__ or {})
-        return [*cells, *(value.__defaults__ or ()), *named.values()]
-    if type(value).__module__.partition(".")[0] == "vene_widgets":
-        return []
-    attributes: Any = getattr(value, "__dict__", None)
-    return list(attributes.values()) if type(attributes) is dict else []
 
 
 def is_config(value: object) -> bool:
