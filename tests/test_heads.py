@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import vene_widgets as vw
-from vene_widgets.sweeps.sweep import HeadSweep, Sweep
+from vene_widgets.sweeps.results import HeadSweep, Sweep
 
 BASE, SOURCE = "The capital of Spain is", "The capital of Italy is"
 

@@ -24,7 +24,8 @@ from vene_widgets.models import LanguageModel
 from vene_widgets.sweeps import cells
 from vene_widgets.sweeps.planning import plan_sweep
 from vene_widgets.sweeps.preparing import prepare_sweep
-from vene_widgets.sweeps.sweep import Cancelled, Sweep, sweep
+from vene_widgets.sweeps.results import Sweep
+from vene_widgets.sweeps.sweep import Cancelled, sweep
 from vene_widgets.tables.statistics import default_targets
 
 SPAIN, ITALY = "The capital of Spain is", "The capital of Italy is"

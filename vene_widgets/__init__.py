@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from vene_widgets.interventions import register
     from vene_widgets.interventions.saving import restore, save
     from vene_widgets.models import LanguageModel, available, load, wrap
-    from vene_widgets.sweeps.sweep import Sweep, sweep
+    from vene_widgets.sweeps.results import Sweep
+    from vene_widgets.sweeps.sweep import sweep
     from vene_widgets.tables import frames
 
 __version__ = "0.1.0"
@@ -51,7 +52,7 @@ _HOMES = {
     "run": "engine.running",
     "Run": "engine.running",
     "sweep": "sweeps.sweep",
-    "Sweep": "sweeps.sweep",
+    "Sweep": "sweeps.results",
     "commute": "engine.comparing",
     "compare": "engine.comparing",
     "Comparison": "engine.comparing",

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
 from numbers import Integral
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypedDict, overload
 
@@ -23,20 +21,16 @@ from vene_widgets.models.language_model import require_language_model
 from vene_widgets.sweeps.cells import run_cells
 from vene_widgets.sweeps.planning import SweepPlan, head_count, pairing_warning, plan_sweep
 from vene_widgets.sweeps.preparing import PreparedSweep, SweepCell, prepare_sweeps
-from vene_widgets.tables import frames
+from vene_widgets.sweeps.results import Answers, HeadSweep, Sweep
 from vene_widgets.tables.statistics import (
-    CellStatistics,
     cell_statistics,
     checked_distribution,
     concatenated,
     default_targets,
-    log_probabilities,
     probabilities,
 )
 
 if TYPE_CHECKING:
-    import pandas as pd
-    from plotnine import ggplot
     from torch import Tensor
     from typing_extensions import Unpack
 
@@ -70,149 +64,6 @@ class Event(Protocol):
     """What `cancel` needs to be, for instance a `threading.Event`."""
 
     def is_set(self) -> bool: ...
-
-
-@dataclass(eq=False)
-class _Answers:
-    """What the cells of one sweep gave, as compactly as it can be kept.
-
-    Attributes:
-        index: of every cell, layer by layer, its row in the other attributes. Row 0 is the base
-            run, which is the answer of every cell that cannot change anything.
-        logits: `(1 + cells that ran, vocabulary)`, on the model's device until they are read; None
-            if they were not kept.
-        count: cells of all sweeps that ran together.
-        statistics: of the same rows; None until a table is asked for.
-    """
-
-    index: tuple[int, ...]
-    logits: Tensor | None
-    count: int
-    statistics: CellStatistics | None = None
-
-    def __getstate__(self) -> dict[str, Any]:
-        logits = None if self.logits is None else self.logits.cpu()
-        return {**self.__dict__, "logits": logits}
-
-
-@dataclass(frozen=True, eq=False)
-class Sweep:
-    """One single-slot answer per layer and position.
-
-    `.frame` and `.logits` are made when they are first read.
-
-    Attributes:
-        plan: what was run: layers, positions, tokens.
-        base_logits, source_logits: `(vocabulary,)` at the last position of the plain runs.
-        targets: ids of the tokens that `.frame` and `.plot()` follow.
-        keep_bytes: up to which size `.logits` were kept, in bytes.
-    """
-
-    plan: SweepPlan
-    base_logits: Tensor
-    source_logits: Tensor
-    targets: tuple[int, ...]
-    keep_bytes: int
-    _answers: _Answers = field(repr=False)
-
-    @cached_property
-    def frame(self) -> pd.DataFrame:
-        """One row per cell and target (`tables.frames.sweep_frame`)."""
-        log_base = log_probabilities(self.base_logits)
-        answers = self._answers
-        if answers.statistics is None:
-            assert answers.logits is not None  # noqa: S101  # one of the two is kept
-            answers.statistics = cell_statistics(answers.logits, log_base, self.targets)
-        cells = answers.statistics.take(answers.index)
-        may = [row > 0 for row in answers.index]
-        return plan_frame(self.plan, cells, log_base, self.targets, may)
-
-    @cached_property
-    def logits(self) -> Tensor:
-        """`(layers, positions, vocabulary)` at the last position, on the CPU.
-
-        Raises:
-            RequestError: the sweep was larger than `keep_bytes`; the message says how to ask.
-        """
-        if self._answers.logits is None:
-            base = self.base_logits
-            need = self._answers.count * base.numel() * base.element_size()
-            raise RequestError(
-                f"logits of this sweep take {need / 2**20:.3g} MB and were not kept (limit "
-                f"{self.keep_bytes / 2**20:.3g} MB). Ask with sweep(..., keep_bytes={need}), or "
-                "use .frame, which follows the targets."
-            )
-        rows = self._answers.logits.cpu()[list(self._answers.index)]
-        return rows.view(len(self.plan.layers), len(self.plan.positions), -1)
-
-    def plot(
-        self, metric: str = "probability", title: str | None = None, *, style: str = "light"
-    ) -> ggplot:
-        """The layer × token map of every target, drawn by plotnine (`figures.sweep_map`)."""
-        from vene_widgets import figures
-
-        setup = figures.sweep_setup(self.plan)
-        return figures.sweep_map(self.frame, metric=metric, title=title, setup=setup, style=style)
-
-    def __repr__(self) -> str:
-        p = self.plan
-        return (
-            f"<Sweep of {p.component}: {len(p.layers)} layers x {len(p.positions)} positions, "
-            f"{p.base_prompt!r} <- {p.source_prompt!r}>"
-        )
-
-
-@dataclass(frozen=True, eq=False)
-class HeadSweep:
-    """The sweeps of several heads, each over layers and positions.
-
-    Attributes:
-        sweeps: one per head.
-    """
-
-    sweeps: tuple[Sweep, ...]
-
-    @property
-    def heads(self) -> tuple[int, ...]:
-        """The heads, in the order of `sweeps`."""
-        return tuple(-1 if s.plan.head is None else s.plan.head for s in self.sweeps)
-
-    @property
-    def targets(self) -> tuple[int, ...]:
-        """Ids of the tokens that `.frame` and `.plot()` follow."""
-        return self.sweeps[0].targets
-
-    @cached_property
-    def frame(self) -> pd.DataFrame:
-        """`frames.sweep_frame` of every head, one below the other, `head` filled."""
-        import pandas as pd
-
-        return pd.concat([sweep.frame for sweep in self.sweeps], ignore_index=True)
-
-    @property
-    def logits(self) -> Tensor:
-        """`(layers, heads, positions, vocabulary)` at the last position, on the CPU.
-
-        Raises:
-            RequestError: they were larger than `keep_bytes`.
-        """
-        return torch.stack([sweep.logits for sweep in self.sweeps], dim=1)
-
-    def plot(
-        self, metric: str = "delta", title: str | None = None, *, style: str = "light"
-    ) -> ggplot:
-        """A layer × head map per position, of the first target (`figures.head_map`)."""
-        from vene_widgets import figures
-
-        setup = figures.sweep_setup(self.sweeps[0].plan, "all")
-        return figures.head_map(self.frame, metric=metric, title=title, setup=setup, style=style)
-
-    def __repr__(self) -> str:
-        p = self.sweeps[0].plan
-        return (
-            f"<HeadSweep of {p.component}: {len(self.sweeps)} heads x {len(p.layers)} layers x "
-            f"{len(p.positions)} positions, {p.base_prompt!r} <- {p.source_prompt!r}>"
-        )
 
 
 @overload
@@ -379,7 +230,7 @@ def _run(
             source_logits=source_logits,
             targets=followed,
             keep_bytes=keep_bytes,
-            _answers=_Answers(
+            _answers=Answers(
                 tuple(
                     places.get((id(one), row, column), 0)
                     for row in range(len(one.plan.layers))
@@ -449,33 +300,3 @@ def _followed(
     if not followed:
         raise RequestError("targets must name at least one token, got none.")
     return followed
-
-
-def plan_frame(
-    plan: SweepPlan,
-    cells: CellStatistics,
-    log_base: Tensor,
-    targets: Sequence[int],
-    effect_possible: Sequence[bool],
-) -> pd.DataFrame:
-    """The tidy frame of a sweep's cells (`frames.sweep_frame`).
-
-    Args:
-        plan: the sweep.
-        cells: of every cell, layer by layer, followed at `targets`.
-        log_base: ln P in the base run, `(vocabulary,)`, float64.
-        targets: ids of the tokens to follow.
-        effect_possible: of every cell; the others have the base run's numbers.
-    """
-    return frames.cells_frame(
-        cells,
-        log_base,
-        plan.layers,
-        [plan.base[position] for position in plan.positions],
-        plan.source_positions,
-        targets,
-        plan.model.token_text,
-        component=plan.component,
-        head=plan.head,
-        effect_possible=effect_possible,
-    )

@@ -23,7 +23,7 @@ from vene_widgets.sweeps.cells import SweepRow, sweep_rows
 from vene_widgets.sweeps.planning import SweepPlan
 from vene_widgets.sweeps.preparing import PreparedSweep, prepare_sweeps
 from vene_widgets.sweeps.reach import states_are_equal
-from vene_widgets.sweeps.sweep import plan_frame
+from vene_widgets.sweeps.results import plan_frame
 from vene_widgets.tables.statistics import (
     CellStatistics,
     cell_statistics,
