@@ -1,12 +1,15 @@
 """Run every python block of the README and the documentation, page by page, top to bottom.
 
-The blocks of a page share one namespace, like the cells of one notebook; `vw` and an open
-`explorer` are defined from the start. A block that needs the network or a GPU is marked by a hidden
-comment in the line above its fence: `<!-- not run: needs the hub -->`.
+The blocks of a page share one namespace, like the cells of one notebook, and it is empty at the
+start: a page imports and opens what it uses. A block that needs the network or another library is
+marked by a hidden comment in the line above its fence, `<!-- not run: needs the hub -->`; it must
+compile and stand by itself.
 """
 
 from __future__ import annotations
 
+import ast
+import builtins
 import pydoc
 import re
 from collections.abc import Iterator
@@ -20,7 +23,7 @@ import vene_widgets as vw
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 BLOCK = re.compile(
-    r"^(?P<not_run><!-- not run: .+ -->\n)?```python\n(?P<code>.*?)^```$", re.M | re.S
+    r"^(?P<not_run><!-- not run: [^\n]+ -->\n)?```python\n(?P<code>.*?)^```$", re.M | re.S
 )
 NAME = re.compile(r"`(?:vw|vene_widgets)\.([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)")
 FILE = re.compile(r"`((?:vene_widgets|js|tests|docs|scripts)/(?:[\w./]+\.\w+|[\w/]+/))`")
@@ -54,19 +57,90 @@ def names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str,
 
     # Patch the class: a block may open an explorer without assigning it to a name.
     monkeypatch.setattr(vw.Explorer, "__init__", recording_init)
-    explorer = vw.explore("The capital of Spain is", "The capital of Italy is")
-    yield {"__name__": "__main__", "vw": vw, "explorer": explorer}
+    yield {"__name__": "__main__"}
     for each in explorers:
         each.close()
 
 
-@pytest.mark.parametrize("page", WITH_CODE, ids=name_of)
-def test_every_python_block_of_a_page_runs(page: Path, names: dict[str, Any]):
+def run_blocks(page: Path, names: dict[str, Any]) -> None:
+    """Run a page's blocks in one namespace; compile those that are not run."""
     for line, runs, code in blocks(page.read_text(encoding="utf-8")):
         # The empty lines make tracebacks name the line of the page.
         compiled = compile("\n" * line + code, str(page), "exec")
         if runs:
             exec(compiled, names)  # noqa: S102  # code of this repository
+
+
+def undefined_names(code: str) -> set[str]:
+    """Names that a block reads but neither imports nor assigns."""
+    nodes = list(ast.walk(ast.parse(code)))
+    names = [node for node in nodes if isinstance(node, ast.Name)]
+    defined = {name.id for name in names if not isinstance(name.ctx, ast.Load)} | set(dir(builtins))
+    for node in nodes:
+        if isinstance(node, ast.alias):
+            defined.add((node.asname or node.name).split(".")[0])
+        elif isinstance(node, ast.FunctionDef | ast.ClassDef):
+            defined.add(node.name)
+        elif isinstance(node, ast.arg):
+            defined.add(node.arg)
+    return {name.id for name in names} - defined
+
+
+@pytest.mark.parametrize("page", WITH_CODE, ids=name_of)
+def test_every_python_block_of_a_page_runs(page: Path, names: dict[str, Any]):
+    run_blocks(page, names)
+
+
+@pytest.mark.parametrize("page", WITH_CODE, ids=name_of)
+def test_a_block_that_is_not_run_defines_what_it_reads(page: Path):
+    found = blocks(page.read_text(encoding="utf-8"))
+    assert [
+        undefined_names(code) for _, runs, code in found if not runs and undefined_names(code)
+    ] == []
+
+
+def test_undefined_names_are_found():
+    code = "import a.b, c as d\ndef f(x): return x + y\nprint([f(n) for n in a.b(d)], vw.load())\n"
+    assert undefined_names(code) == {"y", "vw"}
+
+
+def test_the_numbers_of_the_readme(names: dict[str, Any]):
+    """Every number that the section of the three questions states, measured by its own blocks."""
+    run_blocks(ROOT / "README.md", names)
+    model, run, sweep, base = (names[name] for name in ("model", "run", "sweep", "base"))
+    text = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+
+    top = run.top(1).iloc[0]
+    assert f'"{top.token}" now leads with {top.probability:.0%}'.replace("%", " %") in text
+    plain = vw.run(model, vw.Experiment(base=base)).top(1).iloc[0]
+    assert f'without the patch, "{plain.token}" does' in text
+    assert f"‖Δ‖ = {run.receipts['size'][0]:.1f}" in text
+    assert run.receipts.others_equal[0] and run.receipts.rows[0] == 1
+
+    rome = sweep.frame[sweep.frame.target == " Rome"]
+    country = (rome.token == " Spain") & (rome.layer <= 2)
+    last = (rome.position == rome.position.max()) & (rome.layer >= 3)
+    assert f"P(Rome) is {between(rome[country])} at" in text
+    assert f"in layers 0 to 2, {between(rome[last])} at the last token in layers 3 to 5" in text
+    assert set(rome[~country & ~last].probability.round(3)) == {0.001}
+    assert "about 0.1 % elsewhere" in text
+
+    heads = vw.sweep(model, base, names["source"], "z", head="all").frame
+    winners = heads[(heads.target == " Rome") & (heads.best == " Rome")].sort_values("layer")
+    told = [f"head {w.head} of layer {w.layer} at" for w in winners.itertuples()]
+    shares = [f"({p:.0%})".replace("%", " %") for p in winners.probability]
+    assert list(winners.token) == [" Spain", " is"]
+    assert all(part in text for part in [*told, *shares])
+
+    difference, start = names["logit_difference"], names["start"]
+    four, five, both = (f"{difference(*on) - start:.2f}" for on in ([4], [5], [4, 5]))
+    assert f"Rome minus Madrid, by {four} and that of layer 5 by {five}," in text
+    assert f"both together move it by {both}" in text
+
+
+def between(rows: Any) -> str:
+    """The range of some rows' probabilities as the README writes it."""
+    return f"{100 * rows.probability.min():.0f} to {100 * rows.probability.max():.0f} %"
 
 
 def test_every_python_fence_is_found():
@@ -79,6 +153,7 @@ def test_every_python_fence_is_found():
 def test_a_block_that_needs_the_hub_is_compiled_but_not_run():
     text = "x\n\n<!-- not run: needs the hub -->\n```python\na\n```\n\n```python\nb\n```\n"
     assert blocks(text) == [(4, False, "a\n"), (8, True, "b\n")]
+    assert len(blocks(text + "\n" + text)) == 4
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
