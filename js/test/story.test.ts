@@ -173,6 +173,24 @@ describe("a story", () => {
     expect($(".vene-legend")?.textContent).not.toContain("base");
   });
 
+  it("covers a tile that an earlier step revealed while a step asks about it by another metric", async () => {
+    const steps = aStory();
+    const second = steps.steps[1] as NonNullable<(typeof steps.steps)[1]>;
+    steps.steps[2] = { ...second, title: "By rank", metric: "rank" };
+    tell(0, { steps });
+    await key("f");
+    await key("ArrowRight");
+    await key(" ");
+    expect(said(1, 3)).toContain("␣Rome");
+    await key("ArrowRight");
+    expect(title()).toBe("By rank");
+    expect(said(1, 3)).toContain("covered");
+    await key(" ");
+    expect(said(1, 3)).not.toContain("covered");
+    await key("ArrowLeft");
+    expect(said(1, 3)).toContain("␣Rome");
+  });
+
   it("shows each step its own target, metric and pins, and as they were left", async () => {
     const steps = aStory();
     const target = steps.maps[0]?.targets[3]?.token_id ?? -1;

@@ -58,6 +58,8 @@ export function createLecture(app: App) {
       (plain) => promptsOf(plain) === promptsOf(now),
     );
     const cells = new Set(seen.map((plain) => cellOf(plain, whole)));
+    // Another step may have shown this tile already, and this one ask about it anew.
+    if (isCovered.value) cells.delete(cellOf(now, whole));
     return { ...whole, cells: whole.cells.filter((cell) => cells.has(cell)) };
   });
   const choice = computed(() => choices.value.get(story.at.value) ?? null);
