@@ -1,6 +1,6 @@
 // The field that a prompt is edited in.
-import { afterEach, beforeEach, expect, it, vi } from "vitest";
-import { tokens } from "../dev/fixtures";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { sceneOf, tokens } from "../dev/fixtures";
 import { accept, click, drawn, mount, press } from "./helpers";
 
 let screen: ReturnType<typeof mount>;
@@ -33,7 +33,7 @@ it("closes with the first valid prompt after a refused one, and the pencil stays
   press(named("Edit base"), "Enter");
   await drawn();
   const field = named("Edit base");
-  expect(field.matches("input[aria-invalid=true]")).toBe(true);
+  expect(field.matches("textarea[aria-invalid=true]")).toBe(true);
   // A refused prompt keeps the focus: only a field that is left gives it to the pencil.
   field.blur();
   await drawn();
@@ -64,6 +64,48 @@ it("refuses an empty new source with a sentence, as it does an empty base", asyn
   await vi.waitFor(() =>
     expect(screen.el.querySelector("[role=alert]")?.textContent).toBe("prompt '' has no tokens"),
   );
-  expect(named("New source").matches("input")).toBe(true);
+  expect(named("New source").matches("textarea")).toBe(true);
   expect(experiments()).toEqual([]);
+});
+
+describe("a prompt with line breaks", () => {
+  const LINES = "One\nTwo\n\tThree";
+  const open = async (base: string) => {
+    screen.close();
+    screen = mount({ scene: sceneOf({ base, sources: [], slots: [] }, 6, 1, null) });
+    click(named("Edit base"));
+    await drawn();
+    return named("Edit base") as unknown as HTMLTextAreaElement;
+  };
+
+  it.each(["\n", "\r\n", "\r"])(
+    "is the same after an edit that changes nothing: %j",
+    async (end) => {
+      const field = await open(LINES.replaceAll("\n", end));
+      expect(field.value.split(/\r\n|\r|\n/)).toEqual(["One", "Two", "\tThree"]);
+      press(field, "Enter");
+      await vi.waitFor(() => expect(named("Edit base").matches("button")).toBe(true));
+      expect(experiments()).toEqual([]);
+    },
+  );
+
+  it.each(["\n", "\r\n"])("keeps them in an edit that changes a word: %j", async (end) => {
+    const field = await open(LINES.replaceAll("\n", end));
+    type(field as never, field.value.replace("Two", "2"));
+    press(field, "Enter");
+    await vi.waitFor(() =>
+      expect(experiments()).toMatchObject([
+        { experiment: { base: LINES.replace("Two", "2").replaceAll("\n", end) } },
+      ]),
+    );
+  });
+
+  it("takes one more with Shift-Enter, and with an Enter that ends a composed word none", async () => {
+    const field = await open(LINES);
+    for (const more of [{ shiftKey: true }, { isComposing: true }]) {
+      expect(press(field, "Enter", more).defaultPrevented).toBe(false);
+      await drawn();
+      expect(named("Edit base").matches("textarea")).toBe(true);
+    }
+  });
 });

@@ -99,7 +99,7 @@ describe("a prompt", () => {
   const edit = async (text: string, key: string) => {
     click(named("Edit base"));
     await drawn();
-    const field = $("input.vene-prompt-field") as HTMLInputElement;
+    const field = $(".vene-prompt-field") as HTMLTextAreaElement;
     field.value = text;
     press(field, key);
     await drawn();
@@ -111,7 +111,7 @@ describe("a prompt", () => {
     expect(screen.model.sent).toHaveLength(0);
     await edit("The capital of France is", "Enter");
     expect(experimentSent().base).toBe("The capital of France is");
-    expect($("input.vene-prompt-field")).toBeNull();
+    expect($(".vene-prompt-field")).toBeNull();
   });
 
   it("that the kernel refuses is open again with the reason, and Escape leaves the good one", async () => {
@@ -121,7 +121,7 @@ describe("a prompt", () => {
     await drawn();
     expect($("[role=alert]")?.textContent).toContain("prompt 'bad' has no tokens");
     const field = await vi.waitFor(() => {
-      const found = $('[data-prompt="base"] input') as HTMLInputElement | null;
+      const found = $('[data-prompt="base"] textarea') as HTMLTextAreaElement | null;
       if (!found) throw new Error("not open again yet");
       return found;
     });

@@ -92,7 +92,7 @@ export function Prompt(props: PromptProps) {
               props.chips(tokens)
             ) : (
               <span class="vene-chips">
-                <span class="vene-chip vene-old">{text}</span>
+                <span class="vene-chip vene-old">{text.replaceAll("\n", "↵")}</span>
               </span>
             )}
           </span>

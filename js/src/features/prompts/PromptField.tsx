@@ -1,4 +1,4 @@
-// The field for a prompt, with the tokens of what is typed beneath it.
+// The field for a prompt, as high as its lines, with the tokens of what is typed beneath it.
 import { useLayoutEffect, useRef } from "preact/hooks";
 import type { App } from "../../app/app";
 import type { TokenInfo } from "../../kernel/wire";
@@ -21,7 +21,7 @@ interface Props {
 
 export function PromptField({ app, entry, name, text, tokens, against, onLeave }: Props) {
   const draft = app.use(createDraft);
-  const field = useRef<HTMLInputElement>(null);
+  const field = useRef<HTMLTextAreaElement>(null);
   const first = entry.rejected.peek()?.text ?? text;
   useLayoutEffect(() => {
     draft.open(text, tokens);
@@ -37,28 +37,34 @@ export function PromptField({ app, entry, name, text, tokens, against, onLeave }
   return (
     <span class="vene-prompt-edit">
       <span class="vene-prompt-typed">
-        <input
-          ref={field}
-          class="vene-prompt-field"
-          type="text"
-          aria-label={name}
-          aria-invalid={error != null}
-          spellcheck={false}
-          defaultValue={first}
-          onInput={(event) => draft.type(event.currentTarget.value)}
-          onKeyDown={(event) => {
-            event.stopPropagation();
-            if (event.key === "Enter") {
-              // Else the rest of the key press goes to the button that gets the focus, and opens it again.
-              event.preventDefault();
-              entry.enter(event.currentTarget.value).then(() => entry.isOpen.peek() || onLeave());
-            } else if (event.key === "Escape") {
-              entry.close();
-              onLeave();
-            }
-          }}
-          onBlur={entry.close}
-        />
+        <span class="vene-prompt-grow" data-text={`${draft.text.value} `}>
+          <textarea
+            ref={field}
+            class="vene-prompt-field"
+            rows={1}
+            enterkeyhint="done"
+            aria-label={name}
+            title="Shift-Enter: line break"
+            aria-invalid={error != null}
+            spellcheck={false}
+            defaultValue={first}
+            onInput={(event) => draft.type(typed(event.currentTarget, first))}
+            onKeyDown={(event) => {
+              event.stopPropagation();
+              if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
+                // Else the rest of the key press goes to the button that gets the focus, and opens it again.
+                event.preventDefault();
+                entry
+                  .enter(typed(event.currentTarget, first))
+                  .then(() => entry.isOpen.peek() || onLeave());
+              } else if (event.key === "Escape") {
+                entry.close();
+                onLeave();
+              }
+            }}
+            onBlur={entry.close}
+          />
+        </span>
         <span class="vene-note">Enter: apply · Esc: cancel</span>
       </span>
       {shown && (
@@ -81,6 +87,15 @@ export function PromptField({ app, entry, name, text, tokens, against, onLeave }
     </span>
   );
 }
+
+/** A field's text with the line breaks of its first text; a field's own are all `\n`. */
+function typed(field: HTMLTextAreaElement, first: string): string {
+  const value = withNewlines(field.value);
+  if (value === withNewlines(first)) return first;
+  return first.includes("\r\n") ? value.replaceAll("\n", "\r\n") : value;
+}
+
+const withNewlines = (text: string) => text.replace(/\r\n?/g, "\n");
 
 const count = (tokens: TokenInfo[]) =>
   tokens.length === 1 ? "1 token" : `${tokens.length} tokens`;
