@@ -31,7 +31,9 @@ def serve(marker: bytes) -> None:
     # On a thread, so that the end of the parent is noticed during a drawing, even a hung one.
     threading.Thread(target=_read_orders, args=(incoming, orders), daemon=True).start()
     try:
-        importlib.import_module("vene_widgets.figures")  # slow: before the first order
+        figures = importlib.import_module("vene_widgets.figures")
+        for name in figures.__all__:  # imports plotnine, which is slow: before the first order
+            getattr(figures, name)
     except BaseException as error:
         pipe.send(answers, error_text(error))
         return
