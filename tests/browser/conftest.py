@@ -207,10 +207,9 @@ class Lab:
         return self.output(cell).locator(".jp-OutputArea-output").first.inner_text().strip()
 
     def texts(self, cell: int) -> list[str]:
-        """All outputs of a cell, each as the page shows it."""
-        return [
-            t.strip() for t in self.output(cell).locator(".jp-OutputArea-output").all_inner_texts()
-        ]
+        """All outputs of a cell that can be seen, each as the page shows it."""
+        outputs = self.output(cell).locator(".jp-OutputArea-output:visible")
+        return [text.strip() for text in outputs.all_inner_texts()]
 
     def widen(self, width: float, height: int = 1000, of: str = ".vene-root") -> None:
         """Resize the window until the elements `of` are `width` pixels wide, and wait for that.
