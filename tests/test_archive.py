@@ -193,6 +193,22 @@ def test_a_map_is_a_preview_and_its_code_sweeps(explorer: vw.Explorer, tmp_path:
     assert names["figure"].data["value"].notna().all()
 
 
+def test_a_map_of_two_tokens_compares_them_as_the_screen_does(
+    explorer: vw.Explorer, tmp_path: Path
+) -> None:
+    metric = "logit_difference"
+    shown: Any = explorer.map
+    path = explorer.save_figure(tmp_path / "map.zip", "sweep_map", metric=metric, dpi=60)
+    with zipfile.ZipFile(path) as packed:
+        held = {name.split("/", 1)[1]: packed.read(name) for name in packed.namelist()}
+    assert "; t is ␣Rome, u is ␣Madrid." in held["caption.txt"].decode()
+    names: dict[str, Any] = {}
+    exec(held["code.py"].decode().replace("print(", "str("), names)  # noqa: S102
+    figure: Any = explorer.figure("sweep_map", metric=metric)
+    for drawn in (names["figure"].data, figure.data):
+        assert {*drawn["target_id"]} == {shown["target"]}
+
+
 def test_latex_has_no_command_of_a_prompt() -> None:
     caption = archive.latex("100\u00a0% of $x_1$ & {a}\\b #~^ ␣Rome\n<|end|>")
     assert caption == (

@@ -92,6 +92,32 @@ def test_a_sweep_of_one_target_has_no_map_of_logit_differences(capitals: Languag
     assert drawn["value"].notna().all()
 
 
+def test_a_map_of_logit_differences_names_both_tokens_and_has_no_mirror_image(
+    capitals: LanguageModel,
+):
+    prompts = "The capital of Spain is", "The capital of Italy is"
+    swept = sweep(capitals, *prompts, targets=[" Rome", " Madrid", " Paris"])
+    rome, madrid, paris = (float(swept.base_logits[target]) for target in swept.targets)
+    drawn: Any = swept.plot("logit_difference").data
+    assert [*drawn["panel"].cat.categories] == [
+        f"a   logit(␣Rome) − logit(␣Madrid), base {rome - madrid:+.2g}".replace("-", "−"),
+        f"b   logit(␣Paris) − logit(␣Rome), base {paris - rome:+.2g}".replace("-", "−"),
+    ]
+    two = sweep(capitals, *prompts, targets=[" Rome", " Madrid"])
+    figure: Any = two.plot("logit_difference")
+    shown = f"{figure.labels.title or ''} {figure.labels.subtitle or ''}"
+    assert "logit(␣Rome) − logit(␣Madrid), base −" in shown
+    assert [*figure.data["target_label"].unique()] == ["␣Rome"]
+    words = figures.alt_text(two.frame, "sweep_map", "logit_difference")
+    assert "For logit(␣Rome) − logit(␣Madrid) (base −" in words
+    assert "(␣Madrid) − " not in words and "␣Madrid is the most likely token in" in words
+    heads = sweep(capitals, *prompts, "z", head="all", targets=[" Rome", " Madrid"])
+    drawn: Any = heads.plot("logit_difference")
+    assert (
+        "logit(␣Rome) − logit(␣Madrid), base −" in f"{drawn.labels.subtitle} {drawn.labels.title}"
+    )
+
+
 @pytest.mark.parametrize("unrun", [0, 3])
 def test_cells_that_were_not_run_are_empty(unrun: int):
     figure = drawn(plot("sweep_map", sweep_frame(6, 5, 2, unrun)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from vene_widgets import figures
 from vene_widgets.engine.cache import ActivationCache
 from vene_widgets.engine.planning import plan_experiment
 from vene_widgets.experiments.experiment import Experiment
@@ -39,3 +40,16 @@ def test_a_source_with_the_name_of_another_run_keeps_its_own_numbers(
             assert row.probabilities[n] == pytest.approx(float(p[row.token_id]), rel=1e-4)
         assert torch.equal(result.runs[result.titles[n]].logits[-1].argmax(), p.argmax())
     assert found.runs[1].top[0].label != found.runs[0].top[0].label
+
+
+def test_the_difference_panel_names_a_source_that_is_called_base(capitals: LanguageModel) -> None:
+    prompts = "The capital of Spain is", "The capital of Italy is"
+    experiment = Experiment(base=prompts[0], sources={"base": prompts[1]})
+    plan = plan_experiment(capitals, experiment)
+    result = [*run_exactly(capitals, plan, ActivationCache())][-1]
+    assert result is not None
+    assert result.compared_title == "source base"
+    figure = figures.result(
+        result.panels_frame, result.difference_frame, before="base", after=result.compared_title
+    )
+    assert figures.png(figure)

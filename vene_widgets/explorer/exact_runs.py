@@ -118,6 +118,11 @@ class ExactRuns:
         """The likely next tokens of every run (`frames.token_frame`)."""
         return frames.token_frame(self._last_logits, self.base.model.token_text, k=TOP)
 
+    @property
+    def compared_title(self) -> str:
+        """The title of `compared_with_base`."""
+        return self.titles[self.columns.index(self.compared_with_base)]
+
     @cached_property
     def difference_frame(self) -> pd.DataFrame:
         """What moved most from the base to `compared_with_base` (`frames.difference_frame`)."""

@@ -9,6 +9,7 @@ from vene_widgets.figures.labels import kl_text, layer_text, position_text, valu
 from vene_widgets.figures.map_layout import rows_of
 from vene_widgets.figures.maps import require_targets
 from vene_widgets.figures.needs import NEEDS, run_names, validate_frame
+from vene_widgets.figures.targets import shown_targets
 from vene_widgets.tables.metrics import METRICS, Metric
 from vene_widgets.tables.number_text import percent
 
@@ -73,7 +74,9 @@ def _sweep_text(data: pd.DataFrame, metric: Metric) -> str:
     sentences = [
         f"Map of {metric.title} over {rows_text(data)}{of_layer} and {positions} token positions."
     ]
-    for n, (target, cells) in enumerate(data.groupby("target_id", sort=False)):
+    named = shown_targets(data, metric)
+    for target in map(int, data["target_id"].unique()):
+        cells = data[data["target_id"] == target]
         ran = cells[cells[metric.column].notna()]
         if ran.empty:
             return f"{sentences[0]} No cell was run."
@@ -81,8 +84,10 @@ def _sweep_text(data: pd.DataFrame, metric: Metric) -> str:
         least, most = (ran.iloc[int(i)] for i in (values.argmin(), values.argmax()))
         name = ran["target_label"].iloc[0]
         base = f"{name} ({percent(ran['base_probability'].iloc[0])} in the base run)"
+        if metric.of_pair and target in named:
+            base = f"{named[target].name} ({named[target].base})"
         # A metric of the whole distribution is the same for every target: state it once.
-        if n == 0 or metric.of_target:
+        if target in named:
             sentences.append(
                 (f"For {base}: from" if metric.of_target else "From")
                 + f" {value_text(metric, least[metric.column])} at {position_text(least)},"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import plotnine as p9
@@ -33,10 +33,14 @@ from vene_widgets.figures.notes import cell_notes
 from vene_widgets.figures.palette import palette_of
 from vene_widgets.figures.room import Made, Room, arrangeable
 from vene_widgets.figures.scales import NO_MINOR, fill_limits, fill_scale
+from vene_widgets.figures.targets import shown_targets
 from vene_widgets.tables.metrics import METRICS, Metric
 
 if TYPE_CHECKING:
     from plotnine.ggplot import PlotAddable
+
+_LEVELS = ("probability", "logit_difference", "rank")
+"""Metrics that have a value in the base run; others are changes from it."""
 
 MOST_PANELS = 6
 """Positions that a figure shows, those with the largest change of probability."""
@@ -81,8 +85,8 @@ def head_map(
             "head_map needs a frame with heads: sweep a per-head component with head='all'."
         )
     require_targets(data, info)
-    target = data["target_label"].iloc[0]
-    data = cast("pd.DataFrame", data[data["target_id"] == data["target_id"].iloc[0]])
+    target, shown = next(iter(shown_targets(data, info).items()))
+    data = data[data["target_id"] == target]
     limits, values = fill_limits(data, info)
     data = data.assign(
         value=values,
@@ -101,8 +105,8 @@ def head_map(
     data = data.assign(panel=pd.Categorical(data["position"].map(panels), [*panels.values()]))
     ran, missing = data[data["value"].notna()], data[data["value"].isna()]
     ran = ran.assign(note=cell_notes(ran, info))
-    named = info.title.replace("(t)", f"({label(target)})").replace("of t", f"of {label(target)}")
     only = next(iter(panels.values())) if len(panels) == 1 else None
+    named = f"{shown.name}, {shown.base}" if info.name in _LEVELS else shown.name
     named = f"{named}; {only}" if only else named
     heads, layers = (sorted(map(int, data[name].unique())) for name in ("column", "layer"))
 

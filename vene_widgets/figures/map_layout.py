@@ -7,9 +7,10 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from vene_widgets.figures.heading import SMALL, heading, lettered, title_width
-from vene_widgets.figures.labels import distinct_labels, label, width_of
-from vene_widgets.tables.number_text import percent, percent_number, points
+from vene_widgets.figures.heading import SMALL, heading, title_width
+from vene_widgets.figures.labels import label, width_of
+from vene_widgets.figures.targets import panel_titles
+from vene_widgets.tables.number_text import percent_number, points
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,7 +40,7 @@ class MapLayout:
     """Layout of a sweep's map: what its parts and its size both depend on. Lengths in inches.
 
     Args:
-        data: from `frames.sweep_frame`; rows of one target only if the metric has none.
+        data: from `frames.sweep_frame`.
         metric: what the map shows.
         title, setup: of the figure.
         room: to lay it out for; None for as much as it needs.
@@ -49,7 +50,7 @@ class MapLayout:
         panels: target id -> title of its panel.
         columns: from left to right. Leading positions where no effect is possible share one.
         every: columns per x label; the last one has one.
-        numbers: text of each row's value, in the order of `data`.
+        numbers: text of each shown row's value, in the order of `data`.
         has_numbers: whether the tiles are large enough for their numbers.
         has_upright_labels: whether the x labels are upright, because they are too wide.
         row: height of a layer.
@@ -68,7 +69,8 @@ class MapLayout:
         room: Room | None = None,
     ) -> None:
         self.layers = sorted(int(row) for row in data[rows_of(data)].unique())
-        self.panels = _panel_titles(data, metric)
+        self.panels = panel_titles(data, metric)
+        data = data[data["target_id"].isin(self.panels)]
         first = data.drop_duplicates("position").sort_values("position")
         pairs = [(int(p), label(t)) for p, t in zip(first["position"], first["label"], strict=True)]
         folded = _shared_start(data, [position for position, _ in pairs])
@@ -191,24 +193,3 @@ def _shared_start(data: pd.DataFrame, positions: list[int]) -> tuple[int, ...]:
     may: Any = data["effect_possible"].groupby(data["position"]).any()
     shared = tuple(itertools.takewhile(lambda position: not may[position], positions))
     return shared if 1 < len(shared) < len(positions) else ()
-
-
-def _panel_titles(data: pd.DataFrame, metric: Metric) -> dict[int, str]:
-    """Target id -> title of its panel: the metric of that target, and its P in the base run.
-
-    Several panels have letters.
-    """
-    if not metric.of_target:
-        return {int(data["target_id"].iloc[0]): metric.title}
-    first = data.drop_duplicates("target_id")
-    texts = dict(zip(first["target_id"].astype(str), first["target_label"], strict=True))
-    labels = distinct_labels(texts)
-    was = "base" if metric.name == "probability" else "base P"
-    titles = [
-        f"{metric.title.replace('(t)', f'({text})').replace('of t', f'of {text}')}, "
-        f"{was} {percent(base)}"
-        for text, base in zip(labels.values(), first["base_probability"], strict=True)
-    ]
-    if len(titles) > 1:
-        titles = [lettered(n, title) for n, title in enumerate(titles)]
-    return dict(zip(map(int, labels), titles, strict=True))

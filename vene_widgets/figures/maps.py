@@ -51,7 +51,8 @@ def sweep_map(
     Args:
         frame: from `frames.sweep_frame`.
         metric: a key of `METRICS`; differences are coloured symmetrically around 0.
-            `logit_difference` needs a frame with two targets.
+            `logit_difference` needs a frame with two targets; of two that are compared with each
+            other the first has a panel.
         title: above the figure.
         setup: what was run, in a line below the title.
         style: `light` or `dark`.
@@ -71,12 +72,9 @@ def sweep_map(
     info, palette = METRICS[choose(metric, METRICS, "metric")], palette_of(style)
     data = validate_frame(frame, "sweep_map")
     require_targets(data, info)
-    if not info.of_target:  # the same for every target: one panel is enough
-        first = int(data["target_id"].iloc[0])
-        data = data[data["target_id"] == first]
-    frame_of_layout = data
+    natural, rows = MapLayout(frame, info), rows_of(data)
+    data = data[data["target_id"].isin(natural.panels)]
     limits, values = fill_limits(data, info)
-    natural, rows = MapLayout(data, info), rows_of(data)
     # Swept positions side by side, also if the sweep leaves some out.
     columns = {p: i for i, column in enumerate(natural.columns) for p in column.positions}
     panels = natural.panels
@@ -96,7 +94,7 @@ def sweep_map(
     caption = caption_of(ran, missing)
 
     def make(room: Room | None) -> Made:
-        layout = MapLayout(frame_of_layout, info, title, setup, room)
+        layout = MapLayout(frame, info, title, setup, room)
         breaks = layout.x_breaks()
         parts: list[PlotAddable] = [
             geoms.Tile(

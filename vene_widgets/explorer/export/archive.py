@@ -14,6 +14,7 @@ from vene_widgets.codegen.script import script
 from vene_widgets.errors import RequestError, choose
 from vene_widgets.explorer.export.caption import caption, latex
 from vene_widgets.explorer.export.panel_tables import csv, panel_tables, parquet
+from vene_widgets.tables.metrics import METRICS
 
 if TYPE_CHECKING:
     from vene_widgets.explorer.export.snapshot import Snapshot
@@ -81,6 +82,13 @@ def build_zip(snapshot: Snapshot, files: Mapping[str, bytes]) -> bytes:
     return file.getvalue()
 
 
+def _pair(snapshot: Snapshot) -> list[int] | None:
+    """Ids of the tokens that the map compares, in its order; None if it compares none."""
+    if not METRICS[snapshot.order.options["metric"]].of_pair:
+        return None
+    return [*map(int, snapshot.order.frames["sweep_map"]["target_id"].unique())]
+
+
 def code(snapshot: Snapshot) -> str:
     """The script that reproduces the result, and for a map the sweep too."""
     text = script(snapshot.model, snapshot.plan)
@@ -95,6 +103,7 @@ def code(snapshot: Snapshot) -> str:
         "source_positions": list(positions) if isinstance(positions, tuple) else positions,
         "intervention": None if sweep.intervention == "vanilla" else sweep.intervention,
         "prompts": list(sweep.prompts) or None,
+        "targets": _pair(snapshot),
     }
     more = "".join(f", {name}={value!r}" for name, value in arguments.items() if value is not None)
     metric = snapshot.order.options["metric"]

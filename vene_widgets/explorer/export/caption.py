@@ -113,8 +113,10 @@ def _metric(snapshot: Snapshot) -> str:
     if snapshot.order.kind == "sweep_map":
         metric = METRICS[options.get("metric", "probability")]
         unit = f", in {metric.unit}" if metric.unit and metric.name != "rank" else ""
-        targets = dict.fromkeys(snapshot.frames["sweep_map"]["target_label"])
+        targets = [*dict.fromkeys(snapshot.order.frames["sweep_map"]["target_label"])]
         of = f"; t is {' or '.join(targets)}" if metric.of_target else ""
+        if metric.of_pair:
+            of = f"; t is {targets[0]}, u is {targets[1]}"
         return f"Metric: {metric.title} = {metric.formula}{unit}{of}."
     p = "P(t) = softmax of the logits at the last position"
     if snapshot.order.kind in ("token_heatmap", "distribution_dots"):

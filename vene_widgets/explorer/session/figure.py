@@ -189,10 +189,14 @@ class FigureFeature(Feature):
             frames[kind] = result.token_frame.copy()
         if kind in ("result", "difference_panel"):
             frames["difference_panel"] = result.difference_frame.copy()
-            options = {"before": "base", "after": result.compared_with_base.name}
+            options = {"before": "base", "after": result.compared_title}
         if kind == "sweep_map":
             swept = session.feature(MapFeature)
-            frames["sweep_map"] = swept.table()
+            table = swept.table()
+            if METRICS[metric].of_pair:  # the screen's target comes first: it is t, the other u
+                is_later = table["target_id"] != swept.target
+                table = table.iloc[is_later.to_numpy().argsort(kind="stable")]
+            frames["sweep_map"] = table
             options = {"metric": metric, "setup": swept.setup}
         else:
             options["setup"] = runs_setup(result.plan, session.model.name)

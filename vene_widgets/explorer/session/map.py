@@ -82,6 +82,11 @@ class MapFeature(Feature):
         return full.frame.copy() if full else pd.DataFrame()
 
     @property
+    def target(self) -> int | None:
+        """The token that the newest full map shows first; None if there is no map."""
+        return self._full.target if self._full else None
+
+    @property
     def swept(self) -> SweepRequest:
         """The request of the newest full map, complete; else the newest valid one."""
         return self._full.plan.request if self._full else self.request
