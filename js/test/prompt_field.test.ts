@@ -1,7 +1,7 @@
 // The field that a prompt is edited in.
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { sceneOf, tokens } from "../dev/fixtures";
-import { accept, click, drawn, mount, press } from "./helpers";
+import { accept, click, drawn, mount, point, press } from "./helpers";
 
 let screen: ReturnType<typeof mount>;
 const named = (name: string) =>
@@ -35,6 +35,7 @@ it("closes with the first valid prompt after a refused one, and the pencil stays
   const field = named("Edit base");
   expect(field.matches("textarea[aria-invalid=true]")).toBe(true);
   // A refused prompt keeps the focus: only a field that is left gives it to the pencil.
+  point(document.body, "pointerdown");
   field.blur();
   await drawn();
   expect(document.activeElement).not.toBe(named("Edit base"));

@@ -17,6 +17,7 @@ import { Notices } from "../features/notices/View";
 import { SlotsPanel } from "../features/slots/View";
 import { createStory } from "../features/story/state";
 import { StoryPanel } from "../features/story/View";
+import { keepFocus } from "../ui/keepFocus";
 import type { App } from "./app";
 import { consume, guard, isFieldsOwn } from "./keys";
 import { press, pressFirst } from "./shortcuts";
@@ -24,7 +25,13 @@ import { TABS } from "./tabs";
 
 export function Screen({ app }: { app: App }) {
   const root = useRef<HTMLDivElement>(null);
-  useLayoutEffect(() => (root.current ? guard(root.current) : undefined), []);
+  useLayoutEffect(() => {
+    if (!root.current) return undefined;
+    const ends = [guard(root.current), keepFocus(root.current)];
+    return () => {
+      for (const end of ends) end();
+    };
+  }, []);
   const isLecture = app.use(createLecture).isOn.value;
   // Where the focus was is gone when the mode changes; it stays on the screen, so that keys do.
   const before = useRef(isLecture);
