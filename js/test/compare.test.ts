@@ -149,6 +149,17 @@ describe("a comparison", () => {
     }
   });
 
+  it("compares an entry of the history whose name a source has too", () => {
+    const past = addPast(null, two, makeAnswer(two));
+    const [entry] = past.entries;
+    if (!entry) throw new Error("no entry");
+    const named = { ...entry, name: "italy" };
+    const { model, compare } = start({ ...traits(), past: { ...past, entries: [named] } });
+    compare.compareWith(named);
+    expect(asked(model).left.title).toBe("history italy");
+    expect(asked(model).left.experiment.slots).toHaveLength(2);
+  });
+
   it("asks again when another view’s question took the place of its own", () => {
     const { model, compare } = start(traits());
     compare.toggle();

@@ -39,15 +39,16 @@ export function sidesOf(experiment: Plain, past: readonly PastEntry[]): Side[] {
   const plain = (base: string): Plain => ({ base, sources: [], slots: [], mode: "parallel" });
 
   add({ key: BASE, title: "base", experiment: plain(experiment.base) });
-  for (const [name, prompt] of experiment.sources) {
+  /** A title of its own: with `word` in front where another side is called so. */
+  const free = (word: string, name: string, others: string[]): string => {
     let title = name;
-    while (
-      own.has(title) ||
-      taken.has(title) ||
-      (title !== name && namesOf(experiment.sources).includes(title))
-    ) {
-      title = `source ${title}`;
-    }
+    while (own.has(title) || taken.has(title) || (title !== name && others.includes(title)))
+      title = `${word} ${title}`;
+    return title;
+  };
+  const names = namesOf(experiment.sources);
+  for (const [name, prompt] of experiment.sources) {
+    const title = free("source", name, names);
     add({ key: `source:${name}`, title, experiment: plain(prompt) });
   }
   experiment.slots.forEach((_, i) => {
@@ -61,8 +62,8 @@ export function sidesOf(experiment: Plain, past: readonly PastEntry[]): Side[] {
     add({ key: RESULT, title: isShared ? "intervened" : "grouped", experiment, isShared });
   }
   for (const entry of past) {
-    const [title, earlier] = [titleOf(entry), toPlain(entry.experiment)];
-    if (taken.has(title)) continue;
+    const title = free("history", titleOf(entry), past.map(titleOf));
+    const earlier = toPlain(entry.experiment);
     const note = `${entry.label} ${(100 * entry.probability).toFixed(1)} %`;
     add({ key: ofPast(entry), title, note, experiment: earlier, isShared: !hasGroups(earlier) });
   }

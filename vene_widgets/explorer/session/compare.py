@@ -6,7 +6,7 @@ without their groups, the result, an earlier experiment.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Collection, Generator, Iterable, Mapping
 from typing import TYPE_CHECKING, ClassVar
 
 from vene_widgets.engine.comparing import compare
@@ -110,9 +110,8 @@ def sides(
     Returns:
         `base`; each source by its name; `slot 0`, ..., each alone with the others skipped;
         `ungrouped` and `grouped`, or `intervened`, if a slot is live; the history. Grouped and
-        ungrouped sides do not share source runs, like the screen's columns. A source whose name is
-        another side's title becomes `source NAME`; an entry of the history whose title is taken is
-        left out.
+        ungrouped sides do not share source runs, like the screen's columns. A source or an entry
+        of the history whose name is another side's title becomes `source NAME` or `history NAME`.
     """
     found: dict[str, wire.Side] = {}
     reserved = {"base", "ungrouped", "grouped", "intervened"}
@@ -122,14 +121,16 @@ def sides(
         found[title] = wire.Side(title=title, experiment=side, share_sources=share_sources)
 
     add("base", Experiment(base=experiment.base))
-    for name, prompt in experiment.sources.items():
+
+    def free(word: str, name: str, others: Collection[str]) -> str:
         title = name
-        # Prefix until the title is free, and is no other source's plain name either.
-        while (
-            title in reserved or title in found or (title != name and title in experiment.sources)
-        ):
-            title = f"source {title}"
-        add(title, Experiment(base=prompt))
+        # Prefix until the title is free, and is no other name of its kind either.
+        while title in reserved or title in found or (title != name and title in others):
+            title = f"{word} {title}"
+        return title
+
+    for name, prompt in experiment.sources.items():
+        add(free("source", name, experiment.sources), Experiment(base=prompt))
     for i in range(len(experiment.slots)):
         add(f"slot {i}", only_slot(experiment, i))
     if experiment.live and experiment.has_groups:
@@ -137,9 +138,10 @@ def sides(
         add("grouped", experiment, share_sources=False)
     elif experiment.live:
         add("intervened", experiment)
-    for title, earlier in past:
-        if title not in found:
-            add(title, earlier, share_sources=not earlier.has_groups)
+    entries = list(past)
+    titles = [title for title, _ in entries]
+    for title, earlier in entries:
+        add(free("history", title, titles), earlier, share_sources=not earlier.has_groups)
     return found
 
 
