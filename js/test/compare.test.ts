@@ -199,6 +199,23 @@ describe("a comparison", () => {
     expect(compare.label.value).toBe("exact");
   });
 
+  it("is of the model as it is: after a change it is asked anew, and nothing old is a preview", () => {
+    const { model, compare } = start(traits());
+    compare.toggle();
+    contrast(model);
+    const { id } = asked(model);
+    expect(compare.sides.value.at(-1)?.note).toMatch(/ %$/);
+    const failed = { request: id, error: "The model has changed since: compare again." };
+    model.write({ contrast: { ...(model.traits.contrast as object), ...failed } });
+    model.write({ scene: { ...two, revision: 5, request: null, model_since: 5 } });
+    expect(asked(model).id).not.toBe(id);
+    expect([compare.error.value, compare.label.value]).toEqual([null, "busy"]);
+    expect(compare.sides.value.at(-1)?.note).toMatch(/ % \(before the model changed\)$/);
+    contrast(model);
+    expect(compare.label.value).toBe("exact");
+    expect(count(model)).toBe(2);
+  });
+
   it("says that it waits when nobody answers", () => {
     vi.useFakeTimers();
     const { model, compare } = start(traits());

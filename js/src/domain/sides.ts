@@ -20,12 +20,16 @@ export function titleOf(entry: Pick<PastEntry, "name" | "number">): string {
   return entry.name ?? `#${entry.number}`;
 }
 
+/** What is said of results of an older state of the model. */
+export const OLD = "before the model changed";
+
 export const RESULT = "result";
 export const BASE = "base";
 
 export const ofPast = (entry: Pick<PastEntry, "number">) => `past:${entry.number}`;
 
-export function sidesOf(experiment: Plain, past: readonly PastEntry[]): Side[] {
+/** `since`: revision from which on results are of the model as it is now. */
+export function sidesOf(experiment: Plain, past: readonly PastEntry[], since = 0): Side[] {
   const sides: Side[] = [];
   const taken = new Set<string>();
   const own = new Set(["base", "ungrouped", "grouped", "intervened"]);
@@ -64,7 +68,8 @@ export function sidesOf(experiment: Plain, past: readonly PastEntry[]): Side[] {
   for (const entry of past) {
     const title = free("history", titleOf(entry), past.map(titleOf));
     const earlier = toPlain(entry.experiment);
-    const note = `${entry.label} ${(100 * entry.probability).toFixed(1)} %`;
+    const old = entry.revision < since ? ` (${OLD})` : "";
+    const note = `${entry.label} ${(100 * entry.probability).toFixed(1)} %${old}`;
     add({ key: ofPast(entry), title, note, experiment: earlier, isShared: !hasGroups(earlier) });
   }
   return sides;

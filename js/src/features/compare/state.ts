@@ -41,7 +41,7 @@ export type Compare = ReturnType<typeof createCompare>;
 
 export function createCompare(app: App) {
   const { kernel } = app;
-  const { now: experiment, pending } = app.use(createExperiment);
+  const { now: experiment, pending, modelSince } = app.use(createExperiment);
   const { entries } = app.use(createHistory);
   const written = kernel.trait<Contrast>("contrast");
   const drawer = app.use(createDrawer);
@@ -54,7 +54,7 @@ export function createCompare(app: App) {
 
   /** On a saved page, those whose results it holds. */
   const sides = computed<Side[]>(() => {
-    const all = experiment.value ? sidesOf(experiment.value, entries.value) : [];
+    const all = experiment.value ? sidesOf(experiment.value, entries.value, modelSince.value) : [];
     return kernel.offline ? all.filter((side) => known(side, app, new Map())) : all;
   });
   const find = (key: string) => sides.value.find((side) => side.key === key);
@@ -64,9 +64,13 @@ export function createCompare(app: App) {
   );
   const question = computed(() => {
     const both = [left.value, right.value];
+    // Of a changed model it is another question.
     return both.some((side) => side === null)
       ? null
-      : both.map((side) => `${side?.isShared} ${side && keyOf(side.experiment)}`).join("\n");
+      : [
+          modelSince.value,
+          ...both.map((side) => `${side?.isShared} ${side && keyOf(side.experiment)}`),
+        ].join("\n");
   });
 
   const answered = computed(() =>
@@ -201,17 +205,20 @@ const NOTHING: Contrast = {
   error: null,
 };
 
-/** What the view knows of a side already: a column of an answer, else a tile of the map. */
+/** What the view knows of a side and the present model: a column of an answer, else a tile of the map. */
 function known(side: Side, app: App, labels: Map<number, string>): Known | null {
+  const since = app.use(createExperiment).modelSince.value;
+  const ofNow = <T extends { revision: number }>(value: T | null) =>
+    value && value.revision >= since ? value : null;
   const last = app.use(createAnswer).last.value;
-  const kept = app.use(createAnswers).of(side.experiment);
+  const kept = ofNow(app.use(createAnswers).of(side.experiment));
   const isPlain = side.key === BASE || side.key.startsWith("source:");
   if (last && isPlain) return column(last, last.runs.findIndex(isOf(side.key)), labels);
   if (kept) {
     const isLive = side.experiment.slots.some((slot) => !slot.skip);
     return column(kept, isLive ? kept.runs.length - 1 : 0, labels);
   }
-  const cell = cellOf(side.experiment, app.use(createWholeMap).value);
+  const cell = cellOf(side.experiment, ofNow(app.use(createWholeMap).value));
   if (!cell) return null;
   for (const { token_id, label } of cell.top) labels.set(token_id, label);
   const base = last && column(last, last.runs.findIndex(isOf(BASE)), labels);

@@ -6,7 +6,7 @@ import { createExperiment } from "../../app/experiment";
 import { actionOf, consume } from "../../app/keys";
 import { positionsOf, toPlain } from "../../domain/experiments";
 import { inPercent } from "../../domain/format";
-import { titleOf } from "../../domain/sides";
+import { OLD, titleOf } from "../../domain/sides";
 import type { PastEntry, Scene } from "../../kernel/wire";
 import { Button, Panel, PlainButton } from "../../ui/controls";
 import { NameField } from "../../ui/NameField";
@@ -149,7 +149,7 @@ function Chip(props: ChipProps) {
   const count = experiment.slots.length;
   const slots = count === 1 ? "1 slot" : `${count || "no"} slots`;
   const p = inPercent(entry.probability);
-  const old = isOld ? "before the model changed" : "";
+  const old = isOld ? OLD : "";
   const [name, answer] = [entry.name ?? place, `${entry.label.replace(/^␣/, "")} ${p}`];
   const number = entry.name === null ? `#${entry.number}: ` : "";
   return (
