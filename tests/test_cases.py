@@ -30,6 +30,7 @@ from vene_widgets.explorer.wire.ordered import WireExperiment
 from vene_widgets.figures.palette import PALETTES
 from vene_widgets.figures.scales import fill_limits
 from vene_widgets.models import LanguageModel, Token
+from vene_widgets.sentences import nothing_live
 from vene_widgets.tables import frames
 from vene_widgets.tables.metrics import METRICS
 from vene_widgets.tables.number_text import percent, points, significant
@@ -107,6 +108,13 @@ def test_normal_form(
     # Without defaults, as an entry of the history has it on the wire.
     written = WIRE.dump_python(normal["left"], mode="json", exclude_defaults=True)
     assert json.dumps(written) == json.dumps(expected["normal"])
+
+
+@cases("nothing_live")
+def test_without_a_live_slot(given: dict[str, Any], expected: str) -> None:
+    slots, has_source, token = given["slots"], given["has_source"], given["token"]
+    assert nothing_live(slots, has_source, token, given["probability"]) == expected
+    assert visible(token) == given["label"]
 
 
 @cases("sides")

@@ -4,7 +4,7 @@ import { describe, expect, it } from "vitest";
 import { METRICS, spainAndItaly } from "../dev/fixtures";
 import { RAMPS, type Theme } from "../src/domain/colour";
 import { fromScene, isSame, keyOf, type Plain, toPlain } from "../src/domain/experiments";
-import { componentWords, inPercent, points, site, three } from "../src/domain/format";
+import { componentWords, inPercent, nothingLive, points, site, three } from "../src/domain/format";
 import { limitOf, readingOf } from "../src/domain/metrics";
 import { setSeed, twinsOf, unlink } from "../src/domain/operators";
 import { type Known, tablesOf } from "../src/domain/preview";
@@ -104,6 +104,17 @@ cases("sides", (input: { experiment: Experiment; past: PastEntry[] }, expected: 
   ).toEqual(expected);
   expect(new Set(found.map(({ key }) => key)).size).toBe(found.length);
 });
+
+cases(
+  "nothing_live",
+  (
+    input: { slots: number; has_source: boolean; label: string; probability: number },
+    expected: string,
+  ) => {
+    const { slots, has_source, label, probability } = input;
+    expect(nothingLive(slots, has_source, label, probability)).toBe(expected);
+  },
+);
 
 cases(
   "links",

@@ -77,7 +77,9 @@ describe("a saved page", () => {
       (th) => (th as HTMLElement).dataset.role,
     );
     expect(roles.filter((role) => role !== "ghost")).toEqual(["base", "source"]);
-    expect($(".vene-sentence")?.textContent).toContain("No slot is live");
+    expect($(".vene-sentence")?.textContent).toContain(
+      "The only slot is skipped. The model predicts “Madrid”",
+    );
   });
 
   it("walks a story that was saved with it", async () => {

@@ -80,6 +80,27 @@ export function site(layer: number, component: string, head: number | null): str
     : `in head ${head} of layer ${layer} (${name})`;
 }
 
+/** Why no slot is live, the base's prediction, and what to do, where all `slots` are skipped. */
+export function nothingLive(
+  slots: number,
+  hasSource: boolean,
+  label: string,
+  probability: number,
+): string {
+  const why =
+    slots === 0
+      ? "No slots yet"
+      : slots === 1
+        ? "The only slot is skipped"
+        : `All ${slots} slots are skipped`;
+  const then =
+    slots === 0
+      ? `Click a tile to ${hasSource ? "patch" : "zero"} it`
+      : `Unskip ${slots === 1 ? "it" : "one"} to see its effect`;
+  const token = label.replace(/^[␣↵⇥]+|[␣↵⇥]+$/g, "") || label;
+  return `${why}. The model predicts “${token}” (${inPercent(probability)}). ${then}.`;
+}
+
 /** A signed whole number. */
 export function wholeChange(change: number): string {
   return change === 0 ? "0" : sign(change) + Math.abs(change);

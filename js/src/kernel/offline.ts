@@ -7,6 +7,7 @@ import {
   positionsOf,
   sourcePositionsOf,
 } from "../domain/experiments";
+import { nothingLive } from "../domain/format";
 import { cellOf, keyOfMap } from "../domain/preview";
 import type { Message, Request } from "./kernel";
 import type { Answer, Reply, Scene, SlotInfo, Story, Map as Sweep } from "./wire";
@@ -98,7 +99,7 @@ export class OfflineModel {
     const isShown = hasSamePrompts(scene.experiment, experiment);
     const map = isShown ? (isMap(shown) ? shown : null) : held.map;
     const isIdle = experiment.slots.every((slot) => slot.skip);
-    const plain = isIdle && held.answer ? plainAnswer(held.answer) : null;
+    const plain = isIdle && held.answer ? plainAnswer(held.answer, experiment) : null;
     const answer = this.#answers.get(keyOf(experiment)) ?? plain;
     return answer || cellOf(experiment, map) ? { held: { ...held, map }, answer } : null;
   }
@@ -155,7 +156,7 @@ function isStory(value: SavedTraits["steps"]): value is Story {
 }
 
 /** The runs of the prompts as they are, which every exact answer holds. */
-function plainAnswer(answer: Answer): Answer {
+function plainAnswer(answer: Answer, { slots, sources }: Plain): Answer {
   const columns = answer.runs.flatMap(({ role }, n) =>
     role === "base" || role === "source" ? [n] : [],
   );
@@ -171,7 +172,12 @@ function plainAnswer(answer: Answer): Answer {
     verdicts: [],
     receipts: [],
     scripts: answer.scripts.map(({ face }) => ({ face, text: null, why: NEEDS_KERNEL })),
-    sentence: `No slot is live: the base’s answer is “${top?.label ?? ""}”.`,
+    sentence: nothingLive(
+      slots.length,
+      sources.length > 0,
+      top?.label ?? "",
+      top?.probability ?? 0,
+    ),
   };
 }
 
