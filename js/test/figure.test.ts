@@ -67,6 +67,16 @@ async function open(): Promise<void> {
 }
 
 describe("the figure panel", () => {
+  it("says of what its picture is when the kernel that draws is gone", async () => {
+    screen = mount({ picture: { ...picture, revision: 0 } });
+    await shown(screen.el);
+    const note = () => screen.el.querySelector(".vene-figure-tools > .vene-note")?.textContent;
+    expect(note()).toBe("drawing…");
+    for (const lost of screen.model.listeners.get("comm_live_update") ?? []) lost();
+    await drawn();
+    expect(note()).toBe("of the experiment before");
+  });
+
   it("offers the picture and every file, in one group that has a name", async () => {
     await open();
     expect(buttons(screen.el).map((button) => button.textContent?.trim())).toEqual([

@@ -34,7 +34,7 @@ export function FigurePanel({ app }: { app: App }) {
     ? null
     : app.kernel.offline !== null
       ? "of the experiment that was saved"
-      : app.use(createNotices).error.value === null
+      : app.use(createNotices).error.value === null && !app.kernel.isGone.value
         ? "drawing…"
         : "of the experiment before";
   const tools = (
