@@ -1,5 +1,6 @@
 // Which source token goes into which base token.
 import { afterEach, describe, expect, it } from "vitest";
+import { ranges } from "../src/domain/format";
 import { click, drawn, mount, press, threeSlots, tile, traitsOf, within } from "./helpers";
 
 let screen: ReturnType<typeof mount>;
@@ -29,6 +30,14 @@ describe("tokens of unequal prompts", () => {
     expect(captions("base")).toEqual(["0", "1", "2", "3", "4"]);
     expect(captions("italy")).toHaveLength(6);
     expect(captions("italy")).toContain("–");
+  });
+
+  it("say it in ranges where one goes into many", () => {
+    open([], { sources: [["italy", "Italy is"]] });
+    expect(captions("italy").join(" ")).toMatch(/→ \d–\d/);
+    expect([[], [7], [1, 2], [0, 1, 2], [32, 33, 34, 35, 40, 41, 43]].map(ranges)).toEqual([
+      ...["", "7", "1, 2", "0–2", "32–35, 40, 41, 43"],
+    ]);
   });
 
   it("are paired with the keyboard: Enter, arrows, Enter; the focus comes back", async () => {

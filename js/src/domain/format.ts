@@ -101,6 +101,19 @@ export function nothingLive(
   return `${why}. The model predicts “${token}” (${inPercent(probability)}). ${then}.`;
 }
 
+/** Rising numbers, with a dash for each three or more in a row: `1, 4–6`. */
+export function ranges(numbers: number[]): string {
+  const runs: number[][] = [];
+  for (const number of numbers) {
+    const last = runs.at(-1);
+    if (last?.at(-1) === number - 1) last.push(number);
+    else runs.push([number]);
+  }
+  return runs
+    .map((run) => (run.length > 2 ? `${run[0]}–${run.at(-1)}` : run.join(", ")))
+    .join(", ");
+}
+
 /** A signed whole number. */
 export function wholeChange(change: number): string {
   return change === 0 ? "0" : sign(change) + Math.abs(change);

@@ -2,6 +2,7 @@
 import { useSignal } from "@preact/signals";
 import { useLayoutEffect, useRef } from "preact/hooks";
 import { actionOf, consume } from "../../app/keys";
+import { ranges } from "../../domain/format";
 import type { TokenInfo } from "../../kernel/wire";
 import { PlainButton } from "../../ui/controls";
 import { Cell, chipClass, differing, titleOf } from "./Chips";
@@ -40,15 +41,15 @@ export function SourceChips({ name, tokens, against, carry, pairs, refusal }: So
     <span class="vene-chips" role="toolbar" aria-label={`Tokens of ${name}`} ref={row}>
       {tokens.map((token) => {
         const { index } = token;
-        const to = pairs?.flatMap((from, base) => (from === index ? [base] : []));
+        const to = pairs && ranges(pairs.flatMap((from, base) => (from === index ? [base] : [])));
         return (
-          <Cell key={index} caption={to && (to.length ? `→ ${to.join(", ")}` : "–")}>
+          <Cell key={index} caption={to === null ? null : to ? `→ ${to}` : "–"}>
             <PlainButton
               class={chipClass(marks(index))}
               disabled={refusal !== null}
               data-token={index}
-              title={`${titleOf(token)}${to?.length ? ` · goes into base ${to.join(", ")}` : ""}\n${refusal ?? "Drag it onto a base token, or press Enter, to pair the two"}`}
-              aria-label={`${index} ${token.label}${to?.length ? `, goes into base ${to.join(", ")}` : ""}: pick up to pair`}
+              title={`${titleOf(token)}${to ? ` · goes into base ${to}` : ""}\n${refusal ?? "Drag it onto a base token, or press Enter, to pair the two"}`}
+              aria-label={`${index} ${token.label}${to ? `, goes into base ${to}` : ""}: pick up to pair`}
               aria-pressed={held === index}
               tabIndex={index === reach ? 0 : -1}
               onFocus={() => {
