@@ -225,6 +225,24 @@ describe("a story", () => {
     expect(document.activeElement).toBe(tile(screen.el, 2, 4));
   });
 
+  it("keeps its arrows in lecture mode after a click on the map, also on the name of a row", async () => {
+    tell();
+    await key("f");
+    const heads = () => $('[role=rowheader] [data-layer="2"]') as HTMLElement;
+    for (const [n, target] of [() => tile(screen.el, 2, 3), heads].entries()) {
+      target().focus();
+      click(target(), { detail: 1 });
+      await drawn();
+      await key("ArrowRight", {}, document.activeElement as HTMLElement);
+      expect(title()).toBe(["An early swap", "Another country"][n]);
+    }
+    // Whoever walks on the map with the keyboard goes on there.
+    tile(screen.el, 2, 3).focus();
+    await key("ArrowRight", {}, tile(screen.el, 2, 3));
+    expect(title()).toBe("Another country");
+    expect(document.activeElement).toBe(tile(screen.el, 2, 4));
+  });
+
   it("gets titles, texts and choices as text, never as markup", () => {
     const evil = "<img src=x onerror=alert(1)>";
     const steps = aStory();

@@ -11,6 +11,7 @@ import { limitOf, plainReading, readingOf, spell } from "../../domain/metrics";
 import { targetOf as runOf } from "../../domain/operators";
 import { tokensOf } from "../../domain/sources";
 import type { MetricInfo, Scene } from "../../kernel/wire";
+import { backToScreen } from "../../ui/backToScreen";
 import { PlainButton } from "../../ui/controls";
 import { createLecture } from "../lecture/state";
 import { createSlots } from "../slots/state";
@@ -147,10 +148,11 @@ export function MapGrid({ app, scene, metric, width }: Props) {
         }}
         onScroll={showEdge}
         onClick={(event) => {
+          if (isLecture) backToScreen(event); // the arrows go on to the next step
           const at = tileUnder(event);
           if (!at || lens.brush.hasDropped()) return;
           focus.value = at;
-          find(grid.current, at)?.focus({ preventScroll: true });
+          if (!isLecture) find(grid.current, at)?.focus({ preventScroll: true });
           gestures.apply(at, gestureOf(event));
         }}
         onMouseDown={(event) => {
