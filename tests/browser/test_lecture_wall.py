@@ -236,3 +236,57 @@ def test_it_fits_and_fills_three_sizes(pages: dict[str, tuple[str, Any]], page: 
         assert "ms" not in page.locator(".vene-wall").inner_text().split()
     assert sizes[1] == pytest.approx(1.5 * sizes[0], rel=0.02)
     assert sizes[2] == pytest.approx(3 * sizes[0], rel=0.02)
+
+
+def test_a_narrow_wall_has_the_answer_below_the_map(
+    pages: dict[str, tuple[str, Any]], page: Page
+) -> None:
+    page.set_viewport_size({"width": 360, "height": 640})
+    begin(page, pages["shipped"][0])
+    tops: list[Any] = []
+    for press in ("ArrowRight", "Space"):
+        page.keyboard.press(press)
+        page.locator(".vene-sentence" if press == "Space" else ".vene-curtain").wait_for()
+        found = page.evaluate(
+            """() => {
+                const box = (selector) =>
+                    document.querySelector(selector).getBoundingClientRect();
+                const [wall, map, answer] =
+                    [".vene-wall", "[role=grid]", ".vene-wall-answer"].map(box);
+                const root = document.querySelector(".vene-root");
+                const out = [...document.querySelectorAll(".vene-wall *")]
+                    .filter((one) => one.checkVisibility({visibilityProperty: true}))
+                    .map((one) => [one.outerHTML.slice(0, 100), one.getBoundingClientRect()])
+                    .filter(([, {left, right, bottom, width}]) => width > 1
+                        && (left < 0 || right > innerWidth || bottom > wall.bottom))
+                    .map(([html]) => html);
+                return {out, answer: answer.width / wall.width, below: answer.top - map.bottom,
+                    tile: box("[role=gridcell]").height, bars: box(".vene-wall-foot").top,
+                    isReached: root.scrollHeight <= root.clientHeight
+                        || getComputedStyle(root).overflowY === "auto"};
+            }"""
+        )
+        assert found["out"] == [], press
+        assert found["answer"] > 0.8 and found["below"] >= 0, press
+        assert found["tile"] >= 20 and found["isReached"], press
+        tops.append(found["bars"])
+    assert tops[0] == tops[1]  # the reveal moves nothing
+
+
+def test_a_covered_tile_keeps_its_sign_in_the_middle_when_it_is_pinned(
+    pages: dict[str, tuple[str, Any]], page: Page
+) -> None:
+    begin(page, pages["shipped"][0])
+    page.keyboard.press("ArrowRight")
+    tile = page.locator(".vene-tile-open").last
+    tile.focus()
+    page.keyboard.press("p")
+    page.locator('.vene-tile-open[data-pins~="cell"]').wait_for()
+    sign, corner = tile.evaluate(
+        """one => ["::before", "::after"].map((part) => {
+            const {content, position, backgroundImage} = getComputedStyle(one, part);
+            return [content, position, backgroundImage !== "none"];
+        })"""
+    )
+    assert sign == ['"?"', "static", False]
+    assert corner == ['""', "absolute", True]
