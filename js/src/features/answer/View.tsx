@@ -3,7 +3,6 @@ import type { App } from "../../app/app";
 import { type AnswerRow, axisEnd, likeliest } from "../../domain/answer_rows";
 import { inPercent } from "../../domain/format";
 import { Panel } from "../../ui/controls";
-import { useFocusReturn } from "../../ui/useFocusReturn";
 import { createMap } from "../map/state";
 import { TokenButton } from "../map/TokenButton";
 import { type Column, RowsTable } from "./RowsTable";
@@ -50,7 +49,7 @@ function offered(app: App): AnswerRow | undefined {
 
 function Offer({ app, row }: { app: App; row: AnswerRow }) {
   return (
-    <span ref={useFocusReturn<HTMLSpanElement>()} class="vene-offer">
+    <span data-passing class="vene-offer">
       <TokenButton app={app} id={row.id} label={`show ${row.label} on the map`} />
     </span>
   );

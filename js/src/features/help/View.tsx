@@ -2,7 +2,6 @@
 import type { App } from "../../app/app";
 import { IconButton } from "../../ui/controls";
 import { CrossIcon } from "../../ui/icons";
-import { useFocusReturn } from "../../ui/useFocusReturn";
 import { createHelp } from "./state";
 import "./style.css";
 import { type Row, type Scope, shownKeys, TABLE } from "../../app/keys";
@@ -31,12 +30,7 @@ const CLICKS = [
 
 export function Help({ app }: { app: App }) {
   return (
-    <section
-      ref={useFocusReturn<HTMLElement>()}
-      class="vene-help"
-      role="dialog"
-      aria-label="Clicks and keys"
-    >
+    <section data-passing class="vene-help" role="dialog" aria-label="Clicks and keys">
       <div class="vene-help-close">
         <IconButton
           name="Close this list"

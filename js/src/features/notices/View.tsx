@@ -2,7 +2,6 @@
 import type { App } from "../../app/app";
 import { IconButton } from "../../ui/controls";
 import { CrossIcon } from "../../ui/icons";
-import { useFocusReturn } from "../../ui/useFocusReturn";
 import { createNotices } from "./state";
 import "./style.css";
 
@@ -18,7 +17,7 @@ function Notice(props: { text: string; isNote?: boolean; onDismiss(): void }) {
   const { text, isNote = false, onDismiss } = props;
   return (
     <div
-      ref={useFocusReturn<HTMLDivElement>()}
+      data-passing
       class={`vene-alert${isNote ? " vene-alert-note" : ""}`}
       role={isNote ? "status" : "alert"}
     >

@@ -40,8 +40,6 @@ interface PromptProps {
 export function Prompt(props: PromptProps) {
   const { app, source, text, tokens, against, note, prediction } = props;
   const label = source ?? "base";
-  const pencil = useRef<HTMLSpanElement>(null);
-  const returns = useRef(false);
   const entry = useEntry(app, {
     current: () => {
       const now = app.use(createExperiment).now.peek();
@@ -60,11 +58,6 @@ export function Prompt(props: PromptProps) {
     toEnd();
     return onResize(element, toEnd);
   }, [tokens, entry.isOpen.value]);
-  useLayoutEffect(() => {
-    if (!returns.current || entry.isOpen.peek()) return;
-    returns.current = false;
-    pencil.current?.querySelector("button")?.focus();
-  });
   return (
     <div class="vene-prompt" data-prompt={label}>
       <PromptName {...props} label={label} />
@@ -76,9 +69,6 @@ export function Prompt(props: PromptProps) {
           text={text}
           tokens={tokens}
           against={against}
-          onLeave={() => {
-            returns.current = true;
-          }}
         />
       ) : (
         <span class="vene-prompt-row">
@@ -102,7 +92,7 @@ export function Prompt(props: PromptProps) {
             </span>
           )}
           {!app.kernel.offline && (
-            <span class="vene-prompt-tools" ref={pencil}>
+            <span class="vene-prompt-tools">
               <IconButton name={`Edit ${label}`} onPress={entry.open}>
                 <PencilIcon />
               </IconButton>

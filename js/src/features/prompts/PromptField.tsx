@@ -15,11 +15,9 @@ interface Props {
   tokens: TokenInfo[] | null;
   /** The base's tokens: those that differ are marked. */
   against: TokenInfo[] | null;
-  /** Left by a key, so that the focus has to go somewhere. */
-  onLeave(): void;
 }
 
-export function PromptField({ app, entry, name, text, tokens, against, onLeave }: Props) {
+export function PromptField({ app, entry, name, text, tokens, against }: Props) {
   const draft = app.use(createDraft);
   const field = useRef<HTMLTextAreaElement>(null);
   const first = entry.rejected.peek()?.text ?? text;
@@ -54,13 +52,8 @@ export function PromptField({ app, entry, name, text, tokens, against, onLeave }
               if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
                 // Else the rest of the key press goes to the button that gets the focus, and opens it again.
                 event.preventDefault();
-                entry
-                  .enter(typed(event.currentTarget, first))
-                  .then(() => entry.isOpen.peek() || onLeave());
-              } else if (event.key === "Escape") {
-                entry.close();
-                onLeave();
-              }
+                entry.enter(typed(event.currentTarget, first));
+              } else if (event.key === "Escape") entry.close();
             }}
             onBlur={entry.close}
           />

@@ -140,7 +140,6 @@ export function Prompts({ app, scene, experiment }: Props) {
             text=""
             tokens={null}
             against={base}
-            onLeave={() => {}}
           />
         </div>
       )}
