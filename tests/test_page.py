@@ -48,6 +48,21 @@ def test_a_page_holds_what_the_screen_shows(saved: tuple[vw.Explorer, str]) -> N
     assert base64.b64decode(image).startswith(b"\x89PNG")
 
 
+def test_a_page_does_not_say_in_which_folder_the_model_is(tmp_path: Path) -> None:
+    folder = tmp_path / "private" / "mine"
+    built_in = vw.load()
+    hf_model: Any = built_in.model
+    hf_model.save_pretrained(folder)
+    built_in.tokenizer.save_pretrained(folder)
+    slots = [vw.Slot(layer=0, position=3)]
+    explorer = vw.explore(BASE, SOURCE, vw.load(folder), slots=slots)
+    assert f"vw.load({json.dumps(str(folder))}" in explorer.code()
+    text = explorer.to_html(tmp_path / "page.html").read_text(encoding="utf-8")
+    explorer.close()
+    assert r"model = vw.load(\"mine\"" in text
+    assert "private" not in text and str(tmp_path) not in text
+
+
 def test_a_page_of_six_layers_and_five_tokens_is_small(saved: tuple[vw.Explorer, str]) -> None:
     assert len(saved[1].encode()) < 400_000
 

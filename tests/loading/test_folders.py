@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -16,9 +17,10 @@ from loading_testing import (
     make_model,
     make_tokenizer,
 )
-from transformers import GPT2Model
+from transformers import AutoConfig, AutoModelForCausalLM, GPT2Model
 
 import vene_widgets as vw
+from vene_widgets.explorer.export.share_token import shared_name
 from vene_widgets.models import hub
 
 # ---- what loads ----------------------------------------------------------------------------------
@@ -30,7 +32,7 @@ def test_a_folder_loads_to_the_very_model_that_was_saved(saved: Path) -> None:
     assert torch.equal(logits(model.model, ids), logits(make_model().eval(), ids))
     assert [token.text for token in model.tokens(PROMPT)] == list(WORDS[:5])
     assert not any(module.training for module in model.model.modules())
-    assert model.name == str(saved)
+    assert model.name == saved.name and str(saved) in str(model.recipe)
 
 
 def test_float32_is_the_default_whatever_was_saved(tmp_path: Path, saved: Path) -> None:
@@ -94,6 +96,45 @@ def test_a_folder_that_is_not_there_is_not_sought_on_the_hub(
 def test_an_empty_folder_says_what_is_missing(tmp_path: Path) -> None:
     with pytest.raises(vw.RequestError, match=r"config\.json"):
         vw.load(tmp_path)
+
+
+@pytest.mark.parametrize("model_type", ["gpt2", "llama"])
+def test_a_folder_without_a_tokenizer_says_how_to_add_one(tmp_path: Path, model_type: str) -> None:
+    sizes: dict[str, Any] = {"vocab_size": 40, "hidden_size": 8, "intermediate_size": 8}
+    sizes |= {"num_hidden_layers": 1, "num_attention_heads": 1}
+    config = AutoConfig.for_model(model_type, **sizes)
+    AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path / "mine")
+    with pytest.raises(vw.RequestError, match=r"mine' has no tokenizer .*save_pretrained.*wrap\("):
+        vw.load(tmp_path / "mine")
+
+
+def test_an_empty_tokenizer_counts_as_none(folder: Path) -> None:
+    for file in folder.glob("tokenizer*"):
+        file.unlink()
+    (folder / "tokenizer_config.json").write_text('{"tokenizer_class": "LlamaTokenizer"}')
+    with pytest.raises(vw.RequestError, match="has no tokenizer beside its weights"):
+        vw.load(folder)
+
+
+def test_a_reason_goes_on_where_its_first_line_announces_more() -> None:
+    assert hub.one_line(ValueError("none of:\n(1) a file,\n\n(2) a name.\nMore.")) == (
+        "none of: (1) a file, (2) a name."
+    )
+    assert hub.one_line(ValueError("first\nsecond")) == "first"
+    assert hub.one_line(ValueError("")) == "ValueError"
+
+
+@pytest.mark.parametrize("name", ["mine", "./mine", "mine/", "."])
+def test_the_name_of_a_folder_is_the_last_part_of_its_path(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    mine = folder.rename(folder.parent / "mine")
+    monkeypatch.chdir(mine if name == "." else mine.parent)
+    model = vw.load(name, device="cpu")
+    assert model.name == "mine" and str(model.recipe).startswith(f'load("{name}"')
+    assert vw.wrap(model.model, model.tokenizer).name == "mine"
+    monkeypatch.chdir(mine.parent.parent)
+    assert shared_name(model) is None
 
 
 def test_a_revision_of_a_folder_is_refused(saved: Path) -> None:

@@ -161,6 +161,8 @@ class Explorer(Session):
         shown = self.feature(MapFeature).shown
         if every_token and shown is not None:
             traits["map"] = self._full_vocabulary_map(shown.plans)
+        if (folder := self.model.path) is not None:  # others have no use for where it lies
+            traits = page.without_path(traits, folder, self.model.name)
         text = page.page(traits, sentence, title or sentence)
         # A prompt may hold lone surrogates, which UTF-8 cannot encode.
         written = write_aside(path, text.encode("utf-8", "backslashreplace"))

@@ -121,7 +121,11 @@ def quiet(downloads: bool = False) -> Generator[None, None, None]:
 
 
 def one_line(error: BaseException, limit: int = 200) -> str:
-    """An error's first line, cut to `limit` characters."""
-    lines = str(error).strip().splitlines()
-    text = lines[0].strip() if lines else type(error).__name__
+    """An error's first line, or more if it announces what follows, cut to `limit` characters."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    text = lines[0] if lines else type(error).__name__
+    for line in lines[1:]:
+        if not text.endswith((":", ",")):
+            break
+        text += f" {line}"
     return text if len(text) <= limit else text[: limit - 1] + "…"

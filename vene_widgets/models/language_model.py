@@ -50,10 +50,11 @@ class LanguageModel:
     run uses a module tree of its own that shares their weights (`models/own_tree.py`).
 
     Attributes:
-        name: the name or folder that it was loaded from.
+        name: the name that it was loaded by; of a folder, the last part of its path.
         model: the Hugging Face causal language model.
         tokenizer: its tokenizer.
         sites: its components and their modules (`print(model.sites)`).
+        path: as it was given to `load`; None for models from elsewhere than a folder.
         recipe: source code of the call that loads the same model, `load("gpt2", device="cpu")`;
             None if the user wrapped a model.
         lock: held while a run uses the tree, so that a notebook cell and the explorer's worker
@@ -64,9 +65,15 @@ class LanguageModel:
     """How a model's behaviour is measured; set by `engine.behaviour`, which can run models."""
 
     def __init__(
-        self, name: str, model: nn.Module, tokenizer: Any, recipe: str | None = None
+        self,
+        name: str,
+        model: nn.Module,
+        tokenizer: Any,
+        recipe: str | None = None,
+        path: str | None = None,
     ) -> None:
         self.name = name
+        self.path = path
         self.recipe = recipe
         self.model = model
         self.tokenizer = tokenizer

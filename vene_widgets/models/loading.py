@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
+BUILT_IN = ("capitals", "smollm2")
+"""Names of folders of this package's own."""
+
 CAPITALS = Path(__file__).parent / "capitals"
 NAME_CHARACTERS = 1_000
 """Longest name or path that is looked up."""
@@ -77,16 +80,28 @@ def load(
     model = source.read_model(torch_dtype)
     tokenizer = source.read_tokenizer()
     _check_vocabulary(model, tokenizer, special=False)
-    recipe = _recipe(name, device=torch_device, dtype=dtype, revision=revision, cache_dir=cache_dir)
-    return LanguageModel(text, place(model, torch_device).eval(), tokenizer, recipe)
-
-
-def _recipe(name: str | os.PathLike[str], **options: object) -> str:
-    """Source code of the `load` call that gives the same model, on the same kind of device."""
-    text = os.fspath(name)
+    written = text
     if isinstance(name, os.PathLike) and Path(text).name == text:
-        text = f".{os.sep}{text}"  # a bare word would be the name of a model
-    arguments = [json.dumps(text)]
+        written = f".{os.sep}{text}"  # a bare word would be the name of a model
+    return LanguageModel(
+        _shown_name(written),
+        place(model, torch_device).eval(),
+        tokenizer,
+        _recipe(written, device=torch_device, dtype=dtype, revision=revision, cache_dir=cache_dir),
+        written if folder is not None and written not in BUILT_IN else None,
+    )
+
+
+def _shown_name(name: str) -> str:
+    """A model's name; of a path its last part, so that no figure or page shows where it lies."""
+    path = Path(name).expanduser()
+    is_local = path.is_absolute() or (name not in BUILT_IN and path.is_dir())
+    return (path.name or path.resolve().name or name) if is_local else name
+
+
+def _recipe(name: str, **options: object) -> str:
+    """Source code of the `load` call that gives the same model, on the same kind of device."""
+    arguments = [json.dumps(name)]
     for key, value in options.items():
         if value is not None:
             arguments.append(f"{key}={json.dumps(str(value).removeprefix('torch.'))}")
@@ -112,11 +127,18 @@ def wrap(model: nn.Module, tokenizer: Any, name: str | None = None) -> LanguageM
     _require_tokenizer(tokenizer)
     if name is None:
         config: Any = getattr(model, "config", None)
-        name = str(getattr(config, "name_or_path", "") or type(model).__name__)
+        name = _shown_name(str(getattr(config, "name_or_path", "")) or type(model).__name__)
     wrapped = LanguageModel(name, model, tokenizer)
     require_runnable(wrapped.name, unwrapped(model), wrapped.sites)
     _check_vocabulary(model, tokenizer, special=True)
     return wrapped
+
+
+TOKENIZER_FILES = (
+    *("tokenizer*.json", "tokenizer.model*", "vocab*", "*.tiktoken"),
+    *("spiece.model", "sentencepiece*.model", "tekken.json"),
+)
+"""Files in one of which a tokenizer is saved."""
 
 
 @dataclass(frozen=True)
@@ -181,14 +203,28 @@ class _ModelSource:
         """
         import transformers
 
+        files = TOKENIZER_FILES if not self.is_hub else ()
+        if files and not any(next(Path(self.source).glob(file), None) for file in files):
+            raise self._no_tokenizer()
         try:
             with hub.quiet():
                 auto_tokenizer = cast("Any", transformers.AutoTokenizer)
-                return auto_tokenizer.from_pretrained(
+                tokenizer = auto_tokenizer.from_pretrained(
                     self.source, trust_remote_code=False, **self.options
                 )
         except Exception as error:
             raise self._load_error(error, "its tokenizer ") from error
+        # transformers makes an empty tokenizer where some families have none saved.
+        if not set(tokenizer.get_vocab()) - set(tokenizer.all_special_tokens):
+            raise self._no_tokenizer()
+        return tokenizer
+
+    def _no_tokenizer(self) -> RequestError:
+        return RequestError(
+            f"model {shown(self.name)} has no tokenizer beside its weights. Save one there with "
+            "tokenizer.save_pretrained(folder), or pass both objects to "
+            "vene_widgets.wrap(model, tokenizer)."
+        )
 
     def _check_architecture(self) -> None:
         import transformers

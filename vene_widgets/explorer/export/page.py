@@ -8,9 +8,21 @@ import html
 import io
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from vene_widgets.explorer.export.static_files import built
+
+
+def without_path(value: Any, path: str, name: str) -> Any:
+    """The same traits, with a model's name instead of its path in code that loads it."""
+    if isinstance(value, str):
+        return value.replace(f"load({json.dumps(path)}", f"load({json.dumps(name)}")
+    if isinstance(value, Mapping):
+        items = cast("Mapping[str, Any]", value).items()
+        return {key: without_path(item, path, name) for key, item in items}
+    if isinstance(value, (list, tuple)):
+        return [without_path(item, path, name) for item in cast("list[Any]", value)]
+    return value
 
 
 def page(traits: Mapping[str, Any], sentence: str, title: str) -> str:

@@ -11,7 +11,6 @@ import binascii
 import hashlib
 import re
 import zlib
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -178,7 +177,7 @@ def _checksum(packed: bytes) -> bytes:
 
 def shared_name(model: LanguageModel) -> str | None:
     """The model's name if others can load it by that; None for folders and wrapped models."""
-    if model.recipe is None or Path(model.name).exists():
+    if model.recipe is None or model.path is not None:
         return None
     return model.name if _LOADABLE_NAME.fullmatch(model.name) else None
 
