@@ -25,13 +25,8 @@ import { TABS } from "./tabs";
 
 export function Screen({ app }: { app: App }) {
   const root = useRef<HTMLDivElement>(null);
-  useLayoutEffect(() => {
-    if (!root.current) return undefined;
-    const ends = [guard(root.current), keepFocus(root.current)];
-    return () => {
-      for (const end of ends) end();
-    };
-  }, []);
+  useLayoutEffect(() => guard(root.current as HTMLElement), []);
+  useLayoutEffect(() => keepFocus(root.current as HTMLElement), []);
   const isLecture = app.use(createLecture).isOn.value;
   // Where the focus was is gone when the mode changes; it stays on the screen, so that keys do.
   const before = useRef(isLecture);

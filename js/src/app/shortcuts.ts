@@ -29,7 +29,7 @@ export function pressFirst(app: App, event: KeyboardEvent): boolean {
   ) {
     return false;
   }
-  if (action !== null) {
+  if (action) {
     if (action === "choose") {
       const index = nameOf(event).charCodeAt(0) - "A".charCodeAt(0);
       if (lecture.choose(index)) return true;
@@ -55,34 +55,37 @@ export function press(app: App, event: KeyboardEvent): boolean {
   if (event.defaultPrevented || isText(target)) return false;
   const isHeld = event.ctrlKey || event.metaKey;
   if (isField(target) && !isHeld) return false;
-  if (action !== null) return actEverywhere(app, action, target);
+  if (action) return actEverywhere(app, action, target);
   const walk = app.use(createStory).step.peek() && actionOf("story", event);
   if (!walk || (target.closest(ROVING) && walk !== "choose")) return false;
   return walkBy(app, walk, event);
 }
 
 function actEverywhere(app: App, action: Action<"everywhere">, target: Element): boolean {
+  const [help, lecture] = [app.use(createHelp), app.use(createLecture)];
+  const [slots, { hover }] = [app.use(createSlots), app.use(createMap)];
   if (action === "clear") {
-    if (app.use(createHelp).isOpen.peek()) app.use(createHelp).isOpen.value = false;
-    else if (app.use(createSlots).open.peek() !== null) app.use(createSlots).closeDetails();
-    else if (app.use(createMap).hover.peek()) app.use(createMap).hover.value = null;
+    if (help.isOpen.peek()) help.isOpen.value = false;
+    else if (slots.open.peek() !== null) slots.closeDetails();
+    else if (hover.peek()) hover.value = null;
     else return false;
     return true;
   }
   // At the lectern its panel is folded away.
-  if (action === "compare" && app.use(createLecture).isOn.peek()) return false;
+  if (action === "compare" && lecture.isOn.peek()) return false;
+  const { undo, redo } = app.use(createExperiment);
   ({
-    undo: app.use(createExperiment).undo,
-    redo: app.use(createExperiment).redo,
-    group: app.use(createSlots).group,
-    ungroup: app.use(createSlots).ungroup,
+    undo,
+    redo,
+    group: slots.group,
+    ungroup: slots.ungroup,
     compare: app.use(createCompare).toggle,
     lecture: () => {
-      if (!app.use(createLecture).isOn.peek()) enter(app, target);
+      if (!lecture.isOn.peek()) enter(app, target);
       else if (document.fullscreenEnabled) toggleFullScreen(target);
-      else app.use(createLecture).toggle();
+      else lecture.toggle();
     },
-    help: app.use(createHelp).toggle,
+    help: help.toggle,
   })[action]();
   return true;
 }
@@ -93,18 +96,19 @@ function walkBy(app: App, action: Action<"story">, event: KeyboardEvent): boolea
   if (action === "choose") {
     return lecture.choose(Number(event.key) - 1);
   }
-  const at = story.at.peek();
+  const { at, steps, walk } = story;
+  const back = () => walk(at.peek() - 1);
   ({
-    next: () => app.use(createStory).walk(at + 1),
-    back: () => app.use(createStory).walk(at - 1),
+    next: () => walk(at.peek() + 1),
+    back,
     first: () => {
       // From the beginning again: a rehearsal leaves nothing open.
       if (lecture.isOn.peek()) lecture.coverAll();
-      app.use(createStory).walk(0);
+      walk(0);
     },
-    last: () => app.use(createStory).walk(story.steps.peek().length - 1),
+    last: () => walk(steps.peek().length - 1),
     forth: () => forth(app),
-    return: () => app.use(createStory).walk(at - 1),
+    return: back,
   })[action]();
   return true;
 }

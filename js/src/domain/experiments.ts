@@ -58,21 +58,19 @@ export interface Place {
 export type Gesture = "replace" | "add" | "new group";
 
 /** The scene's experiment with the kernel's integers in place of texts and negative numbers. */
-export function fromScene(scene: Scene): Plain {
-  return {
-    base: scene.experiment.base,
-    sources: [...(scene.experiment.sources ?? [])],
-    slots: (scene.experiment.slots ?? []).map((slot, index) => fill(slot, scene.slots[index])),
-    mode: scene.experiment.mode ?? "parallel",
-  };
+export function fromScene({ experiment, slots }: Scene): Plain {
+  return toPlain(experiment, slots);
 }
 
-/** An experiment of integers, as the kernel's history keeps it, with every field filled in. */
-export function toPlain({ base, sources, slots, mode }: Experiment): Plain {
+/**
+ * An experiment with every field filled in: of integers, as the kernel's history keeps it, or with
+ * the integers that the kernel has found.
+ */
+export function toPlain({ base, sources, slots, mode }: Experiment, found: SlotInfo[] = []): Plain {
   return {
     base,
     sources: [...(sources ?? [])],
-    slots: (slots ?? []).map((slot) => fill(slot, undefined)),
+    slots: (slots ?? []).map((slot, index) => fill(slot, found[index])),
     mode: mode ?? "parallel",
   };
 }
@@ -128,22 +126,18 @@ export function isAt(slot: Slot, place: Omit<Place, "source_position">): boolean
 /** The experiment after a tile was clicked. */
 export function applyTile(experiment: Plain, place: Place, gesture: Gesture): Plain {
   if (gesture === "replace") return { ...experiment, slots: [slotAt(place)] };
-  if (gesture === "new group") {
-    return { ...experiment, slots: [...experiment.slots, slotAt(place, freshGroup(experiment))] };
-  }
+  if (gesture === "new group") return addSlot(experiment, place, freshGroup(experiment));
   const there = experiment.slots.findIndex((slot) => isAt(slot, place));
   if (there >= 0) return removeSlot(experiment, there);
   if (place.source === null) return addSlot(experiment, place);
   const last = experiment.slots.at(-1);
-  if (last?.group && last.source === place.source) {
-    return { ...experiment, slots: [...experiment.slots, slotAt(place, last.group)] };
-  }
+  if (last?.group && last.source === place.source) return addSlot(experiment, place, last.group);
   // A first group takes the loose slots with it, so that click and shift-click make one group.
   const group = freshGroup(experiment);
   const slots = experiment.slots.map((slot) =>
     slot.group === null && slot.source === place.source ? { ...slot, group } : slot,
   );
-  return { ...experiment, slots: [...slots, slotAt(place, group)] };
+  return addSlot({ ...experiment, slots }, place, group);
 }
 
 /** The first letter that names no group yet; after Z come A2, B2, ... */
@@ -200,9 +194,9 @@ export function removeSlot(experiment: Plain, index: number): Plain {
   return { ...experiment, slots: experiment.slots.filter((_, i) => i !== index) };
 }
 
-/** One more slot at a place, in no group. */
-export function addSlot(experiment: Plain, place: Place): Plain {
-  return { ...experiment, slots: [...experiment.slots, slotAt(place)] };
+/** One more slot at a place. */
+export function addSlot(experiment: Plain, place: Place, group: string | null = null): Plain {
+  return { ...experiment, slots: [...experiment.slots, slotAt(place, group)] };
 }
 
 /** Another source. A group has one source, so a slot that changes its own leaves its group. */

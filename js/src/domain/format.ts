@@ -74,7 +74,11 @@ export function words(name: string): string {
 export function site(layer: number, component: string, head: number | null): string {
   if (component === "block_input") return `before block ${layer}`;
   if (component === "block_output") return `after block ${layer}`;
-  const name = IN_SENTENCES[component] ?? componentWords(component);
+  // A sentence names the head, or all of them, by itself.
+  const name =
+    component === "head_attention_value_output"
+      ? "attention output"
+      : componentWords(component).replace(/,.*|^head /g, "");
   return head === null
     ? `at the ${name} of layer ${layer}`
     : `in head ${head} of layer ${layer} (${name})`;
@@ -157,18 +161,6 @@ const COMPONENTS: Record<string, string> = {
   mlp_input: "MLP input",
   mlp_activation: "MLP activation",
   mlp_output: "MLP output",
-};
-
-/** Within a sentence, where that differs. */
-const IN_SENTENCES: Record<string, string> = {
-  attention_value_output: "heads’ outputs",
-  query_output: "queries",
-  key_output: "keys",
-  value_output: "values",
-  head_attention_value_output: "attention output",
-  head_query_output: "query",
-  head_key_output: "key",
-  head_value_output: "value",
 };
 
 /** A component in words: `residual stream, after block`. */

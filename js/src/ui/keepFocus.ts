@@ -1,7 +1,7 @@
 // The focus when the element that had it is removed or disabled: keys would go to the page then.
 
-/** What Tab stops at, unless it is disabled or out of the order. */
-const STOPS = "button, select, input, textarea, a[href], [tabindex]";
+/** What Tab stops at, unless it is out of the order. */
+const STOPS = ":is(button, select, input, textarea, a[href], [tabindex]):not(:disabled)";
 
 /** What opens by itself, or over the screen, and goes again. */
 const PASSING = "[data-passing]";
@@ -71,8 +71,6 @@ export function keepFocus(root: HTMLElement): () => void {
 }
 
 function stopsIn(element: Element): HTMLElement[] {
-  return [element, ...element.querySelectorAll(STOPS)].filter(
-    (one): one is HTMLElement =>
-      one.matches(STOPS) && !one.matches(":disabled") && (one as HTMLElement).tabIndex >= 0,
-  );
+  const all = [element, ...element.querySelectorAll(STOPS)] as HTMLElement[];
+  return all.filter((one) => one.matches(STOPS) && one.tabIndex >= 0);
 }

@@ -63,6 +63,8 @@ export function RowsTable({ rows, columns, end, isOld, ghost, token }: Props) {
 function Axis({ row, end, ghost }: { row: AnswerRow; end: number; ghost: number | null }) {
   const part = (p: number) => `${100 * Math.min(1, p / end)}%`;
   const { base, now, source, ungrouped } = row;
+  const mark = (name: string, p: number | null, of?: string) =>
+    p !== null && <i class={name} data-role={of} style={{ insetInlineStart: part(p) }} />;
   const isLess = base !== null && now !== null && now < base;
   return (
     <span class="vene-axis" data-sign={isLess ? "less" : "more"} aria-hidden="true">
@@ -75,17 +77,13 @@ function Axis({ row, end, ghost }: { row: AnswerRow; end: number; ghost: number 
           }}
         />
       )}
-      {source !== null && <i class="vene-tick" style={{ insetInlineStart: part(source) }} />}
-      {base !== null && <Dot of="base" at={part(base)} />}
-      {ungrouped !== null && <Dot of="ungrouped" at={part(ungrouped)} />}
-      {now !== null && <Dot of="now" at={part(now)} />}
-      {ghost !== null && <i class="vene-ghost" style={{ insetInlineStart: part(ghost) }} />}
+      {mark("vene-tick", source)}
+      {mark("vene-dot", base, "base")}
+      {mark("vene-dot", ungrouped, "ungrouped")}
+      {mark("vene-dot", now, "now")}
+      {mark("vene-ghost", ghost)}
     </span>
   );
-}
-
-function Dot({ of, at }: { of: string; at: string }) {
-  return <i class="vene-dot" data-role={of} style={{ insetInlineStart: at }} />;
 }
 
 const exact = (p: number | null) =>

@@ -54,10 +54,7 @@ export function createAnswer(app: App) {
     now.value && !sweep.isOld.value ? cellOf(now.value, map.value) : null,
   );
   const isWorking = computed(
-    () =>
-      pending.value !== null ||
-      (status.value?.busy ?? null) !== null ||
-      status.value?.progress != null,
+    () => pending.value !== null || status.value?.busy != null || status.value?.progress != null,
   );
   /** The newest exact answer of the present prompts: a preview takes base and source from it. */
   const last = computed<Answer | null>(() => {

@@ -47,7 +47,7 @@ export function ComparePanel({ app }: { app: App }) {
       }}
     >
       <Panel name="Compare" area="compare" tools={<Tools compare={compare} />}>
-        {compare.error.value !== null && (
+        {compare.error.value && (
           <p class="vene-compare-error" role="alert">
             <span>{compare.error.value}</span>
             <Button onClick={compare.again}>Run again</Button>
@@ -68,7 +68,7 @@ export function ComparePanel({ app }: { app: App }) {
             <ChangesTable rows={rows} end={changeEnd(rows)} isOld={isOld} isWhole />
           </div>
         ) : (
-          compare.error.value === null && <p class="vene-hint">Both sides are running in full.</p>
+          !compare.error.value && <p class="vene-hint">Both sides are running in full.</p>
         )}
         <div role="status">
           {shown?.verdict ? (
@@ -76,7 +76,7 @@ export function ComparePanel({ app }: { app: App }) {
           ) : (
             label === "preview" &&
             !app.kernel.isGone.value &&
-            compare.error.value === null && (
+            !compare.error.value && (
               <p class="vene-hint">
                 {app.kernel.offline ??
                   `The verdict needs both sides to run in full${compare.isWaiting.value ? "; the kernel has not answered yet." : ": they are running."}`}
@@ -114,7 +114,7 @@ function Tools({ compare }: { compare: Compare }) {
           options={options}
           onChoose={(key) => compare.choose("left", key)}
         />
-        <IconButton name="Swap sides" title="Swap sides" onPress={compare.swap}>
+        <IconButton name="Swap sides" onPress={compare.swap}>
           <SwapIcon />
         </IconButton>
         <Select

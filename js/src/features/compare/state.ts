@@ -32,6 +32,9 @@ export interface Contrasted extends Tables {
   verdict: Verdict | null;
 }
 
+/** Why a comparison that was asked for did not begin. */
+type Failure = { request: string; error: string };
+
 /** `kept`: exact once, and the kernel that could say so now is gone. */
 export type ContrastLabel = "exact" | "kept" | "preview" | "busy" | "none";
 
@@ -48,7 +51,7 @@ export function createCompare(app: App) {
   const isOpen = computed(() => drawer.tab.value === "compare");
   const keys = signal({ left: BASE, right: RESULT });
   /** Answers and failures by what was asked, the newest last. */
-  const got = signal<ReadonlyMap<string, Contrast>>(new Map());
+  const got = signal<ReadonlyMap<string, Contrast | Failure>>(new Map());
   const asked = signal<{ id: string; question: string } | null>(null);
   const isWaiting = signal(false);
 
@@ -91,7 +94,10 @@ export function createCompare(app: App) {
   }));
   const now = computed<Contrasted | null>(() => {
     const found = answered.value;
-    const rest = found?.error === null ? { ...found, ...tables(found) } : guess.value;
+    const rest =
+      found && "tokens" in found && found.error === null
+        ? { ...found, ...tables(found) }
+        : guess.value;
     if (!rest) return null;
     // An entry may have got another name since.
     const verdict = rest.verdict && { ...rest.verdict, ...titles.value };
@@ -122,11 +128,11 @@ export function createCompare(app: App) {
     try {
       await kernel.request({ kind: "compare", left: toWire(one), right: toWire(other) }, { id });
     } catch (error) {
-      keep({ ...NOTHING, request: id, error: (error as Error).message });
+      keep({ request: id, error: (error as Error).message });
     }
   }
 
-  function keep(contrast: Contrast): void {
+  function keep(contrast: Contrast | Failure): void {
     const about = questions.get(contrast.request);
     const waits = asked.peek();
     if (about === undefined) {
@@ -192,18 +198,6 @@ export function createCompare(app: App) {
     again: ask,
   };
 }
-
-const NOTHING: Contrast = {
-  request: "",
-  left: "",
-  right: "",
-  milliseconds: 0,
-  kl: 0,
-  tokens: [],
-  differences: [],
-  verdict: null,
-  error: null,
-};
 
 /** What the view knows of a side and the present model: a column of an answer, else a tile of the map. */
 function known(side: Side, app: App, labels: Map<number, string>): Known | null {

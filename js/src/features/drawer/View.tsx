@@ -63,7 +63,7 @@ export function Drawer({ app, tabs: all }: { app: App; tabs: readonly Tab[] }) {
             onClick={() => drawer.open(name)}
             onKeyDown={(event) => {
               const action = actionOf("drawer", event);
-              if (action !== null) move(event, action === "next" ? 1 : -1);
+              if (action) move(event, action === "next" ? 1 : -1);
             }}
           >
             {title}
@@ -71,16 +71,16 @@ export function Drawer({ app, tabs: all }: { app: App; tabs: readonly Tab[] }) {
         ))}
       </div>
       {open && (
-        <span class="vene-drawer-close">
-          <IconButton name="Close the drawer" onPress={close}>
-            <CrossIcon />
-          </IconButton>
-        </span>
-      )}
-      {open && (
-        <div class="vene-tab-panel" role="tabpanel" aria-label={open.title}>
-          <open.View app={app} />
-        </div>
+        <>
+          <span class="vene-drawer-close">
+            <IconButton name="Close the drawer" onPress={close}>
+              <CrossIcon />
+            </IconButton>
+          </span>
+          <div class="vene-tab-panel" role="tabpanel" aria-label={open.title}>
+            <open.View app={app} />
+          </div>
+        </>
       )}
     </section>
   );

@@ -22,8 +22,8 @@ const KINDS: Record<Figure["kind"], string> = {
 };
 
 export function FigurePanel({ app }: { app: App }) {
-  const picture = app.use(createFigure).picture.value;
-  const kind = app.use(createFigure).kind.value;
+  const { picture: newest, kind: asked, choose } = app.use(createFigure);
+  const [picture, kind] = [newest.value, asked.value];
   const url = useObjectUrl(picture);
   const isOld =
     picture !== null &&
@@ -40,14 +40,14 @@ export function FigurePanel({ app }: { app: App }) {
   const tools = (
     <span class="vene-tools-end vene-figure-tools">
       {note && <span class="vene-note">{note}</span>}
-      {app.kernel.offline !== null ? (
+      {app.kernel.offline ? (
         <span class="vene-note">{KINDS[kind]}</span>
       ) : (
         <Select
           name="Kind of figure"
           value={kind}
           options={Object.entries(KINDS).map(([value, text]) => ({ value, text }))}
-          onChoose={(value) => app.use(createFigure).choose(value as Figure["kind"])}
+          onChoose={(value) => choose(value as Figure["kind"])}
         />
       )}
       {picture && <Files app={app} picture={picture} kind={kind} url={url} />}

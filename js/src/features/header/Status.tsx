@@ -26,15 +26,15 @@ const STEPS: Record<string, string> = { bfloat16: "0.8 %", float16: "0.1 %" };
 const isPlain = ({ role }: RunInfo) => role === "base" || role === "source";
 
 export function Status({ app }: { app: App }) {
-  const label = app.use(createAnswer).label.value;
-  const model = app.use(createStory).scene.value?.model;
+  const { status, isGone, isWaiting } = app.kernel;
+  const answer = app.use(createAnswer);
+  const [label, exact] = [answer.label.value, answer.exact.value];
+  const scene = app.use(createStory).scene.value;
+  const model = scene?.model;
   const parts: string[] = [];
-  if (app.kernel.isGone.value) parts.push("kernel gone");
-  const exact = app.use(createAnswer).exact.value;
+  if (isGone.value) parts.push("kernel gone");
   if (label === "exact" && exact) {
-    const isKept =
-      app.use(createExperiment).pending.value ||
-      exact.revision !== app.use(createStory).scene.value?.revision;
+    const isKept = app.use(createExperiment).pending.value || exact.revision !== scene?.revision;
     // A story's answers are of no revision: they were computed before the first step.
     if (exact.revision === 0) parts.push("computed beforehand");
     else if (isKept) parts.push(`kept from run ${exact.revision}`);
@@ -44,10 +44,10 @@ export function Status({ app }: { app: App }) {
   if (model) parts.push(model.device);
   const step = model ? STEPS[model.dtype] : undefined;
   if (model && step) parts.push(model.dtype);
-  if (app.kernel.isWaiting.value && !app.kernel.isGone.value) parts.push("waiting for the kernel");
-  const progress = app.kernel.status.value?.progress ?? null;
-  const what = app.kernel.status.value?.busy === "story" ? "story" : "map";
-  if (progress !== null) parts.push(`${what} ${Math.floor(100 * progress)} %`);
+  if (isWaiting.value && !isGone.value) parts.push("waiting for the kernel");
+  const { progress, busy } = status.value ?? {};
+  if (progress != null)
+    parts.push(`${busy === "story" ? busy : "map"} ${Math.floor(100 * progress)} %`);
   const about = model ? `\n${model.name}: ${model.layers} layers, ${model.dtype}` : "";
   const precision = step
     ? `\nNeighbouring ${model?.dtype} numbers differ by up to ${step}; smaller effects are rounding.`
@@ -68,8 +68,8 @@ export function StatusLine(props: { label: Label; parts: string[]; title: string
 
 /** Keeps its place when there is nothing to cancel, so that nothing jumps under the pointer. */
 export function Cancel({ app }: { app: App }) {
-  const status = app.kernel.status.value;
-  const canCancel = (status?.progress ?? null) !== null || (status?.busy ?? null) !== null;
+  const { progress, busy } = app.kernel.status.value ?? {};
+  const canCancel = progress != null || busy != null;
   return (
     <Button
       style={{ visibility: canCancel ? "visible" : "hidden" }}

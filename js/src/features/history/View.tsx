@@ -48,7 +48,7 @@ export function HistoryPanel({ app }: { app: App }) {
   function onKey(event: KeyboardEvent, entry: PastEntry): void {
     const chip = event.currentTarget as HTMLElement;
     const action = actionOf("history", event);
-    if (action === null) return;
+    if (!action) return;
     if (isFixed && (action === "compare" || action === "name")) return;
     if (action === "compare") app.use(createCompare).compareWith(entry);
     else if (action === "left") go(chip.previousElementSibling);

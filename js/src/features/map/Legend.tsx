@@ -58,12 +58,10 @@ export function Legend({
           <span>{metric.scale === "order" ? metric.unit : `${high} ${metric.unit}`}</span>
         </span>
       </span>
-      {isSame ? (
+      {(isSame || note) && (
         <span class="vene-legend-item vene-legend-note">
-          Both prompts give the same prediction here.
+          {isSame ? "Both prompts give the same prediction here." : note}
         </span>
-      ) : (
-        note && <span class="vene-legend-item vene-legend-note">{note}</span>
       )}
       {metric.of_target && base !== null && (
         <span class="vene-legend-item" title="In the plain runs of both prompts">
@@ -81,15 +79,16 @@ export function Legend({
           {Math.floor(done * 100)} %
         </progress>
       )}
-      {isOld && (
-        <span class="vene-legend-item vene-legend-slow">
-          From before the model changed; being computed again.
-        </span>
-      )}
-      {slow !== null && (
-        <span class="vene-legend-item vene-legend-slow" title={`Full forward passes: ${slow}.`}>
-          Slow, by full forward passes: {slow}.
-        </span>
+      {[
+        isOld && "From before the model changed; being computed again.",
+        slow && `Slow, by full forward passes: ${slow}.`,
+      ].map(
+        (said) =>
+          said && (
+            <span key={said} class="vene-legend-item vene-legend-slow" title={said}>
+              {said}
+            </span>
+          ),
       )}
     </div>
   );

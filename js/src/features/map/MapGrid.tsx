@@ -25,6 +25,8 @@ import { TileView } from "./TileView";
 /** Predictions whose probabilities differ by less are the same. */
 const AGREE = 1e-4;
 
+const FOLD = "Fold the tokens that both prompts share";
+
 interface Props {
   app: App;
   scene: Scene;
@@ -107,7 +109,7 @@ export function MapGrid({ app, scene, metric, width }: Props) {
   const onKeyDown = (event: KeyboardEvent) => {
     const spot = spotUnder(event);
     const action = actionOf("map", event);
-    if (!spot || action === null) return;
+    if (!spot || !action) return;
     const at = asTile(spot);
     const next = move(event.key, spot, rows, positions);
     const isPainting = lens.brush.stroke.peek() !== null;
@@ -251,8 +253,8 @@ export function MapGrid({ app, scene, metric, width }: Props) {
             {lens.canFold.value ? (
               <PlainButton
                 class="vene-map-head vene-map-unfold"
-                aria-label="Fold the tokens that both prompts share"
-                title="Fold the tokens that both prompts share"
+                aria-label={FOLD}
+                title={FOLD}
                 onClick={toggleFold}
               >
                 fold
@@ -278,7 +280,7 @@ export function MapGrid({ app, scene, metric, width }: Props) {
           {positions.map((position, column) => {
             const from = sourceTokens?.[map?.source_positions[column + folded.length] ?? position];
             const differs = copies && from !== undefined && from.id !== scene.base[position]?.id;
-            const name = `position ${position}: ${labels[column]}${differs ? ` ⟵ ${from.label}` : ""}`;
+            const arrow = differs ? ` ⟵ ${from.label}` : "";
             return (
               // biome-ignore lint/a11y/useSemanticElements: see above
               // biome-ignore lint/a11y/useFocusableInteractive: see above
@@ -288,8 +290,8 @@ export function MapGrid({ app, scene, metric, width }: Props) {
                   tabIndex={isStop({ row: null, position }) ? 0 : -1}
                   data-position={position}
                   aria-pressed={pins.has({ row: null, position })}
-                  aria-label={`Pin column ${labels[column]}${isLecture ? "" : ` ${position}`}${differs ? ` ⟵ ${from.label}` : ""}`}
-                  title={`${name}; click: pin this column`}
+                  aria-label={`Pin column ${labels[column]}${isLecture ? "" : ` ${position}`}${arrow}`}
+                  title={`position ${position}: ${labels[column]}${arrow}; click: pin this column`}
                   onClick={() => pins.toggle({ row: null, position })}
                 >
                   <span class="vene-map-label">{labels[column]}</span>{" "}
@@ -411,11 +413,12 @@ function reachable(focus: Spot | null, rows: number[], positions: number[], app:
 }
 
 function pinsAt({ row, position }: Tile, has: (spot: Spot) => boolean): string {
-  const found = [];
-  if (has({ row, position: null })) found.push("row");
-  if (has({ row: null, position })) found.push("column");
-  if (has({ row, position })) found.push("cell");
-  return found.join(" ");
+  const found = [
+    has({ row, position: null }) && "row",
+    has({ row: null, position }) && "column",
+    has({ row, position }) && "cell",
+  ];
+  return found.filter(Boolean).join(" ");
 }
 
 /** Indices of the slots that act at each tile of the sweep. */

@@ -57,10 +57,10 @@ export function MapTools({ app }: { app: App }) {
               })),
             ]}
             {...to((value) => {
-              const layer = value.startsWith("layer ")
-                ? Number(value.slice("layer ".length))
-                : null;
-              return { ...sweep, head: layer === null ? Number(value) : "all", layer };
+              const [head, layer] = value.split("layer ");
+              return layer
+                ? { ...sweep, head: "all", layer: Number(layer) }
+                : { ...sweep, head: Number(head), layer: null };
             })}
           />
         )}

@@ -32,7 +32,7 @@ export function TargetField({ app, which, name }: Props) {
           name={name}
           text={asked?.text ?? ""}
           error={asked?.error ?? null}
-          isWaiting={asked !== null && asked.error === null}
+          isWaiting={asked?.error === null}
           onDone={(text) => {
             isTyping.value = false;
             lens.ask(which, text);
@@ -104,14 +104,13 @@ function Typed({ name, text, error, isWaiting, onDone, onLeave }: TypedProps) {
           if (event.currentTarget.value === "") onLeave();
         }}
       />
-      {error !== null && (
-        <span class="vene-popover vene-target-error" role="alert">
-          {error}
-        </span>
-      )}
-      {isWaiting && (
-        <span class="vene-popover vene-target-error vene-dim" role="status">
-          asking the kernel…
+      {(error || isWaiting) && (
+        <span
+          key={error}
+          class={`vene-popover vene-target-error${error ? "" : " vene-dim"}`}
+          role={error ? "alert" : "status"}
+        >
+          {error ?? "asking the kernel…"}
         </span>
       )}
     </span>

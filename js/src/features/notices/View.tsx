@@ -7,8 +7,8 @@ import "./style.css";
 
 export function Notices({ app }: { app: App }) {
   const { error, note, dismiss, dismissNote } = app.use(createNotices);
-  if (error.value !== null) return <Notice key="error" text={error.value} onDismiss={dismiss} />;
-  if (note.value === null) return null;
+  if (error.value) return <Notice key="error" text={error.value} onDismiss={dismiss} />;
+  if (!note.value) return null;
   return <Notice key="note" text={note.value} isNote onDismiss={dismissNote} />;
 }
 

@@ -39,7 +39,7 @@ export function BaseChips({
               onClick={() => carry.drop(token.index)}
               onKeyDown={(event) => {
                 const action = actionOf("tokens", event);
-                if (action === null) return;
+                if (!action) return;
                 if (action === "put") carry.put();
                 else carry.step({ left: -1, right: 1, first: -1e9, last: 1e9 }[action]);
                 consume(event);

@@ -108,7 +108,7 @@ export function Prompt(props: PromptProps) {
 
 function PromptName({ app, source, label, whyNot, onRename }: PromptProps & { label: string }) {
   const isRenaming = useSignal(false);
-  if (source === null || !onRename || !whyNot || app.kernel.offline !== null) {
+  if (source === null || !onRename || !whyNot || app.kernel.offline) {
     return (
       <span class="vene-bare vene-prompt-name" title={label}>
         {label}

@@ -37,6 +37,10 @@ export function SourceChips({ name, tokens, against, carry, pairs, refusal }: So
     stop.value = index;
     row.current?.querySelector<HTMLElement>(`[data-token="${index}"]`)?.focus();
   };
+  const end = ({ currentTarget }: { currentTarget: HTMLElement }) => {
+    drag.current = null;
+    currentTarget.style.transform = "";
+  };
   return (
     <span class="vene-chips" role="toolbar" aria-label={`Tokens of ${name}`} ref={row}>
       {tokens.map((token) => {
@@ -72,16 +76,14 @@ export function SourceChips({ name, tokens, against, carry, pairs, refusal }: So
                 carry.over.value = baseUnder(event);
               }}
               onPointerUp={(event) => {
-                drag.current = null;
-                event.currentTarget.style.transform = "";
+                end(event);
                 if (!wasDragged.current) return;
                 const to = baseUnder(event);
                 if (to === null) carry.put();
                 else carry.drop(to);
               }}
               onPointerCancel={(event) => {
-                event.currentTarget.style.transform = "";
-                drag.current = null;
+                end(event);
                 carry.put();
               }}
               onClick={() => {
@@ -94,7 +96,7 @@ export function SourceChips({ name, tokens, against, carry, pairs, refusal }: So
                 wasDragged.current = false; // a drag that ended elsewhere takes no key's click
                 const action = actionOf("tokens", event);
                 const last = tokens.length - 1;
-                if (action === null || (action === "put" && held === null)) return;
+                if (!action || (action === "put" && held === null)) return;
                 if (action === "put") carry.put();
                 else {
                   const next = { left: index - 1, right: index + 1, first: 0, last }[action];

@@ -33,7 +33,8 @@ interface Props {
 
 export function Prompts({ app, scene, experiment }: Props) {
   const carry = app.use(createCarry);
-  const kinds = app.use(createExperiment).kinds.value;
+  const { now: newest, kinds: all, commit } = app.use(createExperiment);
+  const kinds = all.value;
   const names = namesOf(experiment.sources);
   const isBaseSplit = experiment.base === scene.experiment.base;
   const base = isBaseSplit ? scene.base : null;
@@ -54,11 +55,11 @@ export function Prompts({ app, scene, experiment }: Props) {
 
   const fresh = useRef("");
   const entry = useEntry(app, {
-    current: () => promptOf(app.use(createExperiment).now.peek()?.sources ?? [], fresh.current),
+    current: () => promptOf(newest.peek()?.sources ?? [], fresh.current),
     commit: (text) => {
-      const now = app.use(createExperiment).now.peek() ?? experiment;
+      const now = newest.peek() ?? experiment;
       fresh.current = freshSource(now, text);
-      app.use(createExperiment).commit(setPrompt(now, fresh.current, text));
+      commit(setPrompt(now, fresh.current, text));
     },
   });
   const add = !entry.isOpen.value && !app.kernel.offline && (
@@ -75,12 +76,10 @@ export function Prompts({ app, scene, experiment }: Props) {
   );
 
   function edit(source: string | null, text: string, tokens: TokenInfo[] | null): void {
-    const now = app.use(createExperiment).now.peek() ?? experiment;
+    const now = newest.peek() ?? experiment;
     const before = source === null ? base : splitTokens(source);
     const moved = tokens && before ? follow(now, source, idsOf(before), idsOf(tokens), kinds) : now;
-    app
-      .use(createExperiment)
-      .commit(source === null ? setBase(moved, text) : setPrompt(moved, source, text));
+    commit(source === null ? setBase(moved, text) : setPrompt(moved, source, text));
   }
 
   return (
@@ -116,15 +115,13 @@ export function Prompts({ app, scene, experiment }: Props) {
           )}
           onCommit={(text, tokens) => edit(name, text, tokens)}
           whyNot={(wanted) => whyNotSource(experiment, name, wanted)}
-          onRename={(wanted) =>
-            app.use(createExperiment).commit(renameSource(experiment, name, wanted))
-          }
+          onRename={(wanted) => commit(renameSource(experiment, name, wanted))}
           note={<PairNote app={app} name={name} />}
         >
           <RemoveSource
             name={name}
             readers={readersOf(experiment, name, kinds).length}
-            onPress={() => app.use(createExperiment).commit(removeSource(experiment, name, kinds))}
+            onPress={() => commit(removeSource(experiment, name, kinds))}
           />
           {name === names.at(-1) && add}
         </Prompt>
@@ -155,11 +152,8 @@ export function Prompts({ app, scene, experiment }: Props) {
 
 function RemoveSource(props: { name: string; readers: number; onPress(): void }) {
   const { name, readers, onPress } = props;
-  const slots = readers === 1 ? "1 slot" : `${readers} slots`;
-  const title =
-    readers === 0
-      ? `Remove source ${name}`
-      : `Remove source ${name} with ${slots} that ${readers === 1 ? "reads" : "read"} it`;
+  const slots = readers === 1 ? "1 slot that reads it" : `${readers} slots that read it`;
+  const title = `Remove source ${name}${readers > 0 ? ` with ${slots}` : ""}`;
   return (
     <Button look="vene-quiet-button" aria-label={title} title={title} onClick={onPress}>
       <CrossIcon />

@@ -6,7 +6,7 @@ import { site } from "../../domain/format";
 import { ColumnHead } from "../../ui/ColumnHead";
 import { Panel } from "../../ui/controls";
 import { createAnswer } from "../answer/state";
-import { marksOf, measured } from "../slots/Receipt";
+import { marksOf, measured, Outcome } from "../slots/Receipt";
 import { createStory } from "../story/state";
 import "./style.css";
 
@@ -28,31 +28,32 @@ export function ReceiptsPanel({ app }: { app: App }) {
           <table class="vene-table">
             <thead>
               <tr>
-                <ColumnHead>slot</ColumnHead>
-                <ColumnHead>site</ColumnHead>
-                <ColumnHead>what it did</ColumnHead>
-                <ColumnHead>measured</ColumnHead>
+                {["slot", "site", "what it did", "measured"].map((name) => (
+                  <ColumnHead key={name}>{name}</ColumnHead>
+                ))}
               </tr>
             </thead>
             <tbody>
               {slots.map((slot, index) => {
                 const receipt = receipts.value.find((one) => one.index === index);
                 const info = pending.value ? undefined : scene?.slots[index];
-                const { kind, name, icon, words } = marksOf(slot, receipt, label.value);
+                const marks = marksOf(slot, receipt, label.value);
                 return (
                   <tr key={index}>
                     <th scope="row">{index}</th>
                     <td>{site(slot.layer, slot.component, slot.head)}</td>
-                    <td class="vene-receipt-line" data-outcome={kind}>
-                      {icon && (
-                        <span class="vene-receipt-mark" role="img" aria-label={name}>
-                          {icon}
-                        </span>
-                      )}
-                      {words}
+                    <td class="vene-receipt-line" data-outcome={marks.kind}>
+                      <Outcome {...marks} />
                     </td>
                     <td class="vene-number vene-dim">
-                      {receipt && !slot.skip && <Measured parts={measured(receipt, info)} />}
+                      {receipt &&
+                        !slot.skip &&
+                        measured(receipt, info).map(([text, title], n) => (
+                          <span key={text} title={title}>
+                            {n > 0 && " · "}
+                            {text}
+                          </span>
+                        ))}
                     </td>
                   </tr>
                 );
@@ -62,18 +63,5 @@ export function ReceiptsPanel({ app }: { app: App }) {
         </div>
       )}
     </Panel>
-  );
-}
-
-function Measured({ parts }: { parts: [string, string][] }) {
-  return (
-    <>
-      {parts.map(([text, title], n) => (
-        <span key={text} title={title}>
-          {n > 0 && " · "}
-          {text}
-        </span>
-      ))}
-    </>
   );
 }

@@ -39,20 +39,21 @@ export function OperatorRow({ app, experiment, slot, index, coordinates }: Props
   const { offline } = app.kernel;
   const names = Object.keys(slot.partition ?? {});
   const of = `of slot ${index}`;
+  const number = (
+    name: string,
+    value: number | string | null,
+    min: number,
+    step: number | "any",
+    onChoose: (value: number | null, text: string) => void,
+  ) => (
+    <Labelled text={name.toLowerCase()}>
+      <NumberField name={`${name} ${of}`} refusal={offline} {...{ value, min, step, onChoose }} />
+    </Labelled>
+  );
   return (
     <span class="vene-slot-operator">
-      {(kind?.takes_rank ?? false) && (
-        <Labelled text="rank">
-          <NumberField
-            name={`Rank ${of}`}
-            value={slot.rank}
-            refusal={offline}
-            min={1}
-            step={1}
-            onChoose={(rank) => commit(setRank(experiment, index, rank))}
-          />
-        </Labelled>
-      )}
+      {kind?.takes_rank &&
+        number("Rank", slot.rank, 1, 1, (rank) => commit(setRank(experiment, index, rank)))}
       {names.map((name, n) => (
         <Button
           key={name}
@@ -86,41 +87,21 @@ export function OperatorRow({ app, experiment, slot, index, coordinates }: Props
           onChoose={(text) => change({ subspace: readSubspace(text) })}
         />
       </Labelled>
-      {slot.intervention === "noise" && (
-        <Labelled text="scale">
-          <NumberField
-            name={`Scale ${of}`}
-            value={slot.scale}
-            refusal={offline}
-            min={0}
-            step="any"
-            onChoose={(scale) => scale !== null && change({ scale })}
-          />
-        </Labelled>
-      )}
-      {(slot.intervention === "noise" || kind?.has_weights) && (
-        <Labelled text="seed">
-          <NumberField
-            name={`Seed ${of}`}
-            value={slot.seed}
-            refusal={offline}
-            min={0}
-            step={1}
-            onChoose={(seed, text) => {
-              // As text where a number here would be another one; the kernel says up to where.
-              const exact = Number.isSafeInteger(seed) ? seed : text;
-              if (seed !== null && exact !== null) commit(setSeed(experiment, index, exact));
-            }}
-          />
-        </Labelled>
-      )}
+      {slot.intervention === "noise" &&
+        number("Scale", slot.scale, 0, "any", (scale) => scale !== null && change({ scale }))}
+      {(slot.intervention === "noise" || kind?.has_weights) &&
+        number("Seed", slot.seed, 0, 1, (seed, text) => {
+          // As text where a number here would be another one; the kernel says up to where.
+          const exact = Number.isSafeInteger(seed) ? seed : text;
+          if (seed !== null && exact !== null) commit(setSeed(experiment, index, exact));
+        })}
       <Strength
         of={of}
         value={slot.strength}
         offline={offline}
         onChoose={(strength) => change({ strength })}
       />
-      {(kind?.has_weights || slot.link !== null) && (
+      {(kind?.has_weights || slot.link) && (
         <LinkButton app={app} experiment={experiment} slot={slot} index={index} />
       )}
       {slot.intervention === "mean" && (
@@ -151,7 +132,7 @@ export function OperatorRow({ app, experiment, slot, index, coordinates }: Props
 
 function LinkButton({ app, experiment, slot, index }: Omit<Props, "coordinates">) {
   const { commit, refusal, widths } = app.use(createExperiment);
-  if (slot.link === null) {
+  if (!slot.link) {
     const [twin] = twinsOf(experiment, index, widths.value);
     return (
       <IconButton
@@ -181,7 +162,6 @@ function LinkButton({ app, experiment, slot, index }: Omit<Props, "coordinates">
       </span>
       <IconButton
         name={`Unlink slot ${index}`}
-        title={`Unlink slot ${index}`}
         refusal={refusal(unlink(experiment, index))}
         onPress={() => commit(unlink(experiment, index))}
       >
@@ -242,6 +222,6 @@ function Labelled({ text, children }: { text: string; children: ComponentChildre
 
 /** The colour of a slot's link, as far from the groups' first colours as there are. */
 export function linkColour(experiment: Plain, slot: Slot): string | undefined {
-  if (slot.link === null) return undefined;
+  if (!slot.link) return undefined;
   return `var(--vene-group-${(linksOf(experiment).indexOf(slot.link) + 3) % 6})`;
 }

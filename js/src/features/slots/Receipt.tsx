@@ -42,16 +42,11 @@ interface Props {
 }
 
 export function Receipt({ slot, receipt, label, info }: Props) {
-  const { kind, name, icon, words } = marksOf(slot, receipt, label);
+  const marks = marksOf(slot, receipt, label);
   return (
     <div class="vene-receipt">
-      <p class="vene-receipt-line" data-outcome={kind}>
-        {icon && (
-          <span class="vene-receipt-mark" role="img" aria-label={name}>
-            {icon}
-          </span>
-        )}
-        {words}
+      <p class="vene-receipt-line" data-outcome={marks.kind}>
+        <Outcome {...marks} />
       </p>
       {receipt && !slot.skip && (
         <p class="vene-dim vene-number">
@@ -63,6 +58,20 @@ export function Receipt({ slot, receipt, label, info }: Props) {
         </p>
       )}
     </div>
+  );
+}
+
+/** The sign of an outcome and what it was. */
+export function Outcome({ name, icon, words }: Marks) {
+  return (
+    <>
+      {icon && (
+        <span class="vene-receipt-mark" role="img" aria-label={name}>
+          {icon}
+        </span>
+      )}
+      {words}
+    </>
   );
 }
 
