@@ -285,3 +285,62 @@ def test_nothing_overflows_at_600_pixels_with_twelve_slots(lab: Any, theme: str)
     assert "12 (1 skipped)" in head.inner_text()
     rows.scroll_into_view_if_needed()
     lab.shot(f"slots-narrow-{theme.split()[1].lower()}")
+
+
+def test_line_breaks_of_a_prompt_survive_an_edit(lab: Any) -> None:
+    state = "explorer.wait()\nprint(json.dumps([explorer.experiment.base, explorer.revision]))"
+    base = "Q: Spain?\r\nA: Madrid\r\nQ: Italy?\r\nA:"
+    lab.open([OPEN.replace('"The capital of Spain is"', repr(base)), f"import json\n{state}"])
+    lab.run_cell(0)
+    exact(lab)
+    before = state_of(lab, 1)
+    assert before[0] == base
+    named(lab, "Edit base").click()
+    field = lab.page.locator("textarea.vene-prompt-field")
+    assert field.input_value().split("\n") == base.split("\r\n")
+    height = field.bounding_box()["height"]
+    field.press("Enter")
+    field.wait_for(state="detached")
+    assert lab.page.evaluate(FOCUSED) == "Edit base"  # on the pencil, and it stays unpressed
+    assert state_of(lab, 1) == before
+    named(lab, "Edit base").click()
+    press(lab, "Control+End", "Shift+Enter", "x")
+    assert field.bounding_box()["height"] > height
+    field.press("Enter")
+    field.wait_for(state="detached")
+    exact(lab)
+    assert state_of(lab, 1)[0] == f"{base}\r\nx"
+    assert lab.problems == []
+
+
+def test_keys_go_on_working_after_their_control_is_gone(lab: Any) -> None:
+    opened(lab)
+    page = lab.page
+    focus: list[str] = []
+
+    def then(*keys: str) -> None:
+        press(lab, *keys)
+        page.wait_for_timeout(150)
+        focus.append(page.evaluate(FOCUSED))
+
+    page.locator('[role=gridcell][data-layer="0"][data-position="3"]').click()
+    page.get_by_role("button", name="Group", exact=True).focus()
+    then("Enter")
+    named(lab, "Rename source source").click()
+    page.keyboard.type("italy")
+    then("Enter")
+    page.locator(".vene-add-source").click()
+    then("Escape")
+    named(lab, "Target token").select_option("type")
+    then("Escape")
+    page.locator("[aria-label^='Remove source italy']").focus()
+    then("Enter")
+    assert focus == ["Ungroup", "Rename source italy", "source", "Target token", focus[-1]]
+    assert "Add a source prompt" in focus[-1]
+    undo = named(lab, "Undo")
+    while undo.is_enabled():
+        press(lab, "Control+z")
+        page.wait_for_timeout(150)
+    assert lab.page.locator('[data-prompt="source"]').count() == 1
+    assert lab.page.locator("[data-slot]").count() == 0
+    assert lab.problems == []
