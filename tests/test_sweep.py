@@ -471,6 +471,23 @@ def test_prompts_belong_to_a_mean_alone(tiny: LanguageModel):
         sweep(tiny, SPAIN, ITALY, intervention="zero", prompts=[SPAIN])
 
 
+@pytest.mark.parametrize("options", [{"intervention": "zero"}, {"intervention": "ablate"},
+    {"intervention": "mean", "prompts": [ITALY]}])  # fmt: skip
+def test_an_ablation_needs_no_source(tiny: LanguageModel, options: dict[str, Any]):
+    alone, beside = (sweep(tiny, SPAIN, *source, **options) for source in ([], [SPAIN]))
+    assert torch.equal(alone.logits, beside.logits)
+    assert alone.target == int(alone.base_logits.argmax()) and alone.target in alone.targets
+    assert not torch.equal(alone.logits[0, 3], alone.base_logits)
+    assert repr(alone).endswith(f"5 positions, {SPAIN!r}, {alone.plan.intervention}>")
+
+
+def test_a_patch_without_a_source_is_refused(tiny: LanguageModel):
+    with pytest.raises(RequestError, match="source is missing: intervention 'vanilla' reads"):
+        sweep(tiny, SPAIN)
+    with pytest.raises(RequestError, match=r"intervention 'zeroo'.*zero"):
+        sweep(tiny, SPAIN, intervention="zeroo")
+
+
 # ---- default targets -----------------------------------------------------------------------------
 
 
@@ -481,7 +498,8 @@ def test_prompts_belong_to_a_mean_alone(tiny: LanguageModel):
         ([0.91, 0.05, 0.04], [0.05, 0.04, 0.91], (2, 0)),
         ([0.95, 0.01, 0.04], [0.03, 0.03, 0.94], (2, 0)),  # the base's falls a little more
         ([0.5, 0.3, 0.2], [0.5, 0.1, 0.4], (2, 0)),  # one prediction: what differs below it
-        ([0.8, 0.1, 0.1, 0.0], [0.1, 0.35, 0.35, 0.2], (0, 1)),  # a fall that spreads
+        ([0.8, 0.1, 0.1, 0.0], [0.1, 0.3, 0.4, 0.2], (2, 0)),  # a fall that spreads: the source's
+        ([0.9, 0.04, 0.03, 0.03], [0.4, 0.2, 0.2, 0.2], (0, 1)),  # one answer, and it falls most
         ([0.2, 0.5, 0.3], [0.2, 0.5, 0.3], (1, 2)),  # no difference: the base's own
     ],
 )
@@ -497,7 +515,7 @@ def test_a_sweep_follows_its_default_targets(tiny: LanguageModel):
     p_base, p_source = swept.base_logits.softmax(-1), swept.source_logits.softmax(-1)
     target, other = default_targets(p_base, p_source)
     assert swept.targets == (other, target)
-    assert target == int((p_source - p_base).abs().argmax()) or p_source[target] > p_base[target]
+    assert target == int((p_source - p_base).argmax())
     assert len(sweep(tiny, SPAIN, SPAIN, layers=0).targets) == 2
 
 

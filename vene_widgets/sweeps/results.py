@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from vene_widgets.errors import RequestError
+from vene_widgets.experiments.operators import OPERATORS
 from vene_widgets.sweeps.planning import SweepPlan
 from vene_widgets.tables import frames
 from vene_widgets.tables.statistics import CellStatistics, cell_statistics, log_probabilities
@@ -53,6 +54,8 @@ class Sweep:
         plan: what was run: layers, positions, tokens.
         base_logits, source_logits: `(vocabulary,)` at the last position of the plain runs.
         targets: ids of the tokens that `.frame` and `.plot()` follow.
+        target: id of the one that a figure of one token shows: the first that was named, else the
+            one that the source raises most, or of an ablation the base's answer.
         keep_bytes: up to which size `.logits` were kept, in bytes.
     """
 
@@ -60,6 +63,7 @@ class Sweep:
     base_logits: Tensor
     source_logits: Tensor
     targets: tuple[int, ...]
+    target: int
     keep_bytes: int
     _answers: Answers = field(repr=False)
 
@@ -96,17 +100,22 @@ class Sweep:
     def plot(
         self, metric: str = "probability", title: str | None = None, *, style: str = "light"
     ) -> ggplot:
-        """The layer × token map of every target, drawn by plotnine (`figures.sweep_map`)."""
+        """The layer × token map of every target, drawn by plotnine (`figures.sweep_map`).
+
+        A map of `logit_difference` is of `target` against the other one.
+        """
         from vene_widgets import figures
 
-        setup = figures.sweep_setup(self.plan)
-        return figures.sweep_map(self.frame, metric=metric, title=title, setup=setup, style=style)
+        setup, frame = figures.sweep_setup(self.plan), self.frame
+        if metric == "logit_difference":
+            frame = _first(frame, self.target)
+        return figures.sweep_map(frame, metric=metric, title=title, setup=setup, style=style)
 
     def __repr__(self) -> str:
         p = self.plan
         return (
             f"<Sweep of {p.component}: {len(p.layers)} layers x {len(p.positions)} positions, "
-            f"{p.base_prompt!r} <- {p.source_prompt!r}>"
+            f"{_prompts(p)}>"
         )
 
 
@@ -149,18 +158,34 @@ class HeadSweep:
     def plot(
         self, metric: str = "delta", title: str | None = None, *, style: str = "light"
     ) -> ggplot:
-        """A layer × head map per position, of the first target (`figures.head_map`)."""
+        """A layer × head map per position, of `Sweep.target` (`figures.head_map`)."""
         from vene_widgets import figures
 
         setup = figures.sweep_setup(self.sweeps[0].plan, "all")
-        return figures.head_map(self.frame, metric=metric, title=title, setup=setup, style=style)
+        frame = _first(self.frame, self.sweeps[0].target)
+        return figures.head_map(frame, metric=metric, title=title, setup=setup, style=style)
 
     def __repr__(self) -> str:
         p = self.sweeps[0].plan
         return (
             f"<HeadSweep of {p.component}: {len(self.sweeps)} heads x {len(p.layers)} layers x "
-            f"{len(p.positions)} positions, {p.base_prompt!r} <- {p.source_prompt!r}>"
+            f"{len(p.positions)} positions, {_prompts(p)}>"
         )
+
+
+def _prompts(plan: SweepPlan) -> str:
+    """The base and, if it is read, the source; of another operator than a patch also its name."""
+    name = plan.intervention
+    if not OPERATORS[name].needs_source:
+        return f"{plan.base_prompt!r}, {name}"
+    text = f"{plan.base_prompt!r} <- {plan.source_prompt!r}"
+    return text if name == "vanilla" else f"{text}, {name}"
+
+
+def _first(frame: pd.DataFrame, target: int) -> pd.DataFrame:
+    """The same rows, those of one target before the others."""
+    later = (frame["target_id"] != target).to_numpy()
+    return frame.iloc[later.argsort(kind="stable")]
 
 
 def plan_frame(

@@ -15,6 +15,7 @@ import torch
 from vene_widgets.engine.cache import ActivationCache
 from vene_widgets.errors import RequestError, choose, shown, validated
 from vene_widgets.experiments.fields import as_ints
+from vene_widgets.experiments.operators import OPERATORS
 from vene_widgets.experiments.sweep_request import SweepRequest
 from vene_widgets.experiments.synonyms import with_our_names
 from vene_widgets.models.language_model import require_language_model
@@ -70,7 +71,7 @@ class Event(Protocol):
 def sweep(
     model: LanguageModel,
     base: str,
-    source: str,
+    source: str | None = ...,
     component: str = ...,
     *,
     head: int | None = ...,
@@ -80,7 +81,7 @@ def sweep(
 def sweep(
     model: LanguageModel,
     base: str,
-    source: str,
+    source: str | None = ...,
     component: str = ...,
     *,
     head: Sequence[int] | Literal["all"],
@@ -89,7 +90,7 @@ def sweep(
 def sweep(
     model: LanguageModel,
     base: str,
-    source: str,
+    source: str | None = None,
     component: str = "block_output",
     *,
     head: int | Sequence[int] | Literal["all"] | None = None,
@@ -110,20 +111,21 @@ def sweep(
 
     Args:
         model: from `load` or `wrap`; it is left exactly as it was.
-        base, source: prompts. If their lengths differ, positions are paired by
-            `engine.positions.align` unless `source_positions` is given; a warning names a pair
-            that rests on the tokens' order alone.
+        base, source: prompts. If their lengths differ, tokens are paired from both ends as far as
+            they are equal, and the rest in order, of which a warning tells; `source_positions`
+            pairs them otherwise.
         component: the tensor that is swapped, as in `Slot`.
         head: of a per-head component: one, several, or `"all"`. Several give a `HeadSweep`.
         layers, positions: which cells, written as in `Slot`; None for all.
         source_positions: one per position.
         intervention: the operator at every cell. One that reads no source (`zero`, `noise`, `mean`)
-            uses the source only for the targets.
+            uses a source only for the targets, and needs none.
         prompts: for `mean`, the prompts that the mean is over. They are read at `source_positions`,
-            which hold for all of them as in a slot; None pairs them by `engine.positions.align` as
-            far as one int, from the beginning or the end, can name a token in each.
-        targets: tokens to follow in the frame, by text or id, one or several; None for the two that
-            tell base and source apart (`tables.statistics.default_targets`).
+            which hold for all of them as in a slot; None pairs them as far as one int, from the
+            beginning or the end, can name a token in each.
+        targets: tokens to follow in the frame, by text or id, one or several. None for two: the
+            base's answer, and the token that the source raises most (its answer, in most pairs); if
+            both runs have the same answer, the token whose probability differs most.
         keep_bytes: logits of all cells, of all heads together, are kept up to this size in bytes,
             on the model's device until they are read. Of a larger sweep, only the numbers of
             `.frame` are kept.
@@ -147,6 +149,12 @@ def sweep(
         "prompts": prompts,
     }
     require_language_model(model)
+    source = base if source is None and not _reads_source(intervention) else source
+    if source is None:
+        raise RequestError(
+            f"source is missing: intervention {intervention!r} reads the run of a source prompt. "
+            "Those that read none: 'zero', 'mean', 'noise'."
+        )
     heads = _heads(model, component, head)
     plans = [
         plan_sweep(model, base, source, validated(SweepRequest, **fields, head=one))
@@ -158,6 +166,12 @@ def sweep(
     sweeps = _run(plans, targets, keep_bytes, progress, cancel, cache)
     is_one = head is None or isinstance(head, Integral)
     return sweeps[0] if is_one else HeadSweep(sweeps)
+
+
+def _reads_source(intervention: object) -> bool:
+    """Whether an intervention, by any of its names, is known and reads a source."""
+    name = with_our_names({"intervention": intervention})["intervention"]
+    return isinstance(name, str) and name in OPERATORS and OPERATORS[name].needs_source
 
 
 def _heads(
@@ -206,6 +220,10 @@ def _run(
     base_logits, source_logits = plain.cpu()
     log_base = checked_distribution(base_logits, "base logits").log_softmax(-1)
     followed = _followed(plans[0].model, targets, base_logits, source_logits)
+    target = followed[0]
+    if targets is None:
+        copies = OPERATORS[plans[0].intervention].needs_source
+        target = followed[-1] if copies else int(base_logits.argmax())
     total = sum(plan.cell_count for plan in plans)
     keep = base_logits.numel() * base_logits.element_size() * total <= keep_bytes
     cells = [cell for one in prepared for cell in one.live_cells]
@@ -229,6 +247,7 @@ def _run(
             base_logits=base_logits,
             source_logits=source_logits,
             targets=followed,
+            target=target,
             keep_bytes=keep_bytes,
             _answers=Answers(
                 tuple(

@@ -152,11 +152,11 @@ def concatenated(parts: Sequence[CellStatistics]) -> CellStatistics:
 def default_targets(p_base: Tensor, p_source: Tensor) -> tuple[int, int]:
     """The two tokens that a map is about if none are named.
 
-    The target is the token whose probability differs most between the two plain runs: the one that
-    the source raises most, or, if another falls by more than twice as much, that one. Base and
-    source swap their answers in most pairs, and the map then shows the source's. If nothing
-    differs, it is the base's likeliest token. The other token is the base's likeliest but for the
-    target.
+    The target is the token that the source raises most: in most pairs its answer, so that the map
+    shows where the source's answer comes through. If both runs have the same answer, it is the
+    token whose probability differs most: the one raised most, or, if another falls by more than
+    twice as much, that one. If nothing differs, it is the base's likeliest token. The other token
+    is the base's likeliest but for the target.
 
     Args:
         p_base, p_source: probabilities `(vocabulary,)` in the plain runs.
@@ -166,7 +166,8 @@ def default_targets(p_base: Tensor, p_source: Tensor) -> tuple[int, int]:
     """
     change = p_source - p_base
     rise, fall = int(change.argmax()), int(change.argmin())
-    target = rise if 2 * change[rise] >= -change[fall] else fall
+    has_one_answer = int(p_base.argmax()) == int(p_source.argmax())
+    target = fall if has_one_answer and 2 * change[rise] < -change[fall] else rise
     if change[target] == 0:
         target = int(p_base.argmax())
     others = p_base.clone()
