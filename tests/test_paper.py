@@ -92,6 +92,30 @@ def test_a_wide_map_takes_two_columns_and_a_heatmap_one() -> None:
     assert narrow.theme.getp("figure_size")[0] == paper.COLUMNS[1]
 
 
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("width", [85, 140])
+def test_a_figure_has_the_width_that_was_asked_for(kind: str, width: float) -> None:
+    plot = made(kind) + vw.theme_paper(width=width)
+    assert plot.theme.getp("figure_size")[0] == pytest.approx(width / 25.4, abs=0.006)
+    assert min(text.get_size() for text in texts(plot)) >= paper.SMALLEST
+
+
+@pytest.mark.parametrize(
+    "options", [{"width": 29.9}, {"width": float("nan")}, {"width": 85, "columns": 1}]
+)
+def test_a_width_that_is_too_small_or_contradicted_is_refused(options: dict[str, Any]) -> None:
+    with pytest.raises(vw.RequestError, match="width must be at least 30 mm and without columns"):
+        vw.theme_paper(**options)
+
+
+def test_panels_are_stacked_rather_than_drawn_in_smaller_type() -> None:
+    swept = vw.sweep(vw.load(), "The capital of Spain is", "The capital of Italy is")
+    plot: Any = swept.plot() + vw.theme_paper(columns=1)
+    left, right = (axes.get_position().x0 for axes in plot.draw().axes)
+    assert left == pytest.approx(right)
+    assert min(text.get_size() for text in texts(plot)) == pytest.approx(0.9 * 7)
+
+
 def test_the_first_figure_is_left_as_it_was() -> None:
     plot = made("token_heatmap")
     before = figures.png(plot, dpi=50)

@@ -19,7 +19,14 @@ from vene_widgets.figures.heading import (
 )
 from vene_widgets.figures.labels import label, width_of
 from vene_widgets.figures.layout import compose_plot
-from vene_widgets.figures.map_layout import GAP, LINE, axis_title, layer_breaks, number_texts
+from vene_widgets.figures.map_layout import (
+    GAP,
+    LINE,
+    axis_title,
+    layer_breaks,
+    number_texts,
+    sign_size,
+)
 from vene_widgets.figures.maps import (
     caption_of,
     hatched,
@@ -121,7 +128,7 @@ def head_map(
                 tile_aes(),
                 color=palette.edge,
                 size=0.3,
-                text_size=SMALL,
+                text_size=layout.text_size,
                 hatch_color=palette.hatch,
                 page=palette.page,
             ),
@@ -185,6 +192,7 @@ class _HeadLayout:
         across: panels per row.
         every: heads per x label.
         has_numbers: whether the tiles are large enough for their numbers.
+        text_size: of these, or of the minus signs in print, in points.
         row: height of a layer.
         bar: height of the colour bar.
         heading: what stands above the panels.
@@ -235,5 +243,6 @@ class _HeadLayout:
         if room:
             self.row = min(self.row, max(0.6 / span, (room.height - around) / down / span))
         self.has_numbers = is_small and self.row >= LINE and number <= tile
+        self.text_size = SMALL if self.has_numbers else min(SMALL, sign_size(tile))
         self.bar = min(1.5, max(0.7, self.row * span))
         self.size = round(width, 2), round(around + down * span * self.row, 2)

@@ -52,6 +52,7 @@ class MapLayout:
         every: columns per x label; the last one has one.
         numbers: text of each shown row's value, in the order of `data`.
         has_numbers: whether the tiles are large enough for their numbers.
+        text_size: of these, or of the minus signs in print, in points.
         has_upright_labels: whether the x labels are upright, because they are too wide.
         row: height of a layer.
         panels_across: panels per row.
@@ -115,6 +116,7 @@ class MapLayout:
             self.row = min(self.row, max(0.6 / span, room_for_rows))
         self.numbers = number_texts(data[metric.column], metric)
         self.has_numbers = self.row >= LINE and width_of(self.numbers, SMALL) + 0.06 <= tile
+        self.text_size = SMALL if self.has_numbers else min(SMALL, sign_size(tile))
         self.bar = min(1.5, max(0.7, self.row * span))
         self.size = round(width, 2), round(around + down * span * self.row, 2)
 
@@ -122,6 +124,11 @@ class MapLayout:
         """Columns that have a label, the last one among them."""
         last = len(self.columns) - 1
         return sorted(range(last, -1, -self.every))
+
+
+def sign_size(tile: float) -> float:
+    """Size of type in points at which a minus sign is as wide as a tile, in inches."""
+    return 72 * tile / 0.84
 
 
 def rows_of(data: pd.DataFrame) -> str:

@@ -10,7 +10,7 @@ import plotnine as p9
 
 from vene_widgets.errors import RequestError, choose, shown
 from vene_widgets.figures import geoms, theme
-from vene_widgets.figures.heading import SMALL, TEXT
+from vene_widgets.figures.heading import TEXT
 from vene_widgets.figures.layout import compose_plot
 from vene_widgets.figures.map_layout import LINE, MapLayout, layer_breaks, rows_of
 from vene_widgets.figures.needs import validate_frame
@@ -101,7 +101,7 @@ def sweep_map(
                 tile_aes(),
                 color=palette.edge,
                 size=0.3 if layout.row >= LINE else 0.12,
-                text_size=SMALL,
+                text_size=layout.text_size,
                 hatch_color=palette.hatch,
                 page=palette.page,
             ),

@@ -17,6 +17,9 @@ from vene_widgets.figures.room import Room, arrange, can_arrange
 COLUMNS = {1: 3.25, 2: 6.75}
 """Number of columns -> width in inches, as on ICML's and ACL's pages."""
 
+NARROWEST, _ONE_COLUMN = 30.0, 120 / 25.4
+"""The least width in millimetres, and the width in inches up to which panels are stacked."""
+
 SLIDE = (12.4, 6.3)
 """Width and height in inches of what a slide of 13.33 × 7.5 inches (16 : 9) has room for."""
 
@@ -74,8 +77,13 @@ class Fitted(p9.theme):
         """The theme of each of two panels that share the room, less some inches above them."""
         raise NotImplementedError
 
-    def _room(self, width: float, height: float) -> tuple[float, float, float]:
-        """The room of a figure whose own size is given: width, height, factor of its type."""
+    def _room(self, width: float, height: float, fits: bool) -> tuple[float, float, float]:
+        """The room of a figure whose own size is given: width, height, factor of its type.
+
+        Args:
+            width, height: its own size in inches.
+            fits: whether it can be laid out for the room. Others shrink.
+        """
         raise NotImplementedError
 
     def __radd__(self, other: Any) -> Any:
@@ -83,7 +91,7 @@ class Fitted(p9.theme):
         add = cast(Any, super()).__radd__
         if isinstance(other, p9.theme):
             return add(other)
-        width, height, scale = self._room(*other.theme.getp("figure_size"))
+        width, height, scale = self._room(*other.theme.getp("figure_size"), fits=can_arrange(other))
         scale = min(scale, self.most)
         # Setting the type of a blank element would show it, so these become blank again.
         blank = [name for name in _TEXTS if other.theme.themeables.is_blank(name)]
@@ -108,7 +116,7 @@ class Fitted(p9.theme):
             if "family" in params and "text_size" in params:  # a geom of `geoms`
                 params |= {
                     "family": self._families,
-                    "text_size": params["text_size"] * scale,
+                    "text_size": max(SMALLEST, params["text_size"] * scale),
                     "scale": params.get("scale", 1.0) * scale,
                     "signs": self._signs,
                 }
@@ -120,23 +128,25 @@ class Fitted(p9.theme):
 class theme_paper(Fitted):  # noqa: N801
     """A theme for print: one or two columns wide, small type, embedded fonts. Add it last.
 
-    Panels, labels and the lines above are laid out for the width. If the labels are too wide, type
-    shrinks, to no less than 5 points; then labels are upright, and numbers are left out of tiles
-    that are too small. PDF embeds its fonts as Type 42 (TrueType), which can be searched. No
-    information is in colour alone: fills are even steps of lightness, and runs differ in shape. On
-    a map of differences, where both ends of the scale are equally dark, tiles below 0 get a minus
-    sign.
+    Panels, labels and the lines above are laid out for the width. Type shrinks a little if labels
+    are then side by side; otherwise panels stand one below the other, labels are upright, and
+    numbers are left out of tiles that are too small. No type has less than 5 points. PDF embeds its
+    fonts as Type 42 (TrueType), which can be searched. No information is in colour alone: fills are
+    even steps of lightness, and runs differ in shape. On a map of differences, where both ends of
+    the scale are equally dark, tiles below 0 get a minus sign.
 
     Args:
         base_size: size of the type, in points.
         family: `sans` (DejaVu Sans), `serif` (STIX, similar to Times), or an installed font.
         columns: 1 or 2; None for the smaller one that the labels fit in. Of a figure of two panels
             (`figures.result`) 1 puts the second one below the first.
+        width: in millimetres, instead of a number of columns; up to 120 counts as one column.
         svg_text: True writes an SVG's texts as text, which can be searched and edited but depends
             on the font; False writes them as paths.
 
     Raises:
-        RequestError: a font that is not installed, another number of columns, or a size below 5.6.
+        RequestError: a font that is not installed, another number of columns, both a width and a
+            number of columns, a width below 30, or a size below 5.6.
 
     Example:
         >>> import vene_widgets as vw
@@ -153,7 +163,14 @@ class theme_paper(Fitted):  # noqa: N801
         family: str = "sans",
         columns: int | None = None,
         svg_text: bool = True,
+        *,
+        width: float | None = None,
     ) -> None:
+        if width is not None and (columns is not None or not width >= NARROWEST):  # also NaN
+            raise RequestError(
+                f"width must be at least {NARROWEST:g} mm and without columns, got width="
+                f"{width!r}, columns={columns!r}."
+            )
         if columns not in (None, *COLUMNS):
             raise RequestError(
                 "columns must be 1, 2, or None for the smaller one that the labels fit in, got "
@@ -165,6 +182,9 @@ class theme_paper(Fitted):  # noqa: N801
             )
         super().__init__(base_size, family, svg_text, signs=True)
         self.columns = columns
+        self._width = None if width is None else width / 25.4
+        if self._width is not None:
+            self.columns = 1 if self._width <= _ONE_COLUMN else 2
 
     @property
     def is_stacked(self) -> bool:
@@ -173,13 +193,18 @@ class theme_paper(Fitted):  # noqa: N801
     def of_panel(self, above: float = 0.0) -> theme_paper:
         panel = copy(self)
         panel.columns = 1
+        if self._width is not None and not self.is_stacked:
+            panel._width = self._width / 2
         return panel
 
-    def _room(self, width: float, height: float) -> tuple[float, float, float]:
+    def _room(self, width: float, height: float, fits: bool) -> tuple[float, float, float]:
         wanted = self._base / _SCREEN
         columns = self.columns or (1 if width * wanted * SHRINKING <= COLUMNS[1] else 2)
-        scale = max(min(wanted, COLUMNS[columns] / width), SMALLEST / _LABELS)
-        return COLUMNS[columns], math.inf, scale
+        room = self._width or COLUMNS[columns]
+        scale = max(min(wanted, room / width), SMALLEST / _LABELS)
+        if fits and scale < SHRINKING * wanted:  # panels one below the other, upright labels
+            scale = wanted
+        return room, math.inf, scale
 
 
 class theme_slide(Fitted):  # noqa: N801
@@ -217,7 +242,7 @@ class theme_slide(Fitted):  # noqa: N801
         panel._largest = (self._largest[0] / 2, self._largest[1] - above)
         return panel
 
-    def _room(self, width: float, height: float) -> tuple[float, float, float]:
+    def _room(self, width: float, height: float, fits: bool) -> tuple[float, float, float]:
         most, high = self._largest
         scale = max(min(most / width, high / height), SMALLEST_ON_SLIDE / _LABELS)
         return min(most, width * scale), high, scale

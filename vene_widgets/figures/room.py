@@ -68,6 +68,8 @@ def arrange(plot: p9.ggplot, room: Room) -> Callable[[float], p9.theme]:
     mine.data = fresh.data
     for layer, own in zip(mine.layers, fresh.layers, strict=False):  # others were added later
         layer._data = own._data
+        if "text_size" in layer.geom.params:
+            layer.geom.params["text_size"] = own.geom.params["text_size"]
     mine.facet = fresh.facet
     for n, scale in enumerate(mine.scales):
         if getattr(scale, "is_own", False):
