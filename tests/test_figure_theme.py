@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any, cast
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from figure_testing import KINDS, colours_at, plot
+from matplotlib import font_manager
 from matplotlib.colors import to_rgb
 
 from vene_widgets.errors import RequestError
@@ -90,3 +94,19 @@ def test_text_width_is_what_matplotlib_draws():
     plt.close(figure)
     assert theme.text_width(sample, 30) == pytest.approx(width, rel=0.03)
     assert theme.text_width(f"a\n{sample}", 30) == theme.text_width(sample, 30)
+
+
+def test_a_font_of_matplotlib_that_its_kept_list_lacks_is_added(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    manager = font_manager.fontManager
+    older = [font for font in manager.ttflist if font.name != theme.SERIF]
+    monkeypatch.setattr(manager, "ttflist", older)
+    theme.families.cache_clear()
+    try:
+        assert theme.families(theme.SERIF)[0] == theme.SERIF
+        assert theme.SERIF in theme.installed()
+        file = cast(Any, font_manager).findfont(theme.SERIF, fallback_to_default=False)
+        assert Path(file).name.startswith("STIXGeneral")
+    finally:
+        theme.families.cache_clear()

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections import UserList
 from collections.abc import Sequence
 from functools import cache
+from pathlib import Path
 from typing import Any, cast
 
+import matplotlib as mpl
 import plotnine as p9
 from matplotlib import font_manager
 from matplotlib.ft2font import FT2Font
@@ -24,6 +26,9 @@ SPARE_SHAPES = ("P", "X", "p", "h", "*")
 
 SANS, SERIF = "DejaVu Sans", "STIXGeneral"
 """Fonts that come with matplotlib, so they are the same on every machine."""
+
+_FILES = {SANS: "DejaVuSans*.ttf", SERIF: "STIXGeneral*.ttf"}
+"""Their files in matplotlib's folder."""
 
 LINE_SPACING = 1.35
 """Distance of the lines of a subtitle, in heights of its type."""
@@ -64,6 +69,9 @@ def families(first: str = SANS) -> UserList[str]:
     many of both.
     """
     here = installed()
+    if first in _FILES and first not in here:  # matplotlib's kept list can be older than its fonts
+        for file in sorted(Path(mpl.get_data_path(), "fonts", "ttf").glob(_FILES[first])):
+            cast(Any, font_manager.fontManager).addfont(str(file))
     return UserList([*dict.fromkeys([first, SANS]), *(name for name in _FALLBACKS if name in here)])
 
 
