@@ -161,8 +161,8 @@ def test_the_caption_says_how_the_figure_was_made(
     for part in (
         f"Model: capitals (float32, {explorer.model.device.type}).",
         f"base “{BASE}”; italy “{SOURCE}”",
-        "slot 0 vanilla after block 0, position 3, from italy at 3, group g;",
-        "slot 1 vanilla after block 2, position 4, from italy at 4, group g (skipped)",
+        "slot 0 patch after block 0, position 3, from italy at 3, group g;",
+        "slot 1 patch after block 2, position 4, from italy at 4, group g (skipped)",
         "KL(grouped ‖ base) = Σ P after · ln (P after / P before) over the vocabulary",
         f"here {frame.attrs['kl_divergence']:.3g} nats",
         "exact runs",

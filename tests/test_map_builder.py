@@ -216,6 +216,24 @@ def test_other_operators_are_idle_only_where_no_path_leads_on(
     assert ("to its mean over 2 prompts after block 0" in sentence) == (name == "mean")
 
 
+def test_a_mean_over_prompts_of_other_lengths_names_the_tokens(capitals: vw.LanguageModel):
+    base, source = "The capital of Spain is", "The capital of New Zealand is"
+    explorer = vw.explore(base, source, capitals)
+    explorer.wait()
+    explorer.send = lambda *_args, **_named: None
+    sweep = {"kind": "sweep", "component": "mlp_output", "intervention": "mean"}
+    explorer.receive({"id": "r", **sweep})
+    explorer.wait()
+    sentence = explorer.map["cells"][3]["sentence"]
+    # Position 3 of the source is the first piece of its two words.
+    assert "Setting “Spain” to its mean over 2 prompts (“Spain” and “N”) at the MLP" in sentence
+    slots = [vw.Slot(layer=0, position=3, intervention="mean", prompts=[base, source])]
+    explorer.experiment = explorer.experiment.replace(slots=slots)
+    explorer.wait()
+    assert "to its mean over 2 prompts (“Spain” and “N”) after" in explorer.answer["sentence"]
+    explorer.close()
+
+
 def test_a_mean_is_over_every_prompt_of_the_experiment(explorer: vw.Explorer):
     third = "The capital of France is"
     assert ask(explorer, kind="sweep", component="block_output", intervention="mean")["ok"]

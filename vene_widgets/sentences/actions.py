@@ -21,6 +21,8 @@ class SlotAction:
         strength: 0 leaves the base's state, 1 is the intervention in full.
         subspace: a name, a range or dims; None for all coordinates.
         prompts: number of prompts of a `mean`.
+        averaged: the tokens that it is over, if the prompts are not as long as the base: one
+            position then names different words.
         target: the source whose run it changes (serial mode); None for the base.
         positions: number of positions that it changes.
         is_last: whether its only position is the prompt's last token.
@@ -35,6 +37,7 @@ class SlotAction:
     strength: float = 1.0
     subspace: str | Sequence[int] | None = None
     prompts: int = 0
+    averaged: tuple[str, ...] = ()
     target: str | None = None
     positions: int = 1
     is_last: bool = False
@@ -61,6 +64,14 @@ def _prompts(count: int) -> str:
     return "1 prompt" if count == 1 else f"{count} prompts"
 
 
+def _averaged(tokens: Sequence[str]) -> str:
+    """The tokens that a mean is over, in brackets: ` (“Italy” and “N”)`."""
+    distinct = [quoted(token) for token in dict.fromkeys(tokens)]
+    if len(distinct) > _MOST_TOKENS:
+        distinct = [*distinct[: _MOST_TOKENS - 1], f"{len(distinct) - _MOST_TOKENS + 1} more"]
+    return f" ({joined(distinct)})" if distinct else ""
+
+
 # End of a sentence by intervention, after the site, for interchanges in another basis.
 _QUALIFIERS = {
     "vanilla": "",
@@ -70,6 +81,9 @@ _QUALIFIERS = {
     "boundless_rotated_space": "in a boundless rotated space",
     "pca_rotated_space": "in a space of principal components",
 }
+_MOST_TOKENS = 4
+"""Different tokens of a mean that a sentence names."""
+
 _MOST_DIMS = 6
 """Dims that a sentence lists one by one; of more it states the number."""
 
@@ -101,7 +115,7 @@ def describe(action: SlotAction) -> str:
         part="" if a.subspace is None else f"{_part(a.subspace)} of ",
         source=_source_words(a),
         token=quoted(a.token) if differs and qualifier is not None else _token_words(a),
-        prompts=_prompts(a.prompts),
+        prompts=_prompts(a.prompts) + _averaged(a.averaged),
     )
     ending = [site_words(a.component, a.layer, a.head)]
     if a.target is not None:

@@ -87,14 +87,14 @@ def _intervention(snapshot: Snapshot) -> str:
 def _operator(sweep: SweepRequest) -> str:
     """The operator of a map's tiles."""
     if sweep.intervention == "vanilla":
-        return "interchange (vanilla)"
+        return "patch (interchange)"
     return sentences.operator(sweep.intervention, len(sweep.prompts))
 
 
 def _slot(planned: PlannedSlot) -> str:
     """One slot by its fields, complete enough to reproduce it."""
     slot = planned.slot
-    text = f"slot {planned.index} {slot.intervention} "
+    text = f"slot {planned.index} {sentences.operator(slot.intervention, len(slot.prompts))} "
     text += site_words(slot.component, slot.layer, slot.head)
     text += f", position {_numbers(planned.base_positions)}"
     if planned.source and OPERATORS[slot.intervention].needs_source:

@@ -291,6 +291,7 @@ class MapBuilder:
                 plan.source[partner].text if copies else None,
                 plan.intervention,
                 prompts=len(plan.request.prompts),
+                averaged=self._averaged(plan, column),
                 is_last=position == len(plan.base) - 1,
             )
         )
@@ -306,6 +307,13 @@ class MapBuilder:
             best_after=best.probability,
         )
         return sentences.sentence(action, change)
+
+    def _averaged(self, plan: SweepPlan, column: int) -> tuple[str, ...]:
+        """The tokens that a cell's mean is over, if its prompts are not as long as the base."""
+        if all(len(tokens) == len(plan.base) for tokens in plan.mean_tokens):
+            return ()
+        read = zip(plan.mean_tokens, plan.mean_positions, strict=True)
+        return tuple(plan.model.token_text(ids[places[column]]) for ids, places in read)
 
     def _likely_in_cells(self) -> list[int]:
         """Tokens among the cells' most likely ones that the map lacks, the likeliest first."""

@@ -30,7 +30,7 @@ def answer_sentence(model: LanguageModel, result: ExactRuns, plan: Plan) -> str:
     if len(slots) > 1:
         action = sentences.several(len(live), skipped)
     else:
-        action = sentences.describe(_slot_action(live[0], plan))
+        action = sentences.describe(_slot_action(model, live[0], plan))
     reports = [report for report in result.final.record if not report.planned.slot.skip]
     if all(report.idle for report in reports):
         reached = any(report.fired for report in reports)
@@ -41,10 +41,15 @@ def answer_sentence(model: LanguageModel, result: ExactRuns, plan: Plan) -> str:
     return sentences.sentence(action, change, plural=plural)
 
 
-def _slot_action(planned: PlannedSlot, plan: Plan) -> sentences.SlotAction:
+def _slot_action(model: LanguageModel, planned: PlannedSlot, plan: Plan) -> sentences.SlotAction:
     """The action of a slot, for a sentence."""
     slot, site = planned.slot, planned.site
     acts_on = plan.base if planned.target is None else plan.sources[planned.target]
+    prompts = [model.tokens(prompt) for prompt in slot.prompts if planned.mean_positions]
+    averaged: tuple[str, ...] = ()
+    if len(planned.base_positions) == 1 and any(len(one) != len(acts_on) for one in prompts):
+        read = zip(prompts, planned.mean_positions, strict=True)
+        averaged = tuple(tokens[place].text for tokens, (place,) in read)
     return sentences.SlotAction(
         token=acts_on[planned.base_positions[0]].text,
         component=site.component,
@@ -59,6 +64,7 @@ def _slot_action(planned: PlannedSlot, plan: Plan) -> sentences.SlotAction:
         strength=slot.strength,
         subspace=slot.subspace,
         prompts=len(slot.prompts),
+        averaged=averaged,
         target=planned.target,
         positions=len(planned.base_positions),
         is_last=planned.base_positions == (len(acts_on) - 1,),
