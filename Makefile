@@ -107,7 +107,7 @@ $(VENV)/.made:
 
 # The bundle has its own rule below, so the editable install skips npm.
 $(VENV)/.lab: pyproject.toml $(CONSTRAINTS) $(VENV)/.made | $(BUNDLE)
-	@echo "Installing torch, JupyterLab and the package into $(VENV), about a minute"
+	@echo "Installing torch, JupyterLab and the package into $(VENV), about two minutes"
 	@HATCH_JUPYTER_BUILDER_SKIP_NPM=1 $(PIP) install --quiet -c $(CONSTRAINTS) -e ".[lab]"
 	@touch $@
 
