@@ -51,6 +51,9 @@ describe("the order", () => {
     expect([0, 1, 2, 3].map((i) => isOrdered(twice, i))).toEqual([false, true, true, false]);
     expect(isOrdered(changeSlot(twice, 2, { skip: true }), 1)).toBe(false);
     expect(isOrdered(changeSlot(twice, 2, { head: 1 }), 1)).toBe(false);
+    const elsewhere = changeSlot(twice, 2, { position: 0, source_position: 0 });
+    expect(isOrdered(elsewhere, 1)).toBe(false);
+    expect(isOrdered(changeSlot(elsewhere, 2, { position: [0, 1] }), 1)).toBe(true);
   });
 
   it("is where the pointer is among the rows' middles", () => {

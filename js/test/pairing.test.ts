@@ -74,6 +74,15 @@ describe("tokens of unequal prompts", () => {
     expect(screen.model.sent.at(-1)).toMatchObject({ kind: "sweep", source_positions: null });
   });
 
+  it("say that those that differ are paired in order", () => {
+    const note = () => screen.el.querySelector('[data-prompt="italy"] .vene-prompt-note');
+    open(threeSlots);
+    expect(note()).toBeNull();
+    screen.close();
+    open([], long);
+    expect(note()?.textContent).toContain("paired in order. Drag one");
+  });
+
   it("are put back with Escape, and nothing is asked for", async () => {
     open(threeSlots, long);
     click(screen.el.querySelector('[data-token="4"]') as HTMLElement);

@@ -1,5 +1,5 @@
 // The order of slots, and keys by which the browser knows a row again when its number changes.
-import type { Plain, Slot } from "./experiments";
+import { type Plain, positionsOf, type Slot } from "./experiments";
 
 export function moveSlot(experiment: Plain, from: number, to: number): Plain {
   const slots = [...experiment.slots];
@@ -23,13 +23,15 @@ export function duplicateSlot(experiment: Plain, index: number): Plain {
   };
 }
 
-/** Whether a slot's place in the list counts: another live slot acts at the same site. */
+/** Whether a slot's place in the list counts: another live slot acts at its site and a token. */
 export function isOrdered(experiment: Plain, index: number): boolean {
   const slot = experiment.slots[index];
+  const positions = slot ? positionsOf(slot) : [];
   return experiment.slots.some(
     (other, i) =>
       i !== index &&
       !other.skip &&
+      positionsOf(other).some((position) => positions.includes(position)) &&
       other.layer === slot?.layer &&
       other.component === slot.component &&
       other.head === slot.head,

@@ -116,7 +116,13 @@ export function Prompts({ app, scene, experiment }: Props) {
           onCommit={(text, tokens) => edit(name, text, tokens)}
           whyNot={(wanted) => whyNotSource(experiment, name, wanted)}
           onRename={(wanted) => commit(renameSource(experiment, name, wanted))}
-          note={<PairNote app={app} name={name} />}
+          note={
+            <PairNote
+              app={app}
+              name={name}
+              isUneven={!app.kernel.offline && splitTokens(name)?.length !== base?.length}
+            />
+          }
         >
           <RemoveSource
             name={name}
@@ -142,8 +148,8 @@ export function Prompts({ app, scene, experiment }: Props) {
       )}
       {carry.held.value && (
         <p class="vene-note vene-carry" aria-live="assertive">
-          {carry.held.value.label} is picked up: choose a base token with the arrows and Enter, or
-          click one; Escape puts it back.
+          {carry.held.value.label} is picked up: choose a base token with arrows and Enter or a
+          click; Escape puts it back.
         </p>
       )}
     </div>
@@ -161,20 +167,26 @@ function RemoveSource(props: { name: string; readers: number; onPress(): void })
   );
 }
 
-function PairNote({ app, name }: { app: App; name: string }) {
-  if (!app.use(createPairing).isByHand(name)) return null;
+/** How tokens are paired where that is not plain: by hand, or in prompts of other lengths. */
+function PairNote({ app, name, isUneven }: { app: App; name: string; isUneven: boolean }) {
+  const isByHand = app.use(createPairing).isByHand(name);
+  if (!isByHand && !isUneven) return null;
   return (
     <span class="vene-prompt-note">
       <span class="vene-note">
-        Paired by hand: clicks on the map copy as the arrows say; slots keep their own positions.
+        {isByHand
+          ? "Paired by hand: the map and slots at that token copy as the arrows say."
+          : "Tokens that differ are paired in order. Drag one to change that."}
       </span>
-      <Button
-        look="vene-quiet-button"
-        aria-label={`Pair ${name} as suggested`}
-        onClick={() => unpair(app, name)}
-      >
-        As suggested
-      </Button>
+      {isByHand && (
+        <Button
+          look="vene-quiet-button"
+          aria-label={`Pair ${name} as suggested`}
+          onClick={() => unpair(app, name)}
+        >
+          As suggested
+        </Button>
+      )}
     </span>
   );
 }

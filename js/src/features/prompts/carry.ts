@@ -82,9 +82,7 @@ export function pairTokens(app: App, source: string, from: number, to: number): 
 export function unpair(app: App, source: string): void {
   app.use(createPairing).clear(source);
   repair(app, source);
-  app
-    .use(createVoice)
-    .say("The map pairs the tokens as suggested again; the slots stay as they are.");
+  app.use(createVoice).say("The map pairs as suggested again; slots stay as they are.");
 }
 
 /** Fills the map anew when it is of this source. */

@@ -28,6 +28,13 @@ export function createPairing(app: App) {
     return now ? align(idsOf(now.base), idsOf(tokensOf(now.sources, source) ?? [])) : [];
   }
 
+  function put(source: string, pairs: readonly number[] | null): void {
+    const next = new Map(hand.peek());
+    if (pairs) next.set(source, pairs);
+    else next.delete(source);
+    hand.value = next;
+  }
+
   return {
     /** One source position per base token; the map's own where the map is of this source. */
     of(source: string): readonly number[] {
@@ -52,16 +59,8 @@ export function createPairing(app: App) {
     set(source: string, from: number, to: number): void {
       const pairs = [...this.of(source)];
       pairs[to] = from;
-      const isSuggested = JSON.stringify(pairs) === JSON.stringify(suggested(source));
-      const next = new Map(hand.peek());
-      if (isSuggested) next.delete(source);
-      else next.set(source, pairs);
-      hand.value = next;
+      put(source, String(pairs) === String(suggested(source)) ? null : pairs);
     },
-    clear(source: string): void {
-      const next = new Map(hand.peek());
-      next.delete(source);
-      hand.value = next;
-    },
+    clear: (source: string): void => put(source, null),
   };
 }

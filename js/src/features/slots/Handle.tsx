@@ -24,8 +24,8 @@ export function Handle({ index, count, isOrdered, isFixed, onDrag, onMove }: Pro
     onDrag(null);
   };
   const why = isOrdered
-    ? "the order counts: another slot acts at this site, and the later one sees what the earlier left"
-    : "the order changes nothing here: no other slot acts at this site";
+    ? "another slot acts here, the later on what the earlier left"
+    : "no other slot acts here, so the order is free";
   return (
     <PlainButton
       class="vene-bare vene-slot-handle"
