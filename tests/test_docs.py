@@ -12,13 +12,21 @@ import ast
 import builtins
 import pydoc
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import vene_widgets as vw
+from vene_widgets.experiments.components import COMPONENTS, component_words
+from vene_widgets.experiments.operators import BUILT_IN, OPERATORS
+from vene_widgets.experiments.synonyms import (
+    COMPONENT_SYNONYMS,
+    HEAD_SYNONYMS,
+    INTERVENTION_SYNONYMS,
+)
+from vene_widgets.interventions import INTERVENTIONS
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -141,6 +149,61 @@ def test_the_numbers_of_the_readme(names: dict[str, Any]):
 def between(rows: Any) -> str:
     """The range of some rows' probabilities as the README writes it."""
     return f"{100 * rows.probability.min():.0f} to {100 * rows.probability.max():.0f} %"
+
+
+def table_below(page: Path, heading: str) -> list[list[str]]:
+    """Cells of the first table below a heading, its head left out."""
+    section = page.read_text(encoding="utf-8").split(f"\n{heading}\n")[1].split("\n## ")[0]
+    lines = [line for line in section.splitlines() if line.startswith("|")]
+    rows = [re.split(r"(?<!\\)\|", line)[1:-1] for line in lines[2:]]
+    return [[cell.strip().replace("\\|", "|") for cell in row] for row in rows]
+
+
+def names_for(name: str, synonyms: Mapping[str, str]) -> str:
+    return ", ".join(f"`{other}`" for other, ours in synonyms.items() if ours == name)
+
+
+def test_the_table_of_components_has_every_name():
+    theirs = COMPONENT_SYNONYMS | HEAD_SYNONYMS
+    heads = {name: name.removeprefix("head_") for name in COMPONENTS if name.startswith("head_")}
+    expected = [
+        [
+            component_words(name),
+            f"`{name}`",
+            f"{names_for(heads[name], theirs)} with `head=`"
+            if name in heads
+            else names_for(name, theirs),
+        ]
+        for name in COMPONENTS
+    ]
+    assert table_below(ROOT / "docs" / "concepts.md", "## Components") == expected
+
+
+def test_the_table_of_interventions_has_every_name():
+    expected = [
+        [
+            f"`{name}`",
+            names_for(name, INTERVENTION_SYNONYMS),
+            INTERVENTIONS[name].formula,
+            "yes" if OPERATORS[name].needs_source else "no",
+            INTERVENTIONS[name].about,
+        ]
+        for name in BUILT_IN
+    ]
+    assert table_below(ROOT / "docs" / "concepts.md", "## Interventions") == expected
+
+
+def test_the_docstring_of_a_slot_lists_every_name():
+    """`help(vw.Slot)` has fields, components, interventions and synonyms in its first part."""
+    text = pydoc.getdoc(vw.Slot)
+    assert re.findall(r"^    (\w+):", text, re.M) == list(vw.Slot.model_fields)
+    fields = re.split(r"^    (\w+):", text, flags=re.M)
+    named = {
+        field: set(re.findall(r"`(\w+)`", description))
+        for field, description in zip(fields[1::2], fields[2::2], strict=True)
+    }
+    assert {*COMPONENTS, *COMPONENT_SYNONYMS, *HEAD_SYNONYMS, "head"} == named["component"]
+    assert {*BUILT_IN, *INTERVENTION_SYNONYMS} == named["intervention"]
 
 
 def test_every_python_fence_is_found():

@@ -69,16 +69,27 @@ class Slot(Request):
             it is shown, if it occurs once (`" Spain"`); a list or range of them
             (`[" Spain", -1]`); a slice (`slice(1, 4)`, stored as `"1:4"`); or `"all"`. A text in a
             list is always a token's, so that `["all"]` is the token `all`.
-        component: which tensor of the block (`vene_widgets.experiments.components.COMPONENTS`);
-            TransformerLens' names are accepted (`experiments.synonyms`).
-        head: which head, for per-head components (`head_value_output`, ...).
+        component: which tensor of the block. Residual stream: `block_input` (also `resid_pre`),
+            `block_output` (`resid_post`). MLP: `mlp_input`, `mlp_activation` (`post`, `mlp_post`),
+            `mlp_output` (`mlp_out`). Attention: `attention_input`, `attention_output` (`attn_out`).
+            All heads joined: `attention_value_output` (`z`), `query_output` (`q`), `key_output`
+            (`k`), `value_output` (`v`). One head, given by `head`: `head_attention_value_output`
+            (`z`), `head_query_output` (`q`), `head_key_output` (`k`), `head_value_output` (`v`).
+            `attention_weight` (`pattern`) is refused: no module has it. The names in parentheses
+            are TransformerLens'.
+        head: which head, for the components of one head.
         source: name of the source prompt; may be left out if the experiment has just one.
         source_position: where in the source prompt; its i-th position is copied to the i-th of
             `position`, so both need the same number. None means the same positions, as they are
             written: negative ones, slices and `"all"` count in the source itself, a token's text
             stands for its index in the base.
-        intervention: the operator (`vene_widgets.interventions.INTERVENTIONS`); `swap`, `patch`
-            and `interchange` mean `vanilla`, `ablate` and `knockout` mean `zero`.
+        intervention: the operator. Copy the source's vectors: `vanilla` (also `patch`, `swap`,
+            `interchange`). Add or subtract them: `addition` (`add`), `subtraction` (`subtract`).
+            Ablate, without a source: `zero` (`ablate`, `knockout`, `zero_ablate`, `zero_ablation`),
+            `mean` (`mean_ablate`, `mean_ablation`), `noise`. Change nothing: `collect`. Copy
+            coordinates of a trained basis, or by a trained mask: `rotated_space`,
+            `low_rank_rotated_space`, `boundless_rotated_space`, `pca_rotated_space`,
+            `sigmoid_mask`. Or a name that `vw.register` added.
         strength: new = base + strength · (intervention − base). 0 is the base's state, 1 the full
             intervention; values between interpolate, above 1 and below 0 they extrapolate.
         subspace: which coordinates may change, of the site or, for rotated interventions, of their
