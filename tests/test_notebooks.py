@@ -29,6 +29,21 @@ WRONG = {
 }
 """For each notebook, a wrong answer to its exercise, which its check must refuse."""
 
+MORE = {
+    "02_grouped_skipped_linked": {
+        "my_slots = [vw.Slot(layer=-6, position=3), "
+        'vw.Slot(layer=0, position=" Spain", intervention="add")]': "Right: ",
+        "my_slots = [vw.Slot(layer=5, position=-1), "
+        'vw.Slot(layer=5, position=" is", intervention="add")]': "Not yet: the logits agree but "
+        "the states differ",
+        'my_slots = [vw.Slot(layer=0, position=3, intervention="add")] * 2': "Not yet: they "
+        "commute. ",
+        "my_slots = [vw.Slot(layer=0, position=3), vw.Slot(layer=0, position=4)]": "Not yet: "
+        "expected 2 slots at 1 site, got 2 at 2.",
+    },
+}
+"""Other answers, and the beginning of what the check says to each."""
+
 every_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 
 
@@ -82,8 +97,9 @@ def test_a_notebook_runs(path: Path, tmp_path: Path) -> None:
 
     notebook = read(path)
     count, check = len(notebook.cells), tagged(notebook, "check")
-    # Append solution and wrong answer, each followed by the check, to run all in one kernel.
-    for answer in (solution(notebook), WRONG[path.stem]):
+    # Append the solution and other answers, each followed by the check, to run all in one kernel.
+    more = MORE.get(path.stem, {})
+    for answer in (solution(notebook), WRONG[path.stem], *more):
         notebook.cells += [
             nbformat.v4.new_code_cell(answer),
             nbformat.v4.new_code_cell(check.source),
@@ -95,7 +111,8 @@ def test_a_notebook_runs(path: Path, tmp_path: Path) -> None:
             assert output.get("name") != "stderr", output["text"]
     verdicts = [check, *notebook.cells[count + 1 :: 2]]
     texts = ["".join(output.text for output in cell.outputs) for cell in verdicts]
-    for text, start in zip(texts, ["No answer yet: ", "Right", "Not yet: "], strict=True):
+    starts = ["No answer yet: ", "Right", "Not yet: ", *more.values()]
+    for text, start in zip(texts, starts, strict=True):
         assert text.startswith(start), texts
     assert_widgets_have_fallbacks(notebook)
 
