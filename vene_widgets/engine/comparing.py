@@ -34,10 +34,10 @@ class Comparison:
     Attributes:
         left, right: the runs.
         verdict: `bit-equal` (every logit and every block's output is the same number), `allclose`
-            (logits within the tolerance), else `different`.
+            (logits within the tolerance, whatever the blocks' outputs), else `different`.
         max_abs: largest absolute difference of a logit.
         tolerance: what `allclose` allows, absolute and relative.
-        first_divergence: first layer whose output differs; None if no layer's does.
+        first_divergence: first layer whose output differs in any bit; None if no layer's does.
         scope: `all positions`, or `last position` if the prompts differ in length or a run kept
             the logits of its last positions only.
     """
@@ -116,8 +116,13 @@ def commute(model: LanguageModel, experiment: Experiment, i: int, j: int) -> Com
     """Whether two slots commute: the experiment as it is, against the two in each other's place.
 
     Slots at different sites act in network order whatever the list says, so only slots at one site,
-    or at a head and at the whole that it is a part of, can fail to commute. The verdict says
-    whether they do, `max_abs` by how much they do not.
+    or at a head and at the whole that it is a part of, can fail to commute.
+
+    The verdict is that of `compare`: `bit-equal` if both orders give the same logits and block
+    outputs, `allclose` if they give the same logits within the tolerance, else `different`.
+    `allclose` is about the logits alone, and the states may still depend on the order: after the
+    last block, for example, the final norm hides a change of scale. Compare `left.states` and
+    `right.states` there, or take an earlier layer.
 
     Args:
         model: from `load` or `wrap`.
