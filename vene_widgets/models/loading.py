@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from torch import nn
 
 BUILT_IN = ("capitals", "smollm2")
-"""Names of folders of this package's own."""
+"""Models that come from this package or are fetched by its command: the only ones that a share
+token may load."""
 
 CAPITALS = Path(__file__).parent / "capitals"
 NAME_CHARACTERS = 1_000

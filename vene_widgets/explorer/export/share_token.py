@@ -22,6 +22,7 @@ from vene_widgets.experiments.sweep_request import SweepRequest
 from vene_widgets.explorer.map_plan import plan_map
 from vene_widgets.explorer.wire.messages import FigureKind
 from vene_widgets.models import load
+from vene_widgets.models.loading import BUILT_IN
 
 if TYPE_CHECKING:
     from vene_widgets.models import LanguageModel
@@ -36,9 +37,6 @@ MAX_JSON_BYTES = 4 * 2**20
 
 MAX_CHARACTERS = 2 * MAX_JSON_BYTES
 """Longest text that is read as a token."""
-
-BUILT_IN = ("capitals", "smollm2")
-"""Models that a token may load: they come from this package or were fetched by its command."""
 
 _LOADABLE_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 """Names of built-in and hub models."""
@@ -198,8 +196,8 @@ def model_for(shared: Shared, model: LanguageModel | str | None) -> LanguageMode
         return model
     if shared.model is None:
         raise RequestError(
-            "the token's model cannot be loaded by name: pass your own, as in "
-            "from_state(token, model=vene_widgets.wrap(hf_model, tokenizer))."
+            "the token's model cannot be loaded by name: pass your own, as in from_state(token, "
+            "model=...) with vene_widgets.load(folder) or vene_widgets.wrap(hf_model, tokenizer)."
         )
     if shared.model not in BUILT_IN:
         raise RequestError(
