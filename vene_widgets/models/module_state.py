@@ -36,70 +36,94 @@ _AS_THEY_ARE = (HOOKS | CHILDREN | {"forward"}) - {"_buffers"}
 class ModuleState:
     """The state before any pass of those modules of a tree that may write into themselves.
 
+    They get tensors, containers and objects of their own, which stay the same ones: only what is in
+    them is put back.
+
     Args:
-        tree: of the engine; these modules get tensors, containers and objects of their own.
+        tree: of the engine.
 
     Attributes:
-        has_tensors: whether there are tensors among what is copied. The user's may have other
-            numbers later, which the copies do not follow.
+        has_tensors: whether there are tensors among them. The user's may have other numbers later,
+            which these do not follow.
     """
 
     def __init__(self, tree: nn.Module) -> None:
-        self.has_tensors = False
-        self._modules = [module for module in modules_of(tree) if _may_write(module)]
-        self._saved = self._copies([vars(module) for module in self._modules])
+        self._own: dict[int, Any] = {}  # by the id of the user's
+        self._users: list[object] = []  # alive, so that no id is used twice
+        self._tensors: list[tuple[Tensor, Tensor]] = []
+        self._dicts: list[tuple[dict[Any, Any], dict[Any, Any]]] = []
+        self._lists: list[tuple[list[Any], list[Any]]] = []
+        self._others: list[tuple[Any, Any]] = []
+        self._modules = [
+            (vars(module), self._owned(vars(module), _DEPTH, but=_AS_THEY_ARE))
+            for module in modules_of(tree)
+            if _may_write(module)
+        ]
+        self.has_tensors = bool(self._tensors)
         self.reset()
 
     def reset(self) -> None:
         """Put it back."""
-        for module, attributes in zip(self._modules, self._copies(self._saved), strict=True):
-            state = vars(module)
-            kept = {name: state[name] for name in _AS_THEY_ARE & state.keys()}
-            state.clear()
-            state.update(attributes | kept)
+        for tensor, before in self._tensors:
+            if tensor.shape == before.shape and tensor.dtype == before.dtype:
+                tensor.copy_(before)
+            else:
+                tensor.data = before.clone()
+        for own, before in self._dicts:
+            dict.clear(own)
+            dict.update(own, before)
+        for own, before in self._lists:
+            list.__setitem__(own, slice(None), before)
+        for own, before in self._others:
+            own.clear()
+            (own.update if isinstance(own, set) else own.extend)(before)
+        for attributes, before in self._modules:
+            for name in attributes.keys() - before.keys() - _AS_THEY_ARE:
+                del attributes[name]
+            attributes.update(before)
 
-    def _copies(self, states: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """Copies of modules' attributes; what two of them share, the copies share."""
-        known: dict[int, Any] = {}
-        return [
-            {
-                name: self._copy(value, known, _DEPTH)
-                for name, value in list(attributes.items())
-                if name not in _AS_THEY_ARE
-            }
-            for attributes in states
-        ]
+    def _owned(
+        self, attributes: dict[Any, Any], depth: int, but: frozenset[str] = frozenset()
+    ) -> dict[Any, Any]:
+        """A dict of own values, in place of those that a pass could write into."""
+        items = list(attributes.items())
+        return {name: self._value(item, depth) for name, item in items if name not in but}
 
-    def _copy(self, value: Any, known: dict[int, Any], depth: int) -> Any:
-        """A copy of what a pass could write into, anything else itself."""
-        if id(value) in known:
-            return known[id(value)]
+    def _value(self, value: Any, depth: int) -> Any:
+        """An own value in place of one that a pass could write into, anything else itself."""
+        if id(value) in self._own:
+            return self._own[id(value)]
         if type(value) is Tensor and value.numel() <= STATE_NUMBERS:
-            self.has_tensors = True
-            known[id(value)] = new = value.detach().clone()
-            return new
+            own: Any = self._remember(value, value.detach().clone())
+            self._tensors.append((own, value.detach().clone()))
+            return own
         is_container = isinstance(value, (list, dict, set, deque))
         if not depth or not (is_container or is_users_object(value)) or is_config(value):
             return value
-        if len(known) > _ITEMS or (is_container and len(value) > _ITEMS):
+        if len(self._own) > _ITEMS or (is_container and len(value) > _ITEMS):
             return value
         try:
-            new: Any = copy.copy(value)
+            own = copy.copy(value)
         except Exception:
             return value
-        attributes: Any = getattr(new, "__dict__", {})
-        if new is value or (attributes and attributes is value.__dict__):
+        attributes: Any = getattr(own, "__dict__", None)
+        if own is value or (attributes and attributes is value.__dict__):
             return value
-        known[id(value)] = new
-        for name, item in list(attributes.items()):
-            attributes[name] = self._copy(item, known, depth - 1)
+        self._remember(value, own)
+        if attributes:
+            self._dicts.append((attributes, self._owned(attributes, depth - 1)))
         if isinstance(value, dict):
-            for key, item in list(value.items()):
-                dict.__setitem__(new, key, self._copy(item, known, depth - 1))
-        elif isinstance(value, (list, deque)):
-            for n, item in enumerate(list(value)):
-                new[n] = self._copy(item, known, depth - 1)
-        return new
+            self._dicts.append((own, self._owned(value, depth - 1)))
+        elif isinstance(value, list):
+            self._lists.append((own, [self._value(item, depth - 1) for item in value]))
+        elif is_container:  # items of a set cannot be written into
+            self._others.append((own, [self._value(item, depth - 1) for item in value]))
+        return own
+
+    def _remember(self, value: object, own: Any) -> Any:
+        self._own[id(value)] = own
+        self._users.append(value)
+        return own
 
 
 def _may_write(module: nn.Module) -> bool:
