@@ -79,7 +79,7 @@ def test_the_number_of_operators_does_not_grow_with_the_prompt(deep: vw.Language
 def test_tables_are_made_when_they_are_asked_for_and_once(
     deep: vw.LanguageModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from vene_widgets.sweeps import sweep as module
+    from vene_widgets.sweeps import results as module
 
     made: list[int] = []
     monkeypatch.setattr(module, "plan_frame", lambda *_: made.append(1) or "table")

@@ -20,7 +20,7 @@ from typing import Any, cast
 from torch import Tensor, nn
 
 from vene_widgets.models.additions import CHILDREN, HOOKS, modules_of
-from vene_widgets.models.own_tree import is_config
+from vene_widgets.models.own_tree import CAPTURE_MODULE, is_config
 from vene_widgets.models.references import is_users_object
 
 STATE_NUMBERS = 2**20
@@ -131,10 +131,14 @@ def _may_write(module: nn.Module) -> bool:
 
     Torch's own do not in evaluation mode. Of a model family's, rotary embeddings do whose
     frequencies follow the prompts that they have seen. Any other module may, and any with hooks or
-    replaced methods.
+    replaced methods, but for hooks that transformers left behind.
     """
     attributes = vars(module)
-    if "forward" in attributes or any(attributes.get(name) for name in HOOKS):
+    hooks = [hook for name in HOOKS for hook in (attributes.get(name) or {}).values()]
+    has_hooks = any(
+        callable(hook) and getattr(hook, "__module__", "") != CAPTURE_MODULE for hook in hooks
+    )
+    if "forward" in attributes or has_hooks:
         return True
     package = type(module).__module__
     if package.startswith("torch.nn."):
