@@ -137,7 +137,7 @@ def serve(command: list[str], folder: Path) -> int:
     with log.open("wb") as output:
         server = subprocess.Popen(  # noqa: S603
             command,
-            cwd=folder,  # `-m` imports from here: a file of the user's may have a module's name
+            cwd=folder,  # `-m` imports from here: a user's file may share a module's name
             env=lab_environment(),
             stdin=subprocess.DEVNULL,  # on Ctrl-C it would ask there whether to stop
             stdout=output,
@@ -187,7 +187,7 @@ def _answers(url: str) -> bool:
     except urllib.error.HTTPError:
         return True
     except urllib.error.URLError as error:
-        return isinstance(error.reason, ssl.SSLError)  # a certificate of the user's own
+        return isinstance(error.reason, ssl.SSLError)  # a certificate that the user made
     except OSError:
         return False
     return True

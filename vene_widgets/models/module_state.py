@@ -48,7 +48,7 @@ class ModuleState:
     """
 
     def __init__(self, tree: nn.Module) -> None:
-        self._own: dict[int, Any] = {}  # by the id of the user's
+        self._own: dict[int, Any] = {}  # by the id of the user's object
         self._users: list[object] = []  # alive, so that no id is used twice
         self._tensors: list[tuple[Tensor, Tensor]] = []
         self._dicts: list[tuple[dict[Any, Any], dict[Any, Any]]] = []

@@ -35,7 +35,7 @@ LIMIT = 50_000
 """How many values are looked at, so that no search walks through all that a notebook holds."""
 
 _LIBRARIES = sys.stdlib_module_names | {"torch", "transformers", "accelerate", "vene_widgets"}
-"""Packages that are no code of the user's, wherever they are installed."""
+"""Packages that are not the user's code, wherever they are installed."""
 
 _OPAQUE = frozenset(
     {
@@ -194,7 +194,7 @@ def names_of(code: CodeType) -> tuple[frozenset[str], frozenset[str]]:
 
 
 def globals_read(function: FunctionType) -> Iterator[tuple[str, Any]]:
-    """The globals that a function of the user's reads, with their values now."""
+    """The globals that a user's function reads, with their values now."""
     space: dict[str, Any] = function.__globals__
     if _is_library(space.get("__name__")):
         return
@@ -237,7 +237,7 @@ def _is_namespace(value: object) -> bool:
 
 @lru_cache(maxsize=1024)
 def _is_library(home: object) -> bool:
-    """Whether a Python module, by its name, is installed: no code of the user's."""
+    """Whether a Python module, by its name, is installed, so not the user's code."""
     file = str(getattr(sys.modules.get(str(home)), "__file__", ""))
     return str(home).partition(".")[0] in _LIBRARIES or "site-packages" in file
 

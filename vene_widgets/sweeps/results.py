@@ -108,7 +108,7 @@ class Sweep:
 
         setup, frame = figures.sweep_setup(self.plan), self.frame
         if metric == "logit_difference":
-            frame = _first(frame, self.target)
+            frame = frames.target_first(frame, self.target)
         return figures.sweep_map(frame, metric=metric, title=title, setup=setup, style=style)
 
     def __repr__(self) -> str:
@@ -162,7 +162,7 @@ class HeadSweep:
         from vene_widgets import figures
 
         setup = figures.sweep_setup(self.sweeps[0].plan, "all")
-        frame = _first(self.frame, self.sweeps[0].target)
+        frame = frames.target_first(self.frame, self.sweeps[0].target)
         return figures.head_map(frame, metric=metric, title=title, setup=setup, style=style)
 
     def __repr__(self) -> str:
@@ -180,12 +180,6 @@ def _prompts(plan: SweepPlan) -> str:
         return f"{plan.base_prompt!r}, {name}"
     text = f"{plan.base_prompt!r} <- {plan.source_prompt!r}"
     return text if name == "vanilla" else f"{text}, {name}"
-
-
-def _first(frame: pd.DataFrame, target: int) -> pd.DataFrame:
-    """The same rows, those of one target before the others."""
-    later = (frame["target_id"] != target).to_numpy()
-    return frame.iloc[later.argsort(kind="stable")]
 
 
 def plan_frame(

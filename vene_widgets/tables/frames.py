@@ -262,6 +262,12 @@ def sweep_frame(
     )
 
 
+def target_first(frame: pd.DataFrame, target: int) -> pd.DataFrame:
+    """The same rows of a `sweep_frame`, those of one target (by id) before the others."""
+    later = (frame["target_id"] != target).to_numpy()
+    return frame.iloc[later.argsort(kind="stable")]
+
+
 def cells_frame(
     cells: CellStatistics,
     log_base: Tensor,

@@ -20,6 +20,7 @@ from vene_widgets.explorer.session.feature import Changes, Feature, Host, Start,
 from vene_widgets.explorer.session.map import MapFeature
 from vene_widgets.explorer.wire import messages as wire
 from vene_widgets.figures.setup_lines import runs_setup
+from vene_widgets.tables.frames import target_first
 from vene_widgets.tables.metrics import METRICS
 
 if TYPE_CHECKING:
@@ -193,9 +194,8 @@ class FigureFeature(Feature):
         if kind == "sweep_map":
             swept = session.feature(MapFeature)
             table = swept.table()
-            if METRICS[metric].of_pair:  # the screen's target comes first: it is t, the other u
-                is_later = table["target_id"] != swept.target
-                table = table.iloc[is_later.to_numpy().argsort(kind="stable")]
+            if METRICS[metric].of_pair and swept.target is not None:  # t as on the screen
+                table = target_first(table, swept.target)
             frames["sweep_map"] = table
             options = {"metric": metric, "setup": swept.setup}
         else:
