@@ -22,7 +22,7 @@ BENCH_ARGS ?=
 export OMP_WAIT_POLICY ?= PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types js docs unit devices browser notebooks bench build clean \
+.PHONY: help demo test lint types js docs unit devices browser notebooks torture bench build clean \
   lint-python lint-js types-python types-js types-wire browsers
 
 help: ## list these commands
@@ -84,6 +84,9 @@ browser: $(VENV)/.dev $(BUNDLE) browsers ## run the browser tests in JupyterLab,
 
 notebooks: $(VENV)/.dev $(BUNDLE) ## run every notebook from top to bottom
 	$(PY) -m pytest -m notebook $(PYTEST_ARGS)
+
+torture: $(VENV)/.dev $(BUNDLE) browsers ## run the long attacks: load, leaks, threads, faults, bad input; figures are printed
+	$(PY) -m pytest --torture -rP --durations=0 $(PYTEST_ARGS)
 
 bench: $(VENV)/.dev $(BUNDLE) ## run the benchmarks; slow results do not fail (BENCH_ARGS="--quick --only sweep")
 	@$(PY) tests/bench $(BENCH_ARGS)

@@ -39,6 +39,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default="cpu",
         help="device of the models under test: cpu, cuda, mps, or second, a simulated one",
     )
+    parser.addoption(
+        "--torture", action="store_true", help="run the long attacks, and nothing else"
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -184,8 +187,18 @@ def restored_registry() -> Iterator[None]:
         unregister(name)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip what needs a device that is not there; torch is only asked when such a test is run."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Keep the long attacks, or all but them; skip what needs a device that is not there."""
+    wanted = bool(config.getoption("--torture"))
+    other = [item for item in items if bool(item.get_closest_marker("torture")) != wanted]
+    if other:
+        config.hook.pytest_deselected(items=other)
+        items[:] = [item for item in items if bool(item.get_closest_marker("torture")) == wanted]
+    _skip_without_cuda(items)
+
+
+def _skip_without_cuda(items: list[pytest.Item]) -> None:
+    """Skip tests of CUDA where there is none; torch is only asked if there is such a test."""
     marked = [item for item in items if item.get_closest_marker("cuda")]
     if not marked:
         return
