@@ -17,12 +17,16 @@ DEVICE ?= second
 # Arguments of `make bench`, e.g. BENCH_ARGS="--quick --only sweep answer".
 BENCH_ARGS ?=
 
+# The public address that the README's links get on a package index; without one they become text.
+REPOSITORY ?=
+export VENE_REPOSITORY := $(REPOSITORY)
+
 # Waiting torch threads sleep instead of spinning: tests share their cores with a browser and several
 # kernels.
 export OMP_WAIT_POLICY ?= PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types js docs unit devices browser notebooks torture bench build clean \
+.PHONY: help demo test lint types js docs unit devices browser notebooks torture bench build release clean \
   lint-python lint-js types-python types-js types-wire browsers
 
 help: ## list these commands
@@ -96,6 +100,9 @@ build: $(VENV)/.dev js/node_modules/.installed ## build sdist and wheel into dis
 	rm -rf dist
 	$(PY) -m build
 	@ls -l dist
+
+release: build ## build, then check both files in bare environments; uploads nothing (REPOSITORY=https://…)
+	@scripts/check_release.sh $(PYTHON)
 
 clean: ## remove build output; keep .venv and node_modules
 	rm -rf dist build site .pytest_cache .ruff_cache .hypothesis .test-output vene_widgets/static
