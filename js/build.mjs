@@ -4,6 +4,7 @@ import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, relative, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
+import { minify } from "terser";
 import { asComment, notices, packagesOf } from "./licences.mjs";
 
 const here = dirname(fileURLToPath(import.meta.url));
@@ -70,7 +71,14 @@ async function bundled(more) {
   const [script, style] = [".js", ".css"].map((suffix) =>
     outputFiles.find(({ path }) => path.endsWith(suffix)),
   );
-  return { text: asComment(notices(here, packages)) + script.text, style: style.text, packages };
+  // After esbuild: another two per cent, most of them functions that become arrows.
+  const { code } = await minify(script.text, {
+    module: true,
+    ecma: 2020,
+    compress: { passes: 2, unsafe_arrows: true },
+    format: { comments: false },
+  });
+  return { text: `${asComment(notices(here, packages))}${code}\n`, style: style.text, packages };
 }
 
 function write(name, text) {
