@@ -39,9 +39,11 @@ def test_a_lost_kernel_is_said_and_previews_go_on(lab: Any) -> None:
     status = root.locator(".vene-status").first
     tile = root.locator('[role="gridcell"][data-layer="4"][data-position="4"]')
     lab.open([CELL])
-    for lose in (restart, kill, type(lab).shut_down_kernels):
+    for n, lose in enumerate((restart, kill, type(lab).shut_down_kernels)):
         lab.run_cell(0)
         expect(status).to_have_attribute("data-label", "exact")
+        # The new kernel has run the lost one's experiments again.
+        expect(root.locator(".vene-past")).to_have_count(2 if n else 1)
         tile.click()
         expect(root.locator(".vene-sentence")).to_contain_text("after block 4")
         expect(status).to_have_attribute("data-label", "exact")

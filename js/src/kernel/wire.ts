@@ -13,6 +13,7 @@ export interface Protocol {
     | FollowToken
     | Compare
     | NameEntry
+    | RunHistory
     | SetStep
     | Share
     | Cancel;
@@ -156,6 +157,26 @@ export interface NameEntry {
   kind?: "name";
   number: number;
   name?: string | null;
+}
+/**
+ * Run experiments of a lost kernel's history, oldest first, and add them to the history.
+ *
+ * The experiment on the screen stays. One that cannot run on this model is left out.
+ */
+export interface RunHistory {
+  id: string;
+  kind?: "history";
+  /**
+   * @maxItems 200
+   */
+  entries: PastExperiment[];
+}
+/**
+ * An experiment of a history, with the name that it had there.
+ */
+export interface PastExperiment {
+  name?: string | null;
+  experiment: OrderedExperiment;
 }
 /**
  * Go to a step of the story, from 0; its experiment replaces the current one.

@@ -113,7 +113,15 @@ class History:
         """All entries, oldest first."""
         return tuple(self._records)
 
-    def add(self, plan: Plan, sentence: str, top: wire.Candidate, revision: int) -> None:
+    def add(
+        self,
+        plan: Plan,
+        sentence: str,
+        top: wire.Candidate,
+        revision: int,
+        *,
+        is_current: bool = True,
+    ) -> int:
         """Add an answered experiment, or update the result of its earlier entry.
 
         Args:
@@ -121,21 +129,29 @@ class History:
             sentence: the result in words.
             top: the most likely next token.
             revision: of the answer.
+            is_current: whether it is the newest answer.
+
+        Returns:
+            The number of its entry.
         """
         experiment, normal = plan.experiment, normal_form(plan)
         for i, record in enumerate(self._records):
             if record.normal_form == normal:
                 entry = record.entry._replace(sentence=sentence)
                 self._records[i] = replace(record, entry=entry, top=top, revision=revision)
-                self._current = record.number
-                return
+                if is_current:
+                    self._current = record.number
+                return record.number
         entry = Entry(None, experiment, sentence)
         self._records.append(
             HistoryRecord(self._count, entry, normal, len(plan.base), revision, top)
         )
-        self._current = self._count
+        number = self._count
+        if is_current:
+            self._current = number
         self._count += 1
         self._drop_oldest()
+        return number
 
     def name(self, number: int, name: str | None) -> None:
         """Name an entry; None or an empty name removes its name.

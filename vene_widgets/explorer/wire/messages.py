@@ -21,7 +21,9 @@ from vene_widgets.explorer.wire.requests import FigureKind as FigureKind
 from vene_widgets.explorer.wire.requests import FigureStyle as FigureStyle
 from vene_widgets.explorer.wire.requests import FollowToken as FollowToken
 from vene_widgets.explorer.wire.requests import NameEntry as NameEntry
+from vene_widgets.explorer.wire.requests import PastExperiment as PastExperiment
 from vene_widgets.explorer.wire.requests import Request as Request
+from vene_widgets.explorer.wire.requests import RunHistory as RunHistory
 from vene_widgets.explorer.wire.requests import SetExperiment as SetExperiment
 from vene_widgets.explorer.wire.requests import SetFigure as SetFigure
 from vene_widgets.explorer.wire.requests import SetStep as SetStep

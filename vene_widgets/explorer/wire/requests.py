@@ -108,6 +108,24 @@ class NameEntry(Wire):
     name: Annotated[str | None, Field(max_length=80)] = None
 
 
+class PastExperiment(Wire):
+    """An experiment of a history, with the name that it had there."""
+
+    name: Annotated[str | None, Field(max_length=80)] = None
+    experiment: WireExperiment
+
+
+class RunHistory(Wire):
+    """Run experiments of a lost kernel's history, oldest first, and add them to the history.
+
+    The experiment on the screen stays. One that cannot run on this model is left out.
+    """
+
+    id: str
+    kind: Literal["history"] = "history"
+    entries: Annotated[list[PastExperiment], Field(max_length=200)]
+
+
 class SetStep(Wire):
     """Go to a step of the story, from 0; its experiment replaces the current one."""
 
@@ -147,6 +165,7 @@ Request = Annotated[
     | FollowToken
     | Compare
     | NameEntry
+    | RunHistory
     | SetStep
     | Share
     | Cancel,

@@ -4,6 +4,7 @@ import type { App } from "../../app/app";
 import { createExperiment } from "../../app/experiment";
 import { keyOf, toPlain } from "../../domain/experiments";
 import type { Past, PastEntry } from "../../kernel/wire";
+import { createLost } from "./lost";
 
 export function createHistory(app: App) {
   const past = app.kernel.trait<Past>("past");
@@ -12,6 +13,7 @@ export function createHistory(app: App) {
   const entries = computed<readonly PastEntry[]>(() => past.value?.entries ?? []);
   const keys = computed(() => entries.value.map((entry) => keyOf(toPlain(entry.experiment))));
   let newest = 0;
+  app.use(createLost);
   return {
     entries,
     /** The entry of the experiment on the screen. */
