@@ -7,6 +7,7 @@ import json
 import threading
 import zipfile
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -151,9 +152,6 @@ def test_equal_states_give_equal_zips(explorer: vw.Explorer, tmp_path: Path) -> 
 def test_the_caption_says_how_the_figure_was_made(
     explorer: vw.Explorer, zipped: dict[str, bytes]
 ) -> None:
-    import plotnine
-    import torch
-    import transformers
 
     caption = zipped["caption.txt"].decode()
     assert caption.count("\n") == 1 and zipped["caption.tex"].decode().count("\n") == 1
@@ -167,8 +165,8 @@ def test_the_caption_says_how_the_figure_was_made(
         f"here {frame.attrs['kl_divergence']:.3g} nats",
         "exact runs",
         explorer.answer["verdicts"][0]["words"],
-        f"vene_widgets {vw.__version__}, torch {torch.__version__}",
-        f"transformers {transformers.__version__}, plotnine {plotnine.__version__}",
+        f"vene_widgets {vw.__version__}, torch {version('torch')}",
+        f"transformers {version('transformers')}, plotnine {version('plotnine')}",
     ):
         assert part in caption
     assert "preview" not in caption

@@ -47,6 +47,7 @@ def test_text_that_is_no_saved_json_is_refused(text: str, saved: Path, intervena
         ('{"a": ' + "1" * 50 + "}", "an integer of 50 digits"),
         ("[" * 5000, "not JSON|nested too deeply"),
         ("[" * 5000 + "]" * 5000, "nested too deeply"),
+        ("[" * 100 + "]" * 100, "nested too deeply"),
     ],
 )
 def test_json_is_strict(text: str, message: str) -> None:

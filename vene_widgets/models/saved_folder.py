@@ -22,6 +22,9 @@ MANIFEST = "manifest.json"
 JSON_BYTES = 8_000_000
 """Largest JSON file that is read or written: thousands of slots."""
 
+JSON_DEPTH = 30
+"""How deep a JSON file that is read may be nested; saved ones are not half as deep."""
+
 _INT_DIGITS = 40
 _SCHEMA = 1
 
@@ -169,7 +172,7 @@ def parse_json(data: bytes, path: Path) -> object:
         RequestError: anything else.
     """
     try:
-        return json.loads(
+        value = json.loads(
             data.decode("utf-8"),
             object_pairs_hook=_unique_keys,
             parse_constant=_refuse_constant,
@@ -179,7 +182,26 @@ def parse_json(data: bytes, path: Path) -> object:
     except ValueError as error:
         raise RequestError(f"{path} is not JSON in UTF-8: {str(error)[:120]}.") from None
     except RecursionError:
-        raise RequestError(f"{path} is nested too deeply for a file that was saved here.") from None
+        value = None
+        is_too_deep = True
+    else:
+        is_too_deep = _depth(value) > JSON_DEPTH
+    if is_too_deep:
+        raise RequestError(f"{path} is nested too deeply for a file that was saved here.")
+    return value
+
+
+def _depth(value: object) -> int:
+    """How deep lists and objects are nested; no recursion, whose limit depends on the Python."""
+    deepest, stack = 0, [(value, 0)]
+    while stack:
+        part, depth = stack.pop()
+        deepest = max(deepest, depth)
+        if isinstance(part, dict):
+            stack += [(inner, depth + 1) for inner in cast("dict[str, object]", part).values()]
+        elif isinstance(part, list):
+            stack += [(inner, depth + 1) for inner in cast("list[object]", part)]
+    return deepest
 
 
 def is_json_object(value: object) -> TypeGuard[dict[str, Any]]:
