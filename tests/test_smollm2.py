@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import shutil
 import subprocess
 import sys
+import threading
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -107,6 +110,42 @@ def test_a_broken_conversion_leaves_nothing(
         smollm2_fetch.fetch(pinned, progress=False)
     assert list(cache.iterdir()) == []
     assert not smollm2.is_fetched()
+
+
+def test_a_full_disk_leaves_nothing_and_is_one_sentence(
+    cache: Path,
+    pinned: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    from vene_widgets import cli
+
+    def convert(gguf: Path, result: Path, stage: Any) -> None:
+        (result / "config.json").write_text("{}")
+        raise OSError(errno.ENOSPC, "No space left on device", str(result / "model.safetensors"))
+
+    monkeypatch.setattr(smollm2_fetch, "_convert", convert)
+    assert cli.main(["fetch", "smollm2", "--from", str(pinned)]) == 2
+    said = capsys.readouterr().err.strip().splitlines()[-1]
+    assert said.startswith("vene-widgets: ") and "No space left on device" in said
+    assert list(cache.iterdir()) == []
+
+
+def test_two_fetches_at_once_leave_one_whole_folder(
+    cache: Path, pinned: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain, both = smollm2_fetch._convert, threading.Barrier(2, timeout=60)
+
+    def convert(gguf: Path, result: Path, stage: Any) -> None:
+        both.wait()  # neither is done before the other has begun
+        plain(gguf, result, stage)
+
+    monkeypatch.setattr(smollm2_fetch, "_convert", convert)
+    with ThreadPoolExecutor(2) as pool:
+        fetches = [pool.submit(smollm2_fetch.fetch, pinned, progress=False) for _ in range(2)]
+        assert [fetch.result(60) for fetch in fetches] == [cache / "smollm2"] * 2
+    assert [path.name for path in cache.iterdir()] == ["smollm2"]
+    assert smollm2.is_fetched()
 
 
 def test_an_incomplete_folder_is_replaced(cache: Path, pinned: Path) -> None:
