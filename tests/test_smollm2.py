@@ -141,6 +141,8 @@ def test_two_fetches_at_once_leave_one_whole_folder(
         plain(gguf, result, stage)
 
     monkeypatch.setattr(smollm2_fetch, "_convert", convert)
+    # Both find the place free: the second finds it taken when it moves its folder there.
+    monkeypatch.setattr("os.path.lexists", lambda _path: False)
     with ThreadPoolExecutor(2) as pool:
         fetches = [pool.submit(smollm2_fetch.fetch, pinned, progress=False) for _ in range(2)]
         assert [fetch.result(60) for fetch in fetches] == [cache / "smollm2"] * 2

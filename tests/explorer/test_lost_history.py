@@ -95,11 +95,25 @@ def test_a_click_comes_first(make: Make) -> None:
     assert explorer.history[explorer.past["current"]].experiment.slots[0].position in (4, (4,))
 
 
+def test_an_entry_that_is_there_stays_where_it_is(make: Make) -> None:
+    explorer = make()
+    kept = past(explorer)
+    ask(explorer, **setting(slot(1)))
+    assert ask(explorer, kind="history", entries=kept)["ok"]
+    assert len(explorer.history) == 2
+    assert explorer.past["current"] == 1
+
+
 def test_cancel_drops_the_rest(make: Make) -> None:
     explorer = make()
-    one = {"base": BASE, "sources": [["source", SOURCE]], "slots": [slot(1)]}
+    sources = [["source", SOURCE]]
+    entries = [
+        {"experiment": {"base": BASE, "sources": sources, "slots": [slot(layer, position)]}}
+        for layer in range(3)
+        for position in range(5)
+    ]
     with explorer.lock:  # the job cannot record its first result
-        explorer.receive({"id": "h", "kind": "history", "entries": [{"experiment": one}] * 200})
+        explorer.receive({"id": "h", "kind": "history", "entries": entries})
         explorer.receive({"id": "c", "kind": "cancel"})
     assert explorer.worker.wait("history", 60)
     assert len(explorer.history) <= 2
