@@ -280,7 +280,9 @@ def test_a_drawing_that_fails_gives_its_reason(
 
 
 @pytest.mark.parametrize(
-    "unpicklable", [lambda: 0, threading.Lock(), type("Local", (), {})()], ids=repr
+    "unpicklable",
+    [lambda: 0, threading.Lock(), type("Local", (), {})()],
+    ids=["a lambda", "a lock", "an object of a local class"],
 )
 def test_an_order_that_cannot_be_pickled_fails(make: Make, unpicklable: object) -> None:
     painter = make()
