@@ -17,6 +17,7 @@ import { Notices } from "../features/notices/View";
 import { SlotsPanel } from "../features/slots/View";
 import { createStory } from "../features/story/state";
 import { StoryPanel } from "../features/story/View";
+import { bringIntoSight } from "../ui/bringIntoSight";
 import { keepFocus } from "../ui/keepFocus";
 import type { App } from "./app";
 import { consume, guard, isFieldsOwn } from "./keys";
@@ -27,6 +28,12 @@ export function Screen({ app }: { app: App }) {
   const root = useRef<HTMLDivElement>(null);
   useLayoutEffect(() => guard(root.current as HTMLElement), []);
   useLayoutEffect(() => keepFocus(root.current as HTMLElement), []);
+  const { scene } = app.use(createStory);
+  const isThere = scene.value !== null;
+  useLayoutEffect(
+    () => (isThere ? bringIntoSight(root.current as HTMLElement) : undefined),
+    [isThere],
+  );
   const isLecture = app.use(createLecture).isOn.value;
   // Where the focus was is gone when the mode changes; it stays on the screen, so that keys do.
   const before = useRef(isLecture);
@@ -51,7 +58,7 @@ export function Screen({ app }: { app: App }) {
         event.stopPropagation();
       }}
     >
-      {app.use(createStory).scene.value ? (
+      {isThere ? (
         <>
           <Spoken app={app} />
           {isLecture ? <Lecture app={app} /> : <Explorer app={app} />}
