@@ -12,6 +12,9 @@ CONSTRAINTS := constraints/dev.txt
 DEMO_ARGS ?=
 # Arguments of pytest in `make test` and the pytest targets, e.g. PYTEST_ARGS="-x -k sweep".
 PYTEST_ARGS ?=
+# Processes that run the unit tests.
+WORKERS ?= 2
+UNITS := -m "not browser and not notebook"
 # Where `make devices` puts the models under test: second (simulated), cuda or mps.
 DEVICE ?= second
 # Arguments of `make bench`, e.g. BENCH_ARGS="--quick --only sweep answer".
@@ -35,17 +38,20 @@ help: ## list these commands
 demo: $(VENV)/.lab ## open the notebooks in JupyterLab (DEMO_ARGS="--no-browser --port 9999")
 	@$(VENV)/bin/vene-widgets demo --folder .jupyter-demo $(filter-out demo,$(DEMO_ARGS))
 
-# One pytest run at the end, so that its summary line covers all Python tests. A failing check before
-# it does not stop the rest: every failure is reported, and the exit status is non-zero.
+# Unit tests run beside each other; what drives a browser or a kernel runs after them, one by one,
+# and so its summary is the last line. A failing check does not stop the rest: every failure is
+# reported, and the exit status is non-zero.
 test: $(VENV)/.dev $(BUNDLE) browsers ## run every check: lint, types, js, docs, then all of pytest
 	@failed=""; \
 	for gate in lint types js docs; do \
 	  echo "== $$gate"; \
 	  $(MAKE) --no-print-directory --keep-going $$gate || failed="$$failed $$gate"; \
 	done; \
-	[ -z "$$failed" ] || echo "== FAILED:$$failed (see above); pytest runs all the same"; \
-	echo "== pytest: units, notebooks, browser"; \
-	$(PY) -m pytest $(PYTEST_ARGS) || failed="$$failed pytest"; \
+	echo "== pytest: units"; \
+	$(PY) -m pytest -n $(WORKERS) $(UNITS) $(PYTEST_ARGS) || failed="$$failed units"; \
+	[ -z "$$failed" ] || echo "== FAILED:$$failed (see above); the rest runs all the same"; \
+	echo "== pytest: notebooks, browser"; \
+	$(PY) -m pytest -m "browser or notebook" $(PYTEST_ARGS) || failed="$$failed browser"; \
 	[ -z "$$failed" ]
 
 lint: lint-python lint-js ## check style, spelling and common mistakes: ruff, codespell, biome
@@ -78,10 +84,10 @@ docs: $(VENV)/.dev $(BUNDLE) ## build the documentation into site/; warnings are
 	@echo "Open $(CURDIR)/site/index.html"
 
 unit: $(VENV)/.dev $(BUNDLE) ## run pytest without notebook and browser tests
-	$(PY) -m pytest -m "not browser and not notebook" $(PYTEST_ARGS)
+	$(PY) -m pytest -n $(WORKERS) $(UNITS) $(PYTEST_ARGS)
 
 devices: $(VENV)/.dev $(BUNDLE) ## run the unit tests with their models on another device (DEVICE=cuda; default: simulated)
-	$(PY) -m pytest -m "not browser and not notebook" --device $(DEVICE) $(PYTEST_ARGS)
+	$(PY) -m pytest $(UNITS) --device $(DEVICE) $(PYTEST_ARGS)
 
 browser: $(VENV)/.dev $(BUNDLE) browsers ## run the browser tests in JupyterLab, marimo, Chromium and Firefox
 	$(PY) -m pytest -m browser $(PYTEST_ARGS)
