@@ -1,11 +1,15 @@
-"""A real kernel, and explorers on a model that is opened in it."""
+"""A real kernel with a model, and a model of a test's own to be changed at will."""
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 
 import pytest
 from real_kernel import Kernel, open_kernel
+
+import vene_widgets as vw
+from vene_widgets.models import wrap
 
 OPEN = """
 import vene_widgets as vw
@@ -26,3 +30,9 @@ def kernel() -> Iterator[Kernel]:
             made.run("explorer = vw.explore(model=model)\nexplorer")
             made.run(f"click(explorer, {n})\nexplorer.close()\ndel explorer")
         yield made
+
+
+@pytest.fixture
+def own(tiny_gpt2: vw.LanguageModel) -> vw.LanguageModel:
+    """A copy of the model, to be changed at will."""
+    return wrap(copy.deepcopy(tiny_gpt2.model), tiny_gpt2.tokenizer)

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import copy
 import gc
 import threading
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
 import torch
 from census import census
 from explorer_testing import BASE, SOURCE, setting, slot
 
 import vene_widgets as vw
 from vene_widgets.explorer.painter import shared
-from vene_widgets.models import wrap
 
 WAIT = 300
 
@@ -71,13 +68,8 @@ def live(model: vw.LanguageModel, folder: Path) -> None:
     assert shared._shared.painter is None
 
 
-@pytest.fixture
-def users_own(tiny_gpt2: vw.LanguageModel) -> vw.LanguageModel:
-    return wrap(copy.deepcopy(tiny_gpt2.model), tiny_gpt2.tokenizer)
-
-
 def test_the_life_of_an_explorer_changes_nothing_global(
-    users_own: vw.LanguageModel, tmp_path: Path
+    own: vw.LanguageModel, tmp_path: Path
 ) -> None:
     """The user's settings are unusual ones, so that a reset to a default shows."""
     import matplotlib as mpl
@@ -85,7 +77,7 @@ def test_the_life_of_an_explorer_changes_nothing_global(
 
     (tmp_path / "first").mkdir()
     (tmp_path / "second").mkdir()
-    live(users_own, tmp_path / "first")  # imports happen here
+    live(own, tmp_path / "first")  # imports happen here
     threads = torch.get_num_threads()
     with mpl.rc_context({"axes.grid": True, "figure.dpi": 53.0, "font.size": 5.0}):
         torch.manual_seed(5)
@@ -98,7 +90,7 @@ def test_the_life_of_an_explorer_changes_nothing_global(
             with np.errstate(divide="raise"), torch.inference_mode(False), torch.enable_grad():
                 gc.collect()
                 before = census()
-                live(users_own, tmp_path / "second")
+                live(own, tmp_path / "second")
                 gc.collect()
                 after = census()
         finally:
