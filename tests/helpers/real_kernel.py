@@ -58,6 +58,9 @@ def _counts():
 """
 """Defines `_counts()` in a kernel: what an explorer could leave behind."""
 
+FEW_ARENAS = {"MALLOC_ARENA_MAX": "2"}
+"""glibc keeps a heap for every few threads, whose free pages would hide what is really in use."""
+
 
 class Kernel:
     """One kernel and its client.
@@ -71,7 +74,7 @@ class Kernel:
         self._home = tempfile.TemporaryDirectory()
         self.manager = KernelManager(transport="ipc")
         self.manager.ip = f"{self._home.name}/kernel"
-        self.manager.start_kernel(env={**os.environ, "IPYTHONDIR": self._home.name})
+        self.manager.start_kernel(env={**os.environ, "IPYTHONDIR": self._home.name, **FEW_ARENAS})
         self.client: BlockingKernelClient = self.manager.client()
         self.client.start_channels()
         self.client.wait_for_ready(timeout=CELL_SECONDS)

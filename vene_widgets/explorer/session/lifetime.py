@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import threading
 import weakref
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from vene_widgets.explorer.painter import shared as shared_painter
@@ -49,12 +51,30 @@ def hold_weakly(session: Session, worker: Worker) -> None:
 
     if comm is not None and hasattr(comm, "on_msg"):
         comm.on_msg(handle)
+        _keep_events_on_main_thread(comm, handle)
     _instances().pop(session.model_id, None)
     finalizer = weakref.finalize(session, _release, id(session), worker, comm, layout)
     finalizer.atexit = False  # at exit the kernel closes everything
     _finalizers[session] = finalizer
     _live.add(session)
     _watch_cells()
+
+
+def _keep_events_on_main_thread(comm: Any, handle: Callable[[Any], None]) -> None:
+    """Handle messages on a subshell without IPython's events.
+
+    Comms trigger `pre_execute` and `post_execute` around every message. On a subshell that is in
+    the middle of the user's cell, whose unfinished pyplot figures `post_execute` draws and closes.
+    """
+    on_main = comm.handle_msg
+
+    def handle_msg(message: Any) -> None:
+        if threading.current_thread() is threading.main_thread():
+            on_main(message)
+        else:
+            handle(message)
+
+    comm.handle_msg = handle_msg
 
 
 def show(session: Session) -> None:
