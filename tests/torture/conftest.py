@@ -21,7 +21,7 @@ def click(explorer, n):
 """
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def kernel() -> Iterator[Kernel]:
     """A kernel in which ten explorers on `model` have come and gone."""
     with open_kernel() as made:

@@ -61,7 +61,7 @@ class Screen:
             self.errors.append(change["new"]["error"])
 
 
-@pytest.mark.parametrize("clicks", [600, pytest.param(10_000, marks=pytest.mark.torture)])
+@pytest.mark.parametrize("clicks", [300, pytest.param(10_000, marks=pytest.mark.torture)])
 def test_the_last_of_many_clicks_wins_and_every_answer_is_its_own_experiments(
     tiny_gpt2: vw.LanguageModel, silent_painter: SilentPainter, clicks: int
 ) -> None:

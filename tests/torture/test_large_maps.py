@@ -48,7 +48,7 @@ def prompts(tokens: int) -> tuple[str, str]:
 @pytest.mark.parametrize(
     ("layers", "tokens"),
     [
-        (6, 64),
+        (6, 40),
         pytest.param(12, 64, marks=pytest.mark.torture),
         pytest.param(12, 200, marks=pytest.mark.torture),
         pytest.param(48, 24, marks=pytest.mark.torture),

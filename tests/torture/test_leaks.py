@@ -44,7 +44,7 @@ def require_nothing_left(kernel: Kernel, before: dict[str, Any]) -> None:
     assert after["MB"] <= before["MB"] + MAX_MB
 
 
-@pytest.mark.parametrize("times", [8, pytest.param(200, marks=pytest.mark.torture)])
+@pytest.mark.parametrize("times", [pytest.param(200, marks=pytest.mark.torture)])
 def test_explorers_that_are_opened_clicked_and_closed_leave_nothing(
     kernel: Kernel, times: int
 ) -> None:
@@ -59,7 +59,7 @@ def test_explorers_that_are_opened_clicked_and_closed_leave_nothing(
     require_nothing_left(kernel, before)
 
 
-@pytest.mark.parametrize("times", [8, pytest.param(200, marks=pytest.mark.torture)])
+@pytest.mark.parametrize("times", [5, pytest.param(200, marks=pytest.mark.torture)])
 def test_a_cell_that_runs_again_leaves_nothing_of_its_earlier_explorers(
     kernel: Kernel, times: int
 ) -> None:
@@ -82,7 +82,7 @@ def test_a_cell_that_runs_again_leaves_nothing_of_its_earlier_explorers(
     assert sum(map(len, kernel.replies.values())) == replies + times
 
 
-@pytest.mark.parametrize("times", [3, pytest.param(50, marks=pytest.mark.torture)])
+@pytest.mark.parametrize("times", [2, pytest.param(50, marks=pytest.mark.torture)])
 def test_an_explorer_that_is_dropped_in_the_middle_of_its_sweep_leaves_nothing(
     kernel: Kernel, times: int
 ) -> None:

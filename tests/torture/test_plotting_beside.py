@@ -78,8 +78,14 @@ def require_right(kernel: Kernel, answer: dict[str, Any], scene: dict[str, Any])
         assert row["probabilities"][-1] == pytest.approx(right[row["token_id"]], abs=1e-5)
 
 
-@pytest.mark.parametrize("subshells", [True, False])
-@pytest.mark.parametrize("seconds", [2, pytest.param(60, marks=pytest.mark.torture)])
+@pytest.mark.parametrize(
+    ("subshells", "seconds"),
+    [
+        (True, 2),
+        pytest.param(True, 60, marks=pytest.mark.torture),
+        pytest.param(False, 60, marks=pytest.mark.torture),
+    ],
+)
 def test_figures_of_a_cell_are_those_drawn_alone_and_answers_are_right(
     kernel: Kernel, subshells: bool, seconds: int
 ) -> None:
