@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import copy
-import gc
-import logging
-import os
-import random
 import sys
 import threading
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from by_hand import ITALY, SPAIN, token_ids
+from census import census
 from torch import Tensor, nn
 
 import vene_widgets as vw
@@ -251,77 +246,6 @@ def test_an_interrupt_inside_the_models_own_code(user: vw.LanguageModel) -> None
 
 
 # ---- what is global ------------------------------------------------------------------------------
-
-
-def census() -> dict[str, Any]:
-    """Everything of the process that a run could change."""
-    from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
-
-    hooks = [name for name in vars(nn.modules.module) if name.startswith("_global")]
-    loggers = {
-        name: (logger.level, logger.disabled, logger.propagate, list(logger.handlers))
-        for name, logger in logging.root.manager.loggerDict.items()
-        if isinstance(logger, logging.Logger)
-    }
-    patched = {
-        f"{module.__name__}.{name}": id(value)
-        for module in (torch, torch.nn.functional, nn.modules.module, threading, warnings)
-        for name, value in vars(module).items()
-        if callable(value)
-    }
-    methods = {
-        f"{kind.__qualname__}.{name}": id(value)
-        for kind in (Tensor, nn.Module, nn.Linear, nn.LayerNorm, nn.Parameter)
-        for name, value in vars(kind).items()
-        if not name.startswith("_abc")
-    }
-    return {
-        "dtype": torch.get_default_dtype(),
-        "device": torch.get_default_device(),
-        "grad": (torch.is_grad_enabled(), torch.is_inference_mode_enabled()),
-        "anomaly": torch.is_anomaly_enabled(),
-        "deterministic": torch.are_deterministic_algorithms_enabled(),
-        "random": torch.random.get_rng_state().tolist(),
-        "numpy random": repr(np.random.get_state()),
-        "python random": random.getstate(),
-        "threads of torch": (torch.get_num_threads(), torch.get_num_interop_threads()),
-        "precision": (
-            torch.get_float32_matmul_precision(),
-            torch.backends.cuda.matmul.allow_tf32,
-            torch.backends.cuda.matmul.allow_fp16_reduced_precision_reduction,
-            torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction,
-            torch.backends.cudnn.allow_tf32,
-        ),
-        "cudnn": (torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic),
-        "random of CUDA": [state.tolist() for state in cuda_states()],
-        "autocast": [torch.is_autocast_enabled(kind) for kind in ("cpu", "cuda")],
-        "sdpa": (
-            torch.backends.cuda.math_sdp_enabled(),
-            torch.backends.cuda.flash_sdp_enabled(),
-            torch.backends.cuda.mem_efficient_sdp_enabled(),
-        ),
-        "hooks": {name: repr(getattr(nn.modules.module, name)) for name in hooks},
-        "attention": dict(ALL_ATTENTION_FUNCTIONS._global_mapping),
-        "warnings": list(warnings.filters),
-        "environment": dict(os.environ),
-        "logging": (logging.root.level, list(logging.root.handlers), logging.root.manager.disable),
-        "loggers": loggers,
-        "threads": {thread.name for thread in threading.enumerate()},
-        "patched": patched,
-        "methods": methods,
-        "trace": (sys.gettrace(), sys.getprofile(), sys.excepthook, threading.excepthook),
-        "streams": (sys.stdout, sys.stderr, sys.stdin),
-        "collector": (gc.isenabled(), gc.get_threshold(), list(gc.callbacks)),
-        "recursion": sys.getrecursionlimit(),
-        "folder": Path.cwd(),
-        "path": list(sys.path),
-        "print options": vars(torch._tensor_str.PRINT_OPTS).copy(),
-    }
-
-
-def cuda_states() -> list[Tensor]:
-    """The random states of all CUDA devices, which may be none."""
-    return torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
 
 
 def test_a_census_notices_what_it_is_there_to_notice(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -130,6 +130,46 @@ def test_a_change_during_a_run_gives_answer_and_map_of_the_new_state(
         assert cell["probabilities"][0] == pytest.approx(expected, abs=1e-5)
 
 
+def test_a_conversion_during_a_run_and_a_sweep_is_a_change_and_no_error(
+    explorer: Explorer, own: vw.LanguageModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Layers of two dtypes do not fit each other; torch's words for it never reach the screen."""
+    from vene_widgets.explorer.session import map as map_module
+
+    errors: list[str | None] = []
+    explorer.observe(lambda change: errors.append(change["new"]["error"]), "status")
+    plain_run, plain_sweep = exact_runs.run_plan, map_module.sweep_rows
+    left = ["double", "float"]
+
+    def interrupted(plain: Any, *args: Any, **more: Any) -> Any:
+        """Convert one layer, go on, and convert the others once that has failed."""
+        convert = left.pop(0)
+        getattr(block(own, 1), convert)()
+        try:
+            with pytest.raises(RuntimeError, match="type") as caught:
+                list(plain(*args, **more))
+            raise caught.value
+        finally:
+            getattr(own.model, convert)()
+
+    def run(*args: Any, **more: Any) -> Any:
+        return interrupted(plain_run, *args, **more) if len(left) == 2 else plain_run(*args, **more)
+
+    def sweep(*args: Any) -> Any:
+        return interrupted(plain_sweep, *args) if left else plain_sweep(*args)
+
+    monkeypatch.setattr(exact_runs, "run_plan", run)
+    monkeypatch.setattr(map_module, "sweep_rows", sweep)
+    ask(explorer, kind="experiment", experiment=EXPERIMENT.model_dump())
+    explorer.wait(60)
+    assert left == []
+    assert not any(errors), errors
+    assert explorer.status["note"]
+    assert is_of(explorer, logits(own, EXPERIMENT))
+    assert explorer.map["done"] == explorer.map["total"]
+    assert explorer.map["revision"] >= explorer.scene["model_since"] > 0
+
+
 def test_a_model_that_never_rests_is_said_to_change(
     explorer: Explorer, own: vw.LanguageModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:

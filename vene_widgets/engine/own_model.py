@@ -32,6 +32,23 @@ def require_unchanged(model: LanguageModel, began: Fingerprint, now: Fingerprint
         )
 
 
+def model_changed(
+    model: LanguageModel, began: Fingerprint, error: Exception
+) -> ModelChanged | None:
+    """What an error of a run means if its model has changed meanwhile; None if it has not.
+
+    Layers of a model that is being moved or converted do not fit each other, so torch raises
+    whatever it finds first.
+    """
+    if isinstance(error, ModelChanged):
+        return error
+    try:
+        require_unchanged(model, began, model.fingerprint)
+    except ModelChanged as changed:
+        return changed
+    return None
+
+
 class own_model:  # noqa: N801  # a context manager, used like a function
     """Use `LanguageModel.net` for the length of a run.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator
 from typing import TYPE_CHECKING, ClassVar
 
-from vene_widgets.engine.own_model import ModelChanged
+from vene_widgets.engine.own_model import ModelChanged, model_changed
 from vene_widgets.errors import RequestError
 from vene_widgets.explorer.exact_runs import ExactRuns, run_exactly
 from vene_widgets.explorer.session.feature import (
@@ -123,9 +123,14 @@ class AnswerFeature(Feature):
                 yield
             state, result = model.fingerprint, None
             known = session.feature(StoryFeature).known(plan.experiment, state)
-            for result in known or run_exactly(model, plan, session.cache):
-                if result is None:
-                    yield
+            try:
+                for result in known or run_exactly(model, plan, session.cache):
+                    if result is None:
+                        yield
+            except Exception as error:
+                if model_changed(model, state, error) is None:
+                    raise
+                result = None
             change = state.difference(model.fingerprint)
             if change is None and result is not None:
                 return result, state

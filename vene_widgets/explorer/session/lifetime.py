@@ -3,14 +3,17 @@
 """How long an explorer lives: as long as a variable or an output shows it, and no longer.
 
 ipywidgets and its comm keep every widget for ever. Ours are kept weakly until they are displayed.
-A displayed one is held until it is closed, or until the cell that showed it runs again.
+A displayed one is held until it is closed, or until the cell that showed it runs again. IPython's
+`Out` would keep it for ever too, so it is taken out of there at the same time.
 """
 
 from __future__ import annotations
 
 import contextlib
 import sys
+import threading
 import weakref
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from vene_widgets.explorer.painter import shared as shared_painter
@@ -28,6 +31,9 @@ _finalizers: weakref.WeakKeyDictionary[Session, weakref.finalize] = weakref.Weak
 # Cell -> the execution that displayed them, and the explorers; None for hosts without cells.
 _shown: dict[str | None, tuple[str | None, list[Session]]] = {}
 
+# Those whose cell has run again: a late message of a vanishing view does not hold them anew.
+_let_go: weakref.WeakSet[Session] = weakref.WeakSet()
+
 _watches_cells = False
 
 
@@ -39,11 +45,13 @@ def hold_weakly(session: Session, worker: Worker) -> None:
     def handle(message: Any) -> None:
         live = reference()
         if live is not None:
-            show(live)  # somebody sees it
+            if not _is_shown(live) and live not in _let_go:
+                show(live)  # somebody sees it, in another widget
             live._handle_msg(message)
 
     if comm is not None and hasattr(comm, "on_msg"):
         comm.on_msg(handle)
+        _keep_events_on_main_thread(comm, handle)
     _instances().pop(session.model_id, None)
     finalizer = weakref.finalize(session, _release, id(session), worker, comm, layout)
     finalizer.atexit = False  # at exit the kernel closes everything
@@ -52,26 +60,41 @@ def hold_weakly(session: Session, worker: Worker) -> None:
     _watch_cells()
 
 
+def _keep_events_on_main_thread(comm: Any, handle: Callable[[Any], None]) -> None:
+    """Handle messages on a subshell without IPython's events.
+
+    Comms trigger `pre_execute` and `post_execute` around every message. On a subshell that is in
+    the middle of the user's cell, whose unfinished pyplot figures `post_execute` draws and closes.
+    """
+    on_main = comm.handle_msg
+
+    def handle_msg(message: Any) -> None:
+        if threading.current_thread() is threading.main_thread():
+            on_main(message)
+        else:
+            handle(message)
+
+    comm.handle_msg = handle_msg
+
+
 def show(session: Session) -> None:
     """Hold an explorer that is displayed, and let go those that the same cell displayed before."""
     cell, execution = _cell()
-    known, sessions = _shown.get(cell, (execution, []))
-    if known != execution and cell is not None:
-        for old in sessions:
-            _instances().pop(old.model_id, None)
-        sessions = []
+    _begin_cell(cell, execution)
+    _, sessions = _shown.setdefault(cell, (execution, []))
     if all(other is not session for other in sessions):
         sessions.append(session)
-    _shown[cell] = (execution, sessions)
+    _let_go.discard(session)
     if session.comm is not None:
         _instances()[session.model_id] = session
 
 
 def forget(session: Session) -> None:
     """Let go an explorer that was closed."""
-    for _, sessions in _shown.values():
+    for _, sessions in list(_shown.values()):
         sessions[:] = [other for other in sessions if other is not session]
     _live.discard(session)
+    _drop_outputs(session)
     finalizer = _finalizers.pop(session, None)
     if finalizer is not None:
         finalizer.detach()
@@ -90,6 +113,35 @@ def _release(identity: int, worker: Worker, comm: Any, layout: Any) -> None:
     for part in (layout, comm):
         with contextlib.suppress(Exception):
             part.close()
+
+
+def _begin_cell(cell: str | None, execution: str | None) -> None:
+    """Let go what an earlier execution of a cell displayed, unless another cell shows it too."""
+    known, sessions = _shown.get(cell, (execution, []))
+    if cell is None or known == execution:
+        return
+    del _shown[cell]
+    for session in sessions:
+        if not _is_shown(session):
+            _let_go.add(session)
+            _instances().pop(session.model_id, None)
+            _drop_outputs(session)
+
+
+def _is_shown(session: Session) -> bool:
+    """Whether a cell that displayed an explorer has not run again."""
+    return any(other is session for _, sessions in list(_shown.values()) for other in sessions)
+
+
+def _drop_outputs(session: Session) -> None:
+    """Take an explorer out of IPython's `Out` and its names `_1`, `_2`, ... for it."""
+    shell = _shell()
+    outputs: dict[int, Any] = getattr(shell, "user_ns", {}).get("_oh", {})
+    for number in [number for number, value in outputs.items() if value is session]:
+        del outputs[number]
+        for names in (shell.user_ns, shell.user_ns_hidden):
+            if names.get(f"_{number}") is session:
+                del names[f"_{number}"]
 
 
 def _instances() -> dict[str, Any]:
@@ -127,6 +179,7 @@ def _watch_cells() -> None:
 
 
 def _after_cell(*_: object) -> None:
+    _begin_cell(*_cell())  # a cell that shows nothing any more
     for session in list(_live):
         with contextlib.suppress(Exception):  # a cell must not fail for what an explorer finds
             session.notice_changes()

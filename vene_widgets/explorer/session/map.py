@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Generator, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
-from vene_widgets.engine.own_model import ModelChanged
+from vene_widgets.engine.own_model import model_changed
 from vene_widgets.experiments.fields import ALL
 from vene_widgets.experiments.sweep_request import SweepRequest
 from vene_widgets.explorer.map_plan import plan_map
@@ -155,12 +155,17 @@ class MapFeature(Feature):
 
     def _fill_anew(self, plans: Sequence[SweepPlan], revision: int) -> Generator[None, None, None]:
         """Job: fill the map; begin again if the model changes meanwhile."""
+        model = self.session.model
         for attempt in range(ATTEMPTS):
+            state = model.fingerprint
             try:
                 yield from self._fill(plans, revision)
-            except ModelChanged:
-                if attempt == ATTEMPTS - 1:
+            except Exception as error:
+                changed = model_changed(model, state, error)
+                if changed is None:
                     raise
+                if attempt == ATTEMPTS - 1:
+                    raise changed from None
                 yield
             else:
                 return
