@@ -14,6 +14,8 @@ DEMO_ARGS ?=
 PYTEST_ARGS ?=
 # Where `make devices` puts the models under test: second (simulated), cuda or mps.
 DEVICE ?= second
+# Which front ends `make frontends` tries, e.g. FRONTENDS="voila nbclassic"; all if empty.
+FRONTENDS ?=
 # Arguments of `make bench`, e.g. BENCH_ARGS="--quick --only sweep answer".
 BENCH_ARGS ?=
 
@@ -22,7 +24,7 @@ BENCH_ARGS ?=
 export OMP_WAIT_POLICY ?= PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types js docs unit devices browser notebooks torture bench build clean \
+.PHONY: help demo test lint types js docs unit devices browser notebooks frontends torture bench build clean \
   lint-python lint-js types-python types-js types-wire browsers
 
 help: ## list these commands
@@ -85,6 +87,9 @@ browser: $(VENV)/.dev $(BUNDLE) browsers ## run the browser tests in JupyterLab,
 notebooks: $(VENV)/.dev $(BUNDLE) ## run every notebook from top to bottom
 	$(PY) -m pytest -m notebook $(PYTEST_ARGS)
 
+frontends: $(VENV)/.dev $(BUNDLE) browsers ## try the explorer in every front end, each in an environment of its own (FRONTENDS="voila nbclassic")
+	@$(PY) tests/frontends $(FRONTENDS)
+
 torture: $(VENV)/.dev $(BUNDLE) browsers ## run the long attacks: load, leaks, threads, faults, bad input; figures are printed
 	$(PY) -m pytest --torture -rP --durations=0 $(PYTEST_ARGS)
 
@@ -98,7 +103,7 @@ build: $(VENV)/.dev js/node_modules/.installed ## build sdist and wheel into dis
 	@ls -l dist
 
 clean: ## remove build output; keep .venv and node_modules
-	rm -rf dist build site .pytest_cache .ruff_cache .hypothesis .test-output vene_widgets/static
+	rm -rf dist build site .pytest_cache .ruff_cache .hypothesis .test-output .frontends vene_widgets/static
 	find vene_widgets tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # ---- prerequisites ----------------------------------------------------------------------------
