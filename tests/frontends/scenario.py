@@ -8,6 +8,7 @@ import secrets
 import shutil
 import tempfile
 import time
+import urllib.error
 import urllib.request
 from pathlib import Path
 
@@ -74,12 +75,16 @@ class Server(NotebookServer):
 
     def wait_kernel(self) -> None:
         """Wait until a kernel is idle and a page is connected to it."""
+        kernels: list[dict[str, object]] = []
         end = time.monotonic() + START_SECONDS
         while time.monotonic() < end:
-            with urllib.request.urlopen(  # noqa: S310
-                f"{self.url}/api/kernels?token={self.token}", timeout=30
-            ) as answer:
-                kernels = json.load(answer)
+            try:
+                with urllib.request.urlopen(  # noqa: S310
+                    f"{self.url}/api/kernels?token={self.token}", timeout=30
+                ) as answer:
+                    kernels = json.load(answer)
+            except urllib.error.HTTPError:  # a server answers 500 while it starts a kernel
+                kernels = []
             if any(k["execution_state"] == "idle" and k["connections"] for k in kernels):
                 return
             time.sleep(0.2)
