@@ -17,6 +17,8 @@ WORKERS ?= 2
 UNITS := -m "not browser and not notebook"
 # Where `make devices` puts the models under test: second (simulated), cuda or mps.
 DEVICE ?= second
+# Which front ends `make frontends` tries, e.g. FRONTENDS="voila nbclassic"; all if empty.
+FRONTENDS ?=
 # Arguments of `make bench`, e.g. BENCH_ARGS="--quick --only sweep answer".
 BENCH_ARGS ?=
 
@@ -29,7 +31,8 @@ export VENE_REPOSITORY := $(REPOSITORY)
 export OMP_WAIT_POLICY ?= PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types js docs unit devices browser notebooks torture bench build release clean \
+.PHONY: help demo test lint types js docs unit devices browser notebooks frontends torture bench build \
+  release clean \
   lint-python lint-js types-python types-js types-wire browsers
 
 help: ## list these commands
@@ -95,6 +98,9 @@ browser: $(VENV)/.dev $(BUNDLE) browsers ## run the browser tests in JupyterLab,
 notebooks: $(VENV)/.dev $(BUNDLE) ## run every notebook from top to bottom
 	$(PY) -m pytest -m notebook $(PYTEST_ARGS)
 
+frontends: $(VENV)/.dev $(BUNDLE) browsers ## try the explorer in every front end, each in an environment of its own (FRONTENDS="voila nbclassic")
+	@$(PY) tests/frontends $(FRONTENDS)
+
 torture: $(VENV)/.dev $(BUNDLE) browsers ## run the long attacks: load, leaks, threads, faults, bad input; figures are printed
 	$(PY) -m pytest --torture -rP --durations=0 $(PYTEST_ARGS)
 
@@ -111,7 +117,7 @@ release: build ## build, then check both files in bare environments; uploads not
 	@scripts/check_release.sh $(PYTHON)
 
 clean: ## remove build output; keep .venv and node_modules
-	rm -rf dist build site .pytest_cache .ruff_cache .hypothesis .test-output vene_widgets/static
+	rm -rf dist build site .pytest_cache .ruff_cache .hypothesis .test-output .frontends vene_widgets/static
 	find vene_widgets tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # ---- prerequisites ----------------------------------------------------------------------------

@@ -28,6 +28,7 @@ class NotebookServer:
         folder: its working directory.
         log: the file of its output, and of its kernels' standard error.
         environment: its environment variables, all of them.
+        python: the interpreter.
     """
 
     def __init__(
@@ -40,6 +41,7 @@ class NotebookServer:
         folder: Path,
         log: Path,
         environment: Mapping[str, str],
+        python: str = sys.executable,
     ) -> None:
         self.name = name
         self.url = f"http://127.0.0.1:{port}"
@@ -47,7 +49,7 @@ class NotebookServer:
         self._ready = ready
         with log.open("wb") as output:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", *arguments],
+                [python, "-m", *arguments],
                 env=environment,
                 cwd=folder,
                 stdin=subprocess.DEVNULL,

@@ -14,7 +14,7 @@ from vene_widgets.codegen.script import Face, script
 from vene_widgets.engine.comparing import TOLERANCE, Comparison, compare
 from vene_widgets.engine.own_model import require_unchanged
 from vene_widgets.experiments.experiment import Experiment
-from vene_widgets.explorer import static_output
+from vene_widgets.explorer import server_check, static_output
 from vene_widgets.explorer.export import (
     archive,
     full_vocabulary,
@@ -378,6 +378,8 @@ class Explorer(Session):
             data["text/plain"] = sentence
             if static_output.note_display(self):
                 data["text/html"] = ""
+                if problem := server_check.server_problem():
+                    print(problem)
             elif self.map.get("cells"):
                 data["image/png"] = preview_png.draw_screen(
                     self.map, self.scene, self.answer, sentence
