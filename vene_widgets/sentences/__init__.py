@@ -13,6 +13,7 @@ from vene_widgets.sentences.actions import (
 from vene_widgets.sentences.predictions import (
     ProbabilityChange,
     all_idle,
+    no_distribution,
     nothing_came_in,
     nothing_can_change,
     nothing_live,
@@ -30,6 +31,7 @@ __all__ = [
     "describe",
     "describe_patch",
     "joined",
+    "no_distribution",
     "nothing_came_in",
     "nothing_can_change",
     "nothing_live",

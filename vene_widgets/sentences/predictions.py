@@ -123,3 +123,8 @@ def out_of_reach(layer: int) -> str:
         f"Nothing after block {layer} reads this position; the prediction is read at the last "
         "token."
     )
+
+
+def no_distribution() -> str:
+    """State that a run gave no prediction."""
+    return "The logits are NaN or infinite here, so there is no prediction."

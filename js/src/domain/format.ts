@@ -46,7 +46,7 @@ export function signed(value: number): string {
 }
 
 /** Every digit that a double holds, for titles and copying. */
-export function full(value: number): string {
+export function full(value: number | null): string {
   return String(value);
 }
 

@@ -16,7 +16,7 @@ const TINY = Number.MIN_VALUE;
 
 const ln = (p: number) => Math.log(Math.max(p, TINY));
 
-type Formula = (cell: Cell, aim: Aim, targets: Target[]) => number | undefined;
+type Formula = (cell: Cell, aim: Aim, targets: Target[]) => number | null | undefined;
 
 const p = (cell: Cell, index: number) => cell.probabilities[index] ?? Number.NaN;
 
@@ -38,7 +38,7 @@ export function readingOf(
   targets: Target[],
 ): number | null {
   const value = cell && FORMULAS[metric.name]?.(cell, aim, targets);
-  return value === undefined || Number.isNaN(value) ? null : value;
+  return value == null || Number.isNaN(value) ? null : value;
 }
 
 /** A metric's value in the plain run of base or source; null where the map does not hold it. */

@@ -17,7 +17,7 @@ export interface Change {
   label: string;
   before: number;
   after: number;
-  kl: number;
+  kl: number | null;
   rankBefore: number | null;
   rankAfter: number | null;
 }

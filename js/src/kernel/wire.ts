@@ -369,9 +369,10 @@ export interface Target {
  * The preview of one tile: the result of an experiment with this single slot of `Map`.
  *
  * `top` are the most likely next tokens; `probabilities` and `ranks` (from 1) are those of
- * `Map.targets`, in their order; `kl` is KL(cell || base) in nats. `idle` is why the operator
- * cannot change the result here: `same`, both prompts have equal states (only copying), or
- * `causal`, no path leads to the last position. `sentence` is the result in words.
+ * `Map.targets`, in their order; `kl` is KL(cell || base) in nats, None where it is infinite. All
+ * are empty where the logits hold NaN or infinity. `idle` is why the operator cannot change the
+ * result here: `same`, both prompts have equal states (only copying), or `causal`, no path leads
+ * to the last position. `sentence` is the result in words.
  */
 export interface Cell {
   layer: number;
@@ -381,7 +382,7 @@ export interface Cell {
   top: Candidate[];
   probabilities: number[];
   ranks: number[];
-  kl: number;
+  kl: number | null;
   idle: ("same" | "causal") | null;
   sentence: string;
 }
@@ -392,7 +393,7 @@ export interface Candidate {
   token_id: number;
   label: string;
   probability: number;
-  logit: number;
+  logit: number | null;
   rank: number;
 }
 /**
@@ -443,7 +444,7 @@ export interface Difference {
   label: string;
   before: number;
   after: number;
-  kl: number;
+  kl: number | null;
   rank_before: number;
   rank_after: number;
 }
@@ -454,7 +455,7 @@ export interface Verdict {
   left: string;
   right: string;
   verdict: "bit-equal" | "allclose" | "different";
-  max_abs: number;
+  max_abs: number | null;
   tolerance: number;
   first_divergence: number | null;
   scope: string;
@@ -483,7 +484,7 @@ export interface ReceiptInfo {
     | "replaced"
     | "unread";
   rows: number;
-  size: number;
+  size: number | null;
   shape: number[] | null;
   others_equal: boolean;
   words: string;
@@ -509,7 +510,7 @@ export interface Contrast {
   left: string;
   right: string;
   milliseconds: number;
-  kl: number;
+  kl: number | null;
   tokens: TokenRow[];
   differences: Difference[];
   verdict: Verdict | null;

@@ -7,6 +7,7 @@ sweep's own, hence previews.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
@@ -27,6 +28,7 @@ from vene_widgets.sweeps.results import plan_frame
 from vene_widgets.tables.statistics import (
     CellStatistics,
     cell_statistics,
+    checked_distribution,
     concatenated,
     default_targets,
     log_probabilities,
@@ -95,7 +97,8 @@ class MapBuilder:
         first = prepared[0]
         self.plans, self._state = [one.plan for one in prepared], first.state
         self._revision, self._slow = revision, first.resume_blocker
-        base, source_logits = first.base_logits.cpu(), first.source_logits.cpu()
+        base = checked_distribution(first.base_logits, "base logits")
+        source_logits = checked_distribution(first.source_logits, "source logits")
         self._log_base = log_probabilities(base)
         self._p_base, self._p_source = self._log_base.exp(), probabilities(source_logits)
         self.answers = list(dict.fromkeys([int(base.argmax()), int(source_logits.argmax())]))
@@ -111,7 +114,7 @@ class MapBuilder:
         self._targets = list(dict.fromkeys([*self.followed, *self.answers, *likely, *self._typed]))
         self._cells: list[wire.Cell] = []
         self._statistics: list[CellStatistics] = []  # per row, at `followed`
-        need = base.numel() * base.element_size() * self.total
+        need = first.base_logits.numel() * first.base_logits.element_size() * self.total
         self._may_hold, self._may_keep = need <= HOLD_BYTES, need <= KEEP_BYTES
         self._rows: list[Tensor] = []  # each `(positions, vocabulary)`; empty if not held
 
@@ -233,9 +236,22 @@ class MapBuilder:
         probability = float_rows(statistics.log_p.exp())
         top_probability = float_rows(statistics.top_log_p.exp())
         ranks = int_rows(statistics.ranks)
-        kl = floats(statistics.kl.nan_to_num(0.0))  # JSON has neither NaN nor infinity
+        kl = floats(statistics.kl)
         found: list[wire.Cell] = []
         for n, top in enumerate(int_rows(statistics.top)):
+            idle = idle_reason(sweep, layer, n)
+            place = {
+                "layer": layer,
+                "head": plan.head,
+                "position": plan.positions[n],
+                "source_position": plan.source_positions[n],
+                "idle": idle,
+            }
+            if not math.isfinite(top_probability[n][0]):
+                nothing = {"top": [], "probabilities": [], "ranks": [], "kl": None}
+                sentence = sentences.no_distribution()
+                found.append(wire.Cell(**place, **nothing, sentence=sentence))
+                continue
             candidates = [
                 wire.Candidate(
                     token_id=token,
@@ -246,18 +262,13 @@ class MapBuilder:
                 )
                 for i, token in enumerate(top)
             ]
-            idle = idle_reason(sweep, layer, n)
             found.append(
                 wire.Cell(
-                    layer=layer,
-                    head=plan.head,
-                    position=plan.positions[n],
-                    source_position=plan.source_positions[n],
+                    **place,
                     top=candidates,
                     probabilities=probability[n],
                     ranks=ranks[n],
                     kl=kl[n],
-                    idle=idle,
                     sentence=self._sentence(plan, layer, n, idle, probability[n], candidates[0]),
                 )
             )
@@ -336,7 +347,9 @@ class MapBuilder:
         p = [cell for row, _ in found for cell in row]
         ranks = [cell for _, row in found for cell in row]
         self._cells = [
-            cell.model_copy(
+            cell
+            if not cell.top
+            else cell.model_copy(
                 update={
                     "probabilities": [*cell.probabilities, *more_p],
                     "ranks": [*cell.ranks, *more_ranks],

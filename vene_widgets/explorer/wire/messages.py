@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from vene_widgets.explorer.wire.base import Wire
+from vene_widgets.explorer.wire.base import Finite, Wire
 from vene_widgets.explorer.wire.ordered import WireExperiment
 from vene_widgets.explorer.wire.requests import Cancel as Cancel
 from vene_widgets.explorer.wire.requests import Compare as Compare
@@ -174,7 +174,7 @@ class Candidate(Wire):
     token_id: int
     label: str
     probability: float
-    logit: float
+    logit: Finite
     rank: int
 
 
@@ -182,9 +182,10 @@ class Cell(Wire):
     """The preview of one tile: the result of an experiment with this single slot of `Map`.
 
     `top` are the most likely next tokens; `probabilities` and `ranks` (from 1) are those of
-    `Map.targets`, in their order; `kl` is KL(cell || base) in nats. `idle` is why the operator
-    cannot change the result here: `same`, both prompts have equal states (only copying), or
-    `causal`, no path leads to the last position. `sentence` is the result in words.
+    `Map.targets`, in their order; `kl` is KL(cell || base) in nats, None where it is infinite. All
+    are empty where the logits hold NaN or infinity. `idle` is why the operator cannot change the
+    result here: `same`, both prompts have equal states (only copying), or `causal`, no path leads
+    to the last position. `sentence` is the result in words.
     """
 
     layer: int
@@ -194,7 +195,7 @@ class Cell(Wire):
     top: list[Candidate]
     probabilities: list[float]
     ranks: list[int]
-    kl: float
+    kl: Finite
     idle: Literal["same", "causal"] | None
     sentence: str
 
@@ -273,7 +274,7 @@ class Difference(Wire):
     label: str
     before: float
     after: float
-    kl: float
+    kl: Finite
     rank_before: int
     rank_after: int
 
@@ -284,7 +285,7 @@ class Verdict(Wire):
     left: str
     right: str
     verdict: Literal["bit-equal", "allclose", "different"]
-    max_abs: float  # max abs logit difference
+    max_abs: Finite  # max abs logit difference
     tolerance: float
     first_divergence: int | None
     scope: str  # which positions were compared
@@ -305,7 +306,7 @@ class ReceiptInfo(Wire):
     idle: bool
     reason: ReceiptReason
     rows: int
-    size: float
+    size: Finite
     shape: list[int] | None
     others_equal: bool
     words: str
@@ -338,7 +339,7 @@ class Answer(Wire):
     receipts: list[ReceiptInfo]
     sentence: str
     scripts: list[Script]
-    kl: float | None = None
+    kl: Finite = None
 
 
 class Contrast(Wire):
@@ -352,7 +353,7 @@ class Contrast(Wire):
     left: str
     right: str
     milliseconds: float
-    kl: float
+    kl: Finite
     tokens: list[TokenRow]
     differences: list[Difference]
     verdict: Verdict | None

@@ -77,7 +77,8 @@ export function Outcome({ name, icon, words }: Marks) {
 
 /** The numbers of a receipt, each with its exact value or meaning. */
 export function measured(receipt: ReceiptInfo, info: SlotInfo | undefined): [string, string][] {
-  const { rows, size, shape, others_equal } = receipt;
+  const { rows, shape, others_equal } = receipt;
+  const size = receipt.size ?? 0 / 0; // NaN or infinite, which JSON cannot hold
   const found: [string, string][] = [
     [rows === 1 ? "1 vector" : `${rows} vectors`, "vectors written"],
     [`‖Δ‖ ${three(size)}`, `‖new − old‖ = ${full(size)}`],

@@ -150,7 +150,7 @@ function Summary({ app, scene, experiment, slot }: Props) {
 function Outcome({ app, slot, index, receipt }: Props) {
   const { label } = app.use(createAnswer);
   const { kind, name, icon, words } = marksOf(slot, receipt, label.value);
-  const size = receipt && receipt.size > 0 && !slot.skip ? ` ‖Δ‖ ${three(receipt.size)}` : "";
+  const size = receipt?.size && !slot.skip ? ` ‖Δ‖ ${three(receipt.size)}` : "";
   return (
     <span
       class="vene-slot-outcome vene-number"
