@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -37,6 +38,8 @@ def _(explorer, mo):
     mo.ui.anywidget(explorer) if mo.app_meta().mode == "run" else explorer
     return
 """
+DOCS = Path(__file__).parents[2] / "docs" / "compatibility.md"
+(RECIPE,) = re.findall(r"```python\n(import marimo.*?)```", DOCS.read_text(), re.DOTALL)
 SETTINGS = """
 [tool.marimo.display]
 theme = "system"
@@ -50,9 +53,9 @@ MODES = ("run", "edit")
 class Marimo(NotebookServer):
     """A marimo server with its own home, on one notebook."""
 
-    def __init__(self, mode: str, folder: Path) -> None:
+    def __init__(self, mode: str, folder: Path, app: str = APP) -> None:
         folder.mkdir()
-        (folder / "app.py").write_text(APP)
+        (folder / "app.py").write_text(app)
         (folder / "pyproject.toml").write_text(SETTINGS)
         homes = {name: str(folder) for name in ("HOME", "XDG_CONFIG_HOME", "XDG_STATE_HOME")}
         port = free_port()
@@ -121,3 +124,23 @@ def test_an_explorer(
     finally:
         page.screenshot(path=Path(os.environ.get("VENE_SHOTS") or tmp_path) / f"marimo-{mode}.png")
         context.close()
+
+
+def test_the_recipe_of_the_documentation(chromium: Browser, tmp_path: Path) -> None:
+    """A click re-runs the cell that reads the explorer."""
+    server = Marimo("run", tmp_path / "recipe", RECIPE)
+    context = chromium.new_context(viewport={"width": 1300, "height": 1000})
+    page = context.new_page()
+    found = page_problems(page)
+    wait = START_SECONDS * 1000
+    try:
+        server.wait()
+        page.goto(server.url)
+        expect(page.get_by_text("Top token: Madrid")).to_be_visible(timeout=wait)
+        tile(page.locator(".vene-root"), 0, 3).click(timeout=wait)
+        expect(page.get_by_text("Top token: Rome")).to_be_visible(timeout=wait)
+        assert found == []
+    finally:
+        page.screenshot(path=Path(os.environ.get("VENE_SHOTS") or tmp_path) / "recipe.png")
+        context.close()
+        server.stop()
