@@ -123,6 +123,20 @@ def test_a_server_that_fails_prints_the_end_of_its_log(
     assert err.endswith(f"JupyterLab failed; its log is {tmp_path / demo.LOG}\n")
 
 
+@pytest.mark.skipif(os.name != "posix", reason="permissions of POSIX")
+@pytest.mark.parametrize("has_old", [False, True])
+def test_nobody_else_can_read_the_token_in_the_log(tmp_path: Path, has_old: bool):
+    log = tmp_path / demo.LOG
+    if has_old:
+        log.touch(0o644)
+    before = os.umask(0o022)
+    try:
+        assert demo.serve([sys.executable, "-c", "print('?token=abc')"], tmp_path) == 0
+    finally:
+        os.umask(before)
+    assert log.read_text() == "?token=abc\n" and log.stat().st_mode & 0o777 == 0o600
+
+
 def test_files_where_the_demo_is_started_shadow_no_module(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

@@ -15,6 +15,7 @@ import urllib.request
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from vene_widgets.errors import RequestError
 from vene_widgets.tables.files import write_aside
@@ -134,7 +135,7 @@ def serve(command: list[str], folder: Path) -> int:
     """
     log = folder / LOG
     print("Starting JupyterLab", flush=True)
-    with log.open("wb") as output:
+    with _create_private(log) as output:
         server = subprocess.Popen(  # noqa: S603
             command,
             cwd=folder,  # `-m` imports from here: a user's file may share a module's name
@@ -159,6 +160,12 @@ def serve(command: list[str], folder: Path) -> int:
         print("\n".join(tail), file=sys.stderr)
         print(f"vene-widgets: JupyterLab failed; its log is {log}", file=sys.stderr)
     return code
+
+
+def _create_private(path: Path) -> BinaryIO:
+    """Create a file that only this user can read: the server writes its token to its log."""
+    path.unlink(missing_ok=True)
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
 
 
 def _await_address(server: subprocess.Popen[bytes]) -> str | None:

@@ -79,6 +79,7 @@ def test_the_demo_opens_the_first_notebook_beside_all_others(lab: Any, opened: D
         "Starting JupyterLab",
         f"Open {address} (Ctrl-C stops the server)",
     ]
+    assert re.match(r"http://(localhost|127\.0\.0\.1):\d+/.*\?token=\w{40,}$", address)
     assert (folder / demo.LOG).stat().st_size > 0
     lab.page.goto(address)
     lab.wait_idle()
