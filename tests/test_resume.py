@@ -294,6 +294,18 @@ def test_a_replaced_function_of_the_familys_file_is_not_resumed(
     assert again.resume_blocker == expected
 
 
+def test_special_forms_of_older_pythons_replace_no_function(
+    tiny_llama: vw.LanguageModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On Python 3.10 `Unpack` is a callable object of typing_extensions."""
+    from transformers.models.llama import modeling_llama
+
+    form = type("Form", (), {"__module__": "typing_extensions", "__call__": lambda _: None})
+    monkeypatch.setattr(modeling_llama, "Unpack", form())
+    own = wrap(copy.deepcopy(tiny_llama.model), tiny_llama.tokenizer)
+    assert own.resume_blocker is None
+
+
 def test_another_familys_modules_are_not_resumed(tiny_tokenizer: Any) -> None:
     """The block of a Qwen 2 in a Llama: its code was written for other attention."""
     own: Any = build("llama", len(tiny_tokenizer))

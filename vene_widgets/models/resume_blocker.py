@@ -51,7 +51,9 @@ ROW_WISE = frozenset(
 )
 """Modules of torch and transformers that work on each row alone."""
 
-_LIBRARIES = frozenset({"torch", "transformers", "typing", "builtins", "_operator"})
+_LIBRARIES = frozenset(
+    {"torch", "transformers", "typing", "typing_extensions", "builtins", "_operator"}
+)
 
 ACTIVATIONS = "transformers.activations"
 """Module of transformers whose classes all work on each number alone."""
