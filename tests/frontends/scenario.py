@@ -13,6 +13,7 @@ import urllib.request
 from pathlib import Path
 
 import nbformat
+import pytest
 from environments import FrontEnd
 from notebook_server import START_SECONDS, NotebookServer, page_problems
 from playwright.sync_api import Page, expect, sync_playwright
@@ -119,7 +120,7 @@ def try_in(front_end: FrontEnd) -> tuple[str, str]:
                 raise
             finally:
                 browser.close()
-    except (Exception, AssertionError) as error:
+    except (Exception, pytest.fail.Exception) as error:
         return ", ".join(read), f"FAILED: {str(error) or type(error).__name__}"
     finally:
         server.stop()
