@@ -156,8 +156,10 @@ def play(front_end: FrontEnd, server: Server, page: Page, read: list[str]) -> No
         "image => image.complete && image.naturalWidth > 100", arg=figure.element_handle()
     )
     read.append("figure")
-    # Voilà's page loads its icon font from another host.
-    problems = [problem for problem in problems if "fontawesome" not in problem]
+    # Voilà's page loads its icon font from another host; Notebook 7.6 fails in its own settings,
+    # with any cell.
+    own = ("fontawesome", "(reading 'schema')")
+    problems = [problem for problem in problems if not any(words in problem for words in own)]
     if problems:
         raise AssertionError(f"console: {problems}")
     read.append("no console error")
