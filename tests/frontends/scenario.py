@@ -13,6 +13,7 @@ import urllib.request
 from pathlib import Path
 
 import nbformat
+import pytest
 from environments import FrontEnd
 from notebook_server import START_SECONDS, NotebookServer, page_problems
 from playwright.sync_api import Page, expect, sync_playwright
@@ -119,7 +120,7 @@ def try_in(front_end: FrontEnd) -> tuple[str, str]:
                 raise
             finally:
                 browser.close()
-    except (Exception, AssertionError) as error:
+    except (Exception, pytest.fail.Exception) as error:
         return ", ".join(read), f"FAILED: {str(error) or type(error).__name__}"
     finally:
         server.stop()
@@ -155,8 +156,10 @@ def play(front_end: FrontEnd, server: Server, page: Page, read: list[str]) -> No
         "image => image.complete && image.naturalWidth > 100", arg=figure.element_handle()
     )
     read.append("figure")
-    # Voilà's page loads its icon font from another host.
-    problems = [problem for problem in problems if "fontawesome" not in problem]
+    # Voilà's page loads its icon font from another host; Notebook 7.6 fails in its own settings,
+    # with any cell.
+    own = ("fontawesome", "(reading 'schema')")
+    problems = [problem for problem in problems if not any(words in problem for words in own)]
     if problems:
         raise AssertionError(f"console: {problems}")
     read.append("no console error")

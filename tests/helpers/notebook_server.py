@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page
 
-START_SECONDS = 90  # a cold server, or an import of torch, on a busy machine
+START_SECONDS = 240  # a cold server, or an import of torch, on a busy machine
 
 
 class NotebookServer:
