@@ -40,6 +40,11 @@ WRONG: list[tuple[Callable[[], object], str]] = [
     (lambda: slot(subspace=1), "subspace: expected a list of dims, got 1; write [1] for one"),
     (lambda: slot(partition=5), "partition: expected a dict of names and ranges, got 5"),
     (lambda: slot(prompts=[5]), "prompts[0]: expected a prompt (a str), got 5"),
+    (lambda: slot(prompts=torch.tensor(2)), "prompts: expected a list of prompts, got tensor(2)"),
+    (
+        lambda: Experiment(base="a", slots=np.array(2)),
+        "slots: expected a list of slots, got array(2)",
+    ),  # type: ignore[arg-type]
     (lambda: slot(prompts=5), "prompts: expected a list of prompts, got 5"),
     (lambda: slot(colour="red"), "field of Slot 'colour' is not known"),
     (lambda: Slot(0, 3), "Slot takes its fields by name, as in Slot(layer=0, position=...)"),  # type: ignore[call-arg]

@@ -97,7 +97,7 @@ any_json = st.recursive(
 def bad_values(*, python: bool) -> st.SearchStrategy[Any]:
     """Single values, most of them wrong wherever they stand; `python`: not only those of JSON."""
     known = JSON_VALUES + (PYTHON_VALUES if python else [])
-    return st.integers(0, len(known) - 1).map(lambda n: copy.copy(known[n])) | any_json
+    return st.integers(0, len(known) - 1).map(lambda n: copy.deepcopy(known[n])) | any_json
 
 
 def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:

@@ -76,10 +76,14 @@ def bounded(values: Iterable[T], limit: int, what: str) -> tuple[T, ...]:
     """The values of an iterable, of which no more are read than may be there.
 
     Raises:
-        RequestError: there are more than `limit`.
+        RequestError: it cannot be iterated over, or there are more than `limit`.
     """
+    try:
+        iterator = iter(values)
+    except TypeError:  # an array or tensor of no dimensions
+        raise RequestError(f"expected a list of {what}, got {shown(values)}") from None
     check_size(values, limit, what)
-    found = tuple(islice(values, limit + 1))
+    found = tuple(islice(iterator, limit + 1))
     if len(found) > limit:
         raise RequestError(f"expected at most {limit} {what}, got more")
     return found
