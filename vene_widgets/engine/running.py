@@ -15,7 +15,7 @@ from vene_widgets.engine.behaviour import resume_blocker
 from vene_widgets.engine.cache import ActivationCache
 from vene_widgets.engine.forward import forward, record_prompt, resume_forward
 from vene_widgets.engine.hooks import Edit, EditStats, intervene
-from vene_widgets.engine.own_model import own_model
+from vene_widgets.engine.own_model import own_model, require_unchanged
 from vene_widgets.engine.planning import Plan, PlannedSlot, plan_experiment
 from vene_widgets.engine.slot_reports import RECEIPT_COLUMNS, SlotReport
 from vene_widgets.engine.weights import planned_weights
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from vene_widgets.models import LanguageModel, Token
+    from vene_widgets.models.fingerprint import Fingerprint
     from vene_widgets.models.sites import Site
 
 
@@ -168,10 +169,18 @@ def run_plan(
     gradients: bool = False,
     cache: ActivationCache | None = None,
     logits_to_keep: int = 0,
+    state: Fingerprint | None = None,
 ) -> Run:
-    """`run` of an experiment that is planned already; arguments as there.
+    """`run` of an experiment that is planned already; other arguments as there.
 
     Hooks that came since the model was wrapped, or since the user's last run, take no part.
+
+    Args:
+        state: the state of the model that the run must be of, where it is one of several; None for
+            any.
+
+    Raises:
+        ModelChanged: the model is in another state.
     """
     experiment = plan.experiment
     modules = planned_weights(model, plan, weights)
@@ -193,6 +202,8 @@ def run_plan(
     # Gradients were asked for: a caller's inference mode would drop them.
     inference = torch.inference_mode(mode=False) if gradients else nullcontext()
     with model.lock, inference, grad_mode, own_model(model):
+        if state is not None:
+            require_unchanged(model, state, model.tree.state)
         if cache is not None and resume_blocker(model):
             cache = None
         means: dict[tuple[str, Site], Tensor] = {}

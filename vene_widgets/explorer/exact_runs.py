@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from vene_widgets.experiments.experiment import Experiment
     from vene_widgets.models import LanguageModel, Token
+    from vene_widgets.models.fingerprint import Fingerprint
 
 TOP = 10
 """Most likely next tokens listed per run and per cell."""
@@ -161,7 +162,10 @@ def _with_all_logits(last_only: Run) -> Run:
 
 
 def run_exactly(
-    model: LanguageModel, plan: Plan, cache: ActivationCache
+    model: LanguageModel,
+    plan: Plan,
+    cache: ActivationCache,
+    state: Fingerprint | None = None,
 ) -> Iterator[ExactRuns | None]:
     """Run an experiment and its prompts; yields None between the runs, then the result.
 
@@ -175,11 +179,16 @@ def run_exactly(
         model: the model to run.
         plan: the experiment, planned.
         cache: plain runs by prompt.
+        state: the state of the model that all runs must be of; None for the present one.
+
+    Raises:
+        ModelChanged: a run found the model in another state.
     """
-    experiment = plan.experiment
+    experiment, state = plan.experiment, state or model.fingerprint
 
     def plain(prompt: str, tokens: tuple[Token, ...]) -> Run:
-        return run_plan(model, Plan.of_prompt(prompt, tokens), cache=cache, logits_to_keep=1)
+        alone = Plan.of_prompt(prompt, tokens)
+        return run_plan(model, alone, cache=cache, logits_to_keep=1, state=state)
 
     columns = [RunColumn("base", "base", plain(experiment.base, plan.base))]
     for name, prompt in experiment.sources.items():
@@ -187,13 +196,13 @@ def run_exactly(
     yield None
     comparison = None
     if experiment.live and not experiment.has_groups:
-        result = run_plan(model, plan, cache=cache, logits_to_keep=1)
+        result = run_plan(model, plan, cache=cache, logits_to_keep=1, state=state)
         columns.append(RunColumn("intervened", "intervened", result))
     elif experiment.live:
-        ungrouped = run_plan(model, plan.ungrouped(), share_sources=False)
+        ungrouped = run_plan(model, plan.ungrouped(), share_sources=False, state=state)
         columns.append(RunColumn("ungrouped", "ungrouped", ungrouped))
         yield None
-        grouped = run_plan(model, plan, share_sources=False)
+        grouped = run_plan(model, plan, share_sources=False, state=state)
         columns.append(RunColumn("grouped", "grouped", grouped))
         comparison = compare(grouped, ungrouped)
     yield ExactRuns(plan, tuple(columns), comparison)

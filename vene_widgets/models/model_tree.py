@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from vene_widgets.models.additions import Additions, additions, still_standing
+from vene_widgets.errors import RequestError
+from vene_widgets.models.additions import Additions, additions, modules_of, still_standing
+from vene_widgets.models.checksums import is_plain
 from vene_widgets.models.fingerprint import Fingerprint, ModelWatch
 from vene_widgets.models.module_state import ModuleState
 from vene_widgets.models.own_tree import CAPTURE_MODULE, own_tree, unshare
@@ -22,6 +24,10 @@ if TYPE_CHECKING:
     from torch import nn
 
     from vene_widgets.models.behaviour import Behaviour
+
+
+ATTEMPTS = 5
+"""How often a tree is made if the model changes meanwhile."""
 
 
 class ModelTree:
@@ -74,9 +80,12 @@ class ModelTree:
 
     def fingerprint(self) -> Fingerprint:
         """The state of the user's model now; on any thread."""
+        return self._fingerprint(self._present())
+
+    def _fingerprint(self, present: Additions) -> Fingerprint:
         try:
             with self._watch_lock:
-                return self._watch.fingerprint(self._present())
+                return self._watch.fingerprint(present)
         except (RuntimeError, NotImplementedError):
             self._check()  # tensors without values, for instance
             raise
@@ -115,22 +124,38 @@ class ModelTree:
         Raises:
             RequestError: the model has other sizes than when it was wrapped, or cannot be run.
         """
-        state = self.fingerprint()
+        present = self._present()
+        state = self._fingerprint(present)
         # A run that did not come to its end may have left hooks of ours in the tree.
         if self._in_use or self._state is None or not state.has_same_tree(self._state):
             self._net = None
         if self._module_state is not None and self._module_state.has_tensors:
             self._net = None
         self._in_use = True
-        self._state = state
         if self._net is None:
+            self._state = None  # until there is a tree of it
             self._check()
             # Whatever mode the caller is in, the tree serves later runs with gradients too.
             with torch.inference_mode(mode=False):
-                net = own_tree(self.root, self._present())
+                net, state = self._make(present, state)
                 unshare(net.get_submodule(self._blocks))
                 self._module_state = ModuleState(net)
                 self._net = net
+        self._state = state
+
+    def _make(self, present: Additions, state: Fingerprint) -> tuple[nn.Module, Fingerprint]:
+        """A tree, and the state that it is of, whatever another thread does to the model meanwhile.
+
+        Raises:
+            RequestError: the model did not rest for as long as it takes.
+        """
+        for _ in range(ATTEMPTS):
+            net = own_tree(self.root, present)
+            now = self._fingerprint(present)
+            if state.has_same_tree(now) and _places(self.root) <= _places(net):
+                return net, now
+            state = now
+        raise RequestError("the model is changing while a run begins. Run again when it rests.")
 
     def reset(self) -> None:
         """Undo what the last pass left in the tree, so that no pass depends on the one before."""
@@ -140,3 +165,13 @@ class ModelTree:
     def end(self) -> None:
         """End a run that left the tree as it was."""
         self._in_use = False
+
+
+def _places(root: nn.Module) -> set[int]:
+    """Where the numbers of a tree's plain parameters lie, which a copy shares."""
+    return {
+        parameter.untyped_storage().data_ptr()
+        for module in modules_of(root)
+        for parameter in dict(module._parameters).values()
+        if parameter is not None and is_plain(parameter)
+    }

@@ -124,13 +124,14 @@ class AnswerFeature(Feature):
             state, result = model.fingerprint, None
             known = session.feature(StoryFeature).known(plan.experiment, state)
             try:
-                for result in known or run_exactly(model, plan, session.cache):
+                for result in known or run_exactly(model, plan, session.cache, state):
                     if result is None:
                         yield
             except Exception as error:
                 if model_changed(model, state, error) is None:
                     raise
-                result = None
+                change = state.difference(model.fingerprint) or "there and back"
+                continue
             change = state.difference(model.fingerprint)
             if change is None and result is not None:
                 return result, state

@@ -29,6 +29,7 @@ from vene_widgets.explorer.wire.error_text import error_text
 
 if TYPE_CHECKING:
     from vene_widgets.models import LanguageModel
+    from vene_widgets.models.fingerprint import Fingerprint
 
 
 class CompareFeature(Feature):
@@ -171,16 +172,22 @@ def resolve_side(value: str | Experiment | None, valid: Mapping[str, wire.Side])
     return valid[choose(value, valid, "side")]
 
 
-def run_side(model: LanguageModel, side: wire.Side, plan: Plan | None = None) -> Run:
+def run_side(
+    model: LanguageModel,
+    side: wire.Side,
+    plan: Plan | None = None,
+    state: Fingerprint | None = None,
+) -> Run:
     """Run one side exactly: batch size 1, all blocks, the logits of all positions.
 
     Args:
         model: the model to run.
         side: the experiment and whether its slots share source runs.
         plan: of its experiment, if it is planned already.
+        state: the state of the model that the run must be of; None for any.
     """
     plan = plan or plan_experiment(model, side.experiment)
-    return run_plan(model, plan, share_sources=side.share_sources)
+    return run_plan(model, plan, share_sources=side.share_sources, state=state)
 
 
 def compare_sides(
@@ -196,8 +203,9 @@ def compare_sides(
     Returns:
         The comparison for the screen, as the generator's value.
     """
-    left_run = run_side(model, request.left, left)
+    state = model.fingerprint
+    left_run = run_side(model, request.left, left, state)
     yield
-    right_run = run_side(model, request.right, right)
+    right_run = run_side(model, request.right, right, state)
     yield
     return views.contrast(request, compare(left_run, right_run))
