@@ -71,6 +71,26 @@ def test_while_the_tree_is_made(
     assert torch.allclose(vw.run(own, EXPERIMENT).logits[-1], before, atol=1e-5)
 
 
+def test_a_setting_that_changes_while_the_tree_is_made(
+    own: vw.LanguageModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A tree of the new setting does not serve the old one."""
+    before, norm = logits(own, EXPERIMENT), block(own, 1).ln_1
+    plain, eps = model_tree.own_tree, norm.eps
+
+    def own_tree(*given: Any) -> nn.Module:
+        norm.eps = 0.7
+        return plain(*given)
+
+    monkeypatch.setattr(model_tree, "own_tree", own_tree)
+    found = vw.run(own, EXPERIMENT).logits[-1]
+    assert torch.allclose(found, logits(own, EXPERIMENT), atol=1e-5)
+    assert not torch.allclose(found, before, atol=1e-5)
+    monkeypatch.undo()
+    norm.eps = eps
+    assert torch.allclose(vw.run(own, EXPERIMENT).logits[-1], before, atol=1e-5)
+
+
 def test_a_model_that_never_rests_is_refused(
     own: vw.LanguageModel, turns: tuple[Put, Put], monkeypatch: pytest.MonkeyPatch
 ) -> None:
