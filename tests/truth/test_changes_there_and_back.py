@@ -71,16 +71,20 @@ def test_while_the_tree_is_made(
     assert torch.allclose(vw.run(own, EXPERIMENT).logits[-1], before, atol=1e-5)
 
 
+@pytest.mark.parametrize("is_copied", [True, False])
 def test_a_setting_that_changes_while_the_tree_is_made(
-    own: vw.LanguageModel, monkeypatch: pytest.MonkeyPatch
+    own: vw.LanguageModel, is_copied: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A tree of the new setting does not serve the old one."""
     before, norm = logits(own, EXPERIMENT), block(own, 1).ln_1
     plain, eps = model_tree.own_tree, norm.eps
 
     def own_tree(*given: Any) -> nn.Module:
+        if is_copied:
+            norm.eps = 0.7
+        made = plain(*given)
         norm.eps = 0.7
-        return plain(*given)
+        return made
 
     monkeypatch.setattr(model_tree, "own_tree", own_tree)
     found = vw.run(own, EXPERIMENT).logits[-1]
