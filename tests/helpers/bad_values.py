@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from request_testing import LONG, nested
 
 import vene_widgets as vw
+from vene_widgets.errors import shown
 
 SECONDS = 2.0
 """Longest processor time of one reading, in this thread: a busy machine does not count."""
@@ -159,7 +160,7 @@ def _retyped(value: Any) -> Any:
         return float(value) if value != 1 else True
     if isinstance(value, (dict, list)):
         return list(value.items()) if isinstance(value, dict) else dict(enumerate(value))
-    return str(value) if not isinstance(value, str) else list(value[:50])
+    return list(value[:50]) if isinstance(value, str) else shown(value)
 
 
 def read_or_refused(read: Callable[[], Any]) -> tuple[Any, str | None]:
