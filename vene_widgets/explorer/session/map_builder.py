@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Generator, Iterable, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Literal
 
 from vene_widgets import sentences
@@ -240,17 +240,17 @@ class MapBuilder:
         found: list[wire.Cell] = []
         for n, top in enumerate(int_rows(statistics.top)):
             idle = idle_reason(sweep, layer, n)
-            place = {
-                "layer": layer,
-                "head": plan.head,
-                "position": plan.positions[n],
-                "source_position": plan.source_positions[n],
-                "idle": idle,
-            }
+            cell = partial(
+                wire.Cell,
+                layer=layer,
+                head=plan.head,
+                position=plan.positions[n],
+                source_position=plan.source_positions[n],
+                idle=idle,
+            )
             if not math.isfinite(top_probability[n][0]):
-                nothing = {"top": [], "probabilities": [], "ranks": [], "kl": None}
                 sentence = sentences.no_distribution()
-                found.append(wire.Cell(**place, **nothing, sentence=sentence))
+                found.append(cell(top=[], probabilities=[], ranks=[], kl=None, sentence=sentence))
                 continue
             candidates = [
                 wire.Candidate(
@@ -263,8 +263,7 @@ class MapBuilder:
                 for i, token in enumerate(top)
             ]
             found.append(
-                wire.Cell(
-                    **place,
+                cell(
                     top=candidates,
                     probabilities=probability[n],
                     ranks=ranks[n],
