@@ -39,7 +39,7 @@ def long_model(tiny_gpt2: vw.LanguageModel, tiny_tokenizer: Any) -> vw.LanguageM
     config = GPT2Config(**{**net.config.to_dict(), "n_positions": LONGEST})
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(3)
-        model = GPT2LMHeadModel(config).eval()
+        model: Any = GPT2LMHeadModel(config).eval()
     return vw.wrap(model.to(tiny_gpt2.device), tiny_tokenizer)
 
 
@@ -86,7 +86,7 @@ def test_any_text_is_a_prompt_and_nothing_else(
         rows = list(csv.reader(io.StringIO(data.decode(), newline="")))
         assert len(rows) == len(table) + 1 and {len(row) for row in rows} == {len(rows[0])}
         for column in table.select_dtypes(exclude=["number", "bool"]):
-            at = rows[0].index(column)
+            at = rows[0].index(str(column))
             assert not [row[at] for row in rows[1:] if FORMULA.match(row[at])]
     names: dict[str, Any] = {"hf_model": long_model.model, "tokenizer": long_model.tokenizer}
     exec(compile(opened.code(), "code", "exec"), names)  # noqa: S102

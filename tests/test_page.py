@@ -73,6 +73,8 @@ def test_nothing_comes_from_anywhere_else(saved: tuple[vw.Explorer, str]) -> Non
     assert not re.search(r"(src|href|url)\s*[=(]\s*[\"']?(https?:)?//", outside)
     policy = re.search(r'Content-Security-Policy" content="([^"]+)"', text)
     assert policy and "default-src 'none'" in policy[1] and "unsafe" not in policy[1]
+    # These two are not covered by the default.
+    assert "base-uri 'none'" in policy[1] and "form-action 'none'" in policy[1]
     for tag in ("script", "style"):
         content = re.findall(rf"<{tag}>(.*?)</{tag}>", text, re.S)
         assert len(content) == 1

@@ -204,6 +204,14 @@ def _problem_text(problem: ErrorDetails, locate: Callable[[Location], Location] 
         where = where[:SHOWN_CHARACTERS] + "…"
     if problem["type"] == "missing" and where:
         return f"{where} is missing"
+    if problem["type"].startswith("union_tag_"):
+        # pydantic quotes the whole value, however long it is.
+        context = problem.get("ctx", {})
+        tag = str(context["discriminator"]).strip("'")
+        name = f"{where}.{tag}" if where else tag
+        if "tag" not in context:
+            return f"{name} is missing"
+        return f"{name}: expected one of {context['expected_tags']}, got {shown(context['tag'])}"
     text, value = problem["msg"].removeprefix("Value error, "), shown(problem["input"])
     for start in ("Input should be a valid dictionary or instance of ", "Input should be "):
         if text.startswith(start):

@@ -24,6 +24,25 @@ def test_the_browser_is_refused_in_one_sentence() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("fields", "text"),
+    [
+        ({"kind": "dance"}, "kind: expected one of 'experiment', "),
+        ({"kind": "x" * 10**5}, "kind: expected one of 'experiment', "),
+        ({"kind": ["experiment"]}, "kind: expected one of 'experiment', "),
+        ({}, "kind is missing"),
+    ],
+)
+def test_an_unknown_kind_is_refused_by_name_however_long_it_is(
+    fields: dict[str, object], text: str
+) -> None:
+    with pytest.raises(ValidationError) as caught:
+        REQUESTS.validate_python({"id": "1", **fields})
+    error = error_text(caught.value)
+    assert error.startswith(text) and len(error) < 300
+    assert "tag" not in error
+
+
 def test_sources_keep_their_order_on_the_wire_whatever_their_names() -> None:
     """In serial mode the order of the sources is the chain."""
     explorer = vw.explore("The capital of Spain is", "The capital of Italy is")

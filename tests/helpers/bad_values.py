@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from request_testing import LONG, nested
 
 import vene_widgets as vw
+from vene_widgets.errors import shown
 
 SECONDS = 2.0
 """Longest processor time of one reading, in this thread: a busy machine does not count."""
@@ -40,7 +41,7 @@ _NUMBERS = [
     2**63,
     -(2**63),
     10**30,
-    10**5000,
+    10**4000,
     0.0,
     1.0,
     0.5,
@@ -76,7 +77,7 @@ PYTHON_VALUES: list[Any] = [
         np.datetime64("NaT"),
     ),
     *(torch.tensor(2), torch.arange(3), torch.zeros(2, 2), torch.tensor(math.nan), torch.ones(0)),
-    *(nested(150), vw.Slot(layer=0, position=0), vw.RequestError("x")),
+    *(10**5000, nested(150), vw.Slot(layer=0, position=0), vw.RequestError("x")),
 ]
 """Values that only Python code can pass."""
 
@@ -159,7 +160,7 @@ def _retyped(value: Any) -> Any:
         return float(value) if value != 1 else True
     if isinstance(value, (dict, list)):
         return list(value.items()) if isinstance(value, dict) else dict(enumerate(value))
-    return str(value) if not isinstance(value, str) else list(value[:50])
+    return list(value[:50]) if isinstance(value, str) else shown(value)
 
 
 def read_or_refused(read: Callable[[], Any]) -> tuple[Any, str | None]:

@@ -41,7 +41,7 @@ def page(traits: Mapping[str, Any], sentence: str, title: str) -> str:
     style += "body { margin: 16px auto; max-width: 1400px; padding: 0 16px; }\n"
     policy = (
         f"default-src 'none'; script-src '{_hash(script)}'; style-src '{_hash(style)}'; "
-        "img-src data: blob:"
+        "img-src data: blob:; base-uri 'none'; form-action 'none'"
     )
     words = html.escape(sentence)
     figure = dict(traits["picture"])
