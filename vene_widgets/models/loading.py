@@ -177,9 +177,11 @@ class _ModelSource:
             "output_loading_info": True,
             **dtype_option(dtype),
         }
-        # With PEFT installed, transformers looks for an adapter, by default on the hub.
-        where = ("local_files_only", "cache_dir")
-        options["adapter_kwargs"] = {name: options[name] for name in where if name in options}
+        if int(transformers.__version__.partition(".")[0]) >= 5:
+            # With PEFT installed, transformers looks for an adapter. Version 4 looks where it looks
+            # for the model, version 5 by default on the hub.
+            where = ("local_files_only", "cache_dir")
+            options["adapter_kwargs"] = {name: options[name] for name in where if name in options}
         try:
             with hub.quiet(downloads=True):
                 # from_pretrained is untyped.
