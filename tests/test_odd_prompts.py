@@ -27,6 +27,9 @@ from vene_widgets.explorer.export.page import page
 LONGEST = 1024
 """Positions of the model, in which every byte and every word of the tokenizer is one token."""
 
+DRAWN_ALWAYS = {"newlines", "emoji", "mathtext", "script"}
+"""Texts whose figures are drawn in every run of the tests; the others are a long attack."""
+
 FORMULA = re.compile(r"[\t\r\n]*[=+\-@]")
 PAGE = ("scene", "map", "answer", "past", "steps")
 
@@ -104,7 +107,13 @@ def test_any_text_is_a_prompt_and_nothing_else(
 
 
 @pytest.mark.filterwarnings("ignore:Glyph")  # of a title, which `figures.png` accepts
-@pytest.mark.parametrize("text", ODD_TEXTS.values(), ids=ODD_TEXTS)
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param(text, id=name, marks=() if name in DRAWN_ALWAYS else pytest.mark.torture)
+        for name, text in ODD_TEXTS.items()
+    ],
+)
 def test_a_figure_draws_a_prompt_as_it_is(long_model: vw.LanguageModel, text: str) -> None:
     frame = vw.sweep(long_model, text, f"The {text}", layers=[0]).frame
     figure = drawn(figures.sweep_map(frame, title=text))
