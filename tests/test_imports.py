@@ -71,3 +71,20 @@ def test_star_import_gives_the_public_names():
     namespace: dict[str, object] = {}
     exec("from vene_widgets import *", namespace)  # noqa: S102
     assert set(vene_widgets.__all__) <= set(namespace)
+
+
+def test_the_explorer_needs_no_trait_with_parameters() -> None:
+    """Colab has traitlets 5.7, whose types take none."""
+    script = """
+import anywidget, ipywidgets, matplotlib, traitlets
+def refuse(cls, _parameters):
+    raise TypeError(f"type {cls.__name__!r} is not subscriptable")
+traitlets.TraitType.__class_getitem__ = classmethod(refuse)
+try:
+    traitlets.Int[int, int]
+except TypeError:
+    import vene_widgets.explorer.widget
+    print("imported")
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.stdout == "imported\n", done.stderr[-1000:]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import threading
 from collections.abc import Generator, Iterable, Mapping
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import traitlets
 
@@ -35,8 +35,13 @@ from vene_widgets.explorer.session.story_builder import (
 from vene_widgets.explorer.wire import messages as wire
 from vene_widgets.models.fingerprint import Fingerprint
 
+if TYPE_CHECKING:
+    _Int = traitlets.Int[Any, Any]
+else:
+    _Int = traitlets.Int  # without parameters in traitlets 5.7, which Colab has
 
-class StepIndex(traitlets.Int[Any, Any]):
+
+class StepIndex(_Int):
     """Index of a step of the widget's story; others are refused."""
 
     def validate(self, obj: Any, value: Any) -> Any:
