@@ -81,6 +81,8 @@ def make(front_end: FrontEnd) -> None:
             else [front_end.python, "-m", "pip", "install", "--quiet"]
         )
         subprocess.run([*install, *front_end.packages], check=True)
+        if front_end.module == "nbclassic":
+            _enable_anywidget(front_end.folder)
         complete.touch()
     site = subprocess.check_output(
         [front_end.python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"],
@@ -90,3 +92,9 @@ def make(front_end: FrontEnd) -> None:
     # an added folder is not read, so the checkout is named here.
     shared = f"{ROOT}\n{sysconfig.get_path('purelib')}\n"
     (Path(site) / "shared.pth").write_text(shared)
+
+
+def _enable_anywidget(folder: Path) -> None:
+    """Do what `jupyter nbextension enable --sys-prefix --py anywidget` does, for anywidget 0.9."""
+    path = folder / "etc/jupyter/nbconfig/notebook.d/anywidget.json"
+    path.write_text('{"load_extensions": {"anywidget/extension": true}}\n', encoding="utf-8")
