@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import vene_widgets as vw
+from vene_widgets.engine import behaviour, resume
 from vene_widgets.engine import cache as engine_cache
-from vene_widgets.engine import resume
 from vene_widgets.engine.cache import ActivationCache
 from vene_widgets.engine.forward import forward_prompts
 from vene_widgets.engine.resume import (
@@ -292,6 +292,24 @@ def test_a_replaced_function_of_the_familys_file_is_not_resumed(
     again = wrap(copy.deepcopy(tiny_llama.model), tiny_llama.tokenizer)
     expected = "function apply_rotary_pos_emb of modeling_llama was replaced"
     assert again.resume_blocker == expected
+
+
+def test_cells_that_differ_when_they_are_resumed_together_block_resuming(
+    tiny_gpt2: vw.LanguageModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Older versions of transformers give several rows the mask of one."""
+    plain = behaviour.ResumedBatch
+
+    class Mixed(plain):
+        def logits(self) -> torch.Tensor:
+            found = super().logits()
+            return found if len(found) == 1 else found + 0.1 * found.roll(1, 0)
+
+    own = wrap(copy.deepcopy(tiny_gpt2.model), tiny_gpt2.tokenizer)
+    assert own.resume_blocker is None
+    monkeypatch.setattr(behaviour, "ResumedBatch", Mixed)
+    again = wrap(copy.deepcopy(tiny_gpt2.model), tiny_gpt2.tokenizer)
+    assert "resumed passes differ from full ones" in str(again.resume_blocker)
 
 
 def test_special_forms_of_older_pythons_replace_no_function(

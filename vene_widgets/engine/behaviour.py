@@ -202,7 +202,7 @@ class _Probe:
 
     def resumed_error(self) -> float:
         """Largest difference of resumed passes from full ones, as a fraction of the range."""
-        model, found = self.model, list[Tensor]()
+        model, errors = self.model, list[float]()
         heads = self._heads()
         if heads is None:
             raise AssertionError("a block did not call its attention")
@@ -210,11 +210,22 @@ class _Probe:
         trace = base_trace(model, whole, heads)
         own = self.states[self.input][self.middle]
         cells = [(self.input, own), *zip(self.entries, self.random[1:], strict=True)]
-        for site, state in cells:
-            cell = Cells([site], [0], [self.middle], state[None])
-            found.append(ResumedBatch(model, trace, cell).logits()[0])
         wanted = [self.plain[-1], *self.batch[4:-1, -1]]
-        return max(self._distance(one, full) for one, full in zip(found, wanted, strict=True))
+
+        def resume(several: Sequence[int]) -> None:
+            sites, states = zip(*(cells[n] for n in several), strict=True)
+            count = len(several)
+            batch = Cells(sites, [0] * count, [self.middle] * count, torch.stack(states))
+            logits = ResumedBatch(model, trace, batch).logits()
+            errors.extend(
+                self._distance(one, wanted[n]) for one, n in zip(logits, several, strict=True)
+            )
+
+        for n in range(len(cells)):
+            resume([n])
+        # A map resumes many cells of one component together.
+        resume([n for n, (site, _) in enumerate(cells) if site == self.input])
+        return max(errors)
 
     def _heads(self) -> KeysAndValues | None:
         """Keys and values of the plain prompt; None if some block computes none."""
