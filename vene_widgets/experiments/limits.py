@@ -79,10 +79,10 @@ def bounded(values: Iterable[T], limit: int, what: str) -> tuple[T, ...]:
         RequestError: it cannot be iterated over, or there are more than `limit`.
     """
     try:
-        iterator = iter(values)
+        check_size(values, limit, what)
+        iterator = iter(values)  # of a tensor, all of its rows
     except TypeError:  # an array or tensor of no dimensions
         raise RequestError(f"expected a list of {what}, got {shown(values)}") from None
-    check_size(values, limit, what)
     found = tuple(islice(iterator, limit + 1))
     if len(found) > limit:
         raise RequestError(f"expected at most {limit} {what}, got more")
