@@ -15,7 +15,9 @@ from safetensors.torch import save as to_bytes
 from saved_folders_testing import CONFIG, WEIGHTS, WIDTH, load, read_or_refused, refused_quickly
 from torch import nn
 
+from vene_widgets.errors import RequestError
 from vene_widgets.interventions import rotated as rotated_module
+from vene_widgets.interventions import saved_module
 from vene_widgets.interventions.saving import restore
 
 HUGE = 10**300
@@ -145,3 +147,12 @@ def rehash(folder: Path, path: Path) -> None:
     else:
         value["weights_sha256"] = digest
     (folder / name).write_text(json.dumps(value), "utf-8")
+
+
+@pytest.mark.parametrize("stride", [2**63, 10**30])
+def test_a_stride_that_no_tensor_has_is_refused(stride: int) -> None:
+    """Of a dimension of size 1, whose stride spans no memory."""
+    tensor = torch.ones(3, 1)
+    assert torch.equal(saved_module._with_strides(tensor, (1, 3)), tensor)
+    with pytest.raises(RequestError, match=r"strides .* are invalid"):
+        saved_module._with_strides(tensor, (1, stride))

@@ -21,6 +21,7 @@ from vene_widgets.interventions.base import Intervention, Options
 from vene_widgets.interventions.random_stream import RandomStream
 from vene_widgets.interventions.registry import INTERVENTIONS, make
 
+_LARGEST_STRIDE = 2**48
 _LARGE = 2**24
 """Entries of a tensor from which on a damaged file must not have it allocated unchecked (64 MB)."""
 
@@ -228,6 +229,8 @@ def _has_permuted_layout(tensor: Tensor) -> bool:
 def _strides_are_valid(shape: Sequence[int], strides: Sequence[int]) -> bool:
     """Whether strides give each entry its own address, within a reasonable amount of memory."""
     if len(strides) != len(shape) or min(strides, default=1) < 1:
+        return False
+    if max(strides, default=1) > _LARGEST_STRIDE:  # of a dimension of size 1, which spans nothing
         return False
     # Go from the innermost dimension (smallest stride) outwards. `extent` is how many addresses the
     # dimensions so far span; a step of the next one must jump over all of them, or entries overlap.
