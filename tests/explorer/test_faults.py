@@ -46,7 +46,7 @@ def switch() -> Switch:
 
 @pytest.fixture
 def hooked(tiny_gpt2: vw.LanguageModel, switch: Switch) -> vw.LanguageModel:
-    """A model with a hook of the user's on its second block."""
+    """A model with a user-defined hook on its second block."""
     net: Any = copy.deepcopy(tiny_gpt2.model)
     net.transformer.h[1].register_forward_hook(switch)
     return wrap(net, tiny_gpt2.tokenizer)

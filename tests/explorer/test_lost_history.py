@@ -10,6 +10,19 @@ from explorer_testing import BASE, SOURCE, Make, ask, setting, slot
 
 import vene_widgets as vw
 
+ENTRIES = [
+    {
+        "experiment": {
+            "base": BASE,
+            "sources": [["source", SOURCE]],
+            "slots": [slot(layer, position)],
+        }
+    }
+    for layer in range(3)
+    for position in range(5)
+]
+"""One for every tile of the map."""
+
 
 def past(explorer: vw.Explorer) -> list[dict[str, Any]]:
     """What the browser keeps: names and experiments as the history sent them."""
@@ -81,13 +94,7 @@ def test_a_name_that_is_taken_is_not_given_twice(make: Make) -> None:
 
 def test_a_click_comes_first(make: Make) -> None:
     explorer = make()
-    sources = [["source", SOURCE]]
-    entries = [
-        {"experiment": {"base": BASE, "sources": sources, "slots": [slot(layer, position)]}}
-        for layer in range(3)
-        for position in range(5)
-    ]
-    explorer.receive({"id": "h", "kind": "history", "entries": entries})
+    explorer.receive({"id": "h", "kind": "history", "entries": ENTRIES})
     ask(explorer, **setting(slot(2, 4)))
     assert explorer.answer["revision"] == explorer.scene["revision"]
     explorer.worker.wait("history", 60)
@@ -106,14 +113,8 @@ def test_an_entry_that_is_there_stays_where_it_is(make: Make) -> None:
 
 def test_cancel_drops_the_rest(make: Make) -> None:
     explorer = make()
-    sources = [["source", SOURCE]]
-    entries = [
-        {"experiment": {"base": BASE, "sources": sources, "slots": [slot(layer, position)]}}
-        for layer in range(3)
-        for position in range(5)
-    ]
     with explorer.lock:  # the job cannot record its first result
-        explorer.receive({"id": "h", "kind": "history", "entries": entries})
+        explorer.receive({"id": "h", "kind": "history", "entries": ENTRIES})
         explorer.receive({"id": "c", "kind": "cancel"})
     assert explorer.worker.wait("history", 60)
     assert len(explorer.history) <= 2

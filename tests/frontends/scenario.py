@@ -40,7 +40,7 @@ class Server(NotebookServer):
         )
         nbformat.write(notebook, folder / "first.ipynb")
         self.token = secrets.token_hex(16)
-        # No extension of the user's and nothing that the user configured.
+        # Without the user's own extensions and settings.
         homes = {
             name: str(folder / "home")
             for name in (

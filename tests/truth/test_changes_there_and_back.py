@@ -122,17 +122,16 @@ def explorer(own: vw.LanguageModel, silent_painter: SilentPainter) -> Iterator[E
     made.close()
 
 
-@pytest.mark.parametrize("call", [1, 2])
-def test_between_the_runs_of_an_answer(
-    own: vw.LanguageModel,
-    turns: tuple[Put, Put],
-    explorer: Explorer,
-    call: int,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """The second and the third of its runs find the other state; a new attempt finds none."""
+def other_state_during(
+    module: Any, turns: tuple[Put, Put], call: int, monkeypatch: pytest.MonkeyPatch
+) -> list[object]:
+    """Put the model into its other state for one call, from 0, of `run_plan` as a module calls it.
+
+    Returns:
+        The calls, in a list that grows.
+    """
     there, back = turns
-    plain, calls = exact_runs.run_plan, list[object]()
+    plain, calls = module.run_plan, list[object]()
 
     def run_plan(*given: Any, **more: Any) -> Any:
         calls.append(given)
@@ -144,7 +143,20 @@ def test_between_the_runs_of_an_answer(
         finally:
             back()
 
-    monkeypatch.setattr(exact_runs, "run_plan", run_plan)
+    monkeypatch.setattr(module, "run_plan", run_plan)
+    return calls
+
+
+@pytest.mark.parametrize("call", [1, 2])
+def test_between_the_runs_of_an_answer(
+    own: vw.LanguageModel,
+    turns: tuple[Put, Put],
+    explorer: Explorer,
+    call: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The second and the third of its runs find the other state; a new attempt finds none."""
+    calls = other_state_during(exact_runs, turns, call, monkeypatch)
     assert ask(explorer, **setting(slot(1, 4)))["ok"]
     assert len(calls) > 3  # it began anew
     assert explorer.status["error"] is None
@@ -160,20 +172,7 @@ def test_between_the_sides_of_a_comparison(
 ) -> None:
     from vene_widgets.explorer.session import compare
 
-    there, back = turns
-    plain, calls = compare.run_plan, list[object]()
-
-    def run_plan(*given: Any, **more: Any) -> Any:
-        calls.append(given)
-        if len(calls) != 2:
-            return plain(*given, **more)
-        there()
-        try:
-            return plain(*given, **more)
-        finally:
-            back()
-
-    monkeypatch.setattr(compare, "run_plan", run_plan)
+    other_state_during(compare, turns, 1, monkeypatch)
     side = setting(slot(1))["experiment"]
     wire = {**side, "sources": list(side["sources"].items())}
     sides = {name: {"title": name, "experiment": wire} for name in ("left", "right")}

@@ -64,7 +64,7 @@ def _keep_events_on_main_thread(comm: Any, handle: Callable[[Any], None]) -> Non
     """Handle messages on a subshell without IPython's events.
 
     Comms trigger `pre_execute` and `post_execute` around every message. On a subshell that is in
-    the middle of the user's cell, whose unfinished pyplot figures `post_execute` draws and closes.
+    the middle of a running cell, whose unfinished pyplot figures `post_execute` draws and closes.
     """
     on_main = comm.handle_msg
 
