@@ -9,5 +9,5 @@ it("is to run the notebook again from its first cell, and says what is lost", ()
   expect(notices.note.value).toContain("run the notebook again from its first cell");
   (kernel.isGone as Signal<boolean>).value = true;
   expect(notices.note.value).toContain("Run the notebook again from its first cell");
-  expect(notices.note.value).toContain("a new history");
+  expect(notices.note.value).toContain("the history comes back");
 });

@@ -3,7 +3,7 @@ import { computed, signal } from "@preact/signals";
 import type { App } from "../../app/app";
 
 const GONE =
-  "The kernel that computed this is gone: it restarted, stopped or lost its connection. Run the notebook again from its first cell to continue, with a new history; until then, the map shows previews, and earlier answers are kept.";
+  "The kernel that computed this is gone: it restarted, stopped or lost its connection. Run the notebook again from its first cell to continue: the history comes back. Until then, the map shows previews, and earlier answers are kept.";
 const SILENT =
   "No answer from the kernel for 10 s. If it is running a cell, the answer comes when the cell has ended; otherwise, run the notebook again from its first cell.";
 
