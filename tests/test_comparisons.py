@@ -115,7 +115,8 @@ def test_the_answer_on_the_wire_is_the_comparison(explorer: vw.Explorer) -> None
     p = torch.stack([r.logits[-1].double().log_softmax(-1).exp() for r in sides])
     assert len(got["tokens"]) >= 10
     for row in got["tokens"]:
-        assert row["probabilities"] == p[:, row["token_id"]].tolist()
+        wanted = p[:, row["token_id"]].tolist()
+        assert row["probabilities"] == pytest.approx(wanted, rel=1e-12, abs=0)
     whole = expected.frame.set_index("token_id")
     changes = [abs(row["after"] - row["before"]) for row in got["differences"]]
     assert changes == sorted(changes, reverse=True)

@@ -306,7 +306,6 @@ def test_any_token_has_one_cell_of_a_csv() -> None:
         ",",
         ";",
         "\t",
-        "\0",
         "\u2028",
         "NA",
         "",
@@ -317,6 +316,8 @@ def test_any_token_has_one_cell_of_a_csv() -> None:
     data = panel_tables.csv(frame)
     again = pd.read_csv(io.BytesIO(data), keep_default_na=False, dtype={"token": str})
     assert again["token"].tolist() == odd and again["number"].tolist() == list(range(len(odd)))
+    # Some versions of pandas, and Python 3.10, cannot read this one.
+    assert panel_tables.csv(pd.DataFrame({"token": ["\0"]})) == b'"token"\n"\0"\n'
 
 
 # ---- notices of bundled JavaScript --------------------------------------------------------------

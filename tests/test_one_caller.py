@@ -326,6 +326,7 @@ def test_memory_that_runs_out_inside_a_pass(
     """The error comes from within the model, hooks in place; the half that follows is right."""
     from vene_widgets.engine import resume
 
+    monkeypatch.setattr(cells, "FULL_ROWS", 0)
     expected = vw.sweep(tiny_gpt2, SPAIN, ITALY).logits
     apply, calls = resume.apply, []
 

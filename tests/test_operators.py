@@ -202,6 +202,7 @@ def rows_of_blocks(model: vw.LanguageModel, component: str) -> list[int]:
 
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(ResumedBatch, "logits", watched)
+        patched.setattr(cells, "FULL_ROWS", 0)
         vw.sweep(model, *prompts(4), component)
     return found
 

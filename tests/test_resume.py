@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 from engine_testing import full_passes, in_use
-from families import CONFIGS, build
+from families import CONFIGS, blocker_of, build
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -81,7 +81,9 @@ def test_a_map_that_fills_holds_no_more_rows_than_a_chunk_may(
 
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(ResumedBatch, "logits", watched)
-        patched.setattr(cells, "CPU_ROWS", 200)
+        patched.setattr(cells, "FULL_ROWS", 0)
+        for device in ("CPU", "GPU"):
+            patched.setattr(cells, f"{device}_ROWS", 200)
         for length in (8, 16, 31):
             plan = plan_sweep(tiny_gpt2, " Spain" * length, " Italy" * length)
             list(cells.sweep_rows(preparing.prepare_sweep(plan)))
@@ -224,6 +226,8 @@ def test_a_change_that_nothing_reads_leaves_the_base(
 @pytest.mark.parametrize("name", [name for name in CONFIGS if not name.startswith("bloom")])
 def test_noting_keys_and_values_changes_no_number(name: str, tiny_tokenizer: Any) -> None:
     """A cached run is the plain run, bit for bit."""
+    if blocker_of(name):
+        pytest.skip("passes of this family are not resumed with this version of transformers")
     model = wrap(build(name, len(tiny_tokenizer)), tiny_tokenizer, name)
     ids = [token.id for token in model.tokens("The capital of Spain is Madrid")]
     sites = sites_to_resume(model)

@@ -86,7 +86,8 @@ def test_rows_of_several_heads_come_in_order_while_the_others_run(
         return run_chunk(chunk)
 
     monkeypatch.setattr(cells, "_run_chunk", counted)
-    monkeypatch.setattr(cells, "CPU_ROWS", 1)  # one layer of one head at a time
+    for device in ("CPU", "GPU"):  # one layer of one head at a time
+        monkeypatch.setattr(cells, f"{device}_ROWS", 1)
     found: list[cells.SweepRow] = []
     seen: list[int] = []
     for row in cells.sweep_rows(*prepare_sweeps(plans)):

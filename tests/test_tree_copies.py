@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import functools
+import importlib
+import sys
 import types
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -117,6 +120,45 @@ def test_objects_that_refer_to_no_module_are_themselves(model: vw.LanguageModel)
     hooks = copied.get_submodule(model.sites.architecture.mlp)._forward_hooks
     first, second = hooks.values()
     assert first is hook and second.args == (patch,)
+
+
+@pytest.mark.parametrize(
+    ("folder", "note"),
+    [
+        ("mine", None),
+        ("lib/site-packages", None),
+        ("lib/dist-packages", None),  # Debian, Colab
+        ("target", "plugin-1.0.dist-info"),  # pip install --target
+    ],
+)
+def test_installed_code_is_not_searched(
+    model: vw.LanguageModel,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    folder: str,
+    note: str | None,
+) -> None:
+    """A hook uses a package that keeps a module of the model."""
+    name = f"plugin_in_{folder.replace('-', '_').replace('/', '_')}_{model.name}"
+    home = tmp_path / folder
+    (home / name).mkdir(parents=True)
+    if note is not None:
+        (home / note).mkdir()
+    (home / name / "__init__.py").write_text("")
+    (home / name / "registry.py").write_text("held = []\n")
+    monkeypatch.syspath_prepend(str(home))
+    try:
+        registry: Any = importlib.import_module(f"{name}.registry")
+        registry.held.append(part(model, "mlp", 0))
+        part(model, "mlp").register_forward_hook(lambda *_: print(len(registry.held)))
+        if folder == "mine":
+            with pytest.raises(vw.RequestError, match=r"through .*registry\.held"):
+                own_tree(model.model)
+        else:
+            own_tree(model.model)
+    finally:
+        for module in (f"{name}.registry", name):
+            sys.modules.pop(module, None)
 
 
 MODULE: Any = None

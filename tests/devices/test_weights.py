@@ -61,3 +61,16 @@ def test_saved_on_one_device_restored_on_another(
         again = {key: module.to(other.device) for key, module in again.items()}
         expected = vw.run(one, experiment, weights=weights).logits
         assert distance(vw.run(other, read, weights=again).logits, expected) <= CLOSE
+
+
+def test_weights_on_another_device_are_refused_in_a_sentence(
+    model: vw.LanguageModel, twin: vw.LanguageModel, elsewhere: torch.device
+) -> None:
+    experiment = of_operator("low_rank_rotated_space")
+    weights = vw.make_weights(twin, experiment)
+    with pytest.raises(vw.RequestError, match="'slot 0' are on cpu and the model is on") as raised:
+        vw.run(model, experiment, weights=weights)
+    assert "weights['slot 0'].to(model.device)" in str(raised.value)
+    for one in weights.values():
+        one.to(model.device)
+    vw.run(model, experiment, weights=weights)

@@ -87,4 +87,6 @@ def test_a_subspace_is_fitted_saved_and_restored(name: str, build: Build, tmp_pa
     vw.save(tmp_path / "fit", experiment, fit.weights)
     again, weights = vw.restore(tmp_path / "fit")
     assert again == experiment
+    for module in weights.values():
+        module.to(model.device)
     assert torch.equal(vw.run(model, again, weights=weights).logits, run.logits)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from by_hand import distance, plain_logits, token_ids
-from families import CONFIGS, PartByHand, family_of
+from families import CONFIGS, PartByHand, blocker_of, family_of
 from families_testing import (
     BASE,
     ITALY,
@@ -25,8 +25,6 @@ import vene_widgets as vw
 from vene_widgets.engine.running import record_states
 from vene_widgets.models import wrap
 from vene_widgets.models.architectures import ARCHITECTURES
-
-NO_RESUMING = {"bloom": "bloom models compute attention inside their attention module"}
 
 CELLS = ((0, 3), (1, 1), (2, 4))
 """Layer and column."""
@@ -169,5 +167,5 @@ def test_states_that_a_model_overwrites_are_recorded_before(models: Models):
 
 
 def test_passes_are_resumed_in_every_family_but_one(model: vw.LanguageModel):
-    assert model.resume_blocker == NO_RESUMING.get(family_of(model.name))
+    assert model.resume_blocker == blocker_of(model.name)
     assert model.behaviour.is_family_code, "its batches would be checked"

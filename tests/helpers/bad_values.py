@@ -74,7 +74,7 @@ PYTHON_VALUES: list[Any] = [
         np.array([None]),
         np.array([1.5, math.nan]),
         np.zeros(0),
-        np.datetime64("NaT"),
+        np.datetime64("NaT", "ns"),
     ),
     *(torch.tensor(2), torch.arange(3), torch.zeros(2, 2), torch.tensor(math.nan), torch.ones(0)),
     *(10**5000, nested(150), vw.Slot(layer=0, position=0), vw.RequestError("x")),

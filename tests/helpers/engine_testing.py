@@ -6,12 +6,20 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+import pandas as pd
 import torch
 
 from vene_widgets.engine.own_model import own_model
 
 if TYPE_CHECKING:
     from vene_widgets.models import LanguageModel
+
+
+def check_same_frame(found: pd.DataFrame, expected: pd.DataFrame, device: torch.device) -> None:
+    """Two tables of a map are equal; a device may have summed one of them in another order."""
+    is_exact = device.type == "cpu"
+    more = {} if is_exact else {"rtol": 1e-9, "atol": 1e-12}
+    pd.testing.assert_frame_equal(found, expected, check_exact=is_exact, **more)
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from by_hand import ByHand, token_ids
 from torch import Tensor, nn
 
 from vene_widgets.models.architectures import ARCHITECTURES
+from vene_widgets.models.resume_blocker import has_attention_function
 
 if TYPE_CHECKING:
     from vene_widgets import LanguageModel
@@ -195,6 +196,18 @@ _CONFIG = {"Gemma3": "Gemma3TextConfig"}
 def family_of(name: str) -> str:
     """The `model_type` of one of `CONFIGS`."""
     return name.partition("-")[0]
+
+
+def blocker_of(name: str) -> str | None:
+    """Why passes of one of `CONFIGS` are not resumed, with the installed transformers."""
+    architecture = ARCHITECTURES[family_of(name)]
+    importlib.import_module(architecture.code)
+    inside = "compute attention inside their attention module"
+    if architecture.attention_method is None:
+        return f"{architecture.name} models {inside}"
+    if architecture.attention_method or has_attention_function(architecture):
+        return None
+    return f"{architecture.name} models of this version of transformers {inside}"
 
 
 def build(name: str, vocabulary: int, attention: str = "", **options: Any) -> nn.Module:

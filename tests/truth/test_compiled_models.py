@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 import torch
 from by_hand import ITALY, PAIRS, SPAIN, check_everything, check_map, distance, plain_logits
 from changed_models import code
@@ -49,6 +50,8 @@ def test_a_compiled_block(model: vw.LanguageModel) -> None:
     assert distance(own_sweep, expected) <= 1e-5
 
 
+# torch's own compiler scripts a module when it is imported.
+@pytest.mark.filterwarnings("ignore:`torch.jit.script:DeprecationWarning")
 def test_a_submodule_that_has_run_compiled(llama: vw.LanguageModel) -> None:
     """Compiling puts functions of torch's into the family's file, while a result is in use too."""
     fresh = wrap(llama.model, llama.tokenizer)

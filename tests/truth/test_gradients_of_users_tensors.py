@@ -51,7 +51,7 @@ def as_a_subclass(layer: Any, leaf: Tensor) -> Tensor:
 
 
 def _plain(layer: Any) -> nn.Linear:
-    twin = nn.Linear(layer.in_features, layer.out_features, bias=False)
+    twin = nn.Linear(layer.in_features, layer.out_features, bias=False, device="meta")
     twin.weight = layer.weight
     return twin
 
@@ -65,7 +65,7 @@ def test_no_gradient_is_left(
     layer = part(llama, "mlp").down_proj
     matrix = torch.randn(layer.weight.shape, generator=torch.Generator().manual_seed(0)) / 4
     plain = plain_logits(llama, SPAIN)
-    leaf = place(layer, matrix.requires_grad_())
+    leaf = place(layer, matrix.to(llama.device).requires_grad_())
     assert distance(plain_logits(llama, SPAIN), plain) > 1e-3
     slot = vw.Slot(layer=1, position=3, intervention="low_rank_rotated_space", rank=2)
     experiment = EXPERIMENT.replace(slots=(slot,))

@@ -36,6 +36,7 @@ class Mean(nn.Module):
         self.mean = torch.zeros(())
 
     def forward(self, x: Tensor) -> Tensor:
+        self.mean = self.mean.to(x.device)
         self.mean.mul_(0.9).add_(0.1 * x.detach().mean())
         return x - self.mean
 
@@ -126,7 +127,7 @@ def test_its_numbers_stay_and_each_pass_begins_with_them(
     llama: vw.LanguageModel, make: Callable[[], nn.Module]
 ) -> None:
     root: Any = llama.model
-    added = make()
+    added = make().to(llama.device)
     root.model.layers[1].mlp = nn.Sequential(root.model.layers[1].mlp, added)
     plain_logits(llama, LONG)  # a pass of the user's: an observer sees its first numbers
     before = state_of(added)

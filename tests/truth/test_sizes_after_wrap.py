@@ -23,7 +23,7 @@ def another(root: Any, **changes: Any) -> Any:
         setattr(config, name, value)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(5)
-        return type(root)(config).eval()
+        return type(root)(config).to(root.device).eval()
 
 
 def fewer_heads(root: Any) -> None:

@@ -33,7 +33,8 @@ def test_an_embedding_inside_another_module(llama: vw.LanguageModel, kind: str) 
     root: Any = llama.model
     if kind == "Sequential":
         table = root.model.embed_tokens
-        root.model.embed_tokens = nn.Sequential(table, nn.LayerNorm(table.embedding_dim))
+        norm = nn.LayerNorm(table.embedding_dim).to(llama.device)
+        root.model.embed_tokens = nn.Sequential(table, norm)
     else:
         peft: Any = pytest.importorskip("peft", reason="peft is not installed")
         options = {"token_indices": [5, 6], "target_modules": ["embed_tokens"]}

@@ -120,7 +120,8 @@ def train(
                 logits = _swapped_logits(model, site, batch, module)
                 loss = cross_entropy(logits, _wanted(batch, logits))
                 torch.autograd.backward(loss)
-            optimiser.step()
+            with torch.device("cpu"):  # where it counts its steps, whatever torch's default is
+                optimiser.step()
             losses.append(loss.item())
             if bar is not None:
                 bar.update()

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+import torch
+
 from vene_widgets.engine.planning import Plan, PlannedSlot, plan_experiment
 from vene_widgets.errors import RequestError, choose
 from vene_widgets.interventions import INTERVENTIONS, Intervention, make
@@ -32,7 +34,7 @@ def make_weights(
 
     Raises:
         RequestError: a given key that no slot has, or an intervention of another kind, width or
-            rank.
+            rank, or on another device.
     """
     return planned_weights(model, plan_experiment(model, experiment), given)
 
@@ -51,6 +53,7 @@ def planned_weights(
             made[key] = make(planned.slot.intervention, planned.options).to(model.device)
         else:
             _check_matches(key, module, planned)
+            _check_device(key, module, model.device)
             made[key] = module
     return made
 
@@ -74,3 +77,13 @@ def _check_matches(key: str, module: object, planned: PlannedSlot) -> None:
             f"{have.rank}; slots[{planned.index}] needs a {wanted.__name__} of width "
             f"{need.width} and rank {need.rank}."
         )
+
+
+def _check_device(key: str, module: Intervention, device: torch.device) -> None:
+    """Refuse an intervention that is not where the model is."""
+    for tensor in (*module.parameters(), *module.buffers()):
+        if tensor.device != device:
+            raise RequestError(
+                f"weights {key!r} are on {tensor.device} and the model is on {device}: move them "
+                f"with weights[{key!r}].to(model.device)."
+            )

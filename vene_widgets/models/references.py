@@ -18,7 +18,8 @@ import gc
 import sys
 import weakref
 from collections.abc import Iterable, Iterator, Mapping
-from functools import lru_cache
+from functools import cache, lru_cache
+from pathlib import Path
 from types import (
     BuiltinFunctionType,
     CodeType,
@@ -238,8 +239,28 @@ def _is_namespace(value: object) -> bool:
 @lru_cache(maxsize=1024)
 def _is_library(home: object) -> bool:
     """Whether a Python module, by its name, is installed, so not the user's code."""
-    file = str(getattr(sys.modules.get(str(home)), "__file__", ""))
-    return str(home).partition(".")[0] in _LIBRARIES or "site-packages" in file
+    package = str(home).partition(".")[0]
+    if package in _LIBRARIES:
+        return True
+    file = getattr(sys.modules.get(str(home)), "__file__", None)
+    if not isinstance(file, str):
+        return False
+    top = getattr(sys.modules.get(package), "__file__", None)
+    return any(_is_library_path(one) for one in (file, top) if isinstance(one, str))
+
+
+@cache
+def _is_library_path(file: str) -> bool:
+    """Whether a file of a Python package is where packages are installed.
+
+    Such a folder is called `site-packages`, or `dist-packages` on Debian and Colab; with
+    `pip install --target` it may have any name, and holds what pip notes about each package.
+    """
+    path = Path(file)
+    if {"site-packages", "dist-packages"} & set(path.parts):
+        return True
+    folder = path.parent.parent if path.name == "__init__.py" else path.parent
+    return next(folder.glob("*.dist-info"), None) is not None
 
 
 def _home(owner: Any) -> str:

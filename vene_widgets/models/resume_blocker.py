@@ -90,7 +90,17 @@ def code_blocker(net: nn.Module, architecture: Architecture) -> str | None:
         return "the model upcasts its attention"
     if architecture.attention_method is None:
         return f"{architecture.name} models compute attention inside their attention module"
+    if architecture.attention_method == "" and not has_attention_function(architecture):
+        return (
+            f"{architecture.name} models of this version of transformers compute attention inside "
+            "their attention module"
+        )
     return foreign_code(net, architecture)
+
+
+def has_attention_function(architecture: Architecture) -> bool:
+    """Whether this version of transformers lets a family's attention be replaced by a function."""
+    return hasattr(sys.modules.get(architecture.code), "eager_attention_forward")
 
 
 def foreign_code(net: nn.Module, architecture: Architecture) -> str | None:
