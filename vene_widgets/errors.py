@@ -161,6 +161,13 @@ def error_text(error: BaseException, *, shown: Callable[[Location], Location] | 
     return _one_line(f"{name}: {text}" if text else name, ERROR_CHARACTERS)
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory ran out; on a CPU torch says so in words only."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    return "out of memory" in str(error) or "can't allocate memory" in str(error)
+
+
 def _one_line(text: str, length: int) -> str:
     """A text without line breaks, cut to `length` characters."""
     start = text[: 4 * length]  # a text of megabytes is not split into all its lines

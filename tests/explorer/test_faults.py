@@ -14,6 +14,7 @@ import pytest
 import torch
 from explorer_testing import BASE, SOURCE, Make, SilentPainter, ask, setting, slot
 from model_changes_testing import is_of, logits
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import vene_widgets as vw
 from vene_widgets.explorer.session import worker
@@ -257,3 +258,26 @@ def test_a_thread_that_cannot_start(
     monkeypatch.undo()
     ask(explorer, **setting(slot(1)))
     assert explorer.status["error"] is None and is_right(explorer)
+
+
+class FullDevice(TorchDispatchMode):
+    """No operator of this thread finds memory."""
+
+    def __torch_dispatch__(self, *_: Any, **_named: Any) -> Any:
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+
+def test_a_click_is_taken_while_there_is_no_room_to_look_at_the_model(
+    hooked: vw.LanguageModel, make: Make
+) -> None:
+    """The look itself needs a little memory of the device."""
+    explorer = make(model=hooked)
+    replies: list[dict[str, Any]] = []
+    explorer.send = lambda content, buffers=None: replies.append(content)
+    for request in (setting(slot(0)), {"kind": "sweep", "component": "mlp_output"}):
+        with FullDevice():
+            explorer.receive({"id": "r1", **request})
+        explorer.wait(60)
+        assert replies.pop()["ok"]
+        assert is_right(explorer)
+    assert explorer.map["component"] == "mlp_output" and explorer.status["error"] is None

@@ -100,7 +100,7 @@ def test_a_change_that_is_not_finite_and_is_not_read(make: Make, own: vw.Languag
 def test_a_masked_vocabulary_has_no_nan_on_the_wire(make: Make, own: vw.LanguageModel) -> None:
     """Logits of -inf are probabilities of 0: differences of the two are 0, not NaN."""
     net: Any = own.model
-    mask = torch.zeros(net.config.vocab_size)
+    mask = torch.zeros(net.config.vocab_size, device=own.device)
     mask[5:] = -math.inf
     net.lm_head.register_forward_hook(lambda _module, _inputs, output: output + mask)
     explorer = make(model=own, slots=[vw.Slot(layer=0, position=3)])

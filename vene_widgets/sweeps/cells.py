@@ -22,7 +22,7 @@ from vene_widgets.engine.forward import last_position_logits
 from vene_widgets.engine.hooks import Edit, intervene
 from vene_widgets.engine.own_model import own_model, require_unchanged
 from vene_widgets.engine.resume import Cells, ResumedBatch
-from vene_widgets.errors import RequestError
+from vene_widgets.errors import RequestError, is_out_of_memory
 from vene_widgets.interventions import Options, make
 from vene_widgets.models.sites import Site
 from vene_widgets.sweeps.planning import SweepPlan
@@ -170,7 +170,7 @@ def _run_chunk(chunk: Sequence[SweepCell]) -> Tensor:
     try:
         return (_run_resumed if _resumes(chunk) else _run_batched)(chunk)
     except (RuntimeError, MemoryError) as error:
-        if not _is_out_of_memory(error):
+        if not is_out_of_memory(error):
             raise
         if len(chunk) == 1:
             raise RequestError(
@@ -194,13 +194,6 @@ def _resumes(chunk: Sequence[SweepCell]) -> bool:
         return False
     is_small = len(chunk) * len(prepared.plan.base) <= FULL_ROWS
     return prepared.plan.model.device.type == "cpu" or not is_small
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    """Whether an error says that memory ran out; on a CPU torch says so in words only."""
-    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
-        return True
-    return "out of memory" in str(error) or "can't allocate memory" in str(error)
 
 
 def _run_resumed(chunk: Sequence[SweepCell]) -> Tensor:

@@ -11,6 +11,7 @@ import traitlets
 
 from vene_widgets.engine.cache import ActivationCache
 from vene_widgets.engine.planning import Plan, plan_experiment
+from vene_widgets.errors import is_out_of_memory
 from vene_widgets.experiments.experiment import Experiment
 from vene_widgets.explorer.export.static_files import built
 from vene_widgets.explorer.session.feature import Start, message_trait
@@ -176,7 +177,12 @@ class Session(FeatureWidget):
         Returns:
             Whether it has changed.
         """
-        now = now or self.model.fingerprint
+        try:
+            now = now or self.model.fingerprint
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            return False  # no room to look: the run that follows says so, or sees the change
         with self.lock:
             change = self.fingerprint.difference(now)
             if change is None:
