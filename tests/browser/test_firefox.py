@@ -1,11 +1,15 @@
-"""A saved page in Firefox: idle tiles are hatched, and a click works."""
+"""In Firefox: a saved page, whose idle tiles are hatched, and a living notebook in JupyterLab."""
 
 from __future__ import annotations
 
+import json
+import time
 from pathlib import Path
+from typing import Any
 
+import nbformat
 import pytest
-from firefox import firefox
+from firefox import Tab, firefox
 
 import vene_widgets as vw
 
@@ -38,4 +42,64 @@ def test_a_saved_page(tmp_path: Path) -> None:
         assert 0.5 < count / (tile.width * tile.height) < 0.95
         tab.click(PATCHED)
         assert tab.script(CLICKED) is True
+        assert tab.problems == []
+
+
+OPEN = f"""import vene_widgets as vw
+vw.explore("{BASE}", "{SOURCE}")"""
+TILE = '.vene-view [role="gridcell"][data-layer="0"][data-position="3"]'
+SECONDS = 120
+
+
+def wait(tab: Tab, what: str) -> None:
+    """Wait until an expression of the page is true."""
+    found = tab.script(
+        f"""new Promise((resolve) => {{
+            const look = () => {{
+                let is;
+                try {{ is = Boolean({what}); }} catch {{ is = false; }}
+                is ? resolve(true) : setTimeout(look, 50);
+            }};
+            setTimeout(() => resolve(false), {SECONDS * 1000});
+            look();
+        }})"""
+    )
+    if not found:
+        tab.keep_shot("firefox-failed")
+        print(tab.problems)
+    assert found, f"not within {SECONDS} s: {what}"
+
+
+def wait_kernel(server: Any, notebook: str) -> None:
+    """Wait until the page of a notebook is connected to its kernel; a run before that is lost."""
+    end = time.monotonic() + SECONDS
+    while time.monotonic() < end:
+        sessions = json.loads(server.ask("GET", "api/sessions"))
+        kernels = [one["kernel"] for one in sessions if one["path"] == notebook]
+        if any(one["execution_state"] == "idle" and one["connections"] for one in kernels):
+            return
+        time.sleep(0.2)
+    raise TimeoutError(f"no page is connected to the kernel of {notebook}")
+
+
+def test_a_living_notebook(lab_server: Any, tmp_path: Path) -> None:
+    """Run a cell, click a tile, read the answer and the figure."""
+    notebook: Any = nbformat.v4.new_notebook(
+        cells=[nbformat.v4.new_code_cell(OPEN)],
+        metadata={"kernelspec": {"name": "python3", "display_name": "Python 3"}},
+    )
+    nbformat.write(notebook, lab_server.notebooks / "firefox.ipynb")
+    (tmp_path / "profile").mkdir()
+    with firefox(tmp_path / "profile") as tab:
+        tab.open(f"{lab_server.url}/lab/tree/firefox.ipynb?token={lab_server.token}", 1400, 1000)
+        wait(tab, "document.querySelector('.jp-CodeCell .cm-content')")
+        wait_kernel(lab_server, "firefox.ipynb")
+        tab.problems.clear()  # JupyterLab's own, while it starts
+        tab.click('[data-jp-item-name="run"]')
+        exact = "document.querySelector('.vene-status')?.dataset.label === 'exact'"
+        wait(tab, f"{exact} && document.querySelectorAll('.vene-tile-number').length > 10")
+        tab.click(TILE)
+        wait(tab, f"{SENTENCE}.includes('Rome') && {exact}")
+        wait(tab, "document.querySelector('img.vene-figure')?.naturalWidth > 100")
+        tab.keep_shot("firefox-lab")
         assert tab.problems == []

@@ -94,6 +94,11 @@ class Tab:
         answer = self._ask("browsingContext.captureScreenshot", context=self._context)
         return Image.open(io.BytesIO(base64.b64decode(answer["data"]))).convert("RGB")
 
+    def keep_shot(self, name: str) -> None:
+        """Save the window's picture below the folder that VENE_SHOTS names, if it names one."""
+        if folder := os.environ.get("VENE_SHOTS"):
+            self.shot().save(Path(folder) / f"{name}.png")
+
 
 @contextmanager
 def firefox(folder: Path) -> Iterator[Tab]:
@@ -112,7 +117,7 @@ def firefox(folder: Path) -> Iterator[Tab]:
         )
     try:
         socket = websocket.create_connection(
-            f"{_address(log, process)}/session", timeout=SECONDS, suppress_origin=True
+            f"{_address(log, process)}/session", timeout=3 * SECONDS, suppress_origin=True
         )
         try:
             yield Tab(socket)
