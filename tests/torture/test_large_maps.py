@@ -19,7 +19,9 @@ from vene_widgets.models import wrap
 WAIT = 600
 
 
-def model_of(tokenizer: Any, layers: int, tokens: int, width: int = 32) -> vw.LanguageModel:
+def model_of(
+    tokenizer: Any, device: torch.device, layers: int, tokens: int, width: int = 32
+) -> vw.LanguageModel:
     """A GPT-2 with random weights."""
     from transformers import GPT2Config, GPT2LMHeadModel
 
@@ -35,7 +37,7 @@ def model_of(tokenizer: Any, layers: int, tokens: int, width: int = 32) -> vw.La
     )
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(20)
-        return wrap(GPT2LMHeadModel(config).eval(), tokenizer, "tiny")
+        return wrap(GPT2LMHeadModel(config).eval().to(device), tokenizer, "tiny")
 
 
 def prompts(tokens: int) -> tuple[str, str]:
@@ -57,10 +59,14 @@ def prompts(tokens: int) -> tuple[str, str]:
     ],
 )
 def test_clicks_are_answered_while_a_large_map_fills(
-    tiny_tokenizer: Any, silent_painter: SilentPainter, layers: int, tokens: int
+    tiny_tokenizer: Any,
+    silent_painter: SilentPainter,
+    device: torch.device,
+    layers: int,
+    tokens: int,
 ) -> None:
     """At least one before the map is full; none fails; sampled cells are those of `vw.run`."""
-    model = model_of(tiny_tokenizer, layers, tokens)
+    model = model_of(tiny_tokenizer, device, layers, tokens)
     base, source = prompts(tokens)
     assert len(model.tokens(base)) == len(model.tokens(source)) == tokens
     explorer = Explorer(model, vw.Experiment(base=base, sources=source))
