@@ -220,7 +220,7 @@ def test_an_accelerator_takes_full_passes_where_rows_are_few(
 ) -> None:
     """The rule alone: there is no such device here."""
     prepared = preparing.prepare_sweep(plan_sweep(tiny_gpt2, *prompts(4)))
-    chunk = prepared.live_cells
+    chunk = prepared.live_cells()
     assert cells._resumes(chunk) == (tiny_gpt2.device.type == "cpu")
     monkeypatch.setattr(vw.LanguageModel, "device", torch.device("cuda"))
     assert not cells._resumes(chunk)
@@ -232,10 +232,10 @@ def test_a_chunk_is_bounded_by_memory(
     tiny_gpt2: vw.LanguageModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     prepared = preparing.prepare_sweep(plan_sweep(tiny_gpt2, *prompts(16)))
-    whole = list(cells.run_cells(prepared.live_cells, at_once=True))
+    whole = list(cells.run_cells(prepared.live_cells(), at_once=True))
     assert len(whole) == 1
     monkeypatch.setattr(cells, "_free_bytes", lambda _device: 2**20)
-    parts = list(cells.run_cells(prepared.live_cells, at_once=True))
+    parts = list(cells.run_cells(prepared.live_cells(), at_once=True))
     assert len(parts) > 1
     difference = torch.cat([logits for _, logits in parts]) - whole[0][1]
     assert difference.abs().max() < 1e-5

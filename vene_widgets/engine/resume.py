@@ -274,8 +274,11 @@ class ResumedBatch:
             args = (rows[None], *args[1:])
         else:
             kwargs = {**kwargs, "hidden_states": rows[None]}
-        with intervene(self.model, edits):
-            output: Any = apply(self.model.block(layer), *args, **kwargs)
+        try:
+            with intervene(self.model, edits):
+                output: Any = apply(self.model.block(layer), *args, **kwargs)
+        finally:
+            self._attend = None  # it refers to this batch, which need not wait for the collector
         if isinstance(output, torch.Tensor):
             return output[0]
         return output[0][0]

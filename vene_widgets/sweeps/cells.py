@@ -7,6 +7,7 @@ takes cells of any of them.
 
 from __future__ import annotations
 
+import gc
 import os
 import warnings
 from collections.abc import Iterator, Sequence
@@ -71,7 +72,7 @@ def sweep_rows(*prepared: PreparedSweep) -> Iterator[SweepRow]:
         for sweep in prepared
         for row, layer in enumerate(sweep.plan.layers)
     }
-    for chunk, answers in run_cells([cell for sweep in prepared for cell in sweep.live_cells]):
+    for chunk, answers in run_cells([cell for sweep in prepared for cell in sweep.live_cells()]):
         first = id(chunk[0].sweep), chunk[0].row
         while (done := next(iter(rows))) != first:
             yield rows.pop(done)
@@ -182,6 +183,7 @@ def _run_chunk(chunk: Sequence[SweepCell]) -> Tensor:
         f"out of memory with {len(chunk)} cells at once: the sweep goes on with {half}",
         stacklevel=2,
     )
+    gc.collect()  # the error's traceback refers to itself, and to what filled the memory
     if prepared.plan.model.device.type == "cuda":
         torch.cuda.empty_cache()
     return torch.cat([_run_chunk(chunk[:half]), _run_chunk(chunk[half:])])

@@ -71,7 +71,7 @@ def pair_maps(
     ids = torch.tensor([list(own) for own in targets], dtype=torch.long, device="cpu")
     wanted = ids.to(runs.base_logits.device)
     base, source = (log_p_of(logits, wanted) for logits in (runs.base_logits, runs.source_logits))
-    cells = [cell for one in prepared for cell in one.live_cells]
+    cells = [cell for one in prepared for cell in one.live_cells()]
     found, kept = [base], [runs.base_logits]
     for chunk, logits in run_cells(cells, at_once=True):
         pairs = torch.tensor([cell.sweep.pair for cell in chunk], device=logits.device)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -108,9 +107,12 @@ class PreparedSweep:
         may = can_affect_output(self.plan, self.behaviour, layer, column)
         return may or (layer, column) in self.unequal
 
-    @cached_property
     def live_cells(self) -> tuple[SweepCell, ...]:
-        """The cells that have to run, layer by layer in the plan's order."""
+        """The cells that have to run, layer by layer in the plan's order.
+
+        They refer to this sweep, which does not keep them: a cycle would hold the states of the
+        plain runs until the garbage collector comes by.
+        """
         plan = self.plan
         return tuple(
             SweepCell(self, row, column)

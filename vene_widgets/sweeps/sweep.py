@@ -226,7 +226,7 @@ def _run(
         target = followed[-1] if copies else int(base_logits.argmax())
     total = sum(plan.cell_count for plan in plans)
     keep = base_logits.numel() * base_logits.element_size() * total <= keep_bytes
-    cells = [cell for one in prepared for cell in one.live_cells]
+    cells = [cell for one in prepared for cell in one.live_cells()]
     steps = _Steps([(one, row) for one in prepared for row in range(len(one.plan.layers))], total)
     found = [prepared[0].base_logits[None]]
     statistics = [] if keep else [cell_statistics(found[0], log_base, followed)]
