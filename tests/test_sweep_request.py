@@ -98,3 +98,59 @@ def test_rows_of_several_heads_come_in_order_while_the_others_run(
     assert seen[0] < seen[-1] == len(ran)
     for one, other in zip(found, whole, strict=True):
         assert torch.allclose(one.logits, other.logits, atol=1e-5)
+
+
+def test_the_model_is_free_after_every_chunk_of_a_large_layer(
+    tiny_gpt2: vw.LanguageModel, monkeypatch: pytest.MonkeyPatch
+):
+    """A click waits for one chunk, not for the layer."""
+    ready = prepare_sweeps([plan_sweep(tiny_gpt2, SPAIN, " Rome Rome Rome Italy Rome")])
+    whole = list(cells.sweep_rows(*ready))
+    ran: list[int] = []
+    run_chunk = cells._run_chunk
+
+    def counted(chunk: Any) -> Any:
+        ran.append(len(chunk))
+        return run_chunk(chunk)
+
+    monkeypatch.setattr(cells, "_run_chunk", counted)
+    for device in ("CPU", "GPU"):  # one cell at a time
+        monkeypatch.setattr(cells, f"{device}_ROWS", 1)
+    found: list[cells.SweepRow] = []
+    before = 0
+    for row in cells.sweep_steps(*ready):
+        assert len(ran) - before <= 1
+        before = len(ran)
+        if row is not None:
+            found.append(row)
+    assert len(ran) > 2 * len(found)
+    for one, other in zip(found, whole, strict=True):
+        assert torch.allclose(one.logits, other.logits, atol=1e-5)
+
+
+def test_a_map_lets_a_click_in_after_every_chunk(
+    tiny_gpt2: vw.LanguageModel, silent_painter: object, monkeypatch: pytest.MonkeyPatch
+):
+    """In the middle of a layer: the answer is there before the layer is full."""
+    from explorer_testing import setting, slot
+
+    for device in ("CPU", "GPU"):
+        monkeypatch.setattr(cells, f"{device}_ROWS", 1)
+    run_chunk, explorer = cells._run_chunk, vw.explore(SPAIN, ITALY, tiny_gpt2)
+    explorer.wait(60)
+    chunks: list[bool] = []
+
+    def clicking(chunk: Any) -> Any:
+        if not chunks:
+            explorer.receive({"id": "r1", **setting(slot(2, 3), base=SPAIN, source=ITALY)})
+        chunks.append(explorer.answer["revision"] == explorer.revision)
+        return run_chunk(chunk)
+
+    monkeypatch.setattr(cells, "_run_chunk", clicking)
+    try:
+        explorer.receive({"id": "r2", "kind": "sweep", "component": "mlp_output"})
+        explorer.wait(60)
+        assert chunks[:2] == [False, True]
+        assert explorer.map["done"] == explorer.map["total"]
+    finally:
+        explorer.close()

@@ -36,7 +36,7 @@ def wide(tiny_tokenizer: Any) -> vw.LanguageModel:
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(4)
         model = GPT2LMHeadModel(config).eval()
-    return wrap(model.cuda(), tiny_tokenizer, "wide")
+    return wrap(model.cuda(), tiny_tokenizer, "wide")  # pyright: ignore[reportCallIssue]
 
 
 @contextmanager

@@ -139,7 +139,7 @@ def test_a_conversion_during_a_run_and_a_sweep_is_a_change_and_no_error(
 
     errors: list[str | None] = []
     explorer.observe(lambda change: errors.append(change["new"]["error"]), "status")
-    plain_run, plain_sweep = exact_runs.run_plan, map_module.sweep_rows
+    plain_run, plain_sweep = exact_runs.run_plan, map_module.sweep_steps
     left = ["double", "float"]
 
     def interrupted(plain: Any, *args: Any, **more: Any) -> Any:
@@ -160,7 +160,7 @@ def test_a_conversion_during_a_run_and_a_sweep_is_a_change_and_no_error(
         return interrupted(plain_sweep, *args) if left else plain_sweep(*args)
 
     monkeypatch.setattr(exact_runs, "run_plan", run)
-    monkeypatch.setattr(map_module, "sweep_rows", sweep)
+    monkeypatch.setattr(map_module, "sweep_steps", sweep)
     ask(explorer, kind="experiment", experiment=EXPERIMENT.model_dump())
     explorer.wait(60)
     assert left == []

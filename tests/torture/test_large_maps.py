@@ -17,6 +17,7 @@ from vene_widgets.explorer import Explorer
 from vene_widgets.models import wrap
 
 WAIT = 600
+PAUSE = 0.2  # seconds between an answer and the next click
 
 
 def model_of(
@@ -94,6 +95,7 @@ def test_clicks_are_answered_while_a_large_map_fills(
         waits.append(time.monotonic() - clicked)
         before_full += explorer.worker.is_busy("sweep")
         assert explorer.answer["revision"] == explorer.revision
+        time.sleep(PAUSE)
     seconds = time.monotonic() - start
     explorer.wait(WAIT)
     print(

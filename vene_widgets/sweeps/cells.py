@@ -60,10 +60,19 @@ class SweepRow:
 
 
 def sweep_rows(*prepared: PreparedSweep) -> Iterator[SweepRow]:
+    """The rows of `sweep_steps`, without the steps between them."""
+    return (row for row in sweep_steps(*prepared) if row is not None)
+
+
+def sweep_steps(*prepared: PreparedSweep) -> Iterator[SweepRow | None]:
     """Run sweeps that were prepared together; finished layers come in order, sweep by sweep.
 
-    The model is free in between. If it can resume, cells run from their changed layer and position
-    on; otherwise each is a full forward pass with a hook, many in a batch.
+    A layer with many cells takes several steps. The model is free between two steps. If it can
+    resume, cells run from their changed layer and position on; otherwise each is a full forward
+    pass with a hook, many in a batch.
+
+    Yields:
+        A finished layer, or None after a step that has finished none.
     """
     rows = {
         (id(sweep), row): SweepRow(
@@ -74,6 +83,8 @@ def sweep_rows(*prepared: PreparedSweep) -> Iterator[SweepRow]:
     }
     for chunk, answers in run_cells([cell for sweep in prepared for cell in sweep.live_cells()]):
         first = id(chunk[0].sweep), chunk[0].row
+        if next(iter(rows)) == first:
+            yield None
         while (done := next(iter(rows))) != first:
             yield rows.pop(done)
         start = 0

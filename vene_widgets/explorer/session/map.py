@@ -22,7 +22,7 @@ from vene_widgets.explorer.session.feature import (
 from vene_widgets.explorer.session.map_builder import MapBuilder
 from vene_widgets.explorer.wire import messages as wire
 from vene_widgets.figures.setup_lines import sweep_setup
-from vene_widgets.sweeps.cells import sweep_rows
+from vene_widgets.sweeps.cells import sweep_steps
 from vene_widgets.sweeps.planning import SweepPlan
 from vene_widgets.sweeps.preparing import prepare_sweeps
 
@@ -176,7 +176,10 @@ class MapFeature(Feature):
         prepared = prepare_sweeps(plans, session.cache)
         builder = MapBuilder(prepared, revision, self.typed)
         due = time.monotonic() + 0.1
-        for row in sweep_rows(*prepared):
+        for row in sweep_steps(*prepared):
+            if row is None:
+                yield
+                continue
             builder.add_row(row)
             now = time.monotonic()
             if builder.done < builder.total and now < due:

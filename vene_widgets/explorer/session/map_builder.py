@@ -20,7 +20,7 @@ from vene_widgets.explorer.exact_runs import TOP
 from vene_widgets.explorer.wire import messages as wire
 from vene_widgets.explorer.wire import views
 from vene_widgets.explorer.wire.numbers import float_rows, floats, int_rows
-from vene_widgets.sweeps.cells import SweepRow, sweep_rows
+from vene_widgets.sweeps.cells import SweepRow, sweep_steps
 from vene_widgets.sweeps.planning import SweepPlan
 from vene_widgets.sweeps.preparing import PreparedSweep, prepare_sweeps
 from vene_widgets.sweeps.reach import states_are_equal
@@ -186,10 +186,11 @@ class MapBuilder:
             per_row = len(self.plan.positions)
             prepared = prepare_sweeps(self.plans, cache)
             require_unchanged(self.plan.model, self._state, prepared[0].state)
-            for row in sweep_rows(*prepared):
+            for row in sweep_steps(*prepared):
                 if len(found) * per_row == self.done:  # the map was cancelled at this row
                     break
-                found.append(read_tokens(row.logits, missing))
+                if row is not None:
+                    found.append(read_tokens(row.logits, missing))
                 yield len(found) * per_row / self.total
             self._append(missing, found)
         self._typed |= typed

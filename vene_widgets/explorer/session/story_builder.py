@@ -15,7 +15,7 @@ from vene_widgets.explorer.session.map_builder import MapBuilder
 from vene_widgets.explorer.session.step import Step, rule_text
 from vene_widgets.explorer.wire import messages as wire
 from vene_widgets.explorer.wire import views
-from vene_widgets.sweeps.cells import sweep_rows
+from vene_widgets.sweeps.cells import sweep_steps
 from vene_widgets.sweeps.preparing import prepare_sweeps
 
 if TYPE_CHECKING:
@@ -173,8 +173,9 @@ def _fill_map(
     yield
     prepared = prepare_sweeps(plans, cache)
     builder = MapBuilder(prepared, 0, dict.fromkeys(targets, "story"))
-    for row in sweep_rows(*prepared):
-        builder.add_row(row)
+    for row in sweep_steps(*prepared):
+        if row is not None:
+            builder.add_row(row)
         yield
     return builder.map()
 
