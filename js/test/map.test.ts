@@ -45,6 +45,29 @@ describe("tiles that cannot matter", () => {
   });
 });
 
+it("a tile whose logits were not finite says so, whatever the metric", async () => {
+  const map = mapOf({});
+  const why = "The logits are NaN or infinite here, so there is no prediction.";
+  const nothing = { top: [], probabilities: [], ranks: [], kl: null, sentence: why };
+  const cells = map.cells.map((cell) =>
+    cell.layer === 1 && cell.position === 3 ? { ...cell, ...nothing } : cell,
+  );
+  screen = mount({ map: { ...map, cells } });
+  for (const metric of ["probability", "kl", "rank"]) {
+    await choose("Metric", metric);
+    expect(at(1, 3).querySelector("[data-text]")).toHaveProperty("dataset.text", "NaN");
+    expect(at(1, 3).getAttribute("aria-label")).toContain(why);
+    expect(at(1, 3).title).toBe(why);
+    expect(at(0, 3).querySelector("[data-text=NaN]")).toBeNull();
+  }
+});
+
+it("an operator of the user’s own is named", () => {
+  screen = mount({ map: mapOf({ intervention: "my_operator" }) });
+  const select = named("Operator of the map") as HTMLSelectElement;
+  expect(select.selectedOptions[0]?.textContent).toContain("my_operator");
+});
+
 it("a slow map says why", async () => {
   screen = mount({ map: { ...spainAndItaly().map, slow: "the model carries hooks of its own" } });
   expect(text(".vene-legend-slow")).toContain("the model carries hooks of its own");

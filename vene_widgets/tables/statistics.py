@@ -335,9 +335,11 @@ def checked_distribution(logits: Tensor, name: str = "logits") -> Tensor:
     if (values == -float("inf")).all():
         raise RequestError(f"{name}: every value is -inf, so there is no distribution.")
     if bad := int((values.isnan() | (values == float("inf"))).sum()):
+        is_half = logits.dtype.itemsize < torch.float32.itemsize
+        hint = " Half precision overflows this way: load the model in float32." if is_half else ""
         raise RequestError(
             f"{name}: {bad} of {len(values)} values are NaN or infinite, so there is no "
-            "distribution. Half precision overflows this way: load the model in float32."
+            f"distribution.{hint}"
         )
     return values
 

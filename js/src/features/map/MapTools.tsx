@@ -68,10 +68,7 @@ export function MapTools({ app }: { app: App }) {
           name="Operator of the map"
           value={sweep.intervention}
           title={lens.map.value?.operator}
-          options={(sources.length > 0 ? OPERATORS : ALONE).map((value) => ({
-            value,
-            text: value === "vanilla" ? "patch" : value,
-          }))}
+          options={operatorsOf(sources.length > 0 ? OPERATORS : ALONE, sweep.intervention)}
           {...to((intervention) => ({ ...sweep, intervention }))}
         />
         {sources.length > 1 && (
@@ -111,4 +108,12 @@ export function MapTools({ app }: { app: App }) {
 
 function counted(count: number, option: (n: number) => Option): Option[] {
   return Array.from({ length: count }, (_, n) => option(n));
+}
+
+/** A map from Python may have an operator of the user's own. */
+function operatorsOf(names: readonly string[], now: string) {
+  return [...new Set([...names, now])].map((value) => ({
+    value,
+    text: value === "vanilla" ? "patch" : value,
+  }));
 }

@@ -50,13 +50,16 @@ const AGREE = "Base and source are identical up to here, so patching has no effe
 function drawTile(props: TileProps) {
   const { axis, row, position, label, cell, isIdle, value, metric, limit } = props;
   const reason = cell?.sentence ?? AGREE;
-  const reading = isIdle
-    ? reason
-    : value === null
-      ? props.isCovered
-        ? "covered"
-        : "not computed yet"
-      : `${props.title} ${valueText(metric, value)}`;
+  // Its logits were NaN or infinite: there is nothing to read of it, whatever the metric.
+  const isBroken = cell?.top.length === 0 && !isIdle && !props.isCovered;
+  const reading =
+    isIdle || isBroken
+      ? reason
+      : value === null
+        ? props.isCovered
+          ? "covered"
+          : "not computed yet"
+        : `${props.title} ${valueText(metric, value)}`;
   const note = props.note ? ` (${props.note})` : "";
   const chosen = props.isChosen
     ? `, in the experiment${props.isSkipped ? ", skipped" : ""}${note}`
@@ -84,11 +87,14 @@ function drawTile(props: TileProps) {
       data-pins={props.pins || undefined}
       aria-selected={props.isChosen}
       aria-label={`${axis} ${row}, position ${position} ${label}, ${reading}${chosen}${group}${pinned}`}
-      title={props.note ?? (isIdle ? reason : undefined)}
+      title={props.note ?? (isIdle || isBroken ? reason : undefined)}
       style={value === null || isIdle ? undefined : tileColours(value, limit, metric.scale)}
     >
-      {props.hasNumber && value !== null && !isIdle && (
-        <span class="vene-tile-number" data-text={tileText(metric, value)} />
+      {props.hasNumber && !isIdle && (value !== null || isBroken) && (
+        <span
+          class="vene-tile-number"
+          data-text={value === null ? "NaN" : tileText(metric, value)}
+        />
       )}
       {props.mark !== null && <span class="vene-tile-mark" data-text={props.mark} />}
     </div>
