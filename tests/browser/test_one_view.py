@@ -156,6 +156,9 @@ def test_a_phone_is_touched(saved: str, chromium: Browser) -> None:
     page.goto(saved)
     page.locator(EXACT).wait_for()
     check_targets(page)
+    words = page.locator(".vene-root").inner_text()
+    for of_a_mouse in ("Hover", "Click", "Shift"):
+        assert of_a_mouse not in words
     for name in ("code", "receipts", "data", "figure"):
         page.locator(f"[data-opens={name}]").tap()
         page.locator(f"[data-panel={name}]").wait_for()
@@ -168,4 +171,9 @@ def test_a_phone_is_touched(saved: str, chromium: Browser) -> None:
     page.get_by_role("button", name="Close the details").tap()
     page.locator('[role=gridcell][data-layer="1"][data-position="3"]').tap()
     page.locator(".vene-sentence", has_text="after block 1").wait_for()
+    reading = page.locator(".vene-readout-sentence")
+    assert reading.evaluate("(one) => one.scrollHeight <= one.clientHeight"), "it is cut"
+    page.get_by_text("Lecture", exact=True).tap()
+    page.locator(".vene-wall-foot").wait_for()
+    assert not page.locator(".vene-wall-keys").is_visible()
     context.close()

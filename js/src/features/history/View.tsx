@@ -11,6 +11,7 @@ import type { PastEntry, Scene } from "../../kernel/wire";
 import { Button, Panel, PlainButton } from "../../ui/controls";
 import { NameField } from "../../ui/NameField";
 import { onResize } from "../../ui/onResize";
+import { isTouch } from "../../ui/touch";
 import { createCompare } from "../compare/state";
 import { createStory } from "../story/state";
 import { createHistory } from "./state";
@@ -116,7 +117,8 @@ export function HistoryPanel({ app }: { app: App }) {
       </div>
       {refused.value === null ? (
         <p class="vene-history-words">
-          Click to return{isFixed ? "." : "; Shift-click to compare with now."}
+          {isTouch() ? "Tap" : "Click"} to return
+          {isFixed || isTouch() ? "." : "; Shift-click to compare with now."}
         </p>
       ) : (
         <p class="vene-history-words vene-history-refused" role="alert">

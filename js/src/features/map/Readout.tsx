@@ -6,9 +6,12 @@ import { full } from "../../domain/format";
 import { readingOf, spell, valueText } from "../../domain/metrics";
 import { MOST } from "../../domain/paint";
 import { tokensOf } from "../../domain/sources";
+import { isTouch } from "../../ui/touch";
 import { createStory } from "../story/state";
 import { createMap } from "./state";
 import { createSweep } from "./sweep";
+
+const GROUPS = "Drag: a group. Shift: add to the group. Alt: a new group. ";
 
 export function Readout({ app }: { app: App }) {
   const lens = app.use(createMap);
@@ -33,9 +36,9 @@ export function Readout({ app }: { app: App }) {
     return (
       <div class="vene-readout vene-hint">
         <p>
-          Hover to read. Click: this slot alone.{" "}
-          {!app.kernel.offline && "Drag: a group. Shift: add to the group. Alt: a new group. "}P or
-          a header: pin.
+          {isTouch()
+            ? "Tap a tile: this slot alone. Tap a header: pin."
+            : `Hover to read. Click: this slot alone. ${app.kernel.offline ? "" : GROUPS}P or a header: pin.`}
         </p>
       </div>
     );
