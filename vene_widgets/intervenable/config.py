@@ -158,6 +158,29 @@ class IntervenableConfig:
         self.mode = choose(mode, MODES, "mode")
         self.model_type = model_type
 
+    def add_intervention(self, representations: Any) -> None:
+        """Add slots at the end, for models that are made afterwards.
+
+        Args:
+            representations: as for the config itself; each names its own operator.
+
+        Raises:
+            RequestError: one that names no operator, or an invalid one; nothing is added then.
+        """
+        if isinstance(representations, (RepresentationConfig, Mapping)):
+            representations = [representations]
+        added = tuple(as_representation(one) for one in cast("Iterable[object]", representations))
+        for one in added:
+            if one.intervention is None and one.intervention_type is None:
+                raise RequestError(
+                    "add_intervention: a representation needs intervention_type or intervention."
+                )
+        self.representations += added
+        self.intervention_types += tuple(
+            type(one.intervention) if one.intervention_type is None else one.intervention_type
+            for one in added
+        )
+
     def __repr__(self) -> str:
         lines: list[str] = []
         for slot, kind in zip(self.representations, self.intervention_types, strict=True):

@@ -54,6 +54,65 @@ def create_gpt2_lm(
     return config, loaded.tokenizer, GPT2LMHeadModel(config).eval()
 
 
+def create_gpt_neo(
+    name: str | os.PathLike[str] = "roneneldan/TinyStories-33M",
+    cache_dir: str | os.PathLike[str] | None = None,
+) -> tuple[Any, Any, Any]:
+    """GPT-Neo with its output head, on the CPU: `(config, tokenizer, model)`."""
+    return _create(name, cache_dir)
+
+
+def create_gpt_neox(
+    name: str | os.PathLike[str] = "EleutherAI/pythia-70m",
+    cache_dir: str | os.PathLike[str] | None = None,
+) -> tuple[Any, Any, Any]:
+    """GPT-NeoX with its output head, on the CPU: `(config, tokenizer, model)`."""
+    return _create(name, cache_dir)
+
+
+def create_llama(
+    name: str | os.PathLike[str] = "sharpbai/alpaca-7b-merged",
+    cache_dir: str | os.PathLike[str] | None = None,
+    dtype: torch.dtype = torch.bfloat16,
+    config: Any = None,
+) -> tuple[Any, Any, Any]:
+    """Llama with its output head, on the CPU: `(config, tokenizer, model)`.
+
+    Args:
+        name, cache_dir: as for `create_gpt2`.
+        dtype: of the weights.
+        config: None for trained weights; otherwise the model is new, with random weights of the
+            config's shapes, and the tokenizer is the named one's.
+    """
+    return _create(name, cache_dir, dtype, config)
+
+
+def create_olmo(
+    name: str | os.PathLike[str] = "allenai/OLMo-7B-0424-hf",
+    cache_dir: str | os.PathLike[str] | None = None,
+    dtype: torch.dtype = torch.bfloat16,
+    config: Any = None,
+) -> tuple[Any, Any, Any]:
+    """OLMo with its output head, on the CPU; the arguments of `create_llama`."""
+    return _create(name, cache_dir, dtype, config)
+
+
+def _create(
+    name: str | os.PathLike[str],
+    cache_dir: str | os.PathLike[str] | None,
+    dtype: torch.dtype = torch.float32,
+    config: Any = None,
+) -> tuple[Any, Any, Any]:
+    """A model of any family with its output head: config, tokenizer, model."""
+    if config is None:
+        loaded = load(name, device="cpu", cache_dir=cache_dir, dtype=dtype)
+        return _config(loaded), loaded.tokenizer, loaded.model
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    tokenizer: Any = AutoTokenizer.from_pretrained(name, cache_dir=cache_dir)
+    return config, tokenizer, AutoModelForCausalLM.from_config(config).eval()
+
+
 def _config(loaded: LanguageModel) -> Any:
     """The Hugging Face config of a loaded model."""
     model: Any = loaded.model

@@ -13,11 +13,12 @@ from torch import Tensor, nn
 from vene_widgets.engine.forward import forward_inputs
 from vene_widgets.engine.hooks import EditStats
 from vene_widgets.engine.own_model import own_model
-from vene_widgets.errors import RequestError
+from vene_widgets.errors import RequestError, choose
 from vene_widgets.intervenable import save_load
 from vene_widgets.intervenable.config import IntervenableConfig, as_config
 from vene_widgets.intervenable.headless import with_head_paths
 from vene_widgets.intervenable.inputs import to_encoding, to_source_list
+from vene_widgets.intervenable.managed import ManagedModel
 from vene_widgets.intervenable.runs import CallRunner
 from vene_widgets.intervenable.slot_calls import Request, plan_slot_calls
 from vene_widgets.intervenable.slots import build_slots
@@ -43,7 +44,7 @@ class IntervenableModelOutput:
     receipts: Mapping[int, tuple[EditStats, ...]]
 
 
-class IntervenableModel:
+class IntervenableModel(ManagedModel):
     """A model with the slots of a config, called with base, sources and locations.
 
     The model's hooks, gradient flags, train/eval flags and weights are restored after every call.
@@ -55,20 +56,35 @@ class IntervenableModel:
         model: a Hugging Face model of a known family (`docs/families.md`), with an output head or
             without.
         use_fast: accepted for compatibility with pyvene, and ignored.
+        as_adaptor: not available.
 
     Attributes:
         config: the config.
         mode: `parallel` or `serial`.
-        model: the model as it was passed.
-        interventions: the operators that are modules, by key; linked slots share one.
         sorted_keys: per slot, its key, as in pyvene.
         groups: slot indices per group, in the order of the sources.
 
     Raises:
-        RequestError: a slot that the model has no site for; the message names it.
+        RequestError: a slot that the model has no site for, or an unknown argument; the message
+            names it.
     """
 
-    def __init__(self, config: Any, model: nn.Module, use_fast: bool = False) -> None:
+    def __init__(
+        self,
+        config: Any,
+        model: nn.Module,
+        use_fast: bool = False,
+        as_adaptor: bool = False,
+        **unknown: object,
+    ) -> None:
+        super().__init__()
+        for name in unknown:
+            choose(name, ("config", "model", "use_fast"), "argument of IntervenableModel")
+        if as_adaptor:
+            raise RequestError(
+                "as_adaptor=True, which passes a module's arguments to the intervention, is not "
+                "available. An intervention gets (base, source, subspaces)."
+            )
         if not isinstance(model, nn.Module):  # pyright: ignore[reportUnnecessaryIsInstance]  # user input
             raise RequestError(
                 f"model is a {type(model).__name__}; expected a torch module such as GPT2Model. "
@@ -84,14 +100,12 @@ class IntervenableModel:
             tuple(slot.index for slot in self._slots if slot.group == group)
             for group in dict.fromkeys(slot.group for slot in self._slots)
         )
-        self.interventions: dict[str, nn.Module] = {
-            slot.key: slot.operator.module
-            for slot in self._slots
-            if slot.operator.module is not None
-        }
+        self.interventions = nn.ModuleDict(
+            {slot.key: m for slot in self._slots if (m := slot.operator.module) is not None}
+        )
         self._to_device()
 
-    def _modules(self) -> dict[int, nn.Module]:
+    def _distinct_modules(self) -> dict[int, nn.Module]:
         """Every distinct module among the operators, by the first slot that holds it."""
         modules: dict[int, nn.Module] = {}
         for slot in self._slots:
@@ -103,17 +117,8 @@ class IntervenableModel:
 
     def _to_device(self) -> None:
         """Move the operators to the model's device, which may change between calls."""
-        for module in self._modules().values():
+        for module in self._distinct_modules().values():
             module.to(self._model.device)
-
-    def get_trainable_parameters(self) -> list[nn.Parameter]:
-        """The operators' weights that require gradients, each once."""
-        modules = self._modules().values()
-        return [p for module in modules for p in module.parameters() if p.requires_grad]
-
-    def count_parameters(self) -> int:
-        """Total size of `get_trainable_parameters`."""
-        return sum(parameter.numel() for parameter in self.get_trainable_parameters())
 
     def __repr__(self) -> str:
         lines = [
@@ -127,7 +132,7 @@ class IntervenableModel:
             lines.append(f"  {slot}: {slot.operator.name}, source {slot.group}{linked}")
         return "\n".join(lines)
 
-    def __call__(
+    def forward(
         self,
         base: Mapping[str, Any],
         sources: Any = None,
@@ -197,23 +202,34 @@ class IntervenableModel:
             )
         return ((original, runner.collected()) if collects else original), output
 
-    forward = __call__
-
-    def save(self, folder: str | os.PathLike[str]) -> None:
+    def save(
+        self,
+        folder: str | os.PathLike[str] | None = None,
+        *,
+        save_directory: str | os.PathLike[str] | None = None,
+    ) -> None:
         """Write the config and every operator's weights, as JSON and safetensors.
 
+        Args:
+            folder: where to.
+            save_directory: the same under pyvene's name.
+
         Raises:
-            RequestError: an operator that is a plain function, which cannot be saved.
+            RequestError: an operator that is a plain function, which cannot be saved; not one
+                folder.
         """
+        folder = _one_folder(folder, save_directory, "save_directory")
         operators = [slot.operator for slot in self._slots]
-        save_load.save(folder, self.config, operators, self._modules())
+        save_load.save(folder, self.config, operators, self._distinct_modules())
 
     @classmethod
     def load(
         cls,
-        folder: str | os.PathLike[str],
-        model: nn.Module,
+        folder: str | os.PathLike[str] | None = None,
+        model: nn.Module | None = None,
         types: Mapping[str, type] | None = None,
+        *,
+        load_directory: str | os.PathLike[str] | None = None,
     ) -> IntervenableModel:
         """Read a folder that `save` wrote; results on the same device are bit-equal.
 
@@ -221,11 +237,30 @@ class IntervenableModel:
             folder: where it was saved.
             model: the model to run.
             types: user-defined classes of operators, by name.
+            load_directory: the folder under pyvene's name.
 
         Raises:
             RequestError: missing files, an unknown class, or weights of other shapes.
         """
+        folder = _one_folder(folder, load_directory, "load_directory")
+        if model is None:
+            raise RequestError("load needs model, the model to run.")
         config, weights = save_load.load(folder, types or {})
         loaded = cls(config, model)
-        save_load.load_weights(loaded._modules(), weights, folder)
+        save_load.load_weights(loaded._distinct_modules(), weights, folder)
         return loaded
+
+
+def build_intervenable_model(config: Any, model: nn.Module, **options: Any) -> IntervenableModel:
+    """`IntervenableModel` under pyvene's other name."""
+    return IntervenableModel(config, model, **options)
+
+
+def _one_folder(
+    folder: str | os.PathLike[str] | None, other: str | os.PathLike[str] | None, name: str
+) -> str | os.PathLike[str]:
+    """The folder that was given, under either name."""
+    given = [one for one in (folder, other) if one is not None]
+    if len(given) != 1:
+        raise RequestError(f"expected one folder, as folder or {name}, got {len(given)}.")
+    return given[0]
