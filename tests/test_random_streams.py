@@ -25,7 +25,7 @@ from vene_widgets.errors import RequestError
 from vene_widgets.experiments.experiment import Experiment
 from vene_widgets.experiments.operators import BUILT_IN
 from vene_widgets.experiments.slot import Slot
-from vene_widgets.intervenable import operators as face
+from vene_widgets.intervenable import bases, operators
 from vene_widgets.interventions import (
     INTERVENTIONS,
     Intervention,
@@ -311,7 +311,7 @@ class Rude(Intervention):
         return base
 
 
-class RudeInPyvenesForm(face.Intervention):
+class RudeInPyvenesForm(bases.Intervention):
     """The same in pyvene's form."""
 
     def forward(self, base: Tensor, source: Tensor, subspaces: Any = None) -> Tensor:
@@ -325,8 +325,8 @@ def test_operations_in_place_stay_in_the_operator() -> None:
     kept = base.clone(), source.clone(), mask.clone()
     assert torch.equal(Rude(options())(base, source, mask), 2 * base)
     subspaces = [[0], [1]]
-    batch = face.Batch(sizes=(2, 2), mask=None, subspaces=subspaces)
-    operator = face.Operator(RudeInPyvenesForm(), WIDTH)
+    batch = operators.Batch(sizes=(2, 2), mask=None, subspaces=subspaces)
+    operator = operators.Operator(RudeInPyvenesForm(), WIDTH)
     assert torch.equal(operator(base, source, batch), 2 * base)
     assert subspaces == [[0], [1]]
     for now, before in zip((base, source, mask), kept, strict=True):
@@ -350,7 +350,7 @@ def returning(new: Callable[[Tensor], Any]) -> list[Callable[[Tensor], Any]]:
         def forward(self, base: Tensor, source: Any, mask: Any = None) -> Any:
             return new(base)
 
-    class InPyvenesForm(face.Intervention):
+    class InPyvenesForm(bases.Intervention):
         def forward(self, base: Tensor, source: Any, subspaces: Any = None) -> Any:
             return new(base)
 
@@ -358,12 +358,12 @@ def returning(new: Callable[[Tensor], Any]) -> list[Callable[[Tensor], Any]]:
         return new(base)
 
     register("odd", odd)
-    batch = face.Batch(sizes=(4,), mask=None, subspaces=None)
+    batch = operators.Batch(sizes=(4,), mask=None, subspaces=None)
     return [
         lambda base: make("odd", options())(base, None),
         lambda base: Registered(options())(base, None),
-        lambda base: face.Operator(InPyvenesForm(), WIDTH)(base, None, batch),
-        lambda base: face.Operator(odd, WIDTH)(base, None, batch),
+        lambda base: operators.Operator(InPyvenesForm(), WIDTH)(base, None, batch),
+        lambda base: operators.Operator(odd, WIDTH)(base, None, batch),
     ]
 
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from vene_widgets.errors import RequestError
 from vene_widgets.experiments.experiment import Experiment
 from vene_widgets.intervenable import save_load
-from vene_widgets.intervenable.operators import Intervention as PyveneIntervention
+from vene_widgets.intervenable.bases import Intervention as PyveneIntervention
 from vene_widgets.interventions import INTERVENTIONS, Intervention, Options, make
 
 WIDTH = 8

@@ -14,7 +14,8 @@ from vene_widgets.experiments.experiment import Experiment
 from vene_widgets.experiments.slot import Slot
 from vene_widgets.intervenable import save_load
 from vene_widgets.intervenable.config import IntervenableConfig
-from vene_widgets.intervenable.operators import LIBRARY, Operator
+from vene_widgets.intervenable.library import LIBRARY
+from vene_widgets.intervenable.operators import Operator
 from vene_widgets.interventions import Options
 from vene_widgets.interventions.saving import save
 from vene_widgets.models import saved_folder

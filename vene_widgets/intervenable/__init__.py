@@ -6,6 +6,17 @@ Code written for pyvene's tutorials runs with its import lines replaced by this 
 `docs/from_pyvene.md` lists what differs, and why.
 """
 
+from vene_widgets.intervenable.bases import (
+    BasisAgnosticIntervention,
+    ConstantSourceIntervention,
+    DistributedRepresentationIntervention,
+    Intervention,
+    InterventionOutput,
+    LocalistRepresentationIntervention,
+    SharedWeightsTrainableIntervention,
+    SourcelessIntervention,
+    TrainableIntervention,
+)
 from vene_widgets.intervenable.config import (
     IntervenableConfig,
     IntervenableRepresentationConfig,
@@ -24,32 +35,23 @@ from vene_widgets.intervenable.gpt2 import (
     sigmoid_boundary,
     top_vals,
 )
-from vene_widgets.intervenable.model import (
-    IntervenableModel,
-    IntervenableModelOutput,
-    build_intervenable_model,
-)
-from vene_widgets.intervenable.operators import (
+from vene_widgets.intervenable.library import (
     AdditionIntervention,
-    BasisAgnosticIntervention,
     BoundlessRotatedSpaceIntervention,
     CollectIntervention,
-    ConstantSourceIntervention,
-    DistributedRepresentationIntervention,
-    Intervention,
-    InterventionOutput,
-    LocalistRepresentationIntervention,
     LowRankRotatedSpaceIntervention,
     NoiseIntervention,
     PCARotatedSpaceIntervention,
     RotatedSpaceIntervention,
-    SharedWeightsTrainableIntervention,
     SigmoidMaskIntervention,
-    SourcelessIntervention,
     SubtractionIntervention,
-    TrainableIntervention,
     VanillaIntervention,
     ZeroIntervention,
+)
+from vene_widgets.intervenable.model import (
+    IntervenableModel,
+    IntervenableModelOutput,
+    build_intervenable_model,
 )
 from vene_widgets.intervenable.unavailable import PLACEHOLDERS
 from vene_widgets.intervenable.utilities import (

@@ -107,10 +107,11 @@ def _create(
     if config is None:
         loaded = load(name, device="cpu", cache_dir=cache_dir, dtype=dtype)
         return _config(loaded), loaded.tokenizer, loaded.model
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    import transformers
 
-    tokenizer: Any = AutoTokenizer.from_pretrained(name, cache_dir=cache_dir)
-    return config, tokenizer, AutoModelForCausalLM.from_config(config).eval()
+    auto: Any = transformers  # whose automatic classes have no types
+    tokenizer = auto.AutoTokenizer.from_pretrained(name, cache_dir=cache_dir)
+    return config, tokenizer, auto.AutoModelForCausalLM.from_config(config).eval()
 
 
 def _config(loaded: LanguageModel) -> Any:

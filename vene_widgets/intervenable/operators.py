@@ -1,4 +1,4 @@
-"""Operators under pyvene's names, and one interface for them, user-defined classes and functions.
+"""One interface for the package's operators, user-defined classes and functions.
 
 A user-defined class has `forward(self, base, source, subspaces=None)`; base and source are
 `(batch, units, width)`, subspaces a list per example. The package's own classes take a mask
@@ -18,151 +18,9 @@ from torch import Tensor, nn
 
 from vene_widgets import interventions as engine
 from vene_widgets.errors import RequestError, shown
+from vene_widgets.intervenable.bases import InterventionOutput
+from vene_widgets.intervenable.library import ANY_WIDTH, LIBRARY, LibraryIntervention
 from vene_widgets.interventions.base import conform
-
-VanillaIntervention = engine.Vanilla
-AdditionIntervention = engine.Addition
-SubtractionIntervention = engine.Subtraction
-ZeroIntervention = engine.Zero
-CollectIntervention = engine.Collect
-NoiseIntervention = engine.Noise
-RotatedSpaceIntervention = engine.RotatedSpace
-LowRankRotatedSpaceIntervention = engine.LowRankRotatedSpace
-BoundlessRotatedSpaceIntervention = engine.BoundlessRotatedSpace
-SigmoidMaskIntervention = engine.SigmoidMask
-PCARotatedSpaceIntervention = engine.PCARotatedSpace
-
-LIBRARY: dict[str, type[engine.Intervention]] = {
-    "VanillaIntervention": VanillaIntervention,
-    "AdditionIntervention": AdditionIntervention,
-    "SubtractionIntervention": SubtractionIntervention,
-    "ZeroIntervention": ZeroIntervention,
-    "CollectIntervention": CollectIntervention,
-    "NoiseIntervention": NoiseIntervention,
-    "RotatedSpaceIntervention": RotatedSpaceIntervention,
-    "LowRankRotatedSpaceIntervention": LowRankRotatedSpaceIntervention,
-    "BoundlessRotatedSpaceIntervention": BoundlessRotatedSpaceIntervention,
-    "SigmoidMaskIntervention": SigmoidMaskIntervention,
-    "PCARotatedSpaceIntervention": PCARotatedSpaceIntervention,
-}
-"""Every operator of the package by its name in a saved folder."""
-
-
-class Intervention(nn.Module):
-    """Base of user-defined classes: `forward(self, base, source, subspaces=None)` -> new.
-
-    Args:
-        fields: what the slot's operator is built from: the representation's fields and `embed_dim`,
-            the width of the site.
-
-    Attributes:
-        embed_dim, interchange_dim: the width as a tensor, and how many coordinates change; None if
-            not given.
-        subspace_partition: per subspace, its dims; None if not given.
-        source_representation: a constant in place of a source run; None if not given.
-        keep_last_dim, use_fast: as given; nothing here reads them.
-    """
-
-    is_source_constant = False
-    trainable = False
-    embed_dim: Tensor | None
-    interchange_dim: Tensor | None
-    source_representation: Tensor | None
-
-    def __init__(self, **fields: Any) -> None:
-        super().__init__()
-        self.keep_last_dim = bool(fields.get("keep_last_dim", False))
-        self.use_fast = bool(fields.get("use_fast", False))
-        self.subspace_partition = _expanded(fields.get("subspace_partition"))
-        width = fields.get("embed_dim")
-        for name in ("embed_dim", "interchange_dim"):
-            # Derived from the slot, so no part of a saved state.
-            tensor = None if width is None else torch.as_tensor(width)
-            self.register_buffer(name, tensor, persistent=False)
-        self.source_representation = None
-        if fields.get("source_representation") is not None:
-            self.set_source_representation(fields["source_representation"])
-
-    def set_source_representation(self, source_representation: Tensor) -> None:
-        """Read this constant instead of a source run."""
-        self.is_source_constant = True
-        del self.source_representation
-        self.register_buffer("source_representation", source_representation)
-
-    def set_interchange_dim(self, interchange_dim: Any) -> None:
-        """Note how many coordinates change, for the class's own `forward`."""
-        self.interchange_dim = torch.as_tensor(interchange_dim)
-
-
-def _expanded(partition: Any) -> list[list[int]] | None:
-    """A partition with its ranges written out."""
-    if partition is None:
-        return None
-    is_range = [len(p) == 2 and isinstance(p, (list, tuple)) for p in partition]
-    return [
-        list(range(*part)) if short else list(part)
-        for part, short in zip(partition, is_range, strict=True)
-    ]
-
-
-class LocalistRepresentationIntervention(nn.Module):
-    """Mixed into a class that acts on the site's own coordinates."""
-
-    def __init__(self, **_: Any) -> None:
-        super().__init__()
-        self.is_repr_distributed = False
-
-
-class DistributedRepresentationIntervention(nn.Module):
-    """Mixed into a class that acts in another basis."""
-
-    def __init__(self, **_: Any) -> None:
-        super().__init__()
-        self.is_repr_distributed = True
-
-
-class TrainableIntervention(Intervention):
-    """Base of user-defined classes with weights."""
-
-    trainable = True
-
-    def tie_weight(self, linked_intervention: nn.Module) -> None:
-        """Do nothing, as in pyvene; linked slots hold one and the same module."""
-
-
-class SharedWeightsTrainableIntervention(TrainableIntervention):
-    """Base of user-defined classes with weights that several slots share."""
-
-    shared_weights = True
-
-
-class BasisAgnosticIntervention(Intervention):
-    """Base of user-defined classes that change their basis freely."""
-
-    basis_agnostic = True
-
-
-class ConstantSourceIntervention(Intervention):
-    """Base of user-defined classes that read no source run."""
-
-    is_source_constant = True
-
-
-class SourcelessIntervention(ConstantSourceIntervention):
-    """The same under pyvene's other name."""
-
-
-@dataclass
-class InterventionOutput:
-    """What a user-defined class may return: the new vectors, and whatever else it found.
-
-    Attributes:
-        output: the new vectors, in the base's shape.
-        latent: anything; not read.
-    """
-
-    output: Any = None
-    latent: Any = None
 
 
 @dataclass(frozen=True)
@@ -247,7 +105,7 @@ class Operator:
                 shape, `(examples, units, width)`.
         """
         if self.takes_mask:
-            return self.core(base, source, batch.mask)
+            return self.core(base, source, self._mask(base, batch.mask))
         # User-defined operators expect (examples, units, width). A ragged batch has no such shape,
         # so its examples go one at a time.
         is_even = len(set(batch.sizes)) <= 1
@@ -262,6 +120,22 @@ class Operator:
                 subspaces = [subspaces[index]]
             new.append(self._call_user_defined(b, s, subspaces, examples))
         return torch.cat(new)
+
+    @property
+    def changes_first_only(self) -> bool:
+        """Whether it changes the first coordinates only, `interchange_dim` of them."""
+        if not isinstance(self.core, LibraryIntervention):
+            return False
+        first = self.core.interchange_dim
+        return first is not None and int(first) < self.size
+
+    def _mask(self, base: Tensor, mask: Tensor | None) -> Tensor | None:
+        """The coordinates that may change: without subspaces, the first `interchange_dim`."""
+        core: Any = self.core
+        if mask is not None or not self.changes_first_only:
+            return mask
+        first = torch.arange(self.size, device="cpu") < int(core.interchange_dim)
+        return first.expand(len(base), -1)
 
     def _call_user_defined(
         self,
@@ -318,6 +192,8 @@ def build_operator(
     core = _build_core(given, options, fields, what)
     size = options.width
     if isinstance(core, engine.Intervention):
+        if core.options.width == ANY_WIDTH:
+            return Operator(core, options.width)
         if core.options.width != options.width:
             raise RequestError(
                 f"{what}: the given {type(core).__name__} is for vectors of width "

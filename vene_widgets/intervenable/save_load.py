@@ -23,7 +23,9 @@ from vene_widgets.intervenable.config import (
     IntervenableConfig,
     IntervenableRepresentationConfig,
 )
-from vene_widgets.intervenable.operators import LIBRARY, Operator
+from vene_widgets.intervenable.library import ANY_WIDTH, LIBRARY
+from vene_widgets.intervenable.operators import Operator
+from vene_widgets.intervenable.slots import field_of
 from vene_widgets.intervenable.subspaces import as_range, list_dims
 from vene_widgets.interventions import Intervention
 from vene_widgets.interventions.saved_module import SavedOptions, check_state
@@ -123,10 +125,18 @@ def save(
                     f"slot {index}: {name} {fields[name]!r} cannot be saved; expected a string or "
                     "a number."
                 )
-        fields["subspace_partition"] = _partition_to_json(rep.subspace_partition)
+        partition = field_of(rep, operator, "subspace_partition")
+        fields["subspace_partition"] = _partition_to_json(partition)
+        if operator.changes_first_only:
+            raise RequestError(
+                f"slot {index}: its interchange_dim is not saved. Give the slot a "
+                "subspace_partition, and the calls subspaces."
+            )
         options = None
         if isinstance(operator.core, Intervention) and operator.takes_mask:
             options = asdict(operator.core.options)
+            if operator.core.options.width == ANY_WIDTH:
+                options["width"] = operator.size
         slots.append(
             {
                 **fields,
@@ -136,8 +146,9 @@ def save(
                 "options": options,
             }
         )
-        if rep.source_representation is not None:
-            tensors[f"source.{index}"] = rep.source_representation.detach().contiguous().clone()
+        constant = field_of(rep, operator, "source_representation")
+        if constant is not None:
+            tensors[f"source.{index}"] = constant.detach().contiguous().clone()
     for index, module in modules.items():
         for name, tensor in module.state_dict().items():
             tensors[f"slot.{index}.{name}"] = tensor.detach().contiguous().clone()

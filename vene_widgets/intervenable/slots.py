@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from vene_widgets.errors import RequestError
 from vene_widgets.intervenable import subspaces
 from vene_widgets.intervenable.config import IntervenableConfig, RepresentationConfig
+from vene_widgets.intervenable.library import LibraryIntervention
 from vene_widgets.intervenable.operators import Operator, build_operator
 from vene_widgets.interventions import Options
 from vene_widgets.models.sites import Sites
@@ -91,11 +92,21 @@ def build_slots(config: IntervenableConfig, sites: Sites) -> tuple[Slot, ...]:
                 heads=sites.head_count(rep.component) or 1,
                 group=groups.setdefault(group, len(groups)),
                 operator=operator,
-                parts=subspaces.read_partition(rep.subspace_partition, operator.size, what),
-                constant=rep.source_representation,
+                parts=subspaces.read_partition(
+                    field_of(rep, operator, "subspace_partition"), operator.size, what
+                ),
+                constant=field_of(rep, operator, "source_representation"),
             )
         )
     return tuple(slots)
+
+
+def field_of(rep: RepresentationConfig, operator: Operator, name: str) -> Any:
+    """A field of a slot, which a ready operator of the package may bring along."""
+    own = getattr(rep, name)
+    if own is None and isinstance(operator.core, LibraryIntervention):
+        return getattr(operator.core, name)
+    return own
 
 
 def _site_width(rep: RepresentationConfig, sites: Sites, what: str) -> int:

@@ -30,7 +30,8 @@ REASONS = {
     "create_blip_itm": "models of images",
     "create_llava": "models of images",
     "create_backpack_gpt2": "Backpack models",
-    "type_to_module_mapping": "pyvene's tables of modules; the page Model families lists what there is",
+    "type_to_module_mapping": "pyvene's tables of modules; the page on model families lists "
+    "what there is",
     "type_to_dimension_mapping": "pyvene's tables of modules; a site's width is in the error of a "
     "wrong one",
     "get_type_from_string": "classes from strings; pass the class",
