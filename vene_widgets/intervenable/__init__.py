@@ -116,4 +116,4 @@ __all__ = [
     "sm",
     "top_vals",
 ]
-__all__ += [*PLACEHOLDERS]  # pyright: ignore[reportUnsupportedDunderAll]
+__all__ += [*PLACEHOLDERS]

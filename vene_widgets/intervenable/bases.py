@@ -13,6 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from vene_widgets import interventions as engine
+
 
 class Intervention(nn.Module):
     """Base of user-defined classes: `forward(self, base, source, subspaces=None)` -> new.
@@ -57,7 +59,9 @@ class Intervention(nn.Module):
         """Read this constant instead of a source run."""
         self.is_source_constant = True
         del self.source_representation
-        self.register_buffer("source_representation", source_representation)
+        # The package's own are saved with their slot, as a slot's constant.
+        is_state = not isinstance(self, engine.Intervention)
+        self.register_buffer("source_representation", source_representation, persistent=is_state)
 
     def set_interchange_dim(self, interchange_dim: Any) -> None:
         """Note how many coordinates change, for the class's own `forward`."""

@@ -176,10 +176,8 @@ class IntervenableConfig:
                     "add_intervention: a representation needs intervention_type or intervention."
                 )
         self.representations += added
-        self.intervention_types += tuple(
-            type(one.intervention) if one.intervention_type is None else one.intervention_type
-            for one in added
-        )
+        given: list[Any] = [one.intervention_type or type(one.intervention) for one in added]
+        self.intervention_types += tuple(given)
 
     def __repr__(self) -> str:
         lines: list[str] = []

@@ -83,8 +83,9 @@ class _WithTemperature(LibraryIntervention):
         return self.temperature
 
     def set_temperature(self, temp: Tensor | float) -> None:
-        """Set the temperature of the mask."""
-        self.temperature.fill_(float(temp))
+        """Set the temperature of the mask, also between a pass and its backward pass."""
+        value = torch.as_tensor(temp, dtype=torch.float32, device=self.temperature.device)
+        self.temperature = value.detach().reshape(()).clone()  # not in place: autograd keeps it
 
 
 class VanillaIntervention(LibraryIntervention, engine.Vanilla, LocalistRepresentationIntervention):

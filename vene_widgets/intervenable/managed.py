@@ -105,10 +105,9 @@ class ManagedModel(nn.Module):
     def set_temperature(self, temp: Tensor | float) -> None:
         """Set the temperature of every operator that has one."""
         for module in self.interventions.values():
-            temperature: Any = getattr(module, "temperature", None)
-            if isinstance(temperature, Tensor):
-                with torch.no_grad():
-                    temperature.copy_(torch.as_tensor(temp))
+            one: Any = module
+            if hasattr(one, "set_temperature"):
+                one.set_temperature(temp)
 
     def _operator_parameters(self) -> list[nn.Parameter]:
         return list(self.interventions.parameters())

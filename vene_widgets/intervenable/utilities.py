@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Mapping
 from typing import Any, cast
 
@@ -17,13 +16,11 @@ sm = nn.Softmax(dim=2)
 
 
 def set_seed(seed: int) -> None:
-    """Seed the random streams of Python, numpy and torch, on every device."""
-    import numpy as np
+    """Seed the random streams of Python, numpy and torch, on every device: transformers' own."""
+    import transformers
 
-    random.seed(seed)
-    np.random.seed(seed)  # code that calls this draws from the global stream
-    stream: Any = torch.manual_seed  # whose seed has no type
-    stream(seed)
+    own: Any = transformers.set_seed
+    own(seed)
 
 
 def count_parameters(model: nn.Module) -> int:

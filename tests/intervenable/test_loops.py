@@ -1,0 +1,197 @@
+"""Training loops written for pyvene, by pyvene and here: the same losses from the same start.
+
+Rotations start equal when one takes the other's `rotate_layer.state_dict()`.
+"""
+
+from __future__ import annotations
+
+import copy
+import importlib
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from intervenable_testing import ids, on
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from vene_widgets import intervenable as face
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::DeprecationWarning:pyvene"),
+    pytest.mark.filterwarnings("ignore::FutureWarning:pyvene"),
+    pytest.mark.filterwarnings("ignore::UserWarning:pyvene"),
+]
+
+STEPS, TOLERANCE = 20, 1e-5
+Step = Callable[[Any, Tensor], Tensor]
+Made = tuple[Any, Any, Callable[[int], None], Step]
+"""The intervenable model, its optimiser, what comes before a step, and a step's loss."""
+
+
+def batches(model: Any) -> list[tuple[Any, Any, Tensor]]:
+    """Bases, sources and the tokens that are wanted, four at a time."""
+    found: list[tuple[Any, Any, Tensor]] = []
+    for seed in range(STEPS):
+        base, source = on(model, ids(4, seed=2 * seed)), on(model, ids(4, seed=2 * seed + 1))
+        found.append((base, source, source["input_ids"][:, 2]))
+    return found
+
+
+def price_tagging(pv: Any, model: Any) -> Made:
+    """Boundless alignment with a falling temperature, and a price on the boundary."""
+    config = pv.IntervenableConfig(
+        representations=[{"layer": 1, "component": "block_output"}],
+        intervention_types=pv.BoundlessRotatedSpaceIntervention,
+    )
+    intervenable = pv.IntervenableModel(config, model)
+    parameters: list[dict[str, Any]] = []
+    for v in intervenable.interventions.values():
+        parameters += [{"params": v.rotate_layer.parameters()}]
+        parameters += [{"params": v.intervention_boundaries, "lr": 1e-2}]
+    schedule = torch.linspace(50, 0.1, STEPS)
+
+    def step(output: Any, wanted: Tensor) -> Tensor:
+        loss = cross_entropy(output.logits[:, -1], wanted)
+        for v in intervenable.interventions.values():
+            loss = loss + 1.0 * v.intervention_boundaries.sum()
+        return loss
+
+    def before(number: int) -> None:
+        intervenable.set_temperature(schedule[number])
+
+    return intervenable, torch.optim.Adam(parameters, lr=1e-2), before, step
+
+
+def masks(pv: Any, model: Any) -> Made:
+    """Which coordinates of two sites matter."""
+    representations = [{"layer": 0, "component": "mlp_output"}, {"layer": 1}]
+    config = pv.IntervenableConfig(representations, pv.SigmoidMaskIntervention)
+    intervenable = pv.IntervenableModel(config, model)
+    optimiser = torch.optim.Adam(intervenable.get_trainable_parameters(), lr=1e-2)
+    schedule = torch.linspace(1.0, 0.01, STEPS)
+
+    def before(number: int) -> None:
+        for v in intervenable.interventions.values():
+            v.set_temperature(schedule[number])
+
+    def step(output: Any, wanted: Tensor) -> Tensor:
+        loss = cross_entropy(output.logits[:, -1], wanted)
+        for v in intervenable.interventions.values():
+            loss = loss + 0.01 * v.mask.sigmoid().sum()
+        return loss
+
+    return intervenable, optimiser, before, step
+
+
+def alignment(pv: Any, model: Any) -> Made:
+    """Distributed alignment of a subspace."""
+    config = pv.IntervenableConfig(
+        [{"layer": 1, "low_rank_dimension": 3}], pv.LowRankRotatedSpaceIntervention
+    )
+    intervenable = pv.IntervenableModel(config, model)
+    optimiser = torch.optim.Adam(intervenable.get_trainable_parameters(), lr=1e-2)
+    return intervenable, optimiser, nothing, plain_step
+
+
+def whole_alignment(pv: Any, model: Any) -> Made:
+    """The same with a rotation of the whole site; the subspaces are ranges of it."""
+    config = pv.IntervenableConfig([{"layer": 1}], pv.RotatedSpaceIntervention)
+    intervenable = pv.IntervenableModel(config, model)
+    for v in intervenable.interventions.values():
+        v.set_interchange_dim(6)
+    optimiser = torch.optim.Adam(intervenable.get_trainable_parameters(), lr=1e-2)
+    return intervenable, optimiser, nothing, plain_step
+
+
+def trained_interventions(pv: Any, model: Any) -> Made:
+    """A class of the user's: a low-rank edit with a learned source (Wu et al. 2024, ReFT)."""
+
+    class LearnedEdit(
+        pv.SourcelessIntervention,
+        pv.TrainableIntervention,
+        pv.DistributedRepresentationIntervention,
+    ):
+        def __init__(self, **fields: Any) -> None:
+            super().__init__(**fields, keep_last_dim=True)
+            width, rank = int(self.embed_dim), fields["low_rank_dimension"]
+            generator = torch.Generator().manual_seed(3)
+            self.rotation = nn.Parameter(torch.randn(width, rank, generator=generator) / 5)
+            self.learned = nn.Linear(width, rank)
+            with torch.no_grad():
+                for weight in self.learned.parameters():
+                    weight.copy_(torch.randn(weight.shape, generator=generator) / 5)
+
+        def forward(self, base: Tensor, source: Any = None, subspaces: Any = None, **_: Any) -> Any:
+            change = self.learned(base) - base @ self.rotation
+            return base + change @ self.rotation.T
+
+    config = pv.IntervenableConfig(
+        representations=[{"layer": 1, "low_rank_dimension": 2, "intervention_type": LearnedEdit}]
+    )
+    intervenable = pv.IntervenableModel(config, model)
+    intervenable.disable_model_gradients()
+    return intervenable, torch.optim.AdamW(intervenable.parameters(), lr=1e-2), nothing, plain_step
+
+
+def plain_step(output: Any, wanted: Tensor) -> Tensor:
+    return cross_entropy(output.logits[:, -1], wanted)
+
+
+def nothing(_number: int) -> None:
+    """Before a step."""
+
+
+LOOPS = {
+    one.__name__: one
+    for one in (price_tagging, masks, alignment, whole_alignment, trained_interventions)
+}
+
+
+def start_equal(theirs: Any, ours: Any) -> None:
+    """Give our rotations the state of pyvene's."""
+    pairs = zip(theirs.interventions.values(), ours.interventions.values(), strict=True)
+    for other, mine in pairs:
+        if hasattr(other, "rotate_layer"):
+            mine.rotate_layer.load_state_dict(other.rotate_layer.state_dict())
+
+
+def losses(made: Made, data: list[tuple[Any, Any, Tensor]]) -> list[float]:
+    intervenable, optimiser, before, step = made
+    intervenable.set_device(str(intervenable.get_device()))
+    found: list[float] = []
+    for number, (base, source, wanted) in enumerate(data):
+        sourceless = any(
+            getattr(v, "is_source_constant", False) for v in intervenable.interventions.values()
+        )
+        count = len(intervenable.interventions)
+        call: Any = (base, [None], {"base": 4}) if sourceless else (
+            base, [source] * count, {"sources->base": 4}
+        )  # fmt: skip
+        before(number)
+        _, output = intervenable(*call)
+        loss = step(output, wanted)
+        found.append(loss.item())
+        loss.backward()
+        optimiser.step()
+        intervenable.set_zero_grad()
+    return found
+
+
+@pytest.mark.parametrize("name", LOOPS)
+def test_a_loop_has_pyvenes_losses(name: str, lm: Any) -> None:
+    """In double precision: training amplifies the last digits of single precision."""
+    lm = copy.deepcopy(lm).double()
+    flags = [weight.requires_grad for weight in lm.parameters()]
+    theirs = LOOPS[name](importlib.import_module("pyvene"), copy.deepcopy(lm))
+    ours = LOOPS[name](face, lm)
+    start_equal(theirs[0], ours[0])
+    for made in (theirs, ours):
+        made[0].interventions.double()
+    data = batches(lm)
+    expected, found = losses(theirs, data), losses(ours, data)
+    assert found == pytest.approx(expected, abs=TOLERANCE)
+    assert max(found) - min(found) > 0.01  # it trains
+    assert [weight.requires_grad for weight in lm.parameters()] == flags
+    assert all(weight.grad is None for weight in lm.parameters())
