@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import torch
-from intervenable_testing import TOLERANCE, ids, on
+from intervenable_testing import TOLERANCE, ids, on, slots
 from torch import Tensor, nn
 
 from vene_widgets import intervenable as face
@@ -337,3 +337,65 @@ def test_a_wrong_keyword_is_one_sentence(use: Callable[[Any], object], words: st
     with pytest.raises(ValueError, match=words) as error:
         use(lm)
     assert str(error.value).count("\n") == 0
+
+
+# ---- gradients to what the caller passes ---------------------------------------------------------
+
+
+def loss_of(built: Any, *call: Any, **named: Any) -> Tensor:
+    return built(*call, **named)[1].logits[:, -1].log_softmax(-1)[:, 7].sum()
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+def test_gradients_flow_to_a_source_representation(batch: int, lm: Any) -> None:
+    """The gradient that finite differences give, and that pyvene gives."""
+    import pyvene
+
+    lm = copy.deepcopy(lm).double()
+    base = on(lm, ids(batch))
+    found: list[Tensor] = []
+    for pv, model in ((pyvene, copy.deepcopy(lm)), (face, lm)):
+        config = pv.IntervenableConfig([{"layer": 1}], pv.AdditionIntervention)
+        built = pv.IntervenableModel(config, model)
+        vector = VECTOR.double().to(model.device).requires_grad_()
+        by_key = {built.sorted_keys[0]: vector}
+        where: Any = {"sources->base": (None, 4)} if pv is pyvene else {"base": 4}
+        (gradient,) = torch.autograd.grad(
+            loss_of(built, base, None, where, source_representations=by_key), vector
+        )
+        found.append(gradient)
+    assert found[1].abs().max() > 1e-3
+    assert torch.allclose(found[0], found[1], atol=1e-10)
+    assert all(weight.grad is None for weight in lm.parameters())
+
+
+def test_gradients_flow_to_embeddings(lm: Any) -> None:
+    """Of the base, and through a source's state; against hooks by hand."""
+    lm = copy.deepcopy(lm).double()
+    tables = lm.get_input_embeddings()
+    base, source = (
+        tables(on(lm, ids(1, seed=n))["input_ids"]).detach().requires_grad_() for n in (0, 1)
+    )
+    built = face.IntervenableModel(slots(1), lm)
+    loss = loss_of(
+        built, {"inputs_embeds": base}, [{"inputs_embeds": source}], {"sources->base": (2, 4)}
+    )
+    found = torch.autograd.grad(loss, (base, source))
+    states: list[Tensor] = []
+
+    def put(_module: Any, _inputs: Any, output: Tensor) -> Tensor:
+        new = output.clone()
+        new[:, 4] = states[0][:, 2]
+        return new
+
+    block = lm.transformer.h[1]
+    handle = block.register_forward_hook(lambda *call: states.append(call[2]))
+    lm(inputs_embeds=source)
+    handle.remove()
+    handle = block.register_forward_hook(put)
+    by_hand = lm(inputs_embeds=base).logits[:, -1].log_softmax(-1)[:, 7].sum()
+    handle.remove()
+    expected = torch.autograd.grad(by_hand, (base, source))
+    assert torch.equal(loss, by_hand) or (loss - by_hand).abs() < 1e-10
+    for mine, other in zip(found, expected, strict=True):
+        assert other.abs().max() > 1e-3 and torch.allclose(mine, other, atol=1e-10)

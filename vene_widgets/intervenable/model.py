@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +20,7 @@ from vene_widgets.intervenable.headless import with_head_paths
 from vene_widgets.intervenable.inputs import to_encoding, to_source_list
 from vene_widgets.intervenable.managed import ManagedModel
 from vene_widgets.intervenable.runs import CallRunner
-from vene_widgets.intervenable.slot_calls import Request, plan_slot_calls
+from vene_widgets.intervenable.slot_calls import Request, SlotCall, plan_slot_calls
 from vene_widgets.intervenable.slots import build_slots
 from vene_widgets.models import LanguageModel
 
@@ -153,6 +153,7 @@ class IntervenableModel(ManagedModel):
             unit_locations: where the slots read and act; see
                 `vene_widgets.intervenable.locations`.
             source_representations: tensors instead of source runs: one, one per slot, or by key.
+                Gradients flow to those that require them, as to floating-point inputs.
             subspaces: which coordinates may change: one, several, or nested lists,
                 slots > examples > subspaces.
             labels: passed to the model, which then returns a loss.
@@ -182,8 +183,7 @@ class IntervenableModel(ManagedModel):
         options: dict[str, Any] = {"use_cache": use_cache}
         if labels is not None:
             options["labels"] = labels.to(device)
-        trains = any(call.slot.operator.trainable for call in slot_calls)
-        gradients = torch.is_grad_enabled() and trains
+        gradients = torch.is_grad_enabled() and _take_gradients(request, slot_calls)
         runner = CallRunner(self._model, request, slot_calls, measures=return_dict)
         original = None
         self._model.accept_hooks()
@@ -249,6 +249,16 @@ class IntervenableModel(ManagedModel):
         loaded = cls(config, model)
         save_load.load_weights(loaded._distinct_modules(), weights, folder)
         return loaded
+
+
+def _take_gradients(request: Request, slot_calls: Sequence[SlotCall]) -> bool:
+    """Whether an operator trains, or a constant or an input of the caller's wants gradients."""
+    given: list[object] = [call.constant for call in slot_calls]
+    for encoding in (request.base, *request.runs):
+        given += (encoding or {}).values()
+    return any(call.slot.operator.trainable for call in slot_calls) or any(
+        isinstance(one, Tensor) and one.requires_grad for one in given
+    )
 
 
 def build_intervenable_model(config: Any, model: nn.Module, **options: Any) -> IntervenableModel:
