@@ -95,6 +95,32 @@ for count in (1, 7, 24):
         FORMS[f"{kind}.set_interchange_dim({count})"] = first_dims(f"{kind}Intervention", count)
 
 
+def by_path(path: str, intervention: str) -> Form:
+    """A module's path as the component, with a type or a function."""
+
+    def run(pv: Any, model: Any, base: Any, source: Any) -> Tensor:
+        def doubled(b: Tensor, s: Any) -> Tensor:
+            return b * 2
+
+        fields: dict[str, Any] = {"component": path}
+        if intervention == "function":
+            fields["intervention"] = doubled
+        else:
+            fields["intervention_type"] = getattr(pv, intervention)
+        built = pv.IntervenableModel(representation_of(pv, fields), model=model)
+        assert built.sorted_keys[0] == f"comp_{path.replace('.', '_')}_unit_pos_nunit_1#0"
+        return logits(built, base, [source], dict(WHERE))
+
+    return run
+
+
+for path in ("transformer.h[0].mlp.output", "transformer.h[1].output", "transformer.h[2].input"):
+    for kind in ("VanillaIntervention", "AdditionIntervention", "function"):
+        FORMS[f"{path}, {kind}"] = by_path(path, kind)
+for path in ("transformer.h.1.attn.output", "transformer.h[1].attn.c_proj.input"):
+    FORMS[path] = by_path(path, "VanillaIntervention")
+
+
 @form
 def partition_of_a_ready_instance(pv: Any, model: Any, base: Any, source: Any) -> Tensor:
     intervention = pv.VanillaIntervention(embed_dim=24, subspace_partition=[[0, 8], [8, 24]])
@@ -328,6 +354,11 @@ def test_a_missing_name_says_so_where_it_is_used(name: str) -> None:
         (lambda lm: face.IntervenableModel([{}], lm, fast=1), "'fast' is not known.*use_fast"),
         (lambda lm: face.IntervenableModel([{}], lm, as_adaptor=True), "as_adaptor=True"),
         (
+            lambda lm: face.IntervenableModel([{"component": "transformer.h[0].mpl.output"}], lm),
+            r"slot 0: no component is at 'transformer.h\[0\].mpl.output'. Did you mean "
+            r"'transformer.h.0.mlp.output'\? In layer 0: ",
+        ),
+        (
             lambda _: face.IntervenableConfig([{}]).add_intervention({"layer": 1}),
             "needs intervention_type or intervention",
         ),
@@ -399,3 +430,14 @@ def test_gradients_flow_to_embeddings(lm: Any) -> None:
     assert torch.equal(loss, by_hand) or (loss - by_hand).abs() < 1e-10
     for mine, other in zip(found, expected, strict=True):
         assert other.abs().max() > 1e-3 and torch.allclose(mine, other, atol=1e-10)
+
+
+def test_a_path_below_a_model_without_a_head(bare: Any, tmp_path: Any) -> None:
+    one = face.IntervenableModel([{"component": "h[1].mlp.output"}], bare)
+    other = face.IntervenableModel([{"layer": 1, "component": "mlp_output"}], bare)
+    call = ids(1), [ids(1, seed=1)], dict(WHERE)
+    expected = other(*call)[1].last_hidden_state
+    assert torch.equal(one(*call)[1].last_hidden_state, expected)
+    one.save(tmp_path / "a")
+    again = face.IntervenableModel.load(tmp_path / "a", bare)
+    assert torch.equal(again(*call)[1].last_hidden_state, expected)

@@ -11,6 +11,7 @@ from vene_widgets.experiments import limits
 from vene_widgets.experiments.components import COMPONENTS
 from vene_widgets.experiments.fields import as_ints
 from vene_widgets.intervenable.library import VanillaIntervention
+from vene_widgets.intervenable.module_paths import is_path
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -54,7 +55,8 @@ class IntervenableRepresentationConfig(_Fields):
     """One slot: a site, the operator there, its group and its link.
 
     Attributes:
-        layer, component, unit: the site; `unit` is `pos` or, for per-head components, `h.pos`.
+        layer, component, unit: the site; `unit` is `pos` or, for per-head components, `h.pos`. A
+            component may be a module's path with `.input` or `.output`, which holds the layer.
         max_number_of_units: accepted for compatibility with pyvene; calls may pass any number of
             positions.
         low_rank_dimension: columns of a low-rank rotation, or principal components.
@@ -86,7 +88,8 @@ class IntervenableRepresentationConfig(_Fields):
             if name in given:
                 given[name] = as_ints(given[name])
         super().__init__(**given)
-        choose(self.component, COMPONENTS, "component")
+        if not (isinstance(cast("object", self.component), str) and is_path(self.component)):
+            choose(self.component, COMPONENTS, "component")
         choose(self.unit, UNITS, "unit")
         if self.intervention is not None and self.intervention_type is not None:
             raise RequestError(

@@ -10,6 +10,7 @@ from vene_widgets.errors import RequestError
 from vene_widgets.intervenable import subspaces
 from vene_widgets.intervenable.config import IntervenableConfig, RepresentationConfig
 from vene_widgets.intervenable.library import LibraryIntervention
+from vene_widgets.intervenable.module_paths import is_path, layer_and_component
 from vene_widgets.intervenable.operators import Operator, build_operator
 from vene_widgets.interventions import Options
 from vene_widgets.models.sites import Sites
@@ -59,8 +60,9 @@ def build_slots(config: IntervenableConfig, sites: Sites) -> tuple[Slot, ...]:
     name_counts: dict[str, int] = {}
     slots: list[Slot] = []
     pairs = zip(config.representations, config.intervention_types, strict=True)
-    for index, (rep, kind) in enumerate(pairs):
+    for index, (written, kind) in enumerate(pairs):
         what = f"slot {index}"
+        rep = _located(written, sites, what)
         # Tagged tuples, so that no group key equals the key of a slot without a group.
         group = ("own", index) if rep.group_key is None else ("group", rep.group_key)
         width = _site_width(rep, sites, what)
@@ -79,8 +81,9 @@ def build_slots(config: IntervenableConfig, sites: Sites) -> tuple[Slot, ...]:
             operator = build_operator(given, options, {**vars(rep), "embed_dim": width}, what)
             if link is not None:
                 links[link] = index, signature, operator
-        name = f"layer_{rep.layer}_comp_{rep.component}_unit_{rep.unit.replace('.', '_')}"
-        name = f"{name}_nunit_{rep.max_number_of_units}"
+        start = "" if is_path(written.component) else f"layer_{rep.layer}_"
+        name = f"{start}comp_{written.component.replace('.', '_')}_unit_"
+        name += f"{rep.unit.replace('.', '_')}_nunit_{rep.max_number_of_units}"
         name_counts[name] = name_counts.get(name, 0) + 1
         slots.append(
             Slot(
@@ -99,6 +102,17 @@ def build_slots(config: IntervenableConfig, sites: Sites) -> tuple[Slot, ...]:
             )
         )
     return tuple(slots)
+
+
+def _located(rep: RepresentationConfig, sites: Sites, what: str) -> RepresentationConfig:
+    """A representation by layer and component; one that names a module by its path has neither."""
+    if not is_path(rep.component):
+        return rep
+    try:
+        layer, component = layer_and_component(rep.component, sites)
+    except RequestError as error:
+        raise RequestError(f"{what}: {error}") from None
+    return RepresentationConfig(**{**vars(rep), "layer": layer, "component": component})
 
 
 def field_of(rep: RepresentationConfig, operator: Operator, name: str) -> Any:
