@@ -172,6 +172,24 @@ def a_class_of_my_own(pv: Any, model: Any, base: Any, source: Any) -> Tensor:
 
 
 @form
+def a_dict_of_subspaces(pv: Any, model: Any, base: Any, source: Any) -> Tensor:
+    class Mine(pv.Intervention):
+        def forward(self, base: Tensor, source: Tensor, subspaces: Any = None, **_: Any) -> Tensor:
+            new = base.clone()
+            new[..., subspaces["dims"]] = source[..., subspaces["dims"]] * subspaces["times"]
+            return new
+
+    config = pv.IntervenableConfig([{"layer": 0}, {"layer": 1}], [Mine, pv.VanillaIntervention])
+    built = pv.IntervenableModel(config, model)
+    given: Any = [{"dims": [0, 5], "times": 2.0}, None]
+    if pv is face:
+        return logits(built, base, [source] * 2, dict(WHERE), subspaces=given)
+    rows = base["input_ids"].shape[0]
+    every = [[*range(24)]] * rows  # None is no entry for it
+    return logits(built, base, [source] * 2, dict(WHERE), subspaces=[given[0], every])
+
+
+@form
 def an_intervention_output(pv: Any, model: Any, base: Any, source: Any) -> Tensor:
     class Mine(pv.SourcelessIntervention):
         def forward(self, base: Tensor, source: Any = None, subspaces: Any = None, **_: Any) -> Any:
@@ -357,6 +375,12 @@ def test_a_missing_name_says_so_where_it_is_used(name: str) -> None:
             lambda lm: face.IntervenableModel([{"component": "transformer.h[0].mpl.output"}], lm),
             r"slot 0: no component is at 'transformer.h\[0\].mpl.output'. Did you mean "
             r"'transformer.h.0.mlp.output'\? In layer 0: ",
+        ),
+        (
+            lambda lm: face.IntervenableModel([{}], lm)(
+                ids(1), [ids(1)], dict(WHERE), subspaces=[{"dims": [1]}]
+            ),
+            "slot 0 .*a dict, which VanillaIntervention cannot read",
         ),
         (
             lambda _: face.IntervenableConfig([{}]).add_intervention({"layer": 1}),

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -20,6 +20,7 @@ from vene_widgets import interventions as engine
 from vene_widgets.errors import RequestError, shown
 from vene_widgets.intervenable.bases import InterventionOutput
 from vene_widgets.intervenable.library import ANY_WIDTH, LIBRARY, LibraryIntervention
+from vene_widgets.intervenable.subspaces import Subspaces
 from vene_widgets.interventions.base import conform
 
 
@@ -35,7 +36,7 @@ class Batch:
 
     sizes: tuple[int, ...]
     mask: Tensor | None
-    subspaces: Sequence[Sequence[int]] | None
+    subspaces: Subspaces
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,7 +117,7 @@ class Operator:
         new: list[Tensor] = []
         for index, (b, s) in enumerate(zip(bases, sources, strict=True)):
             subspaces = batch.subspaces
-            if subspaces is not None and not is_even:
+            if not isinstance(subspaces, Mapping) and subspaces is not None and not is_even:
                 subspaces = [subspaces[index]]
             new.append(self._call_user_defined(b, s, subspaces, examples))
         return torch.cat(new)
@@ -141,7 +142,7 @@ class Operator:
         self,
         base: Tensor,
         source: Tensor | None,
-        subspaces: Sequence[Sequence[int]] | None,
+        subspaces: Subspaces,
         examples: int,
     ) -> Tensor:
         """Call a user-defined operator in pyvene's shapes.

@@ -37,7 +37,7 @@ class SlotCall:
     base: list[BatchPlace]
     source: list[BatchPlace] | None
     constant: Tensor | None
-    subspaces: list[list[int]] | None
+    subspaces: subspaces.Subspaces
     mask: Tensor | None
 
 
@@ -108,9 +108,16 @@ def plan_slot_calls(
         if constant is not None:
             constant = _spread(constant, places, f"{slot}: source representation")
         own_subspaces = all_subspaces[slot.index]
-        mask = subspaces.build_mask(
-            own_subspaces, slot.parts, operator.size, [place[0] for place in base], str(slot)
-        )
+        mask = None
+        if not isinstance(own_subspaces, Mapping):
+            mask = subspaces.build_mask(
+                own_subspaces, slot.parts, operator.size, [place[0] for place in base], str(slot)
+            )
+        elif operator.takes_mask:
+            raise RequestError(
+                f"{slot}: its subspaces are a dict, which {operator.name} cannot read. "
+                f"{subspaces.FORMS}"
+            )
         calls.append(SlotCall(slot, base, source, constant, own_subspaces, mask))
     return calls
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import cast
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TypeAlias, cast
 
 import torch
 from torch import Tensor
@@ -13,7 +13,13 @@ from vene_widgets.experiments import limits
 from vene_widgets.experiments.fields import as_int
 from vene_widgets.intervenable.locations import PlainInts, to_plain_ints
 
-FORMS = "Valid: None, an int, a list of ints, or nested lists, slots > examples > subspaces."
+Subspaces: TypeAlias = "list[list[int]] | Mapping[str, Any] | None"
+"""Subspaces per example; a dict, which only a user-defined class reads; None for all."""
+
+FORMS = (
+    "Valid: None, an int, a list of ints, or nested lists, slots > examples > subspaces; for a "
+    "class of your own a dict in a slot's place."
+)
 
 
 def read_partition(given: object, size: int, what: str) -> tuple[Sequence[int], ...] | None:
@@ -71,8 +77,8 @@ def list_dims(entry: object) -> list[int]:
     return sorted(items) if is_set else items
 
 
-def expand_to_slots(given: object, count: int, batch: int) -> list[list[list[int]] | None]:
-    """Per slot, its subspaces per example; None is all of them.
+def expand_to_slots(given: object, count: int, batch: int) -> list[Subspaces]:
+    """Per slot, its subspaces per example; None is all of them. A dict stays as it is.
 
     Args:
         given: the caller's `subspaces`.
@@ -82,6 +88,16 @@ def expand_to_slots(given: object, count: int, batch: int) -> list[list[list[int
     Raises:
         RequestError: an unknown form, or a list of the wrong length.
     """
+    as_given: Any = given
+    if isinstance(as_given, (list, tuple)):
+        entries = cast("Sequence[object]", as_given)
+        if len(entries) == count and any(isinstance(entry, Mapping) for entry in entries):
+            return [
+                cast("Mapping[str, Any]", entry)
+                if isinstance(entry, Mapping)
+                else _expand_to_examples(to_plain_ints(entry, "subspaces"), batch, index)
+                for index, entry in enumerate(entries)
+            ]
     subspaces = to_plain_ints(given, "subspaces")
     if subspaces is None:
         return [None] * count
