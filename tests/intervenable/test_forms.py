@@ -190,6 +190,25 @@ def a_dict_of_subspaces(pv: Any, model: Any, base: Any, source: Any) -> Tensor:
 
 
 @form
+def a_function_that_returns_nothing(pv: Any, model: Any, base: Any, source: Any) -> Tensor:
+    """It looks; another slot changes something."""
+    seen: list[Tensor] = []
+
+    def look(b: Tensor, s: Any) -> None:
+        seen.append(b)
+
+    config = pv.IntervenableConfig(
+        [
+            {"layer": 0, "intervention": look},
+            {"layer": 1, "intervention": lambda b, s: b * 2},
+        ]
+    )
+    found = logits(pv.IntervenableModel(config, model), base, [source] * 2, dict(WHERE))
+    assert seen[0].shape[-1] == 24
+    return found
+
+
+@form
 def an_intervention_output(pv: Any, model: Any, base: Any, source: Any) -> Tensor:
     class Mine(pv.SourcelessIntervention):
         def forward(self, base: Tensor, source: Any = None, subspaces: Any = None, **_: Any) -> Any:

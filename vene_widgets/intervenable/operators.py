@@ -102,8 +102,8 @@ class Operator:
             `(n, width)`.
 
         Raises:
-            RequestError: a user-defined operator returned no tensor of real numbers in the base's
-                shape, `(examples, units, width)`.
+            RequestError: a user-defined operator returned neither None nor a tensor of real numbers
+                in the base's shape, `(examples, units, width)`.
         """
         if self.takes_mask:
             return self.core(base, source, self._mask(base, batch.mask))
@@ -163,6 +163,8 @@ class Operator:
             new = self.core(b, s, copy.deepcopy(subspaces))
         if isinstance(new, InterventionOutput):
             new = new.output
+        if new is None:  # as in pyvene, it has nothing to change
+            return base
         return conform(new, base.reshape(shape), self.name).reshape(base.shape)
 
     def _takes_subspaces(self) -> bool:
