@@ -94,7 +94,8 @@ def test_absurd_subspaces_are_refused(name: str) -> None:
     value = ABSURD[name]
 
     def ask(given: Any, parts: Any) -> None:
-        for rows in expand_to_slots(given, 1, 2):
+        found: list[Any] = expand_to_slots(given, 1, 2)
+        for rows in found:
             build_mask(rows, parts, 24, [0, 1], "slot 0")
 
     for given in (value, [value], [[value]], [[[1], value]]):

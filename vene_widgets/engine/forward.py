@@ -290,6 +290,28 @@ def forward_inputs(model: LanguageModel, **inputs: Any) -> Any:
     return _net(model)(**inputs)
 
 
+def generate_inputs(model: LanguageModel, **inputs: Any) -> Any:
+    """Generate by transformers' own `generate`; used by the second face.
+
+    Args:
+        model: the model to run.
+        inputs: a tokenizer's encoding, and whatever `generate` takes.
+
+    Returns:
+        What `generate` returns.
+
+    Raises:
+        RequestError: the model cannot generate.
+    """
+    net: Any = _net(model)
+    if not callable(getattr(net, "generate", None)):
+        raise RequestError(
+            f"{model.name} cannot generate: it has no output head. Pass a causal language model, "
+            f"for instance {model.sites.architecture.causal_lm}."
+        )
+    return net.generate(**inputs)
+
+
 def block_calls(model: LanguageModel, ids: Tensor) -> list[BlockCall]:
     """What the model passes to each of its blocks beside the hidden states, for one prompt.
 

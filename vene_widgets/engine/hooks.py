@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor
 
+from vene_widgets.errors import RequestError
 from vene_widgets.models.architectures import Side
 from vene_widgets.models.sites import Site, module_at
 
@@ -218,6 +219,68 @@ def intervene(model: LanguageModel, edits: Sequence[Edit]) -> Generator[None, No
         return write
 
     with _hooked(model, {place: writer(here) for place, here in places.items()}):
+        yield
+
+
+@contextmanager
+def intervene_while_generating(
+    model: LanguageModel, edits: Sequence[Edit], prompt: tuple[int, int], *, on_prompt: bool
+) -> Generator[None, None, None]:
+    """Change tensors at some sites while the model generates, token by token.
+
+    A pass may hold the whole text so far, or the newest token alone beside a cache: the same places
+    change in both. Generation may hold several rows per example, such as beams, side by side.
+
+    Args:
+        model: the model about to generate.
+        edits: with positions in the prompt. For new tokens the positions do not count: each edit
+            acts on every new token of its rows.
+        prompt: examples and tokens of the prompt.
+        on_prompt: whether to act on the prompt, or else on every token after it.
+    """
+    device, (batch, length) = model.device, prompt
+    passes = [-1]
+
+    def count(*_: object) -> None:
+        passes[0] += 1
+
+    def start_of(tensor: Tensor) -> int:
+        tokens = tensor.shape[1]
+        if tokens == length + passes[0]:
+            return 0
+        if tokens == 1:
+            return length + passes[0] - 1
+        raise RequestError(
+            f"a pass of generation has {tokens} tokens after a prompt of {length}: expected the "
+            "whole text, or one new token beside a cache. Choose another way of decoding."
+        )
+
+    def writer(here: Sequence[Edit]) -> Callable[[Tensor], Tensor | None]:
+        def write(tensor: Tensor) -> Tensor | None:
+            start = start_of(tensor)
+            end, copies = start + tensor.shape[1], tensor.shape[0] // batch
+            new_tokens = range(max(start, length), end)
+            if start > 0 if on_prompt else not new_tokens:
+                return None
+            new = tensor.to(device, copy=True)
+            for edit in here:
+                for copy in range(copies):
+                    one = replace(edit, rows=edit.rows * copies + copy)
+                    if on_prompt:
+                        _apply(new, one)
+                    for token in () if on_prompt else new_tokens:
+                        at = torch.full_like(edit.positions, token - start)
+                        _apply(new, replace(one, positions=at))
+            return new.to(tensor.device)
+
+        return write
+
+    places: dict[Place, list[Edit]] = {}
+    for edit in edits:
+        places.setdefault(edit.site.place, []).append(edit)
+    with ExitStack() as stack:
+        stack.callback(model.net.register_forward_pre_hook(count).remove)
+        stack.enter_context(_hooked(model, {place: writer(e) for place, e in places.items()}))
         yield
 
 

@@ -133,6 +133,41 @@ def expand_to_slots(side: PlainInts, count: int, what: str) -> list[SlotLocation
     return items
 
 
+def at_new_tokens(given: Mapping[str, object] | None) -> Mapping[str, object]:
+    """Locations for slots that act on new tokens: the base's side is 0, the newest one.
+
+    Args:
+        given: the caller's `unit_locations`; None is every new token.
+
+    Returns:
+        The same with the last token of the prompt in its place, which is always there.
+
+    Raises:
+        RequestError: another place on the base's side.
+    """
+    if given is None:
+        return {"base": -1}
+    found = dict(given)
+    for key, value in given.items():
+        if key == "base" or key.endswith("->base"):
+            source, base = split_sides(value, False, f"unit_locations[{key!r}]")
+            newest = _newest(base, key)
+            found[key] = newest if key == "base" else (source, newest)
+    return found
+
+
+def _newest(base: PlainInts, key: str) -> PlainInts:
+    """One side's locations with -1 for 0."""
+    if isinstance(base, (list, tuple)):
+        return [_newest(item, key) for item in base]
+    if base not in (0, None):
+        raise RequestError(
+            f"unit_locations[{key!r}] has {shown(base)} on the base's side: on new tokens it must "
+            "be 0, the newest one. For places in the prompt, pass intervene_on_prompt=True."
+        )
+    return None if base is None else -1
+
+
 def read_locations(
     given: object, mode: str, groups: Sequence[Sequence[int]], units: Sequence[str]
 ) -> tuple[list[SlotLocations], list[SlotLocations]]:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vene_widgets.engine.forward import forward_inputs
+from vene_widgets.engine.forward import forward_inputs, generate_inputs
 from vene_widgets.engine.hooks import EditStats
 from vene_widgets.engine.own_model import own_model
 from vene_widgets.errors import RequestError, choose
@@ -18,6 +18,7 @@ from vene_widgets.intervenable import save_load
 from vene_widgets.intervenable.config import IntervenableConfig, as_config
 from vene_widgets.intervenable.headless import with_head_paths
 from vene_widgets.intervenable.inputs import to_encoding, to_source_list
+from vene_widgets.intervenable.locations import at_new_tokens
 from vene_widgets.intervenable.managed import ManagedModel
 from vene_widgets.intervenable.runs import CallRunner
 from vene_widgets.intervenable.slot_calls import Request, SlotCall, plan_slot_calls
@@ -201,6 +202,61 @@ class IntervenableModel(ManagedModel):
                 {index: tuple(stats) for index, stats in runner.stats.items()},
             )
         return ((original, runner.collected()) if collects else original), output
+
+    def generate(
+        self,
+        base: Mapping[str, Any],
+        sources: Any = None,
+        unit_locations: Mapping[str, Any] | None = None,
+        source_representations: Any = None,
+        intervene_on_prompt: bool = False,
+        subspaces: Any = None,
+        output_original_output: bool = False,
+        **options: Any,
+    ) -> tuple[Any, Any]:
+        """Generate from the base with the slots in place, by transformers' own `generate`.
+
+        The same places change with a cache and without one.
+
+        Args:
+            base, sources, source_representations, subspaces: as for a call.
+            unit_locations: as for a call; on new tokens the base's side is 0, or left out.
+            intervene_on_prompt: whether the slots act on the prompt, or else on every new token.
+            output_original_output: also generate from the unchanged base.
+            options: what `generate` takes, such as `max_new_tokens`.
+
+        Returns:
+            `(original, generated)`, what `generate` returns; original is None unless requested.
+
+        Raises:
+            RequestError: as for a call; a model without an output head; a slot that collects.
+        """
+        if any(slot.operator.collects for slot in self._slots):
+            raise RequestError(
+                "a CollectIntervention returns nothing while a text is generated: collect in a "
+                "call, intervenable(base, ...)."
+            )
+        if not intervene_on_prompt:
+            unit_locations = at_new_tokens(unit_locations)
+        self._to_device()
+        device = self._model.device
+        request = Request(
+            mode=self.mode,
+            base=to_encoding(base, "base", device),
+            runs=to_source_list(sources, len(self.groups), device),
+            has_sources=sources is not None,
+            unit_locations=unit_locations,
+            representations=source_representations,
+            subspaces=subspaces,
+        )
+        slot_calls = plan_slot_calls(self._slots, self.groups, request)
+        runner = CallRunner(self._model, request, slot_calls, measures=False)
+        original = None
+        self._model.accept_hooks()
+        with self._model.lock, torch.no_grad(), own_model(self._model):
+            if output_original_output:
+                original = generate_inputs(self._model, **request.base, **options)
+            return original, runner.generate(options, on_prompt=intervene_on_prompt)
 
     def save(
         self,

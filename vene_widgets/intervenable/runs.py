@@ -10,10 +10,16 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor
 
-from vene_widgets.engine.forward import forward_inputs
-from vene_widgets.engine.hooks import Edit, EditStats, intervene, record
+from vene_widgets.engine.forward import forward_inputs, generate_inputs
+from vene_widgets.engine.hooks import (
+    Edit,
+    EditStats,
+    intervene,
+    intervene_while_generating,
+    record,
+)
 from vene_widgets.errors import RequestError
-from vene_widgets.intervenable.inputs import Encoding, are_equal
+from vene_widgets.intervenable.inputs import Encoding, are_equal, token_mask
 from vene_widgets.intervenable.operators import Batch
 from vene_widgets.intervenable.slot_calls import Request, SlotCall
 from vene_widgets.models import LanguageModel
@@ -71,6 +77,34 @@ class CallRunner:
         Raises:
             RequestError: a slot's hook never fired.
         """
+        with intervene(self.model, self._edits(self._run_sources())):
+            output = forward_inputs(self.model, **self.request.base, **options)
+        self._require_fired()
+        return output
+
+    def generate(self, options: Mapping[str, Any], *, on_prompt: bool) -> Any:
+        """Run the sources, then generate from the base with the slots in place.
+
+        Args:
+            options: more arguments of `generate`.
+            on_prompt: whether the slots act on the prompt, or else on every new token.
+
+        Returns:
+            What transformers' `generate` returns.
+
+        Raises:
+            RequestError: a slot's hook never fired.
+        """
+        edits, shape = self._edits(self._run_sources()), token_mask(self.request.base).shape
+        prompt = shape[0], shape[1]
+        with intervene_while_generating(self.model, edits, prompt, on_prompt=on_prompt):
+            output = generate_inputs(self.model, **self.request.base, **options)
+        if on_prompt:  # a text may end before there is a pass of a new token
+            self._require_fired()
+        return output
+
+    def _run_sources(self) -> list[SlotCall]:
+        """Run the sources and keep what is read of them; returns the calls that act on the base."""
         for call in self.slot_calls:
             if call.constant is not None:
                 self.source_vectors[call.slot.index] = call.constant.to(self.model.device)
@@ -78,16 +112,15 @@ class CallRunner:
             self._record_source(source_run)
         # In serial mode, only the last group acts on the base; the others act on source runs.
         is_serial, last_group = self.request.mode == "serial", len(self.request.runs) - 1
-        on_base = [c for c in self.slot_calls if not is_serial or c.slot.group == last_group]
-        with intervene(self.model, self._edits(on_base)):
-            output = forward_inputs(self.model, **self.request.base, **options)
+        return [c for c in self.slot_calls if not is_serial or c.slot.group == last_group]
+
+    def _require_fired(self) -> None:
         for call in self.slot_calls:
             if call.slot.index not in self.hook_inputs:
                 raise RequestError(
                     f"{call.slot} did not fire: the forward pass of {self.model.name} never "
                     "reached it."
                 )
-        return output
 
     def collected(self) -> list[Any]:
         """What each collecting slot found (`IntervenableModelOutput.collected_activations`)."""

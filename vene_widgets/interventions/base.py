@@ -99,7 +99,7 @@ class Intervention(nn.Module):
             RequestError: a user-defined class returned no tensor of real numbers in the base's
                 shape.
         """
-        if type(self).__module__.partition(".")[0] == __package__.partition(".")[0]:
+        if type(self).__module__.partition(".")[0] == __name__.partition(".")[0]:
             return super().__call__(base, source, *more, **named)
         own = [x.clone() if isinstance(x, Tensor) else x for x in (base, source, *more)]
         own_named = {k: x.clone() if isinstance(x, Tensor) else x for k, x in named.items()}
