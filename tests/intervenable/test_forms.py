@@ -484,3 +484,19 @@ def test_a_path_below_a_model_without_a_head(bare: Any, tmp_path: Any) -> None:
     one.save(tmp_path / "a")
     again = face.IntervenableModel.load(tmp_path / "a", bare)
     assert torch.equal(again(*call)[1].last_hidden_state, expected)
+
+
+@pytest.mark.parametrize("kind", ["BoundlessRotatedSpaceIntervention", "SigmoidMaskIntervention"])
+def test_a_temperature_set_before_the_backward_pass_is_the_next_passs(kind: str, lm: Any) -> None:
+    """Schedules set it wherever they like: the gradient is that of the pass."""
+    found: list[Tensor] = []
+    for is_early in (True, False):
+        one = built(face, lm, kind)
+        one.set_temperature(2.0)
+        loss = loss_of(one, on(lm, ids(2)), [on(lm, ids(2, seed=1))], dict(WHERE))
+        if is_early:
+            one.set_temperature(0.1)
+        loss.backward()
+        (gradient,) = [p.grad for p in one.parameters() if p.shape in ((1,), (24,))]
+        found.append(gradient)
+    assert torch.equal(*found) and found[0].abs().max() > 0
