@@ -383,7 +383,12 @@ def returning(new: Callable[[Tensor], Any]) -> list[Callable[[Tensor], Any]]:
     ],
 )
 def test_a_result_that_is_no_state_is_refused(new: Any, message: str) -> None:
-    for call in returning(new):
+    calls = returning(new)
+    if new(vectors(1)) is None:  # in pyvene's form, it changes nothing
+        for call in calls[2:]:
+            assert torch.equal(call(vectors(1)), vectors(1))
+        calls = calls[:2]
+    for call in calls:
         with pytest.raises(RequestError, match=message) as caught:
             call(vectors(1))
         assert len(str(caught.value)) < 300 and "expected a tensor of the base's shape" in str(

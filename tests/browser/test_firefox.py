@@ -51,23 +51,39 @@ TILE = '.vene-view [role="gridcell"][data-layer="0"][data-position="3"]'
 SECONDS = 120
 
 
-def wait(tab: Tab, what: str) -> None:
-    """Wait until an expression of the page is true."""
-    found = tab.script(
+def is_soon(tab: Tab, what: str, seconds: int) -> bool:
+    """Whether an expression of the page becomes true within so many seconds."""
+    return tab.script(
         f"""new Promise((resolve) => {{
             const look = () => {{
                 let is;
                 try {{ is = Boolean({what}); }} catch {{ is = false; }}
                 is ? resolve(true) : setTimeout(look, 50);
             }};
-            setTimeout(() => resolve(false), {SECONDS * 1000});
+            setTimeout(() => resolve(false), {seconds * 1000});
             look();
         }})"""
     )
+
+
+def wait(tab: Tab, what: str) -> None:
+    """Wait until an expression of the page is true."""
+    found = is_soon(tab, what, SECONDS)
     if not found:
         tab.keep_shot("firefox-failed")
-        print(tab.problems)
-    assert found, f"not within {SECONDS} s: {what}"
+    assert found, f"not within {SECONDS} s: {what}; console: {tab.problems}"
+
+
+RAN = "!/\\[ \\]/.test(document.querySelector('.jp-CodeCell .jp-InputPrompt').textContent)"
+
+
+def run_cell(tab: Tab) -> None:
+    """Run the selected cell. JupyterLab drops a click until its page and the kernel have met."""
+    for _ in range(SECONDS // 5):
+        tab.click('[data-jp-item-name="run"]')
+        if is_soon(tab, RAN, 5):
+            return
+    raise TimeoutError("JupyterLab does not run the cell")
 
 
 def wait_kernel(server: Any, notebook: str) -> None:
@@ -95,7 +111,7 @@ def test_a_living_notebook(lab_server: Any, tmp_path: Path) -> None:
         wait(tab, "document.querySelector('.jp-CodeCell .cm-content')")
         wait_kernel(lab_server, "firefox.ipynb")
         tab.problems.clear()  # JupyterLab's own, while it starts
-        tab.click('[data-jp-item-name="run"]')
+        run_cell(tab)
         exact = "document.querySelector('.vene-status')?.dataset.label === 'exact'"
         wait(tab, f"{exact} && document.querySelectorAll('.vene-tile-number').length > 10")
         tab.click(TILE)
