@@ -87,8 +87,8 @@ def test_a_pickled_sweep_carries_no_weights(capitals: vw.LanguageModel, head: An
     assert torch.equal(again.logits, swept.logits)
     check_same_frame(again.frame, swept.frame, capitals.device)
     assert repr(again) == repr(swept) and again.targets == swept.targets
-    drawn: list[Any] = [one.plot().data.drop(columns="note") for one in (again, swept)]
-    check_same_frame(*drawn, capitals.device)
+    found, expected = (one.plot().data.drop(columns="note") for one in (again, swept))
+    check_same_frame(found, expected, capitals.device)
     plan = (again if head is None else again.sweeps[0]).plan
     with pytest.raises(vw.RequestError, match="pickled without the weights"):
         vw.sweep(plan.model, SPAIN, ITALY)

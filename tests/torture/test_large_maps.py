@@ -38,7 +38,8 @@ def model_of(
     )
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(20)
-        return wrap(GPT2LMHeadModel(config).eval().to(device), tokenizer, "tiny")
+        model: Any = GPT2LMHeadModel(config).eval()
+    return wrap(model.to(device), tokenizer, "tiny")
 
 
 def prompts(tokens: int) -> tuple[str, str]:
