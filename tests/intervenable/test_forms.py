@@ -44,7 +44,7 @@ def ready(kind: str, **options: Any) -> Form:
         representation = {
             "layer": 1,
             "component": "block_output",
-            "intervention": getattr(pv, kind)(**options),
+            "intervention": getattr(pv, kind)(**on_device(options, model.device)),
         }
         built = pv.IntervenableModel(representation_of(pv, representation), model=model)
         sources = [None] if built_without_source(kind, options) else [source]
@@ -52,6 +52,11 @@ def ready(kind: str, **options: Any) -> Form:
         return logits(built, base, sources, where)
 
     return run
+
+
+def on_device(options: dict[str, Any], device: torch.device) -> dict[str, Any]:
+    vector = options.get("source_representation")
+    return options if vector is None else {**options, "source_representation": vector.to(device)}
 
 
 def built_without_source(kind: str, options: dict[str, Any]) -> bool:
@@ -229,6 +234,7 @@ def principal_components(pv: Any, model: Any, base: Any, source: Any) -> Tensor:
         pca=Fitted, pca_mean=0.5, pca_std=2.0, embed_dim=torch.tensor(24)
     )
     intervention.set_interchange_dim(5)
+    intervention.to(model.device)
     config = representation_of(pv, {"layer": 1, "intervention": intervention})
     return logits(pv.IntervenableModel(config, model), base, [source], dict(WHERE))
 

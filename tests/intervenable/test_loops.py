@@ -39,18 +39,24 @@ def batches(model: Any) -> list[tuple[Any, Any, Tensor]]:
     return found
 
 
+def placed(built: Any) -> Any:
+    """With its operators where its model is, before an optimiser holds their weights."""
+    built.set_device(str(built.get_device()))
+    return built
+
+
 def price_tagging(pv: Any, model: Any) -> Made:
     """Boundless alignment with a falling temperature, and a price on the boundary."""
     config = pv.IntervenableConfig(
         representations=[{"layer": 1, "component": "block_output"}],
         intervention_types=pv.BoundlessRotatedSpaceIntervention,
     )
-    intervenable = pv.IntervenableModel(config, model)
+    intervenable = placed(pv.IntervenableModel(config, model))
     parameters: list[dict[str, Any]] = []
     for v in intervenable.interventions.values():
         parameters += [{"params": v.rotate_layer.parameters()}]
         parameters += [{"params": v.intervention_boundaries, "lr": 1e-2}]
-    schedule = torch.linspace(50, 0.1, STEPS)
+    schedule = torch.linspace(50, 0.1, STEPS).to(model.device)
 
     def step(output: Any, wanted: Tensor) -> Tensor:
         loss = cross_entropy(output.logits[:, -1], wanted)
@@ -68,9 +74,9 @@ def masks(pv: Any, model: Any) -> Made:
     """Which coordinates of two sites matter."""
     representations = [{"layer": 0, "component": "mlp_output"}, {"layer": 1}]
     config = pv.IntervenableConfig(representations, pv.SigmoidMaskIntervention)
-    intervenable = pv.IntervenableModel(config, model)
+    intervenable = placed(pv.IntervenableModel(config, model))
     optimiser = torch.optim.Adam(intervenable.get_trainable_parameters(), lr=1e-2)
-    schedule = torch.linspace(1.0, 0.01, STEPS)
+    schedule = torch.linspace(1.0, 0.01, STEPS).to(model.device)
 
     def before(number: int) -> None:
         for v in intervenable.interventions.values():
@@ -90,7 +96,7 @@ def alignment(pv: Any, model: Any) -> Made:
     config = pv.IntervenableConfig(
         [{"layer": 1, "low_rank_dimension": 3}], pv.LowRankRotatedSpaceIntervention
     )
-    intervenable = pv.IntervenableModel(config, model)
+    intervenable = placed(pv.IntervenableModel(config, model))
     optimiser = torch.optim.Adam(intervenable.get_trainable_parameters(), lr=1e-2)
     return intervenable, optimiser, nothing, plain_step
 
@@ -98,7 +104,7 @@ def alignment(pv: Any, model: Any) -> Made:
 def whole_alignment(pv: Any, model: Any) -> Made:
     """The same with a rotation of the whole site; the subspaces are ranges of it."""
     config = pv.IntervenableConfig([{"layer": 1}], pv.RotatedSpaceIntervention)
-    intervenable = pv.IntervenableModel(config, model)
+    intervenable = placed(pv.IntervenableModel(config, model))
     for v in intervenable.interventions.values():
         v.set_interchange_dim(6)
     optimiser = torch.optim.Adam(intervenable.get_trainable_parameters(), lr=1e-2)
@@ -130,7 +136,7 @@ def trained_interventions(pv: Any, model: Any) -> Made:
     config = pv.IntervenableConfig(
         representations=[{"layer": 1, "low_rank_dimension": 2, "intervention_type": LearnedEdit}]
     )
-    intervenable = pv.IntervenableModel(config, model)
+    intervenable = placed(pv.IntervenableModel(config, model))
     intervenable.disable_model_gradients()
     return intervenable, torch.optim.AdamW(intervenable.parameters(), lr=1e-2), nothing, plain_step
 
@@ -159,7 +165,6 @@ def start_equal(theirs: Any, ours: Any) -> None:
 
 def losses(made: Made, data: list[tuple[Any, Any, Tensor]]) -> list[float]:
     intervenable, optimiser, before, step = made
-    intervenable.set_device(str(intervenable.get_device()))
     found: list[float] = []
     for number, (base, source, wanted) in enumerate(data):
         sourceless = any(
