@@ -72,12 +72,8 @@ def test_all_heads_are_one_plan_each(tiny_gpt2: vw.LanguageModel):
         plan_sweeps(tiny_gpt2, SPAIN, ITALY, request.replace(component="mlp_output"))
 
 
-def test_rows_of_several_heads_come_in_order_while_the_others_run(
-    tiny_gpt2: vw.LanguageModel, monkeypatch: pytest.MonkeyPatch
-):
-    request = SweepRequest(component="head_value_output", head="all", layers=[0, 1])
-    plans = plan_sweeps(tiny_gpt2, SPAIN, ITALY, request)
-    whole = list(cells.sweep_rows(*prepare_sweeps(plans)))
+def one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Let a chunk hold as little as it can; the list fills with the sizes of those that ran."""
     ran: list[int] = []
     run_chunk = cells._run_chunk
 
@@ -86,8 +82,18 @@ def test_rows_of_several_heads_come_in_order_while_the_others_run(
         return run_chunk(chunk)
 
     monkeypatch.setattr(cells, "_run_chunk", counted)
-    for device in ("CPU", "GPU"):  # one layer of one head at a time
+    for device in ("CPU", "GPU"):
         monkeypatch.setattr(cells, f"{device}_ROWS", 1)
+    return ran
+
+
+def test_rows_of_several_heads_come_in_order_while_the_others_run(
+    tiny_gpt2: vw.LanguageModel, monkeypatch: pytest.MonkeyPatch
+):
+    request = SweepRequest(component="head_value_output", head="all", layers=[0, 1])
+    plans = plan_sweeps(tiny_gpt2, SPAIN, ITALY, request)
+    whole = list(cells.sweep_rows(*prepare_sweeps(plans)))
+    ran = one_at_a_time(monkeypatch)  # one layer of one head
     found: list[cells.SweepRow] = []
     seen: list[int] = []
     for row in cells.sweep_rows(*prepare_sweeps(plans)):
@@ -106,16 +112,7 @@ def test_the_model_is_free_after_every_chunk_of_a_large_layer(
     """A click waits for one chunk, not for the layer."""
     ready = prepare_sweeps([plan_sweep(tiny_gpt2, SPAIN, " Rome Rome Rome Italy Rome")])
     whole = list(cells.sweep_rows(*ready))
-    ran: list[int] = []
-    run_chunk = cells._run_chunk
-
-    def counted(chunk: Any) -> Any:
-        ran.append(len(chunk))
-        return run_chunk(chunk)
-
-    monkeypatch.setattr(cells, "_run_chunk", counted)
-    for device in ("CPU", "GPU"):  # one cell at a time
-        monkeypatch.setattr(cells, f"{device}_ROWS", 1)
+    ran = one_at_a_time(monkeypatch)  # one cell
     found: list[cells.SweepRow] = []
     before = 0
     for row in cells.sweep_steps(*ready):

@@ -62,7 +62,7 @@ it("a tile whose logits were not finite says so, whatever the metric", async () 
   }
 });
 
-it("an operator of the user’s own is named", () => {
+it("a registered operator is named", () => {
   screen = mount({ map: mapOf({ intervention: "my_operator" }) });
   const select = named("Operator of the map") as HTMLSelectElement;
   expect(select.selectedOptions[0]?.textContent).toContain("my_operator");

@@ -25,6 +25,8 @@ from vene_widgets.intervenable import (
     ZeroIntervention,
 )
 
+WHERE: dict[str, Any] = {"sources->base": 4}
+VECTOR = torch.linspace(-1, 1, 24)
 SPAIN, ITALY = "The capital of Spain is", "The capital of Italy is"
 TOLERANCE = 1e-5
 LIBRARY = [
@@ -79,3 +81,13 @@ class Mix(TrainableIntervention):
     def forward(self, base: Tensor, source: Tensor, subspaces: Any = None) -> Tensor:
         self.seen = subspaces
         return base + self.share * (source - base)
+
+
+def built(pv: Any, model: Any, kind: str = "BoundlessRotatedSpaceIntervention") -> Any:
+    """One slot at layer 1, by either library."""
+    fields = {"layer": 1, "low_rank_dimension": 3}
+    return pv.IntervenableModel(pv.IntervenableConfig([fields], getattr(pv, kind)), model)
+
+
+def loss_of(built: Any, *call: Any, **named: Any) -> Tensor:
+    return built(*call, **named)[1].logits[:, -1].log_softmax(-1)[:, 7].sum()

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import torch
-from intervenable_testing import TOLERANCE, ids, on, slots
+from intervenable_testing import TOLERANCE, VECTOR, WHERE, ids, on
 from torch import Tensor, nn
 
 from vene_widgets import intervenable as face
@@ -25,7 +25,6 @@ pytestmark = [
 
 Form = Callable[[Any, Any, Any, Any], Tensor]
 FORMS: dict[str, Form] = {}
-WHERE: dict[str, Any] = {"sources->base": 4}
 
 
 def form(function: Form) -> Form:
@@ -67,7 +66,6 @@ def representation_of(pv: Any, fields: dict[str, Any]) -> Any:
     return pv.IntervenableConfig([pv.RepresentationConfig(**fields)])
 
 
-VECTOR = torch.linspace(-1, 1, 24)
 for kind in ("Vanilla", "Addition", "Subtraction", "Zero"):
     name = f"{kind}Intervention"
     FORMS[f"{kind}()"] = ready(name)
@@ -251,236 +249,6 @@ def test_a_form(name: str, batch: int, lm: Any) -> None:
     assert not torch.equal(found, plain)
 
 
-# ---- the model as a module -----------------------------------------------------------------------
-
-
-def built(pv: Any, model: Any, kind: str = "BoundlessRotatedSpaceIntervention") -> Any:
-    fields = {"layer": 1, "low_rank_dimension": 3}
-    return pv.IntervenableModel(pv.IntervenableConfig([fields], getattr(pv, kind)), model)
-
-
-def test_it_is_a_module(lm: Any) -> None:
-    flags = {name: weight.requires_grad for name, weight in lm.named_parameters()}
-    one = built(face, lm)
-    assert issubclass(type(one), nn.Module) and one.get_device() == lm.device
-    assert {name for name, _ in one.named_parameters()} == {
-        f"{one.sorted_keys[0]}.{name}"
-        for name in ("boundary", "rotate_layer.parametrizations.weight.original")
-    }
-    assert list(map(id, one.parameters())) == list(map(id, one.get_trainable_parameters()))
-    assert one.count_parameters() == 24 * 24 + 1
-    everything = one.count_parameters(include_model=True)
-    assert everything == one.count_parameters() + face.count_parameters(lm)
-    assert any(name.startswith("model.") for name in one.state_dict())
-    assert any(name.startswith("interventions.") for name in one.state_dict())
-    assert one.train() is one and lm.training
-    assert one.eval() is one and not lm.training
-    one.disable_model_gradients()
-    one.disable_intervention_gradients()
-    assert {name: weight.requires_grad for name, weight in lm.named_parameters()} == flags
-    with pytest.raises(ValueError, match=r"weights constant.*get_trainable_parameters"):
-        one.enable_model_gradients()
-    with pytest.raises(ValueError, match="no state is kept between calls"):
-        one.get_cached_activations()
-
-
-def test_gradients_are_dropped(lm: Any) -> None:
-    one = built(face, lm)
-    lm.lm_head.weight.grad = torch.ones_like(lm.lm_head.weight)
-    for drop in (one.zero_grad, one.set_zero_grad):
-        one(ids(1), [ids(1, seed=1)], dict(WHERE))[1].logits.sum().backward()
-        assert all(p.grad is not None for p in one.parameters())
-        drop()
-        assert all(p.grad is None for p in one.parameters())
-    assert lm.lm_head.weight.grad is not None  # the user's own
-    lm.lm_head.weight.grad = None
-
-
-def test_a_device_is_set(lm: Any, device: torch.device) -> None:
-    model = copy.deepcopy(lm).cpu()
-    one = built(face, model)
-    one.set_device("cpu", set_model=False)
-    one.set_device(device)
-    assert one.get_device().type == model.device.type == device.type
-    assert {p.device.type for p in one.parameters()} == {device.type}
-    one(ids(1), [ids(1, seed=1)], dict(WHERE))
-
-
-def test_soft_masks_have_pyvenes_methods(lm: Any) -> None:
-    import pyvene
-
-    for kind in ("BoundlessRotatedSpaceIntervention", "SigmoidMaskIntervention"):
-        theirs, ours = built(pyvene, copy.deepcopy(lm), kind), built(face, lm, kind)
-        for one in (theirs, ours):
-            one.set_temperature(torch.tensor(3.5))
-            (module,) = one.interventions.values()
-            assert module.get_temperature().item() == 3.5
-            module.set_temperature(torch.tensor(7.0))
-            assert module.temperature.item() == 7.0
-    (mine,) = built(face, lm).interventions.values()
-    mine.set_intervention_boundaries(0.25)
-    assert mine.get_boundary_parameters() is mine.intervention_boundaries
-    assert mine.intervention_boundaries.item() == 0.25
-    assert mine.intervention_population.tolist() == list(range(24))
-    assert isinstance(mine, face.TrainableIntervention) and str(mine).endswith("Intervention()")
-
-
-def test_saved_under_either_name(lm: Any, tmp_path: Any) -> None:
-    one = built(face, lm, "LowRankRotatedSpaceIntervention")
-    call = ids(1), [ids(1, seed=1)], dict(WHERE)
-    expected = one(*call)[1].logits
-    one.save(save_directory=tmp_path / "a")
-    again = face.IntervenableModel.load(load_directory=tmp_path / "a", model=lm)
-    assert torch.equal(again(*call)[1].logits, expected)
-    assert torch.equal(face.IntervenableModel.load(tmp_path / "a", lm)(*call)[1].logits, expected)
-    for bad in (lambda: one.save(), lambda: one.save(tmp_path, save_directory=tmp_path)):
-        with pytest.raises(ValueError, match="expected one folder, as folder or save_directory"):
-            bad()
-    with pytest.raises(ValueError, match="load needs model"):
-        face.IntervenableModel.load(tmp_path / "a")
-
-
-def test_a_ready_instance_is_saved_with_what_it_brings(lm: Any, tmp_path: Any) -> None:
-    ready = face.VanillaIntervention(source_representation=VECTOR, subspace_partition=[[0, 4]])
-    one = face.IntervenableModel([{"layer": 1, "intervention": ready}], lm)
-    call: dict[str, Any] = {"unit_locations": {"base": 4}, "subspaces": 0}
-    expected = one(ids(1), **call)[1].logits
-    one.save(tmp_path / "a")
-    assert torch.equal(
-        face.IntervenableModel.load(tmp_path / "a", lm)(ids(1), **call)[1].logits, expected
-    )
-    ready.set_interchange_dim(3)
-    with pytest.raises(ValueError, match="its interchange_dim is not saved"):
-        one.save(tmp_path / "b")
-
-
-# ---- names and keywords --------------------------------------------------------------------------
-
-
-def test_every_name_of_pyvene_is_there_or_says_so() -> None:
-    import types
-
-    import pyvene
-
-    names = [
-        name
-        for name, value in vars(pyvene).items()
-        if not name.startswith("_") and not isinstance(value, types.ModuleType)
-    ]
-    assert len(names) > 60
-    missing = [name for name in names if not hasattr(face, name) or name not in face.__all__]
-    assert missing == ["create_directory"]  # Path(...).mkdir()
-
-
-@pytest.mark.parametrize("name", sorted(face.unavailable.REASONS))
-def test_a_missing_name_says_so_where_it_is_used(name: str) -> None:
-    kind: Any = getattr(face, name)
-    words = f"{name} of pyvene is not available here: "
-    uses: list[Callable[[], object]] = [
-        lambda: kind(),
-        lambda: kind(1, embed_dim=2),
-        lambda: kind.from_pretrained,
-        lambda: type("Mine", (kind,), {}),
-    ]
-    for use in uses:
-        with pytest.raises(ValueError, match=words) as error:
-            use()
-        assert str(error.value).count("\n") == 0
-
-
-@pytest.mark.parametrize(
-    ("use", "words"),
-    [
-        (lambda _: face.VanillaIntervention(embed_dims=3), r"'embed_dims' is not known.*embed_dim"),
-        (lambda _: face.RotatedSpaceIntervention(), "needs embed_dim, the width of the site"),
-        (lambda _: face.NoiseIntervention(scale=3), "'scale' is not known.*noise_level"),
-        (lambda lm: face.IntervenableModel([{}], lm, fast=1), "'fast' is not known.*use_fast"),
-        (lambda lm: face.IntervenableModel([{}], lm, as_adaptor=True), "as_adaptor=True"),
-        (
-            lambda lm: face.IntervenableModel([{"component": "transformer.h[0].mpl.output"}], lm),
-            r"slot 0: no component is at 'transformer.h\[0\].mpl.output'. Did you mean "
-            r"'transformer.h.0.mlp.output'\? In layer 0: ",
-        ),
-        (
-            lambda lm: face.IntervenableModel([{}], lm)(
-                ids(1), [ids(1)], dict(WHERE), subspaces=[{"dims": [1]}]
-            ),
-            "slot 0 .*a dict, which VanillaIntervention cannot read",
-        ),
-        (
-            lambda _: face.IntervenableConfig([{}]).add_intervention({"layer": 1}),
-            "needs intervention_type or intervention",
-        ),
-    ],
-)
-def test_a_wrong_keyword_is_one_sentence(use: Callable[[Any], object], words: str, lm: Any) -> None:
-    with pytest.raises(ValueError, match=words) as error:
-        use(lm)
-    assert str(error.value).count("\n") == 0
-
-
-# ---- gradients to what the caller passes ---------------------------------------------------------
-
-
-def loss_of(built: Any, *call: Any, **named: Any) -> Tensor:
-    return built(*call, **named)[1].logits[:, -1].log_softmax(-1)[:, 7].sum()
-
-
-@pytest.mark.parametrize("batch", [1, 3])
-def test_gradients_flow_to_a_source_representation(batch: int, lm: Any) -> None:
-    """The gradient that finite differences give, and that pyvene gives."""
-    import pyvene
-
-    lm = copy.deepcopy(lm).double()
-    base = on(lm, ids(batch))
-    found: list[Tensor] = []
-    for pv, model in ((pyvene, copy.deepcopy(lm)), (face, lm)):
-        config = pv.IntervenableConfig([{"layer": 1}], pv.AdditionIntervention)
-        built = pv.IntervenableModel(config, model)
-        vector = VECTOR.double().to(model.device).requires_grad_()
-        by_key = {built.sorted_keys[0]: vector}
-        where: Any = {"sources->base": (None, 4)} if pv is pyvene else {"base": 4}
-        (gradient,) = torch.autograd.grad(
-            loss_of(built, base, None, where, source_representations=by_key), vector
-        )
-        found.append(gradient)
-    assert found[1].abs().max() > 1e-3
-    assert torch.allclose(found[0], found[1], atol=1e-10)
-    assert all(weight.grad is None for weight in lm.parameters())
-
-
-def test_gradients_flow_to_embeddings(lm: Any) -> None:
-    """Of the base, and through a source's state; against hooks by hand."""
-    lm = copy.deepcopy(lm).double()
-    tables = lm.get_input_embeddings()
-    base, source = (
-        tables(on(lm, ids(1, seed=n))["input_ids"]).detach().requires_grad_() for n in (0, 1)
-    )
-    built = face.IntervenableModel(slots(1), lm)
-    loss = loss_of(
-        built, {"inputs_embeds": base}, [{"inputs_embeds": source}], {"sources->base": (2, 4)}
-    )
-    found = torch.autograd.grad(loss, (base, source))
-    states: list[Tensor] = []
-
-    def put(_module: Any, _inputs: Any, output: Tensor) -> Tensor:
-        new = output.clone()
-        new[:, 4] = states[0][:, 2]
-        return new
-
-    block = lm.transformer.h[1]
-    handle = block.register_forward_hook(lambda *call: states.append(call[2]))
-    lm(inputs_embeds=source)
-    handle.remove()
-    handle = block.register_forward_hook(put)
-    by_hand = lm(inputs_embeds=base).logits[:, -1].log_softmax(-1)[:, 7].sum()
-    handle.remove()
-    expected = torch.autograd.grad(by_hand, (base, source))
-    assert torch.equal(loss, by_hand) or (loss - by_hand).abs() < 1e-10
-    for mine, other in zip(found, expected, strict=True):
-        assert other.abs().max() > 1e-3 and torch.allclose(mine, other, atol=1e-10)
-
-
 def test_a_path_below_a_model_without_a_head(bare: Any, tmp_path: Any) -> None:
     one = face.IntervenableModel([{"component": "h[1].mlp.output"}], bare)
     other = face.IntervenableModel([{"layer": 1, "component": "mlp_output"}], bare)
@@ -490,19 +258,3 @@ def test_a_path_below_a_model_without_a_head(bare: Any, tmp_path: Any) -> None:
     one.save(tmp_path / "a")
     again = face.IntervenableModel.load(tmp_path / "a", bare)
     assert torch.equal(again(*call)[1].last_hidden_state, expected)
-
-
-@pytest.mark.parametrize("kind", ["BoundlessRotatedSpaceIntervention", "SigmoidMaskIntervention"])
-def test_a_temperature_set_before_the_backward_pass_is_the_next_passs(kind: str, lm: Any) -> None:
-    """Schedules set it wherever they like: the gradient is that of the pass."""
-    found: list[Tensor] = []
-    for is_early in (True, False):
-        one = built(face, lm, kind)
-        one.set_temperature(2.0)
-        loss = loss_of(one, on(lm, ids(2)), [on(lm, ids(2, seed=1))], dict(WHERE))
-        if is_early:
-            one.set_temperature(0.1)
-        loss.backward()
-        (gradient,) = [p.grad for p in one.parameters() if p.shape in ((1,), (24,))]
-        found.append(gradient)
-    assert torch.equal(*found) and found[0].abs().max() > 0

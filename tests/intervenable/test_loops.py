@@ -112,7 +112,7 @@ def whole_alignment(pv: Any, model: Any) -> Made:
 
 
 def trained_interventions(pv: Any, model: Any) -> Made:
-    """A class of the user's: a low-rank edit with a learned source (Wu et al. 2024, ReFT)."""
+    """A user-defined class: a low-rank edit with a learned source (Wu et al. 2024, ReFT)."""
 
     class LearnedEdit(
         pv.SourcelessIntervention,

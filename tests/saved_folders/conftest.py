@@ -13,8 +13,8 @@ from saved_folders_testing import WIDTH, Gain, weights_of
 from vene_widgets.experiments.experiment import Experiment
 from vene_widgets.experiments.slot import Slot
 from vene_widgets.intervenable import save_load
+from vene_widgets.intervenable.built_in import LIBRARY
 from vene_widgets.intervenable.config import IntervenableConfig
-from vene_widgets.intervenable.library import LIBRARY
 from vene_widgets.intervenable.operators import Operator
 from vene_widgets.interventions import Options
 from vene_widgets.interventions.saving import save

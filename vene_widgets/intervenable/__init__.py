@@ -17,6 +17,19 @@ from vene_widgets.intervenable.bases import (
     SourcelessIntervention,
     TrainableIntervention,
 )
+from vene_widgets.intervenable.built_in import (
+    AdditionIntervention,
+    BoundlessRotatedSpaceIntervention,
+    CollectIntervention,
+    LowRankRotatedSpaceIntervention,
+    NoiseIntervention,
+    PCARotatedSpaceIntervention,
+    RotatedSpaceIntervention,
+    SigmoidMaskIntervention,
+    SubtractionIntervention,
+    VanillaIntervention,
+    ZeroIntervention,
+)
 from vene_widgets.intervenable.config import (
     IntervenableConfig,
     IntervenableRepresentationConfig,
@@ -34,19 +47,6 @@ from vene_widgets.intervenable.gpt2 import (
     format_token,
     sigmoid_boundary,
     top_vals,
-)
-from vene_widgets.intervenable.library import (
-    AdditionIntervention,
-    BoundlessRotatedSpaceIntervention,
-    CollectIntervention,
-    LowRankRotatedSpaceIntervention,
-    NoiseIntervention,
-    PCARotatedSpaceIntervention,
-    RotatedSpaceIntervention,
-    SigmoidMaskIntervention,
-    SubtractionIntervention,
-    VanillaIntervention,
-    ZeroIntervention,
 )
 from vene_widgets.intervenable.model import (
     IntervenableModel,

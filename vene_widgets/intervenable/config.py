@@ -10,7 +10,7 @@ from vene_widgets.errors import RequestError, choose, shown
 from vene_widgets.experiments import limits
 from vene_widgets.experiments.components import COMPONENTS
 from vene_widgets.experiments.fields import as_ints
-from vene_widgets.intervenable.library import VanillaIntervention
+from vene_widgets.intervenable.built_in import VanillaIntervention
 from vene_widgets.intervenable.module_paths import is_path
 
 if TYPE_CHECKING:

@@ -169,21 +169,11 @@ class IntervenableModel(ManagedModel):
         Raises:
             RequestError: an invalid argument; the message names the slot. Nothing has changed.
         """
-        self._to_device()
-        device = self._model.device
-        request = Request(
-            mode=self.mode,
-            base=to_encoding(base, "base", device),
-            runs=to_source_list(sources, len(self.groups), device),
-            has_sources=sources is not None,
-            unit_locations=unit_locations,
-            representations=source_representations,
-            subspaces=subspaces,
-        )
+        request = self._request(base, sources, unit_locations, source_representations, subspaces)
         slot_calls = plan_slot_calls(self._slots, self.groups, request)
         options: dict[str, Any] = {"use_cache": use_cache}
         if labels is not None:
-            options["labels"] = labels.to(device)
+            options["labels"] = labels.to(self._model.device)
         gradients = torch.is_grad_enabled() and _take_gradients(request, slot_calls)
         runner = CallRunner(self._model, request, slot_calls, measures=return_dict)
         original = None
@@ -238,17 +228,7 @@ class IntervenableModel(ManagedModel):
             )
         if not intervene_on_prompt:
             unit_locations = at_new_tokens(unit_locations)
-        self._to_device()
-        device = self._model.device
-        request = Request(
-            mode=self.mode,
-            base=to_encoding(base, "base", device),
-            runs=to_source_list(sources, len(self.groups), device),
-            has_sources=sources is not None,
-            unit_locations=unit_locations,
-            representations=source_representations,
-            subspaces=subspaces,
-        )
+        request = self._request(base, sources, unit_locations, source_representations, subspaces)
         slot_calls = plan_slot_calls(self._slots, self.groups, request)
         runner = CallRunner(self._model, request, slot_calls, measures=False)
         original = None
@@ -257,6 +237,27 @@ class IntervenableModel(ManagedModel):
             if output_original_output:
                 original = generate_inputs(self._model, **request.base, **options)
             return original, runner.generate(options, on_prompt=intervene_on_prompt)
+
+    def _request(
+        self,
+        base: object,
+        sources: object,
+        unit_locations: object,
+        representations: object,
+        subspaces: object,
+    ) -> Request:
+        """The arguments of a call, on the model's device, and the operators there too."""
+        self._to_device()
+        device = self._model.device
+        return Request(
+            mode=self.mode,
+            base=to_encoding(base, "base", device),
+            runs=to_source_list(sources, len(self.groups), device),
+            has_sources=sources is not None,
+            unit_locations=unit_locations,
+            representations=representations,
+            subspaces=subspaces,
+        )
 
     def save(
         self,

@@ -19,8 +19,9 @@ from torch import Tensor, nn
 from vene_widgets import interventions as engine
 from vene_widgets.errors import RequestError, shown
 from vene_widgets.intervenable.bases import InterventionOutput
-from vene_widgets.intervenable.library import ANY_WIDTH, LIBRARY, LibraryIntervention
+from vene_widgets.intervenable.built_in import ANY_WIDTH, LIBRARY, LibraryIntervention
 from vene_widgets.intervenable.subspaces import Subspaces
+from vene_widgets.intervenable.unavailable import PLACEHOLDERS
 from vene_widgets.interventions.base import conform
 
 
@@ -215,6 +216,8 @@ def _build_core(
     if isinstance(given, nn.Module):
         return given
     if isinstance(given, type):
+        if given in PLACEHOLDERS.values():
+            given()  # says why it is not there
         if issubclass(given, engine.Intervention):
             try:
                 return given(options)

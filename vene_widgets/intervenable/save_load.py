@@ -19,11 +19,11 @@ from torch import Tensor, nn
 
 from vene_widgets.errors import RequestError, choose, error_text, shown
 from vene_widgets.experiments.limits import DIMS
+from vene_widgets.intervenable.built_in import ANY_WIDTH, LIBRARY
 from vene_widgets.intervenable.config import (
     IntervenableConfig,
     IntervenableRepresentationConfig,
 )
-from vene_widgets.intervenable.library import ANY_WIDTH, LIBRARY
 from vene_widgets.intervenable.operators import Operator
 from vene_widgets.intervenable.slots import field_of
 from vene_widgets.intervenable.subspaces import as_range, list_dims

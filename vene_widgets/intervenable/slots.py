@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from vene_widgets.errors import RequestError
 from vene_widgets.intervenable import subspaces
+from vene_widgets.intervenable.built_in import LibraryIntervention
 from vene_widgets.intervenable.config import IntervenableConfig, RepresentationConfig
-from vene_widgets.intervenable.library import LibraryIntervention
 from vene_widgets.intervenable.module_paths import is_path, layer_and_component
 from vene_widgets.intervenable.operators import Operator, build_operator
 from vene_widgets.interventions import Options

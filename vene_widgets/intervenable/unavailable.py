@@ -32,8 +32,8 @@ REASONS = {
     "create_backpack_gpt2": "Backpack models",
     "type_to_module_mapping": "pyvene's tables of modules; the page on model families lists "
     "what there is",
-    "type_to_dimension_mapping": "pyvene's tables of modules; a site's width is in the error of a "
-    "wrong one",
+    "type_to_dimension_mapping": "pyvene's tables of modules; the page on model families lists "
+    "what there is",
     "get_type_from_string": "classes from strings; pass the class",
 }
 """Name -> what is not available, and what is valid instead."""
@@ -46,7 +46,7 @@ class _Refusing(type):
         _refuse(cls.__name__)
 
     def __getattr__(cls, name: str) -> Any:
-        if name.startswith("__"):
+        if name.startswith("_"):  # what a notebook or a debugger asks of any object
             raise AttributeError(name)
         _refuse(cls.__name__)
 

@@ -110,7 +110,7 @@ function counted(count: number, option: (n: number) => Option): Option[] {
   return Array.from({ length: count }, (_, n) => option(n));
 }
 
-/** A map from Python may have an operator of the user's own. */
+/** A map that was asked for in Python may have a registered operator. */
 function operatorsOf(names: readonly string[], now: string) {
   return [...new Set([...names, now])].map((value) => ({
     value,

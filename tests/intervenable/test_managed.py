@@ -1,0 +1,114 @@
+"""An intervenable model is a module: devices, gradients, temperatures, counts, folders."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+import torch
+from intervenable_testing import VECTOR, WHERE, built, ids
+from torch import nn
+
+from vene_widgets import intervenable as face
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::DeprecationWarning:pyvene"),
+    pytest.mark.filterwarnings("ignore::FutureWarning:pyvene"),
+    pytest.mark.filterwarnings("ignore::UserWarning:pyvene"),
+]
+
+
+def test_it_is_a_module(lm: Any) -> None:
+    flags = {name: weight.requires_grad for name, weight in lm.named_parameters()}
+    one = built(face, lm)
+    assert issubclass(type(one), nn.Module) and one.get_device() == lm.device
+    assert {name for name, _ in one.named_parameters()} == {
+        f"{one.sorted_keys[0]}.{name}"
+        for name in ("boundary", "rotate_layer.parametrizations.weight.original")
+    }
+    assert list(map(id, one.parameters())) == list(map(id, one.get_trainable_parameters()))
+    assert one.count_parameters() == 24 * 24 + 1
+    everything = one.count_parameters(include_model=True)
+    assert everything == one.count_parameters() + face.count_parameters(lm)
+    assert any(name.startswith("model.") for name in one.state_dict())
+    assert any(name.startswith("interventions.") for name in one.state_dict())
+    assert one.train() is one and lm.training
+    assert one.eval() is one and not lm.training
+    one.disable_model_gradients()
+    one.disable_intervention_gradients()
+    assert {name: weight.requires_grad for name, weight in lm.named_parameters()} == flags
+    with pytest.raises(ValueError, match=r"weights constant.*get_trainable_parameters"):
+        one.enable_model_gradients()
+    with pytest.raises(ValueError, match="no state is kept between calls"):
+        one.get_cached_activations()
+
+
+def test_gradients_are_dropped(lm: Any) -> None:
+    one = built(face, lm)
+    lm.lm_head.weight.grad = torch.ones_like(lm.lm_head.weight)
+    for drop in (one.zero_grad, one.set_zero_grad):
+        one(ids(1), [ids(1, seed=1)], dict(WHERE))[1].logits.sum().backward()
+        assert all(p.grad is not None for p in one.parameters())
+        drop()
+        assert all(p.grad is None for p in one.parameters())
+    assert lm.lm_head.weight.grad is not None  # the user's own
+    lm.lm_head.weight.grad = None
+
+
+def test_a_device_is_set(lm: Any, device: torch.device) -> None:
+    model = copy.deepcopy(lm).cpu()
+    one = built(face, model)
+    one.set_device("cpu", set_model=False)
+    one.set_device(device)
+    assert one.get_device().type == model.device.type == device.type
+    assert {p.device.type for p in one.parameters()} == {device.type}
+    one(ids(1), [ids(1, seed=1)], dict(WHERE))
+
+
+def test_soft_masks_have_pyvenes_methods(lm: Any) -> None:
+    import pyvene
+
+    for kind in ("BoundlessRotatedSpaceIntervention", "SigmoidMaskIntervention"):
+        theirs, ours = built(pyvene, copy.deepcopy(lm), kind), built(face, lm, kind)
+        for one in (theirs, ours):
+            one.set_temperature(torch.tensor(3.5))
+            (module,) = one.interventions.values()
+            assert module.get_temperature().item() == 3.5
+            module.set_temperature(torch.tensor(7.0))
+            assert module.temperature.item() == 7.0
+    (mine,) = built(face, lm).interventions.values()
+    mine.set_intervention_boundaries(0.25)
+    assert mine.get_boundary_parameters() is mine.intervention_boundaries
+    assert mine.intervention_boundaries.item() == 0.25
+    assert mine.intervention_population.tolist() == list(range(24))
+    assert isinstance(mine, face.TrainableIntervention) and str(mine).endswith("Intervention()")
+
+
+def test_saved_under_either_name(lm: Any, tmp_path: Any) -> None:
+    one = built(face, lm, "LowRankRotatedSpaceIntervention")
+    call = ids(1), [ids(1, seed=1)], dict(WHERE)
+    expected = one(*call)[1].logits
+    one.save(save_directory=tmp_path / "a")
+    again = face.IntervenableModel.load(load_directory=tmp_path / "a", model=lm)
+    assert torch.equal(again(*call)[1].logits, expected)
+    assert torch.equal(face.IntervenableModel.load(tmp_path / "a", lm)(*call)[1].logits, expected)
+    for bad in (lambda: one.save(), lambda: one.save(tmp_path, save_directory=tmp_path)):
+        with pytest.raises(ValueError, match="expected one folder, as folder or save_directory"):
+            bad()
+    with pytest.raises(ValueError, match="load needs model"):
+        face.IntervenableModel.load(tmp_path / "a")
+
+
+def test_a_ready_instance_is_saved_with_what_it_brings(lm: Any, tmp_path: Any) -> None:
+    ready = face.VanillaIntervention(source_representation=VECTOR, subspace_partition=[[0, 4]])
+    one = face.IntervenableModel([{"layer": 1, "intervention": ready}], lm)
+    call: dict[str, Any] = {"unit_locations": {"base": 4}, "subspaces": 0}
+    expected = one(ids(1), **call)[1].logits
+    one.save(tmp_path / "a")
+    assert torch.equal(
+        face.IntervenableModel.load(tmp_path / "a", lm)(ids(1), **call)[1].logits, expected
+    )
+    ready.set_interchange_dim(3)
+    with pytest.raises(ValueError, match="its interchange_dim is not saved"):
+        one.save(tmp_path / "b")
