@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from typing import Any
 
+import families
 import pytest
 import torch
 from intervenable_testing import ids, on, slots
@@ -136,3 +137,26 @@ def test_what_cannot_be_generated_is_one_sentence(lm: Any, bare: Any) -> None:
         with pytest.raises(ValueError, match=words) as error:
             call()
         assert str(error.value).count("\n") == 0
+
+
+@pytest.mark.parametrize("name", ["gpt2", "llama", "opt", "gemma2", "mistral-window", "bloom"])
+def test_every_family_generates_and_stays_as_it_was(name: str, device: torch.device) -> None:
+    """Flat MLPs, sliding windows, grouped heads, ALiBi: cached is uncached."""
+    model: Any = families.build(name, 298).to(device)
+    base = on(model, ids(2))
+    settings = copy.deepcopy((model.config.to_dict(), model.generation_config.to_dict()))
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    stream = torch.get_rng_state()
+    built = face.IntervenableModel(
+        [{"layer": 1, "component": "mlp_output", "intervention": lambda b, s: -3 * b}], model
+    )
+    for where in ({"unit_locations": {"base": 3}, "intervene_on_prompt": True}, {}):
+        cached, uncached = (
+            built.generate(base, use_cache=use_cache, **where, **GREEDY)[1].tolist()
+            for use_cache in (True, False)
+        )
+        assert cached == uncached
+    assert (model.config.to_dict(), model.generation_config.to_dict()) == settings
+    assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
+    assert torch.equal(stream, torch.get_rng_state()) and not model.training
+    assert not any(one._forward_hooks or one._forward_pre_hooks for one in model.modules())
