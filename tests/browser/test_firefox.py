@@ -74,16 +74,24 @@ def wait(tab: Tab, what: str) -> None:
     assert found, f"not within {SECONDS} s: {what}; console: {tab.problems}"
 
 
-RAN = "!/\\[ \\]/.test(document.querySelector('.jp-CodeCell .jp-InputPrompt').textContent)"
+PROMPT = ".jp-CodeCell .jp-InputPrompt"
+RAN = f"!/\\[ \\]/.test(document.querySelector('{PROMPT}').textContent)"
+STATE = f"[...document.querySelectorAll('{PROMPT}, .jp-Dialog')].map((one) => one.textContent)"
 
 
 def run_cell(tab: Tab) -> None:
-    """Run the selected cell. JupyterLab drops a click until its page and the kernel have met."""
+    """Run the first cell.
+
+    Until its page and the kernel have met, JupyterLab drops a click on Run, and may go on to the next cell:
+    the first one is selected again before each click.
+    """
     for _ in range(SECONDS // 5):
+        tab.click(PROMPT)
         tab.click('[data-jp-item-name="run"]')
         if is_soon(tab, RAN, 5):
             return
-    raise TimeoutError("JupyterLab does not run the cell")
+    tab.keep_shot("firefox-failed")
+    raise TimeoutError(f"JupyterLab does not run the cell: {tab.script(STATE)}; console: {tab.problems}")
 
 
 def wait_kernel(server: Any, notebook: str) -> None:
