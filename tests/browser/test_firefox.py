@@ -82,8 +82,8 @@ STATE = f"[...document.querySelectorAll('{PROMPT}, .jp-Dialog')].map((one) => on
 def run_cell(tab: Tab) -> None:
     """Run the first cell.
 
-    Until its page and the kernel have met, JupyterLab drops a click on Run, and may go on to the next cell:
-    the first one is selected again before each click.
+    Until its page and the kernel have met, JupyterLab drops a click on Run, and may go on to the
+    next cell: the first one is selected again before each click.
     """
     for _ in range(SECONDS // 5):
         tab.click(PROMPT)
@@ -91,7 +91,9 @@ def run_cell(tab: Tab) -> None:
         if is_soon(tab, RAN, 5):
             return
     tab.keep_shot("firefox-failed")
-    raise TimeoutError(f"JupyterLab does not run the cell: {tab.script(STATE)}; console: {tab.problems}")
+    raise TimeoutError(
+        f"JupyterLab does not run the cell: {tab.script(STATE)}; console: {tab.problems}"
+    )
 
 
 def wait_kernel(server: Any, notebook: str) -> None:

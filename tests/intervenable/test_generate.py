@@ -123,7 +123,7 @@ def test_what_cannot_be_generated_is_one_sentence(lm: Any, bare: Any) -> None:
     calls: list[tuple[Any, str]] = [
         (
             lambda: built.generate(ids(1), [ids(1)], {"sources->base": (2, 3)}, **GREEDY),
-            r"has 3 on the base's side: on new tokens it must be 0.*intervene_on_prompt=True",
+            r"position 3 is invalid on new tokens, where it must be 0.*intervene_on_prompt=True",
         ),
         (lambda: collects.generate(ids(1), **GREEDY), "collect in a call"),
         (

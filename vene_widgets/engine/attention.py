@@ -1,4 +1,4 @@
-"""stand_in_for_attention(): one function in place of attention, inside a family's own modules.
+"""Functions in place of attention, or of its weights, inside a family's own modules.
 
 A block works on each row of its input alone, except where queries meet keys. transformers calls a
 function there, chosen by name (`transformers.AttentionInterface`). Ours is registered once, under a
@@ -10,11 +10,14 @@ from __future__ import annotations
 
 import copy
 import sys
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
+import torch
+
+from vene_widgets.errors import RequestError
 from vene_widgets.models.sites import module_at
 
 if TYPE_CHECKING:
@@ -47,17 +50,20 @@ class StandIn(Protocol):
 
 
 @contextmanager
-def stand_in_for_attention(model: LanguageModel, function: StandIn) -> Generator[None, None, None]:
-    """Let every block of `LanguageModel.net` call a function where it computes attention.
+def stand_in_for_attention(
+    model: LanguageModel, function: StandIn, layers: Iterable[int] | None = None
+) -> Generator[None, None, None]:
+    """Let blocks of `LanguageModel.net` call a function where they compute attention.
 
     Args:
         model: a model whose `Architecture.attention_method` is not None.
         function: what is called.
+        layers: which blocks; None for all of them.
     """
     architecture = model.sites.architecture
     configs: dict[int, Any] = {}
     with ExitStack() as stack:
-        for layer in range(model.sites.layers):
+        for layer in range(model.sites.layers) if layers is None else layers:
             module = module_at(model.block(layer), architecture.attention)
             if method := architecture.attention_method:
                 own = partial(_call_method, getattr(module, method))
@@ -70,6 +76,60 @@ def stand_in_for_attention(model: LanguageModel, function: StandIn) -> Generator
                 _set(stack, module, "config", configs[id(config)])
                 _set(stack, module, _SLOT, partial(_interface, function, layer, own))
         yield
+
+
+@contextmanager
+def hooked_weights(
+    model: LanguageModel, functions: Mapping[int, Callable[[Tensor], Tensor | None]]
+) -> Generator[None, None, None]:
+    """Let functions read or replace attention weights.
+
+    Attention is linear in its values, so the model's own attention gives the weights themselves
+    where the identity matrix stands in for the values: with its own scale, mask and softmax.
+
+    Args:
+        model: as for `stand_in_for_attention`.
+        functions: layer -> a function of the weights after the softmax, `(batch, queries, heads,
+            keys)`; it may return new ones.
+
+    Raises:
+        RequestError: while the model runs, if its attention is not linear in its values.
+    """
+
+    def stand_in(
+        layer: int, own: Attention, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None
+    ) -> Tensor:
+        keys = value.shape[-2]
+        unit = torch.eye(keys, dtype=value.dtype, device=value.device)
+        weights = own(query, key, unit.expand(*value.shape[:2], keys, keys), mask)
+        attended = own(query, key, value, mask)
+        values = value.repeat_interleave(query.shape[1] // value.shape[1], 1)
+        _require_close(_attend(weights, values), attended, layer, model)
+        new = functions[layer](weights)
+        # The same weights give the model's own numbers, bit for bit.
+        if new is None or (not new.requires_grad and torch.equal(new, weights)):
+            return attended
+        return _attend(new, values)
+
+    with stand_in_for_attention(model, stand_in, functions):
+        yield
+
+
+def _attend(weights: Tensor, values: Tensor) -> Tensor:
+    """Weights `(batch, queries, heads, keys)` times values `(batch, heads, keys, d_head)`."""
+    return (weights.transpose(1, 2) @ values).transpose(1, 2)
+
+
+def _require_close(found: Tensor, own: Tensor, layer: int, model: LanguageModel) -> None:
+    """Check that weights times values are what the model's attention computes."""
+    with torch.no_grad():
+        error, size = (found - own).abs().max(), own.abs().max()
+    if error > 64 * torch.finfo(own.dtype).eps * size.clamp(min=1e-6):
+        raise RequestError(
+            f"the attention weights of layer {layer} of {model.name} cannot be told: times the "
+            "values they are not what its attention computes. Load it with "
+            "attn_implementation='eager'."
+        )
 
 
 def _set(stack: ExitStack, module: nn.Module, name: str, value: object) -> None:

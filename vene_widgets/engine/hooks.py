@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 from torch import Tensor
 
+from vene_widgets.engine.attention import hooked_weights
 from vene_widgets.errors import RequestError
 from vene_widgets.models.architectures import Side
 from vene_widgets.models.sites import Site, module_at
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from vene_widgets.models import LanguageModel
 
 Place = tuple[str, Side]
-"""What a hook is registered on: a module's path and its input or output."""
+"""What a hook is registered on: a module's path and its input, output or attention weights."""
 
 
 @dataclass(frozen=True)
@@ -302,7 +303,7 @@ def _apply(tensor: Tensor, edit: Edit) -> None:
             undone = tensor.clone()
             site.write(undone, edit.rows, edit.positions, vectors)
             others_equal = torch.equal(undone, before)
-        shape = (*tensor.shape[:-1], site.width)
+        shape = (*tensor.shape[:2], vectors.shape[-1])
         edit.on_applied(EditStats(shape, len(edit.rows), size, others_equal, vectors, new.clone()))
 
 
@@ -311,8 +312,17 @@ def _hooked(
     model: LanguageModel, functions: Mapping[Place, Callable[[Tensor], Tensor | None]]
 ) -> Generator[None, None, None]:
     """Register one hook per place; the function may return a tensor that replaces the old one."""
+    weights = {
+        int(path.removeprefix(f"{model.sites.architecture.blocks}.").partition(".")[0]): function
+        for (path, side), function in functions.items()
+        if side == "weights"
+    }
     with ExitStack() as stack:
+        if weights:
+            stack.enter_context(hooked_weights(model, weights))
         for (path, side), given in functions.items():
+            if side == "weights":
+                continue
             module, function = module_at(model.net, path), given
             inner = _below_block(model, path)
             if inner in model.sites.architecture.flat:

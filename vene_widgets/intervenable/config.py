@@ -11,12 +11,12 @@ from vene_widgets.experiments import limits
 from vene_widgets.experiments.components import COMPONENTS
 from vene_widgets.experiments.fields import as_ints
 from vene_widgets.intervenable.built_in import VanillaIntervention
+from vene_widgets.intervenable.locations import UNITS
 from vene_widgets.intervenable.module_paths import is_path
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-UNITS = ("pos", "h.pos")
 MODES = ("parallel", "serial")
 
 OLD_NAMES = {
@@ -55,8 +55,9 @@ class IntervenableRepresentationConfig(_Fields):
     """One slot: a site, the operator there, its group and its link.
 
     Attributes:
-        layer, component, unit: the site; `unit` is `pos` or, for per-head components, `h.pos`. A
-            component may be a module's path with `.input` or `.output`, which holds the layer.
+        layer, component, unit: the site. `unit` is `pos`, or `t` for every token of the prompt;
+            for per-head components `h.pos`, or `h` for heads at every position. A component may be
+            a module's path with `.input` or `.output`, which holds the layer.
         max_number_of_units: accepted for compatibility with pyvene; calls may pass any number of
             positions.
         low_rank_dimension: columns of a low-rank rotation, or principal components.

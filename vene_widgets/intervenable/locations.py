@@ -13,6 +13,10 @@ from typing import Final, Literal, TypeAlias, cast
 from vene_widgets.errors import RequestError, choose, shown
 from vene_widgets.experiments import limits
 
+UNITS = ("pos", "h.pos", "h", "t")
+"""What locations count: positions; heads and positions; heads, at every position; or nothing, for
+every token of the prompt."""
+
 EVERYWHERE: Final = "everywhere"
 """Every token of the prompt: what locations mean if the caller leaves them out altogether."""
 
@@ -133,39 +137,28 @@ def expand_to_slots(side: PlainInts, count: int, what: str) -> list[SlotLocation
     return items
 
 
-def at_new_tokens(given: Mapping[str, object] | None) -> Mapping[str, object]:
-    """Locations for slots that act on new tokens: the base's side is 0, the newest one.
+def newest_token(positions: SlotLocations, what: str) -> SlotLocations:
+    """Positions of one slot that acts on new tokens: -1 for 0, the newest one.
+
+    A prompt's last token stands in for new ones: it is always there.
 
     Args:
-        given: the caller's `unit_locations`; None is every new token.
-
-    Returns:
-        The same with the last token of the prompt in its place, which is always there.
+        positions: from the caller; everywhere is the newest one.
+        what: the slot and side, for messages.
 
     Raises:
-        RequestError: another place on the base's side.
+        RequestError: another position.
     """
-    if given is None:
-        return {"base": -1}
-    found = dict(given)
-    for key, value in given.items():
-        if key == "base" or key.endswith("->base"):
-            source, base = split_sides(value, False, f"unit_locations[{key!r}]")
-            newest = _newest(base, key)
-            found[key] = newest if key == "base" else (source, newest)
-    return found
-
-
-def _newest(base: PlainInts, key: str) -> PlainInts:
-    """One side's locations with -1 for 0."""
-    if isinstance(base, (list, tuple)):
-        return [_newest(item, key) for item in base]
-    if base not in (0, None):
+    if positions == EVERYWHERE:
+        return -1
+    if isinstance(positions, (list, tuple)):
+        return [cast("PlainInts", newest_token(item, what)) for item in positions]
+    if positions not in (0, None):
         raise RequestError(
-            f"unit_locations[{key!r}] has {shown(base)} on the base's side: on new tokens it must "
-            "be 0, the newest one. For places in the prompt, pass intervene_on_prompt=True."
+            f"{what}: position {shown(positions)} is invalid on new tokens, where it must be 0, "
+            "the newest one. For places in the prompt, pass intervene_on_prompt=True."
         )
-    return None if base is None else -1
+    return None if positions is None else -1
 
 
 def read_locations(
@@ -178,10 +171,11 @@ def read_locations(
         mode: `parallel` has the keys `sources->base` and `base`; `serial` has one key per group,
             `source_0->source_1` and so on to `source_n->base`.
         groups: slot indices per group.
-        units: per slot, `pos` or `h.pos`.
+        units: per slot, one of `UNITS`.
 
     Returns:
-        Two lists with one entry per slot: where it reads, and where it acts.
+        Two lists with one entry per slot: where it reads, everywhere if the caller does not say,
+        and where it acts.
 
     Raises:
         RequestError: an unknown key or form, or a list of the wrong length.
@@ -226,6 +220,5 @@ def read_locations(
             expand_to_slots(base, len(indices), what),
             strict=True,
         ):
-            # Without locations of its own, a source is read at the base's positions.
-            sources[index], bases[index] = (b if s == EVERYWHERE else s), b
+            sources[index], bases[index] = s, b
     return sources, bases

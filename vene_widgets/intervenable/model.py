@@ -18,7 +18,6 @@ from vene_widgets.intervenable import save_load
 from vene_widgets.intervenable.config import IntervenableConfig, as_config
 from vene_widgets.intervenable.headless import with_head_paths
 from vene_widgets.intervenable.inputs import to_encoding, to_source_list
-from vene_widgets.intervenable.locations import at_new_tokens
 from vene_widgets.intervenable.managed import ManagedModel
 from vene_widgets.intervenable.runs import CallRunner
 from vene_widgets.intervenable.slot_calls import Request, SlotCall, plan_slot_calls
@@ -95,7 +94,7 @@ class IntervenableModel(ManagedModel):
         self.mode = self.config.mode
         self.model = model
         self._model = LanguageModel(type(model).__name__, with_head_paths(model), None)
-        self._slots = build_slots(self.config, self._model.sites)
+        self._slots = build_slots(self.config, self._model)
         self.sorted_keys = tuple(slot.key for slot in self._slots)
         self.groups = tuple(
             tuple(slot.index for slot in self._slots if slot.group == group)
@@ -226,9 +225,14 @@ class IntervenableModel(ManagedModel):
                 "a CollectIntervention returns nothing while a text is generated: collect in a "
                 "call, intervenable(base, ...)."
             )
-        if not intervene_on_prompt:
-            unit_locations = at_new_tokens(unit_locations)
-        request = self._request(base, sources, unit_locations, source_representations, subspaces)
+        request = self._request(
+            base,
+            sources,
+            unit_locations,
+            source_representations,
+            subspaces,
+            on_new_tokens=not intervene_on_prompt,
+        )
         slot_calls = plan_slot_calls(self._slots, self.groups, request)
         runner = CallRunner(self._model, request, slot_calls, measures=False)
         original = None
@@ -245,6 +249,8 @@ class IntervenableModel(ManagedModel):
         unit_locations: object,
         representations: object,
         subspaces: object,
+        *,
+        on_new_tokens: bool = False,
     ) -> Request:
         """The arguments of a call, on the model's device, and the operators there too."""
         self._to_device()
@@ -257,6 +263,7 @@ class IntervenableModel(ManagedModel):
             unit_locations=unit_locations,
             representations=representations,
             subspaces=subspaces,
+            on_new_tokens=on_new_tokens,
         )
 
     def save(

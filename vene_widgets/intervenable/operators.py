@@ -46,7 +46,7 @@ class Operator:
 
     Attributes:
         core: a module, or a plain function `(base, source)` or `(base, source, subspaces)`.
-        size: how many coordinates its mask has.
+        size: how many coordinates its mask has; `ANY_WIDTH` where that depends on the prompt.
     """
 
     core: nn.Module | Callable[..., Any]
@@ -129,14 +129,15 @@ class Operator:
         if not isinstance(self.core, LibraryIntervention):
             return False
         first = self.core.interchange_dim
-        return first is not None and int(first) < self.size
+        return first is not None and (self.size == ANY_WIDTH or int(first) < self.size)
 
     def _mask(self, base: Tensor, mask: Tensor | None) -> Tensor | None:
         """The coordinates that may change: without subspaces, the first `interchange_dim`."""
         core: Any = self.core
         if mask is not None or not self.changes_first_only:
             return mask
-        first = torch.arange(self.size, device="cpu") < int(core.interchange_dim)
+        size = self.size or base.shape[-1]
+        first = torch.arange(size, device="cpu") < int(core.interchange_dim)
         return first.expand(len(base), -1)
 
     def _call_user_defined(
@@ -193,8 +194,12 @@ def build_operator(
         RequestError: none of the three, options that are invalid for the class, or a ready module
             for vectors of another width.
     """
+    if options.width == ANY_WIDTH:
+        _require_no_weights(given, what)
     core = _build_core(given, options, fields, what)
     size = options.width
+    if options.width == ANY_WIDTH:
+        return Operator(core, ANY_WIDTH)
     if isinstance(core, engine.Intervention):
         if core.options.width == ANY_WIDTH:
             return Operator(core, options.width)
@@ -207,6 +212,23 @@ def build_operator(
     elif options.rank:
         size = options.rank
     return Operator(core, size)
+
+
+def _require_no_weights(given: object, what: str) -> None:
+    """Check that an operator serves vectors that are as long as the prompt.
+
+    Raises:
+        RequestError: it is one of the package's, with weights of one width.
+    """
+    kind = cast("type", given if isinstance(given, type) else type(given))
+    has_weights = issubclass(kind, engine.Intervention) and bool(
+        kind.state_shapes(engine.Options(1, 1))
+    )
+    if has_weights:
+        raise RequestError(
+            f"{what}: {kind.__name__} has weights of one width, but there is one attention weight "
+            "per token. Valid: operators without weights, or a class of your own."
+        )
 
 
 def _build_core(

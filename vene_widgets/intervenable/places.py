@@ -7,7 +7,13 @@ from typing import Any, TypeAlias, cast
 from torch import Tensor
 
 from vene_widgets.errors import RequestError, shown
-from vene_widgets.intervenable.locations import EVERYWHERE, FORMS, PlainInts, SlotLocations
+from vene_widgets.intervenable.locations import (
+    EVERYWHERE,
+    FORMS,
+    PlainInts,
+    SlotLocations,
+    newest_token,
+)
 
 Places: TypeAlias = "list[list[tuple[int | None, int]]]"
 """Per example, the (head, position) pairs; the head is None for whole vectors."""
@@ -16,18 +22,26 @@ _MOST_PLACES = 2**22
 
 
 def resolve_places(
-    entry: SlotLocations, unit: str, heads: int, mask: Tensor, what: str, *, writes: bool = True
+    entry: SlotLocations,
+    unit: str,
+    heads: int,
+    mask: Tensor,
+    what: str,
+    *,
+    writes: bool = True,
+    newest: bool = False,
 ) -> Places:
     """One slot's (head, position) pairs per example, counted from the start of the row.
 
     Args:
         entry: the slot's locations from `read_locations`, not None.
-        unit: `pos` or `h.pos`.
+        unit: one of `UNITS`.
         heads: how many heads the component has.
         mask: `(batch, tokens)`, zero on padding.
         what: the slot and side, for messages.
         writes: whether the places are written to. A place may be read several times, but written
             only once.
+        newest: whether positions count from the newest token of a text that grows.
 
     Raises:
         RequestError: a place that is out of range, on padding, or written twice in one example; or
@@ -38,9 +52,16 @@ def resolve_places(
     batch, length = len(real), mask.shape[1]
     head_rows: list[list[int]] | None = None
     positions_entry = entry
-    if unit == "h.pos":
-        heads_entry, positions_entry = _split_heads(entry, heads, what)
+    if unit == "t" and entry != EVERYWHERE:
+        raise RequestError(
+            f"{what} {shown(entry)} is invalid for unit 't', which is every token of the prompt: "
+            "leave the locations out, or take unit 'pos' for some of them."
+        )
+    if unit in ("h", "h.pos"):
+        heads_entry, positions_entry = _split_heads(entry, unit, heads, what)
         head_rows = _expand_to_examples(heads_entry, batch, real, what)
+    if newest:
+        positions_entry = newest_token(positions_entry, what)
     position_rows = _expand_to_examples(positions_entry, batch, real, what)
     result: Places = []
     for example, positions in enumerate(position_rows):
@@ -66,11 +87,13 @@ def resolve_places(
 
 
 def _split_heads(
-    entry: SlotLocations, heads: int, what: str
+    entry: SlotLocations, unit: str, heads: int, what: str
 ) -> tuple[SlotLocations, SlotLocations]:
-    """The heads' part and the positions' part of a location for unit `h.pos`."""
+    """The heads' part and the positions' part of a location for unit `h` or `h.pos`."""
     if entry == EVERYWHERE:
         return list(range(heads)), EVERYWHERE
+    if unit == "h":
+        return entry, EVERYWHERE
     if not isinstance(entry, (list, tuple)) or len(entry) != 2:
         raise RequestError(
             f"{what} {shown(entry)} is invalid for unit 'h.pos': expected heads and positions, as "

@@ -22,6 +22,7 @@ from vene_widgets.errors import RequestError
 from vene_widgets.intervenable.inputs import Encoding, are_equal, token_mask
 from vene_widgets.intervenable.operators import Batch
 from vene_widgets.intervenable.slot_calls import Request, SlotCall
+from vene_widgets.intervenable.slots import site_of
 from vene_widgets.models import LanguageModel
 
 HookInput: TypeAlias = tuple[list[int], Tensor]
@@ -158,9 +159,7 @@ class CallRunner:
     def _record_source(self, source_run: _SourceRun) -> None:
         """Run one source, and keep the vectors that its readers read."""
         sites = {
-            (call.slot.index, head): self.model.sites.site(
-                call.slot.layer, call.slot.component, head
-            )
+            (call.slot.index, head): site_of(self.model, call.slot.layer, call.slot.component, head)
             for call in source_run.readers
             for _, head, _ in call.source or ()
         }
@@ -197,7 +196,7 @@ class CallRunner:
                     on_applied = self.stats.setdefault(slot.index, []).append
                 edits.append(
                     Edit(
-                        site=self.model.sites.site(slot.layer, slot.component, head),
+                        site=site_of(self.model, slot.layer, slot.component, head),
                         rows=torch.tensor(examples, device=device),
                         positions=torch.tensor([call.base[n][2] for n in indices], device=device),
                         change=partial(self._apply_operator, call, batch, indices),
@@ -235,7 +234,7 @@ def _gather(call: SlotCall, inputs: Sequence[HookInput]) -> Tensor | tuple[Tenso
     examples = [example for example, _, _ in call.base]
     sizes = [examples.count(example) for example in dict.fromkeys(examples)]
     rows: Sequence[Tensor] = torch.split(vectors, sizes)
-    if call.slot.unit == "h.pos":
+    if call.slot.unit in ("h", "h.pos"):
         head_counts = [
             len({head for example, head, _ in call.base if example == one})
             for one in dict.fromkeys(examples)

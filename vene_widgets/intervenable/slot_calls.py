@@ -10,8 +10,13 @@ from torch import Tensor
 
 from vene_widgets.errors import RequestError
 from vene_widgets.intervenable import subspaces
+from vene_widgets.intervenable.built_in import ANY_WIDTH
 from vene_widgets.intervenable.inputs import Encoding, token_mask
-from vene_widgets.intervenable.locations import SlotLocations, read_locations
+from vene_widgets.intervenable.locations import (
+    EVERYWHERE,
+    SlotLocations,
+    read_locations,
+)
 from vene_widgets.intervenable.places import Places, resolve_places
 from vene_widgets.intervenable.slots import Slot
 
@@ -51,6 +56,7 @@ class Request:
         runs: one source encoding per group; None skips the group.
         has_sources: whether the caller passed any.
         unit_locations, representations, subspaces: as the caller passed them.
+        on_new_tokens: whether the slots of the base act on the tokens that it generates.
     """
 
     mode: str
@@ -60,6 +66,7 @@ class Request:
     unit_locations: object
     representations: object
     subspaces: object
+    on_new_tokens: bool = False
 
 
 def plan_slot_calls(
@@ -87,6 +94,9 @@ def plan_slot_calls(
     calls: list[SlotCall] = []
     for slot, at, reads_at in zip(slots, base_locations, source_locations, strict=True):
         operator, run, constant = slot.operator, request.runs[slot.group], constants[slot.index]
+        newest = request.on_new_tokens and _acts_on_base(slot, request)
+        # Without locations of its own, a source is read at the base's positions.
+        reads_newest, reads_at = (newest, at) if reads_at == EVERYWHERE else (False, reads_at)
         # A source is optional for a plain function: it reads one if the call has sources.
         reads = operator.needs_source or (operator.module is None and request.has_sources)
         reads = reads and constant is None
@@ -99,17 +109,23 @@ def plan_slot_calls(
             )
         target = _target_run(slot, request)
         places = resolve_places(
-            at, slot.unit, slot.heads, token_mask(target), f"{slot}, base locations"
+            at, slot.unit, slot.heads, token_mask(target), f"{slot}, base locations", newest=newest
         )
         base = [(example, head, p) for example, row in enumerate(places) for head, p in row]
         source = None
         if reads and run is not None:
-            source = _pair_with_source(slot, places, reads_at, run)
+            source = _pair_with_source(slot, places, reads_at, run, newest=reads_newest)
         if constant is not None:
             constant = _spread(constant, places, f"{slot}: source representation")
         own_subspaces = all_subspaces[slot.index]
         mask = None
-        if not isinstance(own_subspaces, Mapping):
+        if operator.size == ANY_WIDTH:
+            if operator.takes_mask and own_subspaces is not None:
+                raise RequestError(
+                    f"{slot}: its subspaces are invalid: there is one attention weight per token, "
+                    "so it has no coordinates of its own."
+                )
+        elif not isinstance(own_subspaces, Mapping):
             mask = subspaces.build_mask(
                 own_subspaces, slot.parts, operator.size, [place[0] for place in base], str(slot)
             )
@@ -122,13 +138,18 @@ def plan_slot_calls(
     return calls
 
 
+def _acts_on_base(slot: Slot, request: Request) -> bool:
+    """Whether a slot changes the base's run, not another source's."""
+    return request.mode == "parallel" or slot.group + 1 == len(request.runs)
+
+
 def _target_run(slot: Slot, request: Request) -> Encoding:
     """The encoding whose run a slot changes: the base, or in serial mode the next group's source.
 
     Raises:
         RequestError: that source is None.
     """
-    if request.mode == "parallel" or slot.group + 1 == len(request.runs):
+    if _acts_on_base(slot, request):
         return request.base
     target = request.runs[slot.group + 1]
     if target is None:
@@ -140,7 +161,7 @@ def _target_run(slot: Slot, request: Request) -> Encoding:
 
 
 def _pair_with_source(
-    slot: Slot, base: Places, entry: SlotLocations, run: Encoding
+    slot: Slot, base: Places, entry: SlotLocations, run: Encoding, *, newest: bool
 ) -> list[BatchPlace]:
     """The places that a slot reads, one for each of its base places.
 
@@ -149,12 +170,19 @@ def _pair_with_source(
         base: its base places per example.
         entry: its source locations.
         run: the source's encoding; a single example serves the whole batch.
+        newest: whether they are the base's, for new tokens.
 
     Raises:
         RequestError: another number of examples or places than in the base.
     """
     source_places = resolve_places(
-        entry, slot.unit, slot.heads, token_mask(run), f"{slot}, source locations", writes=False
+        entry,
+        slot.unit,
+        slot.heads,
+        token_mask(run),
+        f"{slot}, source locations",
+        writes=False,
+        newest=newest,
     )
     if len(source_places) not in (1, len(base)):
         raise RequestError(

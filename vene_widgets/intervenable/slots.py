@@ -13,10 +13,13 @@ from vene_widgets.intervenable.config import IntervenableConfig, RepresentationC
 from vene_widgets.intervenable.module_paths import is_path, layer_and_component
 from vene_widgets.intervenable.operators import Operator, build_operator
 from vene_widgets.interventions import Options
-from vene_widgets.models.sites import Sites
+from vene_widgets.models.weight_site import ATTENTION_WEIGHT, weight_site
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from vene_widgets.models import LanguageModel
+    from vene_widgets.models.sites import Site, Sites
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,8 +51,8 @@ class Slot:
         return f"slot {self.index} ({self.component} of layer {self.layer})"
 
 
-def build_slots(config: IntervenableConfig, sites: Sites) -> tuple[Slot, ...]:
-    """Check every representation of a config against a model's sites and build its slot.
+def build_slots(config: IntervenableConfig, model: LanguageModel) -> tuple[Slot, ...]:
+    """Check every representation of a config against a model and build its slot.
 
     Raises:
         RequestError: a representation that the model has no site for, or linked slots whose
@@ -62,10 +65,10 @@ def build_slots(config: IntervenableConfig, sites: Sites) -> tuple[Slot, ...]:
     pairs = zip(config.representations, config.intervention_types, strict=True)
     for index, (written, kind) in enumerate(pairs):
         what = f"slot {index}"
-        rep = _located(written, sites, what)
+        rep = _located(written, model.sites, what)
         # Tagged tuples, so that no group key equals the key of a slot without a group.
         group = ("own", index) if rep.group_key is None else ("group", rep.group_key)
-        width = _site_width(rep, sites, what)
+        width = _site_width(rep, model, what)
         given = next(g for g in (rep.intervention, rep.intervention_type, kind) if g is not None)
         link, signature = rep.intervention_link_key, (given, width, rep.low_rank_dimension)
         if link is not None and link in links:
@@ -78,7 +81,8 @@ def build_slots(config: IntervenableConfig, sites: Sites) -> tuple[Slot, ...]:
         else:
             # Seeded by index: unlinked slots start from different weights, the same ones each time.
             options = Options(width, rep.low_rank_dimension, seed=index)
-            operator = build_operator(given, options, {**vars(rep), "embed_dim": width}, what)
+            fields = {**vars(rep), "embed_dim": width or model.sites.positions}
+            operator = build_operator(given, options, fields, what)
             if link is not None:
                 links[link] = index, signature, operator
         start = "" if is_path(written.component) else f"layer_{rep.layer}_"
@@ -92,7 +96,7 @@ def build_slots(config: IntervenableConfig, sites: Sites) -> tuple[Slot, ...]:
                 layer=rep.layer,
                 component=rep.component,
                 unit=rep.unit,
-                heads=sites.head_count(rep.component) or 1,
+                heads=_head_count(rep.component, model.sites),
                 group=groups.setdefault(group, len(groups)),
                 operator=operator,
                 parts=subspaces.read_partition(
@@ -123,25 +127,42 @@ def field_of(rep: RepresentationConfig, operator: Operator, name: str) -> Any:
     return own
 
 
-def _site_width(rep: RepresentationConfig, sites: Sites, what: str) -> int:
-    """Width of the vectors at a representation's site.
+def site_of(model: LanguageModel, layer: int, component: str, head: int | None) -> Site:
+    """The site of a slot; attention weights are one too."""
+    if component == ATTENTION_WEIGHT:
+        return weight_site(model, layer, head)
+    return model.sites.site(layer, component, head)
+
+
+def _head_count(component: str, sites: Sites) -> int:
+    if component == ATTENTION_WEIGHT:
+        return sites.heads
+    return sites.head_count(component) or 1
+
+
+def _site_width(rep: RepresentationConfig, model: LanguageModel, what: str) -> int:
+    """Width of the vectors at a representation's site; `ANY_WIDTH` if it depends on the prompt.
 
     Raises:
         RequestError: the model has no such site.
     """
+    by_head = rep.unit in ("h", "h.pos")
     try:
         # All heads of a component have one width, so head 0 stands for any of them.
-        return sites.site(rep.layer, rep.component, 0 if rep.unit == "h.pos" else None).width
+        return site_of(model, rep.layer, rep.component, 0 if by_head else None).width
     except RequestError as error:
-        hint = " (per-head components need unit 'h.pos')" if _lacks_head(rep, sites) else ""
+        hint = ""
+        if not by_head and _lacks_head(rep, model.sites):
+            hint = " Give the slot unit 'h.pos', heads and positions, or 'h', heads everywhere."
         raise RequestError(f"{what}: {error}{hint}") from None
 
 
 def _lacks_head(rep: RepresentationConfig, sites: Sites) -> bool:
-    """Whether the site exists but for its head: a per-head component at unit `pos`."""
+    """Whether the site exists but for its head: a per-head component."""
+    if rep.component == ATTENTION_WEIGHT:
+        return True
     return (
-        rep.unit == "pos"
-        and rep.component in sites.components
+        rep.component in sites.components
         and -sites.layers <= rep.layer < sites.layers
         and sites.head_count(rep.component) is not None
     )

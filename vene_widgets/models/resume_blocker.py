@@ -86,6 +86,11 @@ def code_blocker(net: nn.Module, architecture: Architecture) -> str | None:
     config: Any = net.config
     if getattr(config, "add_cross_attention", False):
         return "the model has cross-attention"
+    return attention_blocker(config, architecture) or foreign_code(net, architecture)
+
+
+def attention_blocker(config: Any, architecture: Architecture) -> str | None:
+    """Reason why no function of ours can stand in for attention; None if there is none."""
     if getattr(config, "reorder_and_upcast_attn", False):
         return "the model upcasts its attention"
     if architecture.attention_method is None:
@@ -95,7 +100,7 @@ def code_blocker(net: nn.Module, architecture: Architecture) -> str | None:
             f"{architecture.name} models of this version of transformers compute attention inside "
             "their attention module"
         )
-    return foreign_code(net, architecture)
+    return None
 
 
 def has_attention_function(architecture: Architecture) -> bool:

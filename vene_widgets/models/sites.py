@@ -217,10 +217,10 @@ class Sites:
         layer, head = _as_index(layer, "layer"), None if head is None else _as_index(head, "head")
         if component == "attention_weight":
             raise RequestError(
-                "component 'attention_weight' cannot be reached: most families compute attention "
-                "in one function, with 'eager' as with 'sdpa', so no module has the weights as "
-                "its input or output and a hook would never fire. They are computed from "
-                "'query_output' and 'key_output', and produce 'attention_value_output'."
+                "component 'attention_weight' cannot be reached in a slot: no module has the "
+                "weights as its input or output. They are computed from 'query_output' and "
+                "'key_output', and produce 'attention_value_output'. IntervenableModel of "
+                "vene_widgets.intervenable has them."
             )
         if component in COMPONENTS and component in self.architecture.absent:
             raise RequestError(

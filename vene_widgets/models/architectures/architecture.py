@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NamedTuple
 
-Side = Literal["input", "output"]
+Side = Literal["input", "output", "weights"]
+"""Of a module: its input, its output, or the attention weights that it computes."""
+
 Width = Literal["d_model", "d_mlp", "d_heads", "d_key_values"]
 HeadCount = Literal["heads", "key_value_heads"]
 
