@@ -200,6 +200,19 @@ class IntervenableConfig:
         return "\n".join([f"IntervenableConfig ({self.mode}), {len(lines)} slots:", *lines])
 
 
+def slot_keys(representations: Iterable[IntervenableRepresentationConfig]) -> list[str]:
+    """Every slot's name in pyvene, such as `layer_1_comp_block_output_unit_pos_nunit_1#0`."""
+    counts: dict[str, int] = {}
+    keys: list[str] = []
+    for rep in representations:
+        start = "" if is_path(rep.component) else f"layer_{rep.layer}_"
+        name = f"{start}comp_{rep.component.replace('.', '_')}_unit_"
+        name += f"{rep.unit.replace('.', '_')}_nunit_{rep.max_number_of_units}"
+        counts[name] = counts.get(name, -1) + 1
+        keys.append(f"{name}#{counts[name]}")
+    return keys
+
+
 def as_config(given: object) -> IntervenableConfig:
     """A config from any of its accepted forms.
 

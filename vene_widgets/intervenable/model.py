@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,12 +13,11 @@ from vene_widgets.engine.forward import forward_inputs, generate_inputs
 from vene_widgets.engine.hooks import EditStats
 from vene_widgets.engine.own_model import own_model
 from vene_widgets.errors import RequestError, choose
-from vene_widgets.intervenable import save_load
 from vene_widgets.intervenable.config import IntervenableConfig, as_config
 from vene_widgets.intervenable.headless import with_head_paths
 from vene_widgets.intervenable.inputs import to_encoding, to_source_list
-from vene_widgets.intervenable.managed import ManagedModel
 from vene_widgets.intervenable.runs import CallRunner
+from vene_widgets.intervenable.savable import SavableModel
 from vene_widgets.intervenable.slot_calls import Request, SlotCall, plan_slot_calls
 from vene_widgets.intervenable.slots import build_slots
 from vene_widgets.models import LanguageModel
@@ -44,7 +42,7 @@ class IntervenableModelOutput:
     receipts: Mapping[int, tuple[EditStats, ...]]
 
 
-class IntervenableModel(ManagedModel):
+class IntervenableModel(SavableModel):
     """A model with the slots of a config, called with base, sources and locations.
 
     The model's hooks, gradient flags, train/eval flags and weights are restored after every call.
@@ -77,7 +75,7 @@ class IntervenableModel(ManagedModel):
         as_adaptor: bool = False,
         **unknown: object,
     ) -> None:
-        super().__init__()
+        super().__init__(config, model)
         for name in unknown:
             choose(name, ("config", "model", "use_fast"), "argument of IntervenableModel")
         if as_adaptor:
@@ -104,16 +102,6 @@ class IntervenableModel(ManagedModel):
             {slot.key: m for slot in self._slots if (m := slot.operator.module) is not None}
         )
         self._to_device()
-
-    def _distinct_modules(self) -> dict[int, nn.Module]:
-        """Every distinct module among the operators, by the first slot that holds it."""
-        modules: dict[int, nn.Module] = {}
-        for slot in self._slots:
-            module = slot.operator.module
-            # Linked slots share a module: compare by identity.
-            if module is not None and not any(module is other for other in modules.values()):
-                modules[slot.index] = module
-        return modules
 
     def _to_device(self) -> None:
         """Move the operators to the model's device, which may change between calls."""
@@ -266,54 +254,6 @@ class IntervenableModel(ManagedModel):
             on_new_tokens=on_new_tokens,
         )
 
-    def save(
-        self,
-        folder: str | os.PathLike[str] | None = None,
-        *,
-        save_directory: str | os.PathLike[str] | None = None,
-    ) -> None:
-        """Write the config and every operator's weights, as JSON and safetensors.
-
-        Args:
-            folder: where to.
-            save_directory: the same under pyvene's name.
-
-        Raises:
-            RequestError: an operator that is a plain function, which cannot be saved; not one
-                folder.
-        """
-        folder = _one_folder(folder, save_directory, "save_directory")
-        operators = [slot.operator for slot in self._slots]
-        save_load.save(folder, self.config, operators, self._distinct_modules())
-
-    @classmethod
-    def load(
-        cls,
-        folder: str | os.PathLike[str] | None = None,
-        model: nn.Module | None = None,
-        types: Mapping[str, type] | None = None,
-        *,
-        load_directory: str | os.PathLike[str] | None = None,
-    ) -> IntervenableModel:
-        """Read a folder that `save` wrote; results on the same device are bit-equal.
-
-        Args:
-            folder: where it was saved.
-            model: the model to run.
-            types: user-defined classes of operators, by name.
-            load_directory: the folder under pyvene's name.
-
-        Raises:
-            RequestError: missing files, an unknown class, or weights of other shapes.
-        """
-        folder = _one_folder(folder, load_directory, "load_directory")
-        if model is None:
-            raise RequestError("load needs model, the model to run.")
-        config, weights = save_load.load(folder, types or {})
-        loaded = cls(config, model)
-        save_load.load_weights(loaded._distinct_modules(), weights, folder)
-        return loaded
-
 
 def _take_gradients(request: Request, slot_calls: Sequence[SlotCall]) -> bool:
     """Whether an operator trains, or a constant or an input of the caller's wants gradients."""
@@ -328,13 +268,3 @@ def _take_gradients(request: Request, slot_calls: Sequence[SlotCall]) -> bool:
 def build_intervenable_model(config: Any, model: nn.Module, **options: Any) -> IntervenableModel:
     """`IntervenableModel` under pyvene's other name."""
     return IntervenableModel(config, model, **options)
-
-
-def _one_folder(
-    folder: str | os.PathLike[str] | None, other: str | os.PathLike[str] | None, name: str
-) -> str | os.PathLike[str]:
-    """The folder that was given, under either name."""
-    given = [one for one in (folder, other) if one is not None]
-    if len(given) != 1:
-        raise RequestError(f"expected one folder, as folder or {name}, got {len(given)}.")
-    return given[0]

@@ -119,12 +119,7 @@ def save(
                 "it as a class with forward(self, base, source, subspaces=None)."
             )
         fields: dict[str, Any] = {name: getattr(rep, name) for name in _SavedFields.model_fields}
-        for name in ("group_key", "intervention_link_key"):
-            if not isinstance(fields[name], (str, int, float, bool, type(None))):
-                raise RequestError(
-                    f"slot {index}: {name} {fields[name]!r} cannot be saved; expected a string or "
-                    "a number."
-                )
+        check_keys(rep, index)
         partition = field_of(rep, operator, "subspace_partition")
         fields["subspace_partition"] = _partition_to_json(partition)
         if operator.changes_first_only:
@@ -162,6 +157,20 @@ def save(
     path = Path(folder)
     path.mkdir(parents=True, exist_ok=True)
     replace_files(path, {WEIGHTS: data, CONFIG: text})
+
+
+def check_keys(rep: IntervenableRepresentationConfig, index: int) -> None:
+    """Check that a slot's group and link can be saved.
+
+    Raises:
+        RequestError: a key that JSON has no type for.
+    """
+    for name in ("group_key", "intervention_link_key"):
+        key = getattr(rep, name)
+        if not isinstance(key, (str, int, float, bool, type(None))):
+            raise RequestError(
+                f"slot {index}: {name} {key!r} cannot be saved; expected a string or a number."
+            )
 
 
 def load(

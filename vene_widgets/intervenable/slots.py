@@ -9,7 +9,11 @@ from typing import TYPE_CHECKING, Any
 from vene_widgets.errors import RequestError
 from vene_widgets.intervenable import subspaces
 from vene_widgets.intervenable.built_in import LibraryIntervention
-from vene_widgets.intervenable.config import IntervenableConfig, RepresentationConfig
+from vene_widgets.intervenable.config import (
+    IntervenableConfig,
+    RepresentationConfig,
+    slot_keys,
+)
 from vene_widgets.intervenable.module_paths import is_path, layer_and_component
 from vene_widgets.intervenable.operators import Operator, build_operator
 from vene_widgets.interventions import Options
@@ -60,8 +64,8 @@ def build_slots(config: IntervenableConfig, model: LanguageModel) -> tuple[Slot,
     """
     groups: dict[Any, int] = {}
     links: dict[Any, tuple[int, Any, Operator]] = {}
-    name_counts: dict[str, int] = {}
     slots: list[Slot] = []
+    keys = slot_keys(config.representations)
     pairs = zip(config.representations, config.intervention_types, strict=True)
     for index, (written, kind) in enumerate(pairs):
         what = f"slot {index}"
@@ -85,14 +89,10 @@ def build_slots(config: IntervenableConfig, model: LanguageModel) -> tuple[Slot,
             operator = build_operator(given, options, fields, what)
             if link is not None:
                 links[link] = index, signature, operator
-        start = "" if is_path(written.component) else f"layer_{rep.layer}_"
-        name = f"{start}comp_{written.component.replace('.', '_')}_unit_"
-        name += f"{rep.unit.replace('.', '_')}_nunit_{rep.max_number_of_units}"
-        name_counts[name] = name_counts.get(name, 0) + 1
         slots.append(
             Slot(
                 index=index,
-                key=f"{name}#{name_counts[name] - 1}",
+                key=keys[index],
                 layer=rep.layer,
                 component=rep.component,
                 unit=rep.unit,
