@@ -68,8 +68,8 @@ def test_whole_heads_are_pyvenes(
         theirs = slot("pos", operator if callable(operator) else getattr(pyvene, operator))
         built: Any = pyvene.IntervenableModel(pyvene.IntervenableConfig([theirs]), eager(lm))
         expected = built(base, [source], named)[1].logits
-    ours = slot("h", operator if callable(operator) else getattr(face, operator))
-    for model in (lm, eager(lm)):
+    for unit, model in (("h", lm), ("h", eager(lm)), ("pos", lm)):
+        ours = slot(unit, operator if callable(operator) else getattr(face, operator))
         found = face.IntervenableModel([ours], model)(base, [source], named)[1].logits
         assert (found - expected).abs().max() <= TOLERANCE
         assert not torch.equal(found, model(**base).logits)
@@ -180,12 +180,11 @@ def test_what_weights_cannot_do_is_one_sentence(lm: Any, device: torch.device) -
     upcast: Any = copy.deepcopy(lm)
     upcast.config.reorder_and_upcast_attn = True
     calls: list[tuple[Callable[[], Any], str]] = [
-        (lambda: built([slot("pos", face.ZeroIntervention)], lm), "Give the slot unit 'h.pos'"),
-        (lambda: built([slot("h", face.RotatedSpaceIntervention)], lm), "one attention weight per"),
+        (lambda: built([slot("h", face.RotatedSpaceIntervention)], lm), "not known before a run"),
         (lambda: one(ids(1), [short], {"sources->base": where}), "6 keys.* of 4; expected"),
         (
             lambda: one(ids(1), [ids(1)], {"sources->base": where}, subspaces=[0]),
-            "no coordinates of its own",
+            "not known before a run",
         ),
         (lambda: built([slot("h", face.ZeroIntervention)], upcast), "upcasts its attention"),
         (lambda: built([{**slot("h", face.ZeroIntervention), "layer": 9}], lm), "layer 9 is out"),

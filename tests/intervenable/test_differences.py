@@ -149,7 +149,6 @@ def test_padding_is_respected(lm: Any):
         ({"layers": 1}, "representation 'layers' is not known. Did you mean 'layer'"),
         ({"layer": 9}, "slot 0: layer 9 is out of range: the model has 3 layers"),
         ({"component": "head_value_output"}, "slot 0: .*Give the slot unit 'h.pos'"),
-        ({"component": "attention_weight"}, "slot 0: .*'attention_weight' needs a head"),
         ({"intervention_type": "Vanilla"}, "slot 0: 'Vanilla' is not an intervention"),
         ({"intervention_type": LowRankRotatedSpaceIntervention}, "slot 0: rank None"),
         ({"subspace_partition": [[5, 2]]}, r"slot 0: subspace \[5, 2\] is invalid"),
@@ -235,3 +234,31 @@ def test_a_slot_that_never_fires_is_an_error(lm: Any):
         model = IntervenableModel(slots(1, component="mlp_output", kind=kind), short)
         with pytest.raises(RequestError, match=f"slot 0 .*{message}"):
             model(ids(1), ids(1, seed=1), where)
+
+
+def test_the_input_of_a_module_is_that_modules_alone(lm: Any):
+    """`ln_2` reads the residual stream; a change of what it reads leaves the stream as it is."""
+    built = IntervenableModel(
+        [{"component": "transformer.h[2].ln_2.input", "intervention": lambda b, s: -b}], lm
+    )
+
+    def hook(_module: Any, args: Any) -> Any:
+        new = args[0].clone()
+        new[:, 4] *= -1
+        return (new,)
+
+    handle = lm.transformer.h[2].ln_2.register_forward_pre_hook(hook)
+    with torch.no_grad():
+        expected = plain(lm, ids(2)).logits
+    handle.remove()
+    found = built(ids(2), None, {"base": 4})[1].logits
+    assert (found - expected).abs().max() <= 1e-6
+
+
+def test_a_module_without_a_vector_per_position_is_one_sentence(lm: Any):
+    """Positions' embeddings are one row for all examples."""
+    built = IntervenableModel(
+        [{"component": "transformer.wpe.output", "intervention": lambda b, s: -b}], lm
+    )
+    with pytest.raises(RequestError, match=r"'transformer.wpe.output' has shape \(1, 6, 24\)"):
+        built(ids(3), None, {"base": 4})

@@ -120,8 +120,17 @@ def by_path(path: str, intervention: str) -> Form:
 for path in ("transformer.h[0].mlp.output", "transformer.h[1].output", "transformer.h[2].input"):
     for kind in ("VanillaIntervention", "AdditionIntervention", "function"):
         FORMS[f"{path}, {kind}"] = by_path(path, kind)
-for path in ("transformer.h.1.attn.output", "transformer.h[1].attn.c_proj.input"):
+MODULES = (
+    *("transformer.h.1.attn.output", "transformer.h[1].attn.c_proj.input"),
+    *("transformer.h[1].attn.c_proj.output", "transformer.h[1].attn.c_attn.input"),
+    *("transformer.h[1].attn.c_attn.output", "transformer.h[0].mlp.c_fc.output"),
+    *("transformer.h[0].mlp.c_proj.input", "transformer.h[2].mlp.dropout.output"),
+    *("transformer.h[0].ln_1.output", "transformer.ln_f.output"),
+    *("transformer.wte.output", "transformer.drop.output", "lm_head.input", "lm_head.output"),
+)
+for path in MODULES:
     FORMS[path] = by_path(path, "VanillaIntervention")
+    FORMS[f"{path}, zero"] = by_path(path, "ZeroIntervention")
 
 
 @form

@@ -59,8 +59,8 @@ def test_a_missing_name_says_so_where_it_is_used(name: str, lm: Any) -> None:
         (lambda lm: face.IntervenableModel([{}], lm, as_adaptor=True), "as_adaptor=True"),
         (
             lambda lm: face.IntervenableModel([{"component": "transformer.h[0].mpl.output"}], lm),
-            r"slot 0: no component is at 'transformer.h\[0\].mpl.output'. Did you mean "
-            r"'transformer.h.0.mlp.output'\? In layer 0: ",
+            r"slot 0: no module is at 'transformer.h\[0\].mpl.output'. Did you mean "
+            r"'transformer.h.0.mlp.output'\? Components of layer 0 ",
         ),
         (
             lambda lm: face.IntervenableModel([{}], lm)(

@@ -89,6 +89,7 @@ def record(
     def reader(here: Sequence[Site]) -> Callable[[Tensor], None]:
         def read(tensor: Tensor) -> None:
             for site in here:
+                site.check(tensor, 1)
                 state = site.read(tensor).to(device)
                 overwritten = _below_block(model, site.path) in architecture.overwritten
                 found[site] = state.clone() if overwritten else state
@@ -288,6 +289,8 @@ def intervene_while_generating(
 def _apply(tensor: Tensor, edit: Edit) -> None:
     """Apply one edit in place to our own copy of the tensor, and measure it if asked."""
     site = edit.site
+    if type(site) is not Site:
+        site.check(tensor, int(edit.rows.max()) + 1)
     before = tensor.clone() if edit.on_applied else None
     vectors = site.read(tensor[edit.rows, edit.positions])
     # A copy: code that writes into it must not falsify what it is compared with.

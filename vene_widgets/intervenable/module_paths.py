@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from vene_widgets.errors import RequestError, closest, listed, shown
+from vene_widgets.models.module_site import ModuleSite, module_site
+from vene_widgets.models.sites import module_at
+from vene_widgets.models.weight_site import ATTENTION_WEIGHT
 
 if TYPE_CHECKING:
+    from vene_widgets.models import LanguageModel
     from vene_widgets.models.architectures import Side
     from vene_widgets.models.sites import Sites
 
@@ -20,27 +24,57 @@ def is_path(component: str) -> bool:
     return component.rpartition(".")[0] != "" and component.rpartition(".")[2] in _SIDES
 
 
-def layer_and_component(path: str, sites: Sites) -> tuple[int, str]:
-    """The layer and the component that a path means.
+def layer_and_component(path: str, sites: Sites) -> tuple[int, str] | None:
+    """The layer and the component that a path means; None if the family has no name for it.
 
     Args:
         path: below the model as it was passed, with an output head or without.
         sites: of the model.
-
-    Raises:
-        RequestError: a path at which the family has no component that is a whole tensor.
     """
     known = _paths(sites)
-    module, _, side = _INDEX.sub(r".\1", path).rpartition(".")
-    root = sites.architecture.blocks.rpartition(".")[0]
-    for prefix in ("", f"{root}."):
+    module, _, side = _plain(path).rpartition(".")
+    for prefix in ("", f"{_root(sites)}."):
         if (found := known.get(f"{prefix}{module}.{side}")) is not None:
             return found
-    short = [name.removeprefix(f"{root}.") for name in known]
+    return None
+
+
+def site_at(path: str, model: LanguageModel) -> ModuleSite:
+    """The site of a path that is no component of the family.
+
+    Args:
+        path: below the model as it was passed, with an output head or without.
+        model: the model.
+
+    Raises:
+        RequestError: there is no such module.
+    """
+    module, _, side = _plain(path).rpartition(".")
+    root, sites = model.tree.root, model.sites
+    for prefix in ("", f"{_root(sites)}.", "whole."):
+        try:
+            found = module_at(root, f"{prefix}{module}")
+        except AttributeError:
+            continue
+        side_of: Literal["input", "output"] = "input" if side == "input" else "output"
+        return module_site(path, f"{prefix}{module}", side_of, found)
+    known = _paths(sites)
+    short = [name.removeprefix(f"{_root(sites)}.") for name in known]
     close = closest(f"{module}.{side}", [*known, *short])
     guess = f" Did you mean {shown(close)}?" if close else ""
     first = [name for name, (layer, _) in known.items() if layer == 0]
-    raise RequestError(f"no component is at {shown(path)}.{guess} In layer 0: {listed(first)}.")
+    raise RequestError(
+        f"no module is at {shown(path)}.{guess} Components of layer 0 are at {listed(first)}."
+    )
+
+
+def _plain(path: str) -> str:
+    """A path with `h.0` for `h[0]`."""
+    return _INDEX.sub(r".\1", path)
+
+
+def _root(sites: Sites) -> str:
+    return sites.architecture.blocks.rpartition(".")[0]
 
 
 def _paths(sites: Sites) -> dict[str, tuple[int, str]]:
@@ -51,6 +85,9 @@ def _paths(sites: Sites) -> dict[str, tuple[int, str]]:
             spec = sites.architecture.components[name]
             if spec.part is None and spec.heads is None:
                 found.setdefault(_path(sites, layer, spec.module, spec.side), (layer, name))
+        # GPT-2 had its attention weights there before transformers computed them in a function.
+        dropout = f"{sites.architecture.attention}.attn_dropout"
+        found[_path(sites, layer, dropout, "input")] = layer, ATTENTION_WEIGHT
     return found
 
 

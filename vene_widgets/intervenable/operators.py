@@ -215,7 +215,7 @@ def build_operator(
 
 
 def _require_no_weights(given: object, what: str) -> None:
-    """Check that an operator serves vectors that are as long as the prompt.
+    """Check that an operator serves vectors whose width is not known before a run.
 
     Raises:
         RequestError: it is one of the package's, with weights of one width.
@@ -226,8 +226,8 @@ def _require_no_weights(given: object, what: str) -> None:
     )
     if has_weights:
         raise RequestError(
-            f"{what}: {kind.__name__} has weights of one width, but there is one attention weight "
-            "per token. Valid: operators without weights, or a class of your own."
+            f"{what}: {kind.__name__} has weights of one width, but the width of its vectors is "
+            "not known before a run. Valid: operators without weights, or a class of your own."
         )
 
 

@@ -174,6 +174,7 @@ class CallRunner:
                     raise RequestError(
                         f"{call.slot} reads {site}, which the forward pass never reached."
                     )
+                site.check(states[site], example + 1)
                 vectors.append(states[site][example, position])
             self.source_vectors[call.slot.index] = torch.stack(vectors)
 
@@ -234,7 +235,7 @@ def _gather(call: SlotCall, inputs: Sequence[HookInput]) -> Tensor | tuple[Tenso
     examples = [example for example, _, _ in call.base]
     sizes = [examples.count(example) for example in dict.fromkeys(examples)]
     rows: Sequence[Tensor] = torch.split(vectors, sizes)
-    if call.slot.unit in ("h", "h.pos"):
+    if call.slot.place_unit in ("h", "h.pos"):
         head_counts = [
             len({head for example, head, _ in call.base if example == one})
             for one in dict.fromkeys(examples)

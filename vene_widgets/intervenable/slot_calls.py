@@ -84,7 +84,7 @@ def plan_slot_calls(
     Raises:
         RequestError: an invalid argument; the message names the slot.
     """
-    units = [slot.unit for slot in slots]
+    units = [slot.place_unit for slot in slots]
     source_locations, base_locations = read_locations(
         request.unit_locations, request.mode, groups, units
     )
@@ -109,7 +109,12 @@ def plan_slot_calls(
             )
         target = _target_run(slot, request)
         places = resolve_places(
-            at, slot.unit, slot.heads, token_mask(target), f"{slot}, base locations", newest=newest
+            at,
+            slot.place_unit,
+            slot.heads,
+            token_mask(target),
+            f"{slot}, base locations",
+            newest=newest,
         )
         base = [(example, head, p) for example, row in enumerate(places) for head, p in row]
         source = None
@@ -122,8 +127,8 @@ def plan_slot_calls(
         if operator.size == ANY_WIDTH:
             if operator.takes_mask and own_subspaces is not None:
                 raise RequestError(
-                    f"{slot}: its subspaces are invalid: there is one attention weight per token, "
-                    "so it has no coordinates of its own."
+                    f"{slot}: its subspaces are invalid: the width of its vectors is not known "
+                    "before a run."
                 )
         elif not isinstance(own_subspaces, Mapping):
             mask = subspaces.build_mask(
@@ -177,7 +182,7 @@ def _pair_with_source(
     """
     source_places = resolve_places(
         entry,
-        slot.unit,
+        slot.place_unit,
         slot.heads,
         token_mask(run),
         f"{slot}, source locations",

@@ -14,7 +14,7 @@ from vene_widgets.intervenable.config import (
     RepresentationConfig,
     slot_keys,
 )
-from vene_widgets.intervenable.module_paths import is_path, layer_and_component
+from vene_widgets.intervenable.module_paths import is_path, layer_and_component, site_at
 from vene_widgets.intervenable.operators import Operator, build_operator
 from vene_widgets.interventions import Options
 from vene_widgets.models.weight_site import ATTENTION_WEIGHT, weight_site
@@ -51,8 +51,14 @@ class Slot:
     parts: tuple[Sequence[int], ...] | None
     constant: Tensor | None
 
+    @property
+    def place_unit(self) -> str:
+        """What its locations count: as in pyvene, `pos` counts heads of attention weights."""
+        return _place_unit(self.component, self.unit)
+
     def __str__(self) -> str:
-        return f"slot {self.index} ({self.component} of layer {self.layer})"
+        where = "" if is_path(self.component) else f" of layer {self.layer}"
+        return f"slot {self.index} ({self.component}{where})"
 
 
 def build_slots(config: IntervenableConfig, model: LanguageModel) -> tuple[Slot, ...]:
@@ -69,7 +75,7 @@ def build_slots(config: IntervenableConfig, model: LanguageModel) -> tuple[Slot,
     pairs = zip(config.representations, config.intervention_types, strict=True)
     for index, (written, kind) in enumerate(pairs):
         what = f"slot {index}"
-        rep = _located(written, model.sites, what)
+        rep = _located(written, model.sites)
         # Tagged tuples, so that no group key equals the key of a slot without a group.
         group = ("own", index) if rep.group_key is None else ("group", rep.group_key)
         width = _site_width(rep, model, what)
@@ -108,15 +114,14 @@ def build_slots(config: IntervenableConfig, model: LanguageModel) -> tuple[Slot,
     return tuple(slots)
 
 
-def _located(rep: RepresentationConfig, sites: Sites, what: str) -> RepresentationConfig:
-    """A representation by layer and component; one that names a module by its path has neither."""
+def _located(rep: RepresentationConfig, sites: Sites) -> RepresentationConfig:
+    """A representation by layer and component, if its path has such names in the family."""
     if not is_path(rep.component):
         return rep
-    try:
-        layer, component = layer_and_component(rep.component, sites)
-    except RequestError as error:
-        raise RequestError(f"{what}: {error}") from None
-    return RepresentationConfig(**{**vars(rep), "layer": layer, "component": component})
+    found = layer_and_component(rep.component, sites)
+    if found is None:
+        return rep
+    return RepresentationConfig(**{**vars(rep), "layer": found[0], "component": found[1]})
 
 
 def field_of(rep: RepresentationConfig, operator: Operator, name: str) -> Any:
@@ -128,16 +133,22 @@ def field_of(rep: RepresentationConfig, operator: Operator, name: str) -> Any:
 
 
 def site_of(model: LanguageModel, layer: int, component: str, head: int | None) -> Site:
-    """The site of a slot; attention weights are one too."""
+    """The site of a slot; attention weights and modules given by their path are sites too."""
     if component == ATTENTION_WEIGHT:
         return weight_site(model, layer, head)
+    if is_path(component):
+        return site_at(component, model)
     return model.sites.site(layer, component, head)
+
+
+def _place_unit(component: str, unit: str) -> str:
+    return "h" if component == ATTENTION_WEIGHT and unit in ("pos", "t") else unit
 
 
 def _head_count(component: str, sites: Sites) -> int:
     if component == ATTENTION_WEIGHT:
         return sites.heads
-    return sites.head_count(component) or 1
+    return 1 if is_path(component) else sites.head_count(component) or 1
 
 
 def _site_width(rep: RepresentationConfig, model: LanguageModel, what: str) -> int:
@@ -146,7 +157,7 @@ def _site_width(rep: RepresentationConfig, model: LanguageModel, what: str) -> i
     Raises:
         RequestError: the model has no such site.
     """
-    by_head = rep.unit in ("h", "h.pos")
+    by_head = _place_unit(rep.component, rep.unit) in ("h", "h.pos")
     try:
         # All heads of a component have one width, so head 0 stands for any of them.
         return site_of(model, rep.layer, rep.component, 0 if by_head else None).width
@@ -159,8 +170,6 @@ def _site_width(rep: RepresentationConfig, model: LanguageModel, what: str) -> i
 
 def _lacks_head(rep: RepresentationConfig, sites: Sites) -> bool:
     """Whether the site exists but for its head: a per-head component."""
-    if rep.component == ATTENTION_WEIGHT:
-        return True
     return (
         rep.component in sites.components
         and -sites.layers <= rep.layer < sites.layers

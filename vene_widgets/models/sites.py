@@ -82,6 +82,17 @@ class Site:
             parts = self._shares_of(tensor)[..., self.start : self.stop]
             parts[rows, positions] = self._shares_of(vectors)
 
+    def check(self, tensor: Tensor, examples: int) -> None:
+        """Check the hooked tensor; those of a family's own components need no check.
+
+        Args:
+            tensor: as the module takes or returns it.
+            examples: how many rows it must have at least.
+
+        Raises:
+            RequestError: it has no vector per example and position.
+        """
+
     def _shares_of(self, tensor: Tensor) -> Tensor:
         """A view of a tensor with its last dimension split into shares."""
         return tensor.view(*tensor.shape[:-1], self.shares, -1)
