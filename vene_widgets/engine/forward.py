@@ -269,16 +269,25 @@ def _require_reached(
         )
 
 
-def forward_inputs(model: LanguageModel, **inputs: Any) -> Any:
+def forward_inputs(
+    model: LanguageModel, inputs: Mapping[str, Any], *, weights_train: bool = False
+) -> Any:
     """Run any inputs that the model's forward takes; used by the second face.
 
     Rows that are padded on the left get position ids from their attention mask: without them, a
     model with learned positions would count the padding.
 
+    Args:
+        model: the model to run.
+        inputs: by name.
+        weights_train: whether gradients flow to the user's own parameters, which take the place of
+            the tree's constants for this pass.
+
     Returns:
         The model's own output.
     """
-    mask, ids = inputs.get("attention_mask"), inputs.get("position_ids")
+    given = dict(inputs)
+    mask, ids = given.get("attention_mask"), given.get("position_ids")
     if (
         ids is None
         and isinstance(mask, torch.Tensor)
@@ -286,8 +295,12 @@ def forward_inputs(model: LanguageModel, **inputs: Any) -> Any:
         and bool((mask[:, 0] == 0).any())
         and "position_ids" in inspect.signature(model.net.forward).parameters
     ):
-        inputs["position_ids"] = (mask.long().cumsum(-1) - 1).clamp_min(0)
-    return _net(model)(**inputs)
+        given["position_ids"] = (mask.long().cumsum(-1) - 1).clamp_min(0)
+    net = _net(model)
+    if not weights_train:
+        return net(**given)
+    own: dict[str, Tensor] = dict(model.tree.root.named_parameters())
+    return torch.func.functional_call(net, own, (), given)
 
 
 def generate_inputs(model: LanguageModel, **inputs: Any) -> Any:

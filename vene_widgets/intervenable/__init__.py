@@ -57,6 +57,7 @@ from vene_widgets.intervenable.unavailable import PLACEHOLDERS
 from vene_widgets.intervenable.utilities import (
     closeness_to_permutation_loss,
     count_parameters,
+    create_directory,
     get_batch_size,
     get_list_depth,
     harmonic_sigmoid_boundary,
@@ -98,6 +99,7 @@ __all__ = [
     "build_intervenable_model",
     "closeness_to_permutation_loss",
     "count_parameters",
+    "create_directory",
     "create_gpt2",
     "create_gpt2_lm",
     "create_gpt_neo",

@@ -48,9 +48,11 @@ class Intervention(nn.Module):
         self.subspace_partition = _expanded(fields.get("subspace_partition"))
         width = fields.get("embed_dim")
         for name in ("embed_dim", "interchange_dim"):
-            # Derived from the slot, so no part of a saved state.
-            tensor = None if width is None else torch.as_tensor(width)
-            self.register_buffer(name, tensor, persistent=False)
+            vars(self).pop(name, None)
+            if width is None:
+                setattr(self, name, None)  # which a class may set to anything
+            else:  # derived from the slot, so no part of a saved state
+                self.register_buffer(name, torch.as_tensor(width), persistent=False)
         self.source_representation = None
         if fields.get("source_representation") is not None:
             self.set_source_representation(fields["source_representation"])

@@ -14,16 +14,23 @@ from vene_widgets.errors import RequestError
 class ManagedModel(nn.Module):
     """A torch module made of a model and the operators that act on it.
 
-    Its parameters are the operators' weights that train. Runs hold the model's own weights constant
-    and put every flag back, so nothing of the model has to be frozen first.
+    Its parameters are the operators' weights that train, and the model's own after
+    `enable_model_gradients`. Until then runs hold the model's weights constant, so nothing of it
+    has to be frozen first.
 
     Attributes:
         model: the model as it was passed.
         interventions: the operators that are modules, by key; linked slots share one.
+        model_has_grad: whether gradients of a call flow to the model's weights too.
     """
 
     model: nn.Module
     interventions: nn.ModuleDict
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.model_has_grad = False
+        self._flags: dict[nn.Parameter, bool] = {}
 
     # devices
 
@@ -45,27 +52,33 @@ class ManagedModel(nn.Module):
 
     # gradients
 
+    def enable_model_gradients(self) -> None:
+        """Let gradients of later calls flow to the model's own weights, and have all require some.
+
+        Unlike pyvene's, it leaves the model's mode alone: every run is in evaluation mode.
+        """
+        for parameter in self.model.parameters():
+            if parameter.is_floating_point():
+                self._flags.setdefault(parameter, parameter.requires_grad)
+                parameter.requires_grad_(True)
+        self.model_has_grad = True
+
     def disable_model_gradients(self) -> None:
-        """Do nothing: in every run the model's weights are constants, whatever their flags say."""
+        """Hold the model's weights constant in every run, which is so anyway.
+
+        Flags that `enable_model_gradients` has set are put back.
+        """
+        for parameter, flag in self._flags.items():
+            parameter.requires_grad_(flag)
+        self._flags.clear()
+        self.model_has_grad = False
 
     def disable_intervention_gradients(self) -> None:
         """Do nothing, as in pyvene. `requires_grad_(False)` on an operator freezes it."""
 
-    def enable_model_gradients(self) -> NoReturn:
-        """Refuse: no gradient flows to the model's own weights.
-
-        Raises:
-            RequestError: always.
-        """
-        raise RequestError(
-            "enable_model_gradients: runs hold the model's weights constant, so they cannot be "
-            "trained through interventions. Valid: train the operators "
-            "(get_trainable_parameters()), or the model by itself."
-        )
-
     def zero_grad(self, set_to_none: bool = True) -> None:
-        """Drop the operators' gradients; the model's stay as they are."""
-        for parameter in self._operator_parameters():
+        """Drop the gradients of the weights that train; those of a constant model stay."""
+        for parameter in {*self._operator_parameters(), *self.get_trainable_parameters()}:
             if set_to_none or parameter.grad is None:
                 parameter.grad = None
             else:
@@ -78,8 +91,8 @@ class ManagedModel(nn.Module):
     # parameters
 
     def get_trainable_parameters(self) -> list[nn.Parameter]:
-        """The operators' weights that require gradients, each once."""
-        return [p for p in self._operator_parameters() if p.requires_grad]
+        """The weights that train, each once."""
+        return [parameter for _, parameter in self.named_parameters()]
 
     def named_parameters(
         self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
@@ -89,6 +102,10 @@ class ManagedModel(nn.Module):
             return
         found = self.interventions.named_parameters(prefix, remove_duplicate=remove_duplicate)
         yield from ((name, parameter) for name, parameter in found if parameter.requires_grad)
+        if self.model_has_grad:
+            start = f"{prefix}.model" if prefix else "model"
+            own = self.model.named_parameters(start, remove_duplicate=remove_duplicate)
+            yield from ((name, parameter) for name, parameter in own if parameter.requires_grad)
 
     def count_parameters(self, include_model: bool = False) -> int:
         """How many numbers train.
@@ -97,7 +114,7 @@ class ManagedModel(nn.Module):
             include_model: whether to add the model's weights that require gradients, although runs
                 hold them constant.
         """
-        counted = self.get_trainable_parameters()
+        counted = [p for p in self._operator_parameters() if p.requires_grad]
         if include_model:
             counted += [p for p in self.model.parameters() if p.requires_grad]
         return sum(parameter.numel() for parameter in counted)

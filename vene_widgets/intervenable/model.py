@@ -13,6 +13,7 @@ from vene_widgets.engine.forward import forward_inputs, generate_inputs
 from vene_widgets.engine.hooks import EditStats
 from vene_widgets.engine.own_model import own_model
 from vene_widgets.errors import RequestError, choose
+from vene_widgets.intervenable import alignment
 from vene_widgets.intervenable.config import IntervenableConfig, as_config
 from vene_widgets.intervenable.headless import with_head_paths
 from vene_widgets.intervenable.inputs import to_encoding, to_source_list
@@ -131,6 +132,7 @@ class IntervenableModel(SavableModel):
         output_original_output: bool = False,
         return_dict: bool = False,
         use_cache: bool = False,
+        intervention_additional_kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
         """Run the base with the slots in place.
 
@@ -148,6 +150,8 @@ class IntervenableModel(SavableModel):
             output_original_output: also run the unchanged base.
             return_dict: return an `IntervenableModelOutput`.
             use_cache: passed to the model.
+            intervention_additional_kwargs: passed to user-defined operators, as far as they have
+                parameters for them.
 
         Returns:
             `(original, counterfactual)`: the model's own outputs; original is None unless
@@ -156,19 +160,29 @@ class IntervenableModel(SavableModel):
         Raises:
             RequestError: an invalid argument; the message names the slot. Nothing has changed.
         """
-        request = self._request(base, sources, unit_locations, source_representations, subspaces)
+        request = self._request(
+            base,
+            sources,
+            unit_locations,
+            source_representations,
+            subspaces,
+            keywords=intervention_additional_kwargs,
+        )
         slot_calls = plan_slot_calls(self._slots, self.groups, request)
         options: dict[str, Any] = {"use_cache": use_cache}
         if labels is not None:
             options["labels"] = labels.to(self._model.device)
-        gradients = torch.is_grad_enabled() and _take_gradients(request, slot_calls)
-        runner = CallRunner(self._model, request, slot_calls, measures=return_dict)
+        trains = self.model_has_grad
+        gradients = torch.is_grad_enabled() and (trains or _take_gradients(request, slot_calls))
+        runner = CallRunner(self._model, request, slot_calls, return_dict, trains and gradients)
         original = None
         self._model.accept_hooks()
         grad_mode = torch.enable_grad() if gradients else torch.no_grad()
         with self._model.lock, grad_mode, own_model(self._model):
             if output_original_output:
-                original = forward_inputs(self._model, **request.base, **options)
+                original = forward_inputs(
+                    self._model, {**request.base, **options}, weights_train=trains and gradients
+                )
             output = runner.run(options)
         collects = any(slot.operator.collects for slot in self._slots)
         if return_dict:
@@ -189,6 +203,7 @@ class IntervenableModel(SavableModel):
         intervene_on_prompt: bool = False,
         subspaces: Any = None,
         output_original_output: bool = False,
+        intervention_additional_kwargs: Mapping[str, Any] | None = None,
         **options: Any,
     ) -> tuple[Any, Any]:
         """Generate from the base with the slots in place, by transformers' own `generate`.
@@ -196,7 +211,8 @@ class IntervenableModel(SavableModel):
         The same places change with a cache and without one.
 
         Args:
-            base, sources, source_representations, subspaces: as for a call.
+            base, sources, source_representations, subspaces, intervention_additional_kwargs: as
+                for a call.
             unit_locations: as for a call; on new tokens the base's side is 0, or left out.
             intervene_on_prompt: whether the slots act on the prompt, or else on every new token.
             output_original_output: also generate from the unchanged base.
@@ -220,6 +236,7 @@ class IntervenableModel(SavableModel):
             source_representations,
             subspaces,
             on_new_tokens=not intervene_on_prompt,
+            keywords=intervention_additional_kwargs,
         )
         slot_calls = plan_slot_calls(self._slots, self.groups, request)
         runner = CallRunner(self._model, request, slot_calls, measures=False)
@@ -239,6 +256,7 @@ class IntervenableModel(SavableModel):
         subspaces: object,
         *,
         on_new_tokens: bool = False,
+        keywords: Mapping[str, Any] | None = None,
     ) -> Request:
         """The arguments of a call, on the model's device, and the operators there too."""
         self._to_device()
@@ -252,7 +270,27 @@ class IntervenableModel(SavableModel):
             representations=representations,
             subspaces=subspaces,
             on_new_tokens=on_new_tokens,
+            keywords=keywords or {},
         )
+
+    def train_alignment(
+        self,
+        train_dataloader: Any,
+        compute_loss: Any,
+        compute_metrics: Any,
+        inputs_collator: Any,
+        **options: Any,
+    ) -> None:
+        """Train the operators, see `alignment.train_alignment`."""
+        alignment.train_alignment(
+            self, train_dataloader, compute_loss, compute_metrics, inputs_collator, **options
+        )
+
+    def eval_alignment(
+        self, eval_dataloader: Any, compute_metrics: Any, inputs_collator: Any, **_: Any
+    ) -> float:
+        """The mean of a metric, see `alignment.eval_alignment`."""
+        return alignment.eval_alignment(self, eval_dataloader, compute_metrics, inputs_collator)
 
 
 def _take_gradients(request: Request, slot_calls: Sequence[SlotCall]) -> bool:

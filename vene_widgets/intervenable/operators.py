@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 import torch
@@ -33,11 +33,13 @@ class Batch:
         sizes: how many of the vectors belong to each example, in order; they sum to n.
         mask: `(n, size)` of bools, the coordinates that may change; None for all.
         subspaces: per example, the subspaces as the caller passed them; None for all.
+        keywords: more arguments of user-defined operators.
     """
 
     sizes: tuple[int, ...]
     mask: Tensor | None
     subspaces: Subspaces
+    keywords: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,7 +122,7 @@ class Operator:
             subspaces = batch.subspaces
             if not isinstance(subspaces, Mapping) and subspaces is not None and not is_even:
                 subspaces = [subspaces[index]]
-            new.append(self._call_user_defined(b, s, subspaces, examples))
+            new.append(self._call_user_defined(b, s, subspaces, examples, batch.keywords))
         return torch.cat(new)
 
     @property
@@ -146,6 +148,7 @@ class Operator:
         source: Tensor | None,
         subspaces: Subspaces,
         examples: int,
+        keywords: Mapping[str, Any],
     ) -> Tensor:
         """Call a user-defined operator in pyvene's shapes.
 
@@ -154,20 +157,28 @@ class Operator:
             source: as base, or None.
             subspaces: per example; passed on only if the operator has a parameter for them.
             examples: how many examples the vectors belong to.
+            keywords: passed on as far as it has parameters for them.
         """
         shape = (examples, -1, base.shape[-1])
         # Pass copies, so that operations in place change neither the run nor what is kept of it.
         b = base.clone().reshape(shape)
         s = None if source is None else source.clone().reshape(shape)
+        more = {name: value for name, value in keywords.items() if self._takes(name)}
         if subspaces is None or not self._takes_subspaces():
-            new: object = self.core(b, s)
+            new: object = self.core(b, s, **more)
         else:
-            new = self.core(b, s, copy.deepcopy(subspaces))
+            new = self.core(b, s, copy.deepcopy(subspaces), **more)
         if isinstance(new, InterventionOutput):
             new = new.output
         if new is None:  # as in pyvene, it has nothing to change
             return base
         return conform(new, base.reshape(shape), self.name).reshape(base.shape)
+
+    def _takes(self, keyword: str) -> bool:
+        """Whether a user-defined operator has a parameter of this name, or takes any."""
+        function: Any = type(self.core).forward if isinstance(self.core, nn.Module) else self.core
+        parameters = inspect.signature(function).parameters
+        return keyword in parameters or any(p.kind is p.VAR_KEYWORD for p in parameters.values())
 
     def _takes_subspaces(self) -> bool:
         """Whether it has a parameter for subspaces, by that name or in third place."""

@@ -53,6 +53,7 @@ class CallRunner:
         request: the call's arguments.
         slot_calls: what the live slots do.
         measures: whether to measure every edit.
+        weights_train: whether gradients flow to the model's own weights.
         source_vectors: per slot index, the vectors `(n, width)` that it reads.
         hook_inputs: per slot index, the base vectors that its hooks found.
         stats: per slot index, what its edits did.
@@ -62,6 +63,7 @@ class CallRunner:
     request: Request
     slot_calls: Sequence[SlotCall]
     measures: bool
+    weights_train: bool = False
     source_vectors: dict[int, Tensor] = field(default_factory=dict[int, Tensor])
     hook_inputs: dict[int, list[HookInput]] = field(default_factory=dict[int, list[HookInput]])
     stats: dict[int, list[EditStats]] = field(default_factory=dict[int, list[EditStats]])
@@ -79,7 +81,7 @@ class CallRunner:
             RequestError: a slot's hook never fired.
         """
         with intervene(self.model, self._edits(self._run_sources())):
-            output = forward_inputs(self.model, **self.request.base, **options)
+            output = self._forward({**self.request.base, **options})
         self._require_fired()
         return output
 
@@ -103,6 +105,9 @@ class CallRunner:
         if on_prompt:  # a text may end before there is a pass of a new token
             self._require_fired()
         return output
+
+    def _forward(self, inputs: Mapping[str, Any]) -> Any:
+        return forward_inputs(self.model, inputs, weights_train=self.weights_train)
 
     def _run_sources(self) -> list[SlotCall]:
         """Run the sources and keep what is read of them; returns the calls that act on the base."""
@@ -165,7 +170,7 @@ class CallRunner:
         }
         edits = self._edits(source_run.editors)
         with intervene(self.model, edits), record(self.model, sites.values()) as states:
-            forward_inputs(self.model, **source_run.encoding, use_cache=False)
+            self._forward({**source_run.encoding, "use_cache": False})
         for call in source_run.readers:
             vectors: list[Tensor] = []
             for example, head, position in call.source or ():
@@ -191,6 +196,7 @@ class CallRunner:
                     sizes=tuple(examples.count(example) for example in dict.fromkeys(examples)),
                     mask=None if call.mask is None else call.mask[indices],
                     subspaces=call.subspaces,
+                    keywords=self.request.keywords,
                 )
                 on_applied = None
                 if self.measures:

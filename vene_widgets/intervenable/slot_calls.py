@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TypeAlias, cast
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias, cast
 
 from torch import Tensor
 
@@ -57,6 +58,7 @@ class Request:
         has_sources: whether the caller passed any.
         unit_locations, representations, subspaces: as the caller passed them.
         on_new_tokens: whether the slots of the base act on the tokens that it generates.
+        keywords: more arguments of user-defined operators.
     """
 
     mode: str
@@ -67,6 +69,13 @@ class Request:
     representations: object
     subspaces: object
     on_new_tokens: bool = False
+    keywords: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+    @property
+    def is_bare(self) -> bool:
+        """Whether the caller passed the base alone."""
+        given = self.unit_locations, self.representations
+        return not self.has_sources and given == (None, None)
 
 
 def plan_slot_calls(
@@ -75,6 +84,7 @@ def plan_slot_calls(
     """Plan what each live slot does, in list order; skipped slots are left out.
 
     A slot is skipped if its base location is None, or a source or source location that it reads.
+    One that reads a source is skipped with a warning in a call of the base alone.
 
     Args:
         slots: the slots of the model.
@@ -92,6 +102,7 @@ def plan_slot_calls(
     batch = token_mask(request.base).shape[0]
     all_subspaces = subspaces.expand_to_slots(request.subspaces, len(slots), batch)
     calls: list[SlotCall] = []
+    sourceless: list[str] = []
     for slot, at, reads_at in zip(slots, base_locations, source_locations, strict=True):
         operator, run, constant = slot.operator, request.runs[slot.group], constants[slot.index]
         newest = request.on_new_tokens and _acts_on_base(slot, request)
@@ -101,6 +112,9 @@ def plan_slot_calls(
         reads = operator.needs_source or (operator.module is None and request.has_sources)
         reads = reads and constant is None
         if at is None or (reads and request.has_sources and (run is None or reads_at is None)):
+            continue
+        if reads and run is None and request.is_bare:
+            sourceless.append(str(slot))
             continue
         if reads and run is None:
             raise RequestError(
@@ -140,6 +154,12 @@ def plan_slot_calls(
                 f"{subspaces.FORMS}"
             )
         calls.append(SlotCall(slot, base, source, constant, own_subspaces, mask))
+    if sourceless:
+        warnings.warn(
+            f"the call has the base alone, so {', '.join(sourceless)} changes nothing: it reads a "
+            "source.",
+            stacklevel=6,
+        )
     return calls
 
 

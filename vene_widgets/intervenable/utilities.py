@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, cast
 
 import torch
@@ -67,3 +69,8 @@ def get_list_depth(lst: object) -> int:
     if not isinstance(lst, list):
         return 0
     return 1 + max((get_list_depth(item) for item in cast("list[object]", lst)), default=0)
+
+
+def create_directory(path: str | os.PathLike[str]) -> None:
+    """Create a folder, with those above it, if it does not exist."""
+    Path(path).mkdir(parents=True, exist_ok=True)
