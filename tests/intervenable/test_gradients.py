@@ -88,3 +88,59 @@ def test_a_temperature_set_before_the_backward_pass_is_the_next_passs(kind: str,
         (gradient,) = [p.grad for p in one.parameters() if p.shape in ((1,), (24,))]
         found.append(gradient)
     assert torch.equal(*found) and found[0].abs().max() > 0
+
+
+def test_gradients_flow_to_the_models_weights(lm: Any) -> None:
+    """After `enable_model_gradients`: pyvene's gradients, to the base's pass and the source's."""
+    import pyvene
+
+    lm = copy.deepcopy(lm).double()
+    base, source = on(lm, ids(2)), on(lm, ids(2, seed=1))
+    flags = {name: weight.requires_grad for name, weight in lm.named_parameters()}
+    found: list[dict[str, Tensor]] = []
+    for pv, model in ((pyvene, copy.deepcopy(lm)), (face, lm)):
+        config = pv.IntervenableConfig([{"layer": 1}], pv.VanillaIntervention)
+        built = pv.IntervenableModel(config, model)
+        built.enable_model_gradients()
+        model.eval()
+        assert len(built.get_trainable_parameters()) == len(list(model.parameters()))
+        loss_of(built, base, [source], dict(WHERE)).backward()
+        found.append({name: weight.grad for name, weight in model.named_parameters()})
+    assert found[0].keys() == found[1].keys()
+    for name, expected in found[0].items():
+        assert torch.allclose(found[1][name], expected, atol=1e-10), name
+    assert max(gradient.abs().max() for gradient in found[1].values()) > 1e-3
+    ours = face.IntervenableModel(slots(1), lm)
+    ours.enable_model_gradients()
+    ours.zero_grad()
+    assert all(weight.grad is None for weight in lm.parameters())
+    ours.disable_model_gradients()
+    assert {name: weight.requires_grad for name, weight in lm.named_parameters()} == flags
+    assert ours.get_trainable_parameters() == []
+    assert not ours(base, [source], dict(WHERE))[1].logits.requires_grad
+
+
+def test_a_weight_that_trains_changes_what_is_run(lm: Any) -> None:
+    """One step of an optimiser, by either: the same loss afterwards."""
+    import pyvene
+
+    lm = copy.deepcopy(lm).double()
+    base, source = on(lm, ids(2)), on(lm, ids(2, seed=1))
+    losses: list[list[float]] = []
+    for pv, model in ((pyvene, copy.deepcopy(lm)), (face, lm)):
+        built = pv.IntervenableModel(
+            pv.IntervenableConfig([{"layer": 1}], pv.VanillaIntervention), model
+        )
+        built.enable_model_gradients()
+        model.eval()
+        optimiser = torch.optim.SGD(built.get_trainable_parameters(), lr=1e-3)
+        losses.append([])
+        for _ in range(4):
+            loss = loss_of(built, base, [source], dict(WHERE))
+            losses[-1].append(loss.item())
+            loss.backward()
+            optimiser.step()
+            built.set_zero_grad()
+            model.zero_grad()
+    assert losses[1] == pytest.approx(losses[0], abs=1e-9)
+    assert losses[1][0] != losses[1][-1]

@@ -163,7 +163,7 @@ def start_equal(theirs: Any, ours: Any) -> None:
             mine.rotate_layer.load_state_dict(other.rotate_layer.state_dict())
 
 
-def losses(made: Made, data: list[tuple[Any, Any, Tensor]]) -> list[float]:
+def losses_of(made: Made, data: list[tuple[Any, Any, Tensor]]) -> list[float]:
     intervenable, optimiser, before, step = made
     found: list[float] = []
     for number, (base, source, wanted) in enumerate(data):
@@ -195,8 +195,81 @@ def test_a_loop_has_pyvenes_losses(name: str, lm: Any) -> None:
     for made in (theirs, ours):
         made[0].interventions.double()
     data = batches(lm)
-    expected, found = losses(theirs, data), losses(ours, data)
+    expected, found = losses_of(theirs, data), losses_of(ours, data)
     assert found == pytest.approx(expected, abs=TOLERANCE)
     assert max(found) - min(found) > 0.01  # it trains
     assert [weight.requires_grad for weight in lm.parameters()] == flags
     assert all(weight.grad is None for weight in lm.parameters())
+
+
+def alignment_batches(model: Any, serial: bool) -> list[dict[str, Any]]:
+    """What `train_alignment` reads, three at a time."""
+    key = "source_0->source1" if serial else "source_0->base"
+    found: list[dict[str, Any]] = []
+    for seed in range(6):
+        base, source = (on(model, ids(3, seed=2 * seed + n))["input_ids"] for n in (0, 1))
+        found.append(
+            {
+                "input_ids": base,
+                "source_input_ids": source,
+                "labels": source[:, 2],
+                f"{key}.0.pos": [[2]] * 3,
+                f"{key}.1.pos": [[4]] * 3,
+                "subspaces": [[[0]] * 3],
+            }
+        )
+    return found
+
+
+@pytest.mark.parametrize("every", [1, 2])
+@pytest.mark.parametrize("kind", ["LowRankRotatedSpace", "SigmoidMask"])
+def test_train_alignment_is_pyvenes(kind: str, every: int, lm: Any) -> None:
+    lm = copy.deepcopy(lm).double()
+    fields = {"layer": 1, "low_rank_dimension": 2, "subspace_partition": [[0, 1], [1, 2]]}
+    if kind == "SigmoidMask":
+        fields = {"layer": 1}
+    made: list[Any] = []
+    for pv, model in ((importlib.import_module("pyvene"), copy.deepcopy(lm)), (face, lm)):
+        config = pv.IntervenableConfig([fields], getattr(pv, f"{kind}Intervention"))
+        made.append(placed(pv.IntervenableModel(config, model)))
+    for one in made:
+        one.interventions.double()
+    start_equal(*made)
+    losses: list[list[float]] = [[], []]
+    scores: list[float] = []
+    for number, one in enumerate(made):
+
+        def loss(logits: Tensor, labels: Tensor, number: int = number) -> Tensor:
+            value = cross_entropy(logits[:, -1], labels)
+            losses[number].append(value.item())
+            return value
+
+        def metric(logits: list[Tensor], labels: list[Tensor]) -> float:
+            return logits[0][:, -1].gather(-1, labels[0][:, None]).mean().item()
+
+        data = alignment_batches(lm, serial=False)
+        if kind == "SigmoidMask":
+            data = [{k: v for k, v in batch.items() if k != "subspaces"} for batch in data]
+        one.train_alignment(
+            data, loss, metric, None, lr=0.01, epochs=3, gradient_accumulation_steps=every
+        )
+        scores.append(one.eval_alignment(data, metric, None))
+    assert losses[1] == pytest.approx(losses[0], abs=TOLERANCE)
+    assert scores[1] == pytest.approx(scores[0], abs=TOLERANCE)
+    assert len(losses[1]) == 18 and losses[1][0] != losses[1][-6]
+
+
+def test_alignment_without_locations_is_one_sentence(lm: Any) -> None:
+    built = face.IntervenableModel(
+        [{"layer": 1, "intervention_type": face.RotatedSpaceIntervention}], lm
+    )
+    (batch, *_) = alignment_batches(lm, serial=True)
+    with pytest.raises(ValueError, match=r"no 'source_0->base\.0\.pos', where slot 0 reads"):
+        built.train_alignment([batch], plain_step, lambda p, q: 0, None)
+    with pytest.raises(ValueError, match=r"option of train_alignment 'rate' is not known"):
+        built.train_alignment([batch], plain_step, lambda p, q: 0, None, rate=1)
+    plain = face.IntervenableModel([{"layer": 1}], lm)
+    with pytest.raises(ValueError, match="nothing trains"):
+        plain.train_alignment([batch], plain_step, lambda p, q: 0, None)
+    with pytest.raises(ValueError, match="no batch"):
+        built.eval_alignment([], lambda p, q: 0, None)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from intervenable_testing import VECTOR, WHERE, built, ids
+from intervenable_testing import TOLERANCE, VECTOR, WHERE, built, ids, on
 from torch import nn
 
 from vene_widgets import intervenable as face
@@ -38,8 +38,6 @@ def test_it_is_a_module(lm: Any) -> None:
     one.disable_model_gradients()
     one.disable_intervention_gradients()
     assert {name: weight.requires_grad for name, weight in lm.named_parameters()} == flags
-    with pytest.raises(ValueError, match=r"weights constant.*get_trainable_parameters"):
-        one.enable_model_gradients()
     with pytest.raises(ValueError, match="no state is kept between calls"):
         one.get_cached_activations()
 
@@ -112,3 +110,38 @@ def test_a_ready_instance_is_saved_with_what_it_brings(lm: Any, tmp_path: Any) -
     ready.set_interchange_dim(3)
     with pytest.raises(ValueError, match="its interchange_dim is not saved"):
         one.save(tmp_path / "b")
+
+
+def test_more_keywords_reach_a_class_of_my_own(lm: Any) -> None:
+    """As in pyvene; what a class has no parameter for, it does not get."""
+    import pyvene
+
+    base, found = on(lm, ids(2)), []
+    for pv, model in ((pyvene, copy.deepcopy(lm)), (face, lm)):
+
+        class Times(pv.ConstantSourceIntervention):
+            def forward(
+                self, base: Any, source: Any = None, subspaces: Any = None, **more: Any
+            ) -> Any:
+                return base * more["factor"]
+
+        built = pv.IntervenableModel(pv.IntervenableConfig([{"layer": 1}], Times), model)
+        more = {"intervention_additional_kwargs": {"factor": -2.0, "other": 3}}
+        with torch.no_grad():
+            found.append(built(base, [None], {"base": 4}, **more)[1].logits)
+    assert (found[0] - found[1]).abs().max() <= TOLERANCE
+    assert not torch.equal(found[1], lm(**base).logits)
+
+
+def test_a_call_of_the_base_alone_is_the_plain_run(lm: Any) -> None:
+    """A slot without its source changes nothing, as in pyvene, and a warning says so."""
+    base = on(lm, ids(2))
+    one = face.IntervenableModel([{"layer": 1}, {"layer": 2, "component": "mlp_output"}], lm)
+    with pytest.warns(UserWarning, match=r"slot 0 .* slot 1 .*reads a source") as said:
+        original, found = one(base, output_original_output=True)
+    assert said[0].filename == __file__
+    with torch.no_grad():
+        plain = lm(**base, use_cache=False).logits
+    assert torch.equal(found.logits, plain) and torch.equal(original.logits, plain)
+    with pytest.raises(ValueError, match="reads a source, but the call has none"):
+        one(base, unit_locations={"base": 3})

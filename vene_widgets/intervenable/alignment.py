@@ -46,7 +46,7 @@ def train_alignment(
             (Adam), `scheduler` (linear, with a tenth of the steps to warm up).
 
     Raises:
-        RequestError: an unknown option, or a batch without locations.
+        RequestError: an unknown option, a batch without locations, or nothing to train.
     """
     import transformers
     from tqdm.auto import trange
@@ -54,10 +54,13 @@ def train_alignment(
     linear: Any = vars(transformers.optimization)["get_linear_schedule_with_warmup"]
     for name in options:  # `warm_up_steps` is accepted, and ignored, as in pyvene
         choose(name, (*_OPTIONS, "warm_up_steps"), "option of train_alignment")
+    trained = intervenable.get_trainable_parameters()
+    if not trained:
+        raise RequestError("train_alignment: nothing trains: no slot has an operator with weights.")
     steps = int(len(train_dataloader) * options.get("epochs", 10))
     every = options.get("gradient_accumulation_steps", 1)
     optimizer: Any = options.get("optimizer") or torch.optim.Adam(
-        intervenable.get_trainable_parameters(), lr=options.get("lr", 1e-3)
+        trained, lr=options.get("lr", 1e-3)
     )
     scheduler: Any = options.get("scheduler") or linear(
         optimizer, num_warmup_steps=0.1 * steps, num_training_steps=steps

@@ -158,7 +158,7 @@ def plan_slot_calls(
         warnings.warn(
             f"the call has the base alone, so {', '.join(sourceless)} changes nothing: it reads a "
             "source.",
-            stacklevel=6,
+            stacklevel=5,
         )
     return calls
 
