@@ -37,7 +37,7 @@ def test_every_component_is_pyvenes(name: str, device: torch.device) -> None:
     from pyvene.models.intervenable_modelcard import type_to_module_mapping
 
     # Pyvene takes all heads together to be as wide as the residual stream.
-    options = {} if name == "gpt_neox" else {"head_dim": 6}
+    options: dict[str, Any] = {} if name == "gpt_neox" else {"head_dim": 6}
     model: Any = families.build(name, 298, **options).to(device)
     theirs = copy.deepcopy(model)
     base, source = on(model, ids(2)), on(model, ids(2, seed=1))
