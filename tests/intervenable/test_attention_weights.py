@@ -11,6 +11,7 @@ import pytest
 import torch
 from intervenable_testing import TOLERANCE, ids, on
 from torch import Tensor
+from transformers import modeling_utils
 from transformers.models.gpt2 import modeling_gpt2
 
 from vene_widgets import intervenable as face
@@ -193,3 +194,21 @@ def test_what_weights_cannot_do_is_one_sentence(lm: Any, device: torch.device) -
         with pytest.raises(ValueError, match=words) as error:
             call()
         assert str(error.value).count("\n") == 0
+
+
+def test_weights_that_cannot_be_told_are_one_sentence(
+    lm: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A function of the user's own that squares the values is no average of them."""
+    registry: Any = modeling_utils.ALL_ATTENTION_FUNCTIONS
+
+    def squared(module: Any, query: Any, key: Any, value: Any, mask: Any, **named: Any) -> Any:
+        return registry["sdpa"](module, query, key, value**2, mask, **named)
+
+    monkeypatch.setitem(type(registry)._global_mapping, "squared", squared)
+    model = copy.deepcopy(lm)
+    model.set_attn_implementation("squared")
+    built = face.IntervenableModel([slot("h", face.ZeroIntervention)], model)
+    with pytest.raises(ValueError, match=r"weights of layer 1 .* cannot be told") as error:
+        built(ids(1), None, {"base": 1})
+    assert str(error.value).count("\n") == 0

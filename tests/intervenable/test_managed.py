@@ -145,3 +145,35 @@ def test_a_call_of_the_base_alone_is_the_plain_run(lm: Any) -> None:
     assert torch.equal(found.logits, plain) and torch.equal(original.logits, plain)
     with pytest.raises(ValueError, match="reads a source, but the call has none"):
         one(base, unit_locations={"base": 3})
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+@pytest.mark.parametrize(
+    "component", ["transformer.h[1].attn.c_proj.output", "mlp_output", "block_output", "mlp_input"]
+)
+def test_an_adaptor_gets_what_the_module_gets(component: str, batch: int, lm: Any) -> None:
+    """A low-rank adaptation beside a module, as pyvene runs it."""
+    import pyvene
+
+    generator = torch.Generator().manual_seed(0)
+    down, up = (torch.randn(24, 24, generator=generator).to(lm.device) for _ in range(2))
+    base, found = on(lm, ids(batch)), []
+    for pv, model in ((pyvene, copy.deepcopy(lm)), (face, lm)):
+
+        class Adapt(pv.ConstantSourceIntervention):
+            def forward(self, base: Any, *_: Any, **more: Any) -> Any:
+                return base + (more["args"] @ down @ up).reshape(base.shape) / 50
+
+        fields = {"layer": 1, "component": component}
+        config = pv.IntervenableConfig([{**fields, "intervention_type": Adapt}])
+        built = pv.IntervenableModel(config, model, as_adaptor=True)
+        with torch.no_grad():
+            found.append(built(base, None, {"base": 4})[1].logits)
+    assert (found[0] - found[1]).abs().max() <= TOLERANCE
+    assert not torch.equal(found[1], lm(**base).logits)
+
+
+def test_an_adaptor_is_no_part_of_a_text(lm: Any) -> None:
+    one = face.IntervenableModel([{"intervention": lambda b, s: b}], lm, as_adaptor=True)
+    with pytest.raises(ValueError, match="not available while a text is generated"):
+        one.generate(ids(1), max_new_tokens=1)

@@ -56,7 +56,13 @@ def test_a_missing_name_says_so_where_it_is_used(name: str, lm: Any) -> None:
         (lambda _: face.RotatedSpaceIntervention(), "needs embed_dim, the width of the site"),
         (lambda _: face.NoiseIntervention(scale=3), "'scale' is not known.*noise_level"),
         (lambda lm: face.IntervenableModel([{}], lm, fast=1), "'fast' is not known.*use_fast"),
-        (lambda lm: face.IntervenableModel([{}], lm, as_adaptor=True), "as_adaptor=True"),
+        (lambda lm: face.IntervenableModel([{}], lm, use_token_state=True), "'use_token_state'"),
+        (
+            lambda lm: face.IntervenableModel(
+                face.IntervenableConfig([{}], mode="serial"), lm, as_adaptor=True
+            ),
+            "as_adaptor=True needs mode 'parallel'",
+        ),
         (
             lambda lm: face.IntervenableModel([{"component": "transformer.h[0].mpl.output"}], lm),
             r"slot 0: no module is at 'transformer.h\[0\].mpl.output'. Did you mean "

@@ -83,7 +83,7 @@ def logits(made: Any, lm: Any, form: str) -> Tensor:
     """The logits of one call, the same for all."""
     _, slots = FORMS[form]
     places: Any = [[[[2], [2]], [[4], [4]]] if one is HEAD else [[4], [4]] for one in slots]
-    subspaces = [[[1], [1]]] if "subspace_partition" in slots[0] else None
+    subspaces = [[[0], [0]]] if "subspace_partition" in slots[0] else None
     named = {"sources->base": (places, places)}
     has_source = "source_representation" not in slots[0]
     sources = [on(lm, ids(2, seed=1)) if has_source else None] * len(slots)

@@ -289,7 +289,7 @@ def intervene_while_generating(
 def _apply(tensor: Tensor, edit: Edit) -> None:
     """Apply one edit in place to our own copy of the tensor, and measure it if asked."""
     site = edit.site
-    if type(site) is not Site:
+    if type(site) is not Site:  # counting rows waits for the device
         site.check(tensor, int(edit.rows.max()) + 1)
     before = tensor.clone() if edit.on_applied else None
     vectors = site.read(tensor[edit.rows, edit.positions])

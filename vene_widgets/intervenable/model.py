@@ -14,7 +14,6 @@ from vene_widgets.engine.hooks import EditStats
 from vene_widgets.engine.own_model import own_model
 from vene_widgets.errors import RequestError, choose
 from vene_widgets.intervenable import alignment
-from vene_widgets.intervenable.config import IntervenableConfig, as_config
 from vene_widgets.intervenable.headless import with_head_paths
 from vene_widgets.intervenable.inputs import to_encoding, to_source_list
 from vene_widgets.intervenable.runs import CallRunner
@@ -55,7 +54,8 @@ class IntervenableModel(SavableModel):
         model: a Hugging Face model of a known family (`docs/families.md`), with an output head or
             without.
         use_fast: accepted for compatibility with pyvene, and ignored.
-        as_adaptor: not available.
+        as_adaptor: whether user-defined operators with a parameter `args` get what the module at
+            their site gets, at the same places; in parallel mode, and not while generating.
 
     Attributes:
         config: the config.
@@ -78,20 +78,20 @@ class IntervenableModel(SavableModel):
     ) -> None:
         super().__init__(config, model)
         for name in unknown:
-            choose(name, ("config", "model", "use_fast"), "argument of IntervenableModel")
-        if as_adaptor:
-            raise RequestError(
-                "as_adaptor=True, which passes a module's arguments to the intervention, is not "
-                "available. An intervention gets (base, source, subspaces)."
+            choose(
+                name, ("config", "model", "use_fast", "as_adaptor"), "argument of IntervenableModel"
             )
         if not isinstance(model, nn.Module):  # pyright: ignore[reportUnnecessaryIsInstance]  # user input
             raise RequestError(
                 f"model is a {type(model).__name__}; expected a torch module such as GPT2Model. "
                 "For a LanguageModel, pass its .model."
             )
-        self.config: IntervenableConfig = as_config(config)
         self.mode = self.config.mode
-        self.model = model
+        self._as_adaptor = as_adaptor
+        if as_adaptor and self.mode != "parallel":
+            raise RequestError(
+                f"as_adaptor=True needs mode 'parallel'; the config has {self.mode!r}."
+            )
         self._model = LanguageModel(type(model).__name__, with_head_paths(model), None)
         self._slots = build_slots(self.config, self._model)
         self.sorted_keys = tuple(slot.key for slot in self._slots)
@@ -224,6 +224,11 @@ class IntervenableModel(SavableModel):
         Raises:
             RequestError: as for a call; a model without an output head; a slot that collects.
         """
+        if self._as_adaptor:
+            raise RequestError(
+                "as_adaptor=True is not available while a text is generated: call "
+                "intervenable(base, ...), or write an operator that needs (base, source) alone."
+            )
         if any(slot.operator.collects for slot in self._slots):
             raise RequestError(
                 "a CollectIntervention returns nothing while a text is generated: collect in a "
@@ -271,6 +276,7 @@ class IntervenableModel(SavableModel):
             subspaces=subspaces,
             on_new_tokens=on_new_tokens,
             keywords=keywords or {},
+            passes_inputs=self._as_adaptor,
         )
 
     def train_alignment(

@@ -34,12 +34,15 @@ class Batch:
         mask: `(n, size)` of bools, the coordinates that may change; None for all.
         subspaces: per example, the subspaces as the caller passed them; None for all.
         keywords: more arguments of user-defined operators.
+        module_inputs: `(n, width)`, what the hooked module got there, for a user-defined operator
+            with a parameter `args`; None to pass nothing.
     """
 
     sizes: tuple[int, ...]
     mask: Tensor | None
     subspaces: Subspaces
     keywords: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    module_inputs: Tensor | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,12 +120,17 @@ class Operator:
         examples = len(batch.sizes) if is_even else 1
         bases = torch.split(base, parts)
         sources = [None] * len(parts) if source is None else torch.split(source, parts)
+        got = batch.module_inputs
+        inputs = [None] * len(parts) if got is None else torch.split(got, parts)
         new: list[Tensor] = []
-        for index, (b, s) in enumerate(zip(bases, sources, strict=True)):
+        for index, (b, s, x) in enumerate(zip(bases, sources, inputs, strict=True)):
             subspaces = batch.subspaces
             if not isinstance(subspaces, Mapping) and subspaces is not None and not is_even:
                 subspaces = [subspaces[index]]
-            new.append(self._call_user_defined(b, s, subspaces, examples, batch.keywords))
+            keywords = dict(batch.keywords)
+            if x is not None:
+                keywords["args"] = x.clone().reshape(examples, -1, x.shape[-1])
+            new.append(self._call_user_defined(b, s, subspaces, examples, keywords))
         return torch.cat(new)
 
     @property

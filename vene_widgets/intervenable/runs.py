@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, TypeAlias
 
@@ -24,6 +24,8 @@ from vene_widgets.intervenable.operators import Batch
 from vene_widgets.intervenable.slot_calls import Request, SlotCall
 from vene_widgets.intervenable.slots import site_of
 from vene_widgets.models import LanguageModel
+from vene_widgets.models.module_site import module_site
+from vene_widgets.models.sites import Site, module_at
 
 HookInput: TypeAlias = tuple[list[int], Tensor]
 """Indices into `SlotCall.base`, and the vectors `(indices, width)` that a hook found there."""
@@ -57,6 +59,7 @@ class CallRunner:
         source_vectors: per slot index, the vectors `(n, width)` that it reads.
         hook_inputs: per slot index, the base vectors that its hooks found.
         stats: per slot index, what its edits did.
+        module_inputs: what hooked modules got, if operators ask for it.
     """
 
     model: LanguageModel
@@ -67,6 +70,7 @@ class CallRunner:
     source_vectors: dict[int, Tensor] = field(default_factory=dict[int, Tensor])
     hook_inputs: dict[int, list[HookInput]] = field(default_factory=dict[int, list[HookInput]])
     stats: dict[int, list[EditStats]] = field(default_factory=dict[int, list[EditStats]])
+    module_inputs: dict[Site, Tensor] = field(default_factory=dict[Site, Tensor])
 
     def run(self, options: Mapping[str, Any]) -> Any:
         """Run the sources, then the base with the slots in place.
@@ -80,7 +84,10 @@ class CallRunner:
         Raises:
             RequestError: a slot's hook never fired.
         """
-        with intervene(self.model, self._edits(self._run_sources())):
+        calls = self._run_sources()
+        sites = [self._input_site(call) for call in calls] if self.request.passes_inputs else []
+        edits = self._edits(calls)
+        with record(self.model, sites) as self.module_inputs, intervene(self.model, edits):
             output = self._forward({**self.request.base, **options})
         self._require_fired()
         return output
@@ -105,6 +112,12 @@ class CallRunner:
         if on_prompt:  # a text may end before there is a pass of a new token
             self._require_fired()
         return output
+
+    def _input_site(self, call: SlotCall) -> Site:
+        """Where the module that a slot hooks gets its input."""
+        slot = call.slot
+        path = site_of(self.model, slot.layer, slot.component, call.base[0][1]).path
+        return module_site(f"{path}.input", path, "input", module_at(self.model.net, path))
 
     def _forward(self, inputs: Mapping[str, Any]) -> Any:
         return forward_inputs(self.model, inputs, weights_train=self.weights_train)
@@ -217,6 +230,11 @@ class CallRunner:
     ) -> Tensor:
         """The new vectors at some of a slot's base places, `(indices, width)`."""
         index = call.slot.index
+        if self.request.passes_inputs:
+            states = self.module_inputs[self._input_site(call)]
+            places = [call.base[n] for n in indices]
+            got = [states[example, position] for example, _, position in places]
+            batch = replace(batch, module_inputs=torch.stack(got))
         self.hook_inputs.setdefault(index, []).append((indices, vectors))
         source = self.source_vectors.get(index)
         return call.slot.operator(vectors, None if source is None else source[indices], batch)

@@ -11,12 +11,12 @@ from torch import nn
 
 from vene_widgets.errors import RequestError
 from vene_widgets.intervenable import pyvene_folder, pyvene_states, save_load
+from vene_widgets.intervenable.config import IntervenableConfig, as_config
 from vene_widgets.intervenable.managed import ManagedModel
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-    from vene_widgets.intervenable.config import IntervenableConfig
     from vene_widgets.intervenable.slots import Slot
 
 _Folder = str | os.PathLike[str]
@@ -25,15 +25,20 @@ _Folder = str | os.PathLike[str]
 class SavableModel(ManagedModel):
     """A managed model whose slots and weights are kept in folders.
 
+    Args:
+        config: the slots, in any form that `as_config` reads.
+        model: the model to run.
+
     Attributes:
         config: the slots.
     """
 
-    config: IntervenableConfig
     _slots: Sequence[Slot]
 
     def __init__(self, config: object, model: nn.Module) -> None:
         super().__init__()
+        self.config: IntervenableConfig = as_config(config)
+        self.model = model
 
     def _distinct_modules(self) -> dict[int, nn.Module]:
         """Every distinct module among the operators, by the first slot that holds it."""

@@ -59,6 +59,7 @@ class Request:
         unit_locations, representations, subspaces: as the caller passed them.
         on_new_tokens: whether the slots of the base act on the tokens that it generates.
         keywords: more arguments of user-defined operators.
+        passes_inputs: whether they get what the hooked module gets, too.
     """
 
     mode: str
@@ -70,6 +71,7 @@ class Request:
     subspaces: object
     on_new_tokens: bool = False
     keywords: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    passes_inputs: bool = False
 
     @property
     def is_bare(self) -> bool:
