@@ -75,7 +75,8 @@ def built(pv: Any, model: Any, form: str) -> Any:
     made = pv.IntervenableModel(config, model)
     with torch.no_grad():
         for parameter in filter(Tensor.is_floating_point, made.get_trainable_parameters()):
-            parameter.add_(torch.linspace(-0.3, 0.3, parameter.numel()).reshape(parameter.shape))
+            moved = torch.linspace(-0.3, 0.3, parameter.numel()).reshape(parameter.shape)
+            parameter.add_(moved.to(parameter.device))
     return made
 
 
@@ -86,6 +87,7 @@ def logits(made: Any, lm: Any, form: str) -> Tensor:
     subspaces = [[[0], [0]]] if "subspace_partition" in slots[0] else None
     named = {"sources->base": (places, places)}
     has_source = "source_representation" not in slots[0]
+    made.set_device(str(lm.device))
     sources = [on(lm, ids(2, seed=1)) if has_source else None] * len(slots)
     with torch.no_grad():
         return made(on(lm, ids(2)), sources, named, subspaces=subspaces)[1].logits
