@@ -137,7 +137,13 @@ MODULES = (
     *("transformer.h[1].attn.c_attn.output", "transformer.h[0].mlp.c_fc.output"),
     *("transformer.h[0].mlp.c_proj.input", "transformer.h[2].mlp.dropout.output"),
     *("transformer.h[0].ln_1.output", "transformer.ln_f.output"),
-    *("transformer.wte.output", "transformer.drop.output", "lm_head.input", "lm_head.output"),
+    *(
+        "transformer.output",
+        "transformer.wte.output",
+        "transformer.drop.output",
+        "lm_head.input",
+        "lm_head.output",
+    ),
 )
 for path in MODULES:
     group(PATHS)[path] = by_path(path, "VanillaIntervention")

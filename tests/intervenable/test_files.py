@@ -10,6 +10,7 @@ import pytest
 import torch
 from intervenable_testing import LIBRARY, Mix, Scale, ids, slots
 
+from vene_widgets import intervenable as face
 from vene_widgets.errors import RequestError
 from vene_widgets.intervenable import IntervenableModel, LowRankRotatedSpaceIntervention
 
@@ -63,3 +64,21 @@ def test_saved_on_one_device_loads_on_another(tmp_path: Path, lm: Any):
     call = (ids(1), ids(1, seed=1), {"sources->base": 4})
     found, expected = (one(*call)[1].logits.cpu() for one in (there, model))
     assert (found - expected).abs().max() < 1e-3
+
+
+@pytest.mark.parametrize("kind", ["Vanilla", "Addition", "Subtraction", "Zero", "Collect"])
+def test_slots_whose_width_is_not_known_before_a_run(kind: str, tmp_path: Path, lm: Any):
+    """Attention weights, and modules that do not tell: dropout."""
+    operator = getattr(face, f"{kind}Intervention")
+    config = [
+        {"component": "attention_weight", "unit": "h", "layer": 1, "intervention_type": operator},
+        {"component": "transformer.h[0].mlp.dropout.output", "intervention_type": operator},
+    ]
+    model = IntervenableModel(config, lm)
+    model.save(tmp_path)
+    again = IntervenableModel.load(tmp_path, lm)
+    call = (ids(2), [ids(2, seed=1)] * 2, {"sources->base": 1})
+    assert torch.equal(again(*call)[1].logits, model(*call)[1].logits)
+    noise = IntervenableModel([{**config[0], "intervention_type": face.NoiseIntervention}], lm)
+    with pytest.raises(RequestError, match="slot 0: noise is not saved where the width"):
+        noise.save(tmp_path / "noise")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from copy import copy as shallow_copy
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
@@ -385,13 +386,28 @@ def _state_name(kwargs: Mapping[str, Any]) -> str:
 
 
 def _on_output(function: Callable[[Tensor], Tensor | None]) -> Callable[..., Any]:
-    """A forward hook around `function`: modules return a tensor, or a tuple that starts with it."""
+    """A forward hook around `function`.
+
+    Modules return a tensor, or a tuple or an output of transformers that starts with it.
+    """
 
     def hook(_module: nn.Module, _args: tuple[Any, ...], output: Any) -> Any:
         if isinstance(output, tuple):
             first, *rest = cast("tuple[Any, ...]", output)
             new = function(first)
             return None if new is None else (new, *rest)
+        if isinstance(output, Mapping):
+            by_name = cast("Mapping[str, Any]", output)
+            name, first = next(iter(by_name.items()))
+            new = function(first)
+            return None if new is None else _with(by_name, name, new)
         return function(output)
 
     return hook
+
+
+def _with(output: Any, name: str, new: Tensor) -> Any:
+    """A copy of an output of transformers with another tensor in one place."""
+    changed = shallow_copy(output)
+    changed[name] = new
+    return changed

@@ -27,7 +27,7 @@ from vene_widgets.intervenable.config import (
 from vene_widgets.intervenable.operators import Operator
 from vene_widgets.intervenable.slots import field_of
 from vene_widgets.intervenable.subspaces import as_range, list_dims
-from vene_widgets.interventions import Intervention
+from vene_widgets.interventions import Intervention, Noise, Options
 from vene_widgets.interventions.saved_module import SavedOptions, check_state
 from vene_widgets.models.saved_folder import (
     JSON_BYTES,
@@ -132,6 +132,13 @@ def save(
             options = asdict(operator.core.options)
             if operator.core.options.width == ANY_WIDTH:
                 options["width"] = operator.size
+            if operator.size == ANY_WIDTH:  # attention weights: as many as the prompt has tokens
+                options = None
+                if isinstance(operator.core, Noise):
+                    raise RequestError(
+                        f"slot {index}: noise is not saved where the width of its vectors is not "
+                        "known before a run."
+                    )
         slots.append(
             {
                 **fields,
@@ -265,7 +272,7 @@ def _build_representations(
                     check_state(LIBRARY[name], options, states[first], what)
                 built_in[first] = classes[name](options)
             fields["intervention"] = built_in[first]
-        elif classes[name] is LIBRARY.get(name):
+        elif classes[name] is LIBRARY.get(name) and not _is_without_options(LIBRARY[name]):
             raise RequestError(f"{what}: {name} was saved without its options.")
         else:
             _check_sizes(slot, states[first], what)
@@ -274,6 +281,11 @@ def _build_representations(
         fields["source_representation"] = weights.get(f"source.{index}")
         representations.append(IntervenableRepresentationConfig(**fields))
     return representations
+
+
+def _is_without_options(kind: type[Intervention]) -> bool:
+    """Whether an operator is the same whatever it is built from."""
+    return not kind.state_shapes(Options(1, 1)) and not issubclass(kind, Noise)
 
 
 def _split_states(
