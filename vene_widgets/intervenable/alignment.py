@@ -15,7 +15,7 @@ import torch
 from vene_widgets.errors import RequestError, choose
 
 if TYPE_CHECKING:
-    from vene_widgets.intervenable.model import IntervenableModel
+    from vene_widgets.intervenable.savable import SavableModel
 
 _OPTIONS = ("lr", "epochs", "gradient_accumulation_steps", "optimizer", "scheduler")
 _HOTTEST, _COLDEST = 50.0, 0.1
@@ -25,7 +25,7 @@ Metrics = Callable[[list[Any], list[Any]], Any]
 
 
 def train_alignment(
-    intervenable: IntervenableModel,
+    intervenable: SavableModel,
     train_dataloader: Any,
     compute_loss: Callable[[Any, Any], torch.Tensor],
     compute_metrics: Metrics,
@@ -84,7 +84,7 @@ def train_alignment(
 
 
 def eval_alignment(
-    intervenable: IntervenableModel,
+    intervenable: SavableModel,
     eval_dataloader: Any,
     compute_metrics: Metrics,
     inputs_collator: Callable[[Any], Batch] | None,
@@ -114,10 +114,10 @@ def _collated(loader: Iterable[Any], collator: Callable[[Any], Batch] | None) ->
     return loader if collator is None else map(collator, loader)
 
 
-def _logits(intervenable: IntervenableModel, batch: Batch) -> torch.Tensor:
+def _logits(intervenable: SavableModel, batch: Batch) -> torch.Tensor:
     """Logits of a batch's base, with its one source in place."""
     units = [rep.unit for rep in intervenable.config.representations]
-    where = locations_of(batch, units, intervenable.mode)
+    where = locations_of(batch, units, intervenable.config.mode)
     source = {"input_ids": batch["source_input_ids"]}
     output = intervenable(
         {"input_ids": batch["input_ids"]}, [source], where, subspaces=batch.get("subspaces")
