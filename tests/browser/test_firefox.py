@@ -117,7 +117,9 @@ def test_a_living_notebook(lab_server: Any, tmp_path: Path) -> None:
     nbformat.write(notebook, lab_server.notebooks / "firefox.ipynb")
     (tmp_path / "profile").mkdir()
     with firefox(tmp_path / "profile") as tab:
-        tab.open(f"{lab_server.url}/lab/tree/firefox.ipynb?token={lab_server.token}", 1400, 1000)
+        # Without the tabs of the tests before, which the server keeps.
+        address = f"{lab_server.url}/lab/tree/firefox.ipynb?token={lab_server.token}&reset"
+        tab.open(address, 1400, 1000)
         wait(tab, "document.querySelector('.jp-CodeCell .cm-content')")
         wait_kernel(lab_server, "firefox.ipynb")
         tab.problems.clear()  # JupyterLab's own, while it starts
