@@ -14,7 +14,7 @@ from vene_widgets import intervenable as face
 READY = "a ready instance with its keywords and methods"
 PATHS = "a component by its module's path"
 CONFIGS = "a config in any of its forms"
-OWN = "a class or function of one's own"
+OWN = "a class or function of your own"
 COMPONENTS = "a component by its name"
 PLACES = "locations"
 GIVEN = "source representations"

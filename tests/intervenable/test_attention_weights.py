@@ -199,7 +199,7 @@ def test_what_weights_cannot_do_is_one_sentence(lm: Any, device: torch.device) -
 def test_weights_that_cannot_be_told_are_one_sentence(
     lm: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A function of the user's own that squares the values is no average of them."""
+    """A custom attention function that squares the values is no weighted average of them."""
     registry: Any = modeling_utils.ALL_ATTENTION_FUNCTIONS
 
     def squared(module: Any, query: Any, key: Any, value: Any, mask: Any, **named: Any) -> Any:
