@@ -18,7 +18,7 @@ from torch import nn
 import vene_widgets as vw
 from vene_widgets.models import wrap
 from vene_widgets.sweeps import cells
-from vene_widgets.sweeps.pairs import pair_maps
+from vene_widgets.sweeps.pairs.maps import pair_maps
 from vene_widgets.sweeps.planning import plan_sweep
 
 PAIRS = [(SPAIN, ITALY), (ITALY, SPAIN), (SPAIN, "The capital of France is")]

@@ -15,7 +15,7 @@ import vene_widgets as vw
 from vene_widgets.engine.resume import ResumedBatch
 from vene_widgets.models import wrap
 from vene_widgets.sweeps import cells, preparing
-from vene_widgets.sweeps.pairs import pair_maps
+from vene_widgets.sweeps.pairs.maps import pair_maps
 from vene_widgets.sweeps.planning import plan_sweep
 
 LAYERS = 12

@@ -20,7 +20,7 @@ from table import Row
 import vene_widgets as vw
 from vene_widgets.engine.cache import ActivationCache
 from vene_widgets.models import LanguageModel
-from vene_widgets.sweeps.pairs import pair_maps
+from vene_widgets.sweeps.pairs.maps import pair_maps
 from vene_widgets.sweeps.planning import SweepPlan, plan_sweep
 
 sys.path.append(str(Path(__file__).parents[1] / "helpers"))

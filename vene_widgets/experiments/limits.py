@@ -47,6 +47,9 @@ MEAN_PROMPTS = 10_000
 TARGETS = 10_000
 """Tokens that one sweep follows."""
 
+PAIRS = 10_000_000
+"""Pairs of prompts of one data set."""
+
 INT = 2**63
 """Ints lie between the negative of this and this."""
 

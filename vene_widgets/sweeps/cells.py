@@ -24,10 +24,8 @@ from vene_widgets.engine.hooks import Edit, intervene
 from vene_widgets.engine.own_model import own_model, require_unchanged
 from vene_widgets.engine.resume import Cells, ResumedBatch
 from vene_widgets.errors import RequestError, is_out_of_memory
-from vene_widgets.interventions import Options, make
-from vene_widgets.models.sites import Site
-from vene_widgets.sweeps.planning import SweepPlan
-from vene_widgets.sweeps.preparing import PreparedSweep, SweepCell, flat_index, vectors_at
+from vene_widgets.sweeps.changes import changed_states, whole_site
+from vene_widgets.sweeps.preparing import PreparedSweep, SweepCell
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -222,10 +220,10 @@ def _run_resumed(chunk: Sequence[SweepCell]) -> Tensor:
             model,
             trace,
             Cells(
-                sites=[_whole_site(cell) for cell in cells],
+                sites=[whole_site(cell) for cell in cells],
                 bases=[cell.sweep.pair for cell in cells],
                 positions=[cell.position for cell in cells],
-                states=_changed_states(cells),
+                states=changed_states(cells),
             ),
         ).logits()
         if order == list(range(len(chunk))):
@@ -271,14 +269,14 @@ def _full_passes(
 ) -> Tensor:
     """Logits of a batch: a row per cell, between the unchanged bases of some cells."""
     runs = chunk[0].sweep.runs
-    states, device = _changed_states(chunk), model.device
+    states, device = changed_states(chunk), model.device
     edits: list[Edit] = []
     for layer in dict.fromkeys(cell.layer for cell in chunk):
         rows = [n for n, cell in enumerate(chunk) if cell.layer == layer]
         here = torch.tensor(rows, device=device)
         edits.append(
             Edit(
-                site=_whole_site(chunk[rows[0]]),
+                site=whole_site(chunk[rows[0]]),
                 rows=here + len(before),
                 positions=torch.tensor([chunk[n].position for n in rows], device=device),
                 change=lambda _vectors, new=states[here]: new,
@@ -288,37 +286,3 @@ def _full_passes(
     pairs = torch.tensor([cell.sweep.pair for cell in every], device=device)
     with intervene(model, edits):
         return last_position_logits(model, runs.base_ids[pairs])
-
-
-def _whole_site(cell: SweepCell) -> Site:
-    """The cell's site; of a per-head component, the tensor of all heads."""
-    plan = cell.sweep.plan
-    return plan.model.sites.site(cell.layer, plan.component.removeprefix("head_"))
-
-
-def _changed_states(cells: Sequence[SweepCell]) -> Tensor:
-    """The new vectors at the cells' `_whole_site`, `(cells, width)`."""
-    plan, runs = cells[0].sweep.plan, cells[0].sweep.runs
-    rows = [runs.rows[cell.layer] for cell in cells]
-    pairs = [cell.sweep.pair for cell in cells]
-    here, there = [cell.position for cell in cells], [cell.source_position for cell in cells]
-    base = vectors_at(runs.base_states, flat_index(runs.base_states, rows, pairs, here))
-    source = vectors_at(runs.source_states, flat_index(runs.source_states, rows, pairs, there))
-    if plan.head is None:
-        return _operate(plan, base, source)
-    heads = torch.tensor([cell.sweep.plan.head for cell in cells], device=base.device)
-    count = plan.model.sites.head_count(plan.component)
-    assert count is not None  # noqa: S101  # it has a head
-    by_head = base.reshape(len(base), count, -1).clone()
-    each = torch.arange(len(cells), device=base.device)
-    others = source.reshape(len(source), count, -1)[each, heads]
-    by_head[each, heads] = _operate(plan, by_head[each, heads], others)
-    return by_head.flatten(1)
-
-
-def _operate(plan: SweepPlan, base: Tensor, source: Tensor) -> Tensor:
-    """The operator on each cell's vectors, `(cells, width)`."""
-    module = make(plan.intervention, Options(base.shape[-1])).to(plan.model.device)
-    with torch.no_grad():
-        # Each cell is a batch example with one position, so noise is that of a run of its own.
-        return module(base[:, None], source[:, None])[:, 0]

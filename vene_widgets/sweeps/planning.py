@@ -37,6 +37,8 @@ class SweepPlan(PickledWithoutWeights):
         first_difference: the first base position that can differ from the source.
         mean_tokens: ids of the tokens of each prompt that a `mean` is over.
         mean_positions: per prompt, the position that each cell reads there.
+        noise_seed: of a control: each change is replaced by one of the same norm in a random
+            direction, drawn from this seed, the cell's layer and its position.
     """
 
     model: LanguageModel = field(repr=False)
@@ -52,6 +54,7 @@ class SweepPlan(PickledWithoutWeights):
     first_difference: int
     mean_tokens: tuple[tuple[int, ...], ...] = ()
     mean_positions: tuple[tuple[int, ...], ...] = ()
+    noise_seed: int | None = None
 
     @property
     def component(self) -> str:
@@ -199,7 +202,7 @@ def plan_sweep(
         layers=tuple(site.layer for site in sites),
         positions=positions,
         source_positions=partners,
-        first_difference=_first_difference(base_tokens, source_tokens),
+        first_difference=first_difference(base_tokens, source_tokens),
         mean_tokens=tuple(tuple(token.id for token in tokens) for tokens in prompts),
         mean_positions=mean_positions,
     )
@@ -254,7 +257,7 @@ def _common_positions(
     )
 
 
-def _first_difference(base: Sequence[Token], source: Sequence[Token]) -> int:
+def first_difference(base: Sequence[Token], source: Sequence[Token]) -> int:
     """First position at which two prompts differ; the shorter length if one begins the other."""
     for index, (one, other) in enumerate(zip(base, source, strict=False)):
         if one.id != other.id:

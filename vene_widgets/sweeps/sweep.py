@@ -149,13 +149,13 @@ def sweep(
         "prompts": prompts,
     }
     require_language_model(model)
-    source = base if source is None and not _reads_source(intervention) else source
+    source = base if source is None and not reads_source(intervention) else source
     if source is None:
         raise RequestError(
             f"source is missing: intervention {intervention!r} reads the run of a source prompt. "
             "Those that read none: 'zero', 'mean', 'noise'."
         )
-    heads = _heads(model, component, head)
+    heads = heads_of(model, component, head)
     plans = [
         plan_sweep(model, base, source, validated(SweepRequest, **fields, head=one))
         for one in heads
@@ -168,13 +168,13 @@ def sweep(
     return sweeps[0] if is_one else HeadSweep(sweeps)
 
 
-def _reads_source(intervention: object) -> bool:
+def reads_source(intervention: object) -> bool:
     """Whether an intervention, by any of its names, is known and reads a source."""
     name = with_our_names({"intervention": intervention})["intervention"]
     return isinstance(name, str) and name in OPERATORS and OPERATORS[name].needs_source
 
 
-def _heads(
+def heads_of(
     model: LanguageModel, component: str, head: int | Sequence[int] | str | None
 ) -> list[int | None]:
     """The heads to sweep, one after the other.

@@ -11,8 +11,13 @@ import torch
 from vene_widgets.errors import RequestError
 from vene_widgets.sweeps.cells import run_cells
 from vene_widgets.sweeps.planning import SweepPlan
-from vene_widgets.sweeps.preparing import prepare_sweeps
-from vene_widgets.tables.statistics import log_p_of
+from vene_widgets.sweeps.preparing import PlainPairs, prepare_sweeps
+from vene_widgets.tables.statistics import (
+    checked_distribution,
+    default_targets,
+    log_p_of,
+    probabilities,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -27,6 +32,9 @@ class PairMaps:
         targets: ids of the tokens that are followed, `(pairs, tokens)`.
         base_log_p, source_log_p: ln P of them in the plain runs, `(pairs, tokens)`.
         log_p: ln P of them in every cell, `(pairs, layers, positions, tokens)`.
+        base_best, source_best: ids of the likeliest tokens of the plain runs, `(pairs,)`.
+        effect_possible: whether a cell can change anything, `(pairs, layers, positions)`; the
+            others have their base's numbers.
         logits: `(pairs, layers, positions, vocabulary)`, of the model's dtype; None if not kept.
     """
 
@@ -35,11 +43,17 @@ class PairMaps:
     base_log_p: Tensor
     source_log_p: Tensor
     log_p: Tensor
+    base_best: Tensor
+    source_best: Tensor
+    effect_possible: Tensor
     logits: Tensor | None
 
 
 def pair_maps(
-    plans: Sequence[SweepPlan], targets: Sequence[Sequence[int]], *, keep_logits: bool = False
+    plans: Sequence[SweepPlan],
+    targets: Sequence[Sequence[int]] | None = None,
+    *,
+    keep_logits: bool = False,
 ) -> PairMaps:
     """Run the sweeps of many pairs as one batch, and follow a few tokens of each.
 
@@ -49,26 +63,32 @@ def pair_maps(
     Args:
         plans: one per pair: one model, component and operator, equally many tokens of the base,
             layers and positions.
-        targets: ids of the tokens to follow, equally many per pair.
+        targets: ids of the tokens to follow, equally many per pair; None for two each, as in
+            `tables.statistics.default_targets`.
         keep_logits: whether to keep every cell's logits.
 
     Raises:
-        RequestError: plans that do not belong together, or other than one list of targets each.
+        RequestError: plans that do not belong together, other than one list of targets each, or a
+            plain run without a distribution.
     """
     plans = tuple(plans)
     if not plans:
         raise RequestError("plans must hold at least one sweep, got none.")
     shapes = {(len(plan.layers), len(plan.positions)) for plan in plans}
-    counts = {len(ids) for ids in targets}
-    if len(shapes) > 1 or len(targets) != len(plans) or len(counts) > 1 or 0 in counts:
+    given = [[0]] * len(plans) if targets is None else targets
+    counts = {len(ids) for ids in given}
+    if len(shapes) > 1 or len(given) != len(plans) or len(counts) > 1 or 0 in counts:
         raise RequestError(
             f"{len(plans)} sweeps need as many layers and positions each, and one list of targets "
-            f"each with as many tokens; got {len(targets)} lists of {sorted(counts)} tokens, "
+            f"each with as many tokens; got {len(given)} lists of {sorted(counts)} tokens, "
             f"and {sorted(shapes)} layers and positions."
         )
     prepared = prepare_sweeps(plans)
     runs, (layers, positions) = prepared[0].runs, shapes.pop()
-    ids = torch.tensor([list(own) for own in targets], dtype=torch.long, device="cpu")
+    _require_distributions(runs)
+    if targets is None:
+        given = _default_targets(runs)
+    ids = torch.tensor([list(own) for own in given], dtype=torch.long, device="cpu")
     wanted = ids.to(runs.base_logits.device)
     base, source = (log_p_of(logits, wanted) for logits in (runs.base_logits, runs.source_logits))
     cells = [cell for one in prepared for cell in one.live_cells()]
@@ -83,6 +103,7 @@ def pair_maps(
     for place, cell in enumerate(cells, len(plans)):
         index[cell.sweep.pair][cell.row * positions + cell.column] = place
     rows = torch.tensor(index, device="cpu")
+    best = torch.stack([runs.base_logits.argmax(-1), runs.source_logits.argmax(-1)]).cpu()
     shape = (len(plans), layers, positions, -1)
     return PairMaps(
         plans=plans,
@@ -90,5 +111,30 @@ def pair_maps(
         base_log_p=base.cpu(),
         source_log_p=source.cpu(),
         log_p=torch.cat(found).cpu()[rows].view(shape),
+        base_best=best[0],
+        source_best=best[1],
+        effect_possible=(rows >= len(plans)).view(shape[:-1]),
         logits=torch.cat(kept).cpu()[rows].view(shape) if keep_logits else None,
     )
+
+
+def _require_distributions(runs: PlainPairs) -> None:
+    """Check the plain runs' logits in one read.
+
+    Raises:
+        RequestError: NaN or infinite ones; the message names the first pair and its run.
+    """
+    for name, logits in (("base", runs.base_logits), ("source", runs.source_logits)):
+        # A NaN makes the largest value NaN, so only +inf, NaN or nothing but -inf fail.
+        bad = ~logits.amax(-1).isfinite()
+        if bool(bad.any()):
+            first = int(bad.int().argmax())
+            checked_distribution(logits[first], f"{name} logits of number {first} of them")
+
+
+def _default_targets(runs: PlainPairs) -> list[tuple[int, int]]:
+    """Two targets for each pair: the token that the source raises, and the base's answer."""
+    return [
+        default_targets(probabilities(base), probabilities(source))
+        for base, source in zip(runs.base_logits, runs.source_logits, strict=True)
+    ]

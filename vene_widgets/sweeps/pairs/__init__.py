@@ -1,0 +1,1 @@
+"""Sweeps over many pairs of prompts, and their statistics."""

@@ -1,0 +1,165 @@
+"""Controls: the same sweep where no effect of the wanted kind should be, pair by pair."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from vene_widgets.engine.positions import common_ends
+from vene_widgets.errors import RequestError, choose, shown
+from vene_widgets.models import LanguageModel, Token
+from vene_widgets.sweeps.pairs.planning import PairPlan
+from vene_widgets.sweeps.pairs.tasks import PairRow
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+CONTROLS = {
+    "shuffled_pairs": "the source of another pair",
+    "random_source": "a source with random tokens where it differs from the base",
+    "matched_noise": "a random change of the same norm",
+    "shuffled_weights": "a model with the same weights in random order",
+}
+"""Controls by name, and what takes the place of what was swept."""
+
+TRIES = 64
+"""Random draws of another pair before a pair is left without one."""
+
+
+def checked_controls(names: Iterable[str] | str | None, reads_source: bool) -> tuple[str, ...]:
+    """The controls to run.
+
+    Args:
+        names: of `CONTROLS`, one or several; None for the default: the sources of other pairs, or
+            noise if the intervention reads no source.
+        reads_source: whether it does.
+
+    Raises:
+        RequestError: an unknown control, or one that needs sources where none are read.
+    """
+    if names is None:
+        return ("shuffled_pairs",) if reads_source else ("matched_noise",)
+    found = tuple(
+        choose(name, CONTROLS, "control")
+        for name in ((names,) if isinstance(names, str) else tuple(names))
+    )
+    if not reads_source and (bad := {"shuffled_pairs", "random_source"} & set(found)):
+        raise RequestError(
+            f"control {shown(min(bad))} changes the source, which this intervention does not read. "
+            "Valid: 'matched_noise', 'shuffled_weights'."
+        )
+    return tuple(dict.fromkeys(found))
+
+
+def control_rows(plan: PairPlan, name: str, seed: int) -> tuple[PairRow, ...]:
+    """The pairs of one control; those that it cannot have are left out.
+
+    Args:
+        plan: the data set.
+        name: one of `CONTROLS`.
+        seed: of random draws; each pair has draws of its own.
+
+    Raises:
+        RequestError: no pair can have it.
+    """
+    makers: dict[str, Callable[[PairPlan, int], list[PairRow]]] = {
+        "shuffled_pairs": _shuffled_pairs,
+        "random_source": _random_sources,
+        "matched_noise": _matched_noise,
+        "shuffled_weights": _as_they_are,
+    }
+    rows = makers[name](plan, seed)
+    if not rows:
+        raise RequestError(
+            f"control {name!r} needs {CONTROLS[name]}, and no pair has one. Choose other controls, "
+            "or controls=()."
+        )
+    return tuple(rows)
+
+
+def _shuffled_pairs(plan: PairPlan, seed: int) -> list[PairRow]:
+    """Each pair with the source of another one whose prompts are as long."""
+    groups: dict[tuple[int, int], list[PairRow]] = {}
+    for row in plan.rows:
+        groups.setdefault((len(row.base), len(row.source)), []).append(row)
+    found: list[PairRow] = []
+    for row in plan.rows:
+        group = groups[len(row.base), len(row.source)]
+        draws = np.random.default_rng((seed, row.pair)).integers(len(group), size=TRIES)
+        others = [group[int(n)] for n in draws]
+        other = next((o for o in others if o.source not in (row.source, row.base)), None)
+        if other is not None:
+            new = replace(row, source=other.source, source_positions=other.source_positions)
+            found.append(new)
+    return found
+
+
+def _random_sources(plan: PairPlan, seed: int) -> list[PairRow]:
+    """Each pair with random tokens where its source differs from its base."""
+    tokenizer: Any = plan.model.tokenizer
+    special: set[int] = set(getattr(tokenizer, "all_special_ids", ()))
+    known = len(tokenizer) if hasattr(tokenizer, "__len__") else plan.model.sites.vocabulary
+    count = min(known, plan.model.sites.vocabulary)
+    words = np.array([token for token in range(count) if token not in special])
+    found: list[PairRow] = []
+    for row in plan.rows:
+        places = _differences(row)
+        if places:
+            draws = np.random.default_rng((seed, row.pair)).choice(words, len(places))
+            source = list(row.source)
+            for place, token in zip(places, draws, strict=True):
+                source[place] = int(token)
+            found.append(replace(row, source=tuple(source)))
+    return found
+
+
+def _differences(row: PairRow) -> list[int]:
+    """The source positions whose tokens differ from the base's; of unequal prompts, a stretch."""
+    if len(row.base) == len(row.source):
+        both = zip(row.base, row.source, strict=True)
+        return [n for n, (one, other) in enumerate(both) if one != other]
+    base, source = ([Token(0, token, "") for token in ids] for ids in (row.base, row.source))
+    left, right = common_ends(base, source)
+    return list(range(left, len(source) - right))
+
+
+def _matched_noise(plan: PairPlan, seed: int) -> list[PairRow]:
+    """The pairs themselves, with a seed each."""
+    return [replace(row, noise_seed=(seed << 32) + row.pair) for row in plan.rows]
+
+
+def _as_they_are(plan: PairPlan, seed: int) -> list[PairRow]:
+    """The pairs themselves: it is the model that differs."""
+    del seed
+    return list(plan.rows)
+
+
+def shuffled_twin(model: LanguageModel, seed: int) -> LanguageModel:
+    """A copy of a model in which the numbers of every weight stand in random order.
+
+    Shapes, norms and the distribution of each weight's numbers are the same; what was learned is
+    gone. Norms' gains and biases, which have one dimension, stay as they are.
+
+    Args:
+        model: it is not changed.
+        seed: of the orders.
+    """
+    with model.lock:
+        twin: Any = copy.deepcopy(model.model)
+    generator = torch.Generator("cpu").manual_seed(seed)
+    with torch.no_grad():
+        for weight in twin.parameters():
+            if weight.ndim > 1:
+                _shuffle(weight, generator)
+    return LanguageModel(f"{model.name}, shuffled weights", twin, model.tokenizer)
+
+
+def _shuffle(weight: Tensor, generator: torch.Generator) -> None:
+    """Put the numbers of a tensor in random order, in place."""
+    order = torch.randperm(weight.numel(), generator=generator, device="cpu")
+    weight.copy_(weight.flatten()[order.to(weight.device)].view_as(weight))

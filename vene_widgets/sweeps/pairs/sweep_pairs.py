@@ -1,0 +1,215 @@
+"""sweep_pairs(): one slot moved over the layers and positions of many pairs of prompts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+from vene_widgets.errors import RequestError, choose, validated
+from vene_widgets.experiments.fields import as_int
+from vene_widgets.experiments.pairs import RESERVED, read_pairs, rows_of
+from vene_widgets.experiments.sweep_request import SweepRequest
+from vene_widgets.models.language_model import require_language_model
+from vene_widgets.sweeps.pairs.controls import checked_controls, control_rows, shuffled_twin
+from vene_widgets.sweeps.pairs.effects import PAIR_METRICS, contrast_missing
+from vene_widgets.sweeps.pairs.planning import PairPlan, plan_pairs
+from vene_widgets.sweeps.pairs.results import KEEP, PairSweep, default_metric
+from vene_widgets.sweeps.pairs.tasks import PairAnswers, PairTask, joined, run_task
+from vene_widgets.sweeps.sweep import Cancelled, heads_of
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from vene_widgets.models import LanguageModel
+    from vene_widgets.sweeps.sweep import Event
+
+
+def sweep_pairs(
+    model: LanguageModel,
+    pairs: pd.DataFrame | Iterable[Any],
+    component: str = "block_output",
+    *,
+    head: int | Sequence[int] | Literal["all"] | None = None,
+    layers: Sequence[int] | int | None = None,
+    positions: Sequence[str | int] | str | int | None = None,
+    intervention: str = "vanilla",
+    prompts: Sequence[str] | str = (),
+    targets: Sequence[str | int] | str | int | None = None,
+    metric: str | None = None,
+    keep: str = "all",
+    controls: Sequence[str] | str | None = None,
+    cluster: str | None = "base",
+    seed: int = 0,
+    pairs_per_task: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    cancel: Event | None = None,
+) -> PairSweep:
+    """Move one slot over every layer and position of many pairs of prompts.
+
+    Pairs whose prompts are equally long run as one batch, chunk by chunk: memory does not grow with
+    the number of pairs, except for the few numbers that are kept of each.
+
+    Args:
+        model: from `load` or `wrap`; it is left exactly as it was.
+        pairs: a DataFrame or a list of dicts, one row per pair: `base` and `source`, the tokens to
+            follow as `targets` (or `target` and `contrast`), and columns that name positions. The
+            first target is the one that patching should bring out, as a rule the source's answer;
+            the second is its contrast, the base's. Without targets, each pair follows the token
+            that its source raises most and its base's answer. `vene_widgets.tasks` makes such
+            tables.
+        component: the tensor that is swapped, as in `Slot`.
+        head: of a per-head component: one, several, or `"all"`.
+        layers: which layers, None for all.
+        positions: the columns of the map, the same in all pairs: `"first"`, `"changed"` (the last
+            token of the stretch in which base and source differ), `"last"`, a column of `pairs`, a
+            token's text or an index. A column `subject` holds an index, or a text of the base, of
+            which the last token counts; `source_subject` beside it says where it is in the source.
+            None for every position if all bases have one length, else `["changed", "last"]`.
+        intervention, prompts: the operator at every cell, as in `sweep`.
+        targets: tokens to follow in every pair instead of its own.
+        metric: what is averaged: `"recovery"`, `"logit_difference"`, `"probability"`, `"delta"`,
+            `"log_ratio"`. None for recovery, or delta if pairs have one target or no source.
+        keep: which pairs count: `"all"`, `"preferred"` (each plain run prefers its own answer to
+            the other's) or `"top"` (its own answer is its likeliest token). It can be changed
+            later (`PairSweep.counting`), and every figure says how many were left out.
+        controls: the same sweep with something wrong put in: `"shuffled_pairs"` (the source of
+            another pair), `"random_source"`, `"matched_noise"` (a random change of the same norm),
+            `"shuffled_weights"`. Each costs as much as the sweep. None for the first, or noise if
+            the intervention reads no source; `()` for none.
+        cluster: column of `pairs`: pairs with the same value there are not independent, and are
+            resampled together. None if all are independent.
+        seed: of controls, resampling and permutations.
+        pairs_per_task: pairs that run as one chunk; None for as many as take a few seconds.
+        progress: called with `(pairs done, pairs in all)`, those of controls counted too.
+        cancel: when set, the sweep stops before its next chunk and raises `Cancelled`.
+
+    Raises:
+        RequestError: a value that does not fit the model; of a pair, the message gives its row.
+        Cancelled: see `cancel`.
+    """
+    require_language_model(model)
+    plan, table = planned(
+        model, pairs, component, head=head, layers=layers, positions=positions,
+        intervention=intervention, prompts=prompts, targets=targets,
+    )  # fmt: skip
+    names = checked_controls(controls, plan.reads_source)
+    _check(plan, table, metric, keep, cluster)
+    seed = as_int(seed)
+    model.accept_hooks()
+    every = {"": plan.rows} | {name: control_rows(plan, name, seed) for name in names}
+    tasks = [
+        task for name, rows in every.items() for task in plan.tasks(rows, name, size=pairs_per_task)
+    ]
+    found = _run_here(model, tasks, seed, progress, cancel)
+    answers = found.pop("")
+    return PairSweep(
+        plan=plan,
+        pairs=table,
+        metric=metric or default_metric(answers, plan.reads_source),
+        keep=keep,
+        cluster=cluster,
+        seed=seed,
+        _answers=answers,
+        _controls=found,
+    )
+
+
+def planned(
+    model: LanguageModel,
+    pairs: object,
+    component: str,
+    *,
+    head: int | Sequence[int] | Literal["all"] | None,
+    layers: Sequence[int] | int | None,
+    positions: Sequence[str | int] | str | int | None,
+    intervention: str,
+    prompts: Sequence[str] | str,
+    targets: Sequence[str | int] | str | int | None,
+) -> tuple[PairPlan, pd.DataFrame]:
+    """Check the arguments of `sweep_pairs` against the model; the pairs also as a table."""
+    heads = tuple(heads_of(model, component, head))
+    fields: dict[str, Any] = {
+        "component": component,
+        "head": heads[0],
+        "layers": layers,
+        "intervention": intervention,
+        "prompts": prompts,
+    }
+    request = validated(SweepRequest, **fields)
+    places = [positions] if isinstance(positions, (str, int)) else positions
+    places = None if places is None else [_place(place) for place in places]
+    table = _table(pairs)
+    columns = [
+        place
+        for place in places or ()
+        if isinstance(place, str) and place in table.columns and place not in RESERVED
+    ]
+    read = read_pairs(table, columns)
+    followed = None if targets is None else model.resolve_tokens(targets, "target")
+    return plan_pairs(model, read, request, heads, places, followed), table
+
+
+def _place(place: object) -> str | int:
+    return place if isinstance(place, str) else as_int(place)
+
+
+def _table(pairs: object) -> pd.DataFrame:
+    """A data set as a table of its own, rows numbered from 0."""
+    import pandas as pd
+
+    if isinstance(pairs, pd.DataFrame):
+        return pairs.reset_index(drop=True)
+    return pd.DataFrame(list(rows_of(pairs)))
+
+
+def _check(
+    plan: PairPlan, table: pd.DataFrame, metric: str | None, keep: str, cluster: str | None
+) -> None:
+    """Check, before anything runs, what is only used afterwards.
+
+    Raises:
+        RequestError: an unknown name, or one that the pairs do not allow.
+    """
+    count = len(plan.rows[0].targets) or 2
+    choose(keep, KEEP, "keep")
+    if metric is not None:
+        needs = PAIR_METRICS[choose(metric, PAIR_METRICS, "metric")].needs_contrast
+        if needs and count < 2:
+            raise contrast_missing(f"metric {metric!r}")
+        if metric == "recovery" and any(pair.source is None for pair in plan.pairs):
+            raise RequestError(
+                "metric 'recovery' is relative to the run of a source, and pairs have none. "
+                "Metrics without: 'logit_difference', 'probability', 'delta', 'log_ratio'."
+            )
+    if keep != "all" and count < 2:
+        raise contrast_missing(f"keep={keep!r}")
+    if cluster is not None:
+        choose(cluster, [str(name) for name in table.columns], "cluster")
+
+
+def _run_here(
+    model: LanguageModel,
+    tasks: Sequence[PairTask],
+    seed: int,
+    progress: Callable[[int, int], None] | None,
+    cancel: Event | None,
+) -> dict[str, PairAnswers]:
+    """Run all chunks in this process; the answers by control.
+
+    Raises:
+        Cancelled: it was asked for.
+    """
+    total, done = sum(len(task.rows) for task in tasks), 0
+    found: dict[str, list[PairAnswers]] = {}
+    twin: LanguageModel | None = None
+    for task in tasks:
+        if cancel and cancel.is_set():
+            raise Cancelled(f"sweep stopped after {done} of {total} pairs")
+        if task.control == "shuffled_weights" and twin is None:
+            twin = shuffled_twin(model, seed)
+        own = twin if task.control == "shuffled_weights" and twin is not None else model
+        found.setdefault(task.control, []).append(run_task(own, task))
+        done += len(task.rows)
+        if progress is not None:
+            progress(done, total)
+    return {name: joined(parts) for name, parts in found.items()}
