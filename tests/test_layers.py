@@ -13,7 +13,7 @@ from vene_widgets.models.architectures import ARCHITECTURES
 
 PACKAGE = Path(vene_widgets.__file__).parent
 ORDER = (
-    *("errors", "experiments", "models", "interventions"),  # what is asked, of what, done how
+    *("errors", "experiments", "models", "tasks", "interventions"),  # what is asked, of what, how
     *("tables", "sentences", "figures"),  # tensors -> DataFrames, words, plotnine
     *("engine", "sweeps", "codegen", "intervenable"),  # running it, and the code that runs it
     *("explorer", "demo", "cli"),  # the screen, the command line

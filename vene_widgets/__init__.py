@@ -14,7 +14,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from vene_widgets import figures
+    from vene_widgets import figures, tasks
     from vene_widgets.codegen.script import script
     from vene_widgets.engine.cache import ActivationCache
     from vene_widgets.engine.comparing import Comparison, commute, compare
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from vene_widgets.interventions import register
     from vene_widgets.interventions.saving import restore, save
     from vene_widgets.models import LanguageModel, available, load, wrap
+    from vene_widgets.sweeps.pairs.results import PairSweep
+    from vene_widgets.sweeps.pairs.sweep_pairs import sweep_pairs
     from vene_widgets.sweeps.results import Sweep
     from vene_widgets.sweeps.sweep import sweep
     from vene_widgets.tables import frames
@@ -53,6 +55,8 @@ _HOMES = {
     "Run": "engine.running",
     "sweep": "sweeps.sweep",
     "Sweep": "sweeps.results",
+    "sweep_pairs": "sweeps.pairs.sweep_pairs",
+    "PairSweep": "sweeps.pairs.results",
     "commute": "engine.comparing",
     "compare": "engine.comparing",
     "Comparison": "engine.comparing",
@@ -67,12 +71,13 @@ _HOMES = {
     "Step": "explorer.session.step",
     "controls": "explorer.controls",
     "frames": "tables.frames",
+    "tasks": "tasks",
     "figures": "figures",
     "theme_paper": "figures.paper",
     "theme_slide": "figures.paper",
 }
 
-_MODULES = ("figures", "frames")
+_MODULES = ("figures", "frames", "tasks")
 """Public names that are modules themselves."""
 
 __all__ = [
@@ -82,6 +87,7 @@ __all__ = [
     "Explorer",
     "Fit",
     "LanguageModel",
+    "PairSweep",
     "RequestError",
     "Run",
     "Slot",
@@ -105,6 +111,8 @@ __all__ = [
     "save",
     "script",
     "sweep",
+    "sweep_pairs",
+    "tasks",
     "theme_paper",
     "theme_slide",
     "wrap",

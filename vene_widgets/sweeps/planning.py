@@ -202,7 +202,9 @@ def plan_sweep(
         layers=tuple(site.layer for site in sites),
         positions=positions,
         source_positions=partners,
-        first_difference=first_difference(base_tokens, source_tokens),
+        first_difference=first_difference(
+            [token.id for token in base_tokens], [token.id for token in source_tokens]
+        ),
         mean_tokens=tuple(tuple(token.id for token in tokens) for tokens in prompts),
         mean_positions=mean_positions,
     )
@@ -257,9 +259,9 @@ def _common_positions(
     )
 
 
-def first_difference(base: Sequence[Token], source: Sequence[Token]) -> int:
-    """First position at which two prompts differ; the shorter length if one begins the other."""
+def first_difference(base: Sequence[int], source: Sequence[int]) -> int:
+    """First position at which two prompts' ids differ; the shorter length if one begins the other."""
     for index, (one, other) in enumerate(zip(base, source, strict=False)):
-        if one.id != other.id:
+        if one != other:
             return index
     return min(len(base), len(source))

@@ -63,6 +63,45 @@ COLUMNS: dict[str, Column] = {
     "best_id": Column("Int64", "", "id of the cell's most likely token; <NA>: not run"),
     "best": Column("object", "", "its text, exact; None: not run"),
     "best_probability": Column("float64", "0 to 1", "its probability in the cell"),
+    "pair": Column("int64", "from 0", "row of the pair in the data set"),
+    "place": Column("object", "", "name of the swept position, the same in all pairs"),
+    "role": Column("object", "", "what the token is in its pair: target, contrast, target 3, …"),
+    "source_probability": Column("float64", "0 to 1", "P(target) in the plain source run"),
+    "recovery": Column(
+        "float64",
+        "0 = base, 1 = source",
+        "(logit difference − the base run's) / (the source run's − the base run's); NaN without a "
+        "contrast",
+    ),
+    "metric": Column("object", "", "what is averaged"),
+    "n": Column("int64", "pairs", "pairs that the row is over"),
+    "units": Column("int64", "", "independent units among them: pairs with one base count as one"),
+    "mean": Column("float64", "the metric's", "mean over the pairs; of recovery a ratio of sums"),
+    "low": Column("float64", "the metric's", "lower end of the bootstrap interval of the mean"),
+    "high": Column("float64", "the metric's", "upper end of it"),
+    "p": Column(
+        "float64",
+        "0 to 1",
+        "two-sided sign-flip permutation p of no effect on average; NaN where none is possible",
+    ),
+    "q": Column("float64", "0 to 1", "p corrected over the map by Benjamini and Hochberg"),
+    "p_max": Column("float64", "0 to 1", "p corrected over the map by the maximum statistic"),
+    "base_mean": Column("float64", "the metric's", "mean of the plain base runs"),
+    "source_mean": Column("float64", "the metric's", "mean of the plain source runs"),
+    "control": Column("object", "", "the control that comes closest to the effect; None: none ran"),
+    "control_mean": Column("float64", "the metric's", "mean if the control's effect is put there"),
+    "control_low": Column("float64", "the metric's", "lower end of its bootstrap interval"),
+    "control_high": Column("float64", "the metric's", "upper end of it"),
+    "control_p": Column(
+        "float64", "0 to 1", "sign-flip p of no difference between the effect and the control's"
+    ),
+    "control_q": Column("float64", "0 to 1", "the same, corrected by Benjamini and Hochberg"),
+    "explained": Column(
+        "bool",
+        "",
+        "whether a control explains the effect: it is no larger than the control's, or control_q "
+        "is 0.05 or more",
+    ),
 }
 """Columns of all frames by name. A column means the same in every frame that has it."""
 
@@ -76,6 +115,12 @@ FRAMES: dict[str, tuple[str, ...]] = {
         "sweep_frame": "component head layer position token token_id label source_position "
         "target_id target target_label probability base_probability delta log_ratio contrast_id "
         "logit_difference rank kl effect_possible best_id best best_probability",
+        "pair_frame": "pair component head layer position place token token_id label "
+        "source_position role target_id target target_label probability base_probability "
+        "source_probability delta log_ratio contrast_id logit_difference recovery effect_possible",
+        "pair_summary": "metric component head layer place label role n units mean low high p q "
+        "p_max base_mean source_mean effect_possible control control_mean control_low control_high "
+        "control_p control_q explained",
     }.items()
 }
 """Columns of each frame, in order, by the name of the function that makes it."""

@@ -62,7 +62,7 @@ def top_frame(logits: Tensor, token_text: TokenText, k: int = 10) -> pd.DataFram
     """
     values = checked_distribution(logits)
     ids = argsort_descending(values)[: checked_count(k, len(values))]
-    return _table(
+    return table(
         "top_frame",
         rank=range(1, len(ids) + 1),
         token=[token_text(i) for i in _ints(ids)],
@@ -119,7 +119,7 @@ def token_frame(
     ids = union[argsort_descending(log_p[:, union].amax(0))]
     token_ids = ids.repeat_interleave(len(names))
     texts = [token_text(i) for i in _ints(token_ids)]
-    return _table(
+    return table(
         "token_frame",
         run=pd.Categorical(names * len(ids), categories=names, ordered=True),
         token_id=token_ids,
@@ -163,7 +163,7 @@ def difference_frame(
     ties = argsort_descending(torch.where(delta == 0, p_before, torch.inf))
     ids = ties[argsort_descending(delta[ties].abs())][:count]
     texts = [token_text(i) for i in _ints(ids)]
-    frame = _table(
+    frame = table(
         "difference_frame",
         token_id=ids,
         token=texts,
@@ -313,7 +313,7 @@ def cells_frame(
         return by_cell(np.tile(_array(values), len(layers)))
 
     target_texts = [token_text(target) for target in targets]
-    return _table(
+    return table(
         "sweep_frame",
         component=np.full(grid * each, component, dtype=object),
         head=pd.array([head], dtype="Int64").repeat(grid * each),
@@ -357,7 +357,7 @@ def _texts(ids: np.ndarray, missing: np.ndarray, token_text: TokenText) -> np.nd
     return texts
 
 
-def _table(name: str, **columns: Any) -> pd.DataFrame:
+def table(name: str, **columns: Any) -> pd.DataFrame:
     """Build a frame with the columns of `FRAMES[name]` and the dtypes of `COLUMNS`."""
     values = {
         column: data.numpy() if isinstance(data, torch.Tensor) else data

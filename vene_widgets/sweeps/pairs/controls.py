@@ -86,10 +86,10 @@ def _shuffled_pairs(plan: PairPlan, seed: int) -> list[PairRow]:
     """Each pair with the source of another one whose prompts are as long."""
     groups: dict[tuple[int, int], list[PairRow]] = {}
     for row in plan.rows:
-        groups.setdefault((len(row.base), len(row.source)), []).append(row)
+        groups.setdefault(row.lengths, []).append(row)
     found: list[PairRow] = []
     for row in plan.rows:
-        group = groups[len(row.base), len(row.source)]
+        group = groups[row.lengths]
         draws = np.random.default_rng((seed, row.pair)).integers(len(group), size=TRIES)
         others = [group[int(n)] for n in draws]
         other = next((o for o in others if o.source not in (row.source, row.base)), None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache, cached_property
@@ -14,7 +14,7 @@ from vene_widgets.experiments.pairs import Pair
 from vene_widgets.experiments.token_text import visible
 from vene_widgets.sweeps.pairs.places import NAMES, resolve_places
 from vene_widgets.sweeps.pairs.tasks import PairRow, PairTask
-from vene_widgets.sweeps.planning import SweepPlan, plan_sweep
+from vene_widgets.sweeps.planning import SweepPlan, first_difference, plan_sweep
 
 if TYPE_CHECKING:
     from vene_widgets.experiments.sweep_request import SweepRequest
@@ -72,23 +72,27 @@ class PairPlan:
         """Whether the intervention copies from a source."""
         return OPERATORS[self.request.intervention].needs_source
 
+    @property
+    def copies(self) -> bool:
+        """Whether cells copy the source's states as they are."""
+        return self.request.intervention == "vanilla"
+
     def tasks(
-        self, rows: Sequence[PairRow], control: str = "", *, size: int | None = None
+        self, rows: Sequence[PairRow], control: str, sizes: Mapping[tuple[int, int], int]
     ) -> Iterator[PairTask]:
-        """Split pairs into chunks of equal lengths, the same ones every time.
+        """Split pairs into chunks of equal lengths, in the order of the data set.
 
         Args:
             rows: the pairs, or those of a control.
-            control: its name.
-            size: pairs of a chunk; None for as many as `chunk_size` says.
+            control: its name; empty for the sweep itself.
+            sizes: from `chunk_sizes`.
         """
         groups: dict[tuple[int, int], list[PairRow]] = {}
         for row in rows:
-            groups.setdefault((len(row.base), len(row.source)), []).append(row)
+            groups.setdefault(row.lengths, []).append(row)
         number = 0
-        for group in groups.values():
-            count = size or self.chunk_size(group[0])
-            for start in range(0, len(group), count):
+        for lengths, group in groups.items():
+            for start in range(0, len(group), sizes[lengths]):
                 yield PairTask(
                     number=number,
                     control=control,
@@ -96,9 +100,18 @@ class PairPlan:
                     heads=self.heads,
                     layers=self.layers,
                     mean_tokens=self.mean_tokens,
-                    rows=tuple(group[start : start + count]),
+                    rows=tuple(group[start : start + sizes[lengths]]),
                 )
                 number += 1
+
+    def chunk_sizes(self, size: int | None = None) -> dict[tuple[int, int], int]:
+        """How many pairs of each pair of lengths make a chunk.
+
+        Args:
+            size: the same for all; None for what `chunk_size` says.
+        """
+        firsts = {row.lengths: row for row in reversed(self.rows)}
+        return {lengths: size or self.chunk_size(row) for lengths, row in firsts.items()}
 
     def chunk_size(self, row: PairRow) -> int:
         """How many pairs like this one make a chunk: by arithmetic, so that it is always the same.
@@ -106,13 +119,17 @@ class PairPlan:
         It counts the products of the blocks and of the head, as in `docs/benchmarks.md`.
         """
         sites, is_cpu = self.model.sites, self.model.device.type == "cpu"
-        length, width, cells = len(row.base), sites.d_model, self.cell_count
+        length, width = len(row.base), sites.d_model
+        # Copying changes nothing before the prompts differ.
+        first = first_difference(row.base, row.source) if self.copies else 0
+        columns = [position for position in row.positions if position >= first]
+        cells = len(self.heads) * len(self.layers) * len(columns)
         attention = 4 * width * sites.heads * sites.d_head
         block = attention + 3 * width * sites.d_mlp
         token_blocks = sum(
             (length - position) * (sites.layers - layer - 1) * len(self.heads)
             for layer in self.layers
-            for position in row.positions
+            for position in columns
         )
         plain = (length + len(row.source)) * sites.layers
         head = (cells + 2) * width * sites.vocabulary

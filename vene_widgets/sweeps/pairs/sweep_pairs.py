@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from vene_widgets.errors import RequestError, choose, validated
@@ -10,12 +12,15 @@ from vene_widgets.experiments.fields import as_int
 from vene_widgets.experiments.pairs import RESERVED, read_pairs, rows_of
 from vene_widgets.experiments.sweep_request import SweepRequest
 from vene_widgets.models.language_model import require_language_model
-from vene_widgets.sweeps.pairs.controls import checked_controls, control_rows, shuffled_twin
+from vene_widgets.sweeps.pairs.controls import checked_controls, control_rows
 from vene_widgets.sweeps.pairs.effects import PAIR_METRICS, contrast_missing
+from vene_widgets.sweeps.pairs.folder import SweepFolder
+from vene_widgets.sweeps.pairs.model_source import model_source, weights_checksum
 from vene_widgets.sweeps.pairs.planning import PairPlan, plan_pairs
 from vene_widgets.sweeps.pairs.results import KEEP, PairSweep, default_metric
-from vene_widgets.sweeps.pairs.tasks import PairAnswers, PairTask, joined, run_task
-from vene_widgets.sweeps.sweep import Cancelled, heads_of
+from vene_widgets.sweeps.pairs.running import Memory, Runner, Store
+from vene_widgets.sweeps.pairs.workers import Workers
+from vene_widgets.sweeps.sweep import heads_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,6 +45,8 @@ def sweep_pairs(
     controls: Sequence[str] | str | None = None,
     cluster: str | None = "base",
     seed: int = 0,
+    client: object = None,
+    folder: str | os.PathLike[str] | None = None,
     pairs_per_task: int | None = None,
     progress: Callable[[int, int], None] | None = None,
     cancel: Event | None = None,
@@ -79,6 +86,11 @@ def sweep_pairs(
         cluster: column of `pairs`: pairs with the same value there are not independent, and are
             resampled together. None if all are independent.
         seed: of controls, resampling and permutations.
+        client: where chunks run: a `dask.distributed.Client`, or an executor of
+            `concurrent.futures`. None for this process. A worker loads the model once, from where
+            it was loaded here; one that was wrapped is saved to `folder` for them.
+        folder: where results are kept as Parquet files, one per chunk, with a manifest. A sweep
+            that was stopped goes on from what is there, and one that is done is only read.
         pairs_per_task: pairs that run as one chunk; None for as many as take a few seconds.
         progress: called with `(pairs done, pairs in all)`, those of controls counted too.
         cancel: when set, the sweep stops before its next chunk and raises `Cancelled`.
@@ -97,10 +109,21 @@ def sweep_pairs(
     seed = as_int(seed)
     model.accept_hooks()
     every = {"": plan.rows} | {name: control_rows(plan, name, seed) for name in names}
-    tasks = [
-        task for name, rows in every.items() for task in plan.tasks(rows, name, size=pairs_per_task)
-    ]
-    found = _run_here(model, tasks, seed, progress, cancel)
+    path = None if folder is None else Path(folder).expanduser()
+    workers = None if client is None else Workers(client)
+    weights = 0 if path is None and workers is None else weights_checksum(model)
+    store: Store = Memory()
+    sizes = plan.chunk_sizes(pairs_per_task)
+    if path is not None:
+        store = SweepFolder(path, plan, weights, every, seed, pairs_per_task)
+        sizes = store.sizes
+    tasks = {name: list(plan.tasks(rows, name, sizes)) for name, rows in every.items()}
+    source = None
+    if workers is not None and not workers.shares_memory:
+        source = model_source(model, plan.rows[0].base, seed, weights, path)
+    runner = Runner(model, seed, store, workers, source)
+    runner.run([task for several in tasks.values() for task in several], progress, cancel)
+    found = {name: store.read(several, runner.run_one) for name, several in tasks.items()}
     answers = found.pop("")
     return PairSweep(
         plan=plan,
@@ -185,31 +208,3 @@ def _check(
         raise contrast_missing(f"keep={keep!r}")
     if cluster is not None:
         choose(cluster, [str(name) for name in table.columns], "cluster")
-
-
-def _run_here(
-    model: LanguageModel,
-    tasks: Sequence[PairTask],
-    seed: int,
-    progress: Callable[[int, int], None] | None,
-    cancel: Event | None,
-) -> dict[str, PairAnswers]:
-    """Run all chunks in this process; the answers by control.
-
-    Raises:
-        Cancelled: it was asked for.
-    """
-    total, done = sum(len(task.rows) for task in tasks), 0
-    found: dict[str, list[PairAnswers]] = {}
-    twin: LanguageModel | None = None
-    for task in tasks:
-        if cancel and cancel.is_set():
-            raise Cancelled(f"sweep stopped after {done} of {total} pairs")
-        if task.control == "shuffled_weights" and twin is None:
-            twin = shuffled_twin(model, seed)
-        own = twin if task.control == "shuffled_weights" and twin is not None else model
-        found.setdefault(task.control, []).append(run_task(own, task))
-        done += len(task.rows)
-        if progress is not None:
-            progress(done, total)
-    return {name: joined(parts) for name, parts in found.items()}

@@ -40,6 +40,11 @@ class PairRow:
     mean_positions: tuple[tuple[int, ...], ...] = ()
     noise_seed: int | None = None
 
+    @property
+    def lengths(self) -> tuple[int, int]:
+        """Tokens of the base and of the source."""
+        return len(self.base), len(self.source)
+
 
 @dataclass(frozen=True)
 class PairTask:
@@ -150,7 +155,7 @@ def _plan(model: LanguageModel, task: PairTask, row: PairRow, head: int | None) 
         layers=task.layers,
         positions=row.positions,
         source_positions=row.source_positions,
-        first_difference=first_difference(base, source),
+        first_difference=first_difference(row.base, row.source),
         mean_tokens=task.mean_tokens,
         mean_positions=row.mean_positions,
         noise_seed=row.noise_seed,

@@ -1,0 +1,168 @@
+"""Chunks on other processes and machines: what runs where, and what happens if a worker dies."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import (
+    FIRST_COMPLETED,
+    BrokenExecutor,
+    Executor,
+    Future,
+    ProcessPoolExecutor,
+    ThreadPoolExecutor,
+    wait,
+)
+from typing import TYPE_CHECKING, Any
+
+from vene_widgets.errors import RequestError, shown
+from vene_widgets.sweeps.pairs.tasks import PairAnswers, PairTask
+
+if TYPE_CHECKING:
+    from vene_widgets.sweeps.sweep import Event
+
+QUEUED = 3
+"""Chunks per worker that are handed out at a time: enough to keep it busy, few to cancel."""
+
+DEATHS = 3
+"""How often workers may die one after the other before a chunk is given up."""
+
+
+class Workers:
+    """Somewhere to run chunks.
+
+    Args:
+        client: a `dask.distributed.Client`, or an executor of `concurrent.futures`.
+
+    Raises:
+        RequestError: neither, or an executor that would hang.
+    """
+
+    def __init__(self, client: object) -> None:
+        self.count = 1
+        self.threads: int | None = None
+        self.shares_memory = isinstance(client, ThreadPoolExecutor)
+        self._own: ProcessPoolExecutor | None = None
+        get_executor: Any = getattr(client, "get_executor", None)
+        if get_executor is not None and hasattr(client, "scheduler_info"):
+            dask: Any = client
+            info: Any = dask.scheduler_info(n_workers=-1)
+            workers: list[Any] = list(info["workers"].values())
+            if not workers:
+                raise RequestError("client has no workers: start some, then run again.")
+            self.count = len(workers)
+            self.threads = max(1, min(worker["nthreads"] for worker in workers))
+            self._executor: Any = get_executor(pure=False, retries=DEATHS)
+            return
+        if not isinstance(client, Executor) and not hasattr(client, "submit"):
+            raise RequestError(
+                "client must be a dask.distributed.Client or an executor of concurrent.futures, "
+                f"got {shown(client)}."
+            )
+        self._executor = client
+        self.count = int(getattr(client, "_max_workers", 0) or os.cpu_count() or 1)
+        if isinstance(client, ProcessPoolExecutor):
+            context: Any = getattr(client, "_mp_context", None)
+            if context is not None and context.get_start_method() == "fork":
+                raise RequestError(
+                    "client is a ProcessPoolExecutor that forks, in which torch's threads may "
+                    "hang: make it with mp_context=multiprocessing.get_context('spawn')."
+                )
+            self.threads = max(1, (os.cpu_count() or 1) // self.count)
+
+    def submit(self, function: Callable[..., Any], *arguments: Any) -> Future[Any]:
+        """Hand out a call."""
+        return self._executor.submit(function, *arguments)
+
+    def replace_broken(self) -> bool:
+        """Start new processes after some died; whether that is possible."""
+        if not isinstance(self._executor, ProcessPoolExecutor):
+            return False
+        import multiprocessing
+
+        self.close()
+        spawn = multiprocessing.get_context("spawn")
+        self._own = ProcessPoolExecutor(self.count, mp_context=spawn)
+        self._executor = self._own
+        return True
+
+    def close(self) -> None:
+        """Stop the processes that were started here; the user's own go on."""
+        if self._own is not None:
+            self._own.shutdown(wait=False, cancel_futures=True)
+            self._own = None
+
+
+def run_there(
+    workers: Workers,
+    calls: Sequence[tuple[PairTask, Callable[..., Any], tuple[Any, ...]]],
+    cancel: Event | None,
+) -> Iterator[tuple[PairTask, PairAnswers, dict[str, str]]]:
+    """Run chunks on workers, and give each as it is done.
+
+    A worker that dies costs the chunks that it ran: they run again elsewhere.
+
+    Args:
+        workers: where.
+        calls: of each chunk, the function and its arguments.
+        cancel: when set, no more are handed out, and the iterator ends.
+
+    Raises:
+        RequestError: a chunk failed, or killed its worker `DEATHS` times.
+    """
+    waiting = list(reversed(calls))
+    running: dict[Future[Any], tuple[PairTask, Callable[..., Any], tuple[Any, ...]]] = {}
+    breaks = 0  # since the last chunk that came through
+    try:
+        while waiting or running:
+            if cancel and cancel.is_set():
+                return
+            while waiting and len(running) < QUEUED * workers.count:
+                call = waiting.pop()
+                running[workers.submit(call[1], *call[2])] = call
+            done, _ = wait(running, timeout=0.2, return_when=FIRST_COMPLETED)
+            broken: list[tuple[PairTask, Callable[..., Any], tuple[Any, ...]]] = []
+            for future in done:
+                call = running.pop(future)
+                try:
+                    answers, notes = future.result()
+                except BrokenExecutor:
+                    broken.append(call)
+                    continue
+                except Exception as error:
+                    if type(error).__name__ != "KilledWorker":
+                        raise
+                    raise _too_deadly(call[0]) from None
+                breaks = 0
+                yield call[0], answers, notes
+            if broken:
+                # Nothing that was handed out is left of a broken pool.
+                broken += running.values()
+                running.clear()
+                breaks += 1
+                if breaks >= DEATHS:
+                    raise _too_deadly(broken[0][0])
+                if not workers.replace_broken():
+                    raise RequestError(
+                        "client broke while it ran chunks. With folder=, what is done is kept: run "
+                        "again with a new one to go on."
+                    )
+                warnings.warn(
+                    f"a worker process died: {len(broken)} chunks run again in new processes",
+                    stacklevel=2,
+                )
+                waiting += reversed(broken)
+    finally:
+        for future in running:
+            future.cancel()
+        workers.close()
+
+
+def _too_deadly(task: PairTask) -> RequestError:
+    """The error of a chunk that kills its workers."""
+    rows = task.rows
+    return RequestError(
+        f"workers died again and again while they ran pairs {rows[0].pair} to {rows[-1].pair}, as "
+        f"they do without enough memory: choose pairs_per_task below {len(rows)}."
+    )
