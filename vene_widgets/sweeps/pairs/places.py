@@ -62,7 +62,8 @@ def resolve_places(
         elif place == "last" and place not in pair.places:
             partners.append(len(source) - 1)
         else:
-            partners.append(source_last if position == last else paired[position])
+            is_last = position == last and source_last >= 0
+            partners.append(source_last if is_last else paired[position])
     return tuple(found), tuple(partners)
 
 

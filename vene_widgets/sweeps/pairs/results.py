@@ -202,7 +202,7 @@ class PairSweep:
                 self._slot(row.positions[column], row.source_positions[column], layer, head)
             )
         return Experiment(
-            base=pair.base, sources=() if pair.source is None else pair.source, slots=slots
+            base=pair.base, sources={} if pair.source is None else pair.source, slots=slots
         )
 
     def _slot(self, position: int, partner: int, layer: int, head: int | None) -> Slot:

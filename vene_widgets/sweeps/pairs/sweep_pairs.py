@@ -106,6 +106,8 @@ def sweep_pairs(
     )  # fmt: skip
     names = checked_controls(controls, plan.reads_source)
     _check(plan, table, metric, keep, cluster)
+    if pairs_per_task is not None and as_int(pairs_per_task) < 1:
+        raise RequestError(f"pairs_per_task must be at least 1, got {pairs_per_task}.")
     seed = as_int(seed)
     model.accept_hooks()
     every = {"": plan.rows} | {name: control_rows(plan, name, seed) for name in names}
