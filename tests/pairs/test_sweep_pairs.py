@@ -201,7 +201,7 @@ def test_progress_and_cancel(tiny_gpt2: vw.LanguageModel) -> None:
 
 
 def test_memory_is_that_of_a_chunk(tiny_gpt2: vw.LanguageModel) -> None:
-    """Between chunks, as many tensors are alive as before the first."""
+    """Between chunks, only the numbers that are kept of each pair are added."""
     import gc
 
     import torch
@@ -214,8 +214,10 @@ def test_memory_is_that_of_a_chunk(tiny_gpt2: vw.LanguageModel) -> None:
         sizes.append(sum(o.numel() for o in alive))
 
     sweep_pairs(tiny_gpt2, word_pairs(), pairs_per_task=5, progress=count)
+    cells = tiny_gpt2.sites.layers * 5
+    kept = 5 * (2 * cells + cells + 8)  # two targets, what is possible, the plain runs
     assert len(sizes) == 6
-    assert len(set(sizes)) == 1
+    assert all(after - before <= kept for before, after in zip(sizes, sizes[1:], strict=False))
 
 
 BAD: list[tuple[dict[str, Any], str]] = [
