@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -217,7 +218,7 @@ def test_memory_is_that_of_a_chunk(tiny_gpt2: vw.LanguageModel) -> None:
     cells = tiny_gpt2.sites.layers * 5
     kept = 5 * (2 * cells + cells + 8)  # two targets, what is possible, the plain runs
     assert len(sizes) == 6
-    assert all(after - before <= kept for before, after in zip(sizes, sizes[1:], strict=False))
+    assert all(after - before <= kept for before, after in pairwise(sizes))
 
 
 BAD: list[tuple[dict[str, Any], str]] = [

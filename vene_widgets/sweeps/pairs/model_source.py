@@ -25,7 +25,7 @@ from vene_widgets.errors import RequestError, shown
 from vene_widgets.models import LanguageModel, load
 from vene_widgets.sweeps.pairs.controls import shuffled_twin
 from vene_widgets.sweeps.pairs.tasks import PairAnswers, PairTask, run_task
-from vene_widgets.tables.statistics import log_probabilities
+from vene_widgets.tables.statistics import checked_distribution, log_probabilities
 
 if TYPE_CHECKING:
     pass
@@ -79,7 +79,7 @@ def model_source(
             f"{model.name} runs code that is not its family's own (hooks, replaced methods or "
             "modules), which workers would not have: run without client, or wrap the plain model."
         )
-    log_p = log_probabilities(logits)
+    log_p = checked_distribution(logits, "base logits of pair 0").log_softmax(-1)
     tokens = log_p.topk(min(PROBED, len(log_p))).indices
     name, options = _loading_of(model) or _saved(model, folder)
     return ModelSource(
