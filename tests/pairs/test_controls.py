@@ -89,16 +89,16 @@ def test_matched_noise_has_the_norm_of_the_change(
 ) -> None:
     """The state that a cell writes, seen at the site: its distance from the base's, its angle."""
     from vene_widgets.sweeps.changes import changed_states
-    from vene_widgets.sweeps.pairs.tasks import _plan
+    from vene_widgets.sweeps.pairs.chunks import _plan
     from vene_widgets.sweeps.preparing import prepare_sweeps
 
     model: vw.LanguageModel = request.getfixturevalue(family)
     component = "block_output" if head is None else "head_attention_value_output"
     plan = swept(model, component=component, head=head, controls=()).plan
-    task = next(iter(plan.tasks(control_rows(plan, "matched_noise", 0), "", plan.chunk_sizes())))
-    own = next(iter(plan.tasks(plan.rows, "", plan.chunk_sizes())))
+    chunk = next(iter(plan.chunks(control_rows(plan, "matched_noise", 0), "", plan.chunk_sizes())))
+    own = next(iter(plan.chunks(plan.rows, "", plan.chunk_sizes())))
     changes = []
-    for one in (own, task):
+    for one in (own, chunk):
         prepared = prepare_sweeps([_plan(model, one, row, head) for row in one.rows])
         cells = [cell for sweep in prepared for cell in sweep.live_cells()]
         base = torch.stack(
@@ -116,7 +116,7 @@ def test_matched_noise_has_the_norm_of_the_change(
 
 def test_matched_noise_does_not_depend_on_chunks(tiny_gpt2: vw.LanguageModel) -> None:
     found = [
-        swept(tiny_gpt2, word_pairs(), controls="matched_noise", pairs_per_task=size, seed=seed)
+        swept(tiny_gpt2, word_pairs(), controls="matched_noise", pairs_per_chunk=size, seed=seed)
         for size, seed in ((None, 0), (4, 0), (None, 1))
     ]
     one, other, third = (each._controls["matched_noise"].log_p for each in found)

@@ -45,9 +45,9 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     found: list[int] = []
     run = model_source.run_noted
 
-    def counting(model: Any, task: Any) -> Any:
-        found.append(task.number)
-        return run(model, task)
+    def counting(model: Any, chunk: Any) -> Any:
+        found.append(chunk.number)
+        return run(model, chunk)
 
     monkeypatch.setattr(running, "run_noted", counting)
     return found
@@ -65,9 +65,9 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 def test_a_sweep_in_a_folder_is_the_same_and_is_only_read_again(
     tiny_gpt2: vw.LanguageModel, pairs: Any, options: Any, tmp_path: Path, counted: list[int]
 ) -> None:
-    here = swept(tiny_gpt2, pairs, pairs_per_task=4, **options)
+    here = swept(tiny_gpt2, pairs, pairs_per_chunk=4, **options)
     counted.clear()
-    first = swept(tiny_gpt2, pairs, folder=tmp_path / "a" / "b", pairs_per_task=4, **options)
+    first = swept(tiny_gpt2, pairs, folder=tmp_path / "a" / "b", pairs_per_chunk=4, **options)
     ran = len(counted)
     again = swept(tiny_gpt2, pairs, folder=tmp_path / "a" / "b", **options)
     assert ran >= 2
@@ -79,12 +79,12 @@ def test_a_sweep_in_a_folder_is_the_same_and_is_only_read_again(
 def test_a_stopped_sweep_goes_on(
     tiny_gpt2: vw.LanguageModel, tmp_path: Path, counted: list[int]
 ) -> None:
-    whole = swept(tiny_gpt2, pairs_per_task=4)
+    whole = swept(tiny_gpt2, pairs_per_chunk=4)
     counted.clear()
     stop = threading.Event()
     with pytest.raises(Cancelled, match="stopped after 12 of 60 pairs"):
         swept(
-            tiny_gpt2, folder=tmp_path, pairs_per_task=4, cancel=stop,
+            tiny_gpt2, folder=tmp_path, pairs_per_chunk=4, cancel=stop,
             progress=lambda done, _: stop.set() if done >= 12 else None,
         )  # fmt: skip
     assert len(counted) == 3
@@ -99,7 +99,7 @@ def test_a_stopped_sweep_goes_on(
 def test_controls_can_be_added_later(
     tiny_gpt2: vw.LanguageModel, tmp_path: Path, counted: list[int]
 ) -> None:
-    swept(tiny_gpt2, folder=tmp_path, controls=(), pairs_per_task=10)
+    swept(tiny_gpt2, folder=tmp_path, controls=(), pairs_per_chunk=10)
     assert len(counted) == 3
     found = swept(tiny_gpt2, folder=tmp_path, controls=["random_source", "matched_noise"])
     assert len(counted) == 9
@@ -107,7 +107,7 @@ def test_controls_can_be_added_later(
 
 
 def test_the_files_are_tidy_tables(tiny_gpt2: vw.LanguageModel, tmp_path: Path) -> None:
-    found = swept(tiny_gpt2, folder=tmp_path, controls=(), pairs_per_task=16)
+    found = swept(tiny_gpt2, folder=tmp_path, controls=(), pairs_per_chunk=16)
     files = sorted(tmp_path.glob("sweep-*.parquet"))
     assert [file.name for file in files] == ["sweep-000000.parquet", "sweep-000001.parquet"]
     table = pd.concat([pd.read_parquet(file) for file in files], ignore_index=True)
@@ -124,7 +124,7 @@ def test_the_files_are_tidy_tables(tiny_gpt2: vw.LanguageModel, tmp_path: Path) 
 def test_a_damaged_file_is_run_again(
     tiny_gpt2: vw.LanguageModel, tmp_path: Path, counted: list[int]
 ) -> None:
-    whole = swept(tiny_gpt2, folder=tmp_path, controls=(), pairs_per_task=10)
+    whole = swept(tiny_gpt2, folder=tmp_path, controls=(), pairs_per_chunk=10)
     file = tmp_path / "sweep-000001.parquet"
     for damaged in (b"", b"nothing", file.read_bytes()[:-40]):
         file.write_bytes(damaged)
@@ -148,13 +148,13 @@ def test_a_damaged_file_is_run_again(
         ({"intervention": "addition"}, "its intervention is 'vanilla', not 'addition'"),
         ({"seed": 1}, "its seed is 0, not 1"),
         ({"targets": [3, 4]}, "its digest of the pairs is"),
-        ({"pairs_per_task": 7}, "begun with 10 pairs per task, not 7"),
+        ({"pairs_per_chunk": 7}, "begun with 10 pairs per chunk, not 7"),
     ],
 )
 def test_another_sweep_is_refused(
     tiny_gpt2: vw.LanguageModel, options: Any, words: str, tmp_path: Path
 ) -> None:
-    swept(tiny_gpt2, folder=tmp_path, controls=(), pairs_per_task=10)
+    swept(tiny_gpt2, folder=tmp_path, controls=(), pairs_per_chunk=10)
     with pytest.raises(RequestError, match=words):
         swept(tiny_gpt2, folder=tmp_path, controls=(), **options)
 

@@ -13,7 +13,7 @@ from pairs_testing import capital_pairs, swap_of, unequal_pairs, word_pairs
 
 import vene_widgets as vw
 from vene_widgets.errors import RequestError
-from vene_widgets.sweeps.pairs import maps, tasks
+from vene_widgets.sweeps.pairs import chunks, maps
 from vene_widgets.sweeps.sweep import Cancelled
 
 CLOSE = 1e-5
@@ -149,7 +149,7 @@ def test_chunks_of_any_size_give_the_same(tiny_gpt2: vw.LanguageModel) -> None:
     pairs = word_pairs() + unequal_pairs()
     whole = sweep_pairs(tiny_gpt2, pairs, positions=["changed", "last"])
     for size in (1, 7):
-        parts = sweep_pairs(tiny_gpt2, pairs, positions=["changed", "last"], pairs_per_task=size)
+        parts = sweep_pairs(tiny_gpt2, pairs, positions=["changed", "last"], pairs_per_chunk=size)
         assert parts.answers.pairs.tolist() == list(range(len(pairs)))
         assert np.abs(parts.answers.log_p - whole.answers.log_p).max() < CLOSE
         assert (parts.answers.effect_possible == whole.answers.effect_possible).all()
@@ -172,8 +172,8 @@ def test_one_pair_is_an_ordinary_experiment(capitals: vw.LanguageModel) -> None:
 
 def test_which_pairs_count(capitals: vw.LanguageModel) -> None:
     pairs = pd.concat([capital_pairs(), capital_pairs().head(2)], ignore_index=True)
-    pairs.at[6, "targets"] = (" Paris", " Madrid")  # wrong: the source's answer is Rome
-    pairs.at[7, "targets"] = (" Paris", " Rome")  # wrong: the base's answer is Madrid
+    # Wrong: the source's answer is Rome; the base's answer is Madrid.
+    pairs["targets"] = [*pairs["targets"][:6], (" Paris", " Madrid"), (" Paris", " Rome")]
     found = sweep_pairs(capitals, pairs)
     assert found.left_out == 0
     for keep in ("preferred", "top"):
@@ -191,12 +191,12 @@ def test_which_pairs_count(capitals: vw.LanguageModel) -> None:
 
 def test_progress_and_cancel(tiny_gpt2: vw.LanguageModel) -> None:
     seen: list[tuple[int, int]] = []
-    sweep_pairs(tiny_gpt2, word_pairs(), pairs_per_task=8, progress=lambda *at: seen.append(at))
+    sweep_pairs(tiny_gpt2, word_pairs(), pairs_per_chunk=8, progress=lambda *at: seen.append(at))
     assert seen == [(8, 30), (16, 30), (24, 30), (30, 30)]
     stop = threading.Event()
     with pytest.raises(Cancelled, match="stopped after 8 of 60 pairs"):
         vw.sweep_pairs(
-            tiny_gpt2, word_pairs(), pairs_per_task=8, cancel=stop,
+            tiny_gpt2, word_pairs(), pairs_per_chunk=8, cancel=stop,
             progress=lambda *_: stop.set(),
         )  # fmt: skip
 
@@ -214,7 +214,7 @@ def test_memory_is_that_of_a_chunk(tiny_gpt2: vw.LanguageModel) -> None:
         alive = [o for o in gc.get_objects() if issubclass(type(o), torch.Tensor)]
         sizes.append(sum(o.numel() for o in alive))
 
-    sweep_pairs(tiny_gpt2, word_pairs(), pairs_per_task=5, progress=count)
+    sweep_pairs(tiny_gpt2, word_pairs(), pairs_per_chunk=5, progress=count)
     cells = tiny_gpt2.sites.layers * 5
     kept = 5 * (2 * cells + cells + 8)  # two targets, what is possible, the plain runs
     assert len(sizes) == 6
@@ -240,7 +240,8 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"intervention": "zero", "controls": "random_source"}, "which this intervention does not"),
     ({"cluster": "bases"}, "cluster 'bases' is not known. Did you mean 'base'"),
     ({"seed": 1.5}, "expected an int, got 1.5"),
-    ({"pairs_per_task": 0}, "pairs_per_task must be at least 1, got 0"),
+    ({"seed": -1}, "seed must be 0 or more, got -1"),
+    ({"pairs_per_chunk": 0}, "pairs_per_chunk must be at least 1, got 0"),
     ({"client": 3}, "client must be a dask.distributed.Client or an executor"),
 ]
 
@@ -255,7 +256,7 @@ def test_bad_input_is_one_sentence_before_anything_runs(
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("something ran")
 
-    monkeypatch.setattr(tasks, "pair_maps", refuse)
+    monkeypatch.setattr(chunks, "pair_maps", refuse)
     monkeypatch.setattr(maps, "prepare_sweeps", refuse)
     with pytest.raises(RequestError, match=words):
         sweep_pairs(tiny_gpt2, capital_pairs(), **options)
@@ -268,9 +269,8 @@ def test_bad_pairs_are_named_by_their_row(tiny_gpt2: vw.LanguageModel) -> None:
         ({"base": "is " * 200}, "pairs, row 4: prompt .* has .* tokens|takes at most"),
         ({"targets": (" xyzzy", " Rome")}, "pairs, row 4: token ' xyzzy' is .* tokens"),
     ):
-        pairs = capital_pairs()
-        for name, value in change.items():
-            pairs.at[4, name] = value
+        pairs = capital_pairs().to_dict("records")
+        pairs[4].update(change)
         with pytest.raises(RequestError, match=words):
             sweep_pairs(tiny_gpt2, pairs)
     with pytest.raises(RequestError, match="model must come from"):

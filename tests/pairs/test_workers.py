@@ -28,7 +28,7 @@ pytest.importorskip("pyarrow")
 pytest.importorskip("distributed")
 
 CLOSE = 1e-5
-OPTIONS: dict[str, Any] = {"pairs_per_task": 2, "targets": None}
+OPTIONS: dict[str, Any] = {"pairs_per_chunk": 2, "targets": None}
 
 
 @pytest.fixture(autouse=True)
@@ -54,7 +54,7 @@ def cluster() -> Iterator[Any]:
 
     with (
         LocalCluster(
-            n_workers=2, threads_per_worker=1, dashboard_address=None,
+            n_workers=2, threads_per_worker=1, dashboard_address=":0",
             silence_logs=logging.CRITICAL,
         ) as two,
         Client(two) as client,
@@ -168,7 +168,7 @@ def test_a_model_that_was_wrapped_is_saved_once(
     tiny_gpt2: vw.LanguageModel, processes: ProcessPoolExecutor, tmp_path: Path
 ) -> None:
     options: dict[str, Any] = {"controls": (), "client": processes}
-    with pytest.raises(RequestError, match="not loaded by vw.load, so workers cannot load it"):
+    with pytest.raises(RequestError, match=r"not loaded by vw.load, so workers cannot load it"):
         swept(tiny_gpt2, **options)
     with pytest.warns(UserWarning, match=r"it is saved in .*model', from where workers load it"):
         found = swept(tiny_gpt2, folder=tmp_path, **options)
@@ -233,7 +233,7 @@ class Broken(Executor):
 
 
 def test_an_executor_that_breaks_is_said(model: vw.LanguageModel) -> None:
-    with pytest.raises(RequestError, match="client broke while it ran chunks. With folder="):
+    with pytest.raises(RequestError, match=r"client broke while it ran chunks. With folder="):
         swept(model, client=Broken(), controls=())
 
 

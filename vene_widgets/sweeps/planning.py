@@ -260,7 +260,7 @@ def _common_positions(
 
 
 def first_difference(base: Sequence[int], source: Sequence[int]) -> int:
-    """First position at which two prompts' ids differ; the shorter length if one begins the other."""
+    """First position at which two prompts differ; the shorter length if one begins the other."""
     for index, (one, other) in enumerate(zip(base, source, strict=False)):
         if one != other:
             return index

@@ -13,8 +13,8 @@ import torch
 from vene_widgets.engine.positions import common_ends
 from vene_widgets.errors import RequestError, choose, shown
 from vene_widgets.models import LanguageModel, Token
+from vene_widgets.sweeps.pairs.chunks import PairRow
 from vene_widgets.sweeps.pairs.planning import PairPlan
-from vene_widgets.sweeps.pairs.tasks import PairRow
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -10,7 +10,7 @@ import numpy as np
 from vene_widgets.errors import RequestError, choose
 
 if TYPE_CHECKING:
-    from vene_widgets.sweeps.pairs.tasks import PairAnswers
+    from vene_widgets.sweeps.pairs.chunks import PairAnswers
 
 
 @dataclass(frozen=True)

@@ -23,8 +23,8 @@ from vene_widgets.engine.forward import forward_prompts
 from vene_widgets.engine.own_model import own_model
 from vene_widgets.errors import RequestError, shown
 from vene_widgets.models import LanguageModel, load
+from vene_widgets.sweeps.pairs.chunks import PairAnswers, PairChunk, run_chunk
 from vene_widgets.sweeps.pairs.controls import shuffled_twin
-from vene_widgets.sweeps.pairs.tasks import PairAnswers, PairTask, run_task
 from vene_widgets.tables.statistics import checked_distribution, log_probabilities
 
 if TYPE_CHECKING:
@@ -83,8 +83,14 @@ def model_source(
     tokens = log_p.topk(min(PROBED, len(log_p))).indices
     name, options = _loading_of(model) or _saved(model, folder)
     return ModelSource(
-        name, options, weights, prompt, tuple(tokens.tolist()), tuple(log_p[tokens].tolist()), seed
-    )  # fmt: skip
+        name=name,
+        options=options,
+        weights=weights,
+        prompt=prompt,
+        tokens=tuple(int(token) for token in tokens),
+        log_p=tuple(float(log_p[token]) for token in tokens),
+        seed=seed,
+    )
 
 
 def weights_checksum(model: LanguageModel) -> int:
@@ -145,13 +151,13 @@ _LOADING = threading.Lock()
 
 
 def work(
-    source: ModelSource, task: PairTask, threads: int | None
+    source: ModelSource, chunk: PairChunk, threads: int | None
 ) -> tuple[PairAnswers, dict[str, str]]:
     """Run one chunk in a worker; the model is loaded by the first one.
 
     Args:
         source: how to get the model.
-        task: the chunk.
+        chunk: the chunk.
         threads: of torch in this process; None leaves them.
 
     Returns:
@@ -164,20 +170,21 @@ def work(
         torch.set_num_threads(threads)
     with _LOADING:
         if source not in _LOADED:
-            _LOADED.clear(), _TWINS.clear()  # one model at a time
+            _LOADED.clear()  # one model at a time
+            _TWINS.clear()
             _LOADED[source] = _loaded(source)
         model = _LOADED[source]
-        if task.control == "shuffled_weights":
+        if chunk.control == "shuffled_weights":
             if source not in _TWINS:
                 _TWINS[source] = shuffled_twin(model, source.seed)
             model = _TWINS[source]
-    return run_noted(model, task)
+    return run_noted(model, chunk)
 
 
-def run_noted(model: LanguageModel, task: PairTask) -> tuple[PairAnswers, dict[str, str]]:
-    """`run_task`, and notes on who ran it and for how long."""
+def run_noted(model: LanguageModel, chunk: PairChunk) -> tuple[PairAnswers, dict[str, str]]:
+    """`run_chunk`, and notes on who ran it and for how long."""
     start = time.monotonic()
-    answers = run_task(model, task)
+    answers = run_chunk(model, chunk)
     return answers, {
         "seconds": f"{time.monotonic() - start:.3f}",
         "machine": platform.machine(),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
+    from vene_widgets.sweeps.pairs.chunks import PairAnswers
     from vene_widgets.sweeps.pairs.planning import PairPlan
-    from vene_widgets.sweeps.pairs.tasks import PairAnswers
 
 
 def pair_frame(plan: PairPlan, answers: PairAnswers) -> pd.DataFrame:
@@ -29,16 +29,15 @@ def pair_frame(plan: PairPlan, answers: PairAnswers) -> pd.DataFrame:
     import pandas as pd
 
     shape = answers.log_p.shape
-    heads, tokens = shape[1], shape[-1]
-    rows = [plan.rows[pair] for pair in answers.pairs]
+    heads, tokens = np.array([-1 if head is None else head for head in plan.heads]), shape[-1]
+    rows = [plan.rows[int(pair)] for pair in answers.pairs]
 
     def spread(values: np.ndarray, *axes: int) -> np.ndarray:
         """Values along some of the axes (0: pairs, … 4: tokens) as a column."""
         wide = values.reshape([shape[axis] if axis in axes else 1 for axis in range(5)])
         return np.broadcast_to(wide, shape).flatten()
 
-    text = np.vectorize(plan.model.token_text, otypes=[object])
-    shown = np.vectorize(lambda token: visible(plan.model.token_text(token)), otypes=[object])
+    text = plan.model.token_text
     positions = np.array([row.positions for row in rows])
     here = np.array([[row.base[n] for n in row.positions] for row in rows])
     targets, log_p = answers.targets, answers.log_p
@@ -58,18 +57,18 @@ def pair_frame(plan: PairPlan, answers: PairAnswers) -> pd.DataFrame:
         "pair_frame",
         pair=spread(answers.pairs, 0),
         component=np.full(log_p.size, plan.request.component, dtype=object),
-        head=pd.array(list(plan.heads), dtype="Int64").take(spread(np.arange(heads), 1)),
+        head=pd.arrays.IntegerArray(spread(np.abs(heads), 1), spread(heads < 0, 1)),
         layer=spread(np.array(plan.layers), 2),
         position=spread(positions, 0, 3),
         place=spread(np.array(plan.places, dtype=object), 3),
         token=spread(_by_id(text, here), 0, 3),
         token_id=spread(here, 0, 3),
-        label=spread(_by_id(shown, here), 0, 3),
+        label=spread(_by_id(lambda token: visible(text(token)), here), 0, 3),
         source_position=spread(np.array([row.source_positions for row in rows]), 0, 3),
         role=spread(np.array([role(n) for n in range(tokens)], dtype=object), 4),
         target_id=spread(targets, 0, 4),
         target=spread(_by_id(text, targets), 0, 4),
-        target_label=spread(_by_id(shown, targets), 0, 4),
+        target_label=spread(_by_id(lambda token: visible(text(token)), targets), 0, 4),
         probability=np.exp(log_p).flatten(),
         base_probability=spread(base_p, 0, 4),
         source_probability=spread(np.exp(source_log_p), 0, 4),
@@ -84,7 +83,8 @@ def pair_frame(plan: PairPlan, answers: PairAnswers) -> pd.DataFrame:
     )
 
 
-def _by_id(find: Callable[[Any], Any], ids: np.ndarray) -> np.ndarray:
+def _by_id(find: Callable[[int], str], ids: np.ndarray) -> np.ndarray:
     """What a function gives for each id, looked up once per id."""
     distinct, places = np.unique(ids, return_inverse=True)
-    return find(distinct)[places].reshape(ids.shape)
+    found = np.array([find(int(one)) for one in distinct], dtype=object)
+    return found[places].reshape(ids.shape)

@@ -12,8 +12,8 @@ from vene_widgets.errors import RequestError, error_text, shown
 from vene_widgets.experiments.operators import OPERATORS
 from vene_widgets.experiments.pairs import Pair
 from vene_widgets.experiments.token_text import visible
+from vene_widgets.sweeps.pairs.chunks import PairChunk, PairRow
 from vene_widgets.sweeps.pairs.places import NAMES, resolve_places
-from vene_widgets.sweeps.pairs.tasks import PairRow, PairTask
 from vene_widgets.sweeps.planning import SweepPlan, first_difference, plan_sweep
 
 if TYPE_CHECKING:
@@ -77,9 +77,9 @@ class PairPlan:
         """Whether cells copy the source's states as they are."""
         return self.request.intervention == "vanilla"
 
-    def tasks(
+    def chunks(
         self, rows: Sequence[PairRow], control: str, sizes: Mapping[tuple[int, int], int]
-    ) -> Iterator[PairTask]:
+    ) -> Iterator[PairChunk]:
         """Split pairs into chunks of equal lengths, in the order of the data set.
 
         Args:
@@ -93,7 +93,7 @@ class PairPlan:
         number = 0
         for lengths, group in groups.items():
             for start in range(0, len(group), sizes[lengths]):
-                yield PairTask(
+                yield PairChunk(
                     number=number,
                     control=control,
                     request=self.request,

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from plotnine import ggplot
 
+    from vene_widgets.sweeps.pairs.chunks import PairAnswers
     from vene_widgets.sweeps.pairs.planning import PairPlan
-    from vene_widgets.sweeps.pairs.tasks import PairAnswers
 
 KEEP = {
     "all": "every pair",

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
+from vene_widgets.sweeps.pairs.chunks import PairAnswers, PairChunk, joined
 from vene_widgets.sweeps.pairs.controls import shuffled_twin
 from vene_widgets.sweeps.pairs.model_source import ModelSource, run_noted, work
-from vene_widgets.sweeps.pairs.tasks import PairAnswers, PairTask, joined
 from vene_widgets.sweeps.pairs.workers import Workers, run_there
 from vene_widgets.sweeps.sweep import Cancelled
 
@@ -19,9 +19,11 @@ if TYPE_CHECKING:
 class Store(Protocol):
     """Where the answers of chunks are kept."""
 
-    def has(self, task: PairTask) -> bool: ...
-    def write(self, task: PairTask, answers: PairAnswers, notes: Mapping[str, str]) -> None: ...
-    def read(self, tasks: Sequence[PairTask], again: Callable[[PairTask], None]) -> PairAnswers: ...
+    def has(self, chunk: PairChunk) -> bool: ...
+    def write(self, chunk: PairChunk, answers: PairAnswers, notes: Mapping[str, str]) -> None: ...
+    def read(
+        self, chunks: Sequence[PairChunk], again: Callable[[PairChunk], None]
+    ) -> PairAnswers: ...
 
 
 class Memory:
@@ -30,19 +32,19 @@ class Memory:
     def __init__(self) -> None:
         self._found: dict[tuple[str, int], PairAnswers] = {}
 
-    def has(self, task: PairTask) -> bool:
+    def has(self, chunk: PairChunk) -> bool:
         """Whether a chunk is done."""
-        return (task.control, task.number) in self._found
+        return (chunk.control, chunk.number) in self._found
 
-    def write(self, task: PairTask, answers: PairAnswers, notes: Mapping[str, str]) -> None:
+    def write(self, chunk: PairChunk, answers: PairAnswers, notes: Mapping[str, str]) -> None:
         """Keep the answers of a chunk."""
         del notes
-        self._found[task.control, task.number] = answers
+        self._found[chunk.control, chunk.number] = answers
 
-    def read(self, tasks: Sequence[PairTask], again: Callable[[PairTask], None]) -> PairAnswers:
+    def read(self, chunks: Sequence[PairChunk], again: Callable[[PairChunk], None]) -> PairAnswers:
         """The answers of some chunks, all of them done; they are given away."""
         del again
-        return joined([self._found.pop((task.control, task.number)) for task in tasks])
+        return joined([self._found.pop((chunk.control, chunk.number)) for chunk in chunks])
 
 
 class Runner:
@@ -73,59 +75,59 @@ class Runner:
 
     def run(
         self,
-        tasks: Sequence[PairTask],
+        chunks: Sequence[PairChunk],
         progress: Callable[[int, int], None] | None,
         cancel: Event | None,
     ) -> None:
         """Run the chunks that are not done yet.
 
         Args:
-            tasks: all chunks, of controls too.
+            chunks: all chunks, of controls too.
             progress: called with `(pairs done, pairs in all)`.
             cancel: when set, it stops before the next chunk.
 
         Raises:
             Cancelled: see `cancel`; what is done is kept.
         """
-        total = sum(len(task.rows) for task in tasks)
-        left = [task for task in tasks if not self._store.has(task)]
-        done = total - sum(len(task.rows) for task in left)
+        total = sum(len(chunk.rows) for chunk in chunks)
+        left = [chunk for chunk in chunks if not self._store.has(chunk)]
+        done = total - sum(len(chunk.rows) for chunk in left)
         if progress is not None and done:
             progress(done, total)
-        for task, answers, notes in self._answers(left, cancel):
-            self._store.write(task, answers, notes)
-            done += len(task.rows)
+        for chunk, answers, notes in self._answers(left, cancel):
+            self._store.write(chunk, answers, notes)
+            done += len(chunk.rows)
             if progress is not None:
                 progress(done, total)
         if done < total:
             raise Cancelled(f"sweep stopped after {done} of {total} pairs")
 
-    def run_one(self, task: PairTask) -> None:
+    def run_one(self, chunk: PairChunk) -> None:
         """Run one chunk here, and keep its answers."""
-        self._store.write(task, *run_noted(self._model_of(task), task))
+        self._store.write(chunk, *run_noted(self._model_of(chunk), chunk))
 
     def _answers(
-        self, tasks: Sequence[PairTask], cancel: Event | None
-    ) -> Iterator[tuple[PairTask, PairAnswers, Mapping[str, str]]]:
+        self, chunks: Sequence[PairChunk], cancel: Event | None
+    ) -> Iterator[tuple[PairChunk, PairAnswers, Mapping[str, str]]]:
         """Run chunks, here or there, until `cancel` is set."""
         if self._workers is None:
-            for task in tasks:
+            for chunk in chunks:
                 if cancel and cancel.is_set():
                     return
-                yield task, *run_noted(self._model_of(task), task)
+                yield chunk, *run_noted(self._model_of(chunk), chunk)
             return
         source, threads = self._source, self._workers.threads
-        calls: list[tuple[PairTask, Callable[..., Any], tuple[Any, ...]]] = [
-            (task, run_noted, (self._model_of(task), task))
+        calls: list[tuple[PairChunk, Callable[..., Any], tuple[Any, ...]]] = [
+            (chunk, run_noted, (self._model_of(chunk), chunk))
             if source is None
-            else (task, work, (source, task, threads))
-            for task in tasks
+            else (chunk, work, (source, chunk, threads))
+            for chunk in chunks
         ]
         yield from run_there(self._workers, calls, cancel)
 
-    def _model_of(self, task: PairTask) -> LanguageModel:
+    def _model_of(self, chunk: PairChunk) -> LanguageModel:
         """The model that a chunk is of: the user's, or its twin."""
-        if task.control != "shuffled_weights":
+        if chunk.control != "shuffled_weights":
             return self._model
         if self._twin is None:
             self._twin = shuffled_twin(self._model, self._seed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,8 +15,8 @@ from vene_widgets.tables.pair_statistics import CellEstimates, estimate_cells
 if TYPE_CHECKING:
     import pandas as pd
 
+    from vene_widgets.sweeps.pairs.chunks import PairAnswers
     from vene_widgets.sweeps.pairs.planning import PairPlan
-    from vene_widgets.sweeps.pairs.tasks import PairAnswers
 
 EXPLAINED = 0.05
 """A cell is explained by a control if their difference has a q of this or more."""
@@ -63,7 +64,7 @@ def _of_token(
 ) -> pd.DataFrame:
     """The rows of one of the tokens followed."""
     found = effects(answers, metric, token)
-    possible = answers.effect_possible.reshape(len(answers.pairs), -1).any(0)
+    possible = np.asarray(answers.effect_possible.reshape(len(answers.pairs), -1).any(0))
     whole = estimated(found, possible, options)
     against = [
         (name, *_control(found, answers, other, metric, token, possible, options))
@@ -128,11 +129,12 @@ def estimated(found: Effects, possible: np.ndarray, options: Mapping[str, Any]) 
         options: of `estimate_cells`.
     """
     live, dead = np.flatnonzero(possible), np.flatnonzero(~possible)
-    own = {"reference": found.reference, "scales": found.scales, **options}
+    own: dict[str, Any] = {"reference": found.reference, "scales": found.scales, **options}
     parts: list[tuple[np.ndarray, CellEstimates]] = []
-    for cells, more in ((live, {}), (dead, {"permutations": 1})):
+    plain: dict[str, Any] = {"permutations": 1}
+    for cells, more in ((live, own), (dead, {**own, **plain})):
         if len(cells):
-            parts.append((cells, estimate_cells(found.values[:, cells], **{**own, **more})))
+            parts.append((cells, estimate_cells(found.values[:, cells], **more)))
     whole: dict[str, Any] = {"units": parts[0][1].units}
     for name in ("n", "mean", "low", "high", "p", "q", "p_max"):
         whole[name] = np.full(len(possible), np.nan if name != "n" else 0)
@@ -179,8 +181,7 @@ def _control(
 
 def _adjusted(p: np.ndarray) -> np.ndarray:
     """P values corrected over the map (Benjamini & Hochberg 1995); NaN stays NaN."""
-    from scipy import stats
-
+    stats: Any = import_module("scipy.stats")  # slow to import
     found = np.full(len(p), np.nan)
     known = np.isfinite(p)
     if known.any():

@@ -47,7 +47,7 @@ def sweep_pairs(
     seed: int = 0,
     client: object = None,
     folder: str | os.PathLike[str] | None = None,
-    pairs_per_task: int | None = None,
+    pairs_per_chunk: int | None = None,
     progress: Callable[[int, int], None] | None = None,
     cancel: Event | None = None,
 ) -> PairSweep:
@@ -91,7 +91,7 @@ def sweep_pairs(
             it was loaded here; one that was wrapped is saved to `folder` for them.
         folder: where results are kept as Parquet files, one per chunk, with a manifest. A sweep
             that was stopped goes on from what is there, and one that is done is only read.
-        pairs_per_task: pairs that run as one chunk; None for as many as take a few seconds.
+        pairs_per_chunk: pairs that run as one chunk; None for as many as take a few seconds.
         progress: called with `(pairs done, pairs in all)`, those of controls counted too.
         cancel: when set, the sweep stops before its next chunk and raises `Cancelled`.
 
@@ -106,26 +106,27 @@ def sweep_pairs(
     )  # fmt: skip
     names = checked_controls(controls, plan.reads_source)
     _check(plan, table, metric, keep, cluster)
-    if pairs_per_task is not None and as_int(pairs_per_task) < 1:
-        raise RequestError(f"pairs_per_task must be at least 1, got {pairs_per_task}.")
-    seed = as_int(seed)
+    if pairs_per_chunk is not None and as_int(pairs_per_chunk) < 1:
+        raise RequestError(f"pairs_per_chunk must be at least 1, got {pairs_per_chunk}.")
+    if (seed := as_int(seed)) < 0:
+        raise RequestError(f"seed must be 0 or more, got {seed}.")
     model.accept_hooks()
     every = {"": plan.rows} | {name: control_rows(plan, name, seed) for name in names}
     path = None if folder is None else Path(folder).expanduser()
     workers = None if client is None else Workers(client)
     weights = 0 if path is None and workers is None else weights_checksum(model)
     store: Store = Memory()
-    sizes = plan.chunk_sizes(pairs_per_task)
+    sizes = plan.chunk_sizes(pairs_per_chunk)
     if path is not None:
-        store = SweepFolder(path, plan, weights, every, seed, pairs_per_task)
+        store = SweepFolder(path, plan, weights, every, seed, pairs_per_chunk)
         sizes = store.sizes
-    tasks = {name: list(plan.tasks(rows, name, sizes)) for name, rows in every.items()}
+    chunks = {name: list(plan.chunks(rows, name, sizes)) for name, rows in every.items()}
     source = None
     if workers is not None and not workers.shares_memory:
         source = model_source(model, plan.rows[0].base, seed, weights, path)
     runner = Runner(model, seed, store, workers, source)
-    runner.run([task for several in tasks.values() for task in several], progress, cancel)
-    found = {name: store.read(several, runner.run_one) for name, several in tasks.items()}
+    runner.run([chunk for several in chunks.values() for chunk in several], progress, cancel)
+    found = {name: store.read(several, runner.run_one) for name, several in chunks.items()}
     answers = found.pop("")
     return PairSweep(
         plan=plan,

@@ -17,7 +17,7 @@ from concurrent.futures import (
 from typing import TYPE_CHECKING, Any
 
 from vene_widgets.errors import RequestError, shown
-from vene_widgets.sweeps.pairs.tasks import PairAnswers, PairTask
+from vene_widgets.sweeps.pairs.chunks import PairAnswers, PairChunk
 
 if TYPE_CHECKING:
     from vene_widgets.sweeps.sweep import Event
@@ -96,9 +96,9 @@ class Workers:
 
 def run_there(
     workers: Workers,
-    calls: Sequence[tuple[PairTask, Callable[..., Any], tuple[Any, ...]]],
+    calls: Sequence[tuple[PairChunk, Callable[..., Any], tuple[Any, ...]]],
     cancel: Event | None,
-) -> Iterator[tuple[PairTask, PairAnswers, dict[str, str]]]:
+) -> Iterator[tuple[PairChunk, PairAnswers, dict[str, str]]]:
     """Run chunks on workers, and give each as it is done.
 
     A worker that dies costs the chunks that it ran: they run again elsewhere.
@@ -112,7 +112,7 @@ def run_there(
         RequestError: a chunk failed, or killed its worker `DEATHS` times.
     """
     waiting = list(reversed(calls))
-    running: dict[Future[Any], tuple[PairTask, Callable[..., Any], tuple[Any, ...]]] = {}
+    running: dict[Future[Any], tuple[PairChunk, Callable[..., Any], tuple[Any, ...]]] = {}
     breaks = 0  # since the last chunk that came through
     try:
         while waiting or running:
@@ -122,7 +122,7 @@ def run_there(
                 call = waiting.pop()
                 running[workers.submit(call[1], *call[2])] = call
             done, _ = wait(running, timeout=0.2, return_when=FIRST_COMPLETED)
-            broken: list[tuple[PairTask, Callable[..., Any], tuple[Any, ...]]] = []
+            broken: list[tuple[PairChunk, Callable[..., Any], tuple[Any, ...]]] = []
             for future in done:
                 call = running.pop(future)
                 try:
@@ -159,10 +159,10 @@ def run_there(
         workers.close()
 
 
-def _too_deadly(task: PairTask) -> RequestError:
+def _too_deadly(chunk: PairChunk) -> RequestError:
     """The error of a chunk that kills its workers."""
-    rows = task.rows
+    rows = chunk.rows
     return RequestError(
         f"workers died again and again while they ran pairs {rows[0].pair} to {rows[-1].pair}, as "
-        f"they do without enough memory: choose pairs_per_task below {len(rows)}."
+        f"they do without enough memory: choose pairs_per_chunk below {len(rows)}."
     )

@@ -47,11 +47,11 @@ class PairRow:
 
 
 @dataclass(frozen=True)
-class PairTask:
+class PairChunk:
     """Some pairs whose prompts have the same lengths, to be run as one batch.
 
     Attributes:
-        number: from 0; one data set's tasks are numbered in the order of their pairs.
+        number: from 0; one data set's chunks are numbered in the order of their pairs.
         control: name of the control that it belongs to; empty for the sweep itself.
         request: component and intervention.
         heads: the heads to sweep one after the other; `(None,)` for whole vectors.
@@ -113,22 +113,22 @@ def joined(parts: Sequence[PairAnswers]) -> PairAnswers:
     return whole.take(np.argsort(whole.pairs, kind="stable"))
 
 
-def run_task(model: LanguageModel, task: PairTask) -> PairAnswers:
+def run_chunk(model: LanguageModel, chunk: PairChunk) -> PairAnswers:
     """Run one chunk of a data set.
 
     Raises:
         RequestError: a plain run without a distribution, or not enough memory for one cell.
     """
-    plans = [_plan(model, task, row, head) for row in task.rows for head in task.heads]
-    heads, rows = len(task.heads), task.rows
-    given = [row.targets for row in rows for _ in task.heads] if rows[0].targets else None
+    plans = [_plan(model, chunk, row, head) for row in chunk.rows for head in chunk.heads]
+    heads, rows = len(chunk.heads), chunk.rows
+    given = [row.targets for row in rows for _ in chunk.heads] if rows[0].targets else None
     try:
         found = pair_maps(plans, given)
     except RequestError as error:
         first, last = rows[0].pair, rows[-1].pair
         which = f"pair {first}" if first == last else f"pairs {first} to {last}"
         raise type(error)(f"{which}: {error}") from None
-    shape = (len(rows), heads, len(task.layers), len(rows[0].positions))
+    shape = (len(rows), heads, len(chunk.layers), len(rows[0].positions))
     return PairAnswers(
         pairs=np.array([row.pair for row in rows]),
         targets=found.targets[::heads].numpy(),
@@ -141,22 +141,22 @@ def run_task(model: LanguageModel, task: PairTask) -> PairAnswers:
     )
 
 
-def _plan(model: LanguageModel, task: PairTask, row: PairRow, head: int | None) -> SweepPlan:
+def _plan(model: LanguageModel, chunk: PairChunk, row: PairRow, head: int | None) -> SweepPlan:
     """One pair's sweep; texts are not needed to run it."""
     base, source = _tokens(row.base), _tokens(row.source)
     return SweepPlan(
         model=model,
-        request=task.request,
+        request=chunk.request,
         base_prompt="",
         source_prompt="",
         base=base,
         source=source,
         head=head,
-        layers=task.layers,
+        layers=chunk.layers,
         positions=row.positions,
         source_positions=row.source_positions,
         first_difference=first_difference(row.base, row.source),
-        mean_tokens=task.mean_tokens,
+        mean_tokens=chunk.mean_tokens,
         mean_positions=row.mean_positions,
         noise_seed=row.noise_seed,
     )
