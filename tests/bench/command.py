@@ -18,7 +18,9 @@ from table import Row, markdown, missed, read, table, write
 Part = Callable[[bool], Iterator[Row]]
 """Yields the rows of one part; the argument is `quick`: fewer repeats."""
 
-PARTS = {name: f"bench_{name}" for name in ("sweep", "answer", "screen", "figures", "import")}
+PARTS = {
+    name: f"bench_{name}" for name in ("sweep", "pairs", "answer", "screen", "figures", "import")
+}
 """Part -> its module, which has a function `rows`; imported on demand."""
 
 

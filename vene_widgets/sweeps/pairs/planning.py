@@ -26,7 +26,7 @@ MAX_TARGETS = 16
 UNEQUAL = ("changed", "last")
 """The places of pairs whose bases differ in length, if none are named."""
 
-CPU_OPERATIONS, GPU_OPERATIONS = 6e10, 2e13
+CPU_OPERATIONS, GPU_OPERATIONS = 2e11, 2e13
 """Multiplications and additions of one chunk: a few seconds of a CPU core or of an accelerator.
 
 Measured: two CPU cores do 2e10 a second in the maps of a small GPT-2, an H100 5e12 to 1.5e13 in
