@@ -124,7 +124,7 @@ def estimate_cells(
     sums, weights, changes, counts = (x[kept] for x in (sums, weights, changes, counts))
     mean, low, high = _ratios(sums, weights, counts > 0, confidence, bootstraps, seed)
     p, p_max = _sign_flip_p(changes, counts > 0, permutations, seed)
-    n, q = counts.sum(0).astype(np.int64), _false_discovery_rates(p)
+    n, q = counts.sum(0).astype(np.int64), false_discovery_rates(p)
     return CellEstimates(n, len(counts), mean, low, high, p, q, p_max)
 
 
@@ -252,7 +252,7 @@ def _sign_batches(units: int, permutations: int | None, seed: int) -> Iterator[F
         yield bits.astype(float)
 
 
-def _false_discovery_rates(p: Floats) -> Floats:
+def false_discovery_rates(p: Floats) -> Floats:
     """Adjust p by Benjamini & Hochberg; NaN stays NaN and does not count as a test."""
     stats: Any = import_module("scipy.stats")
     q, is_known = p.copy(), ~np.isnan(p)

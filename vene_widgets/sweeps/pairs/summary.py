@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from vene_widgets.sweeps.pairs.effects import Effects, effects, role
 from vene_widgets.tables.frames import table
-from vene_widgets.tables.pair_statistics import CellEstimates, estimate_cells
+from vene_widgets.tables.pair_statistics import (
+    CellEstimates,
+    estimate_cells,
+    false_discovery_rates,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -85,7 +88,7 @@ def _of_token(
         for part in ("mean", "low", "high"):
             means[part] = np.stack([getattr(own, part) for _, own, _ in against])[closest, each]
         means["p"] = np.where(possible, ps[closest, each], np.nan)
-        means["q"] = _adjusted(means["p"])
+        means["q"] = false_discovery_rates(means["p"])
     explained = ~possible
     if against:
         is_larger = np.abs(whole.mean - _level(found)) > np.abs(means["mean"] - _level(found))
@@ -177,16 +180,6 @@ def _control(
         found.source,
     )
     return estimates, estimated(difference, possible, {**options, "bootstraps": 1}).p
-
-
-def _adjusted(p: np.ndarray) -> np.ndarray:
-    """P values corrected over the map (Benjamini & Hochberg 1995); NaN stays NaN."""
-    stats: Any = import_module("scipy.stats")  # slow to import
-    found = np.full(len(p), np.nan)
-    known = np.isfinite(p)
-    if known.any():
-        found[known] = stats.false_discovery_control(p[known])
-    return found
 
 
 def _level(found: Effects) -> float:
