@@ -69,6 +69,23 @@ def test_every_head_is_what_a_hook_by_hand_gives(model: vw.LanguageModel):
                 assert distance(cell, own[-1], own) <= TOLERANCE, (name, head, layer)
 
 
+def test_a_data_set_is_what_hooks_by_hand_give(model: vw.LanguageModel):
+    """Pairs of several lengths, swapped at named positions."""
+    pairs = [(BASE, ITALY), (BASE, LONGER), (LONGER, ITALY), (ITALY, BASE), (LONGER, BASE)]
+    found = vw.sweep_pairs(model, pairs, positions=["changed", "last"], controls=())
+    ids = found.answers.targets
+    for number, (base, source) in enumerate(pairs):
+        hand = PartByHand(model, base, source, "block_output")
+        row = found.plan.rows[number]
+        for column in (0, 1):
+            for layer in (0, model.sites.layers - 1):
+                own = hand.logits(layer, row.positions[column], row.source_positions[column])
+                expected = own[-1].double().log_softmax(-1)[ids[number].tolist()].cpu()
+                cell = found.answers.log_p[number, 0, layer, column]
+                error = (torch.from_numpy(cell) - expected).abs().max()
+                assert error <= TOLERANCE * float(own.max() - own.min()), (number, layer, column)
+
+
 def test_a_map_is_its_single_runs(model: vw.LanguageModel):
     """Between prompts that differ in one token: every column before it is the base itself."""
     for name in ("block_output", "value_output"):
