@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from vene_widgets.sweeps.pairs.results import PairSweep
     from vene_widgets.sweeps.pairs.sweep_pairs import sweep_pairs
     from vene_widgets.sweeps.results import Sweep
+    from vene_widgets.sweeps.specifications import SpecificationCurve, specification_curve
     from vene_widgets.sweeps.sweep import sweep
     from vene_widgets.tables import frames
 
@@ -56,6 +57,8 @@ _HOMES = {
     "sweep": "sweeps.sweep",
     "Sweep": "sweeps.results",
     "sweep_pairs": "sweeps.pairs.sweep_pairs",
+    "specification_curve": "sweeps.specifications",
+    "SpecificationCurve": "sweeps.specifications",
     "PairSweep": "sweeps.pairs.results",
     "commute": "engine.comparing",
     "compare": "engine.comparing",
@@ -91,6 +94,7 @@ __all__ = [
     "RequestError",
     "Run",
     "Slot",
+    "SpecificationCurve",
     "Step",
     "Sweep",
     "__version__",
@@ -110,6 +114,7 @@ __all__ = [
     "run",
     "save",
     "script",
+    "specification_curve",
     "sweep",
     "sweep_pairs",
     "tasks",

@@ -26,11 +26,11 @@ MAX_TARGETS = 16
 UNEQUAL = ("changed", "last")
 """The places of pairs whose bases differ in length, if none are named."""
 
-CPU_OPERATIONS, GPU_OPERATIONS = 2e11, 2e13
-"""Multiplications and additions of one chunk: a few seconds of a CPU core or of an accelerator.
+CPU_OPERATIONS, GPU_OPERATIONS = 1e11, 2e13
+"""Multiplications and additions of one chunk: seconds of a CPU core or of an accelerator.
 
-Measured: two CPU cores do 2e10 a second in the maps of a small GPT-2, an H100 5e12 to 1.5e13 in
-those of GPT-2 small."""
+Measured in maps of five tokens: two CPU cores do 2e10 a second with the built-in model, and 8e10
+with GPT-2 small; an H100 does 5e12 with GPT-2 small."""
 
 CPU_BYTES, GPU_BYTES = 2**29, 2**32
 """Memory that the states and the logits of one chunk may take."""
