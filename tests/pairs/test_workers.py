@@ -10,7 +10,13 @@ import signal
 import threading
 import warnings
 from collections.abc import Iterator
-from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import (
+    BrokenExecutor,
+    Executor,
+    Future,
+    ProcessPoolExecutor,
+    ThreadPoolExecutor,
+)
 from pathlib import Path
 from typing import Any
 
@@ -220,21 +226,49 @@ def test_a_cancelled_sweep_hands_out_no_more(
     check_same(swept(model, controls=()), swept(model, controls=(), folder=tmp_path))
 
 
-class Broken(Executor):
-    """An executor whose calls break it."""
+class KilledWorker(Exception):
+    """Named as dask's error of a call whose workers died each time."""
+
+
+class Failing(Executor):
+    """An executor whose calls fail."""
+
+    def __init__(self, error: Exception) -> None:
+        self._error = error
 
     def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:
-        from concurrent.futures import BrokenExecutor
-
         del fn, args, kwargs
         future: Future[Any] = Future()
-        future.set_exception(BrokenExecutor("gone"))
+        future.set_exception(self._error)
         return future
 
 
-def test_an_executor_that_breaks_is_said(model: vw.LanguageModel) -> None:
-    with pytest.raises(RequestError, match=r"client broke while it ran chunks. With folder="):
-        swept(model, client=Broken(), controls=())
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (BrokenExecutor("gone"), "client broke while it ran chunks. With folder="),
+        (KilledWorker("twice"), "workers died again and again while they ran pairs 0 to 1"),
+    ],
+)
+def test_an_executor_that_fails_is_said(
+    model: vw.LanguageModel, error: Exception, words: str
+) -> None:
+    with pytest.raises(RequestError, match=words):
+        swept(model, client=Failing(error), controls=())
+
+
+def test_a_cluster_without_workers_is_waited_for(model: vw.LanguageModel) -> None:
+    class Empty(ThreadPoolExecutor):
+        """A client whose cluster has nobody; its calls run here all the same."""
+
+        def scheduler_info(self) -> dict[str, dict[str, object]]:
+            return {"workers": {}}
+
+        def get_executor(self, **_options: Any) -> Executor:
+            return ThreadPoolExecutor(1)
+
+    with pytest.warns(UserWarning, match="client has no workers yet"):
+        swept(model, client=Empty(1), controls=())
 
 
 def test_a_pool_that_forks_is_refused(model: vw.LanguageModel) -> None:

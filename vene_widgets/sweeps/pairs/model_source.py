@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import os
 import platform
+import sys
 import threading
 import time
 import warnings
@@ -158,7 +159,7 @@ def work(
     Args:
         source: how to get the model.
         chunk: the chunk.
-        threads: of torch in this process; None leaves them.
+        threads: of torch in this process; None for as many as dask gives this worker.
 
     Returns:
         The answers, and notes on who ran it.
@@ -166,6 +167,7 @@ def work(
     Raises:
         RequestError: the worker's model is not the one that the sweep began with.
     """
+    threads = _dask_threads() if threads is None else threads
     if threads is not None and torch.get_num_threads() != threads:
         torch.set_num_threads(threads)
     with _LOADING:
@@ -223,6 +225,17 @@ def _loaded(source: ModelSource) -> LanguageModel:
             f"differs by {worst:.2g}): compare versions of torch and transformers."
         )
     return model
+
+
+def _dask_threads() -> int | None:
+    """How many threads dask gives this worker; None elsewhere."""
+    dask: Any = sys.modules.get("distributed")
+    if dask is None:
+        return None
+    try:
+        return int(dask.get_worker().state.nthreads)
+    except ValueError:  # not on a worker
+        return None
 
 
 def _worker_number() -> int:

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import (
     FIRST_COMPLETED,
     BrokenExecutor,
-    Executor,
     Future,
     ProcessPoolExecutor,
     ThreadPoolExecutor,
@@ -25,6 +24,9 @@ if TYPE_CHECKING:
 QUEUED = 3
 """Chunks per worker that are handed out at a time: enough to keep it busy, few to cancel."""
 
+CLUSTER_QUEUE = 200
+"""Chunks that a cluster is handed out at a time."""
+
 DEATHS = 3
 """How often workers may die one after the other before a chunk is given up."""
 
@@ -35,33 +37,35 @@ class Workers:
     Args:
         client: a `dask.distributed.Client`, or an executor of `concurrent.futures`.
 
+    Attributes:
+        shares_memory: whether chunks run in this process.
+        threads: of torch in a worker; None for as many as dask gives it.
+        handed_out: how many chunks are handed out at a time.
+
     Raises:
         RequestError: neither, or an executor that would hang.
     """
 
     def __init__(self, client: object) -> None:
-        self.count = 1
-        self.threads: int | None = None
         self.shares_memory = isinstance(client, ThreadPoolExecutor)
+        self.threads: int | None = None
         self._own: ProcessPoolExecutor | None = None
         get_executor: Any = getattr(client, "get_executor", None)
         if get_executor is not None and hasattr(client, "scheduler_info"):
-            dask: Any = client
-            info: Any = dask.scheduler_info(n_workers=-1)
-            workers: list[Any] = list(info["workers"].values())
-            if not workers:
-                raise RequestError("client has no workers: start some, then run again.")
-            self.count = len(workers)
-            self.threads = max(1, min(worker["nthreads"] for worker in workers))
+            # The number of a cluster's workers may change, and grows only while chunks wait.
+            self.handed_out = CLUSTER_QUEUE
+            if not _workers_of(client):
+                warnings.warn("client has no workers yet: chunks wait for them", stacklevel=2)
             self._executor: Any = get_executor(pure=False, retries=DEATHS)
             return
-        if not isinstance(client, Executor) and not hasattr(client, "submit"):
+        if not hasattr(client, "submit"):
             raise RequestError(
                 "client must be a dask.distributed.Client or an executor of concurrent.futures, "
                 f"got {shown(client)}."
             )
         self._executor = client
-        self.count = int(getattr(client, "_max_workers", 0) or os.cpu_count() or 1)
+        self._count = int(getattr(client, "_max_workers", 0) or os.cpu_count() or 1)
+        self.handed_out = QUEUED * self._count
         if isinstance(client, ProcessPoolExecutor):
             context: Any = getattr(client, "_mp_context", None)
             if context is not None and context.get_start_method() == "fork":
@@ -69,7 +73,7 @@ class Workers:
                     "client is a ProcessPoolExecutor that forks, in which torch's threads may "
                     "hang: make it with mp_context=multiprocessing.get_context('spawn')."
                 )
-            self.threads = max(1, (os.cpu_count() or 1) // self.count)
+            self.threads = max(1, (os.cpu_count() or 1) // self._count)
 
     def submit(self, function: Callable[..., Any], *arguments: Any) -> Future[Any]:
         """Hand out a call."""
@@ -83,7 +87,7 @@ class Workers:
 
         self.close()
         spawn = multiprocessing.get_context("spawn")
-        self._own = ProcessPoolExecutor(self.count, mp_context=spawn)
+        self._own = ProcessPoolExecutor(self._count, mp_context=spawn)
         self._executor = self._own
         return True
 
@@ -92,6 +96,15 @@ class Workers:
         if self._own is not None:
             self._own.shutdown(wait=False, cancel_futures=True)
             self._own = None
+
+
+def _workers_of(client: Any) -> int:
+    """How many workers a dask client has."""
+    try:
+        info = client.scheduler_info(n_workers=-1)  # newer ones list five unless they are told
+    except TypeError:
+        info = client.scheduler_info()
+    return len(info["workers"])
 
 
 def run_there(
@@ -118,7 +131,7 @@ def run_there(
         while waiting or running:
             if cancel and cancel.is_set():
                 return
-            while waiting and len(running) < QUEUED * workers.count:
+            while waiting and len(running) < workers.handed_out:
                 call = waiting.pop()
                 running[workers.submit(call[1], *call[2])] = call
             done, _ = wait(running, timeout=0.2, return_when=FIRST_COMPLETED)
