@@ -113,8 +113,9 @@ def test_a_real_effect_is_beyond_its_controls(capitals: vw.LanguageModel) -> Non
     found = vw.sweep_pairs(
         capitals, pairs, controls=["shuffled_pairs", "random_source", "matched_noise"]
     )
-    summary = found.summary[found.summary["role"] == "target"].set_index(["layer", "place"])
-    carries, empty = summary.loc[(0, "3")], summary.loc[(4, "3")]
+    summary = found.summary.query("role == 'target' and place == '3'").set_index("layer")
+    rows: Any = summary.to_dict("index")
+    carries, empty = rows[0], rows[4]
     assert carries["mean"] > 0.9
     assert carries["q"] < 0.001
     assert carries["control"] in ("shuffled_pairs", "random_source")
