@@ -45,6 +45,22 @@ def test_shuffled_pairs_have_another_pairs_source(tiny_gpt2: vw.LanguageModel) -
     assert control_rows(plan, "shuffled_pairs", 1) != rows
 
 
+def test_a_shuffled_source_is_read_where_its_own_pair_reads_it(
+    tiny_gpt2: vw.LanguageModel,
+) -> None:
+    """Sources of one length that differ from their bases in other places."""
+    pairs = [
+        ("The capital of Spain is", "The capital of Italy is"),
+        ("The capital of Spain is", "The Rome of Spain is"),
+    ]
+    plan = swept(tiny_gpt2, pairs, positions="changed", targets=[3, 4], controls=()).plan
+    assert [row.source_positions for row in plan.rows] == [(3,), (1,)]
+    found = {row.pair: row for row in control_rows(plan, "shuffled_pairs", 0)}
+    assert found[0].source_positions == (1,)
+    assert found[1].source_positions == (3,)
+    assert [found[n].positions for n in (0, 1)] == [(3,), (1,)]
+
+
 def test_random_sources_differ_where_the_source_did(tiny_gpt2: vw.LanguageModel) -> None:
     plan = swept(tiny_gpt2, word_pairs() + unequal_pairs(), controls=()).plan
     rows = control_rows(plan, "random_source", 0)

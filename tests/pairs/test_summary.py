@@ -151,6 +151,21 @@ def test_controls_are_compared_pair_by_pair(found: PairSweep) -> None:
     assert np.allclose(rows["control_p"], own.p)
 
 
+def test_pairs_that_a_control_lacks_do_not_count_in_it(capitals: vw.LanguageModel) -> None:
+    alone = {"base": "The capital of Rome Spain is", "source": "The capital of Italy is"}
+    pairs = [{**alone, "targets": (" Rome", " Madrid")}, *word_pairs()]
+    options: dict[str, Any] = {"positions": ["changed", "last"], "metric": "delta"}
+    with_it = vw.sweep_pairs(capitals, pairs, **options)
+    assert with_it._controls["shuffled_pairs"].pairs.tolist() == list(range(1, 31))
+    summary = with_it.summary
+    live = summary["effect_possible"]
+    controls = with_it._controls["shuffled_pairs"]
+    effect = np.exp(controls.log_p) - np.exp(controls.base_log_p)[:, None, None, None]
+    means = effect.mean(0)[0].flatten()
+    assert np.allclose(summary["control_mean"][live], means[live.to_numpy()])
+    assert (summary["n"] == 31).all()
+
+
 def test_without_controls(capitals: vw.LanguageModel) -> None:
     summary = vw.sweep_pairs(capitals, capital_pairs(), controls=()).summary
     assert summary["control"].isna().all()

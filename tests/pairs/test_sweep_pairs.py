@@ -100,7 +100,7 @@ def test_every_head_of_a_data_set(tiny_gpt2: vw.LanguageModel) -> None:
             head="all", positions=-1, targets=list(pairs["targets"][number]),
         ).frame  # fmt: skip
         own = frame[frame["pair"] == number].reset_index(drop=True)
-        columns = ["head", "layer", "probability", "logit_difference", "effect_possible"]
+        columns = ["head", "layer", "probability", "base_probability", "logit_difference"]
         pd.testing.assert_frame_equal(own[columns], alone[columns], atol=CLOSE)
     assert list(found.summary["head"].drop_duplicates()) == list(range(tiny_gpt2.sites.heads))
 
@@ -121,6 +121,16 @@ def test_the_mean_over_prompts(tiny_gpt2: vw.LanguageModel) -> None:
     cell = own[(own["layer"] == 1) & (own["place"] == "3") & (own["role"] == "target")]
     p = run.logits[-1].double().softmax(-1)[cell["target_id"].item()]
     assert float(p) == pytest.approx(cell["probability"].item(), abs=CLOSE)
+
+
+def test_the_mean_over_prompts_of_another_length(tiny_gpt2: vw.LanguageModel) -> None:
+    prompts = ["The capital of Rome Paris is", "The capital of Paris is"]
+    base, source = "The capital of Spain is", "The capital of Italy is"
+    options: dict[str, Any] = {"intervention": "mean", "prompts": prompts, "targets": [3, 4]}
+    found = sweep_pairs(tiny_gpt2, [(base, source)], **options).frame
+    alone = vw.sweep(tiny_gpt2, base, source, **options).frame
+    assert found["source_position"].tolist() == alone["source_position"].tolist()
+    assert np.allclose(found["probability"], alone["probability"], atol=CLOSE)
 
 
 def test_the_models_own_answers_are_followed_without_targets(capitals: vw.LanguageModel) -> None:
