@@ -23,8 +23,11 @@ if TYPE_CHECKING:
     from vene_widgets.figures.layout import below, beside, size_of
     from vene_widgets.figures.maps import sweep_map
     from vene_widgets.figures.needs import NEEDS, Kind
+    from vene_widgets.figures.pair_map import pair_map
+    from vene_widgets.figures.pair_strip import pair_strip
     from vene_widgets.figures.palette import PALETTES
     from vene_widgets.figures.setup_lines import runs_setup, sweep_setup
+    from vene_widgets.figures.specification import specification_plot
     from vene_widgets.figures.two_panels import result
 
 _HOMES = {
@@ -38,9 +41,12 @@ _HOMES = {
     **dict.fromkeys(("below", "beside", "size_of"), "figures.layout"),
     "sweep_map": "figures.maps",
     **dict.fromkeys(("NEEDS", "Kind"), "figures.needs"),
+    "pair_map": "figures.pair_map",
+    "pair_strip": "figures.pair_strip",
     "PALETTES": "figures.palette",
     "result": "figures.two_panels",
     **dict.fromkeys(("runs_setup", "sweep_setup"), "figures.setup_lines"),
+    "specification_plot": "figures.specification",
 }
 """Public name -> the module of the package that defines it."""
 
@@ -57,12 +63,15 @@ __all__ = [
     "difference_panel",
     "distribution_dots",
     "head_map",
+    "pair_map",
+    "pair_strip",
     "pdf",
     "png",
     "result",
     "runs_setup",
     "save",
     "size_of",
+    "specification_plot",
     "svg",
     "sweep_map",
     "sweep_setup",

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 
 from vene_widgets.errors import choose
 from vene_widgets.figures.labels import kl_text, layer_text, position_text, value_text
 from vene_widgets.figures.map_layout import rows_of
 from vene_widgets.figures.maps import require_targets
-from vene_widgets.figures.needs import NEEDS, run_names, validate_frame
+from vene_widgets.figures.needs import NEEDS, run_names, validate_frame, validate_summary
+from vene_widgets.figures.notes import place_words
+from vene_widgets.figures.pair_panels import OF_CONTRAST, metric_of
+from vene_widgets.figures.setup_lines import controls_words, pairs_setup
 from vene_widgets.figures.targets import shown_targets
 from vene_widgets.tables.metrics import METRICS, Metric
-from vene_widgets.tables.number_text import percent
+from vene_widgets.tables.number_text import percent, significant
 
 _MOST_POSITIONS = 6
 """Positions that a map's text names one by one; more are counted."""
@@ -28,7 +33,7 @@ def alt_text(
 
     Args:
         frame: what the figure is drawn from.
-        kind: the name of a figure function, a key of `NEEDS`.
+        kind: the name of a figure function: a key of `NEEDS`, or `pair_map`.
         metric: of a `sweep_map`.
         before, after: as given to `difference_panel`.
 
@@ -36,6 +41,8 @@ def alt_text(
         RequestError: an unknown kind or metric, a frame without the required columns, or a metric
             that needs another target.
     """
+    if kind == "pair_map":
+        return _means_text(validate_summary(frame))
     data = validate_frame(frame, choose(kind, NEEDS, "figure"))
     if kind == "sweep_map":
         info = METRICS[choose(metric, METRICS, "metric")]
@@ -107,3 +114,39 @@ def _sweep_text(data: pd.DataFrame, metric: Metric) -> str:
             + (f": {'; '.join(places[:_MOST_POSITIONS])}{more}." if places else ".")
         )
     return " ".join(sentences)
+
+
+def _means_text(data: pd.DataFrame) -> str:
+    """The cells with the smallest and largest means of a sweep over pairs, and its controls."""
+    metric = str(data["metric"].iloc[0])
+    name, row = metric_of(metric).title, rows_of(data)
+    layers = layer_text(sorted(data[row].unique())).replace("layer", row)
+    places = data["place"].nunique()
+    sentences = [
+        f"Map of mean {name} over {layers} and {places} places: "
+        + pairs_setup(data).replace(" · ", ", ")
+    ]
+    has_one = metric in OF_CONTRAST or (row == "layer" and data["head"].nunique() > 1)
+    for role in data["role"].unique()[: 1 if has_one else None]:
+        found: Any = data
+        ran = found[(found["role"] == role) & found["mean"].notna()]
+        if ran.empty:
+            sentences.append(f"For the {role}: no pair has a value")
+            continue
+        ends = [ran.loc[ran["mean"].idxmin()], ran.loc[ran["mean"].idxmax()]]
+        texts = [
+            f"{significant(each['mean'])} (interval {significant(each['low'])} to "
+            f"{significant(each['high'])}) at {place_words(each['label'], each['place'])}, layer "
+            + f"{each['layer']}"
+            + ("" if pd.isna(each["head"]) else f", head {each['head']}")
+            for each in ends
+        ]
+        sentences.append(f"For the {role}: from {texts[0]}, to {texts[1]}")
+        muted = ran["explained"] & ran["effect_possible"] & ran["control"].notna()
+        if ran["control"].notna().any():
+            sentences.append(
+                f"A control explains {int(muted.sum())} of {int(ran['effect_possible'].sum())} "
+                "cells where an effect is possible"
+            )
+    controls = controls_words(data, muted=False).split(" · ")[0]
+    return ". ".join([*sentences, controls[0].upper() + controls[1:]]) + "."

@@ -16,11 +16,12 @@ from weakref import WeakKeyDictionary
 
 from matplotlib.artist import Artist
 from matplotlib.collections import LineCollection
-from matplotlib.colors import to_hex
+from matplotlib.colors import to_hex, to_rgb
+from matplotlib.path import Path
 from plotnine import geom_tile
 from plotnine.geoms.geom import geom
 
-from vene_widgets.figures.theme import ink_on
+from vene_widgets.figures.theme import contrast, ink_on
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,6 +37,15 @@ LINE, AFTER, BEFORE, GRID = 1.1, (2.6, 0.3), (2.2, 0.6), 0.5
 
 HATCHES = 5
 """Density of hatching in matplotlib's words, lines per tile; `files` sets their width."""
+
+PALE, CORNER = 0.7, (3.2, 5.0)
+"""Muted tiles: how much of the page is in their fill; their corner in points, small and large."""
+
+READABLE = 4.5
+"""Least contrast ratio of a text with its background."""
+
+LINES, SECOND, SMALLEST = (0.17, -0.21), 0.8, 5.0
+"""Two texts on a tile: their heights above its centre; size of the second, and the least size."""
 
 
 @dataclass(frozen=True)
@@ -129,6 +139,65 @@ class Tile(geom_tile):
         _draw_texts(self, ax, data[["x", "y"]], labels, colours, "center")
 
 
+class PairTile(Tile):
+    """A `Tile` with a smaller second text below the first, and a muted look.
+
+    More aesthetics: `under`, the second text; `muted`, true for a pale tile whose upper right
+    corner is marked. Parameter: `quiet`, the colour of marks and of muted texts.
+    """
+
+    DEFAULT_AES: ClassVar[dict[str, Any]] = {**Tile.DEFAULT_AES, "under": "", "muted": False}
+    DEFAULT_PARAMS: ClassVar[dict[str, Any]] = {**Tile.DEFAULT_PARAMS, "quiet": "#59616b"}
+
+    def draw_panel(
+        self, data: pd.DataFrame, panel_params: panel_view, coord: Coord, ax: Axes
+    ) -> None:
+        """Draw the tiles and their texts, then the corners of muted tiles."""
+        muted = data["muted"].astype(bool) & ~data["hatch"].astype(bool)
+        pale = [_mixed(fill, self.params["page"], PALE) for fill in data["fill"]]
+        data = data.assign(fill=data["fill"].where(~muted, pale))
+        super().draw_panel(data, panel_params, coord, ax)
+        if muted.any():
+            at = coord.transform(data[muted], panel_params)
+            points = CORNER[int(data["under"].ne("").any())] * self.params["scale"]
+            cast(Any, ax).scatter(
+                at["xmax"], at["ymax"], s=(2 * points) ** 2,
+                marker=Path([(0, 0), (-1, 0), (0, -1), (0, 0)], closed=True),
+                color=self.params["quiet"], linewidth=0, zorder=self.params["zorder"],
+            )  # fmt: skip
+
+    def _label_tiles(
+        self,
+        data: pd.DataFrame,
+        labels: Sequence[str],
+        panel_params: panel_view,
+        coord: Coord,
+        ax: Axes,
+    ) -> None:
+        """Draw the texts, the second one below the first."""
+        under, quiet = data["under"].astype(str), self.params["quiet"]
+        inks = [
+            quiet
+            if is_muted and contrast(quiet, to_hex(fill)) >= READABLE
+            else ink_on(to_hex(fill))
+            for fill, is_muted in zip(data["fill"], data["muted"], strict=True)
+        ]
+        points = coord.transform(data, panel_params)[["x", "y"]]
+        both = (under != "").to_numpy(float)
+        upper = points.assign(y=points["y"] + LINES[0] * both)
+        lower = points.assign(y=points["y"] + LINES[1] * both)
+        _draw_texts(self, ax, upper, labels, inks, "center")
+        size = max(SMALLEST, SECOND * self.params["text_size"])
+        _draw_texts(self, ax, lower, [*under], inks, "center", size)
+
+
+def _mixed(colour: str, other: str, part: float) -> str:
+    """A colour with some part of another in it."""
+    pairs = zip(to_rgb(colour), to_rgb(other), strict=True)
+    red, green, blue = ((1 - part) * one + part * two for one, two in pairs)
+    return to_hex((red, green, blue))
+
+
 class BeforeAfter(geom):
     """A line from a hollow dot (before) to a filled dot (after), and a column of labels.
 
@@ -196,11 +265,12 @@ def _draw_texts(
     labels: Sequence[str],
     colours: Sequence[str],
     align: str,
+    size: float | None = None,
 ) -> None:
     """Draw one text per row of `points`, x and y in the axes' data units, as `geom_text` does."""
     font = {"family": mark.params["family"]} if mark.params["family"] else {}
     for (x, y), label, colour in zip(points.to_numpy(), labels, colours, strict=True):
         cast(Any, ax).text(
-            x, y, label, size=mark.params["text_size"], color=colour, ha=align, va="center",
+            x, y, label, size=size or mark.params["text_size"], color=colour, ha=align, va="center",
             linespacing=1.2, clip_on=True, zorder=mark.params["zorder"], **font,
         )  # fmt: skip

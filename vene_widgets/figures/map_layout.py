@@ -149,6 +149,59 @@ def number_texts(values: pd.Series[float], metric: Metric) -> list[str]:
     return [f"{value:+.2g}".replace("-", "−").removeprefix("+") for value in values.fillna(0.0)]
 
 
+def mean_texts(means: pd.Series[float], metric: str) -> list[str]:
+    """Means over pairs as tiles show them; probabilities and their changes count in percent."""
+    unit, sign = _unit(metric), "+" if metric == "delta" else ""
+    texts: list[str] = []
+    for mean in means.astype(float):
+        text = "" if math.isnan(mean) else short_number(unit * mean)
+        texts.append(f"{sign}{text}" if mean > 0 and text.strip(".0") else text)
+    return texts
+
+
+def interval_texts(data: pd.DataFrame, metric: str) -> list[str]:
+    """Intervals as tiles show them: `.97–1.0`; empty where there is none.
+
+    If both ends are the same number of two digits, it is the larger distance from the mean.
+    """
+    unit = _unit(metric)
+    texts: list[str] = []
+    for row in (unit * data[["low", "mean", "high"]].astype(float)).itertuples(index=False):
+        low, mean, high = (float(value) for value in row)
+        ends = [short_number(end) for end in (low, high)]
+        if not (math.isfinite(low) and math.isfinite(high)):
+            texts.append("")
+        elif ends[0] == ends[1]:
+            reach = max(high - mean, mean - low)
+            texts.append("±0" if reach < 1e-9 else f"±{_rounded_up(reach)}")
+        else:
+            texts.append((" to " if ends[1].startswith("−") else "–").join(ends))
+    return texts
+
+
+def short_number(value: float) -> str:
+    """A mean or an end of its interval in at most four characters and a sign: `.99`, `1.0`, `12`.
+
+    Between −1 and 1 it has two decimals and no leading zero.
+    """
+    size = abs(value)
+    text = f"{size:.2f}" if size < 0.995 else f"{size:.1f}" if size < 9.95 else f"{size:.0f}"
+    text = text.removeprefix("0")
+    return f"−{text}" if value < 0 and text.strip(".0") else text
+
+
+def _rounded_up(size: float) -> str:
+    """A small size with one digit: `.003`; `<.001` for less than that."""
+    if size < 0.001:
+        return "<.001"
+    step = 10.0 ** math.floor(math.log10(size) + 1e-9)
+    return f"{math.ceil(size / step - 1e-6) * step:.3g}".removeprefix("0")
+
+
+def _unit(metric: str) -> float:
+    return 100.0 if metric in ("probability", "delta") else 1.0
+
+
 def axis_title(metric: Metric) -> str:
     """Title of a metric's colour bar, with the unit of its numbers."""
     if metric.name == "probability":

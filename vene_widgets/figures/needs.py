@@ -6,8 +6,9 @@ from typing import Literal
 
 import pandas as pd
 
-from vene_widgets.errors import RequestError
+from vene_widgets.errors import RequestError, choose
 from vene_widgets.figures.labels import distinct_labels
+from vene_widgets.tables.columns import FRAMES
 from vene_widgets.tables.metrics import METRICS
 
 Kind = Literal["token_heatmap", "difference_panel", "sweep_map", "distribution_dots"]
@@ -23,6 +24,9 @@ NEEDS: dict[str, tuple[str, tuple[str, ...]]] = {
     "sweep_map": ("sweep_frame", (*_SWEEP.split(), *(m.column for m in METRICS.values()))),
 }
 """Per figure: the function of `frames` that makes its frame, and the required columns."""
+
+PAIR_METRICS = ("recovery", "logit_difference", "probability", "delta", "log_ratio")
+"""Metrics of a sweep over pairs of prompts, those that a map of means can show."""
 
 
 def validate_frame(frame: object, kind: str) -> pd.DataFrame:
@@ -49,6 +53,37 @@ def validate_frame(frame: object, kind: str) -> pd.DataFrame:
         raise RequestError(
             f"{kind}: the frame is empty; expected at least one row, from frames.{maker}."
         )
+    return frame
+
+
+def validate_summary(frame: object, name: str = "pair_map") -> pd.DataFrame:
+    """Return the frame if it is the summary of a sweep over pairs, of one metric.
+
+    Args:
+        frame: what the user passed.
+        name: the figure's.
+
+    Raises:
+        RequestError: no DataFrame, a missing column, no rows, or several metrics.
+    """
+    maker = "PairSweep.summary"
+    if not isinstance(frame, pd.DataFrame):
+        raise RequestError(
+            f"{name}: expected a DataFrame from {maker}, got {type(frame).__name__}."
+        )
+    if missing := [column for column in FRAMES["pair_summary"] if column not in frame.columns]:
+        raise RequestError(
+            f"{name}: the frame lacks the columns {', '.join(map(repr, missing))}; expected those "
+            f"of {maker}."
+        )
+    if frame.empty:
+        raise RequestError(f"{name}: the frame is empty; expected at least one row, from {maker}.")
+    if len(metrics := list(frame["metric"].unique())) > 1:
+        raise RequestError(
+            f"{name}: the frame has {len(metrics)} metrics, {', '.join(map(repr, metrics))}; "
+            "expected the rows of one."
+        )
+    choose(str(metrics[0]), PAIR_METRICS, "metric")
     return frame
 
 

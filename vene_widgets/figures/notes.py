@@ -8,15 +8,16 @@ import string
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
 
+import pandas as pd
 from matplotlib.collections import PolyCollection
 
 from vene_widgets.errors import RequestError, choose
 from vene_widgets.figures.geoms import NOTES, Note
 from vene_widgets.figures.map_layout import rows_of
 from vene_widgets.tables.metrics import Metric
+from vene_widgets.tables.number_text import significant
 
 if TYPE_CHECKING:
-    import pandas as pd
     from matplotlib.figure import Figure
 
 _MARK = "vene-note-"
@@ -52,6 +53,40 @@ def cell_notes(data: pd.DataFrame, metric: Metric) -> list[str]:
         reading = f"{metric.title} = {exact(value)}{unit}"
         notes.append(f"layer {layer}{head}, position {position}: {token}{of_target}\n{reading}")
     return notes
+
+
+def mean_notes(data: pd.DataFrame, confidence: float | None, title: str) -> list[str]:
+    """Tooltip of each row of a summary over pairs: where, mean, interval, pairs, control.
+
+    p and q are said with the control that they are about, and not without one.
+
+    Args:
+        data: rows of `PairSweep.summary`.
+        confidence: of the intervals; None if unknown.
+        title: of the metric.
+    """
+    level = "interval" if confidence is None else f"{100 * confidence:g} % interval"
+    notes: list[str] = []
+    for row in data.to_dict("records"):
+        head = "" if pd.isna(row["head"]) else f", head {row['head']}"
+        n = f"n = {row['n']:,} pairs, {row['units']:,} independent"
+        lines = [
+            f"layer {row['layer']}{head}, {place_words(row['label'], row['place'])}",
+            f"{row['role']}: mean {title} = {exact(row['mean'])}",
+            f"{level}: {significant(row['low'])} to {significant(row['high'])}, {n}",
+        ]
+        if isinstance(row["control"], str) and not pd.isna(row["control_q"]):
+            lines.append(
+                f"{row['control']}: mean {significant(row['control_mean'])}, difference "
+                f"p = {significant(row['control_p'])}, q = {significant(row['control_q'])}"
+            )
+        notes.append("\n".join(lines))
+    return notes
+
+
+def place_words(label: str, place: str) -> str:
+    """A place of a sweep over pairs: `␣is, position 4`, `position 3`, or its name."""
+    return f"{label}, position {place}" if place.isdigit() and place not in label else label
 
 
 def links(data: pd.DataFrame, template: str | None) -> list[str] | str:

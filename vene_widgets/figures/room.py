@@ -42,6 +42,7 @@ def arrangeable(make: Callable[[Room | None], Made]) -> p9.ggplot:
         scale.is_own = True
     # plotnine copies a plot's attributes with it.
     mine.make, mine.own_subtitle = make, mine.labels.subtitle
+    mine.own_caption = mine.labels.caption
     return mine
 
 
@@ -51,7 +52,7 @@ def can_arrange(plot: p9.ggplot) -> bool:
 
 
 def arrange(plot: p9.ggplot, room: Room) -> Callable[[float], p9.theme]:
-    """Lay a figure out for a room, in place: lines of the heading, panels, labels, numbers.
+    """Lay a figure out for a room, in place: heading, caption, panels, labels, numbers.
 
     Whatever was added to the figure since it was made stays. Of a figure of another maker, only
     the title is broken into lines.
@@ -77,6 +78,8 @@ def arrange(plot: p9.ggplot, room: Room) -> Callable[[float], p9.theme]:
             mine.scales[n].is_own = True
     if mine.labels.subtitle == mine.own_subtitle:
         mine.labels.subtitle = fresh.labels.subtitle
+    if mine.labels.caption == mine.own_caption:
+        mine.labels.caption = fresh.labels.caption
     size = p9.theme(figure_size=fresh.theme.getp("figure_size"))
     mine.theme = mine.theme.add_theme(size)
     return look

@@ -26,6 +26,12 @@ DECADES = 30.0
 FLOOR = 1e-7
 """Smallest probability of a logarithmic axis; smaller ones are drawn there."""
 
+FAINT_RECOVERY = 0.02
+"""Decreases of recovery up to this are drawn like 0: they need no colours of their own."""
+
+RECOVERY_ENDS = ("0 = base", "1 = source")
+"""What recovery is in the plain runs."""
+
 
 def ceiling(value: float, most: float = 1.0) -> float:
     """Round up to a multiple of half the leading digit's unit, as the end of a scale.
@@ -116,6 +122,33 @@ def fill_scale(
     sign, unit = "+" if metric.diverging else "", 100 if metric.range[1] == 1.0 else 1
     labels = [f"{unit * b:{sign}.3g}".replace("-", "−") if b else "0" for b in breaks]
     return p9.scale_fill_gradientn(colours, breaks=breaks, labels=labels, **options)
+
+
+def recovery_limits(
+    values: NDArray[np.floating[Any]],
+) -> tuple[tuple[float, float], NDArray[np.floating[Any]]]:
+    """Limits of a scale of recovery, and the values clipped to them.
+
+    It goes from 0, the base run, to 1, the source run, or from −1 if there are clear decreases.
+    A value has the same colour on both.
+    """
+    low = -1.0 if np.nanmin(values, initial=0.0) < -FAINT_RECOVERY else 0.0
+    return (low, 1.0), np.clip(values, low, 1.0)
+
+
+def recovery_scale(limits: tuple[float, float], palette: Palette) -> PlotAddable:
+    """The fill scale of recovery: both plain runs are named on its bar."""
+    breaks = [-1.0, 0.0, 1.0] if limits[0] < 0 else [0.0, 0.5, 1.0]
+    names = {-1.0: "−1", 0.0: RECOVERY_ENDS[0], 1.0: RECOVERY_ENDS[1]}
+    options: dict[str, Any] = {
+        "limits": limits,
+        "breaks": breaks,
+        "labels": [names.get(each, f"{each:g}") for each in breaks],
+        "guide": p9.guide_colorbar(display="rectangles", nbin=25),
+        "name": "recovery",
+    }
+    colours = palette.diverging if limits[0] < 0 else palette.sequential
+    return p9.scale_fill_gradientn(colours, **options)
 
 
 def probability_axis(smallest: float, largest: float) -> tuple[bool, float, float, list[float]]:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from vene_widgets.experiments.components import component_words, site_words
 from vene_widgets.experiments.fields import ALL
 from vene_widgets.experiments.operators import OPERATORS
 from vene_widgets.sentences import operator
-from vene_widgets.tables.number_text import significant
+from vene_widgets.tables.number_text import NO_BREAK, significant
 from vene_widgets.tables.token_text import visible
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from vene_widgets.experiments.experiment import Experiment
     from vene_widgets.experiments.slot import Slot
     from vene_widgets.experiments.sweep_request import SweepRequest
@@ -86,6 +88,85 @@ def sweep_setup(plan: SweepPlan, head: str | int | None = None) -> str:
         site += ", each head" if head == ALL else f", head {head}"
     done = operator(plan.intervention, len(plan.request.prompts)).replace("_", " ")
     return f"{prompts} · {site}: {done}, one place at a time · {plan.model.name} · n = 1"
+
+
+def pairs_setup(summary: pd.DataFrame) -> str:
+    """The line of a sweep over pairs: `MLP output: patch, … · 1,000 pairs, 119 distinct bases · …`.
+
+    Args:
+        summary: from `PairSweep.summary`; what its `.attrs` lack is left out of the line.
+    """
+    known: Mapping[Any, Any] = summary.attrs
+    site = component_words(str(summary["component"].iloc[0]))
+    heads = summary["head"].dropna().unique()
+    if len(heads):
+        site += ", each head" if len(heads) > 1 else f", head {heads[0]}"
+    done = known.get("intervention")
+    done = operator(str(done)).replace("_", " ") if done else "one slot"
+    parts = [f"{site}: {done}, one place at a time"]
+    if "model" in known:
+        parts.append(str(known["model"]))
+    return " · ".join([*parts, pairs_words(summary), left_out_words(known.get("left_out"))])
+
+
+def pairs_words(summary: pd.DataFrame) -> str:
+    """How many pairs the means are over, and how many of them are independent."""
+    known: Mapping[Any, Any] = summary.attrs
+    live = summary[summary["n"] > 0]
+    most, units = int(summary["n"].max()), int(summary["units"].max())
+    least = int(live["n"].min()) if len(live) else 0
+    count = f"{most:,}" if least == most else f"{least:,} to {most:,}"
+    noun = "pair" if most == 1 else "pairs"
+    cluster = known.get("cluster", "")
+    if cluster is None:
+        return f"n = {count} independent {noun}"
+    plural = "" if units == 1 else "s"
+    kinds = f"distinct base{plural}" if cluster == "base" else f"independent unit{plural}"
+    if cluster not in ("", "base"):
+        kinds = f"distinct value{plural} of {visible(str(cluster))}"
+    return f"n = {count} {noun}, {units:,} {kinds}"
+
+
+def left_out_words(count: int | None) -> str:
+    """How many pairs do not count."""
+    if count is None:
+        return "number left out unknown"
+    return f"{count:,} left out" if count else "none left out"
+
+
+def means_words(confidence: float | None, has_numbers: bool, has_intervals: bool) -> str:
+    """What the tiles of a map of means show, and where the rest is."""
+    interval = "bootstrap interval"
+    if confidence is not None:
+        interval = f"{100 * confidence:g} % {interval}"
+    if has_intervals:
+        return f"numbers: mean, {interval}"
+    return f"{'numbers' if has_numbers else 'colour'}: mean; the table has its {interval}"
+
+
+def controls_words(summary: pd.DataFrame, muted: bool) -> str:
+    """The controls in words, and what they mean for the tiles.
+
+    Args:
+        summary: from `PairSweep.summary`.
+        muted: whether a control explains any tile.
+    """
+    known: Mapping[Any, Any] = summary.attrs
+    ran = [str(name) for name in known.get("controls", summary["control"].dropna().unique())]
+    if not ran:
+        return "no control ran"
+    words: Mapping[str, str] = known.get("control_words") or {}
+    named = "; ".join(words.get(name, name.replace("_", " ")) for name in ran)
+    named = f"control{'s' if len(ran) > 1 else ''}: {named}"
+    correction = f"{known['correction']} over the map" if "correction" in known else "corrected"
+    if not muted:
+        return (
+            f"{named} · no tile is explained by one (all q{NO_BREAK}<{NO_BREAK}0.05, {correction})"
+        )
+    return (
+        f"{named} · pale, corner marked: no larger than a control’s effect, or not clearly so "
+        f"(q{NO_BREAK}≥{NO_BREAK}0.05, {correction})"
+    )
 
 
 def runs_setup(plan: Plan, model: str) -> str:

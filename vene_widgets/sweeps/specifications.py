@@ -96,7 +96,7 @@ class SpecificationCurve:
         middle = float(self.frame["effect"].median())
         return (
             f"{self.site}: same sign in {most} of {count} specifications; median effect "
-            f"{middle:.0%} of the difference between the plain runs."
+            f"{100 * middle:.0f} % of the difference between the plain runs."
         )
 
     def plot(self, title: str | None = None, *, style: str = "light") -> ggplot:

@@ -13,6 +13,7 @@ from vene_widgets.errors import RequestError, choose, shown
 from vene_widgets.experiments.experiment import Experiment
 from vene_widgets.experiments.fields import as_int
 from vene_widgets.experiments.slot import Slot
+from vene_widgets.sweeps.pairs.controls import CONTROLS
 from vene_widgets.sweeps.pairs.effects import PAIR_METRICS, contrast_missing, effects
 from vene_widgets.sweeps.pairs.pair_frame import pair_frame
 from vene_widgets.sweeps.pairs.summary import summarize
@@ -108,7 +109,8 @@ class PairSweep:
 
         Returns:
             The columns `FRAMES["pair_summary"]` of `tables.columns`. `.attrs` says how it was made:
-            `metric`, `confidence`, `pairs`, `left_out`, `units`, `controls`, `correction`.
+            `metric`, `confidence`, `pairs`, `left_out`, `units`, `cluster`, `controls`,
+            `control_words`, `correction`, `intervention`, `model`.
 
         Raises:
             RequestError: an unknown metric, or one that the pairs' targets do not allow.
@@ -136,8 +138,12 @@ class PairSweep:
             pairs=len(answers.pairs),
             left_out=self.left_out,
             units=int(found["units"].iloc[0]),
+            cluster=self.cluster,
             controls=self.controls,
+            control_words={name: CONTROLS[name] for name in self.controls},
             correction="Benjamini-Hochberg",
+            intervention=self.plan.request.intervention,
+            model=self.plan.model.name,
         )
         return found
 
