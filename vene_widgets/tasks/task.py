@@ -1,0 +1,182 @@
+"""Task: a kind of pairs of prompts, written by template and checked with a model's tokenizer."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from vene_widgets.errors import RequestError, shown
+from vene_widgets.experiments.fields import as_int
+from vene_widgets.models.language_model import require_language_model
+from vene_widgets.tasks.checks import Checker, Example, Side
+from vene_widgets.tasks.sampling import Group, Sampler, in_order
+from vene_widgets.tasks.template import Template, read_template
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from vene_widgets.models import LanguageModel
+
+ALL = 20_000
+"""Up to this many pairs are all given if no number is asked for; of more, a sample of `SAMPLE`."""
+
+SAMPLE = 1_000
+
+MISSES = 2_000
+"""Draws in a row that may fail before a sample ends."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """A kind of pairs of prompts.
+
+    Attributes:
+        name: of the function in `vene_widgets.tasks`.
+        about: what base and source differ in, and what follows, in one sentence.
+        reference: where the task comes from.
+        models: which models it is meant for.
+        varies: the template's field in which base and source differ.
+        templates: prompts with named fields.
+        groups: the examples that a model's tokenizer allows, by kind; a sample holds equally many
+            of each kind.
+        needed, optional: the template's fields.
+    """
+
+    name: str
+    about: str
+    reference: str
+    models: str
+    varies: str
+    templates: tuple[str, ...]
+    groups: Callable[[Checker], Sequence[Group]] = field(repr=False)
+    needed: tuple[str, ...] = ()
+    optional: tuple[str, ...] = ()
+
+    def __call__(
+        self,
+        model: LanguageModel,
+        n: int | None = None,
+        *,
+        seed: int = 0,
+        template: int | str | None = None,
+    ) -> pd.DataFrame:
+        """Write pairs, and leave out those that the tokenizer does not allow.
+
+        Args:
+            model: whose tokenizer they must fit.
+            n: number of pairs; None for all of up to 20,000, or a sample of 1,000.
+            seed: of the sample.
+            template: the number of one template, or one of your own with the same fields in braces;
+                None for all.
+
+        Returns:
+            A table for `sweep_pairs`: `base`, `source`, `targets` (the source's answer, then the
+            base's), `subject` and `source_subject` (the token in which they differ: its text, or
+            its index if the text occurs more than once), `template`. `.attrs` has `task` and
+            `left_out`, reason -> how many.
+
+        Raises:
+            RequestError: a template without the needed fields, more pairs than there are, or none
+                that the tokenizer allows.
+        """
+        import pandas as pd
+
+        require_language_model(model)
+        templates = self._templates(template)
+        wanted = None if n is None else as_int(n)
+        if wanted is not None and wanted < 1:
+            raise RequestError(f"n must be at least 1, got {wanted}.")
+        checker = Checker(model)
+        pools = [
+            (one, group.without([name for name in self.optional if name not in one.fields]))
+            for group in self.groups(checker)
+            for one in templates
+        ]
+        pools = [pool for pool in pools if len(pool[1])]
+        examples = self._examples(checker, pools, wanted, seed)
+        if not examples:
+            why = checker.problem or "no word of it is one token"
+            raise RequestError(
+                f"{self.name} has no pairs for {model.name}: {why}. It is meant for {self.models}."
+            )
+        if wanted is not None and len(examples) < wanted:
+            raise RequestError(
+                f"{self.name} has {len(examples)} pairs for {model.name}, not {wanted}: ask for "
+                "fewer, or for all with n=None."
+            )
+        frame = pd.DataFrame([_row(example) for example in examples])
+        frame.attrs.update(task=self.name, left_out=dict(checker.left_out))
+        return frame
+
+    def _templates(self, template: int | str | None) -> list[Template]:
+        """The templates to fill.
+
+        Raises:
+            RequestError: no such number, or a text that is no template of this task.
+        """
+        if template is None:
+            texts = list(self.templates)
+        elif isinstance(template, str):
+            texts = [template]
+        else:
+            number = as_int(template)
+            if not 0 <= number < len(self.templates):
+                raise RequestError(
+                    f"template {number} is out of range: {self.name} has {len(self.templates)}, "
+                    f"{shown(list(self.templates), 600)}."
+                )
+            texts = [self.templates[number]]
+        return [read_template(text, self.varies, self.needed, self.optional) for text in texts]
+
+    def _examples(
+        self,
+        checker: Checker,
+        pools: Sequence[tuple[Template, Group]],
+        wanted: int | None,
+        seed: int,
+    ) -> list[Example]:
+        """The examples that pass every check, without repetition."""
+        sizes = [len(group) for _, group in pools]
+        found: list[Example] = []
+        seen: set[tuple[str, str]] = set()
+
+        def accept(pool: int, index: int) -> bool:
+            template, group = pools[pool]
+            example = checker.example(template, group.name, *group[index])
+            if example is None:
+                return False
+            prompts = example.base.prompt, example.source.prompt
+            if prompts in seen:
+                return False
+            seen.add(prompts)
+            found.append(example)
+            return True
+
+        if wanted is None and sum(sizes) <= ALL:
+            for pool, index in in_order(sizes):
+                accept(pool, index)
+        else:
+            Sampler(sizes, seed, accept).draw(wanted or SAMPLE, MISSES)
+        return found
+
+
+def _row(example: Example) -> dict[str, Any]:
+    """One pair as `sweep_pairs` takes it."""
+    base, source = example.base, example.source
+    return {
+        "base": base.prompt,
+        "source": source.prompt,
+        "targets": (source.answer, base.answer),
+        "subject": _subject(base, example.position),
+        "source_subject": _subject(source, example.position),
+        "template": example.template.text,
+    }
+
+
+def _subject(side: Side, position: int) -> str | int:
+    """A token by its text, or by its index where another token has the same text."""
+    text = side.texts[position]
+    words = Counter(token.strip() for token in side.texts)
+    return text if words[text.strip()] == 1 else position
