@@ -25,6 +25,13 @@ def pair_frame(plan: PairPlan, answers: PairAnswers) -> pd.DataFrame:
     Args:
         plan: what was run.
         answers: of the pairs to list.
+
+    Returns:
+        One row per pair, head, layer, place and token followed: `pair`, `component`, `head`,
+        `layer`, `position`, `place`, `token`, `token_id`, `label` (of the base token there),
+        `source_position`, `role`, `target_id`, `target`, `target_label`, `probability`,
+        `base_probability`, `source_probability`, `delta`, `log_ratio`, `contrast_id`,
+        `logit_difference`, `recovery`, `effect_possible`.
     """
     import pandas as pd
 

@@ -42,6 +42,12 @@ def summarize(
         metric: one of `PAIR_METRICS`.
         clusters: of each pair, what it shares with others; None if pairs are independent.
         options: of `estimate_cells`: confidence, bootstraps, permutations, seed.
+
+    Returns:
+        `metric`, `component`, `head`, `layer`, `place`, `label`, `role`; `n`, `units`, `mean`,
+        `low`, `high`, `p`, `q`, `p_max`; `base_mean`, `source_mean`, `effect_possible`; of the
+        closest control `control`, `control_mean`, `control_low`, `control_high`, `control_p`,
+        `control_q`, `explained`.
     """
     import pandas as pd
 
