@@ -129,8 +129,15 @@ def prepare_pairs(
     client: object = None,
     folder: str | os.PathLike[str] | None = None,
     pairs_per_chunk: int | None = None,
+    split: int = 1,
 ) -> PairRun:
     """Check the arguments of `sweep_pairs` and cut the data set into chunks; nothing runs.
+
+    Args:
+        model, pairs, component, head, layers, positions, intervention, prompts, targets, metric,
+            keep, controls, cluster, seed, client, folder, pairs_per_chunk: as in `sweep_pairs`.
+        split: by what a chunk is smaller than it would be, where neither its size is given nor a
+            folder holds chunks.
 
     Raises:
         RequestError: see `sweep_pairs`.
@@ -153,6 +160,8 @@ def prepare_pairs(
     weights = 0 if path is None and workers is None else weights_checksum(model)
     store: Store = Memory()
     sizes = plan.chunk_sizes(pairs_per_chunk)
+    if pairs_per_chunk is None:
+        sizes = {lengths: max(1, size // split) for lengths, size in sizes.items()}
     if path is not None:
         store = SweepFolder(path, plan, weights, every, seed, pairs_per_chunk)
         sizes = store.sizes
