@@ -26,13 +26,15 @@ type Recorded = Pick<Scene, "experiment" | "slots"> & { answer: Answer };
 
 export type Traits = Omit<
   Protocol,
-  "request" | "reply" | "figure" | "contrast" | "past" | "story"
+  "request" | "reply" | "figure" | "contrast" | "past" | "story" | "data_set" | "data_progress"
 > & {
   steps: object;
   step: number | null;
   picture: object;
   contrast: object;
   past: object;
+  data_set: object;
+  data_progress: object;
 };
 
 export const SPAIN = "The capital of Spain is";
@@ -67,6 +69,8 @@ export function spainAndItaly(layers = OPENED.scene.model.layers): Traits {
     picture: {},
     contrast: {},
     past: {},
+    data_set: {},
+    data_progress: {},
     steps: {},
     step: null,
     status: copy(OPENED.status),

@@ -186,8 +186,9 @@ def drawn_pairs(values: np.ndarray) -> tuple[list[int], int, int]:
     if pairs <= DRAWN:
         return list(range(pairs)), pairs, 0
     most = max(DRAWN, min(MAX_PAIRS, MAX_VALUES // max(1, cells)))
-    even = np.linspace(0, pairs - 1, DRAWN - 2 * ENDS).round().astype(int)
-    chosen = dict.fromkeys(int(n) for n in even)
+    count = DRAWN - 2 * ENDS
+    even = {round(n * (pairs - 1) / (count - 1)): None for n in range(count)}
+    chosen = dict(even)
     order = np.argsort(np.where(np.isfinite(values), values, np.nan), axis=0)
     finite = np.isfinite(values).sum(0)  # the others come last
     ends = 0
@@ -198,7 +199,7 @@ def drawn_pairs(values: np.ndarray) -> tuple[list[int], int, int]:
             break
         chosen |= more
         ends = rank + 1
-    return list(chosen), len(dict.fromkeys(even)), ends
+    return list(chosen), len(even), ends
 
 
 def _tile(

@@ -4,6 +4,7 @@ import { createExperiment } from "../../app/experiment";
 import { CopyButton } from "../../ui/CopyButton";
 import { IconButton } from "../../ui/controls";
 import { RedoIcon, UndoIcon } from "../../ui/icons";
+import { Back } from "../dataset/View";
 import { HelpButton } from "../help/HelpButton";
 import { LectureButton } from "../lecture/View";
 import { Prompts } from "../prompts/View";
@@ -21,6 +22,7 @@ export function Header({ app }: { app: App }) {
     <section class="vene-header" data-panel="prompts" aria-label="Prompts">
       <Prompts app={app} scene={scene} experiment={experiment} />
       <div class="vene-header-tools">
+        <Back app={app} />
         <Cancel app={app} />
         <IconButton
           name="Undo"
