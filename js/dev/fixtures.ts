@@ -7,6 +7,7 @@ import type {
   Candidate,
   Cell,
   Contrast,
+  DataSet,
   MetricInfo,
   Past,
   Protocol,
@@ -17,6 +18,7 @@ import type {
 } from "../src/kernel/wire";
 import answers from "./fixtures/answers.json";
 import contrasts from "./fixtures/contrasts.json";
+import dataSet from "./fixtures/data_set.json";
 import past from "./fixtures/past.json";
 import spainItaly from "./fixtures/spain_italy.json";
 import story from "./fixtures/story.json";
@@ -56,6 +58,9 @@ const IDS = new Map(
     t.id,
   ]),
 );
+
+/** Six pairs of three capitals, with a control. */
+export const aDataSet = (): DataSet => copy(dataSet as unknown as DataSet);
 
 /** A copy, so that no test changes another's messages. */
 const copy = <T>(value: T): T => structuredClone(value);

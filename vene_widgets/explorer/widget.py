@@ -175,7 +175,7 @@ class Explorer(Session):
                 written.
         """
         self.wait()
-        sentence = self.feature(AnswerFeature).sentence()
+        sentence = self._sentence()
         traits = {name: getattr(self, name) for name in self.trait_names(page=True)}
         traits["picture"] = self.feature(FigureFeature).draw_for_page() or traits["picture"]
         shown = self.feature(MapFeature).shown
@@ -382,7 +382,11 @@ class Explorer(Session):
             feature.name(record.number, name)
 
     def __repr__(self) -> str:
-        return f"<Explorer of {self.model.name!r}: {self.feature(AnswerFeature).sentence()}>"
+        return f"<Explorer of {self.model.name!r}: {self._sentence()}>"
+
+    def _sentence(self) -> str:
+        """What is on the screen, in a line: the data set that it is of, or the result."""
+        return self.feature(DataSetFeature).facts or self.feature(AnswerFeature).sentence()
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
         """The widget, with a picture and a sentence for viewers that run no scripts.
@@ -394,7 +398,7 @@ class Explorer(Session):
         bundle = super()._repr_mimebundle_(**kwargs)
         data = bundle[0] if isinstance(bundle, tuple) else bundle
         if data is not None:
-            sentence = self.feature(AnswerFeature).sentence()
+            sentence = self._sentence()
             data["text/plain"] = sentence
             if static_output.note_display(self):
                 data["text/html"] = ""

@@ -54,7 +54,7 @@ def metric_info(plan: PairPlan, name: str) -> wire.DataMetric:
     return wire.DataMetric(
         name=name,
         title=spelled(facts.title),
-        unit=facts.unit,
+        unit="" if name == "recovery" else facts.unit,  # its unit is said of the plain runs
         formula=spelled(facts.formula),
         about=f"{sentences.operator(plan.request.intervention, len(plan.request.prompts))}: "
         "the mean over the pairs.",

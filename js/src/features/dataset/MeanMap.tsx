@@ -10,7 +10,7 @@ import type { DataSet, DataTile, MetricInfo } from "../../kernel/wire";
 import { onResize } from "../../ui/onResize";
 import { ScaleBar } from "../map/Legend";
 import { asTile, find, spotUnder } from "../map/spots";
-import { inTile, inWords } from "./numbers";
+import { inTile, inWords, plainRuns } from "./numbers";
 import { createDataSet } from "./state";
 
 export function MeanMap({ app, set }: { app: App; set: DataSet }) {
@@ -143,11 +143,7 @@ export function MeanMap({ app, set }: { app: App; set: DataSet }) {
         </div>
         <div class="vene-legend">
           <ScaleBar metric={metric} limit={limit} />
-          <span class="vene-legend-item">
-            {metric.name === ("recovery" as string)
-              ? metric.unit
-              : `base ${inTile(metric, set.base)}${set.source === null ? "" : `, source ${inTile(metric, set.source)}`}`}
-          </span>
+          <span class="vene-legend-item">{plainRuns(metric, set.base, set.source)}</span>
           <span class="vene-legend-item">
             <i class="vene-swatch vene-tile-idle" /> no effect possible
           </span>

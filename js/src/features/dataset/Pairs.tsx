@@ -4,9 +4,10 @@ import { useLayoutEffect, useRef } from "preact/hooks";
 import type { App } from "../../app/app";
 import { actionOf, consume } from "../../app/keys";
 import { full, site } from "../../domain/format";
+import { move } from "../../domain/geometry";
 import type { DataPair, DataSet, DataTile, MetricInfo } from "../../kernel/wire";
 import { PlainButton } from "../../ui/controls";
-import { inTile, inWords } from "./numbers";
+import { inList, inTile, inWords } from "./numbers";
 import { createDataSet, type Drawn } from "./state";
 
 export function Pairs({ app, set }: { app: App; set: DataSet }) {
@@ -66,15 +67,10 @@ export function Pairs({ app, set }: { app: App; set: DataSet }) {
           if (actionOf("pairs", event) !== "move") return;
           const buttons = [...event.currentTarget.querySelectorAll("button")];
           const here = buttons.indexOf(event.target as HTMLButtonElement);
-          const to = {
-            ArrowUp: here - 1,
-            ArrowDown: here + 1,
-            PageUp: here - 8,
-            PageDown: here + 8,
-            Home: 0,
-            End: buttons.length - 1,
-          }[event.key];
-          if (to !== undefined) buttons[Math.max(0, Math.min(buttons.length - 1, to))]?.focus();
+          // As in a column of the map, which is numbered from below.
+          const order = buttons.map((_, n) => buttons.length - 1 - n);
+          const to = move(event.key, { row: here, position: 0 }, order, [0]);
+          buttons[to?.row ?? here]?.focus();
           consume(event);
         }}
       >
@@ -95,7 +91,7 @@ export function Pairs({ app, set }: { app: App; set: DataSet }) {
               <span class="vene-dim vene-data-number">{pair.number}</span>
               <Words pair={pair} />
               <span class="vene-number vene-data-value" title={full(value)}>
-                {inWords(metric, value)}
+                {inList(metric, value)}
               </span>
             </PlainButton>
           </li>
@@ -129,8 +125,8 @@ export function Words({ pair }: { pair: DataPair }) {
 function counted(set: DataSet, tile: DataTile, count: number): string {
   const [some, all] = [count, tile.n].map((n) => n.toLocaleString("en"));
   if (count >= tile.n) return `All ${all} pairs, the furthest from the mean first`;
-  const which = set.ends > 0 ? `the ${set.ends} furthest at each end, the others` : "";
-  return `${some} of ${all} pairs drawn: ${which} evenly spread`;
+  const which = set.ends > 0 ? `${set.ends} furthest at each end, ` : "";
+  return `${some} of ${all} pairs drawn: ${which}an even spread`;
 }
 
 interface StripProps {

@@ -65,7 +65,7 @@ function Head({ app }: { app: App }) {
           <Back app={app} /> pair {pair.number}: <Words pair={pair} />
           <span class="vene-dim">
             {" "}
-            Its {set?.metric.title} in every tile; a saved page cannot run it.
+            · its {set?.metric.title} in every tile; a saved page cannot run it
           </span>
         </div>
       ) : (
@@ -99,8 +99,10 @@ export function Back({ app }: { app: App }) {
   const set = data.set.value;
   if (!set || (data.isShown.value && data.own.value === null)) return null;
   return (
-    <Button look="vene-data-back" title="Back to the map of all pairs" onClick={data.back}>
-      ← {set.pairs.toLocaleString("en")} pairs
-    </Button>
+    <span class="vene-data-back">
+      <Button title="Back to the map of all pairs" onClick={data.back}>
+        ← {set.pairs.toLocaleString("en")} pairs
+      </Button>
+    </span>
   );
 }

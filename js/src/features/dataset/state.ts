@@ -30,16 +30,8 @@ export function createDataSet(app: App) {
   /** Number of the pair that was opened last. */
   const pair = signal<number | null>(null);
 
-  const metric = computed(
-    () =>
-      set.value &&
-      ({
-        ...set.value.metric,
-        label: "",
-        of_target: true,
-        of_pair: false,
-      } as unknown as MetricInfo),
-  );
+  /** As the map's own metrics: of these, no field that it lacks is read here. */
+  const metric = computed(() => (set.value?.metric ?? null) as MetricInfo | null);
   /** With several heads at one place, columns are heads; else places, of one head at a time. */
   const isByHead = computed(
     () => set.value !== null && set.value.places.length === 1 && set.value.heads.length > 1,

@@ -22,7 +22,6 @@ export function Header({ app }: { app: App }) {
     <section class="vene-header" data-panel="prompts" aria-label="Prompts">
       <Prompts app={app} scene={scene} experiment={experiment} />
       <div class="vene-header-tools">
-        <Back app={app} />
         <Cancel app={app} />
         <IconButton
           name="Undo"
@@ -50,6 +49,7 @@ export function Header({ app }: { app: App }) {
         )}
         <LectureButton app={app} />
         <HelpButton app={app} />
+        <Back app={app} />
       </div>
     </section>
   );
