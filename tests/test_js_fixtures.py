@@ -59,6 +59,7 @@ def test_files_are_messages_of_the_protocol(generated: dict[str, Any]) -> None:
     wire.Status.model_validate(opened["status"])
     wire.Past.model_validate(generated["past"])
     wire.Story.model_validate(generated["story"])
+    wire.DataSet.model_validate(generated["data_set"])
     for answer in (opened["answer"], *(a["answer"] for a in generated["answers"].values())):
         wire.Answer.model_validate(answer)
     for contrast in generated["contrasts"].values():

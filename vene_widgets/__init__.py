@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from vene_widgets.errors import RequestError
     from vene_widgets.experiments.experiment import Experiment
     from vene_widgets.experiments.slot import Slot
-    from vene_widgets.explorer import Explorer, explore, from_state
+    from vene_widgets.explorer import Explorer, explore, explore_pairs, from_state
     from vene_widgets.explorer.controls import controls
     from vene_widgets.explorer.session.step import Step
     from vene_widgets.figures.paper import theme_paper, theme_slide
@@ -69,6 +69,7 @@ _HOMES = {
     "restore": "interventions.saving",
     "script": "codegen.script",
     "explore": "explorer",
+    "explore_pairs": "explorer",
     "from_state": "explorer",
     "Explorer": "explorer",
     "Step": "explorer.session.step",
@@ -103,6 +104,7 @@ __all__ = [
     "compare",
     "controls",
     "explore",
+    "explore_pairs",
     "figures",
     "fit_subspace",
     "frames",

@@ -7,6 +7,7 @@ import type {
   Candidate,
   Cell,
   Contrast,
+  DataSet,
   MetricInfo,
   Past,
   Protocol,
@@ -17,6 +18,7 @@ import type {
 } from "../src/kernel/wire";
 import answers from "./fixtures/answers.json";
 import contrasts from "./fixtures/contrasts.json";
+import dataSet from "./fixtures/data_set.json";
 import past from "./fixtures/past.json";
 import spainItaly from "./fixtures/spain_italy.json";
 import story from "./fixtures/story.json";
@@ -26,13 +28,15 @@ type Recorded = Pick<Scene, "experiment" | "slots"> & { answer: Answer };
 
 export type Traits = Omit<
   Protocol,
-  "request" | "reply" | "figure" | "contrast" | "past" | "story"
+  "request" | "reply" | "figure" | "contrast" | "past" | "story" | "data_set" | "data_progress"
 > & {
   steps: object;
   step: number | null;
   picture: object;
   contrast: object;
   past: object;
+  data_set: object;
+  data_progress: object;
 };
 
 export const SPAIN = "The capital of Spain is";
@@ -55,6 +59,9 @@ const IDS = new Map(
   ]),
 );
 
+/** Six pairs of three capitals, with a control. */
+export const aDataSet = (): DataSet => copy(dataSet as unknown as DataSet);
+
 /** A copy, so that no test changes another's messages. */
 const copy = <T>(value: T): T => structuredClone(value);
 
@@ -67,6 +74,8 @@ export function spainAndItaly(layers = OPENED.scene.model.layers): Traits {
     picture: {},
     contrast: {},
     past: {},
+    data_set: {},
+    data_progress: {},
     steps: {},
     step: null,
     status: copy(OPENED.status),

@@ -1,6 +1,6 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { afterEach, describe, expect, it } from "vitest";
-import { aStory, sceneOf, spainAndItaly } from "../dev/fixtures";
+import { aDataSet, aStory, sceneOf, spainAndItaly } from "../dev/fixtures";
 import { nameOf, type Row, type Scope, shownKeys, TABLE } from "../src/app/keys";
 import { click, drawn, mount, press, tile } from "./helpers";
 
@@ -27,7 +27,7 @@ function eventOf(name: string): [string, KeyboardEventInit] {
 }
 
 /** A widget in which everything can be pressed: slots, a past, a story with a question. */
-async function full(isLecture = false): Promise<void> {
+async function full(isLecture = false, more = {}): Promise<void> {
   const slots = [
     { layer: 0, position: 3, source: "italy", group: "A" },
     { layer: 2, position: 4, source: "italy", group: "A" },
@@ -43,7 +43,7 @@ async function full(isLecture = false): Promise<void> {
     tokens: 5,
   });
   screen = mount({
-    ...{ scene, steps: aStory(), step: 1, past: { entries: [entry(1), entry(2)] } },
+    ...{ scene, steps: aStory(), step: 1, past: { entries: [entry(1), entry(2)] }, ...more },
   });
   if (isLecture) press(root(), "f");
   await drawn();
@@ -53,6 +53,7 @@ async function full(isLecture = false): Promise<void> {
 const PLACES: Record<Scope, () => HTMLElement> = {
   everywhere: root,
   map: () => tile(screen.el, 2, 3),
+  pairs: () => tile(screen.el, 2, 3),
   tokens: () => $('[data-prompt="italy"] button.vene-chip'),
   slots: () => $(".vene-slot-handle"),
   history: () => $(".vene-past"),
@@ -80,7 +81,7 @@ describe("the table of keys", () => {
   it.each(rows.filter(([scope, action]) => !POINTER.includes(`${scope}.${action}`)))(
     "%s: %s by %s is obeyed, and JupyterLab does not hear of it",
     async (scope, action, key) => {
-      await full(scope === "lecture");
+      await full(scope === "lecture", scope === "pairs" && { data_set: aDataSet() });
       BEFORE[`${scope}.${action}`]?.();
       await drawn();
       const heard: string[] = [];

@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from explorer_testing import ask
+from pairs_testing import capital_pairs
 
 import vene_widgets as vw
+from vene_widgets.explorer.wire.data_set_views import data_set
 
 if TYPE_CHECKING:
     from vene_widgets.models import LanguageModel
@@ -54,6 +56,7 @@ def generate(model: LanguageModel) -> dict[str, Any]:
             "past": past,
             "contrasts": contrasts,
             "story": explorer.steps,
+            "data_set": data_set(vw.sweep_pairs(model, capital_pairs())).model_dump(),
         }
     finally:
         explorer.close()

@@ -4,12 +4,18 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from vene_widgets.explorer.data_sets import explore_pairs
     from vene_widgets.explorer.opening import explore, from_state
     from vene_widgets.explorer.widget import Explorer
 
-_HOMES = {"Explorer": "widget", "explore": "opening", "from_state": "opening"}
+_HOMES = {
+    "Explorer": "widget",
+    "explore": "opening",
+    "explore_pairs": "data_sets",
+    "from_state": "opening",
+}
 
-__all__ = ["Explorer", "explore", "from_state"]
+__all__ = ["Explorer", "explore", "explore_pairs", "from_state"]
 
 
 def __getattr__(name: str) -> Any:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from vene_widgets.codegen.script import Face, script
 from vene_widgets.engine.comparing import TOLERANCE, Comparison, compare
 from vene_widgets.engine.own_model import require_unchanged
+from vene_widgets.errors import RequestError
 from vene_widgets.experiments.experiment import Experiment
 from vene_widgets.explorer import server_check, static_output
 from vene_widgets.explorer.export import (
@@ -26,6 +27,7 @@ from vene_widgets.explorer.painter.drawing import compose, draw_files
 from vene_widgets.explorer.session import lifetime
 from vene_widgets.explorer.session.answer import AnswerFeature
 from vene_widgets.explorer.session.compare import resolve_side, run_side, sides
+from vene_widgets.explorer.session.data_set import DataSetFeature
 from vene_widgets.explorer.session.feature import FIRST_WAIT
 from vene_widgets.explorer.session.figure import FigureFeature
 from vene_widgets.explorer.session.history import HistoryFeature
@@ -50,6 +52,8 @@ if TYPE_CHECKING:
     from vene_widgets.explorer.exact_runs import ExactRuns
     from vene_widgets.explorer.export.share_token import Shared
     from vene_widgets.models import LanguageModel
+    from vene_widgets.sweeps.pairs.pair_run import PairRun
+    from vene_widgets.sweeps.pairs.results import PairSweep
     from vene_widgets.sweeps.planning import SweepPlan
 
 
@@ -115,6 +119,22 @@ class Explorer(Session):
         self.worker.wait("sweep")
         return self.feature(MapFeature).table()
 
+    @property
+    def pair_sweep(self) -> PairSweep:
+        """The data set on the screen; waits until every pair has run.
+
+        Raises:
+            RequestError: there is none, or it was stopped.
+            Exception: the one that the run raised.
+        """
+        self.worker.wait("pairs")
+        feature = self.feature(DataSetFeature)
+        if feature.found is None or not feature.is_complete:
+            raise self.last_error or RequestError(
+                "there is no complete data set: see vene_widgets.explore_pairs"
+            )
+        return feature.found
+
     def code(self, face: Face = "vene_widgets", *, since: Experiment | None = None) -> str:
         """The script that reproduces the result on the screen (`vene_widgets.script`).
 
@@ -155,7 +175,7 @@ class Explorer(Session):
                 written.
         """
         self.wait()
-        sentence = self.feature(AnswerFeature).sentence()
+        sentence = self._sentence()
         traits = {name: getattr(self, name) for name in self.trait_names(page=True)}
         traits["picture"] = self.feature(FigureFeature).draw_for_page() or traits["picture"]
         shown = self.feature(MapFeature).shown
@@ -362,7 +382,11 @@ class Explorer(Session):
             feature.name(record.number, name)
 
     def __repr__(self) -> str:
-        return f"<Explorer of {self.model.name!r}: {self.feature(AnswerFeature).sentence()}>"
+        return f"<Explorer of {self.model.name!r}: {self._sentence()}>"
+
+    def _sentence(self) -> str:
+        """What is on the screen, in a line: the data set that it is of, or the result."""
+        return self.feature(DataSetFeature).facts or self.feature(AnswerFeature).sentence()
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
         """The widget, with a picture and a sentence for viewers that run no scripts.
@@ -374,7 +398,7 @@ class Explorer(Session):
         bundle = super()._repr_mimebundle_(**kwargs)
         data = bundle[0] if isinstance(bundle, tuple) else bundle
         if data is not None:
-            sentence = self.feature(AnswerFeature).sentence()
+            sentence = self._sentence()
             data["text/plain"] = sentence
             if static_output.note_display(self):
                 data["text/html"] = ""
@@ -388,7 +412,11 @@ class Explorer(Session):
 
 
 def open_explorer(
-    model: LanguageModel, experiment: Experiment, component: str, shared: Shared | None = None
+    model: LanguageModel,
+    experiment: Experiment,
+    component: str,
+    shared: Shared | None = None,
+    pairs: PairSweep | PairRun | None = None,
 ) -> Explorer:
     """Make an explorer and wait up to `FIRST_WAIT` for its map, so that it appears filled.
 
@@ -397,7 +425,8 @@ def open_explorer(
         experiment: the first one on the screen.
         component: the first one that the map sweeps.
         shared: the state of a share token to restore.
+        pairs: a data set that has run, or one to run.
     """
-    explorer = Explorer(model, experiment, component, shared)
+    explorer = Explorer(model, experiment, component, shared, pairs)
     explorer.worker.wait("sweep", FIRST_WAIT)
     return explorer

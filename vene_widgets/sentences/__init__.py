@@ -10,6 +10,7 @@ from vene_widgets.sentences.actions import (
     operator,
     several,
 )
+from vene_widgets.sentences.data_sets import TileNumbers, data_facts, data_tile
 from vene_widgets.sentences.predictions import (
     ProbabilityChange,
     all_idle,
@@ -27,7 +28,10 @@ from vene_widgets.sentences.words import joined, quoted
 __all__ = [
     "ProbabilityChange",
     "SlotAction",
+    "TileNumbers",
     "all_idle",
+    "data_facts",
+    "data_tile",
     "describe",
     "describe_patch",
     "joined",

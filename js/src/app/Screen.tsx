@@ -2,6 +2,8 @@
 import { useLayoutEffect, useRef } from "preact/hooks";
 import { Sentence, Spoken } from "../features/answer/Sentence";
 import { AnswerPanel } from "../features/answer/View";
+import { createDataSet } from "../features/dataset/state";
+import { DataSetView } from "../features/dataset/View";
 import { VerdictPanel } from "../features/difference/Verdict";
 import { DifferencePanel } from "../features/difference/View";
 import { Drawer } from "../features/drawer/View";
@@ -35,6 +37,7 @@ export function Screen({ app }: { app: App }) {
     [isThere],
   );
   const isLecture = app.use(createLecture).isOn.value;
+  const isData = app.use(createDataSet).isShown.value && !isLecture;
   // Where the focus was is gone when the mode changes; it stays on the screen, so that keys do.
   const before = useRef(isLecture);
   useLayoutEffect(() => {
@@ -60,8 +63,14 @@ export function Screen({ app }: { app: App }) {
     >
       {isThere ? (
         <>
-          <Spoken app={app} />
-          {isLecture ? <Lecture app={app} /> : <Explorer app={app} />}
+          {!isData && <Spoken app={app} />}
+          {isData ? (
+            <DataSetView app={app} />
+          ) : isLecture ? (
+            <Lecture app={app} />
+          ) : (
+            <Explorer app={app} />
+          )}
           {app.use(createHelp).isOpen.value && <Help app={app} />}
         </>
       ) : (

@@ -41,6 +41,15 @@ export const TABLE = {
     pin: row("P", "pin or unpin the tile, row or column"),
     drop: row("Escape", "cancel the selection"),
   },
+  pairs: {
+    move: row(MOVES, "move around the map of means, or along its pairs", [
+      "Arrows",
+      "Home",
+      "End",
+      "Page keys",
+    ]),
+    open: row("Enter Space", "list the tile’s pairs, or open the pair"),
+  },
   tokens: {
     left: row("ArrowLeft", "previous token; Enter picks a source token up or drops it"),
     right: row("ArrowRight", "next token"),

@@ -1,6 +1,7 @@
 // What a key does on the screen as a whole; parts such as the map have their own, which come first.
 
 import { createCompare } from "../features/compare/state";
+import { createDataSet } from "../features/dataset/state";
 import { createHelp } from "../features/help/state";
 import { enter, toggleFullScreen } from "../features/lecture/fullScreen";
 import { createLecture } from "../features/lecture/state";
@@ -62,6 +63,8 @@ export function press(app: App, event: KeyboardEvent): boolean {
 }
 
 function actEverywhere(app: App, action: Action<"everywhere">, target: Element): boolean {
+  // Nothing else acts on a data set: its experiment is not in sight.
+  if (app.use(createDataSet).isShown.peek() && !/help|clear/.test(action)) return false;
   const [help, lecture] = [app.use(createHelp), app.use(createLecture)];
   const [slots, { hover }] = [app.use(createSlots), app.use(createMap)];
   if (action === "clear") {

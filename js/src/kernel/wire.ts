@@ -15,6 +15,7 @@ export interface Protocol {
     | NameEntry
     | RunHistory
     | SetStep
+    | OpenPair
     | Share
     | Cancel;
   reply: Reply;
@@ -26,6 +27,8 @@ export interface Protocol {
   figure: Figure;
   status: Status;
   story: Story;
+  data_set: DataSet;
+  data_progress: DataProgress;
 }
 /**
  * Replace the experiment and run it.
@@ -185,6 +188,19 @@ export interface SetStep {
   id: string;
   kind?: "step";
   step: number;
+}
+/**
+ * Put one pair of the data set on the screen as an experiment, with the slot of a tile.
+ *
+ * `number` is the pair's row in the data set, `place` the index of a place.
+ */
+export interface OpenPair {
+  id: string;
+  kind?: "pair";
+  number: number;
+  layer: number;
+  place: number;
+  head?: number | null;
 }
 /**
  * Write a share token of the current state; the reply carries it as `text`.
@@ -606,4 +622,89 @@ export interface StoryStep {
 export interface Pin {
   layer: number | null;
   position: number | null;
+}
+/**
+ * The maps of a data set of pairs: means with their uncertainty, and the values of some pairs.
+ *
+ * `pairs` is how many there are, those that are left out too; `counted` how many the means are
+ * over so far. `facts` says that, and how intervals, q and controls were made. `base` and `source`
+ * are the metric in the plain runs. Of `shown`, the first `spread` are spread evenly over the data
+ * set; the others are the `ends` furthest at each end of each tile. `note` is what else there is
+ * to say: that it is not complete, or of an older state of the model (`is_old`). Numbers are
+ * rounded: `explorer.pair_sweep` has the exact ones.
+ */
+export interface DataSet {
+  metric: DataMetric;
+  component: string;
+  operator: string;
+  layers: number[];
+  heads: (number | null)[];
+  places: string[];
+  pairs: number;
+  counted: number;
+  facts: string;
+  base: number;
+  source: number | null;
+  tiles: DataTile[];
+  shown: DataPair[];
+  spread: number;
+  ends: number;
+  is_old: boolean;
+  note: string | null;
+}
+/**
+ * What is averaged over the pairs of a data set; its fields are those of `MetricInfo`.
+ */
+export interface DataMetric {
+  name: string;
+  title: string;
+  unit: string;
+  formula: string;
+  about: string;
+  scale: "amount" | "difference" | "order";
+  low: number | null;
+  high: number | null;
+}
+/**
+ * One tile of a data set's map: the mean over `n` pairs and its bootstrap interval.
+ *
+ * `p` and `q` are None until the data set and its controls are complete, and where nothing can
+ * change. `control` is, in words, what took the source's place in the control that comes closest,
+ * and `control_mean` its mean. `explained`: that control explains the effect. `values` are those
+ * of `DataSet.shown`, in their order, empty where no effect is possible; a recovery is each pair's
+ * own ratio. `words` says all of it.
+ */
+export interface DataTile {
+  layer: number;
+  head: number | null;
+  place: number;
+  possible: boolean;
+  n: number;
+  mean: number | null;
+  low: number | null;
+  high: number | null;
+  p: number | null;
+  q: number | null;
+  control: string | null;
+  control_mean: number | null;
+  explained: boolean;
+  values: (number | null)[];
+  words: string;
+}
+/**
+ * A pair in short. `number` is its row in the data set.
+ *
+ * `words` are stretches of its prompts in order: one text where both agree, else that of the base
+ * and that of the source.
+ */
+export interface DataPair {
+  number: number;
+  words: string[][];
+}
+/**
+ * How far a data set is that is being run: so many pairs of the sweep, or of a control.
+ */
+export interface DataProgress {
+  words: string;
+  share: number;
 }

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from vene_widgets.explorer.session.worker import Job, Worker
     from vene_widgets.models import LanguageModel
     from vene_widgets.models.fingerprint import Fingerprint
+    from vene_widgets.sweeps.pairs.pair_run import PairRun
+    from vene_widgets.sweeps.pairs.results import PairSweep
 
 FIRST_WAIT = 10.0
 """Seconds that Python waits for a first result: a map, a story, a sentence."""
@@ -65,10 +67,12 @@ class Start:
     Attributes:
         component: the first one that the map sweeps.
         shared: the state of a share token to restore; None for a new explorer.
+        pairs: a data set that has run, or one to run; None for an explorer of one experiment.
     """
 
     component: str
     shared: Shared | None = None
+    pairs: PairSweep | PairRun | None = None
 
 
 class Host(Protocol):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from vene_widgets.explorer.session.answer import AnswerFeature
 from vene_widgets.explorer.session.compare import CompareFeature
+from vene_widgets.explorer.session.data_set import DataSetFeature
 from vene_widgets.explorer.session.feature import Feature
 from vene_widgets.explorer.session.figure import FigureFeature
 from vene_widgets.explorer.session.files import FilesFeature
@@ -25,6 +26,7 @@ FEATURES: tuple[type[Feature], ...] = (
     PromptsFeature,
     ShareFeature,
     ModelChangesFeature,
+    DataSetFeature,
 )
 """In the order of the urgency of their jobs, in which their hooks are called too.
 

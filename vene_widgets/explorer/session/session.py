@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from vene_widgets.explorer.export.share_token import Shared
     from vene_widgets.models import LanguageModel
     from vene_widgets.models.fingerprint import Fingerprint
+    from vene_widgets.sweeps.pairs.pair_run import PairRun
+    from vene_widgets.sweeps.pairs.results import PairSweep
 
 
 class _ChangeContext(threading.local):
@@ -59,6 +61,7 @@ class Session(FeatureWidget):
         experiment: Experiment,
         component: str = "block_output",
         shared: Shared | None = None,
+        pairs: PairSweep | PairRun | None = None,
         **traits: Any,
     ) -> None:
         self._model = model
@@ -71,7 +74,7 @@ class Session(FeatureWidget):
         self.fingerprint = model.fingerprint
         self.model_since = 0
         super().__init__(
-            Start(component, shared),
+            Start(component, shared, pairs),
             _esm=built("explorer.js"),
             _css=built("explorer.css"),
             experiment=experiment,

@@ -2,9 +2,10 @@
 
 `python -m vene_widgets.explorer.wire.messages` prints the JSON schema from which the TypeScript
 types are generated. The browser sends a `Request`; the kernel answers with a `Reply` and then
-writes the traits `scene`, `map`, `answer`, `contrast`, `past`, `picture` (a `Figure`) and `status`,
-each holding one of the models below. Numbers are sent unrounded. `revision` counts experiments: an
-answer belongs to the scene with the same revision, and anything older is stale.
+writes the traits `scene`, `map`, `answer`, `contrast`, `past`, `picture` (a `Figure`), `data_set`,
+`data_progress` and `status`, each holding one of the models below. Numbers are sent unrounded,
+except those of a data set. `revision` counts experiments: an answer belongs to the scene with the
+same revision, and anything older is stale.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from vene_widgets.explorer.wire.requests import FigureKind as FigureKind
 from vene_widgets.explorer.wire.requests import FigureStyle as FigureStyle
 from vene_widgets.explorer.wire.requests import FollowToken as FollowToken
 from vene_widgets.explorer.wire.requests import NameEntry as NameEntry
+from vene_widgets.explorer.wire.requests import OpenPair as OpenPair
 from vene_widgets.explorer.wire.requests import PastExperiment as PastExperiment
 from vene_widgets.explorer.wire.requests import Request as Request
 from vene_widgets.explorer.wire.requests import RunHistory as RunHistory
@@ -456,6 +458,94 @@ class Story(Wire):
     model_since: int = 0
 
 
+class DataMetric(Wire):
+    """What is averaged over the pairs of a data set; its fields are those of `MetricInfo`."""
+
+    name: str
+    title: str
+    unit: str
+    formula: str
+    about: str
+    scale: Scale
+    low: float | None
+    high: float | None
+
+
+class DataTile(Wire):
+    """One tile of a data set's map: the mean over `n` pairs and its bootstrap interval.
+
+    `p` and `q` are None until the data set and its controls are complete, and where nothing can
+    change. `control` is, in words, what took the source's place in the control that comes closest,
+    and `control_mean` its mean. `explained`: that control explains the effect. `values` are those
+    of `DataSet.shown`, in their order, empty where no effect is possible; a recovery is each pair's
+    own ratio. `words` says all of it.
+    """
+
+    layer: int
+    head: int | None
+    place: int
+    possible: bool
+    n: int
+    mean: Finite
+    low: Finite
+    high: Finite
+    p: Finite
+    q: Finite
+    control: str | None
+    control_mean: Finite
+    explained: bool
+    values: list[Finite]
+    words: str
+
+
+class DataPair(Wire):
+    """A pair in short. `number` is its row in the data set.
+
+    `words` are stretches of its prompts in order: one text where both agree, else that of the base
+    and that of the source.
+    """
+
+    number: int
+    words: list[list[str]]
+
+
+class DataSet(Wire):
+    """The maps of a data set of pairs: means with their uncertainty, and the values of some pairs.
+
+    `pairs` is how many there are, those that are left out too; `counted` how many the means are
+    over so far. `facts` says that, and how intervals, q and controls were made. `base` and `source`
+    are the metric in the plain runs. Of `shown`, the first `spread` are spread evenly over the data
+    set; the others are the `ends` furthest at each end of each tile. `note` is what else there is
+    to say: that it is not complete, or of an older state of the model (`is_old`). Numbers are
+    rounded: `explorer.pair_sweep` has the exact ones.
+    """
+
+    metric: DataMetric
+    component: str
+    operator: str
+    layers: list[int]
+    heads: list[int | None]
+    places: list[str]
+    pairs: int
+    counted: int
+    facts: str
+    base: float
+    source: float | None
+    tiles: list[DataTile]
+    shown: list[DataPair]
+    spread: int
+    ends: int
+    is_old: bool
+    note: str | None
+
+
+class DataProgress(Wire):
+    """How far a data set is that is being run: so many pairs of the sweep, or of a control."""
+
+    words: str
+    share: float
+
+
 class Protocol(Wire):
     """All messages in one model, so that one schema contains them all."""
 
@@ -469,6 +559,8 @@ class Protocol(Wire):
     figure: Figure
     status: Status
     story: Story
+    data_set: DataSet
+    data_progress: DataProgress
 
 
 if __name__ == "__main__":

@@ -142,6 +142,20 @@ class FollowToken(Wire):
     token: str | int
 
 
+class OpenPair(Wire):
+    """Put one pair of the data set on the screen as an experiment, with the slot of a tile.
+
+    `number` is the pair's row in the data set, `place` the index of a place.
+    """
+
+    id: str
+    kind: Literal["pair"] = "pair"
+    number: int
+    layer: int
+    place: int
+    head: int | None = None
+
+
 class Share(Wire):
     """Write a share token of the current state; the reply carries it as `text`."""
 
@@ -167,6 +181,7 @@ Request = Annotated[
     | NameEntry
     | RunHistory
     | SetStep
+    | OpenPair
     | Share
     | Cancel,
     Field(discriminator="kind"),

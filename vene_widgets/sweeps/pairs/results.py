@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -57,6 +58,9 @@ class PairSweep:
     seed: int
     _answers: PairAnswers = field(repr=False)
     _controls: Mapping[str, PairAnswers] = field(repr=False)
+
+    open_explorer: ClassVar[Callable[[PairSweep], Any] | None] = None
+    """How `explore` opens one; set by `explorer.data_sets`, which knows the explorer."""
 
     @cached_property
     def kept(self) -> np.ndarray:
@@ -244,6 +248,18 @@ class PairSweep:
         if self.cluster is None:
             return None
         return self.pairs[self.cluster].iloc[self.answers.pairs].tolist()
+
+    def explore(self) -> Any:
+        """Open the explorer on this data set: a click on a tile shows its pairs, and runs none.
+
+        Returns:
+            The widget, an `Explorer`: a click on a pair opens it as an ordinary experiment.
+        """
+        if PairSweep.open_explorer is None:
+            # By name: the explorer knows sweeps, and sweeps know nothing of the explorer.
+            import_module("vene_widgets.explorer.data_sets")
+        assert PairSweep.open_explorer is not None  # noqa: S101  # the import has set it
+        return PairSweep.open_explorer(self)
 
     def plot(
         self, metric: str | None = None, title: str | None = None, *, style: str = "light"

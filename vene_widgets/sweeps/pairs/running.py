@@ -102,6 +102,16 @@ class Runner:
         if done < total:
             raise Cancelled(f"sweep stopped after {done} of {total} pairs")
 
+    def steps(self, chunks: Sequence[PairChunk]) -> Iterator[tuple[PairChunk, PairAnswers]]:
+        """Run chunks one by one, keep their answers and yield them; those that are done first."""
+        done = [chunk for chunk in chunks if self._store.has(chunk)]
+        left = [chunk for chunk in chunks if not self._store.has(chunk)]
+        for chunk in done:
+            yield chunk, self._store.read([chunk], self.run_one)
+        for chunk, answers, notes in self._answers(left, None):
+            self._store.write(chunk, answers, notes)
+            yield chunk, answers
+
     def run_one(self, chunk: PairChunk) -> None:
         """Run one chunk here, and keep its answers."""
         self._store.write(chunk, *run_noted(self._model_of(chunk), chunk))

@@ -16,8 +16,9 @@ from vene_widgets.sweeps.pairs.controls import checked_controls, control_rows
 from vene_widgets.sweeps.pairs.effects import PAIR_METRICS, contrast_missing
 from vene_widgets.sweeps.pairs.folder import SweepFolder
 from vene_widgets.sweeps.pairs.model_source import model_source, weights_checksum
+from vene_widgets.sweeps.pairs.pair_run import PairRun
 from vene_widgets.sweeps.pairs.planning import PairPlan, plan_pairs
-from vene_widgets.sweeps.pairs.results import KEEP, PairSweep, default_metric
+from vene_widgets.sweeps.pairs.results import KEEP, PairSweep
 from vene_widgets.sweeps.pairs.running import Memory, Runner, Store
 from vene_widgets.sweeps.pairs.workers import Workers
 from vene_widgets.sweeps.sweep import heads_of
@@ -99,6 +100,48 @@ def sweep_pairs(
         RequestError: a value that does not fit the model; of a pair, the message gives its row.
         Cancelled: see `cancel`.
     """
+    run = prepare_pairs(
+        model, pairs, component, head=head, layers=layers, positions=positions,
+        intervention=intervention, prompts=prompts, targets=targets, metric=metric, keep=keep,
+        controls=controls, cluster=cluster, seed=seed, client=client, folder=folder,
+        pairs_per_chunk=pairs_per_chunk,
+    )  # fmt: skip
+    run.runner.run(run.all_chunks, progress, cancel)
+    return run.result()
+
+
+def prepare_pairs(
+    model: LanguageModel,
+    pairs: pd.DataFrame | Iterable[Any],
+    component: str = "block_output",
+    *,
+    head: int | Sequence[int] | Literal["all"] | None = None,
+    layers: Sequence[int] | int | None = None,
+    positions: Sequence[str | int] | str | int | None = None,
+    intervention: str = "vanilla",
+    prompts: Sequence[str] | str = (),
+    targets: Sequence[str | int] | str | int | None = None,
+    metric: str | None = None,
+    keep: str = "all",
+    controls: Sequence[str] | str | None = None,
+    cluster: str | None = "base",
+    seed: int = 0,
+    client: object = None,
+    folder: str | os.PathLike[str] | None = None,
+    pairs_per_chunk: int | None = None,
+    split: int = 1,
+) -> PairRun:
+    """Check the arguments of `sweep_pairs` and cut the data set into chunks; nothing runs.
+
+    Args:
+        model, pairs, component, head, layers, positions, intervention, prompts, targets, metric,
+            keep, controls, cluster, seed, client, folder, pairs_per_chunk: as in `sweep_pairs`.
+        split: by what a chunk is smaller than it would be, where neither its size is given nor a
+            folder holds chunks.
+
+    Raises:
+        RequestError: see `sweep_pairs`.
+    """
     require_language_model(model)
     plan, table = planned(
         model, pairs, component, head=head, layers=layers, positions=positions,
@@ -117,6 +160,8 @@ def sweep_pairs(
     weights = 0 if path is None and workers is None else weights_checksum(model)
     store: Store = Memory()
     sizes = plan.chunk_sizes(pairs_per_chunk)
+    if pairs_per_chunk is None:
+        sizes = {lengths: max(1, size // split) for lengths, size in sizes.items()}
     if path is not None:
         store = SweepFolder(path, plan, weights, every, seed, pairs_per_chunk)
         sizes = store.sizes
@@ -125,19 +170,10 @@ def sweep_pairs(
     if workers is not None and not workers.shares_memory:
         source = model_source(model, plan.rows[0].base, seed, weights, path)
     runner = Runner(model, seed, store, workers, source)
-    runner.run([chunk for several in chunks.values() for chunk in several], progress, cancel)
-    found = {name: store.read(several, runner.run_one) for name, several in chunks.items()}
-    answers = found.pop("")
-    return PairSweep(
-        plan=plan,
-        pairs=table,
-        metric=metric or default_metric(answers, plan.reads_source),
-        keep=keep,
-        cluster=cluster,
-        seed=seed,
-        _answers=answers,
-        _controls=found,
-    )
+    return PairRun(
+        plan=plan, pairs=table, metric=metric, keep=keep, cluster=cluster, seed=seed,
+        chunks=chunks, store=store, runner=runner,
+    )  # fmt: skip
 
 
 def planned(

@@ -4,6 +4,7 @@ import { createExperiment } from "../../app/experiment";
 import { CopyButton } from "../../ui/CopyButton";
 import { IconButton } from "../../ui/controls";
 import { RedoIcon, UndoIcon } from "../../ui/icons";
+import { Back } from "../dataset/View";
 import { HelpButton } from "../help/HelpButton";
 import { LectureButton } from "../lecture/View";
 import { Prompts } from "../prompts/View";
@@ -48,6 +49,7 @@ export function Header({ app }: { app: App }) {
         )}
         <LectureButton app={app} />
         <HelpButton app={app} />
+        <Back app={app} />
       </div>
     </section>
   );

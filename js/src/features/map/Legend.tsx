@@ -38,26 +38,10 @@ export function Legend({
   isNamed,
   isOld,
 }: Props) {
-  const { low, high, note } = endsOf(metric, limit);
+  const { note } = endsOf(metric, limit);
   return (
     <div class="vene-legend">
-      <span
-        class="vene-legend-item"
-        title={`${spell(metric.formula, target?.label, other?.label)}\n${metric.about}`}
-      >
-        <span class="vene-legend-scale">
-          {isNamed && <span>{spell(metric.title, target?.label, other?.label)}</span>}
-          <span>{low}</span>
-          <span
-            class="vene-legend-bar"
-            style={{
-              "--vene-fill-light": gradient(metric.scale, "light"),
-              "--vene-fill-dark": gradient(metric.scale, "dark"),
-            }}
-          />
-          <span>{metric.scale === "order" ? metric.unit : `${high} ${metric.unit}`}</span>
-        </span>
-      </span>
+      <ScaleBar metric={metric} limit={limit} target={target} other={other} isNamed={isNamed} />
       {(isSame || note) && (
         <span class="vene-legend-item vene-legend-note">
           {isSame ? "Both prompts give the same prediction here." : note}
@@ -91,5 +75,32 @@ export function Legend({
           ),
       )}
     </div>
+  );
+}
+
+type ScaleProps = Pick<Props, "metric" | "limit"> &
+  Partial<Pick<Props, "target" | "other" | "isNamed">>;
+
+/** The colours with the two ends of the scale. */
+export function ScaleBar({ metric, limit, target, other, isNamed }: ScaleProps) {
+  const { low, high } = endsOf(metric, limit);
+  return (
+    <span
+      class="vene-legend-item"
+      title={`${spell(metric.formula, target?.label, other?.label)}\n${metric.about}`}
+    >
+      <span class="vene-legend-scale">
+        {isNamed && <span>{spell(metric.title, target?.label, other?.label)}</span>}
+        <span>{low}</span>
+        <span
+          class="vene-legend-bar"
+          style={{
+            "--vene-fill-light": gradient(metric.scale, "light"),
+            "--vene-fill-dark": gradient(metric.scale, "dark"),
+          }}
+        />
+        <span>{metric.scale === "order" ? metric.unit : `${high} ${metric.unit}`}</span>
+      </span>
+    </span>
   );
 }

@@ -18,6 +18,7 @@ import { createSlots } from "../slots/state";
 import { createGestures } from "./gestures";
 import { Legend } from "./Legend";
 import { isOn } from "./pins";
+import { asTile, find, spotUnder, tileUnder } from "./spots";
 import { createMap } from "./state";
 import { createSweep, createWholeMap } from "./sweep";
 import { TileView } from "./TileView";
@@ -371,32 +372,6 @@ function foldWords(folded: number[]): string {
 
 function gestureOf(event: MouseEvent) {
   return event.altKey ? "new group" : event.shiftKey ? "add" : "replace";
-}
-
-/** The tile or header that an event is about. */
-function spotUnder(event: Event): Spot | null {
-  const element = (event.target as Element).closest<HTMLElement>("[data-layer], [data-position]");
-  if (!element) return null;
-  const { layer: row, position } = element.dataset;
-  return {
-    row: row === undefined ? null : Number(row),
-    position: position === undefined ? null : Number(position),
-  };
-}
-
-function tileUnder(event: Event): Tile | null {
-  return asTile(spotUnder(event));
-}
-
-function asTile(spot: Spot | null): Tile | null {
-  if (!spot || spot.row === null || spot.position === null) return null;
-  return { row: spot.row, position: spot.position };
-}
-
-function find(grid: HTMLElement | null, { row, position }: Spot): HTMLElement | null {
-  const line = row === null ? ":not([data-layer])" : `[data-layer="${row}"]`;
-  const column = position === null ? ":not([data-position])" : `[data-position="${position}"]`;
-  return grid?.querySelector<HTMLElement>(line + column) ?? null;
 }
 
 /** What Tab reaches: the focused, else the experiment's first tile, else the top right one. */
