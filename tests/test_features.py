@@ -100,7 +100,8 @@ def test_every_trait_and_kind_of_job_has_one_owner(make: Callable[[], vw.Explore
     assert len(traits) == len(set(traits)) > 5
     kinds = [job.name for feature in FEATURES for job in feature.jobs]
     # The most urgent first: a click before a comparison, before the map, before idle work.
-    assert kinds == ["answer", "contrast", "sweep", "follow", "story", "history", "verify"]
+    urgent = ["answer", "contrast", "sweep", "follow", "story"]
+    assert kinds == [*urgent, "history", "verify", "pairs"]
     with pytest.raises(AssertionError):
         make().feature(MapFeature).write("answer", {})
 

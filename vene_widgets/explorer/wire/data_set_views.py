@@ -37,7 +37,7 @@ CONFIDENCE = 0.95
 STRETCH = 28
 """Characters of a stretch that both prompts of a pair share, beyond which it is shortened."""
 
-QUICK = {"bootstraps": 199, "permutations": 1}
+QUICK: dict[str, Any] = {"bootstraps": 199, "permutations": 1}
 """Options of `summarize` while a data set is being filled."""
 
 
