@@ -60,8 +60,8 @@ def data_facts(
     of = "" if counted + left_out == pairs else f"{counted:,} of "
     unit = "" if units is None else f" ({units[0]:,} {units[1]}{'s' if units[0] != 1 else ''})"
     parts = [f"{of}{pairs:,} pairs{unit}"]
-    if left_out:
-        parts.append(f"{left_out:,} left out")
+    if counted:
+        parts.append(f"{left_out:,} left out" if left_out else "none left out")
     parts.append(f"{significant(100 * confidence)}{NO_BREAK}% bootstrap interval")
     parts.append("Benjamini-Hochberg")
     word = "controls" if len(controls) > 1 else "control"
