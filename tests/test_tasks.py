@@ -87,11 +87,12 @@ def test_pairs_differ_in_one_token_and_have_answers_of_one(
         assert len(differing) == 1
         for side, own in (("subject", base), ("source_subject", source)):
             where = row[side]
-            at = where if isinstance(where, int) else [t.text for t in own].index(where)
+            at = [t.text for t in own].index(where) if isinstance(where, str) else where
             assert at == differing[0]
         assert all(isinstance(words.token_id(token), int) for token in row["targets"])
         assert row["targets"][0] != row["targets"][1]
     assert all(len(several) == 1 for several in lengths.values())
+    assert len({type(value) for value in (*pairs["subject"], *pairs["source_subject"])}) == 1
     # The sweep reads them: named positions, targets and all.
     found = vw.sweep_pairs(words, pairs.head(6), positions=["subject", "last"], controls=())
     assert found.answers.log_p.shape == (6, 1, 1, 2, 2)
@@ -196,6 +197,34 @@ def test_words_that_the_tokenizer_splits_are_left_out_and_counted() -> None:
         "pairs with prompts of another length than their template's others"
     }
     assert not pairs["base"].str.contains("gate").any()
+
+
+def test_the_commonest_length_of_a_template_counts() -> None:
+    """Also if the first word is the one that is longer."""
+    pairs = tasks.agreement(english(split=("building",)), template=0)
+    assert not pairs["base"].str.endswith(" building").any()
+    assert len(pairs) == 20 * 2 * (2 * len(THINGS) - 1)  # subjects, their number, attractors
+
+
+def test_an_answer_that_melts_into_its_prompt_is_left_out() -> None:
+    class Melting(Words):
+        """Reads “said that she” as one token more or less than its parts."""
+
+        def __call__(self, text: str, **more: object) -> dict[str, list[int]]:
+            found = super().__call__(text, **more)["input_ids"]
+            return {"input_ids": found[:-1] if text.endswith("that she") else found}
+
+    model = english()
+    melting = vw.wrap(model.model, Melting(), "melting")
+    with pytest.raises(RequestError, match="is not the prompt's tokens and one more"):
+        tasks.pronouns(melting, template=0)
+
+
+def test_prompts_that_repeat_are_given_once(words: vw.LanguageModel) -> None:
+    """Without the attractor in the template, every attractor gives the same prompt."""
+    pairs = tasks.agreement(words, template="The {subject}")
+    assert not pairs.duplicated(["base", "source"]).any()
+    assert len(pairs) == 2 * 20
 
 
 def test_a_template_of_the_users_own(capitals: vw.LanguageModel, words: vw.LanguageModel) -> None:

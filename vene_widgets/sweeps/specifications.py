@@ -7,7 +7,7 @@ Nelson 2020, "Specification curve analysis".
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import product
@@ -148,6 +148,39 @@ def specification_curve(
         RequestError: a pair, a site or a window that does not fit the model.
         Cancelled: see `cancel`.
     """
+    steps = specification_steps(
+        model, pairs, layer, position, component, head=head, windows=windows, prompts=prompts
+    )
+    while True:
+        try:
+            done, total = next(steps)
+        except StopIteration as end:
+            return end.value
+        if progress is not None and done:
+            progress(done, total)
+        if cancel and cancel.is_set():
+            raise Cancelled(f"stopped after {done} of {total} runs")
+
+
+def specification_steps(
+    model: LanguageModel,
+    pairs: pd.DataFrame | Iterable[Any],
+    layer: int,
+    position: str | int,
+    component: str = "block_output",
+    *,
+    head: int | None = None,
+    windows: Sequence[int] = WINDOWS,
+    prompts: Sequence[str] = (),
+) -> Generator[tuple[int, int], None, SpecificationCurve]:
+    """`specification_curve`, one run per step; the model is free between two steps.
+
+    Yields:
+        Runs done, and runs in all, before the first run and after each.
+
+    Returns:
+        The curve, as the generator's value.
+    """
     import pandas as pd
 
     require_language_model(model)
@@ -160,30 +193,17 @@ def specification_curve(
     sizes = [_window(size) for size in windows]
     rows: list[dict[str, Any]] = []
     left_out: dict[str, None] = {}
-    choices = list(product(DIRECTIONS, WRONG, sizes))
-    total, done = len(cases) * len(choices), 0
-    for case in cases:
-        for direction, wrong, size in choices:
-            if cancel and cancel.is_set():
-                raise Cancelled(f"stopped after {done} of {total} runs")
-            try:
-                effects = case.effects(direction, wrong, size)
-                rows += [
-                    {
-                        "pair": case.number,
-                        "direction": direction,
-                        "wrong": wrong,
-                        "window": size,
-                        "metric": metric,
-                        "effect": effect,
-                    }
-                    for metric, effect in effects.items()
-                ]
-            except _Impossible as reason:
-                left_out[f"{direction} × {wrong}: {reason}"] = None
-            done += 1
-            if progress is not None:
-                progress(done, total)
+    every = list(product(cases, DIRECTIONS, WRONG, sizes))
+    for done, (case, direction, wrong, size) in enumerate(every):
+        yield done, len(every)
+        choice = {"pair": case.number, "direction": direction, "wrong": wrong, "window": size}
+        try:
+            effects = case.effects(direction, wrong, size)
+        except _Impossible as reason:
+            left_out[f"{direction} × {wrong}: {reason}"] = None
+            continue
+        rows += [{**choice, "metric": name, "effect": effect} for name, effect in effects.items()]
+    yield len(every), len(every)
     if not rows:
         raise RequestError(f"no specification could be run: {'; '.join(left_out)}.")
     frame = pd.DataFrame(rows).sort_values("effect", kind="stable", ignore_index=True)

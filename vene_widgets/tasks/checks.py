@@ -121,6 +121,12 @@ class Checker:
             )
         return Example(template, group, one, other, differing[0])
 
+    def expect_commonest_length(self, template: Template, cases: Iterable[Case]) -> None:
+        """Leave out prompts of a template that are longer or shorter than most of some cases'."""
+        lengths = Counter(len(self._model.tokens(template.fill(dict(c.values))[0])) for c in cases)
+        if lengths:
+            self._lengths[template.text] = lengths.most_common(1)[0][0]
+
     def _leave_out(self, reason: str, problem: str) -> None:
         self.left_out[reason] += 1
         self.problem = self.problem or problem
@@ -161,7 +167,7 @@ class Checker:
                 "pairs with a field that shares a token with its surroundings",
                 f"{shown(prompt[start:end])} in {shown(prompt)} has no tokens of its own",
             )
-        length = self._lengths.setdefault(template.text, len(ids))
+        length = self._lengths.get(template.text, len(ids))
         if len(ids) != length:
             return (
                 "pairs with prompts of another length than their template's others",

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from vene_widgets.errors import RequestError, shown
 from vene_widgets.experiments.fields import as_int
 from vene_widgets.models.language_model import require_language_model
-from vene_widgets.tasks.checks import Checker, Example, Side
+from vene_widgets.tasks.checks import Case, Checker, Example, Side
 from vene_widgets.tasks.sampling import Group, Sampler, in_order
 from vene_widgets.tasks.template import Template, read_template
 
@@ -23,6 +22,9 @@ ALL = 20_000
 """Up to this many pairs are all given if no number is asked for; of more, a sample of `SAMPLE`."""
 
 SAMPLE = 1_000
+
+PROBES = 200
+"""Prompts of each kind whose lengths say what most prompts of a template have."""
 
 MISSES = 2_000
 """Draws in a row that may fail before a sample ends."""
@@ -74,8 +76,8 @@ class Task:
         Returns:
             A table for `sweep_pairs`: `base`, `source`, `targets` (the source's answer, then the
             base's), `subject` and `source_subject` (the token in which they differ: its text, or
-            its index if the text occurs more than once), `template`. `.attrs` has `task` and
-            `left_out`, reason -> how many.
+            its index if the text of one of them occurs more than once), `template`. `.attrs` has
+            `task` and `left_out`, reason -> how many.
 
         Raises:
             RequestError: a template without the needed fields, more pairs than there are, or none
@@ -95,6 +97,9 @@ class Task:
             for one in templates
         ]
         pools = [pool for pool in pools if len(pool[1])]
+        for one in templates:
+            groups = [group for template, group in pools if template is one]
+            checker.expect_commonest_length(one, _some_cases(groups))
         examples = self._examples(checker, pools, wanted, seed)
         if not examples:
             why = checker.problem or "no word of it is one token"
@@ -106,7 +111,11 @@ class Task:
                 f"{self.name} has {len(examples)} pairs for {model.name}, not {wanted}: ask for "
                 "fewer, or for all with n=None."
             )
-        frame = pd.DataFrame([_row(example) for example in examples])
+        # Indices for all of them if a text would not do for one: a column is of one kind.
+        by_text = all(_is_unique(e.base, e.position) for e in examples) and all(
+            _is_unique(e.source, e.position) for e in examples
+        )
+        frame = pd.DataFrame([_row(example, by_text) for example in examples])
         frame.attrs.update(task=self.name, left_out=dict(checker.left_out))
         return frame
 
@@ -162,21 +171,27 @@ class Task:
         return found
 
 
-def _row(example: Example) -> dict[str, Any]:
+def _some_cases(groups: Sequence[Group]) -> Iterator[Case]:
+    """Bases of some examples, evenly spread over each group."""
+    for group in groups:
+        for index in range(0, len(group), max(1, len(group) // PROBES)):
+            yield group[index][0]
+
+
+def _row(example: Example, by_text: bool) -> dict[str, Any]:
     """One pair as `sweep_pairs` takes it."""
-    base, source = example.base, example.source
+    base, source, position = example.base, example.source, example.position
     return {
         "base": base.prompt,
         "source": source.prompt,
         "targets": (source.answer, base.answer),
-        "subject": _subject(base, example.position),
-        "source_subject": _subject(source, example.position),
+        "subject": base.texts[position] if by_text else position,
+        "source_subject": source.texts[position] if by_text else position,
         "template": example.template.text,
     }
 
 
-def _subject(side: Side, position: int) -> str | int:
-    """A token by its text, or by its index where another token has the same text."""
-    text = side.texts[position]
-    words = Counter(token.strip() for token in side.texts)
-    return text if words[text.strip()] == 1 else position
+def _is_unique(side: Side, position: int) -> bool:
+    """Whether no other token of a prompt has the text of the one at a position."""
+    text = side.texts[position].strip()
+    return sum(token.strip() == text for token in side.texts) == 1
