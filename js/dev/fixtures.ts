@@ -28,7 +28,15 @@ type Recorded = Pick<Scene, "experiment" | "slots"> & { answer: Answer };
 
 export type Traits = Omit<
   Protocol,
-  "request" | "reply" | "figure" | "contrast" | "past" | "story" | "data_set" | "data_progress"
+  | "request"
+  | "reply"
+  | "figure"
+  | "contrast"
+  | "past"
+  | "story"
+  | "data_set"
+  | "data_progress"
+  | "specification"
 > & {
   steps: object;
   step: number | null;
@@ -37,6 +45,7 @@ export type Traits = Omit<
   past: object;
   data_set: object;
   data_progress: object;
+  specification: object;
 };
 
 export const SPAIN = "The capital of Spain is";
@@ -76,6 +85,7 @@ export function spainAndItaly(layers = OPENED.scene.model.layers): Traits {
     past: {},
     data_set: {},
     data_progress: {},
+    specification: {},
     steps: {},
     step: null,
     status: copy(OPENED.status),

@@ -6,6 +6,8 @@ import { DataPanel } from "../features/data/View";
 import { createFigure } from "../features/figure/state";
 import { FigurePanel } from "../features/figure/View";
 import { ReceiptsPanel } from "../features/receipts/View";
+import { createSpecification } from "../features/specification/state";
+import { SpecificationPanel } from "../features/specification/View";
 import type { App } from "./app";
 
 export interface Tab {
@@ -25,6 +27,12 @@ export const TABS: readonly Tab[] = [
   },
   { name: "code", title: "Code", View: CodePanel },
   { name: "compare", title: "Compare", View: ComparePanel },
+  {
+    name: "specification",
+    title: "Is it real?",
+    View: SpecificationPanel,
+    isKept: (app) => !!app.use(createSpecification).curve.value?.rows.length,
+  },
   { name: "receipts", title: "Receipts", View: ReceiptsPanel },
   { name: "data", title: "Data", View: DataPanel },
 ];

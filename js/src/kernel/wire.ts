@@ -16,6 +16,7 @@ export interface Protocol {
     | RunHistory
     | SetStep
     | OpenPair
+    | RunSpecifications
     | Share
     | Cancel;
   reply: Reply;
@@ -29,6 +30,7 @@ export interface Protocol {
   story: Story;
   data_set: DataSet;
   data_progress: DataProgress;
+  specification: Specification;
 }
 /**
  * Replace the experiment and run it.
@@ -201,6 +203,13 @@ export interface OpenPair {
   layer: number;
   place: number;
   head?: number | null;
+}
+/**
+ * Run the finding on the screen, its first live slot, under every choice of method.
+ */
+export interface RunSpecifications {
+  id: string;
+  kind?: "specification";
 }
 /**
  * Write a share token of the current state; the reply carries it as `text`.
@@ -707,4 +716,31 @@ export interface DataPair {
 export interface DataProgress {
   words: string;
   share: number;
+}
+/**
+ * One finding under every choice of method; `share` is how much of it has run, None at the end.
+ *
+ * `rows` are in the order of their effects; `agreed` of `count` have the same sign.
+ */
+export interface Specification {
+  request: string;
+  share: number | null;
+  base: string;
+  source: string;
+  site: string;
+  agreed: number;
+  count: number;
+  sentence: string;
+  rows: SpecificationRow[];
+  left_out: string[];
+  note: string | null;
+}
+/**
+ * One specification: direction, what stands for a missing state, layers, metric; its effect.
+ *
+ * `effect` is a share of what the plain runs differ by.
+ */
+export interface SpecificationRow {
+  choices: string[];
+  effect: number | null;
 }

@@ -13,6 +13,7 @@ from vene_widgets.explorer.session.map import MapFeature
 from vene_widgets.explorer.session.model_changes import ModelChangesFeature
 from vene_widgets.explorer.session.prompts import PromptsFeature
 from vene_widgets.explorer.session.share import ShareFeature
+from vene_widgets.explorer.session.specification import SpecificationFeature
 from vene_widgets.explorer.session.story import StoryFeature
 
 FEATURES: tuple[type[Feature], ...] = (
@@ -27,6 +28,7 @@ FEATURES: tuple[type[Feature], ...] = (
     ShareFeature,
     ModelChangesFeature,
     DataSetFeature,
+    SpecificationFeature,
 )
 """In the order of the urgency of their jobs, in which their hooks are called too.
 

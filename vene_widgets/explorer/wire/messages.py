@@ -26,6 +26,7 @@ from vene_widgets.explorer.wire.requests import OpenPair as OpenPair
 from vene_widgets.explorer.wire.requests import PastExperiment as PastExperiment
 from vene_widgets.explorer.wire.requests import Request as Request
 from vene_widgets.explorer.wire.requests import RunHistory as RunHistory
+from vene_widgets.explorer.wire.requests import RunSpecifications as RunSpecifications
 from vene_widgets.explorer.wire.requests import SetExperiment as SetExperiment
 from vene_widgets.explorer.wire.requests import SetFigure as SetFigure
 from vene_widgets.explorer.wire.requests import SetStep as SetStep
@@ -546,6 +547,35 @@ class DataProgress(Wire):
     share: float
 
 
+class SpecificationRow(Wire):
+    """One specification: direction, what stands for a missing state, layers, metric; its effect.
+
+    `effect` is a share of what the plain runs differ by.
+    """
+
+    choices: list[str]
+    effect: Finite
+
+
+class Specification(Wire):
+    """One finding under every choice of method; `share` is how much of it has run, None at the end.
+
+    `rows` are in the order of their effects; `agreed` of `count` have the same sign.
+    """
+
+    request: str
+    share: float | None
+    base: str
+    source: str
+    site: str
+    agreed: int
+    count: int
+    sentence: str
+    rows: list[SpecificationRow]
+    left_out: list[str]
+    note: str | None
+
+
 class Protocol(Wire):
     """All messages in one model, so that one schema contains them all."""
 
@@ -561,6 +591,7 @@ class Protocol(Wire):
     story: Story
     data_set: DataSet
     data_progress: DataProgress
+    specification: Specification
 
 
 if __name__ == "__main__":

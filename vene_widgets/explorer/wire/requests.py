@@ -156,6 +156,13 @@ class OpenPair(Wire):
     head: int | None = None
 
 
+class RunSpecifications(Wire):
+    """Run the finding on the screen, its first live slot, under every choice of method."""
+
+    id: str
+    kind: Literal["specification"] = "specification"
+
+
 class Share(Wire):
     """Write a share token of the current state; the reply carries it as `text`."""
 
@@ -182,6 +189,7 @@ Request = Annotated[
     | RunHistory
     | SetStep
     | OpenPair
+    | RunSpecifications
     | Share
     | Cancel,
     Field(discriminator="kind"),
