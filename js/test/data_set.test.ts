@@ -34,7 +34,7 @@ function many(count = 1000, spread = 180, ends = 10): DataSet {
     pairs: count,
     shown: numbers.map((number) => ({ number, words: [["A"], ["b", "c"]] })),
     ...{ spread, ends },
-    tiles: set.tiles.map((one) => (one.possible ? { ...one, n: count, mean: 0.5, values } : one)),
+    tiles: set.tiles.map((one) => (one.possible ? { ...one, n: count, mean: 0.4995, values } : one)),
   };
 }
 
