@@ -28,8 +28,9 @@ from vene_widgets.sweeps.pairs.results import PairSweep
 if TYPE_CHECKING:
     from vene_widgets.models.fingerprint import Fingerprint
 
-FIRST_WRITE = 0.3
-"""Seconds after which a map that is being filled is written."""
+FIRST_WRITE, REST = 0.3, 4.0
+"""Seconds after which a map that is being filled is written; how many times as long as writing
+takes there is then until it is written again."""
 
 OLD = "From before the model changed: sweep the pairs again."
 
@@ -57,6 +58,7 @@ class DataSetFeature(Feature):
         self.is_complete = self.found is not None
         self._shown: wire.DataSet | None = None
         self._is_old = False
+        self._is_running = False  # a step that is running when it is stopped writes nothing more
 
     @property
     def changes(self) -> Changes:
@@ -80,7 +82,7 @@ class DataSetFeature(Feature):
         if self.found is not None:
             self._show(views.data_set(self.found))
         elif self._run is not None:
-            run = self._run
+            run, self._is_running = self._run, True
             self._show(views.planned_data_set(run.plan, run.metric, run.controls))
             self.session.submit("pairs", lambda: self._fill(run))
 
@@ -108,9 +110,8 @@ class DataSetFeature(Feature):
         """Stop the run; what has run stays."""
         session = self.session
         with session.lock:
-            is_running = session.worker.is_busy("pairs")
             session.worker.cancel("pairs")
-            if is_running and self._shown and self._run is not None:
+            if self._is_running and self._shown is not None:
                 self._end(views.stopped(self._shown))
 
     def close(self, session: Host) -> None:
@@ -122,7 +123,8 @@ class DataSetFeature(Feature):
         self.write("data_set", message.model_dump())
 
     def _end(self, note: str | None) -> None:
-        """Show a note and no more progress."""
+        """Show a note and no more progress, of a run that has ended or ends at its next step."""
+        self._is_running = False
         if self._shown and note is not None:
             self._show(self._shown.model_copy(update={"note": note, "is_old": self._is_old}))
         self.write("data_progress", {})
@@ -163,7 +165,7 @@ class DataSetFeature(Feature):
                 rows[chunk.control] += len(chunk.rows)
                 if (now := time.monotonic()) >= due:
                     self._show_partial(run, parts)
-                    due = time.monotonic() + max(FIRST_WRITE, 4 * (time.monotonic() - now))
+                    due = time.monotonic() + max(FIRST_WRITE, REST * (time.monotonic() - now))
                 self._say(rows, totals, chunk.control)
                 yield
         finally:
@@ -173,21 +175,29 @@ class DataSetFeature(Feature):
         message = views.data_set(found)
         require_unchanged(model, state, model.fingerprint)
         with session.lock:
-            self.found, self.is_complete = found, True
-            self._show(message)
-            self._end(None)
+            if self._is_running:
+                self.found, self.is_complete = found, True
+                self._show(message)
+                self._end(None)
 
     def _show_partial(self, run: PairRun, parts: dict[str, list[PairAnswers]]) -> None:
         answers = {name: joined(several) for name, several in parts.items()}
         found = run.of(answers.pop(""), answers)
-        if len(found.answers.pairs):
-            self.found = found
-            self._show(views.data_set(found, is_complete=False))
+        if not len(found.answers.pairs):
+            return
+        message = views.data_set(found, is_complete=False)
+        with self.session.lock:
+            if self._is_running:
+                self.found = found
+                self._show(message)
 
     def _say(self, rows: dict[str, int], totals: dict[str, int], control: str) -> None:
         """Say how far the run is."""
         of = f"{rows[control]:,} of {totals[control]:,} pairs"
         words = f"control, {CONTROLS[control]}: {of}" if control else of
         share = sum(rows.values()) / sum(totals.values())
-        self.write("data_progress", wire.DataProgress(words=words, share=share).model_dump())
-        self.session.set_status(busy="pairs", progress=share)
+        progress = wire.DataProgress(words=words, share=share)
+        with self.session.lock:
+            if self._is_running:
+                self.write("data_progress", progress.model_dump())
+                self.session.set_status(busy="pairs", progress=share)
