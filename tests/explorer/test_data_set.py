@@ -96,7 +96,7 @@ def test_facts_and_tiles_say_how_many_and_against_what(
 ) -> None:
     explorer = opened(vw.sweep_pairs(tiny_gpt2, word_pairs()).explore())
     assert explorer.data_set["facts"] == (
-        "30 pairs (6 bases), 95\xa0% bootstrap interval, Benjamini-Hochberg, "
+        "30 pairs (6 bases), none left out, 95\xa0% bootstrap interval, Benjamini-Hochberg, "
         "control: the source of another pair"
     )
     assert explorer.data_set["facts"] in repr(explorer)
