@@ -38,7 +38,8 @@ def state_of(text: str) -> dict[str, object]:
 def test_a_page_holds_what_the_screen_shows(saved: tuple[vw.Explorer, str]) -> None:
     explorer, text = saved
     state = state_of(text)
-    assert set(state) == {"scene", "map", "answer", "past", "picture", "steps"}
+    traits = {"scene", "map", "answer", "past", "picture", "steps", "data_set", "specification"}
+    assert set(state) == traits
     assert state["answer"] == json.loads(json.dumps(explorer.answer))
     assert state["map"] == json.loads(json.dumps(explorer.map))
     picture = state["picture"]

@@ -96,7 +96,7 @@ def test_facts_and_tiles_say_how_many_and_against_what(
 ) -> None:
     explorer = opened(vw.sweep_pairs(tiny_gpt2, word_pairs()).explore())
     assert explorer.data_set["facts"] == (
-        "30 pairs (6 bases), 95\xa0% bootstrap interval, Benjamini-Hochberg, "
+        "30 pairs (6 bases), none left out, 95\xa0% bootstrap interval, Benjamini-Hochberg, "
         "control: the source of another pair"
     )
     assert explorer.data_set["facts"] in repr(explorer)
@@ -106,7 +106,7 @@ def test_facts_and_tiles_say_how_many_and_against_what(
         else:  # no q without n and control
             assert "30 pairs, q" in tile["words"] and "Control, the source of" in tile["words"]
     alone = opened(vw.sweep_pairs(tiny_gpt2, word_pairs(), controls=(), cluster=None).explore())
-    assert alone.data_set["facts"].startswith("30 pairs, 95")
+    assert alone.data_set["facts"].startswith("30 pairs, none left out, 95")
     assert alone.data_set["facts"].endswith("control: none")
     assert not any(tile["explained"] for tile in alone.data_set["tiles"])
     assert any(tile["words"].endswith("; no control.") for tile in alone.data_set["tiles"])
