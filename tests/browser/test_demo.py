@@ -75,7 +75,7 @@ def test_the_demo_opens_the_first_notebook_beside_all_others(lab: Any, opened: D
     address = opened.wait_for_address()
     folder = opened.folder / "vene-demo"
     assert opened.printed.splitlines() == [
-        f"Copying 6 notebooks to {folder}",
+        f"Copying {len(demo.packaged_notebooks())} notebooks to {folder}",
         "Starting JupyterLab",
         f"Open {address} (Ctrl-C stops the server)",
     ]

@@ -146,6 +146,9 @@ function Strip({ set, tile, metric, drawn, marked }: StripProps) {
   const [from, to] = [Math.min(...ends, ...values), Math.max(...ends, ...values)];
   const room = (to - from || 1) * 0.04;
   const x = (value: number) => `${(100 * (value - from + room)) / (to - from + 2 * room || 1)}%`;
+  /** The marked one is drawn over the others. */
+  const lastly = (a: Drawn, b: Drawn) =>
+    Number(a.pair.number === marked) - Number(b.pair.number === marked);
   const plain = [
     ["base", set.base],
     ["source", set.source],
@@ -167,7 +170,7 @@ function Strip({ set, tile, metric, drawn, marked }: StripProps) {
             </g>
           ),
       )}
-      {drawn.map(({ pair: { number }, value }) => (
+      {[...drawn].sort(lastly).map(({ pair: { number }, value }) => (
         <circle
           key={number}
           data-marked={number === marked || undefined}
