@@ -11,7 +11,8 @@ from pairs_testing import capital_pairs, unequal_pairs
 
 import vene_widgets as vw
 from vene_widgets.errors import RequestError
-from vene_widgets.sweeps.specifications import NOISE, SpecificationCurve
+from vene_widgets.sweeps.specification_runs import NOISE
+from vene_widgets.sweeps.specifications import SpecificationCurve
 from vene_widgets.sweeps.sweep import Cancelled
 
 BASE, SOURCE = "The capital of Spain is", "The capital of Italy is"

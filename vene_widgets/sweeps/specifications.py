@@ -6,33 +6,23 @@ Nelson 2020, "Specification curve analysis".
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import product
 from typing import TYPE_CHECKING, Any, cast
 
-import torch
-
-from vene_widgets.engine.running import Run, record_states, run
 from vene_widgets.errors import RequestError
-from vene_widgets.experiments.components import site_words
-from vene_widgets.experiments.experiment import Experiment
 from vene_widgets.experiments.fields import as_int
-from vene_widgets.experiments.pairs import Pair, read_pairs
-from vene_widgets.experiments.slot import Slot
+from vene_widgets.experiments.pairs import read_pairs
 from vene_widgets.experiments.synonyms import with_our_names
-from vene_widgets.experiments.token_text import visible
 from vene_widgets.models.language_model import require_language_model
-from vene_widgets.sweeps.pairs.places import resolve_places
+from vene_widgets.sweeps.specification_runs import Case, Impossible
 from vene_widgets.sweeps.sweep import Cancelled
-from vene_widgets.tables.statistics import default_targets, probabilities
 
 if TYPE_CHECKING:
     import pandas as pd
     from plotnine import ggplot
-    from torch import Tensor
 
     from vene_widgets.models import LanguageModel
     from vene_widgets.sweeps.sweep import Event
@@ -52,14 +42,8 @@ WRONG = {
 }
 """What stands for a missing state."""
 
-METRICS = ("logit_difference", "probability", "log_probability")
-"""What the answer is measured by; each as a share of what the two plain runs differ by."""
-
 WINDOWS = (1, 3)
 """Layers that are changed together, the one in question in the middle (Zhang & Nanda 2024)."""
-
-NOISE = 3.0
-"""Standard deviations of the noise, of the numbers that it is added to (Meng et al. 2022)."""
 
 NOTHING = 1e-3
 """Effects smaller than this share of the plain runs' difference have no sign."""
@@ -187,7 +171,7 @@ def specification_steps(
     named = with_our_names({"component": component, "head": head})
     read = read_pairs(_several(pairs), _columns(pairs, position))
     cases = [
-        _Case(model, number, pair, layer, position, named["component"], head, tuple(prompts))
+        Case(model, number, pair, layer, position, named["component"], head, tuple(prompts))
         for number, pair in enumerate(read)
     ]
     sizes = [_window(size) for size in windows]
@@ -199,7 +183,7 @@ def specification_steps(
         choice = {"pair": case.number, "direction": direction, "wrong": wrong, "window": size}
         try:
             effects = case.effects(direction, wrong, size)
-        except _Impossible as reason:
+        except Impossible as reason:
             left_out[f"{direction} × {wrong}: {reason}"] = None
             continue
         rows += [{**choice, "metric": name, "effect": effect} for name, effect in effects.items()]
@@ -208,173 +192,6 @@ def specification_steps(
         raise RequestError(f"no specification could be run: {'; '.join(left_out)}.")
     frame = pd.DataFrame(rows).sort_values("effect", kind="stable", ignore_index=True)
     return SpecificationCurve(frame, cases[0].site, tuple(left_out))
-
-
-class _Impossible(Exception):
-    """A choice that cannot be made of this pair; the text says why."""
-
-
-class _Case:
-    """One pair, and the runs of its specifications.
-
-    Args:
-        model: the model.
-        number: row of the pair.
-        pair: its prompts.
-        layer, position, component, head: the site.
-        prompts: of the mean.
-    """
-
-    def __init__(
-        self,
-        model: LanguageModel,
-        number: int,
-        pair: Pair,
-        layer: int,
-        position: str | int,
-        component: str,
-        head: int | None,
-        prompts: tuple[str, ...],
-    ) -> None:
-        if pair.source is None:
-            raise RequestError(f"pairs, row {number}: source is missing.")
-        self.number = number
-        self._model = model
-        self._site = model.sites.site(layer, component, head)
-        self._base, self._source = pair.base, pair.source
-        base, source = tuple(model.tokens(pair.base)), tuple(model.tokens(pair.source))
-        here, there = resolve_places(pair, base, source, [position])
-        # Where the site is in each prompt.
-        self._at = {self._base: here[0], self._source: there[0]}
-        self._lengths = {self._base: len(base), self._source: len(source)}
-        self._differing = [n for n in range(len(source)) if _differs(n, source, base)]
-        self._prompts = prompts or (self._base, self._source)
-        plain = [self._run(Experiment(base=prompt)) for prompt in (self._base, self._source)]
-        ids = [model.resolve_token(token, "target") for token in pair.targets[:2]]
-        if len(ids) < 2:
-            ids = [*default_targets(*(probabilities(one.logits[-1]) for one in plain))]
-        self._target, self._contrast = ids
-        self._plain = {
-            prompt: self._metrics(one)
-            for prompt, one in zip((self._base, self._source), plain, strict=True)
-        }
-        words = site_words(component, self._site.layer, self._site.head)
-        self.site = f"{visible(base[here[0]].text)} {words}"
-
-    def effects(self, direction: str, wrong: str, size: int) -> dict[str, float]:
-        """The effect by metric, as a share of what the plain runs differ by.
-
-        Raises:
-            _Impossible: the choice cannot be made.
-        """
-        low, high = (self._plain[prompt] for prompt in (self._base, self._source))
-        if wrong == "swap" and direction == "restore":
-            base, sources = self._base, {"other": self._source}
-            slots, before, sign = self._swaps(self._base, self._source, size), low, 1
-        elif wrong == "swap":
-            base, sources = self._source, {"other": self._base}
-            slots, before, sign = self._swaps(self._source, self._base, size), high, -1
-        elif direction == "corrupt":
-            base, sources = self._source, {}
-            slots = [self._ablation(wrong, layer) for layer in self._layers(size)]
-            before, sign = high, -1
-        else:
-            base, sources = self._source, {"other": self._source}
-            corruption = self._corruption(wrong)
-            broken = self._run(Experiment(base=base, slots=corruption))
-            slots = [*corruption, *self._swaps(self._source, self._source, size)]
-            before, sign = self._metrics(broken), 1
-        after = self._metrics(self._run(Experiment(base=base, sources=sources, slots=slots)))
-        found: dict[str, float] = {}
-        for metric in METRICS:
-            whole = high[metric] - low[metric]
-            if abs(whole) < 1e-9 or not math.isfinite(whole):
-                raise _Impossible("the plain runs do not differ in it")
-            found[metric] = sign * (after[metric] - before[metric]) / whole
-        return found
-
-    def _layers(self, size: int) -> Iterator[int]:
-        """The layers of a window around the site's."""
-        for layer in range(self._site.layer - size // 2, self._site.layer + size // 2 + 1):
-            if 0 <= layer < self._model.sites.layers:
-                yield layer
-
-    def _swaps(self, into: str, out_of: str, size: int) -> list[Slot]:
-        return [
-            Slot(
-                layer=layer,
-                position=self._at[into],
-                source_position=self._at[out_of],
-                component=self._site.component,
-                head=self._site.head,
-                source="other",
-            )
-            for layer in self._layers(size)
-        ]
-
-    def _ablation(self, wrong: str, layer: int) -> Slot:
-        """Zeros, a mean or noise at the site in the source prompt."""
-        site = self._model.sites.site(layer, self._site.component, self._site.head)
-        return Slot(
-            layer=layer,
-            position=self._at[self._source],
-            component=site.component,
-            head=site.head,
-            intervention=wrong,
-            **self._options(wrong, site),
-        )
-
-    def _corruption(self, wrong: str) -> list[Slot]:
-        """Zeros, a mean or noise instead of the embeddings of the source's differing tokens."""
-        if not self._differing:
-            raise _Impossible("the source has no token that the base lacks")
-        site = self._model.sites.site(0, "block_input")
-        return [
-            Slot(
-                layer=0,
-                position=self._differing,
-                component="block_input",
-                intervention=wrong,
-                **self._options(wrong, site),
-            )
-        ]
-
-    def _options(self, wrong: str, site: Any) -> dict[str, Any]:
-        """What zeros, a mean or noise need besides the site.
-
-        Raises:
-            _Impossible: there are no prompts to take a mean of.
-        """
-        if wrong == "noise":
-            states = record_states(self._model, self._source, [site])[site]
-            return {"scale": NOISE * float(states.float().std()), "seed": self.number}
-        if wrong != "mean":
-            return {}
-        length = self._lengths[self._source]
-        prompts = tuple(p for p in self._prompts if len(self._model.tokens(p)) == length)
-        if len(set(prompts)) < 2:
-            raise _Impossible("a mean needs two prompts as long as the source")
-        return {"prompts": prompts}
-
-    def _run(self, experiment: Experiment) -> Run:
-        return run(self._model, experiment, logits_to_keep=1)
-
-    def _metrics(self, ran: Run) -> dict[str, float]:
-        """What the answer is measured by."""
-        log_p: Tensor = ran.logits[-1].detach().cpu().to(torch.float64).log_softmax(-1)
-        target, contrast = float(log_p[self._target]), float(log_p[self._contrast])
-        return {
-            "logit_difference": target - contrast,
-            "probability": math.exp(target),
-            "log_probability": target,
-        }
-
-
-def _differs(index: int, source: Sequence[Any], base: Sequence[Any]) -> bool:
-    """Whether a token of the source is not the one that the base has there, from either end."""
-    from_end = len(base) - len(source) + index
-    places = {index, from_end} if len(base) != len(source) else {index}
-    return all(not 0 <= place < len(base) or base[place].id != source[index].id for place in places)
 
 
 def _several(pairs: Any) -> Any:
