@@ -153,6 +153,19 @@ describe("the pairs behind a tile", () => {
     expect(numbers.slice(0, 4).sort((a, b) => a - b)).toEqual([0, 1, 998, 999]);
   });
 
+  it("have a scale of their own where all effects are small", () => {
+    const labels = () => $$(".vene-strip text").map((one) => one.textContent);
+    screen = open({ source: 50 });
+    expect(labels()).toEqual(["base 0", "source 50 →"]);
+    expect($$(".vene-strip-plain line")).toHaveLength(1);
+    screen.close();
+    screen = open({ base: 2, source: -50 });
+    expect(labels()).toEqual(["base 2", "← source −50"]);
+    screen.close();
+    screen = open();
+    expect($$(".vene-strip-plain line")).toHaveLength(2);
+  });
+
   it("are walked by arrows with one tab stop", async () => {
     screen = open();
     const list = $$(".vene-data-pair");

@@ -141,9 +141,13 @@ interface StripProps {
 /** Every pair a dot; base and source are lines, the mean a bar with its interval. */
 function Strip({ set, tile, metric, drawn, marked }: StripProps) {
   const { mean, low, high } = tile;
-  const ends = [set.base, set.source, low, high].filter((value) => value !== null);
-  const values = drawn.map(({ value }) => value);
-  const [from, to] = [Math.min(...ends, ...values), Math.max(...ends, ...values)];
+  const own = [low, high, ...drawn.map(({ value }) => value)].filter((value) => value !== null);
+  const size = Math.max(...own.map((value) => Math.abs(value - set.base)));
+  const whole = Math.abs((set.source ?? set.base) - set.base);
+  /** Whether all effects are so small that the source's run would leave no room for them. */
+  const isSmall = size < whole / 20 && size > whole / 1000;
+  const ends = [...own, set.base, ...(isSmall || set.source === null ? [] : [set.source])];
+  const [from, to] = [Math.min(...ends), Math.max(...ends)];
   const room = (to - from || 1) * 0.04;
   const x = (value: number) => `${(100 * (value - from + room)) / (to - from + 2 * room || 1)}%`;
   /** The marked one is drawn over the others. */
@@ -163,9 +167,13 @@ function Strip({ set, tile, metric, drawn, marked }: StripProps) {
         ([name, value]) =>
           value !== null && (
             <g key={name} class="vene-strip-plain">
-              <line x1={x(value)} x2={x(value)} y1="16" y2="72" />
-              <text x={x(value)} y="11" text-anchor={anchor((value - from) / (to - from || 1))}>
+              {(name === "base" || !isSmall) && (
+                <line x1={x(value)} x2={x(value)} y1="16" y2="72" />
+              )}
+              <text {...labelAt(x(value), (value - from) / (to - from || 1))}>
+                {value < from && "← "}
                 {name} {inTile(metric, value)}
+                {value > to && " →"}
               </text>
             </g>
           ),
@@ -188,9 +196,10 @@ function Strip({ set, tile, metric, drawn, marked }: StripProps) {
   );
 }
 
-/** A label stays within the strip. */
-function anchor(part: number): "start" | "middle" | "end" {
-  return part < 0.12 ? "start" : part > 0.88 ? "end" : "middle";
+/** A label stays within the strip, also that of a run beyond its edge. */
+function labelAt(x: string, part: number) {
+  const end = part < 0.12 ? "start" : part > 0.88 ? "end" : "middle";
+  return { x: part < 0 ? "0%" : part > 1 ? "100%" : x, y: "11", "text-anchor": end } as const;
 }
 
 function capital(text: string): string {
