@@ -211,6 +211,24 @@ def test_progress_and_cancel(tiny_gpt2: vw.LanguageModel) -> None:
         )  # fmt: skip
 
 
+def test_a_model_changed_between_two_chunks_gives_no_mixed_numbers(
+    tiny_gpt2: vw.LanguageModel,
+) -> None:
+    import copy
+
+    import torch
+
+    own = vw.wrap(copy.deepcopy(tiny_gpt2.model), tiny_gpt2.tokenizer)
+
+    def train(*_: object) -> None:
+        with torch.no_grad():
+            own.model.transformer.h[1].mlp.c_fc.weight[0, 0] += 1
+
+    with pytest.raises(RequestError, match="changed while it ran"):
+        sweep_pairs(own, word_pairs(), pairs_per_chunk=10, progress=train)
+    assert sweep_pairs(own, word_pairs(), pairs_per_chunk=10).answers.log_p.shape[0] == 30
+
+
 def test_memory_is_that_of_a_chunk(tiny_gpt2: vw.LanguageModel) -> None:
     """Between chunks, only the numbers that are kept of each pair are added."""
     import gc

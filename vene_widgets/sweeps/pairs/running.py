@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
+from vene_widgets.engine.own_model import require_unchanged
 from vene_widgets.sweeps.pairs.chunks import PairAnswers, PairChunk, joined
 from vene_widgets.sweeps.pairs.controls import shuffled_twin
 from vene_widgets.sweeps.pairs.model_source import ModelSource, run_noted, work
@@ -119,7 +120,22 @@ class Runner:
     def _answers(
         self, chunks: Sequence[PairChunk], cancel: Event | None
     ) -> Iterator[tuple[PairChunk, PairAnswers, Mapping[str, str]]]:
-        """Run chunks, here or there, until `cancel` is set."""
+        """Run chunks, here or there, until `cancel` is set.
+
+        Raises:
+            ModelChanged: the model here was changed between two chunks. Workers of other processes
+                have their own.
+        """
+        model, state = self._model, self._model.fingerprint
+        for chunk, answers, notes in self._unchecked(chunks, cancel):
+            if self._source is None:
+                require_unchanged(model, state, model.fingerprint)
+            yield chunk, answers, notes
+
+    def _unchecked(
+        self, chunks: Sequence[PairChunk], cancel: Event | None
+    ) -> Iterator[tuple[PairChunk, PairAnswers, Mapping[str, str]]]:
+        """Run chunks, whatever happens to the model between them."""
         if self._workers is None:
             for chunk in chunks:
                 if cancel and cancel.is_set():
