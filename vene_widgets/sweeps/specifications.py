@@ -129,7 +129,7 @@ def specification_curve(
         cancel: when set, it stops before its next run and raises `Cancelled`.
 
     Raises:
-        RequestError: a pair, a site or a window that does not fit the model.
+        RequestError: a pair, site or window that is invalid for the model.
         Cancelled: see `cancel`.
     """
     steps = specification_steps(

@@ -160,7 +160,7 @@ def plan_pairs(
         targets: tokens to follow in every pair; None for each pair's own.
 
     Raises:
-        RequestError: the first pair that does not fit, with its row and the reason.
+        RequestError: a pair is invalid for the model; the message names its row and the reason.
     """
 
     @cache  # the pairs of a data set share their prompts and their words

@@ -97,7 +97,7 @@ def sweep_pairs(
         cancel: when set, the sweep stops before its next chunk and raises `Cancelled`.
 
     Raises:
-        RequestError: a value that does not fit the model; of a pair, the message gives its row.
+        RequestError: a value that is invalid for the model; for a pair, the message names its row.
         Cancelled: see `cancel`.
     """
     run = prepare_pairs(
