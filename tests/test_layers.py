@@ -15,7 +15,8 @@ PACKAGE = Path(vene_widgets.__file__).parent
 ORDER = (
     *("errors", "experiments", "models", "tasks", "interventions"),  # what is asked, of what, how
     *("tables", "sentences", "figures"),  # tensors -> DataFrames, words, plotnine
-    *("engine", "sweeps", "codegen", "intervenable"),  # running it, and the code that runs it
+    *("engine", "sweeps", "methods"),  # running it
+    *("codegen", "intervenable"),  # the code that runs it
     *("explorer", "demo", "cli"),  # the screen, the command line
 )
 FILES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")

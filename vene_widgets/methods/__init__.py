@@ -1,0 +1,1 @@
+"""The field's other questions of a model, one file each."""
