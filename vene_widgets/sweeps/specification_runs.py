@@ -41,6 +41,7 @@ class Case:
         model: the model.
         number: row of the pair.
         pair: its prompts.
+        template: the text that they come from; empty if no other was given.
         layer, position, component, head: the site.
         prompts: of the mean.
     """
@@ -50,6 +51,7 @@ class Case:
         model: LanguageModel,
         number: int,
         pair: Pair,
+        template: str,
         layer: int,
         position: str | int,
         component: str,
@@ -58,7 +60,7 @@ class Case:
     ) -> None:
         if pair.source is None:
             raise RequestError(f"pairs, row {number}: source is missing.")
-        self.number = number
+        self.number, self.template = number, template
         self._model = model
         self._site = model.sites.site(layer, component, head)
         self._base, self._source = pair.base, pair.source

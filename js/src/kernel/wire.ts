@@ -206,10 +206,13 @@ export interface OpenPair {
 }
 /**
  * Run the finding on the screen, its first live slot, under every choice of method.
+ *
+ * `templates` are other words for the pair, with `{}` where base and source differ.
  */
 export interface RunSpecifications {
   id: string;
   kind?: "specification";
+  templates?: string[];
 }
 /**
  * Write a share token of the current state; the reply carries it as `text`.
@@ -720,7 +723,8 @@ export interface DataProgress {
 /**
  * One finding under every choice of method; `share` is how much of it has run, None at the end.
  *
- * `rows` are in the order of their effects; `agreed` of `count` have the same sign.
+ * `rows` are in the order of their effects; `agreed` of `count` have the same sign. `templates`
+ * are those that were asked for. `findings` has every tile whose curve has run and still holds.
  */
 export interface Specification {
   request: string;
@@ -734,13 +738,30 @@ export interface Specification {
   rows: SpecificationRow[];
   left_out: string[];
   note: string | null;
+  templates: string[];
+  findings: Finding[];
 }
 /**
- * One specification: direction, what stands for a missing state, layers, metric; its effect.
+ * One specification: direction, what stands for a missing state, layers, metric, template.
  *
  * `effect` is a share of what the plain runs differ by.
  */
 export interface SpecificationRow {
   choices: string[];
   effect: number | null;
+}
+/**
+ * Which tile a specification curve is of, and what came out: same sign in `agreed` of `count`.
+ *
+ * It holds for this base and source alone.
+ */
+export interface Finding {
+  base: string;
+  source: string;
+  component: string;
+  head: number | null;
+  layer: number;
+  position: number;
+  agreed: number;
+  count: number;
 }

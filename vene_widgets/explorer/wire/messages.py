@@ -548,7 +548,7 @@ class DataProgress(Wire):
 
 
 class SpecificationRow(Wire):
-    """One specification: direction, what stands for a missing state, layers, metric; its effect.
+    """One specification: direction, what stands for a missing state, layers, metric, template.
 
     `effect` is a share of what the plain runs differ by.
     """
@@ -557,10 +557,27 @@ class SpecificationRow(Wire):
     effect: Finite
 
 
+class Finding(Wire):
+    """Which tile a specification curve is of, and what came out: same sign in `agreed` of `count`.
+
+    It holds for this base and source alone.
+    """
+
+    base: str
+    source: str
+    component: str
+    head: int | None
+    layer: int
+    position: int
+    agreed: int
+    count: int
+
+
 class Specification(Wire):
     """One finding under every choice of method; `share` is how much of it has run, None at the end.
 
-    `rows` are in the order of their effects; `agreed` of `count` have the same sign.
+    `rows` are in the order of their effects; `agreed` of `count` have the same sign. `templates`
+    are those that were asked for. `findings` has every tile whose curve has run and still holds.
     """
 
     request: str
@@ -574,6 +591,8 @@ class Specification(Wire):
     rows: list[SpecificationRow]
     left_out: list[str]
     note: str | None
+    templates: list[str]
+    findings: list[Finding]
 
 
 class Protocol(Wire):
