@@ -223,6 +223,13 @@ def test_the_words_that_differ_go_into_other_templates(capitals: vw.LanguageMode
     assert curve.agreement[1] == 96 and plain.frame["template"].unique().tolist() == [""]
 
 
+def test_a_template_without_a_question_is_left_out(capitals: vw.LanguageModel) -> None:
+    pair = ("The capital of Spain is", "The capital of Italy is")
+    curve = vw.specification_curve(capitals, pair, 0, "changed", templates="The continent of {} is")
+    assert curve.left_out == ("The continent of {} is: both plain runs answer ␣Europe",)
+    assert len(curve.frame) == 48
+
+
 @pytest.mark.parametrize(
     ("base", "source", "template", "words", "others"),
     [

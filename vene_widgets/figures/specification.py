@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 import plotnine as p9
+from matplotlib.ticker import MaxNLocator
 
 from vene_widgets.errors import RequestError, shown
 from vene_widgets.figures import theme
@@ -83,7 +84,9 @@ def specification_plot(
         return bottom + (effect - low) * scale
 
     ticks = [
-        value / 100 for value in (-100, -50, 0, 50, 100, 150, 200) if low <= value / 100 <= high
+        float(value)
+        for value in MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high)
+        if low <= value <= high
     ]
     breaks = {at(value): f"{100 * value:.0f} %".replace("-", "−") for value in ticks} | names
     points = pd.DataFrame(

@@ -37,6 +37,10 @@ class Impossible(Exception):
 class Case:
     """One pair, and the runs of its specifications.
 
+    Attributes:
+        site: the site, in words.
+        same_answer: the answer of both plain runs; None if they have one each.
+
     Args:
         model: the model.
         number: row of the pair.
@@ -76,6 +80,8 @@ class Case:
         if len(ids) < 2:
             ids = [*default_targets(*(probabilities(one.logits[-1]) for one in plain))]
         self._target, self._contrast = ids
+        best, other = (int(one.logits[-1].argmax()) for one in plain)
+        self.same_answer = visible(model.token_text(best)) if best == other else None
         self._plain = {
             prompt: self._metrics(one)
             for prompt, one in zip((self._base, self._source), plain, strict=True)

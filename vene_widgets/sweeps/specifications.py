@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from plotnine import ggplot
 
+    from vene_widgets.experiments.pairs import Pair
     from vene_widgets.models import LanguageModel
     from vene_widgets.sweeps.sweep import Event
 
@@ -134,7 +135,7 @@ def specification_curve(
         prompts: of the mean; none for those of the pair. Only those as long as the run's count.
         templates: other words for each pair, with `{}` where base and source differ:
             `"People in {} speak"`. The site must then be at the words that differ or at the last
-            token.
+            token. Templates in which both plain runs have the same answer are left out.
         progress: called with `(runs done, runs in all)`.
         cancel: when set, it stops before its next run and raises `Cancelled`.
 
@@ -189,20 +190,12 @@ def specification_steps(
     require_language_model(model)
     named = with_our_names({"component": component, "head": head})
     read = read_pairs(_several(pairs), _columns(pairs, position))
-    others = read_templates(templates)
-    cases: list[Case] = []
-    for number, pair in enumerate(read):
-        own = as_template(pair.base, pair.source or "")[0] if others else ""
-        cases += [
-            Case(model, number, one, text, layer, place, named["component"], head, tuple(prompts))
-            for text, one, place in (
-                (own, pair, position),
-                *((t, p, "site") for t, p in pairs_in_templates(model, pair, position, others)),
-            )
-        ]
+    cases, left_out = _cases(
+        model, read, read_templates(templates), position, layer=layer,
+        component=named["component"], head=head, prompts=tuple(prompts),
+    )  # fmt: skip
     sizes = [_window(size) for size in windows]
     rows: list[dict[str, Any]] = []
-    left_out: dict[str, None] = {}
     every = list(product(cases, DIRECTIONS, WRONG, sizes))
     for done, (case, direction, wrong, size) in enumerate(every):
         yield done, len(every)
@@ -219,6 +212,32 @@ def specification_steps(
         raise RequestError(f"no specification could be run: {'; '.join(left_out)}.")
     frame = pd.DataFrame(rows).sort_values("effect", kind="stable", ignore_index=True)
     return SpecificationCurve(frame, cases[0].site, tuple(left_out))
+
+
+def _cases(
+    model: LanguageModel,
+    pairs: Iterable[Pair],
+    templates: Sequence[str],
+    position: str | int,
+    **site: Any,
+) -> tuple[list[Case], dict[str, None]]:
+    """Each pair in its own words and in each template.
+
+    Returns:
+        The cases, and why templates were left out.
+    """
+    cases: list[Case] = []
+    left_out: dict[str, None] = {}
+    for number, pair in enumerate(pairs):
+        own = as_template(pair.base, pair.source or "")[0] if templates else ""
+        cases.append(Case(model, number, pair, own, position=position, **site))
+        for text, other in pairs_in_templates(model, pair, position, templates):
+            case = Case(model, number, other, text, position="site", **site)
+            if case.same_answer:
+                left_out[f"{text}: both plain runs answer {case.same_answer}"] = None
+            else:
+                cases.append(case)
+    return cases, left_out
 
 
 def _several(pairs: Any) -> Any:
