@@ -209,7 +209,7 @@ def run_plan(
         means: dict[tuple[str, Site], Tensor] = {}
         for slot in plan.live:
             if slot.mean_positions:
-                values[slot.index] = _mean(model, slot, means)
+                values[slot.index] = mean_states(model, slot, means)
         source_runs = _source_runs(plan, share_sources)
         for name, readers in source_runs:
             sites = [slot.site for slot in readers]
@@ -283,10 +283,16 @@ def _source_runs(plan: Plan, share_sources: bool) -> list[tuple[str, list[Planne
     return runs
 
 
-def _mean(
+def mean_states(
     model: LanguageModel, planned: PlannedSlot, known: dict[tuple[str, Site], Tensor]
 ) -> Tensor:
-    """Mean over a slot's prompts of their states at its positions, `(positions, width)`."""
+    """Mean over a slot's prompts of their states at its positions, `(positions, width)`.
+
+    Args:
+        model: the model in use, inside `own_model`.
+        planned: a `mean` slot.
+        known: states that have been recorded, by prompt and site; new ones are added.
+    """
     states: list[Tensor] = []
     for prompt, positions in zip(planned.slot.prompts, planned.mean_positions, strict=True):
         key = prompt, planned.site

@@ -304,17 +304,26 @@ export interface InterventionInfo {
  * One metric of the map (`vene_widgets.tables.metrics`); a None in its range is no limit.
  */
 export interface MetricInfo {
-  name: "probability" | "delta" | "log_ratio" | "logit_difference" | "kl" | "rank";
+  name:
+    | "probability"
+    | "delta"
+    | "log_ratio"
+    | "logit_difference"
+    | "recovery"
+    | "kl"
+    | "kl_source"
+    | "rank";
   title: string;
   label: string;
   unit: string;
   formula: string;
   about: string;
-  scale: "amount" | "difference" | "order";
+  scale: "amount" | "difference" | "share" | "order";
   low: number | null;
   high: number | null;
   of_target: boolean;
   of_pair: boolean;
+  of_source: boolean;
 }
 /**
  * The tokens of one source's prompt.
@@ -397,10 +406,11 @@ export interface Target {
  * The preview of one tile: the result of an experiment with this single slot of `Map`.
  *
  * `top` are the most likely next tokens; `probabilities` and `ranks` (from 1) are those of
- * `Map.targets`, in their order; `kl` is KL(cell || base) in nats, None where it is infinite. All
- * are empty where the logits hold NaN or infinity. `idle` is why the operator cannot change the
- * result here: `same`, both prompts have equal states (only copying), or `causal`, no path leads
- * to the last position. `sentence` is the result in words.
+ * `Map.targets`, in their order; `kl` and `kl_source` are KL(cell || base) and KL(cell || source)
+ * in nats, None where they are infinite. All are empty where the logits hold NaN or infinity.
+ * `idle` is why the operator cannot change the result here: `same`, both prompts have equal states
+ * (only copying), or `causal`, no path leads to the last position. `sentence` is the result in
+ * words.
  */
 export interface Cell {
   layer: number;
@@ -411,6 +421,7 @@ export interface Cell {
   probabilities: number[];
   ranks: number[];
   kl: number | null;
+  kl_source: number | null;
   idle: ("same" | "causal") | null;
   sentence: string;
 }
@@ -625,7 +636,18 @@ export interface StoryStep {
   result: Answer;
   map: number | null;
   target?: number | null;
-  metric?: ("probability" | "delta" | "log_ratio" | "logit_difference" | "kl" | "rank") | null;
+  metric?:
+    | (
+        | "probability"
+        | "delta"
+        | "log_ratio"
+        | "logit_difference"
+        | "recovery"
+        | "kl"
+        | "kl_source"
+        | "rank"
+      )
+    | null;
   pins?: Pin[];
 }
 /**
@@ -673,7 +695,7 @@ export interface DataMetric {
   unit: string;
   formula: string;
   about: string;
-  scale: "amount" | "difference" | "order";
+  scale: "amount" | "difference" | "share" | "order";
   low: number | null;
   high: number | null;
 }

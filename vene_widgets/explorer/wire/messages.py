@@ -110,6 +110,7 @@ class MetricInfo(Wire):
     high: float | None
     of_target: bool
     of_pair: bool
+    of_source: bool
 
 
 class ModelInfo(Wire):
@@ -185,10 +186,11 @@ class Cell(Wire):
     """The preview of one tile: the result of an experiment with this single slot of `Map`.
 
     `top` are the most likely next tokens; `probabilities` and `ranks` (from 1) are those of
-    `Map.targets`, in their order; `kl` is KL(cell || base) in nats, None where it is infinite. All
-    are empty where the logits hold NaN or infinity. `idle` is why the operator cannot change the
-    result here: `same`, both prompts have equal states (only copying), or `causal`, no path leads
-    to the last position. `sentence` is the result in words.
+    `Map.targets`, in their order; `kl` and `kl_source` are KL(cell || base) and KL(cell || source)
+    in nats, None where they are infinite. All are empty where the logits hold NaN or infinity.
+    `idle` is why the operator cannot change the result here: `same`, both prompts have equal states
+    (only copying), or `causal`, no path leads to the last position. `sentence` is the result in
+    words.
     """
 
     layer: int
@@ -199,6 +201,7 @@ class Cell(Wire):
     probabilities: list[float]
     ranks: list[int]
     kl: Finite
+    kl_source: Finite
     idle: Literal["same", "causal"] | None
     sentence: str
 
