@@ -72,7 +72,10 @@ def _positions(on: Any, end: int) -> tuple[int, ...]:
         raise RequestError(
             f"on must be 'prompt', 'every' or positions of the text, got {shown(on)}."
         )
-    require_distinct(several)
+    try:
+        require_distinct(several)
+    except RequestError as error:
+        raise RequestError(f"on: {error}.") from None
     for position in several:
         if not 0 <= position < end:
             raise RequestError(
