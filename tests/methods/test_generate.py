@@ -213,7 +213,11 @@ def test_a_text_is_pyvenes(kind: str, gpt2: vw.LanguageModel) -> None:
     )
     options = {"max_new_tokens": MORE, "do_sample": False, "pad_token_id": 0}
     slot = vw.Slot(layer=1, position=4, source_position=2, intervention=kind.lower())
-    for on_prompt, on in ((True, "prompt"), (False, range(LENGTH, LENGTH + MORE - 1))):
+    both: list[tuple[bool, Any]] = [
+        (True, "prompt"),
+        (False, range(LENGTH, LENGTH + MORE - 1)),
+    ]
+    for on_prompt, on in both:
         theirs = copy.deepcopy(gpt2.model)
         config = pyvene.IntervenableConfig([{"layer": 1}], getattr(pyvene, f"{kind}Intervention"))
         built = pyvene.IntervenableModel(config, theirs)
@@ -391,10 +395,7 @@ def test_model_and_streams_are_as_before(model: vw.LanguageModel, fault: bool) -
         vw.generate(model, patch(SWAP), MORE, "every", temperature=1.0, on_token=fail)
     except KeyError:
         assert fault
-    assert flags == (
-        [m.training for m in net.modules()],
-        [p.requires_grad for p in net.parameters()],
-    )
+    assert flags() == modes
     assert (net.config.to_dict(), net.generation_config.to_dict()) == settings
     assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
     assert torch.equal(stream, torch.get_rng_state())
@@ -517,7 +518,8 @@ def test_models_that_cannot_generate(gpt2: vw.LanguageModel) -> None:
         (Bare, "cannot generate: Bare has no method generate"),
         (Tuple, "forward returned a Tensor: to generate, it must return an output with .logits"),
     ):
-        net = kind(own.config).eval().to(gpt2.device)
+        net: Any = kind(own.config).eval()
+        net.to(gpt2.device)
         model = wrap(net, gpt2.tokenizer, "own")
         with pytest.raises(vw.RequestError, match=words):
             vw.generate(model, patch(SWAP), MORE)

@@ -61,7 +61,11 @@ def model(
 def test_cached_is_uncached_is_by_hand(model: vw.LanguageModel) -> None:
     """Flat MLPs, sliding windows, grouped heads, fused projections, ALiBi, parallel blocks."""
     last = model.sites.head_count("head_attention_value_output") or 1
-    sites = [("block_output", None), ("mlp_output", None), ("mlp_activation", None)]
+    sites: list[tuple[str, int | None]] = [
+        ("block_output", None),
+        ("mlp_output", None),
+        ("mlp_activation", None),
+    ]
     sites.append(("head_attention_value_output", last - 1))
     for n, (on, places) in enumerate(PLACES.values()):
         component, head = sites[n % 4]
