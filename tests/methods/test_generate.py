@@ -433,7 +433,7 @@ def test_half_precision_is_finite(model: vw.LanguageModel, dtype: torch.dtype) -
 # ---- what is refused ----------------------------------------------------------------------------
 
 REFUSED: list[tuple[str, dict[str, Any], str]] = [
-    ("on", {"on": "evry"}, r"'evry'.*'every'"),
+    ("on", {"on": "each"}, r"on 'each' is not known\. Valid: 'prompt', 'every'\."),
     ("on", {"on": -1}, r"position -1 is out of range: positions 0 to 9 run"),
     ("on", {"on": [3, 10]}, r"position 10 is out of range: positions 0 to 9 run"),
     ("on", {"on": []}, r"on must be 'prompt', 'every' or positions"),
@@ -523,6 +523,26 @@ def test_models_that_cannot_generate(gpt2: vw.LanguageModel) -> None:
         model = wrap(net, gpt2.tokenizer, "own")
         with pytest.raises(vw.RequestError, match=words):
             vw.generate(model, patch(SWAP), MORE)
+
+
+def test_a_slot_that_is_never_reached_is_one_sentence(gpt2: vw.LanguageModel) -> None:
+    net: Any = gpt2.model
+    net.transformer.h[1].forward = lambda hidden, *_, **__: hidden
+    slot = vw.Slot(layer=1, position=3, component="mlp_output", intervention="zero")
+    with pytest.raises(vw.RequestError, match=r"slots\[0\] did not act at position 3"):
+        vw.generate(gpt2, patch(slot), MORE)
+
+
+def test_a_model_that_changes_meanwhile_is_noticed(gpt2: vw.LanguageModel) -> None:
+    net: Any = gpt2.model
+
+    def train(token: Any) -> None:
+        if token.step == 2:
+            with torch.no_grad():
+                net.transformer.h[2].mlp.c_proj.bias += 1
+
+    with pytest.raises(vw.RequestError, match="changed while it ran"):
+        vw.generate(gpt2, patch(SWAP), MORE, on_token=train)
 
 
 def test_out_of_memory_is_one_sentence(

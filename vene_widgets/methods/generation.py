@@ -213,9 +213,11 @@ class Generation(PickledWithoutWeights):
 
     def __repr__(self) -> str:
         base = "" if self.base_text is None else f"; base {self.base_text!r}"
+        live = len(self.experiment.live)
+        slots = f"{live} live slot{'' if live == 1 else 's'}"
         return (
             f"<Generation after {self.experiment.base!r}: {self.text!r}, {len(self.tokens)} "
-            f"tokens, {len(self.experiment.live)} live slots on {self.on!r}{base}>"
+            f"tokens, {slots} on {self.on!r}{base}>"
         )
 
 
