@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from vene_widgets.figures.paper import theme_paper, theme_slide
     from vene_widgets.interventions import register
     from vene_widgets.interventions.saving import restore, save
-    from vene_widgets.methods.generation import Generation, generate
+    from vene_widgets.methods.generate import generate
+    from vene_widgets.methods.generation import Generation
     from vene_widgets.models import LanguageModel, available, load, wrap
     from vene_widgets.sweeps.pairs.results import PairSweep
     from vene_widgets.sweeps.pairs.sweep_pairs import sweep_pairs
@@ -61,7 +62,7 @@ _HOMES = {
     "specification_curve": "sweeps.specifications",
     "SpecificationCurve": "sweeps.specifications",
     "PairSweep": "sweeps.pairs.results",
-    "generate": "methods.generation",
+    "generate": "methods.generate",
     "Generation": "methods.generation",
     "commute": "engine.comparing",
     "compare": "engine.comparing",
