@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from vene_widgets.figures.paper import theme_paper, theme_slide
     from vene_widgets.interventions import register
     from vene_widgets.interventions.saving import restore, save
+    from vene_widgets.methods.generate import generate
+    from vene_widgets.methods.generation import Generation
     from vene_widgets.models import LanguageModel, available, load, wrap
     from vene_widgets.sweeps.pairs.results import PairSweep
     from vene_widgets.sweeps.pairs.sweep_pairs import sweep_pairs
@@ -60,6 +62,8 @@ _HOMES = {
     "specification_curve": "sweeps.specifications",
     "SpecificationCurve": "sweeps.specifications",
     "PairSweep": "sweeps.pairs.results",
+    "generate": "methods.generate",
+    "Generation": "methods.generation",
     "commute": "engine.comparing",
     "compare": "engine.comparing",
     "Comparison": "engine.comparing",
@@ -90,6 +94,7 @@ __all__ = [
     "Experiment",
     "Explorer",
     "Fit",
+    "Generation",
     "LanguageModel",
     "PairSweep",
     "RequestError",
@@ -109,6 +114,7 @@ __all__ = [
     "fit_subspace",
     "frames",
     "from_state",
+    "generate",
     "load",
     "make_weights",
     "register",
