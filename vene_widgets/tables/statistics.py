@@ -79,7 +79,8 @@ def cell_statistics(
 
     Args:
         logits: `(cells, vocabulary)`; a cell with NaN counts as not run.
-        log_base: ln P in the base run, `(vocabulary,)`, float64, on any device.
+        log_base: ln P in the base run, float64, on any device: `(vocabulary,)`, or `(cells,
+            vocabulary)` if each cell has a base of its own.
         tokens: ids of the tokens to track.
         k: number of most likely tokens to list; at most the vocabulary.
 
@@ -95,9 +96,11 @@ def cell_statistics(
     # NaN if the cell has any, because it counts as the largest value.
     largest = logits.gather(-1, top[:, :1]).double()
     slices = _row_slices(logits, 3 * 8)
+    size = len(slices[0])
+    bases = [log_base] * len(slices) if log_base.ndim == 1 else torch.split(log_base, size)
     pairs = [
-        _log_sum_and_kl(rows, peak, log_base)
-        for rows, peak in zip(slices, torch.split(largest, len(slices[0])), strict=True)
+        _log_sum_and_kl(rows, peak, base)
+        for rows, peak, base in zip(slices, torch.split(largest, size), bases, strict=True)
     ]
     log_sum, kl = (torch.cat(parts) for parts in zip(*pairs, strict=True))
     top_logits = logits.gather(-1, top).double()
@@ -128,7 +131,7 @@ def _log_sum_and_kl(logits: Tensor, largest: Tensor, log_base: Tensor) -> tuple[
     Args:
         logits: `(cells, vocabulary)`.
         largest: logit of each cell, `(cells, 1)`, float64.
-        log_base: `(vocabulary,)`, float64.
+        log_base: `(vocabulary,)` or `(cells, vocabulary)`, float64.
 
     Returns:
         `(cells, 1)` each, float64; both NaN if the logits hold NaN or +inf, or nothing but -inf.
