@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from vene_widgets.figures.paper import theme_paper, theme_slide
     from vene_widgets.interventions import register
     from vene_widgets.interventions.saving import restore, save
+    from vene_widgets.methods.lens import Lens, lens
     from vene_widgets.models import LanguageModel, available, load, wrap
     from vene_widgets.sweeps.pairs.results import PairSweep
     from vene_widgets.sweeps.pairs.sweep_pairs import sweep_pairs
@@ -60,6 +61,8 @@ _HOMES = {
     "specification_curve": "sweeps.specifications",
     "SpecificationCurve": "sweeps.specifications",
     "PairSweep": "sweeps.pairs.results",
+    "lens": "methods.lens",
+    "Lens": "methods.lens",
     "commute": "engine.comparing",
     "compare": "engine.comparing",
     "Comparison": "engine.comparing",
@@ -91,6 +94,7 @@ __all__ = [
     "Explorer",
     "Fit",
     "LanguageModel",
+    "Lens",
     "PairSweep",
     "RequestError",
     "Run",
@@ -109,6 +113,7 @@ __all__ = [
     "fit_subspace",
     "frames",
     "from_state",
+    "lens",
     "load",
     "make_weights",
     "register",
