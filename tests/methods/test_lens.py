@@ -13,6 +13,8 @@ import pytest
 import torch
 from by_hand import ITALY, SPAIN, ByHand, distance, evaluation, own_copy, plain_logits, token_ids
 from families import CONFIGS
+from figure_testing import drawn
+from figure_testing import texts as drawn_texts
 from torch import Tensor
 
 import vene_widgets as vw
@@ -446,3 +448,63 @@ def test_a_pickle_keeps_the_table(tiny_gpt2: vw.LanguageModel) -> None:
     again = pickle.loads(pickle.dumps(found))  # noqa: S301
     pd.testing.assert_frame_equal(again.frame, found.frame)
     pd.testing.assert_frame_equal(copy.deepcopy(found).frame, found.frame)
+
+
+# ---- the figure ---------------------------------------------------------------------------------
+
+
+def tile_texts(figure: Any) -> list[list[str]]:
+    """The texts inside each panel of a drawn figure."""
+    return [[t.get_text() for t in ax.texts if t.get_text()] for ax in figure.axes]
+
+
+@pytest.mark.parametrize("style", ["light", "dark"])
+def test_the_figure_shows_the_best_tokens_and_rings_what_changed(
+    capitals: vw.LanguageModel, style: str
+) -> None:
+    found = vw.lens(capitals, PATCH, targets=[3, 4])
+    plot: Any = found.plot("A title", style=style)
+    frame = found.frame.drop_duplicates(["run", "layer", "position"])
+    rings = [layer._data for layer in plot.layers[1:]]
+    figure = drawn(plot)  # plotnine draws a figure with free scales only once
+    panels = tile_texts(figure)[:3]
+    for run, texts in zip(("base", "patched", "source"), panels, strict=True):
+        assert sorted(texts)[:30] == sorted(frame[frame.run == run].best_label), run
+    changed = frame[frame.changed.fillna(False) & (frame.run == "patched")]
+    assert len(changed) > 3 and len(rings) == 2
+    for ring in rings:
+        assert set(zip(ring.layer, ring.position, strict=True)) == set(
+            zip(changed.layer, changed.position, strict=True)
+        )
+        assert set(ring.run) == {"patched"}
+    shown = [t.get_text() for t in drawn_texts(figure)]
+    assert any("logit lens" in t and "␣Spain ← ␣Italy after block 1" in t for t in shown)
+    assert "ringed: another token than in base" in shown
+    assert "␣Italy\n3" in shown and "␣Spain\n3" in shown
+
+
+def test_a_figure_of_one_run_has_no_rings(tiny_gpt2: vw.LanguageModel) -> None:
+    plot: Any = vw.lens(tiny_gpt2, SPAIN, layers=[0, 2]).plot()
+    assert len(plot.layers) == 1 and plot.labels.caption is None
+    assert len(tile_texts(drawn(plot))[0]) == 10
+
+
+def test_long_prompts_and_odd_tokens_are_drawn(tiny_gpt2: vw.LanguageModel) -> None:
+    long = vw.lens(tiny_gpt2, " capital of" * 13 + "$🙂")
+    plot = long.plot()
+    assert vw.figures.png(plot, dpi=40) and tile_texts(drawn(plot))[0] == []
+    assert plot.theme.getp("figure_size")[0] < 11
+    short = vw.lens(tiny_gpt2, PATCH).plot()
+    assert vw.figures.svg(short).count("<title>") == 45
+    assert vw.figures.png(short + vw.theme_paper(columns=1), dpi=40)
+
+
+def test_a_frame_that_is_no_lens() -> None:
+    frame: Any = [1]
+    with pytest.raises(vw.RequestError, match=r"expected a DataFrame from lens\(...\).frame"):
+        vw.figures.lens_map(frame)
+    with pytest.raises(vw.RequestError, match="lacks the columns 'run', 'layer'"):
+        vw.figures.lens_map(pd.DataFrame())
+    empty = pd.DataFrame(columns=list(vw.frames.FRAMES["lens_frame"]))
+    with pytest.raises(vw.RequestError, match="the frame is empty"):
+        vw.figures.lens_map(empty)
