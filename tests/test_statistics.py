@@ -423,3 +423,15 @@ def test_an_infinite_divergence_stays_infinite():
     base = torch.tensor([0.0, 0.0, -INF])
     cells = cell_statistics(torch.tensor([[0.0, 0.0, 0.0]]), log_probabilities(base), [0])
     assert cells.kl.tolist() == [INF] and cells.ran.tolist() == [True]
+
+
+def test_cells_with_a_base_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(statistics_module, "CPU_SLICE_BYTES", 2 * 20 * 24)  # two rows at a time
+    generator = torch.Generator().manual_seed(3)
+    cells, bases = torch.randn(2, 5, 20, generator=generator, device="cpu").double()
+    log_bases = bases.log_softmax(-1)
+    together = cell_statistics(cells, log_bases, [1])
+    for row in range(5):
+        alone = cell_statistics(cells[row : row + 1], log_bases[row], [1])
+        assert torch.equal(together.kl[row], alone.kl[0])
+        assert torch.equal(together.log_p[row], alone.log_p[0])

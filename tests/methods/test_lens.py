@@ -329,6 +329,43 @@ def test_a_subclass_with_code_after_its_head(tiny_gpt2: vw.LanguageModel) -> Non
     check_rows(frame[frame.layer == 2], plain_logits(model, SPAIN), 7, 1e-6)
 
 
+def test_a_head_that_needs_the_blocks_to_run(tiny_tokenizer: Any, device: torch.device) -> None:
+    """Blocks of code that is not the family's own run in every reading."""
+    net = families.build("gpt2", len(tiny_tokenizer), "eager").to(device)
+    kind: Any = type(net)
+
+    class Counted(kind):
+        """The logits are scaled by the number of blocks whose attention ran."""
+
+        def forward(self, input_ids: Tensor, **options: Any) -> Any:
+            output = super().forward(input_ids=input_ids, output_attentions=True, **options)
+            output.logits = output.logits * len(output.attentions)
+            return output
+
+    net.__class__ = Counted
+    model = wrap(net, tiny_tokenizer)
+    frame, hand = vw.lens(model, SPAIN, targets=7).frame, LensByHand(model, SPAIN)
+    for layer in range(3):
+        check_rows(frame[frame.layer == layer], hand.logits(layer), 7, 1e-6)
+
+
+def test_a_block_whose_forward_was_replaced(request: pytest.FixtureRequest) -> None:
+    """The next run has the replaced forward too."""
+    model = own_copy("tiny_gpt2", request)
+    block: Any = model.model.get_submodule(model.sites.site(1, "block_output").path)
+    genuine = block.forward
+
+    def reversed_states(hidden_states: Tensor, *args: Any, **options: Any) -> Any:
+        return genuine(hidden_states.flip(-1), *args, **options)
+
+    block.forward = reversed_states
+    frame, hand = vw.lens(model, SPAIN, targets=7).frame, LensByHand(model, SPAIN)
+    for layer in range(3):
+        check_rows(frame[frame.layer == layer], hand.logits(layer), 7, 1e-6)
+    assert torch.equal(vw.run(model, PATCH.replace(slots=())).logits, plain_logits(model, SPAIN))
+    assert block.forward is reversed_states
+
+
 def test_a_head_that_reads_other_layers_is_refused(tiny_gpt2: vw.LanguageModel) -> None:
     kind: Any = type(tiny_gpt2.model)
 
@@ -492,7 +529,7 @@ def test_a_figure_of_one_run_has_no_rings(tiny_gpt2: vw.LanguageModel) -> None:
 def test_long_prompts_and_odd_tokens_are_drawn(tiny_gpt2: vw.LanguageModel) -> None:
     long = vw.lens(tiny_gpt2, " capital of" * 13 + "$🙂")
     plot = long.plot()
-    assert vw.figures.png(plot, dpi=40) and tile_texts(drawn(plot))[0] == []
+    assert tile_texts(drawn(plot))[0] == []
     assert plot.theme.getp("figure_size")[0] < 11
     short = vw.lens(tiny_gpt2, PATCH).plot()
     assert vw.figures.svg(short).count("<title>") == 45
