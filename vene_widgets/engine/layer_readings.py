@@ -7,7 +7,7 @@ there (`engine.forward.logits_after`). Logits are reduced to statistics a chunk 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -189,7 +189,9 @@ def _read(
     base, *others = runs
     parts: dict[str, list[CellStatistics]] = {one.name: [] for one in runs}
 
-    def add(one: _Run, layer: int, positions: range, logits: Tensor, against: Tensor) -> None:
+    def add(
+        one: _Run, layer: int, positions: range, logits: Tensor, against: Tensor | None
+    ) -> None:
         cells = _statistics(logits, against, targets)
         _require_numbers(one.name, layer, positions, logits, cells)
         parts[one.name].append(cells)
@@ -197,34 +199,37 @@ def _read(
     for layer in layers:
         for positions in _chunks(base.model, len(base.ids)):
             against = base.read(layer, positions)
-            add(base, layer, positions, against, against)
+            add(base, layer, positions, against, None)
             for one in others:
                 if len(one.ids) == len(base.ids):
                     add(one, layer, positions, one.read(layer, positions), against)
         for one in others:
             if len(one.ids) != len(base.ids):
                 for positions in _chunks(one.model, len(one.ids)):
-                    logits = one.read(layer, positions)
-                    add(one, layer, positions, logits, logits)
+                    add(one, layer, positions, one.read(layer, positions), None)
     return {name: concatenated(each) for name, each in parts.items()}
 
 
-def _statistics(logits: Tensor, base: Tensor, targets: Sequence[int]) -> CellStatistics:
+def _statistics(logits: Tensor, base: Tensor | None, targets: Sequence[int]) -> CellStatistics:
     """Statistics of some readings, each against its own base.
 
     Args:
-        logits, base: `(positions, vocabulary)`.
+        logits: `(positions, vocabulary)`.
+        base: the same of the base run; None for a KL of 0.
         targets: ids of the tokens to follow.
     """
     if logits.device.type == "mps":  # no float64
-        logits, base = logits.cpu(), base.cpu()
+        logits, base = logits.cpu(), None if base is None else base.cpu()
+    if base is None:
+        nothing = torch.zeros(logits.shape[-1], dtype=torch.float64, device=logits.device)
+        cells = cell_statistics(logits, nothing, targets)
+        return replace(cells, kl=torch.zeros_like(cells.kl))
     size = max(1, CHUNK_BYTES // (8 * logits.shape[-1]))
+    pairs = zip(torch.split(logits, size), torch.split(base, size), strict=True)
     return concatenated(
         [
             cell_statistics(rows, against.double().log_softmax(-1), targets)
-            for rows, against in zip(
-                torch.split(logits, size), torch.split(base, size), strict=True
-            )
+            for rows, against in pairs
         ]
     )
 
