@@ -23,6 +23,7 @@ from vene_widgets.sweeps.pairs.summary import summarize
 from vene_widgets.tables import frames
 from vene_widgets.tables.followed import follow_tokens
 from vene_widgets.tables.generated import generated_token, generation_frame
+from vene_widgets.tables.lens_frames import lens_frame
 from vene_widgets.tables.metrics import MetricName
 from vene_widgets.tables.statistics import cell_statistics
 
@@ -74,7 +75,11 @@ def every_frame() -> dict[str, pd.DataFrame]:
 
 def test_every_frame_has_the_columns_and_dtypes_of_the_table():
     pairs = vw.sweep_pairs(vw.load(device="cpu"), capital_pairs().head(3))
-    made = {**every_frame(), "pair_frame": pairs.frame, "pair_summary": pairs.summary}
+    lens = {
+        name: vw.lens(vw.load(device="cpu"), "The capital of Spain is", targets=targets).frame
+        for name, targets in (("lens_frame", ()), ("lens_target_frame", " Rome"))
+    }
+    made = {**every_frame(), **lens, "pair_frame": pairs.frame, "pair_summary": pairs.summary}
     made["generation_frame"] = generation_frame(
         [generated_token(logits(1), 3, text, "base", step=0, position=5)]
     )
@@ -89,10 +94,11 @@ def test_every_column_is_used_and_every_docstring_names_its_columns():
     assert {column for columns in frames.FRAMES.values() for column in columns} == set(
         frames.COLUMNS
     )
-    of_pairs: dict[str, Any] = {"pair_frame": pair_frame, "pair_summary": summarize}
-    of_pairs["generation_frame"] = generation_frame
+    elsewhere: dict[str, Any] = {"pair_frame": pair_frame, "pair_summary": summarize}
+    elsewhere |= {"lens_frame": lens_frame, "lens_target_frame": lens_frame}
+    elsewhere["generation_frame"] = generation_frame
     for name, columns in frames.FRAMES.items():
-        function: Callable[..., pd.DataFrame] = of_pairs.get(name) or getattr(frames, name)
+        function: Callable[..., pd.DataFrame] = elsewhere.get(name) or getattr(frames, name)
         assert [c for c in columns if f"`{c}`" not in (function.__doc__ or "")] == [], name
 
 

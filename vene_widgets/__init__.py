@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from vene_widgets.interventions.saving import restore, save
     from vene_widgets.methods.generate import generate
     from vene_widgets.methods.generation import Generation
+    from vene_widgets.methods.lens import Lens, lens
     from vene_widgets.models import LanguageModel, available, load, wrap
     from vene_widgets.sweeps.pairs.results import PairSweep
     from vene_widgets.sweeps.pairs.sweep_pairs import sweep_pairs
@@ -64,6 +65,8 @@ _HOMES = {
     "PairSweep": "sweeps.pairs.results",
     "generate": "methods.generate",
     "Generation": "methods.generation",
+    "lens": "methods.lens",
+    "Lens": "methods.lens",
     "commute": "engine.comparing",
     "compare": "engine.comparing",
     "Comparison": "engine.comparing",
@@ -96,6 +99,7 @@ __all__ = [
     "Fit",
     "Generation",
     "LanguageModel",
+    "Lens",
     "PairSweep",
     "RequestError",
     "Run",
@@ -115,6 +119,7 @@ __all__ = [
     "frames",
     "from_state",
     "generate",
+    "lens",
     "load",
     "make_weights",
     "register",

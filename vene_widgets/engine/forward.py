@@ -370,6 +370,39 @@ def logits_of(model: LanguageModel, hidden: Tensor) -> Tensor:
         return _logits(model, ids, 1)[:, -1]
 
 
+def logits_after(
+    model: LanguageModel,
+    ids: Sequence[int],
+    hidden: Tensor,
+    keep: Tensor | None = None,
+    *,
+    replayed: bool,
+    before: Sequence[Edit] = (),
+) -> Tensor:
+    """Logits of a prompt if its last block returns these states, by the model's own forward.
+
+    Args:
+        model: the model to run.
+        ids: the prompt's token ids.
+        hidden: the states, `(positions, d_model)`. They take the place of what the last block and
+            hooks on it return.
+        keep: positions for which the output head runs, `(kept,)`; None for all.
+        replayed: whether no block runs. That gives the same numbers only if nothing but the last
+            block's output reaches the final norm, as in a family's own code.
+        before: changes at earlier sites.
+
+    Returns:
+        `(kept positions, vocabulary)`.
+    """
+    layers = model.sites.layers
+    site = model.sites.site(layers - 1, "block_output")
+    positions = torch.arange(len(ids), device=model.device)
+    edit = Edit(site, torch.zeros_like(positions), positions, lambda _vectors: hidden)
+    outputs = dict.fromkeys(range(layers)) if replayed else {}
+    with replay_blocks(model, outputs), intervene(model, [*before, edit]):
+        return _logits(model, token_batch(model, ids), 0 if keep is None else keep)[0]
+
+
 def apply(module: nn.Module, *inputs: Any, **named: Any) -> Any:
     """Run one module of `LanguageModel.net`, for instance a block on the rows of many cells."""
     return module(*inputs, **named)

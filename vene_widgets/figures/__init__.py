@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from vene_widgets.figures.heatmap import token_heatmap
     from vene_widgets.figures.labels import LONGEST
     from vene_widgets.figures.layout import below, beside, size_of
+    from vene_widgets.figures.lens_map import lens_map
     from vene_widgets.figures.maps import sweep_map
     from vene_widgets.figures.needs import NEEDS, Kind
     from vene_widgets.figures.pair_map import pair_map
@@ -41,6 +42,7 @@ _HOMES = {
     "token_heatmap": "figures.heatmap",
     "LONGEST": "figures.labels",
     **dict.fromkeys(("below", "beside", "size_of"), "figures.layout"),
+    "lens_map": "figures.lens_map",
     "sweep_map": "figures.maps",
     **dict.fromkeys(("NEEDS", "Kind"), "figures.needs"),
     "pair_map": "figures.pair_map",
@@ -66,6 +68,7 @@ __all__ = [
     "distribution_dots",
     "generation_plot",
     "head_map",
+    "lens_map",
     "pair_map",
     "pair_strip",
     "pdf",
