@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from vene_widgets.figures.paper import theme_paper, theme_slide
     from vene_widgets.interventions import register
     from vene_widgets.interventions.saving import restore, save
+    from vene_widgets.methods.attribution import Attribution, attribute
+    from vene_widgets.methods.attribution_check import AttributionCheck
     from vene_widgets.models import LanguageModel, available, load, wrap
     from vene_widgets.sweeps.pairs.results import PairSweep
     from vene_widgets.sweeps.pairs.sweep_pairs import sweep_pairs
@@ -60,6 +62,9 @@ _HOMES = {
     "specification_curve": "sweeps.specifications",
     "SpecificationCurve": "sweeps.specifications",
     "PairSweep": "sweeps.pairs.results",
+    "attribute": "methods.attribution",
+    "Attribution": "methods.attribution",
+    "AttributionCheck": "methods.attribution_check",
     "commute": "engine.comparing",
     "compare": "engine.comparing",
     "Comparison": "engine.comparing",
@@ -86,6 +91,8 @@ _MODULES = ("figures", "frames", "tasks")
 
 __all__ = [
     "ActivationCache",
+    "Attribution",
+    "AttributionCheck",
     "Comparison",
     "Experiment",
     "Explorer",
@@ -99,6 +106,7 @@ __all__ = [
     "Step",
     "Sweep",
     "__version__",
+    "attribute",
     "available",
     "commute",
     "compare",

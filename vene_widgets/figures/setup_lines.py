@@ -72,12 +72,15 @@ class SweepPlan(Protocol):
     def request(self) -> SweepRequest: ...
 
 
-def sweep_setup(plan: SweepPlan, head: str | int | None = None) -> str:
+def sweep_setup(
+    plan: SweepPlan, head: str | int | None = None, how: str = "one place at a time"
+) -> str:
     """The line of a sweep: `“…” ← “…” · residual stream, after block: patch, one at a time · …`.
 
     Args:
         plan: the sweep.
         head: of a per-head component; `all` for a map of every head.
+        how: the cells were changed.
     """
     prompts = _quoted(plan.base_prompt)
     if OPERATORS[plan.intervention].needs_source:
@@ -87,7 +90,7 @@ def sweep_setup(plan: SweepPlan, head: str | int | None = None) -> str:
     if head is not None:
         site += ", each head" if head == ALL else f", head {head}"
     done = operator(plan.intervention, len(plan.request.prompts)).replace("_", " ")
-    return f"{prompts} · {site}: {done}, one place at a time · {plan.model.name} · n = 1"
+    return f"{prompts} · {site}: {done}, {how} · {plan.model.name} · n = 1"
 
 
 def pairs_setup(summary: pd.DataFrame) -> str:

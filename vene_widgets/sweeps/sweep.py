@@ -6,7 +6,7 @@ Cells run in batches, so a sweep's numbers are previews: `run` gives the exact a
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from numbers import Integral
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypedDict, overload
 
@@ -148,24 +148,43 @@ def sweep(
         "intervention": intervention,
         "prompts": prompts,
     }
-    require_language_model(model)
-    source = base if source is None and not reads_source(intervention) else source
-    if source is None:
-        raise RequestError(
-            f"source is missing: intervention {intervention!r} reads the run of a source prompt. "
-            "Those that read none: 'zero', 'mean', 'noise'."
-        )
-    heads = heads_of(model, component, head)
-    plans = [
-        plan_sweep(model, base, source, validated(SweepRequest, **fields, head=one))
-        for one in heads
-    ]
+    plans = plan_heads(model, base, source, head, fields)
     if warning := pairing_warning(plans[0]):
         warnings.warn(warning, stacklevel=2)
     model.accept_hooks()
     sweeps = _run(plans, targets, keep_bytes, progress, cancel, cache)
     is_one = head is None or isinstance(head, Integral)
     return sweeps[0] if is_one else HeadSweep(sweeps)
+
+
+def plan_heads(
+    model: LanguageModel,
+    base: str,
+    source: str | None,
+    head: int | Sequence[int] | str | None,
+    fields: Mapping[str, Any],
+) -> list[SweepPlan]:
+    """Plan the sweeps that `sweep` was asked for, one per head.
+
+    Args:
+        model, base, source, head: as in `sweep`.
+        fields: the others of `SweepRequest`.
+
+    Raises:
+        RequestError: a value that the model or the prompts do not have, or no source.
+    """
+    require_language_model(model)
+    intervention = fields["intervention"]
+    source = base if source is None and not reads_source(intervention) else source
+    if source is None:
+        raise RequestError(
+            f"source is missing: intervention {intervention!r} reads the run of a source prompt. "
+            "Those that read none: 'zero', 'mean', 'noise'."
+        )
+    return [
+        plan_sweep(model, base, source, validated(SweepRequest, **fields, head=one))
+        for one in heads_of(model, fields["component"], head)
+    ]
 
 
 def reads_source(intervention: object) -> bool:
@@ -219,11 +238,7 @@ def _run(
     plain = torch.stack([prepared[0].base_logits, prepared[0].source_logits])
     base_logits, source_logits = plain.cpu()
     log_base = checked_distribution(base_logits, "base logits").log_softmax(-1)
-    followed = _followed(plans[0].model, targets, base_logits, source_logits)
-    target = followed[0]
-    if targets is None:
-        copies = OPERATORS[plans[0].intervention].needs_source
-        target = followed[-1] if copies else int(base_logits.argmax())
+    followed, target = followed_tokens(plans[0], targets, base_logits, source_logits)
     total = sum(plan.cell_count for plan in plans)
     keep = base_logits.numel() * base_logits.element_size() * total <= keep_bytes
     cells = [cell for one in prepared for cell in one.live_cells()]
@@ -301,21 +316,27 @@ class _Steps:
                 progress(self._done, self._total)
 
 
-def _followed(
-    model: LanguageModel,
+def followed_tokens(
+    plan: SweepPlan,
     targets: Sequence[str | int] | str | int | None,
     base_logits: Tensor,
     source_logits: Tensor,
-) -> tuple[int, ...]:
-    """Ids of the tokens to follow.
+) -> tuple[tuple[int, ...], int]:
+    """Ids of the tokens to follow, and which of them is `Sweep.target`.
+
+    Args:
+        plan: the sweep.
+        targets: as in `sweep`.
+        base_logits, source_logits: `(vocabulary,)` of the plain runs.
 
     Raises:
         RequestError: no target, or one that is no token.
     """
     if targets is None:
         target, other = default_targets(probabilities(base_logits), probabilities(source_logits))
-        return other, target
-    followed = model.resolve_tokens(targets, "target")
+        copies = OPERATORS[plan.intervention].needs_source
+        return (other, target), target if copies else int(base_logits.argmax())
+    followed = plan.model.resolve_tokens(targets, "target")
     if not followed:
         raise RequestError("targets must name at least one token, got none.")
-    return followed
+    return followed, followed[0]
