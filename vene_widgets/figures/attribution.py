@@ -16,6 +16,7 @@ from vene_widgets.figures.palette import palette_of
 from vene_widgets.figures.setup_lines import SweepPlan, sweep_setup
 from vene_widgets.tables.columns import FRAMES
 from vene_widgets.tables.metrics import Metric
+from vene_widgets.tables.number_text import percent, significant
 
 if TYPE_CHECKING:
     import plotnine as p9
@@ -132,7 +133,8 @@ def metric_words(data: pd.DataFrame) -> str:
     said = [name]
     for run in ("base", "source"):
         if (value := known.get(f"{run}_value")) is not None:
-            said.append(f"{run} {value:.3g}".replace("-", "−"))
+            is_probability = known.get("metric") == "probability"
+            said.append(f"{run} {percent(value) if is_probability else significant(value)}")
     return ", ".join(said)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,15 @@ from vene_widgets.figures.attribution import (
     metric_words,
     validate_attribution,
 )
-from vene_widgets.figures.heading import SMALL, TEXT, Heading, lettered
+from vene_widgets.figures.heading import (
+    MARGINS,
+    SMALL,
+    TEXT,
+    Heading,
+    height_of,
+    lettered,
+    wrap,
+)
 from vene_widgets.figures.heads import HeadLayout, moving_positions
 from vene_widgets.figures.labels import label
 from vene_widgets.figures.layout import compose_plot
@@ -27,6 +36,7 @@ from vene_widgets.figures.palette import Palette, palette_of
 from vene_widgets.figures.room import Made, Room, arrangeable
 from vene_widgets.figures.scales import NO_MINOR, fill_limits, fill_scale
 from vene_widgets.tables.attribution import correlations
+from vene_widgets.tables.number_text import percent
 
 if TYPE_CHECKING:
     from plotnine.ggplot import PlotAddable
@@ -78,7 +88,6 @@ def attribution_check_map(
         data = data[data["position"].isin(moving_positions(data, "exact"))]
     both = pd.concat([data.assign(exact=data[half]) for half in HALVES])
     limits, _ = fill_limits(both, info)
-    caption = _caption(data)
 
     def make(room: Room | None) -> Made:
         layout = (_heads if of_heads else _tokens)(data, info, named, title, setup, room)
@@ -86,6 +95,7 @@ def attribution_check_map(
         # Of positions that share a column one tile is drawn.
         placed = placed.drop_duplicates(["panel", rows, "column"])
         tiles = _halves(placed, limits, info)
+        caption = _caption(data, layout.size[0])
         parts: list[PlotAddable] = [
             geoms.Tile(
                 p9.aes(width="width", **tile_aes()),
@@ -112,12 +122,13 @@ def attribution_check_map(
             p9.labs(
                 title=layout.heading.title,
                 subtitle=layout.heading.subtitle,
-                caption=caption,
+                caption="\n".join(caption),
                 x="head" if of_heads else "token position",
                 y=rows,
             ),
             theme.theme_vene(TEXT, palette),
-            theme.sized(*layout.size),
+            theme.sized(layout.size[0], round(layout.size[1] + height_of(len(caption) - 1), 2)),
+            p9.theme(plot_caption=p9.element_text(linespacing=theme.LINE_SPACING)),
         ]
         if placed["false_negative"].any():
             parts.append(_rings(placed[placed["false_negative"]], palette))
@@ -277,12 +288,16 @@ def _coefficient(value: float) -> str:
     return f"{value:.2f}".replace("-", "−")
 
 
-def _caption(data: pd.DataFrame) -> str:
-    """What halves, rings and hatching mean."""
+def _caption(data: pd.DataFrame, width: float) -> list[str]:
+    """What halves, rings and hatching mean, in lines of a figure that is `width` inches wide."""
     said = ["left half: exact, right half: estimated"]
-    missed = int(data["false_negative"].sum())
-    if missed:
-        said.append(f"ringed: large effects that the estimate misses ({missed})")
+    if missed := int(data["false_negative"].sum()):
+        known: Mapping[Any, Any] = data.attrs
+        rule = "exact effect large, estimate too small"
+        if "share" in known and "kept" in known:
+            share, kept = (percent(known[name]) for name in ("share", "kept"))
+            rule = f"exact effect at least {share} of the largest, estimate below {kept} of it"
+        said.append(f"ringed ({missed}): {rule}")
     if data["hatch"].any():
         said.append(HATCHED)
-    return "     ".join(said)
+    return wrap("\n".join(said), width - MARGINS, SMALL)

@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from numbers import Integral
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
@@ -157,7 +158,7 @@ class Attribution:
         Raises:
             RequestError: a sweep of another request, or a share out of its range.
         """
-        return check_attribution(self, sweep, share, kept)
+        return check_attribution(self, self.frame, sweep, share, kept)
 
     def plot(self, title: str | None = None, *, style: str = "light") -> ggplot:
         """The layer × token map of the estimates, or layer × head per token.
@@ -273,7 +274,7 @@ def attribute(
 
 
 def _is_several(head: object) -> bool:
-    return head is not None and not isinstance(head, int)
+    return head is not None and not isinstance(head, Integral)
 
 
 def _checked_steps(steps: object) -> int:
@@ -365,7 +366,7 @@ class _Readout:
         """The number to differentiate, and the factor of its gradient (`engine.gradients`)."""
         if self.target < 0:
             self.choose_tokens(logits)
-        numbers = logits.float()
+        numbers = logits.float() if logits.dtype.itemsize < 4 else logits
         if self._metric == "logit_difference" and self.contrast is not None:
             return numbers[self.target] - numbers[self.contrast], 1.0
         log_p = numbers.log_softmax(-1)[self.target]

@@ -34,8 +34,6 @@ class Estimated(Protocol):
     def contrast(self) -> int | None: ...
     @property
     def base_logits(self) -> Tensor: ...
-    @property
-    def frame(self) -> pd.DataFrame: ...
     def setup(self) -> str: ...
 
 
@@ -104,9 +102,18 @@ class AttributionCheck:
 
 
 def check_attribution(
-    estimated: Estimated, sweep: Sweep | HeadSweep, share: float, kept: float
+    estimated: Estimated,
+    frame: pd.DataFrame,
+    sweep: Sweep | HeadSweep,
+    share: float,
+    kept: float,
 ) -> AttributionCheck:
     """Set estimates beside a sweep; arguments as `Attribution.against`.
+
+    Args:
+        estimated: the attribution.
+        frame: its frame.
+        sweep, share, kept: as there.
 
     Raises:
         RequestError: a sweep of another request, or a share out of its range.
@@ -118,8 +125,8 @@ def check_attribution(
         raise RequestError(f"against() takes the result of vw.sweep, got a {type(sweep).__name__}.")
     sweeps = sweep.sweeps if isinstance(sweep, HeadSweep) else (sweep,)
     _require_same(estimated, sweeps)
-    frame = attribution_check_frame(estimated.frame, sweep.frame, estimated.metric, share, kept)
-    return AttributionCheck(frame, float(share), float(kept), estimated.setup())
+    check = attribution_check_frame(frame, sweep.frame, estimated.metric, share, kept)
+    return AttributionCheck(check, float(share), float(kept), estimated.setup())
 
 
 def _require_same(estimated: Estimated, sweeps: tuple[Sweep, ...]) -> None:

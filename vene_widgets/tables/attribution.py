@@ -136,17 +136,19 @@ def attribution_check_frame(
         `token_id`, `label`, `source_position`, `source_token`, `target_id`, `target`,
         `target_label`, `contrast_id`, `estimate`), then `exact` (the metric in the cell − in the
         base run), `effect_possible` (the sweep's) and `false_negative` (a large effect of which
-        the estimate, in its direction, has less than `kept`).
+        the estimate, in its direction, has less than `kept`). `.attrs` also holds `share` and
+        `kept`.
     """
     target, contrast = estimated["target_id"].iloc[0], estimated["contrast_id"].iloc[0]
-    of_target = swept[swept["target_id"] == target].reset_index(drop=True)
+    of_target: Any = swept[swept["target_id"] == target]
     if metric == "probability":
-        exact = of_target["delta"].to_numpy(float)
+        exact: np.ndarray = of_target["delta"].to_numpy(float)
     else:
         exact = of_target["log_ratio"].to_numpy(float)
         if metric == "logit_difference":
             exact = exact - swept.loc[swept["target_id"] == contrast, "log_ratio"].to_numpy(float)
-    may, sizes = of_target["effect_possible"].to_numpy(bool), np.abs(exact)
+    may: np.ndarray = of_target["effect_possible"].to_numpy(bool)
+    sizes = np.abs(exact)
     largest = np.nanmax(np.where(may, sizes, 0.0), initial=0.0)
     large = may & (sizes >= share * largest) & (sizes > 0)
     missed = estimated["estimate"].to_numpy(float) * np.sign(exact) < kept * sizes
@@ -155,7 +157,7 @@ def attribution_check_frame(
         "attribution_check_frame",
         **{**columns, "exact": exact, "effect_possible": may, "false_negative": large & missed},
     )
-    made.attrs = dict(estimated.attrs)
+    made.attrs = {**estimated.attrs, "share": share, "kept": kept}
     return made
 
 
