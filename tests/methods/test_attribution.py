@@ -281,7 +281,7 @@ def test_passes_do_not_depend_on_the_number_of_cells(
 
 def test_the_model_is_left_as_it_was(own_gpt2: vw.LanguageModel):
     net = own_gpt2.model.train()
-    net.transformer.h[0].mlp.c_fc.weight.requires_grad_(False)  # type: ignore[union-attr]
+    net.transformer.h[0].mlp.c_fc.weight.requires_grad_(False)
     before = [(p.requires_grad, p.grad, p._version) for p in net.parameters()]
     hooks = [len(m._forward_hooks) + len(m._forward_pre_hooks) for m in net.modules()]
     vw.attribute(own_gpt2, SPAIN, ITALY)
@@ -374,7 +374,7 @@ def test_a_bad_request_is_one_sentence_before_any_run(
 
 def test_logits_that_are_not_numbers_are_refused(own_gpt2: vw.LanguageModel):
     with torch.no_grad():
-        own_gpt2.model.transformer.h[2].mlp.c_proj.bias.fill_(torch.nan)  # type: ignore[union-attr]
+        own_gpt2.model.transformer.h[2].mlp.c_proj.bias.fill_(torch.nan)
     with pytest.raises(vw.RequestError, match="NaN or infinite"):
         vw.attribute(own_gpt2, SPAIN, ITALY)
 
@@ -419,3 +419,16 @@ def test_a_pickle_holds_the_numbers(tiny_gpt2: vw.LanguageModel):
     found = vw.attribute(tiny_gpt2, SPAIN, ITALY)
     loaded = pickle.loads(pickle.dumps(found))  # noqa: S301  # our own
     assert loaded.frame.equals(found.frame) and torch.equal(loaded.gradients, found.gradients)
+
+
+@pytest.mark.usefixtures("restored_registry")
+def test_a_vector_that_an_operator_adds_gets_the_same_gradient(tiny_gpt2: vw.LanguageModel):
+    """The way to gradients for training: `run(gradients=True)` with an operator that holds one."""
+    found = vw.attribute(tiny_gpt2, SPAIN, ITALY, targets=[5, 9])
+    vector = torch.zeros(24, requires_grad=True, device=tiny_gpt2.device)
+    vw.register("steer", lambda base, source: base + vector, needs_source=False)
+    slot = vw.Slot(layer=1, position=3, intervention="steer")
+    run = vw.run(tiny_gpt2, vw.Experiment(base=SPAIN, slots=[slot]), gradients=True)
+    (run.logits[-1, 5] - run.logits[-1, 9]).backward()
+    assert vector.grad is not None
+    assert close(vector.grad, found.gradients[1, 3], 1e-5)

@@ -101,7 +101,8 @@ def test_a_sweep_of_another_request_is_refused(
     capitals: vw.LanguageModel, change: dict[str, Any], message: str
 ):
     found = vw.attribute(capitals, SPAIN, ITALY)
-    other = vw.sweep(capitals, SPAIN, **{"source": ITALY, **change})
+    options: Any = {"source": ITALY, **change}
+    other = vw.sweep(capitals, SPAIN, **options)
     with pytest.raises(vw.RequestError, match=message) as caught:
         found.against(other)
     assert "\n" not in str(caught.value)
@@ -110,12 +111,12 @@ def test_a_sweep_of_another_request_is_refused(
 def test_other_refusals(capitals: vw.LanguageModel):
     found = vw.attribute(capitals, SPAIN, ITALY)
     with pytest.raises(vw.RequestError, match=r"takes the result of vw\.sweep, got a DataFrame"):
-        found.against(found.frame)  # type: ignore[arg-type]
+        found.against(found.frame)  # pyright: ignore[reportArgumentType]
     swept = vw.sweep(capitals, SPAIN, ITALY)
     with pytest.raises(vw.RequestError, match="share must be a number from 0 to 1, got 25"):
         found.against(swept, share=25)
     changed = wrap(copy.deepcopy(capitals.model), capitals.tokenizer, "changed")
-    changed.model.transformer.h[2].mlp.c_proj.bias.data[3] += 5  # type: ignore[union-attr]
+    changed.model.transformer.h[2].mlp.c_proj.bias.data[3] += 5
     with pytest.raises(vw.RequestError, match="the model has changed"):
         vw.attribute(changed, SPAIN, ITALY, targets=[" Rome", " Madrid"]).against(swept)
 
@@ -132,7 +133,7 @@ def tiles(figure: Any) -> list[tuple[float, float, str]]:
         for path, colour in zip(
             collection.get_paths(), np.atleast_2d(collection.get_facecolor()), strict=False
         ):
-            x = path.vertices[:, 0]
+            x = np.asarray(path.vertices)[:, 0]
             found.append(((x.min() + x.max()) / 2, x.max() - x.min(), to_hex(colour)))
     return found
 
@@ -160,7 +161,7 @@ def test_the_halves_of_a_tile_are_exact_and_estimate(capitals: vw.LanguageModel)
     assert "r = 0.69, ρ = 0.88, 11 cells" in figure.labels.subtitle
     assert "ringed (4): exact effect at least 25" in figure.labels.caption
     data = figure.data.set_index(["layer", "position", "x"])["value"]
-    cell = check.frame.set_index(["layer", "position"]).loc[(1, 3)]
+    cell: Any = check.frame.set_index(["layer", "position"]).loc[(1, 3)]
     left, right = sorted(x for layer, position, x in data.index if (layer, position) == (1, 3))
     assert data[(1, 3, left)] == pytest.approx(cell["exact"])
     assert data[(1, 3, right)] == pytest.approx(cell["estimate"])

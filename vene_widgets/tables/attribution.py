@@ -140,15 +140,15 @@ def attribution_check_frame(
         `kept`.
     """
     target, contrast = estimated["target_id"].iloc[0], estimated["contrast_id"].iloc[0]
-    of_target: Any = swept[swept["target_id"] == target]
-    if metric == "probability":
-        exact: np.ndarray = of_target["delta"].to_numpy(float)
-    else:
-        exact = of_target["log_ratio"].to_numpy(float)
-        if metric == "logit_difference":
-            exact = exact - swept.loc[swept["target_id"] == contrast, "log_ratio"].to_numpy(float)
-    may: np.ndarray = of_target["effect_possible"].to_numpy(bool)
-    sizes = np.abs(exact)
+    own = (swept["target_id"] == target).to_numpy(bool)
+
+    def numbers(column: str, rows: np.ndarray) -> np.ndarray:
+        return swept[column].to_numpy(float)[rows]
+
+    exact = numbers("delta" if metric == "probability" else "log_ratio", own)
+    if metric == "logit_difference":
+        exact = exact - numbers("log_ratio", (swept["target_id"] == contrast).to_numpy(bool))
+    may, sizes = swept["effect_possible"].to_numpy(bool)[own], np.abs(exact)
     largest = np.nanmax(np.where(may, sizes, 0.0), initial=0.0)
     large = may & (sizes >= share * largest) & (sizes > 0)
     missed = estimated["estimate"].to_numpy(float) * np.sign(exact) < kept * sizes
