@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import types
 from contextlib import nullcontext
 from typing import Any
 
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 
 import vene_widgets as vw
 from vene_widgets.engine import forward
+from vene_widgets.methods import attribution
 from vene_widgets.models import wrap
 
 LONGER = " Madrid capital capital of Italy is"  # differs everywhere, in length too
@@ -387,6 +389,62 @@ def test_code_without_gradients_is_refused(own_gpt2: vw.LanguageModel):
     with pytest.raises(vw.RequestError, match="no gradient reaches the block_output of layer 0"):
         vw.attribute(own_gpt2, SPAIN, ITALY)
     assert len(vw.attribute(own_gpt2, SPAIN, ITALY, layers=[2]).frame) == 5
+
+
+def test_weights_of_inference_mode_are_refused(tiny_gpt2: vw.LanguageModel):
+    with torch.inference_mode():
+        net = copy.deepcopy(tiny_gpt2.model)
+    model = wrap(net, tiny_gpt2.tokenizer, "inference")
+    with pytest.raises(vw.RequestError, match="run with gradients: torch says 'Inference"):
+        vw.attribute(model, SPAIN, ITALY)
+
+
+def test_a_module_that_runs_twice_has_no_single_gradient(own_gpt2: vw.LanguageModel):
+    """A sweep changes both calls; the gradient to one of them would be another number."""
+    mlp: Any = own_gpt2.model.transformer.h[1].mlp
+
+    def twice(self: Any, hidden: Tensor) -> Tensor:
+        first, second = (self.act(self.c_fc(part * hidden)) for part in (1, 2))
+        return self.c_proj(first) + self.c_proj(second)
+
+    mlp.forward = types.MethodType(twice, mlp)
+    with pytest.raises(vw.RequestError, match="mlp_activation of layer 1 was reached twice"):
+        vw.attribute(own_gpt2, SPAIN, ITALY, "mlp_activation")
+    assert len(vw.attribute(own_gpt2, SPAIN, ITALY, "mlp_output").frame) == 15
+
+
+class Steep(torch.autograd.Function):
+    """The identity, with a slope of 10,000."""
+
+    @staticmethod
+    def forward(ctx: Any, *args: Any, **kwargs: Any) -> Any:
+        return args[0].clone()
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Any) -> Any:
+        return 1e4 * grad_outputs[0]
+
+
+def test_a_gradient_that_overflows_is_refused(own_gpt2: vw.LanguageModel):
+    net: Any = own_gpt2.model.half()
+    for block in net.transformer.h[1:]:
+        block.mlp.register_forward_pre_hook(lambda _m, args: (Steep.apply(args[0]),))
+    with pytest.raises(vw.RequestError, match=r"not finite in torch\.float16.*bfloat16"):
+        vw.attribute(own_gpt2, SPAIN, ITALY)
+    assert vw.attribute(own_gpt2, SPAIN, ITALY, layers=[2]).estimates.isfinite().all()
+
+
+def test_memory_that_runs_out_is_one_sentence(
+    tiny_gpt2: vw.LanguageModel, monkeypatch: pytest.MonkeyPatch
+):
+    def full(*_args: Any, **_named: Any) -> Any:
+        raise torch.OutOfMemoryError
+
+    monkeypatch.setattr(attribution, "gradient_pass", full)
+    with pytest.raises(vw.RequestError, match="out of memory: a pass over 5 tokens"):
+        vw.attribute(tiny_gpt2, SPAIN, ITALY)
+    monkeypatch.undo()
+    assert len(vw.attribute(tiny_gpt2, SPAIN, ITALY).frame) == 15
 
 
 # ---- results -------------------------------------------------------------------------------------

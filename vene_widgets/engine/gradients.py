@@ -28,6 +28,10 @@ gradient. The factor keeps small gradients out of the model's dtype: that of a p
 probability times that of its logarithm."""
 
 
+_OF_AUTOGRAD = ("Inference tensors", "derivative for", "inplace operation", "in-place")
+"""Words by which torch refuses to record or to follow a graph."""
+
+
 @dataclass(frozen=True, eq=False)
 class GradientPass:
     """What one forward and one backward pass over a prompt gave.
@@ -62,16 +66,25 @@ def gradient_pass(
         edits: changes to the run, made before the graph begins.
 
     Raises:
-        RequestError: a site that the pass never reaches or reaches twice, code that computes
+        RequestError: a site that the pass never reaches or reaches twice, code or weights
             without gradients, or a gradient that is not finite.
     """
-    with torch.inference_mode(mode=False), torch.enable_grad():
-        logits, nodes = forward_with_graph(model, ids, sites, edits)
-        number, factor = value(logits)
-        found: Sequence[Tensor | None] = [None] * len(sites)
-        tensors = [nodes[site] for site in sites]
-        if number.requires_grad:
-            found = torch.autograd.grad(number, tensors, allow_unused=True)
+    try:
+        with torch.inference_mode(mode=False), torch.enable_grad():
+            logits, nodes = forward_with_graph(model, ids, sites, edits)
+            number, factor = value(logits)
+            found: Sequence[Tensor | None] = [None] * len(sites)
+            if number.requires_grad:
+                tensors = [nodes[site] for site in sites]
+                found = torch.autograd.grad(number, tensors, allow_unused=True)
+    except RuntimeError as error:
+        if not any(words in str(error) for words in _OF_AUTOGRAD):
+            raise
+        said = str(error).strip().splitlines()[0].partition(". ")[0].rstrip(".")
+        raise RequestError(
+            f"{model.name} cannot be run with gradients: torch says {said!r}. Sweep the component "
+            "instead."
+        ) from error
     gradients: list[Tensor] = []
     for site, gradient in zip(sites, found, strict=True):
         if gradient is None:

@@ -267,9 +267,9 @@ def attribute(
         if not is_out_of_memory(error):
             raise
         raise RequestError(
-            f"out of memory: a pass over {len(plans[0].base)} tokens does not fit together with "
-            "its gradients. Choose later layers, whose graph is shorter, a shorter prompt or a "
-            "smaller dtype."
+            f"out of memory: a pass over {len(plans[0].base)} tokens with its gradients is too "
+            "large. Choose later layers, whose graph is shorter, a shorter prompt or a smaller "
+            "dtype."
         ) from error
 
 
