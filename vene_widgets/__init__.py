@@ -30,8 +30,9 @@ if TYPE_CHECKING:
     from vene_widgets.figures.paper import theme_paper, theme_slide
     from vene_widgets.interventions import register
     from vene_widgets.interventions.saving import restore, save
-    from vene_widgets.methods.attribution import Attribution, attribute
+    from vene_widgets.methods.attribution import attribute
     from vene_widgets.methods.attribution_check import AttributionCheck
+    from vene_widgets.methods.attribution_results import Attribution
     from vene_widgets.models import LanguageModel, available, load, wrap
     from vene_widgets.sweeps.pairs.results import PairSweep
     from vene_widgets.sweeps.pairs.sweep_pairs import sweep_pairs
@@ -63,7 +64,7 @@ _HOMES = {
     "SpecificationCurve": "sweeps.specifications",
     "PairSweep": "sweeps.pairs.results",
     "attribute": "methods.attribution",
-    "Attribution": "methods.attribution",
+    "Attribution": "methods.attribution_results",
     "AttributionCheck": "methods.attribution_check",
     "commute": "engine.comparing",
     "compare": "engine.comparing",

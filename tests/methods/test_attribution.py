@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 import vene_widgets as vw
 from vene_widgets.engine import forward
-from vene_widgets.methods import attribution
+from vene_widgets.methods import attribution_passes
 from vene_widgets.models import wrap
 
 LONGER = " Madrid capital capital of Italy is"  # differs everywhere, in length too
@@ -440,7 +440,7 @@ def test_memory_that_runs_out_is_one_sentence(
     def full(*_args: Any, **_named: Any) -> Any:
         raise torch.OutOfMemoryError
 
-    monkeypatch.setattr(attribution, "gradient_pass", full)
+    monkeypatch.setattr(attribution_passes, "gradient_pass", full)
     with pytest.raises(vw.RequestError, match="out of memory: a pass over 5 tokens"):
         vw.attribute(tiny_gpt2, SPAIN, ITALY)
     monkeypatch.undo()
@@ -469,6 +469,8 @@ def test_the_frame_is_tidy(capitals: vw.LanguageModel):
     assert "logit_difference -7.07 in the base" in repr(found)
     zero = vw.attribute(capitals, SPAIN, intervention="zero", targets=[rome, madrid])
     assert set(zero.frame["source_token"]) == {None}
+    assert zero.frame.attrs["source_value"] is None and "source" not in repr(zero)
+    assert "source" not in zero.plot().labels.subtitle
 
 
 def test_a_pickle_holds_the_numbers(tiny_gpt2: vw.LanguageModel):

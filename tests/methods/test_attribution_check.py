@@ -17,6 +17,7 @@ import vene_widgets as vw
 from vene_widgets.figures.palette import PALETTES
 from vene_widgets.models import wrap
 from vene_widgets.tables.attribution import correlations
+from vene_widgets.tables.number_text import NO_BREAK
 
 HEADS: dict[str, Any] = {"component": "head_value_output", "head": "all"}
 
@@ -158,7 +159,7 @@ def test_a_map_of_estimates_says_what_was_done(capitals: vw.LanguageModel, style
 def test_the_halves_of_a_tile_are_exact_and_estimate(capitals: vw.LanguageModel):
     check = vw.attribute(capitals, SPAIN, ITALY).against(vw.sweep(capitals, SPAIN, ITALY))
     figure: Any = check.plot()
-    assert "r = 0.69, ρ = 0.88, 11 cells" in figure.labels.subtitle
+    assert "r = 0.69, ρ = 0.88, 11 cells" in figure.labels.subtitle.replace(NO_BREAK, " ")
     assert "ringed (4): exact effect at least 25" in figure.labels.caption
     data = figure.data.set_index(["layer", "position", "x"])["value"]
     cell: Any = check.frame.set_index(["layer", "position"]).loc[(1, 3)]

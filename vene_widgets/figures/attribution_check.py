@@ -36,7 +36,7 @@ from vene_widgets.figures.palette import Palette, palette_of
 from vene_widgets.figures.room import Made, Room, arrangeable
 from vene_widgets.figures.scales import NO_MINOR, fill_limits, fill_scale
 from vene_widgets.tables.attribution import correlations
-from vene_widgets.tables.number_text import percent
+from vene_widgets.tables.number_text import NO_BREAK, percent
 
 if TYPE_CHECKING:
     from plotnine.ggplot import PlotAddable
@@ -280,7 +280,8 @@ def _agreement(data: pd.DataFrame) -> str:
     r, rho, cells = correlations(data)
     if math.isnan(r):
         return f"{cells} cells"
-    return f"r = {_coefficient(r)}, ρ = {_coefficient(rho)}, {cells} cells"
+    gap = NO_BREAK
+    return f"r{gap}={gap}{_coefficient(r)}, ρ{gap}={gap}{_coefficient(rho)}, {cells}{gap}cells"
 
 
 def _coefficient(value: float) -> str:
