@@ -21,6 +21,7 @@ from vene_widgets.errors import RequestError
 from vene_widgets.sweeps.pairs.pair_frame import pair_frame
 from vene_widgets.sweeps.pairs.summary import summarize
 from vene_widgets.tables import frames
+from vene_widgets.tables.attribution import attribution_check_frame, attribution_frame
 from vene_widgets.tables.followed import follow_tokens
 from vene_widgets.tables.generated import generated_token, generation_frame
 from vene_widgets.tables.lens_frames import lens_frame
@@ -83,6 +84,10 @@ def test_every_frame_has_the_columns_and_dtypes_of_the_table():
     made["generation_frame"] = generation_frame(
         [generated_token(logits(1), 3, text, "base", step=0, position=5)]
     )
+    model, prompts = vw.load(device="cpu"), ("The capital of Spain is", "The capital of Italy is")
+    found = vw.attribute(model, *prompts, layers=[1])
+    check = found.against(vw.sweep(model, *prompts, layers=[1]))
+    made |= {"attribution_frame": found.frame, "attribution_check_frame": check.frame}
     assert set(made) == set(frames.FRAMES)
     for name, frame in made.items():
         assert tuple(frame.columns) == frames.FRAMES[name]
@@ -97,6 +102,10 @@ def test_every_column_is_used_and_every_docstring_names_its_columns():
     elsewhere: dict[str, Any] = {"pair_frame": pair_frame, "pair_summary": summarize}
     elsewhere |= {"lens_frame": lens_frame, "lens_target_frame": lens_frame}
     elsewhere["generation_frame"] = generation_frame
+    elsewhere |= {
+        "attribution_frame": attribution_frame,
+        "attribution_check_frame": attribution_check_frame,
+    }
     for name, columns in frames.FRAMES.items():
         function: Callable[..., pd.DataFrame] = elsewhere.get(name) or getattr(frames, name)
         assert [c for c in columns if f"`{c}`" not in (function.__doc__ or "")] == [], name

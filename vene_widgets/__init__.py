@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from vene_widgets.figures.paper import theme_paper, theme_slide
     from vene_widgets.interventions import register
     from vene_widgets.interventions.saving import restore, save
+    from vene_widgets.methods.attribution import attribute
+    from vene_widgets.methods.attribution_check import AttributionCheck
+    from vene_widgets.methods.attribution_results import Attribution
     from vene_widgets.methods.generate import generate
     from vene_widgets.methods.generation import Generation
     from vene_widgets.methods.lens import Lens, lens
@@ -67,6 +70,9 @@ _HOMES = {
     "Generation": "methods.generation",
     "lens": "methods.lens",
     "Lens": "methods.lens",
+    "attribute": "methods.attribution",
+    "Attribution": "methods.attribution_results",
+    "AttributionCheck": "methods.attribution_check",
     "commute": "engine.comparing",
     "compare": "engine.comparing",
     "Comparison": "engine.comparing",
@@ -93,6 +99,8 @@ _MODULES = ("figures", "frames", "tasks")
 
 __all__ = [
     "ActivationCache",
+    "Attribution",
+    "AttributionCheck",
     "Comparison",
     "Experiment",
     "Explorer",
@@ -108,6 +116,7 @@ __all__ = [
     "Step",
     "Sweep",
     "__version__",
+    "attribute",
     "available",
     "commute",
     "compare",

@@ -23,6 +23,7 @@ from vene_widgets.engine.hooks import (
     note_block_calls,
     record,
     record_final_state,
+    record_nodes,
     replay_blocks,
 )
 from vene_widgets.errors import RequestError
@@ -251,6 +252,35 @@ def record_prompt(
         _logits(model, token_batch(model, ids), 1)
     _require_reached(model, sites, found)
     return found
+
+
+def forward_with_graph(
+    model: LanguageModel,
+    ids: Sequence[int],
+    sites: Iterable[Site],
+    edits: Sequence[Edit] = (),
+) -> tuple[Tensor, Mapping[Site, Tensor]]:
+    """Run one prompt with gradients recorded from some sites on.
+
+    Args:
+        model: the model to run, where gradients are enabled.
+        ids: the prompt's token ids.
+        sites: where gradients are wanted.
+        edits: changes, made before the graph begins.
+
+    Returns:
+        Next-token logits `(vocabulary,)`, and of each site its whole hooked tensor
+        `(1, positions, size)`, a node of their graph.
+
+    Raises:
+        RequestError: a site that the forward pass never reaches, or reaches twice.
+    """
+    sites = list(sites)
+    with intervene(model, edits), record_nodes(model, sites) as nodes:
+        logits = _logits(model, token_batch(model, ids), 1)[0, -1]
+    found = {site: nodes[site.place] for site in sites if site.place in nodes}
+    _require_reached(model, sites, found)
+    return logits, found
 
 
 def _require_reached(

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from vene_widgets.figures.alt import alt_text
+    from vene_widgets.figures.attribution import attribution_map, attribution_setup
+    from vene_widgets.figures.attribution_check import attribution_check_map
     from vene_widgets.figures.difference import difference_panel
     from vene_widgets.figures.dots import distribution_dots
     from vene_widgets.figures.files import FORMATS, as_bytes, pdf, png, save, svg
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "alt_text": "figures.alt",
+    **dict.fromkeys(("attribution_map", "attribution_setup"), "figures.attribution"),
+    "attribution_check_map": "figures.attribution_check",
     "difference_panel": "figures.difference",
     "distribution_dots": "figures.dots",
     **dict.fromkeys(("FORMATS", "as_bytes", "pdf", "png", "save", "svg"), "figures.files"),
@@ -62,6 +66,9 @@ __all__ = [
     "Kind",
     "alt_text",
     "as_bytes",
+    "attribution_check_map",
+    "attribution_map",
+    "attribution_setup",
     "below",
     "beside",
     "difference_panel",

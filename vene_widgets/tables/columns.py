@@ -64,6 +64,9 @@ COLUMNS: dict[str, Column] = {
     "step": Column("int64", "from 0", "which of the new tokens"),
     "entropy": Column("float64", "nats", "of the distribution that the token was chosen from"),
     "source_position": Column("int64", "from 0", "source position that the state came from"),
+    "source_token": Column(
+        "object", "", "text of the source's token there, exact; None: no source is read"
+    ),
     "target_id": Column(
         "int64", "", "id of the token that the row follows; of named sets of tokens, -1, -2, …"
     ),
@@ -124,6 +127,17 @@ COLUMNS: dict[str, Column] = {
         "whether a control explains the effect: it is no larger than the control's, or control_q "
         "is 0.05 or more",
     ),
+    "estimate": Column(
+        "float64",
+        "the metric's",
+        "(new state − base state) · gradient of the metric: the predicted change from the base run",
+    ),
+    "exact": Column(
+        "float64", "the metric's", "change from the base run in a run with the cell's new state"
+    ),
+    "false_negative": Column(
+        "bool", "", "whether the exact effect is large and the estimate shows too little of it"
+    ),
 }
 """Columns of all frames by name. A column means the same in every frame that has it."""
 
@@ -142,6 +156,11 @@ FRAMES: dict[str, tuple[str, ...]] = {
         "changed kl",
         "lens_target_frame": "run layer position token token_id label best_id best best_label "
         "probability changed kl target_id target target_label target_probability target_rank",
+        "attribution_frame": "component head layer position token token_id label source_position "
+        "source_token target_id target target_label contrast_id estimate effect_possible",
+        "attribution_check_frame": "component head layer position token token_id label "
+        "source_position source_token target_id target target_label contrast_id estimate exact "
+        "effect_possible false_negative",
         "pair_frame": "pair component head layer position place token token_id label "
         "source_position role target_id target target_label probability base_probability "
         "source_probability delta log_ratio contrast_id logit_difference recovery effect_possible",
