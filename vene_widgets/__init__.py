@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from vene_widgets.figures.paper import theme_paper, theme_slide
     from vene_widgets.interventions import register
     from vene_widgets.interventions.saving import restore, save
+    from vene_widgets.methods.paths import Paths, paths
     from vene_widgets.models import LanguageModel, available, load, wrap
     from vene_widgets.sweeps.pairs.results import PairSweep
     from vene_widgets.sweeps.pairs.sweep_pairs import sweep_pairs
@@ -65,6 +66,8 @@ _HOMES = {
     "Comparison": "engine.comparing",
     "fit_subspace": "engine.fitting",
     "Fit": "engine.fitting",
+    "paths": "methods.paths",
+    "Paths": "methods.paths",
     "save": "interventions.saving",
     "restore": "interventions.saving",
     "script": "codegen.script",
@@ -92,6 +95,7 @@ __all__ = [
     "Fit",
     "LanguageModel",
     "PairSweep",
+    "Paths",
     "RequestError",
     "Run",
     "Slot",
@@ -111,6 +115,7 @@ __all__ = [
     "from_state",
     "load",
     "make_weights",
+    "paths",
     "register",
     "restore",
     "run",
