@@ -69,8 +69,16 @@ def every_frame() -> dict[str, pd.DataFrame]:
 
 
 def test_every_frame_has_the_columns_and_dtypes_of_the_table():
-    pairs = vw.sweep_pairs(vw.load(device="cpu"), capital_pairs().head(3))
-    made = {**every_frame(), "pair_frame": pairs.frame, "pair_summary": pairs.summary}
+    model = vw.load(device="cpu")
+    pairs = vw.sweep_pairs(model, capital_pairs().head(3))
+    prompts = "The capital of Spain is", "The capital of Italy is"
+    made = {
+        **every_frame(),
+        "pair_frame": pairs.frame,
+        "pair_summary": pairs.summary,
+        "path_frame": vw.paths(model, *prompts, senders="all").frame,
+        "circuit_frame": vw.circuit(model, *prompts, heads=["3.2"]).frame,
+    }
     assert set(made) == set(frames.FRAMES)
     for name, frame in made.items():
         assert tuple(frame.columns) == frames.FRAMES[name]
@@ -82,9 +90,14 @@ def test_every_column_is_used_and_every_docstring_names_its_columns():
     assert {column for columns in frames.FRAMES.values() for column in columns} == set(
         frames.COLUMNS
     )
-    of_pairs: dict[str, Any] = {"pair_frame": pair_frame, "pair_summary": summarize}
+    others: dict[str, Any] = {
+        "pair_frame": pair_frame,
+        "pair_summary": summarize,
+        "path_frame": vw.Paths.frame,
+        "circuit_frame": vw.Circuit.frame,
+    }
     for name, columns in frames.FRAMES.items():
-        function: Callable[..., pd.DataFrame] = of_pairs.get(name) or getattr(frames, name)
+        function: Callable[..., pd.DataFrame] = others.get(name) or getattr(frames, name)
         assert [c for c in columns if f"`{c}`" not in (function.__doc__ or "")] == [], name
 
 

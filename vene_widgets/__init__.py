@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from vene_widgets.figures.paper import theme_paper, theme_slide
     from vene_widgets.interventions import register
     from vene_widgets.interventions.saving import restore, save
+    from vene_widgets.methods.circuit import Circuit, circuit
     from vene_widgets.methods.paths import Paths, paths
     from vene_widgets.models import LanguageModel, available, load, wrap
     from vene_widgets.sweeps.pairs.results import PairSweep
@@ -66,6 +67,8 @@ _HOMES = {
     "Comparison": "engine.comparing",
     "fit_subspace": "engine.fitting",
     "Fit": "engine.fitting",
+    "circuit": "methods.circuit",
+    "Circuit": "methods.circuit",
     "paths": "methods.paths",
     "Paths": "methods.paths",
     "save": "interventions.saving",
@@ -89,6 +92,7 @@ _MODULES = ("figures", "frames", "tasks")
 
 __all__ = [
     "ActivationCache",
+    "Circuit",
     "Comparison",
     "Experiment",
     "Explorer",
@@ -104,6 +108,7 @@ __all__ = [
     "Sweep",
     "__version__",
     "available",
+    "circuit",
     "commute",
     "compare",
     "controls",

@@ -46,7 +46,9 @@ class Hand:
         self.layers = range(model.sites.layers)
         self.ids = token_ids(model, prompt)
         names = ("head_attention_value_output", "attention_output", "mlp_output", "block_input")
-        sites = [model.sites.site(n, c, 0 if "head" in c else None) for n in self.layers for c in names]
+        sites = [
+            model.sites.site(n, c, 0 if "head" in c else None) for n in self.layers for c in names
+        ]
         self.base, self.source = ({}, {})
         for found, ids in ((self.base, self.ids), (self.source, token_ids(model, other))):
             uses = {s.place: self._note(found, s.place) for s in sites}
@@ -122,7 +124,9 @@ class Hand:
 
         def put(tensor: Tensor) -> Tensor:
             new = tensor.clone()
-            part(self.model, component, head, new)[:] = part(self.model, component, head, found[place])
+            part(self.model, component, head, new)[:] = part(
+                self.model, component, head, found[place]
+            )
             return new
 
         return self.run({place: put})
@@ -172,3 +176,380 @@ def test_direct_effects_on_logits_are_what_hooks_by_hand_give(name: str, models:
         own = difference(hand.to_logits(sender), ids) - plain
         assert close(frame.loc[sender, "effect"], own, model), sender
     assert frame["effect"].abs().max() > 1e-2
+
+
+@pytest.mark.parametrize("name", NO_SUM)
+def test_a_model_that_normalises_its_residual_stream_is_refused(name: str, models: Any):
+    with pytest.raises(vw.RequestError, match=r"block \d .* does more than add"):
+        vw.paths(models(name), BASE, SOURCE)
+
+
+@pytest.mark.parametrize("name", ADDITIVE)
+def test_contributions_with_norms_held_add_up_to_the_bases_metric(name: str, models: Any):
+    model = models(name)
+    found = vw.paths(model, BASE, SOURCE, senders="all", norms="frozen")
+    assert found.frozen_blocker is None
+    total = found.frame["contribution"].sum() + found.bias
+    size = found.frame["contribution"].abs().sum()
+    assert total == pytest.approx(found.base_metric, abs=1e-5 * max(1.0, size))
+    assert found.frame["effect_frozen"].abs().max() > 1e-2
+
+
+@pytest.mark.parametrize("name", ADDITIVE)
+def test_effects_with_norms_held_are_what_weights_by_hand_give(name: str, models: Any):
+    """The change of an MLP's output, divided by the base's scale, times two rows of the head."""
+    model = models(name)
+    architecture, hand = model.sites.architecture, Hand(model)
+    found = vw.paths(model, BASE, SOURCE, senders="mlps", norms="frozen")
+    root, kept = model.tree.root, {}
+    norm, head = (root.get_submodule(p) for p in (architecture.final_norm, model.sites.unembedding))
+    hand.run({(architecture.final_norm, "input"): hand._note(kept, "in")})
+    state = kept["in"][0, -1].double()
+    for layer in range(model.sites.layers):
+        place = hand.place(layer, "mlp_output")
+        change = (hand.source[place] - hand.base[place]).reshape(-1, len(state))[-1].double()
+        if architecture.norms_after is not None:
+            path = f"{architecture.blocks}.{layer}.{architecture.norms_after[1]}"
+            whole = hand.base[place].reshape(-1, len(state))[-1].double()
+            change = held(root.get_submodule(path), whole, change)
+        change = change * getattr(root.config, architecture.residual_factor or "_", 1.0)
+        raw = head.weight.detach().double() @ held(norm, state, change)
+        with evaluation(root):
+            before = head(norm(kept["in"][0, -1:]))[0].double()
+        factor = hand.run({}).double() / before
+        one, other = found.metric.tokens
+        own = float(raw[one] * factor[one] - raw[other] * factor[other])
+        assert close(found.frame["effect_frozen"][layer], own, model), layer
+
+
+def held(norm: nn.Module, at: Tensor, change: Tensor) -> Tensor:
+    """A change of a norm's input as a change of its output, at the scale that it has for `at`."""
+    weight = getattr(norm, "weight", None)
+    gain = torch.ones_like(at) if weight is None else weight.detach().double()
+    if "Gemma" in type(norm).__name__:
+        gain = 1 + gain
+    if "RMS" not in type(norm).__name__:
+        change, at = change - change.mean(), at - at.mean()
+    names = ("eps", "variance_epsilon")
+    eps = next((getattr(norm, n) for n in names if hasattr(norm, n)), 1e-5)  # OLMo's is in its code
+    return gain * change / (at.square().mean() + eps).sqrt()
+
+
+RECEIVERS = (
+    ("q", "head_query_output", 2, 0),
+    ("k", "head_key_output", 2, 1),
+    ("v", "head_value_output", 1, 1),
+    ("mlp", "mlp_output", 2, None),
+)
+
+
+@pytest.mark.parametrize("name", ADDITIVE)
+def test_effects_by_way_of_a_receiver_are_what_hooks_by_hand_give(name: str, models: Any):
+    model = models(name)
+    hand, tokens = Hand(model), None
+    moved = 0.0
+    for kind, component, layer, head in RECEIVERS:
+        receiver = f"mlp{layer}" if head is None else (f"{layer}.{head}", kind)
+        found = vw.paths(model, BASE, SOURCE, senders="all", receivers=[receiver])
+        frame = found.frame.set_index("sender_name")
+        tokens = found.metric.tokens
+        plain = difference(hand.run({}), tokens)
+        parallel = model.sites.architecture.components["mlp_input"].before_attention
+        same_block = kind == "mlp" and not parallel
+        expected = 1 + layer * (model.sites.heads + 1) + same_block * model.sites.heads
+        assert len(frame) == expected
+        senders = ["embedding", "0.0", f"{layer - 1}.1", f"mlp{layer - 1}"]
+        for sender in [*senders, *(["2.0"] if same_block else [])]:
+            own = difference(hand.to(sender, layer, component, head), tokens) - plain
+            assert close(frame.loc[sender, "effect"], own, model), (kind, sender)
+        moved = max(moved, float(frame["effect"].abs().max()))
+    assert moved > 1e-3
+
+
+@pytest.mark.parametrize("name", ["gpt2", "gemma2", "gpt_neox", "bloom"])
+def test_wangs_paths_hold_heads_and_recompute_mlps(name: str, models: Any):
+    model = models(name)
+    hand = Hand(model)
+
+    def uses(sender: str) -> dict[Any, Use]:
+        """The sender patched; all other heads as in the base, MLPs free."""
+        layer, change = hand.patch(sender)
+        head = hand.place(max(layer, 0), "attention_value_output")
+        found: dict[Any, Use] = {}
+        for each in hand.layers:
+            place = hand.place(each, "attention_value_output")
+            found[place] = lambda _tensor, place=place: hand.base[place].clone()
+        if "." in sender:
+            whole, put = found[head], change[head]
+            found[head] = lambda tensor: put(whole(tensor))
+            return found
+        return {**found, **change}
+
+    found = vw.paths(model, BASE, SOURCE, senders="all", mlps="recomputed")
+    frame, tokens = found.frame.set_index("sender_name"), found.metric.tokens
+    plain = difference(hand.run({}), tokens)
+    for sender in ("embedding", "0.1", "1.0", "mlp1"):
+        own = difference(hand.run(uses(sender)), tokens) - plain
+        assert close(frame.loc[sender, "effect"], own, model), sender
+
+    to_q = vw.paths(model, BASE, SOURCE, receivers=[("2.1", "q")], mlps="recomputed")
+    place, component = hand.place(2, "head_query_output", 1), "head_query_output"
+    kept: dict[Any, Tensor] = {}
+    hand.run({**uses("0.1"), place: hand._note(kept, place)})
+
+    def put(tensor: Tensor) -> Tensor:
+        new = tensor.clone()
+        part(model, component, 1, new)[:] = part(model, component, 1, kept[place])
+        return new
+
+    own = difference(hand.run({place: put}), tokens) - plain
+    assert close(to_q.frame.set_index("sender_name").loc["0.1", "effect"], own, model)
+
+
+def test_all_senders_together_give_the_sources_logits(models: Any):
+    """The final residual stream is the sum of what is patched."""
+    from vene_widgets.engine.own_model import own_model
+    from vene_widgets.engine.path_passes import effects_on_logits
+    from vene_widgets.engine.residual import record_residual
+
+    for name in ("gpt2", "gemma3_text", "granite", "bloom"):
+        model = models(name)
+        found = vw.paths(model, BASE, SOURCE, senders="all")
+        with model.lock, torch.no_grad(), own_model(model):
+            runs = [
+                record_residual(model, [token.id for token in model.tokens(p)])
+                for p in (BASE, SOURCE)
+            ]
+            one, other = runs
+            change = other.inputs[0, -1].float() - one.inputs[0, -1].float()
+            for kind in ("attention", "mlp"):
+                change = change + (other.added[kind] - one.added[kind])[:, -1].sum(0)
+            effect = effects_on_logits(model, one, change[None], found.metric)
+        assert close(found.base_metric + float(effect), found.source_metric, model), name
+
+
+def test_a_sender_that_is_equal_in_both_runs_has_no_effect(tiny_gpt2: vw.LanguageModel):
+    to_logits = vw.paths(tiny_gpt2, BASE, BASE, targets=(" Rome", " Madrid"), senders="all")
+    assert (to_logits.frame[["effect", "effect_frozen"]] == 0).all(axis=None)
+    assert to_logits.frame["share"].isna().all()
+    assert (to_logits.frame["contribution"] != 0).any()
+    # Before the token that differs, every sender is equal.
+    early = vw.paths(tiny_gpt2, BASE, SOURCE, receivers=["mlp1"], positions=[0, 1, 2])
+    assert (early.frame["effect"] == 0).all()
+    for mlps in ("frozen", "recomputed"):
+        late = vw.paths(tiny_gpt2, BASE, SOURCE, receivers=["mlp1"], positions=[3, 4], mlps=mlps)
+        whole = vw.paths(tiny_gpt2, BASE, SOURCE, receivers=["mlp1"], mlps=mlps)
+        assert late.frame["effect"].tolist() == pytest.approx(whole.frame["effect"].tolist())
+        assert (late.frame["effect"] != 0).any()
+
+
+def test_only_the_last_position_has_a_direct_path_to_the_logits(tiny_gpt2: vw.LanguageModel):
+    before = vw.paths(tiny_gpt2, BASE, SOURCE, senders="all", positions=[0, 1, 2, 3])
+    assert (before.frame[["effect", "effect_frozen"]] == 0).all(axis=None)
+    last = vw.paths(tiny_gpt2, BASE, SOURCE, senders="all", positions=-1)
+    every = vw.paths(tiny_gpt2, BASE, SOURCE, senders="all")
+    for column in ("effect", "effect_frozen"):
+        assert last.frame[column].tolist() == pytest.approx(every.frame[column].tolist())
+
+
+def test_receivers_together_are_patched_in_one_run(tiny_gpt2: vw.LanguageModel):
+    ends = [("1.0", "q"), ("1.1", "v"), "mlp1"]
+    both = vw.paths(tiny_gpt2, BASE, SOURCE, senders=["0.1"], receivers=ends, together=True)
+    assert both.frame["receiver"].tolist() == ["1.0 q + 1.1 v + mlp1"]
+    hand = Hand(tiny_gpt2)
+    kept: dict[Any, Tensor] = {}
+    # Queries, keys and values are the output of one projection.
+    places = [hand.place(1, "query_output"), hand.place(1, "mlp_output")]
+    for place in places:
+        uses = hand.held("0.1")
+        uses[place] = hand._note(kept, place)
+        hand.run(uses)
+
+    def put(tensor: Tensor) -> Tensor:
+        new = tensor.clone()
+        for component, head in (("head_query_output", 0), ("head_value_output", 1)):
+            part(tiny_gpt2, component, head, new)[:] = part(
+                tiny_gpt2, component, head, kept[places[0]]
+            )
+        return new
+
+    logits = hand.run({places[0]: put, places[1]: lambda _tensor: kept[places[1]]})
+    tokens = both.metric.tokens
+    own = difference(logits, tokens) - difference(hand.run({}), tokens)
+    assert close(both.frame["effect"][0], own, tiny_gpt2)
+
+
+def test_metrics_are_their_formulas(tiny_gpt2: vw.LanguageModel):
+    targets = (" Rome", " Madrid")
+    hand = Hand(tiny_gpt2)
+    one = tiny_gpt2.token_id(" Rome")
+    plain, patched = (x.double().cpu() for x in (hand.run({}), hand.to_logits("1.1")))
+    expected = {
+        "logit": patched[one] - plain[one],
+        "probability": patched.softmax(-1)[one] - plain.softmax(-1)[one],
+        "log_probability": patched.log_softmax(-1)[one] - plain.log_softmax(-1)[one],
+    }
+    for metric, own in expected.items():
+        found = vw.paths(
+            tiny_gpt2, BASE, SOURCE, senders=["1.1"], targets=targets[:1], metric=metric
+        )
+        assert found.frame["effect"][0] == pytest.approx(float(own), abs=1e-6), metric
+        assert found.frame["effect_frozen"].isna().all() == (metric != "logit")
+
+
+def test_the_frame_is_tidy(tiny_gpt2: vw.LanguageModel):
+    from vene_widgets.tables.columns import COLUMNS, FRAMES
+
+    found = vw.paths(tiny_gpt2, BASE, SOURCE, senders="all")
+    frame = found.frame
+    assert tuple(frame.columns) == FRAMES["path_frame"]
+    assert {name: str(dtype) for name, dtype in frame.dtypes.items()} == {
+        name: COLUMNS[name].dtype for name in frame.columns
+    }
+    whole = found.source_metric - found.base_metric
+    assert frame["share"].tolist() == pytest.approx((frame["effect"] / whole).tolist())
+    best = found.strongest(3)
+    assert best["effect"].abs().tolist() == sorted(frame["effect"].abs(), reverse=True)[:3]
+    assert "strongest" in repr(found)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"source": "The capital of Italy is Rome"}, "base has 5 tokens and source 6"),
+        ({"senders": "neurons"}, "senders 'neurons' is not known"),
+        ({"senders": ["head9"]}, "sender 'head9' is not known"),
+        ({"senders": []}, "senders must name at least one"),
+        ({"senders": 3}, "expected a list of senders"),
+        ({"senders": ["9.0"]}, "layer 9 is out of range"),
+        ({"senders": ["0.99"]}, "head 99 is out of range"),
+        ({"senders": ["0.1", (0, 1)]}, "senders must be distinct: '0.1' is named twice"),
+        ({"receivers": ["1.0"]}, "receiver '1.0' is not known"),
+        ({"receivers": [("1.0", "z")]}, "receiver .* is not known"),
+        ({"receivers": [("mlp1", "q")]}, "has no head"),
+        ({"receivers": ["mlp1", "mlp1"]}, "receivers must be distinct"),
+        ({"senders": ["1.1"], "receivers": [("1.0", "q")]}, "'1.1' is not before receiver '1.0 q'"),
+        ({"senders": ["mlp1"], "receivers": ["mlp1"]}, "'mlp1' is not before receiver 'mlp1'"),
+        ({"receivers": [("0.0", "v")]}, "no sender is before 0.0 v"),
+        ({"norms": "linear"}, "norms 'linear' is not known"),
+        ({"mlps": "free"}, "mlps 'free' is not known"),
+        ({"metric": "kl"}, "metric 'kl' is not known"),
+        ({"norms": "frozen", "receivers": ["mlp1"]}, "norms='frozen' is for"),
+        ({"norms": "frozen", "metric": "probability"}, "norms='frozen' is for"),
+        ({"targets": [" Rome"]}, "two tokens, the target and the contrast"),
+        ({"targets": [" Rome", " Rome"]}, "two different tokens"),
+        ({"targets": [" nonsense word"]}, "expected exactly one"),
+        ({"positions": 9}, "positions 9 is out of range"),
+    ],
+)
+def test_bad_input_is_one_sentence_before_any_run(
+    given: dict[str, Any], said: str, tiny_gpt2: vw.LanguageModel, monkeypatch: Any
+):
+    def run(*_: Any) -> None:
+        raise AssertionError("a model ran")
+
+    monkeypatch.setattr("vene_widgets.methods.paths.record_residual", run)
+    with pytest.raises(vw.RequestError, match=said):
+        vw.paths(tiny_gpt2, **{"base": BASE, "source": SOURCE, **given})
+
+
+def test_keys_and_values_count_key_value_heads(models: Any):
+    with pytest.raises(vw.RequestError, match="key-value head 3 is out of range"):
+        vw.paths(models("llama"), BASE, SOURCE, receivers=[("2.3", "k")])
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("name", ["gpt2", "gemma2", "llama"])
+def test_half_precision_gives_the_numbers_of_float32_but_for_rounding(
+    name: str, dtype: torch.dtype, models: Any
+):
+    import copy
+
+    model = models(name)
+    half = wrap(copy.deepcopy(model.model).to(dtype), model.tokenizer, "half")
+    options: dict[str, Any] = {"senders": "all", "targets": (" Rome", " Madrid")}
+    exact, found = (vw.paths(each, BASE, SOURCE, **options).frame for each in (model, half))
+    size = exact["effect"].abs().max()
+    for column in ("effect", "effect_frozen", "contribution"):
+        error = (exact[column] - found[column]).abs().max()
+        assert error <= 0.15 * max(size, exact[column].abs().max()), column
+    between = vw.paths(half, BASE, SOURCE, receivers=["mlp1"], targets=(" Rome", " Madrid"))
+    assert between.frame["effect"].notna().all()
+
+
+def test_logits_that_are_not_finite_are_refused(request: pytest.FixtureRequest):
+    model = own_copy("tiny_gpt2", request)
+    with torch.no_grad():
+        model.model.transformer.ln_f.weight[0] = float("nan")
+    with pytest.raises(vw.RequestError, match="NaN or infinite"):
+        vw.paths(model, BASE, SOURCE)
+
+
+@contextmanager
+def unchanged(model: vw.LanguageModel) -> Iterator[None]:
+    root = model.model
+    before = {name: tensor.clone() for name, tensor in root.state_dict().items()}
+    flags = [(m.training, len(m._forward_hooks), len(m._forward_pre_hooks)) for m in root.modules()]
+    asks = [parameter.requires_grad for parameter in root.parameters()]
+    yield
+    assert all(torch.equal(tensor, before[name]) for name, tensor in root.state_dict().items())
+    assert asks == [parameter.requires_grad for parameter in root.parameters()]
+    assert all(parameter.grad is None for parameter in root.parameters())
+    assert flags == [
+        (m.training, len(m._forward_hooks), len(m._forward_pre_hooks)) for m in root.modules()
+    ]
+
+
+def test_the_users_model_is_left_alone_and_its_hooks_count(request: pytest.FixtureRequest):
+    model = own_copy("tiny_gpt2", request)
+    model.model.train()
+    block = model.model.transformer.h[1]
+    block.attn.register_forward_hook(lambda _m, _a, out: (1.5 * out[0], *out[1:]))
+    with unchanged(model):
+        found = vw.paths(model, BASE, SOURCE, senders="all")
+        with pytest.raises(vw.RequestError):
+            vw.paths(model, BASE, SOURCE, receivers=[("0.0", "v")])
+    hand, tokens = Hand(model), found.metric.tokens
+    own = difference(hand.to_logits("1.0"), tokens) - difference(hand.run({}), tokens)
+    # By hand, z is patched before the hook, and later outputs are held after it.
+    assert close(found.frame.set_index("sender_name").loc["1.0", "effect"], own, model)
+    total = found.frame["contribution"].sum() + found.bias
+    assert total == pytest.approx(found.base_metric, abs=1e-4)
+
+
+def test_a_block_that_does_more_than_add_is_refused(request: pytest.FixtureRequest):
+    model = own_copy("tiny_gpt2", request)
+    model.model.transformer.h[1].register_forward_hook(lambda _m, _a, out: out * 1.1)
+    with pytest.raises(vw.RequestError, match=r"block 1 .* does more than add"):
+        vw.paths(model, BASE, SOURCE)
+
+
+def test_prompts_of_one_token(tiny_gpt2: vw.LanguageModel):
+    found = vw.paths(tiny_gpt2, " Spain", " Italy", senders="all")
+    assert found.frame["effect"].abs().max() > 0
+    tokens = found.metric.tokens
+    hand = Hand(tiny_gpt2, " Spain", " Italy")
+    own = difference(hand.to_logits("1.1"), tokens) - difference(hand.run({}), tokens)
+    assert close(found.frame.set_index("sender_name").loc["1.1", "effect"], own, tiny_gpt2)
+    by_way = vw.paths(tiny_gpt2, " Spain", " Italy", receivers=[("1.0", "v")])
+    assert len(by_way.frame) == tiny_gpt2.sites.heads
+
+
+def test_small_batches_give_the_same_numbers(tiny_gpt2: vw.LanguageModel, monkeypatch: Any):
+    options: list[dict[str, Any]] = [
+        {"senders": "all"},
+        {"receivers": ["mlp1", ("1.0", "q")], "senders": "all"},
+        {"mlps": "recomputed", "receivers": ["mlp1"], "senders": "all"},
+    ]
+    whole = [vw.paths(tiny_gpt2, BASE, SOURCE, **each).frame for each in options]
+    monkeypatch.setattr("vene_widgets.engine.residual.CPU_BYTES", 1)
+    monkeypatch.setattr("vene_widgets.engine.residual.GPU_BYTES", 1)
+    for each, frame in zip(options, whole, strict=True):
+        one_by_one = vw.paths(tiny_gpt2, BASE, SOURCE, **each).frame
+        assert one_by_one["effect"].tolist() == pytest.approx(frame["effect"].tolist(), abs=1e-5)
+
+
+def test_more_than_memory_holds_is_refused(tiny_gpt2: vw.LanguageModel, monkeypatch: Any):
+    monkeypatch.setattr("vene_widgets.methods.path_effects.MOST_BYTES", 100)
+    with pytest.raises(vw.RequestError, match="Name fewer senders"):
+        vw.paths(tiny_gpt2, BASE, SOURCE, receivers=["mlp1"])

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 _EPSILONS = ("eps", "variance_epsilon", "epsilon")
 """Names under which a norm keeps the number that it adds to the variance."""
 
+_SMALL = 1e-5
+"""Variance of the vector by which that number is measured where no attribute has it."""
+
 LINEAR = 2e-3
 """How far a held norm may be from a linear map, as a fraction of its largest number, in float32."""
 
@@ -51,14 +54,7 @@ class HeldNorm:
             self._norm = module_at(model.net, path)
         except AttributeError:
             raise RequestError(f"{model.name} has no norm {path!r}") from None
-        epsilon: Any = next(
-            (value for name in _EPSILONS if (value := getattr(self._norm, name, None)) is not None),
-            None,
-        )
         at = at.float()
-        if not isinstance(epsilon, float):
-            raise RequestError(f"{path!r} of {model.name} is no layer norm or RMS norm")
-        self._epsilon = epsilon
         self._size = at.square().mean().sqrt().clamp_min(1e-12)
         self.offset = self._call(torch.zeros_like(at))
         self.output = self._call(at)
@@ -67,6 +63,9 @@ class HeldNorm:
         self._is_centred = bool(
             (shifted - self.output).norm() < 0.1 * (self.output - self.offset).norm()
         )
+        epsilons: tuple[Any, ...] = tuple(getattr(self._norm, name, None) for name in _EPSILONS)
+        given = next((value for value in epsilons if isinstance(value, float)), None)
+        self._epsilon = self._measured_epsilon(at) if given is None else given
         self._held = self._scale(at)
         other = at.roll(1) + 0.5 * at.flip(0)
         left = self(at + other)
@@ -83,6 +82,15 @@ class HeldNorm:
         sized = torch.where(factor > 0, parts / factor.clamp_min(1e-30), parts)
         normed = self._call(sized) - self.offset
         return normed * (self._scale(sized.to(self._dtype)) / self._held) * factor
+
+    def _measured_epsilon(self, at: Tensor) -> float:
+        """What the norm adds to the variance, from its output for a small vector."""
+        self._epsilon = 0.0
+        variance = float(self._scale(at).square())
+        small = _SMALL / max(variance, _SMALL)
+        one, other = (self._call(v) - self.offset for v in (at, small**0.5 * at))
+        ratio = float(other.square().sum() / one.square().sum().clamp_min(1e-30))
+        return max(0.0, small * variance * (1 - ratio) / max(ratio - small, 1e-12))
 
     def _call(self, vectors: Tensor) -> Tensor:
         return apply_rows(self._norm, vectors, self._dtype)

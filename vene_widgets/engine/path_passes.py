@@ -211,3 +211,66 @@ def recomputed(
         effects.append(values[1:] - values[0])
         found.append([states[site][first:].clone() for site in sites])
     return torch.cat(effects), tuple(torch.cat(parts) for parts in zip(*found, strict=True))
+
+
+def with_heads_ablated(
+    model: LanguageModel,
+    ids: Sequence[int],
+    source: Sequence[int] | None,
+    kept: Sequence[Writer],
+    attended: Tensor | None,
+) -> tuple[Tensor, tuple[Tensor, Tensor | None]]:
+    """Run a prompt with all heads, only some of them, all but these, and none.
+
+    Args:
+        model: the model to run.
+        ids: the prompt's token ids.
+        source: those of another prompt, for its plain logits.
+        kept: the heads that stay in the second row, and are replaced in the third.
+        attended: what takes the place of the others' output, `(layers, positions, d_heads)`; None
+            for zeros.
+
+    Returns:
+        Logits `(4, vocabulary)` at the last position, and those of the plain runs.
+    """
+    batch, length = token_batch(model, ids), len(ids)
+    plain = last_position_logits(model, batch)[0]
+    other = None if source is None else last_position_logits(model, token_batch(model, source))[0]
+    found: list[Tensor] = []
+    for rows in chunks(model, 4, length, 0):
+        edits: list[Edit] = []
+        for layer in range(model.sites.layers):
+            heads = [writer.head for writer in kept if writer.layer == layer]
+            mine = head_masks(model, heads).any(0)
+            keeps = torch.stack([torch.ones_like(mine), mine, ~mine, torch.zeros_like(mine)])
+            site = model.sites.site(layer, "attention_value_output")
+            values = None if attended is None else attended[layer]
+            edits.append(_ablation(site, keeps[rows.start : rows.stop], values, length))
+        with intervene(model, edits):
+            found.append(last_position_logits(model, batch.expand(len(rows), -1)))
+    return torch.cat(found), (plain, other)
+
+
+def _ablation(site: Site, keeps: Tensor, values: Tensor | None, length: int) -> Edit:
+    """Replace what each row does not keep, as the row computes it, at every position.
+
+    Args:
+        site: all heads' vectors of a layer.
+        keeps: which of their coordinates stay, `(rows, d_heads)`.
+        values: what takes the place of the others, `(positions, d_heads)`; None for zeros.
+        length: tokens of the prompt.
+    """
+    every = torch.arange(len(keeps) * length, device=keeps.device)
+    mask = keeps.repeat_interleave(length, 0)
+
+    def change(vectors: Tensor) -> Tensor:
+        if values is None:
+            return vectors * mask
+        return torch.where(mask, vectors, values.to(vectors.dtype).repeat(len(keeps), 1))
+
+    return Edit(
+        site=site,
+        rows=torch.div(every, length, rounding_mode="floor"),
+        positions=every % length,
+        change=change,
+    )

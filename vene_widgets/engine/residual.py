@@ -131,8 +131,9 @@ def _require_sum(model: LanguageModel, run: ResidualRun) -> None:
     error = (after - before - run.added["attention"] - run.added["mlp"]).abs()
     scale = torch.maximum(after.abs().amax(-1), before.abs().amax(-1)).clamp_min(1e-12)
     share = (error.amax(-1) / scale).amax(-1)
-    if bool((share > tolerance(model)).any()):
-        layer = int(share.argmax())
+    wrong = share > tolerance(model)  # NaN is found in the logits
+    if bool(wrong.any()):
+        layer = int(wrong.int().argmax())
         raise RequestError(
             f"block {layer} of {model.name} does more than add the outputs of its attention and of "
             "its MLP to the residual stream (a norm of the sum, or code of its own): direct paths "

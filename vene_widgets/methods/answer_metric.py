@@ -92,11 +92,12 @@ def answer_metric(
     """
     choose(name, METRICS, "metric")
     needed = 2 if name == "logit_difference" else 1
+    checked_distribution(base_logits, "logits of the base run")
+    if source_logits is not None:
+        checked_distribution(source_logits, "logits of the source run")
     if targets is None:
-        checked_distribution(base_logits, "logits of the base run")
         if source_logits is None:
             raise RequestError("targets is missing: name the target and the contrast token.")
-        checked_distribution(source_logits, "logits of the source run")
         ids = default_targets(probabilities(base_logits), probabilities(source_logits))
     else:
         ids = resolve_targets(model, targets, needed, name)

@@ -44,7 +44,7 @@ from vene_widgets.methods.path_ends import (
 )
 from vene_widgets.models.language_model import require_language_model
 from vene_widgets.models.unwrapping import PickledWithoutWeights
-from vene_widgets.tables.columns import FRAMES
+from vene_widgets.tables.columns import COLUMNS, FRAMES
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -98,10 +98,10 @@ class Paths(PickledWithoutWeights):
     def frame(self) -> pd.DataFrame:
         """One row per sender and receiver, in network order (`tables.columns`).
 
-        Columns: sender_name, sender (`head`, `mlp` or `embedding`), sender_layer, sender_head,
-        receiver (`logits`, `9.9 q`, `mlp10`, …), effect (metric with the path patched − metric of
-        the base), effect_frozen (the same with norms held), share (of what the two plain runs
-        differ by), contribution (the sender's own part of the base's metric).
+        Columns: `sender_name`, `sender` (`head`, `mlp` or `embedding`), `sender_layer`,
+        `sender_head`, `receiver` (`logits`, `9.9 q`, `mlp10`, …), `effect` (metric with the path
+        patched − metric of the base), `effect_frozen` (the same with norms held), `share` (of what
+        the two plain runs differ by), `contribution` (the sender's own part of the base's metric).
         """
         import pandas as pd
 
@@ -124,7 +124,7 @@ class Paths(PickledWithoutWeights):
                 )
             )
         frame = pd.DataFrame(rows, columns=list(FRAMES["path_frame"]))
-        return frame.astype({"sender_layer": "Int64", "sender_head": "Int64"})
+        return frame.astype({name: COLUMNS[name].dtype for name in frame.columns})
 
     @property
     def ranked_by(self) -> str:
@@ -177,7 +177,7 @@ class Paths(PickledWithoutWeights):
         return (
             f"base “{self.base}” · source “{self.source}” · senders patched at {where}, {held} · "
             f"effect on {self.metric.words(self.model)} · base {_signed(self.base_metric)}, "
-            f"source {_signed(self.source_metric)}"
+            f"source {_signed(self.source_metric)} · {self.model.name}"
         )
 
     def __repr__(self) -> str:
@@ -265,11 +265,11 @@ def paths(
         resolve_targets(model, targets, 2 if metric == "logit_difference" else 1, metric)
     model.accept_hooks()
     with model.lock, torch.no_grad(), own_model(model):
-        require_rows(model)
         plain = [record_residual(model, [token.id for token in each]) for each in (tokens, other)]
         measure = answer_metric(model, metric, targets, plain[0].logits, plain[1].logits)
         levels = measure(torch.stack([run.logits for run in plain]))
         require_finite(levels, "metric of the plain runs")
+        require_rows(model)
         runs = PathRuns(model, plain[0], plain[1], writers, places, measure)
         bias, blocker = float("nan"), None
         if mlps == "recomputed":
