@@ -553,3 +553,48 @@ def test_more_than_memory_holds_is_refused(tiny_gpt2: vw.LanguageModel, monkeypa
     monkeypatch.setattr("vene_widgets.methods.path_effects.MOST_BYTES", 100)
     with pytest.raises(vw.RequestError, match="Name fewer senders"):
         vw.paths(tiny_gpt2, BASE, SOURCE, receivers=["mlp1"])
+
+
+# ---- figures ------------------------------------------------------------------------------------
+
+
+def test_the_map_has_a_tile_for_every_head_and_mlp(tiny_gpt2: vw.LanguageModel):
+    found = vw.paths(tiny_gpt2, BASE, SOURCE, senders="all")
+    plot: Any = found.plot("Direct effects", style="dark")
+    sites = tiny_gpt2.sites
+    assert len(plot.data) == sites.layers * (sites.heads + 1)
+    assert plot.data["value"].tolist() == pytest.approx(
+        found.frame.loc[found.frame["sender"] != "embedding", "effect"].tolist()
+    )
+    assert set(plot.data.loc[plot.data["sender"] == "mlp", "column"]) == {sites.heads + 0.5}
+    assert plot.labels.caption.startswith("embedding → logits:")
+    for part_of_it in (BASE, SOURCE, "all else held", "final norm recomputed", tiny_gpt2.name):
+        assert part_of_it in plot.labels.subtitle.replace("\n", " ")
+    assert vw.figures.png(plot, dpi=30)
+
+
+def test_a_map_of_many_receivers_shows_the_strongest(tiny_gpt2: vw.LanguageModel):
+    ends = [(f"1.{head}", kind) for head in range(tiny_gpt2.sites.heads) for kind in "qkv"]
+    found = vw.paths(tiny_gpt2, BASE, SOURCE, receivers=[*ends, "mlp1"])
+    plot: Any = found.plot()
+    shown = set(plot.data["receiver"])
+    size = found.frame["effect"].abs().groupby(found.frame["receiver"]).max()
+    assert shown == set(size.nlargest(6).index)
+    assert "receivers with smaller effects are left out" in plot.labels.caption
+    bars: Any = found.plot(strongest=4)
+    assert len(bars.data) == 4
+    assert vw.figures.png(plot, dpi=30) and vw.figures.png(bars, dpi=30)
+
+
+def test_figures_refuse_what_they_cannot_draw(tiny_gpt2: vw.LanguageModel):
+    frame = vw.paths(tiny_gpt2, BASE, SOURCE).frame
+    with pytest.raises(vw.RequestError, match="column 'share' is not known"):
+        vw.figures.path_map(frame, "share")
+    with pytest.raises(vw.RequestError, match="needs column 'receiver'"):
+        vw.figures.path_map(frame.drop(columns="receiver"))
+    with pytest.raises(vw.RequestError, match="there is none"):
+        vw.figures.path_bars(frame.iloc[:0])
+    with pytest.raises(vw.RequestError, match="n must be a number of paths"):
+        vw.paths(tiny_gpt2, BASE, SOURCE).strongest(0)
+    with pytest.raises(vw.RequestError, match="neither"):
+        vw.paths(tiny_gpt2, BASE, SOURCE, senders="embedding").plot()

@@ -44,7 +44,7 @@ def signed_bars(
         {
             "row": range(count, 0, -1),
             "value": values,
-            "text": [escape(theme.drawable(one)) for one in said],
+            "text": [escape(theme.drawable(one)) or "" for one in said],
             "colour": [palette.up if value >= 0 else palette.down for value in values],
         }
     )
@@ -94,7 +94,7 @@ def signed_bars(
         p9.scale_y_continuous(
             **NO_MINOR,
             breaks=[*data["row"]],
-            labels=[escape(drawn(name)) for name in names],
+            labels=[escape(drawn(name)) or "" for name in names],
             limits=(0.4, count + 0.6),
             expand=(0, 0),
         ),

@@ -203,13 +203,14 @@ def _fill(top: float, name: str, colours: Sequence[str], bar: float) -> Any:
         step *= 2
     count = int(top / step + 1e-9)
     breaks = [step * n for n in range(-count, count + 1)]
+    options: dict[str, Any] = {"guide": p9.guide_colorbar(display="rectangles", nbin=25)}
     return p9.scale_fill_gradientn(
         list(colours),
         limits=(-top, top),
         breaks=breaks,
         labels=[f"{b:+.3g}".replace("-", "−") if b else "0" for b in breaks],
-        guide=p9.guide_colorbar(display="rectangles", nbin=25),
         name=name,
+        **options,
     )
 
 

@@ -212,7 +212,7 @@ def circuit(
             measure = answer_metric(model, metric, answers or _answers(*plain), *plain)
             numbers = measure(logits)
             require_finite(numbers, "metric")
-            values.append(tuple(numbers.tolist()))
+            values.append(tuple(float(number) for number in numbers))
     return Circuit(
         model=model,
         pairs=tuple((pair.base, pair.source) for pair in pairs),

@@ -28,7 +28,6 @@ from vene_widgets.methods.answer_metric import (
 )
 from vene_widgets.methods.path_effects import (
     Edge,
-    PathRuns,
     edges_between,
     edges_to_logits,
     edges_with_free_mlps,
@@ -42,6 +41,7 @@ from vene_widgets.methods.path_ends import (
     read_receivers,
     read_senders,
 )
+from vene_widgets.methods.path_runs import PathRuns
 from vene_widgets.models.language_model import require_language_model
 from vene_widgets.models.unwrapping import PickledWithoutWeights
 from vene_widgets.tables.columns import COLUMNS, FRAMES
@@ -141,7 +141,8 @@ class Paths(PickledWithoutWeights):
             raise RequestError(f"n must be a number of paths, 1 or more, got {n!r}.")
         column: Any = self.frame[self.ranked_by]
         order: Any = column.abs().sort_values(ascending=False, kind="stable").index[:n]
-        return self.frame.loc[order].reset_index(drop=True)
+        rows: Any = self.frame.loc[order]
+        return rows.reset_index(drop=True)
 
     def plot(
         self, title: str | None = None, *, strongest: int | None = None, style: str = "light"
