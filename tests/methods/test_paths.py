@@ -292,6 +292,30 @@ def test_wangs_paths_hold_heads_and_recompute_mlps(name: str, models: Any):
         own = difference(hand.run(uses(sender)), tokens) - plain
         assert close(frame.loc[sender, "effect"], own, model), sender
 
+    # At the last position alone.
+    change, head = hand.patch("0.1")[1], hand.place(0, "attention_value_output")
+
+    def put_last(tensor: Tensor) -> Tensor:
+        new = hand.base[head].clone()
+        new[:, -1] = change[head](new)[:, -1]
+        return new
+
+    last = vw.paths(model, BASE, SOURCE, senders=["0.1"], positions=-1, mlps="recomputed")
+    own = difference(hand.run({**uses("0.1"), head: put_last}), tokens) - plain
+    assert close(last.frame["effect"][0], own, model)
+    place, values = hand.place(2, "head_value_output", 1), dict[Any, Tensor]()
+    hand.run({**uses("0.1"), head: put_last, place: hand._note(values, place)})
+
+    def put_values(tensor: Tensor) -> Tensor:
+        new, component = tensor.clone(), "head_value_output"
+        part(model, component, 1, new)[:] = part(model, component, 1, values[place])
+        return new
+
+    options: dict[str, Any] = {"positions": -1, "mlps": "recomputed", "receivers": [("2.1", "v")]}
+    by_way = vw.paths(model, BASE, SOURCE, senders=["0.1"], **options)
+    own = difference(hand.run({place: put_values}), tokens) - plain
+    assert close(by_way.frame["effect"][0], own, model)
+
     to_q = vw.paths(model, BASE, SOURCE, receivers=[("2.1", "q")], mlps="recomputed")
     place, component = hand.place(2, "head_query_output", 1), "head_query_output"
     kept: dict[Any, Tensor] = {}
@@ -504,7 +528,12 @@ def test_the_users_model_is_left_alone_and_its_hooks_count(request: pytest.Fixtu
     model = own_copy("tiny_gpt2", request)
     model.model.train()
     block = model.model.transformer.h[1]
-    block.attn.register_forward_hook(lambda _m, _a, out: (1.5 * out[0], *out[1:]))
+
+    def more(_module: Any, args: Any, kwargs: Any, output: Any) -> Any:
+        given = args[0] if args else kwargs["hidden_states"]
+        return (1.5 * output[0] + 0.3 * given, *output[1:])
+
+    block.attn.register_forward_hook(more, with_kwargs=True)
     with unchanged(model):
         found = vw.paths(model, BASE, SOURCE, senders="all")
         with pytest.raises(vw.RequestError):
