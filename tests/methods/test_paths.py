@@ -496,7 +496,9 @@ def test_half_precision_gives_the_numbers_of_float32_but_for_rounding(
     size = exact["effect"].abs().max()
     for column in ("effect", "effect_frozen", "contribution"):
         error = (exact[column] - found[column]).abs().max()
-        assert error <= 0.15 * max(size, exact[column].abs().max()), column
+        # The model's own states are rounded too.
+        limit = 0.05 if dtype == torch.float16 else 0.3
+        assert error <= limit * max(size, exact[column].abs().max()), column
     between = vw.paths(half, BASE, SOURCE, receivers=["mlp1"], targets=(" Rome", " Madrid"))
     assert between.frame["effect"].notna().all()
 
@@ -627,3 +629,32 @@ def test_figures_refuse_what_they_cannot_draw(tiny_gpt2: vw.LanguageModel):
         vw.paths(tiny_gpt2, BASE, SOURCE).strongest(0)
     with pytest.raises(vw.RequestError, match="neither"):
         vw.paths(tiny_gpt2, BASE, SOURCE, senders="embedding").plot()
+
+
+# ---- passes -------------------------------------------------------------------------------------
+
+
+def test_the_first_row_of_a_batch_is_the_base(tiny_gpt2: vw.LanguageModel):
+    """Effects are differences from it, so it must be unchanged at every position."""
+    from vene_widgets.engine.own_model import own_model
+    from vene_widgets.engine.path_passes import Writer, received, recomputed
+    from vene_widgets.engine.residual import record_residual
+    from vene_widgets.engine.running import record_states
+
+    model, writer = tiny_gpt2, Writer(0, 1)
+    site = model.sites.site(1, "head_value_output", 0)
+    metric = vw.paths(model, BASE, SOURCE, senders=["0.1"]).metric
+    plain = record_states(model, BASE, [site])[site][0]
+    with model.lock, torch.no_grad(), own_model(model):
+        base, source = (
+            record_residual(model, [token.id for token in model.tokens(prompt)])
+            for prompt in (BASE, SOURCE)
+        )
+        [free] = recomputed(model, base, source, [writer], [4], [site], metric)[1]
+        changes = torch.zeros(1, base.length, model.sites.d_model, device=model.device)
+        changes[:, 3, 0] = 1.0
+        [held_between] = received(model, base, [site], changes)
+    for found, moved in ((free, 4), (held_between, 3)):
+        assert torch.allclose(found[0], plain, atol=1e-5)
+        rows = (found[1] - found[0]).abs().amax(-1) > 1e-5
+        assert rows.nonzero().flatten().tolist() == [moved]
