@@ -403,6 +403,15 @@ def test_receivers_together_are_patched_in_one_run(tiny_gpt2: vw.LanguageModel):
     assert close(both.frame["effect"][0], own, tiny_gpt2)
 
 
+def test_of_receivers_together_only_those_after_the_sender_change(tiny_gpt2: vw.LanguageModel):
+    ends: list[Any] = [("1.0", "q"), ("1.1", "v"), "mlp1"]
+    both = vw.paths(tiny_gpt2, BASE, SOURCE, receivers=ends, together=True)
+    alone = vw.paths(tiny_gpt2, BASE, SOURCE, receivers=["mlp1"])
+    one, other = (each.frame.set_index("sender_name")["effect"] for each in (both, alone))
+    assert one["1.0"] == pytest.approx(other["1.0"], abs=1e-6)  # in the receivers' own block
+    assert one["0.1"] != pytest.approx(other["0.1"], abs=1e-4)
+
+
 def test_metrics_are_their_formulas(tiny_gpt2: vw.LanguageModel):
     targets = (" Rome", " Madrid")
     hand = Hand(tiny_gpt2)
