@@ -79,12 +79,12 @@ def difference(model: vw.LanguageModel, logits: Tensor) -> float:
 @pytest.mark.parametrize("name", CONFIGS)
 @pytest.mark.parametrize("ablation", ["zero", "source", "mean"])
 def test_only_these_and_all_but_these_are_what_hooks_by_hand_give(
-    name: str, ablation: str, models: Any
+    name: str, ablation: Any, models: Any
 ):
     model = models(name)
     heads = [h for h in HEADS if int(h[-1]) < model.sites.heads]
     second = "The capital of France is"
-    values = None
+    values: Any = None
     if ablation != "zero":
         several = [SOURCE] if ablation == "source" else [SOURCE, second]
         runs = [by_hand(model, lambda *_: True, None, prompt)[1] for prompt in several]

@@ -132,7 +132,7 @@ class Hand:
         return self.run({place: put})
 
 
-def hook(module: nn.Module, side: str, use: Use) -> Any:
+def hook(module: nn.Module, side: str, use: Any) -> Any:
     """Register a function on a module's input or output."""
 
     def before(_module: Any, args: Any, kwargs: Any) -> Any:
@@ -157,7 +157,7 @@ def difference(logits: Tensor, ids: tuple[int, ...]) -> float:
     return float(logits[ids[0]].double().cpu() - logits[ids[1]].double().cpu())
 
 
-def close(found: float, own: float, model: vw.LanguageModel) -> bool:
+def close(found: Any, own: float, model: vw.LanguageModel) -> bool:
     spread = plain_logits(model, BASE)[-1].float()
     return abs(found - own) <= 2e-5 * max(1.0, float(spread.max() - spread.min()))
 
@@ -280,7 +280,8 @@ def test_wangs_paths_hold_heads_and_recompute_mlps(name: str, models: Any):
             place = hand.place(each, "attention_value_output")
             found[place] = lambda _tensor, place=place: hand.base[place].clone()
         if "." in sender:
-            whole, put = found[head], change[head]
+            whole: Any = found[head]
+            put: Any = change[head]
             found[head] = lambda tensor: put(whole(tensor))
             return found
         return {**found, **change}
@@ -293,11 +294,12 @@ def test_wangs_paths_hold_heads_and_recompute_mlps(name: str, models: Any):
         assert close(frame.loc[sender, "effect"], own, model), sender
 
     # At the last position alone.
-    change, head = hand.patch("0.1")[1], hand.place(0, "attention_value_output")
+    head = hand.place(0, "attention_value_output")
+    change: Any = hand.patch("0.1")[1][head]
 
-    def put_last(tensor: Tensor) -> Tensor:
+    def put_last(_tensor: Tensor) -> Tensor:
         new = hand.base[head].clone()
-        new[:, -1] = change[head](new)[:, -1]
+        new[:, -1] = change(new)[:, -1]
         return new
 
     last = vw.paths(model, BASE, SOURCE, senders=["0.1"], positions=-1, mlps="recomputed")

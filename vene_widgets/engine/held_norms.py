@@ -60,9 +60,8 @@ class HeldNorm:
         self.output = self._call(at)
         # A layer norm takes the mean away, so that a constant added to all numbers is not seen.
         shifted = self._call(at + self._size)
-        self._is_centred = bool(
-            (shifted - self.output).norm() < 0.1 * (self.output - self.offset).norm()
-        )
+        change = (shifted - self.output).square().sum()
+        self._is_centred = bool(change < 0.01 * (self.output - self.offset).square().sum())
         epsilons: tuple[Any, ...] = tuple(getattr(self._norm, name, None) for name in _EPSILONS)
         given = next((value for value in epsilons if isinstance(value, float)), None)
         self._epsilon = self._measured_epsilon(at) if given is None else given

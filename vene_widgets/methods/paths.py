@@ -141,8 +141,7 @@ class Paths(PickledWithoutWeights):
             raise RequestError(f"n must be a number of paths, 1 or more, got {n!r}.")
         column: Any = self.frame[self.ranked_by]
         order: Any = column.abs().sort_values(ascending=False, kind="stable").index[:n]
-        rows: Any = self.frame.loc[order]
-        return rows.reset_index(drop=True)
+        return self.frame.reindex(order).reset_index(drop=True)
 
     def plot(
         self, title: str | None = None, *, strongest: int | None = None, style: str = "light"
