@@ -332,6 +332,46 @@ def test_wangs_paths_hold_heads_and_recompute_mlps(name: str, models: Any):
     assert close(to_q.frame.set_index("sender_name").loc["0.1", "effect"], own, model)
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+@pytest.mark.filterwarnings("ignore:To copy construct:UserWarning")
+def test_effects_on_logits_are_those_of_pyvenes_recipe(tiny_gpt2: vw.LanguageModel):
+    """A head from the source, every later sublayer restored from the base (IOI_Replication)."""
+    import copy
+
+    import pyvene
+
+    model, hf = tiny_gpt2, copy.deepcopy(tiny_gpt2.model)
+    found = vw.paths(model, BASE, SOURCE)
+    effects, tokens = found.frame.set_index("sender_name")["effect"], found.metric.tokens
+    base, source = ({"input_ids": token_ids(model, prompt)} for prompt in (BASE, SOURCE))
+    every = [list(range(len(found.tokens)))]
+    plain = difference(plain_logits(model, BASE)[-1], tokens)
+    for layer, head in ((0, 0), (0, 1), (1, 1)):
+        restored = [(layer, "mlp_output")]
+        for later in range(layer + 1, model.sites.layers):
+            restored += [(later, "attention_output"), (later, "mlp_output")]
+        where = [[[[head]], every], *(every for _ in restored)]
+        first = pyvene.RepresentationConfig(
+            layer, "head_attention_value_output", "h.pos", len(every[0])
+        )
+        config = pyvene.IntervenableConfig(
+            model_type=type(hf),
+            representations=[
+                first,
+                *(pyvene.RepresentationConfig(*site, "pos", len(every[0])) for site in restored),
+            ],
+            intervention_types=pyvene.VanillaIntervention,
+        )
+        intervenable = pyvene.IntervenableModel(config, hf)
+        intervenable.set_device(str(model.device))
+        sources = [source, *(dict(base) for _ in restored)]
+        with torch.no_grad():
+            _, output = intervenable(base, sources, {"sources->base": (where, where)})
+        own = difference(output.logits[0, -1], tokens) - plain
+        assert close(effects[f"{layer}.{head}"], own, model), (layer, head)
+    assert effects.abs().max() > 1e-2
+
+
 def test_all_senders_together_give_the_sources_logits(models: Any):
     """The final residual stream is the sum of what is patched."""
     from vene_widgets.engine.own_model import own_model
