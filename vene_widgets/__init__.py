@@ -33,9 +33,11 @@ if TYPE_CHECKING:
     from vene_widgets.methods.attribution import attribute
     from vene_widgets.methods.attribution_check import AttributionCheck
     from vene_widgets.methods.attribution_results import Attribution
+    from vene_widgets.methods.circuit import Circuit, circuit
     from vene_widgets.methods.generate import generate
     from vene_widgets.methods.generation import Generation
     from vene_widgets.methods.lens import Lens, lens
+    from vene_widgets.methods.paths import Paths, paths
     from vene_widgets.models import LanguageModel, available, load, wrap
     from vene_widgets.sweeps.pairs.results import PairSweep
     from vene_widgets.sweeps.pairs.sweep_pairs import sweep_pairs
@@ -78,6 +80,10 @@ _HOMES = {
     "Comparison": "engine.comparing",
     "fit_subspace": "engine.fitting",
     "Fit": "engine.fitting",
+    "circuit": "methods.circuit",
+    "Circuit": "methods.circuit",
+    "paths": "methods.paths",
+    "Paths": "methods.paths",
     "save": "interventions.saving",
     "restore": "interventions.saving",
     "script": "codegen.script",
@@ -101,6 +107,7 @@ __all__ = [
     "ActivationCache",
     "Attribution",
     "AttributionCheck",
+    "Circuit",
     "Comparison",
     "Experiment",
     "Explorer",
@@ -109,6 +116,7 @@ __all__ = [
     "LanguageModel",
     "Lens",
     "PairSweep",
+    "Paths",
     "RequestError",
     "Run",
     "Slot",
@@ -118,6 +126,7 @@ __all__ = [
     "__version__",
     "attribute",
     "available",
+    "circuit",
     "commute",
     "compare",
     "controls",
@@ -131,6 +140,7 @@ __all__ = [
     "lens",
     "load",
     "make_weights",
+    "paths",
     "register",
     "restore",
     "run",
