@@ -196,7 +196,6 @@ FRAMES: dict[str, tuple[str, ...]] = {
         "control_p control_q explained",
         "generation_frame": "run step position token token_id label probability rank best best_id "
         "best_probability entropy",
-    ),
         "path_frame": "sender_name sender sender_layer sender_head receiver effect effect_frozen "
         "share contribution",
         "circuit_frame": "heads_kept value faithfulness faithfulness_normalised",
