@@ -68,6 +68,36 @@ def test_a_sweep_has_few_operators_at_any_length(
     assert found.reads <= 12
 
 
+@pytest.mark.parametrize("length", LENGTHS)
+@pytest.mark.parametrize(
+    ("options", "most"),
+    [
+        ({"component": "block_output", "fixed": True}, 4),
+        ({"component": "mlp_output", "fixed": True, "window": 10}, 6),
+        ({"component": "block_input", "window": 3}, 6),
+    ],
+    ids=str,
+)
+def test_fixed_slots_and_windows_cost_few_operators_more(
+    deep: vw.LanguageModel, length: int, options: dict[str, Any], most: int
+) -> None:
+    base, source = prompts(length)
+    noise = vw.Slot(layer=0, component="block_input", position=[1, 2], intervention="noise")
+    head = vw.Slot(
+        layer=9, component="head_attention_value_output", head=1, position="all",
+        intervention="zero",
+    )  # fmt: skip
+    fixed = [noise, head] if options.get("fixed") else []
+
+    def swept() -> None:
+        vw.sweep(deep, base, source, **{**options, "fixed": fixed})
+
+    swept()  # what is measured once per model is known then
+    found = operators(swept)
+    assert found.count <= most * plain(deep, base).count
+    assert found.reads <= 12
+
+
 def test_the_number_of_operators_does_not_grow_with_the_prompt(deep: vw.LanguageModel) -> None:
     counts = []
     for length in LENGTHS:

@@ -6,18 +6,17 @@ them: the same source vectors, the same noise, in the slots' order.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
 
-from vene_widgets.engine.hooks import Edit, EditStats, Place
+from vene_widgets.engine.hooks import Edit, Place
 from vene_widgets.engine.planning import Plan, PlannedSlot
 from vene_widgets.engine.resume import LaterChange
 from vene_widgets.engine.running import SlotEdits
-from vene_widgets.engine.slot_reports import SlotReport
 from vene_widgets.engine.weights import planned_weights
 from vene_widgets.errors import RequestError
 from vene_widgets.interventions import Intervention, blend
@@ -82,7 +81,7 @@ class HeldSlots:
     slots: tuple[HeldSlot, ...]
     device: torch.device
     embeddings: Place
-    _stats: dict[int, EditStats] = field(default_factory=dict["int", "EditStats"], repr=False)
+    _acted: set[int] = field(default_factory=set[int], repr=False)
 
     @property
     def may_resume(self) -> bool:
@@ -101,23 +100,18 @@ class HeldSlots:
         """The changes to some rows of a batch, each a whole prompt."""
         return [self._edit(slot, rows) for slot in self.slots]
 
-    def noted_edits(self) -> list[Edit]:
-        """The changes to a batch of one prompt, which `reports` then tells of."""
-        return [self._edit(slot, [0], is_noted=True) for slot in self.slots]
-
-    def reports(self) -> tuple[SlotReport, ...]:
-        """What the slots did in the pass with `noted_edits`.
+    def require_acted(self) -> None:
+        """Check that every slot acted in a pass with its `edits`.
 
         Raises:
-            RequestError: one of them did nothing, because the pass never came by its site.
+            RequestError: one of them did not, because no pass came by its site.
         """
         for slot in self.slots:
-            if slot.planned.index not in self._stats:
+            if slot.planned.index not in self._acted:
                 raise RequestError(
                     f"fixed[{slot.planned.index}] never acted: a pass of the model does not come "
                     f"by {slot.planned.site}. Choose another component."
                 )
-        return tuple(SlotReport(s.planned, self._stats[s.planned.index]) for s in self.slots)
 
     def later_changes(self, cells: Sequence[int]) -> list[LaterChange]:
         """The changes to some cells of a resumed batch."""
@@ -136,17 +130,18 @@ class HeldSlots:
             )
         return found
 
-    def _edit(self, slot: HeldSlot, rows: Sequence[int], *, is_noted: bool = False) -> Edit:
-        positions, device = slot.planned.base_positions, self.device
-        note: Callable[[EditStats], None] | None = None
-        if is_noted:
-            note = partial(self._stats.__setitem__, slot.planned.index)
+    def _edit(self, slot: HeldSlot, rows: Sequence[int]) -> Edit:
+        positions = slot.planned.base_positions
+
+        def change(vectors: Tensor) -> Tensor:
+            self._acted.add(slot.planned.index)
+            return slot.change_flat(len(rows), vectors)
+
         return Edit(
             site=slot.planned.site,
-            rows=torch.tensor([row for row in rows for _ in positions], device=device),
-            positions=torch.tensor([*positions] * len(rows), device=device),
-            change=partial(slot.change_flat, len(rows)),
-            on_applied=note,
+            rows=torch.tensor([row for row in rows for _ in positions], device=self.device),
+            positions=torch.tensor([*positions] * len(rows), device=self.device),
+            change=change,
         )
 
 

@@ -334,23 +334,20 @@ class _Prompts:
             return
         lengths = {len(prompt.ids) for prompt in prompts}
         # Code that was added to a model may not expect two prompts at once.
-        one_batch = (
-            can_resume
-            and all(prompt.held is None for prompt in prompts)
-            and (len(lengths) == 1 or not model.sites.depends_on_length)
-        )
+        one_batch = can_resume and (len(lengths) == 1 or not model.sites.depends_on_length)
         for several in [prompts] if one_batch else [[prompt] for prompt in prompts]:
             self._run(several, wanted, can_resume=can_resume)
 
     def _run(self, prompts: Sequence[_Prompt], wanted: Sequence[Site], *, can_resume: bool) -> None:
-        """Run some prompts as one batch; one that has slots runs alone."""
-        held = prompts[0].held
-        with intervene(self._model, held.noted_edits() if held else []):
+        """Run some prompts as one batch, each with its own slots."""
+        held = [(n, prompt.held) for n, prompt in enumerate(prompts) if prompt.held is not None]
+        edits = [edit for n, one in held for edit in one.edits([n])]
+        with intervene(self._model, edits):
             ran = forward_prompts(
                 self._model, [prompt.ids for prompt in prompts], wanted, with_heads=can_resume
             )
-        if held:
-            held.reports()  # refuses slots that never acted
+        for _, one in held:
+            one.require_acted()
         self._groups.append((len(prompts), ran.states, ran.logits))
         if ran.heads is not None:
             self._heads.append(ran.heads)
