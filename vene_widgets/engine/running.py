@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from vene_widgets.engine.behaviour import resume_blocker
-from vene_widgets.engine.cache import ActivationCache
+from vene_widgets.engine.cache import ActivationCache, CachedRun
 from vene_widgets.engine.forward import forward, record_prompt, resume_forward
 from vene_widgets.engine.hooks import Edit, EditStats, intervene
 from vene_widgets.engine.own_model import own_model, require_unchanged
@@ -23,6 +23,7 @@ from vene_widgets.errors import RequestError
 from vene_widgets.experiments.experiment import Experiment
 from vene_widgets.interventions import Intervention, blend
 from vene_widgets.models.unwrapping import PickledWithoutWeights
+from vene_widgets.models.weight_site import WeightSite
 from vene_widgets.tables import frames
 
 if TYPE_CHECKING:
@@ -76,9 +77,9 @@ class Run(PickledWithoutWeights):
     def receipts(self) -> pd.DataFrame:
         """One row per slot: what it was meant to do and what it did.
 
-        Columns: slot, layer, component, head, source, base_positions, source_positions, skipped,
-        fired, shape, rows, size (Euclidean norm of the change), others_equal (everything else
-        bit-equal).
+        Columns: slot, layer, component, head, source, base_positions, source_positions, keys (of
+        attention weights, else None), skipped, fired, shape, rows, size (Euclidean norm of the
+        change), others_equal (everything else bit-equal).
         """
         import pandas as pd
 
@@ -212,17 +213,17 @@ def run_plan(
                 values[slot.index] = _mean(model, slot, means)
         source_runs = _source_runs(plan, share_sources)
         for name, readers in source_runs:
-            sites = [slot.site for slot in readers]
+            sites = [slot.read_site for slot in readers]
+            ids = [token.id for token in plan.sources[name]]
             if cache is not None:
                 cached = cache.plain_run(model, plan.sources[name], logits_to_keep)
-                states = {site: cached.states_at(model, site) for site in sites}
+                states = _cached_states(model, ids, sites, cached)
             else:
-                ids = [token.id for token in plan.sources[name]]
                 with intervene(model, edits(name) if experiment.mode == "serial" else []):
                     found = record_prompt(model, ids, sites)
                 states = {site: tensor[0] for site, tensor in found.items()}
             for slot in readers:
-                values[slot.index] = states[slot.site][list(slot.source_positions)]
+                values[slot.index] = states[slot.read_site][list(slot.source_positions)]
         ids = [token.id for token in plan.base]
         if cache is not None:
             cached = cache.plain_run(model, plan.base, logits_to_keep)
@@ -283,16 +284,33 @@ def _source_runs(plan: Plan, share_sources: bool) -> list[tuple[str, list[Planne
     return runs
 
 
+def _cached_states(
+    model: LanguageModel, ids: Sequence[int], sites: Sequence[Site], cached: CachedRun
+) -> dict[Site, Tensor]:
+    """The vectors at some sites of a plain run, `(positions, width)` each.
+
+    Attention weights, which grow with the square of the prompt, are not kept: the prompt runs
+    again for them.
+    """
+    weights = [site for site in sites if isinstance(site, WeightSite)]
+    found = record_prompt(model, ids, weights) if weights else {}
+    return {
+        site: found[site][0] if site in found else cached.states_at(model, site) for site in sites
+    }
+
+
 def _mean(
     model: LanguageModel, planned: PlannedSlot, known: dict[tuple[str, Site], Tensor]
 ) -> Tensor:
     """Mean over a slot's prompts of their states at its positions, `(positions, width)`."""
     states: list[Tensor] = []
-    for prompt, positions in zip(planned.slot.prompts, planned.mean_positions, strict=True):
-        key = prompt, planned.site
+    prompts = planned.slot.prompts
+    sites = planned.mean_sites or (planned.site,) * len(prompts)
+    for prompt, site, positions in zip(prompts, sites, planned.mean_positions, strict=True):
+        key = prompt, site
         if key not in known:
             ids = [token.id for token in model.tokens(prompt)]
-            known[key] = record_prompt(model, ids, [planned.site])[planned.site]
+            known[key] = record_prompt(model, ids, [site])[site]
         states.append(known[key][0, list(positions)])
     return torch.stack(states).mean(0)
 

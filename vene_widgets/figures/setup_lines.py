@@ -38,6 +38,8 @@ class PlannedSlot(Protocol):
     def base_positions(self) -> Sequence[int]: ...
     @property
     def source_positions(self) -> Sequence[int]: ...
+    @property
+    def keys(self) -> Sequence[int] | None: ...
 
 
 class Plan(Protocol):
@@ -207,7 +209,11 @@ def _slot(plan: Plan, planned: PlannedSlot, names_source: bool) -> str:
     slot = planned.slot
     texts = [visible(plan.base[position].text) for position in planned.base_positions]
     place = _few(texts)
-    if planned.source and _reads_source(planned):
+    if planned.keys is not None:
+        place += f" → {_few([visible(plan.base[key].text) for key in planned.keys])}"
+        if planned.source and _reads_source(planned):
+            place += f" ← {planned.source}"
+    elif planned.source and _reads_source(planned):
         tokens = plan.sources[planned.source]
         name = f"{planned.source} " if names_source else ""
         place += f" ← {name}{_few([visible(tokens[p].text) for p in planned.source_positions])}"
