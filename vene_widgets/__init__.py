@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from vene_widgets.figures.paper import theme_paper, theme_slide
     from vene_widgets.interventions import register
     from vene_widgets.interventions.saving import restore, save
+    from vene_widgets.methods.attention import AttentionPattern, attention
     from vene_widgets.models import LanguageModel, available, load, wrap
     from vene_widgets.sweeps.pairs.results import PairSweep
     from vene_widgets.sweeps.pairs.sweep_pairs import sweep_pairs
@@ -65,6 +66,8 @@ _HOMES = {
     "Comparison": "engine.comparing",
     "fit_subspace": "engine.fitting",
     "Fit": "engine.fitting",
+    "attention": "methods.attention",
+    "AttentionPattern": "methods.attention",
     "save": "interventions.saving",
     "restore": "interventions.saving",
     "script": "codegen.script",
@@ -86,6 +89,7 @@ _MODULES = ("figures", "frames", "tasks")
 
 __all__ = [
     "ActivationCache",
+    "AttentionPattern",
     "Comparison",
     "Experiment",
     "Explorer",
@@ -99,6 +103,7 @@ __all__ = [
     "Step",
     "Sweep",
     "__version__",
+    "attention",
     "available",
     "commute",
     "compare",

@@ -10,7 +10,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
@@ -43,11 +43,13 @@ class ForwardResult:
         logits: `(positions, vocabulary)`, or of the last positions only if no more were kept.
         last_hidden_state: `(positions, d_model)`, the final norm's output.
         states: `(layers, positions, d_model)`, every block's output.
+        recorded: of the sites that were asked for, `(1, positions, width)` each, changes included.
     """
 
     logits: Tensor
     last_hidden_state: Tensor
     states: Tensor
+    recorded: Mapping[Site, Tensor] = field(default_factory=dict["Site", "Tensor"])
 
     def copy(self) -> ForwardResult:
         """The same numbers in tensors of their own."""
@@ -68,6 +70,7 @@ def forward(
     logits_to_keep: int = 0,
     *,
     replayed: Tensor | None = None,
+    sites: Sequence[Site] = (),
 ) -> ForwardResult:
     """Run one prompt through the model, batch size 1, with changes at some sites.
 
@@ -79,23 +82,31 @@ def forward(
             matrix products over one position and over several round differently.
         replayed: outputs of the first blocks `(blocks, positions, d_model)`, which then do not
             run.
+        sites: what to record beside logits and states.
+
+    Raises:
+        RequestError: the pass never reached a block, the final norm or one of the sites.
     """
     blocks = [model.sites.site(layer, "block_output") for layer in range(model.sites.layers)]
     outputs = {} if replayed is None else {n: state[None] for n, state in enumerate(replayed)}
     with (
         replay_blocks(model, outputs),
         intervene(model, edits),
-        record(model, blocks) as states,
+        record(model, [*blocks, *sites]) as states,
         record_final_state(model) as final_states,
     ):
         logits = _logits(model, token_batch(model, ids), logits_to_keep)
-    if not final_states or len(states) < len(blocks):
+    if not final_states or any(block not in states for block in blocks):
         raise RequestError(
             f"{model.name} ran without its final norm or without some of its {len(blocks)} blocks, "
             "so its states cannot be read."
         )
+    _require_reached(model, sites, states)
     return ForwardResult(
-        logits[0], final_states[-1][0], torch.stack([states[block][0] for block in blocks])
+        logits[0],
+        final_states[-1][0],
+        torch.stack([states[block][0] for block in blocks]),
+        {site: states[site] for site in sites},
     )
 
 

@@ -183,6 +183,43 @@ def run_plan(
     Raises:
         ModelChanged: the model is in another state.
     """
+    return record_plan(
+        model,
+        plan,
+        (),
+        share_sources=share_sources,
+        weights=weights,
+        gradients=gradients,
+        cache=cache,
+        logits_to_keep=logits_to_keep,
+        state=state,
+    )[0]
+
+
+def record_plan(
+    model: LanguageModel,
+    plan: Plan,
+    sites: Sequence[Site],
+    *,
+    share_sources: bool = True,
+    weights: Mapping[str, Intervention] | None = None,
+    gradients: bool = False,
+    cache: ActivationCache | None = None,
+    logits_to_keep: int = 0,
+    state: Fingerprint | None = None,
+) -> tuple[Run, Mapping[Site, Tensor]]:
+    """`run_plan`, and what some sites of the base hold with the slots in place.
+
+    Args:
+        sites: what to record; the cache is ignored if there are any. Other arguments as there.
+
+    Returns:
+        The run, and per site a tensor `(1, positions, width)`.
+
+    Raises:
+        ModelChanged: the model is in another state.
+        RequestError: a site that the pass never reaches.
+    """
     experiment = plan.experiment
     modules = planned_weights(model, plan, weights)
     start = time.perf_counter()
@@ -197,7 +234,7 @@ def run_plan(
             if slot.target == target
         ]
 
-    if not share_sources or gradients or experiment.mode == "serial":
+    if sites or not share_sources or gradients or experiment.mode == "serial":
         cache = None
     grad_mode = torch.enable_grad() if gradients else torch.no_grad()
     # Gradients were asked for: a caller's inference mode would drop them.
@@ -229,8 +266,8 @@ def run_plan(
             cached = cache.plain_run(model, plan.base, logits_to_keep)
             result = resume_forward(model, ids, cached.result, edits(None), logits_to_keep)
         else:
-            result = forward(model, ids, edits(None), logits_to_keep)
-    return Run(
+            result = forward(model, ids, edits(None), logits_to_keep, sites=sites)
+    run = Run(
         model=model,
         experiment=experiment,
         tokens=plan.base,
@@ -241,6 +278,7 @@ def run_plan(
         source_runs=len(source_runs),
         milliseconds=1000 * (time.perf_counter() - start),
     )
+    return run, result.recorded
 
 
 def record_states(

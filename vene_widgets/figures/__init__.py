@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from vene_widgets.figures.alt import alt_text
+    from vene_widgets.figures.attention import attention_map
     from vene_widgets.figures.difference import difference_panel
     from vene_widgets.figures.dots import distribution_dots
     from vene_widgets.figures.files import FORMATS, as_bytes, pdf, png, save, svg
@@ -26,12 +27,13 @@ if TYPE_CHECKING:
     from vene_widgets.figures.pair_map import pair_map
     from vene_widgets.figures.pair_strip import pair_strip
     from vene_widgets.figures.palette import PALETTES
-    from vene_widgets.figures.setup_lines import runs_setup, sweep_setup
+    from vene_widgets.figures.setup_lines import attention_setup, runs_setup, sweep_setup
     from vene_widgets.figures.specification import specification_plot
     from vene_widgets.figures.two_panels import result
 
 _HOMES = {
     "alt_text": "figures.alt",
+    "attention_map": "figures.attention",
     "difference_panel": "figures.difference",
     "distribution_dots": "figures.dots",
     **dict.fromkeys(("FORMATS", "as_bytes", "pdf", "png", "save", "svg"), "figures.files"),
@@ -45,7 +47,7 @@ _HOMES = {
     "pair_strip": "figures.pair_strip",
     "PALETTES": "figures.palette",
     "result": "figures.two_panels",
-    **dict.fromkeys(("runs_setup", "sweep_setup"), "figures.setup_lines"),
+    **dict.fromkeys(("attention_setup", "runs_setup", "sweep_setup"), "figures.setup_lines"),
     "specification_plot": "figures.specification",
 }
 """Public name -> the module of the package that defines it."""
@@ -58,6 +60,8 @@ __all__ = [
     "Kind",
     "alt_text",
     "as_bytes",
+    "attention_map",
+    "attention_setup",
     "below",
     "beside",
     "difference_panel",

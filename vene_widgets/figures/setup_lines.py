@@ -195,6 +195,20 @@ def runs_setup(plan: Plan, model: str) -> str:
     return " · ".join([*parts, model, "n = 1"])
 
 
+def attention_setup(plan: Plan, model: str, run: str) -> str:
+    """The line of one run's attention pattern: `“…” · no intervention · gpt2 · n = 1`.
+
+    Args:
+        plan: the experiment.
+        model: the model's name.
+        run: `intervened` and `difference` have the slots; `base` and the sources have none.
+    """
+    if run in ("intervened", "difference"):
+        return runs_setup(plan, model)
+    prompt = plan.experiment.base if run == "base" else plan.experiment.sources[run]
+    return " · ".join([_quoted(prompt), "no intervention", model, "n = 1"])
+
+
 def _prompts(base: str, sources: Mapping[str, str]) -> str:
     """The base and the sources, by name where there are several."""
     named = [
