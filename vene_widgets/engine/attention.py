@@ -99,7 +99,6 @@ def hooked_weights(
     Raises:
         RequestError: while the model runs, if its attention is not linear in its values.
     """
-
     found: dict[int, list[Callable[[Tensor], Tensor | None]]] = {}
 
     def stand_in(

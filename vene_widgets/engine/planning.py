@@ -197,7 +197,7 @@ def _plan_edges(
     source: str | None,
     target: str | None,
 ) -> PlannedSlot:
-    """A slot on attention weights: its queries and keys in every prompt that it acts on or reads."""
+    """A slot on attention weights: its queries and keys in each prompt that it concerns."""
     name = f"slots[{index}]"
     acts_on, prompt = _acted_on(base, sources, target)
 

@@ -331,7 +331,7 @@ def _cached_states(
     again for them.
     """
     weights = [site for site in sites if isinstance(site, WeightSite)]
-    found = record_prompt(model, ids, weights) if weights else {}
+    found: Mapping[Site, Tensor] = record_prompt(model, ids, weights) if weights else {}
     return {
         site: found[site][0] if site in found else cached.states_at(model, site) for site in sites
     }

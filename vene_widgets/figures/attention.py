@@ -15,7 +15,7 @@ from vene_widgets.figures.labels import label, layer_text, width_of
 from vene_widgets.figures.layout import compose_plot
 from vene_widgets.figures.map_layout import GAP, LINE, short_number
 from vene_widgets.figures.needs import run_names, validate_frame
-from vene_widgets.figures.palette import palette_of
+from vene_widgets.figures.palette import Palette, palette_of
 from vene_widgets.figures.room import Made, Room, arrangeable
 from vene_widgets.figures.scales import NO_MINOR, ceiling
 from vene_widgets.tables.token_text import visible
@@ -92,7 +92,7 @@ def attention_map(
     data = data[(data["key"] <= data["query"]) | (data["weight"] != 0)]
     heads = int(data["head"].nunique())
     only = titles[0] if len(titles) == 1 else None
-    named = _named(run, data, only)
+    named, unit = _named(run, data, only), "change of weight" if run == "difference" else "weight"
 
     def make(room: Room | None) -> Made:
         layout = _AttentionLayout(
@@ -100,7 +100,6 @@ def attention_map(
         )
         shown = [*range(count)][:: layout.every]
         limits = (-0.5, count - 0.5)
-        ends = (-top, top) if is_signed else (0.0, top)
         parts: list[PlotAddable] = [
             geoms.Tile(
                 p9.aes(fill="weight", label="number", note="note", href="href", sign="sign"),
@@ -108,14 +107,7 @@ def attention_map(
                 size=0.3 if layout.tile > 0.1 else 0,
                 text_size=layout.text_size,
             ),
-            p9.scale_fill_gradientn(
-                palette.diverging if is_signed else palette.sequential,
-                limits=ends,
-                breaks=[top * part for part in _breaks(is_signed)],
-                labels=[f"{top * part:.3g}".replace("-", "−") for part in _breaks(is_signed)],
-                name="change of weight" if run == "difference" else "weight",
-                guide=p9.guide_colorbar(display="rectangles", nbin=25),
-            ),
+            _fill_scale(top, is_signed, unit, palette),
             p9.scale_x_continuous(
                 **NO_MINOR,
                 breaks=shown,
@@ -185,9 +177,18 @@ def _named(run: str, data: pd.DataFrame, only: str | None) -> str:
     return f"{what}, {where}; {_WORDS.get(run, f'run of {label(run)}')}"
 
 
-def _breaks(is_signed: bool) -> tuple[float, ...]:
-    """Numbers beside the colour bar, as parts of the largest one."""
-    return (-1.0, -0.5, 0.0, 0.5, 1.0) if is_signed else (0.0, 0.25, 0.5, 0.75, 1.0)
+def _fill_scale(top: float, is_signed: bool, name: str, palette: Palette) -> PlotAddable:
+    """Colours of weights from 0 to `top`, or from its negative, with their bar."""
+    parts = (-1.0, -0.5, 0.0, 0.5, 1.0) if is_signed else (0.0, 0.25, 0.5, 0.75, 1.0)
+    options: dict[str, Any] = {
+        "limits": (-top, top) if is_signed else (0.0, top),
+        "breaks": [top * part for part in parts],
+        "labels": [f"{top * part:.3g}".replace("-", "−") for part in parts],
+        "name": name,
+        "guide": p9.guide_colorbar(display="rectangles", nbin=25),
+    }
+    colours = palette.diverging if is_signed else palette.sequential
+    return p9.scale_fill_gradientn(colours, **options)
 
 
 def _notes(data: pd.DataFrame) -> list[str]:

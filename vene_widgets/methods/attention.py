@@ -111,7 +111,7 @@ class AttentionPattern(PickledWithoutWeights):
         """
         from vene_widgets import figures
 
-        name = choose(run or next(n for n in (INTERVENED, BASE) if n in self.runs), self.runs, "run")
+        name = choose(run or (INTERVENED if INTERVENED in self.runs else BASE), self.runs, "run")
         setup = figures.attention_setup(self.plan, self.model.name, name)
         return figures.attention_map(self.frame, name, title, setup=setup, style=style)
 
@@ -244,6 +244,7 @@ def _chosen(value: Any, count: int, what: str) -> tuple[int, ...]:
     found = tuple(one % count for one in wanted)
     if not found or len(set(found)) != len(found):
         raise RequestError(
-            f"{what} {shown(list(wanted))} must name one or more distinct {what}s, 0 to {count - 1}."
+            f"{what} {shown(list(wanted))} is invalid: expected one or more distinct {what}s, 0 to "
+            f"{count - 1}."
         )
     return found
