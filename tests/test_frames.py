@@ -21,6 +21,7 @@ from vene_widgets.errors import RequestError
 from vene_widgets.sweeps.pairs.pair_frame import pair_frame
 from vene_widgets.sweeps.pairs.summary import summarize
 from vene_widgets.tables import frames
+from vene_widgets.tables.attention_frame import attention_frame
 from vene_widgets.tables.metrics import MetricName
 from vene_widgets.tables.statistics import cell_statistics
 
@@ -71,6 +72,7 @@ def every_frame() -> dict[str, pd.DataFrame]:
 def test_every_frame_has_the_columns_and_dtypes_of_the_table():
     pairs = vw.sweep_pairs(vw.load(device="cpu"), capital_pairs().head(3))
     made = {**every_frame(), "pair_frame": pairs.frame, "pair_summary": pairs.summary}
+    made["attention_frame"] = vw.attention(vw.load(device="cpu"), "The capital", layer=0).frame
     assert set(made) == set(frames.FRAMES)
     for name, frame in made.items():
         assert tuple(frame.columns) == frames.FRAMES[name]
@@ -82,9 +84,13 @@ def test_every_column_is_used_and_every_docstring_names_its_columns():
     assert {column for columns in frames.FRAMES.values() for column in columns} == set(
         frames.COLUMNS
     )
-    of_pairs: dict[str, Any] = {"pair_frame": pair_frame, "pair_summary": summarize}
+    elsewhere: dict[str, Any] = {
+        "pair_frame": pair_frame,
+        "pair_summary": summarize,
+        "attention_frame": attention_frame,
+    }
     for name, columns in frames.FRAMES.items():
-        function: Callable[..., pd.DataFrame] = of_pairs.get(name) or getattr(frames, name)
+        function: Callable[..., pd.DataFrame] = elsewhere.get(name) or getattr(frames, name)
         assert [c for c in columns if f"`{c}`" not in (function.__doc__ or "")] == [], name
 
 

@@ -45,7 +45,9 @@ def edited_logits(
             code = importlib.import_module(architecture.code)
             eager = vars(code)["eager_attention_forward"]
 
-            def by_function(module: Any, query: Any, key: Any, value: Any, *a: Any, **k: Any) -> Any:
+            def by_function(
+                module: Any, query: Any, key: Any, value: Any, *a: Any, **k: Any
+            ) -> Any:
                 output, weights = eager(module, query, key, value, *a, **k)
                 if module is not here:
                     return output, weights
@@ -77,13 +79,13 @@ def test_patterns_are_what_eager_attention_returns(name: str, models: Models):
 def test_slots_are_what_attention_by_hand_gives(
     name: str, models: Models, monkeypatch: pytest.MonkeyPatch
 ):
-    """One edge is cut, all heads' last row is copied, and two rows of one head are averaged."""
+    """An edge of all heads is cut, their last row copied, two rows of one head averaged."""
     eager, model = models(name, "eager"), models(name)
     plain, there = plain_logits(eager, BASE), weights_by_hand(eager, ITALY)[LAYER]
     last = model.sites.heads - 1
 
     def cut(weights: Tensor) -> Tensor:
-        weights[last, 4, 3] = 0
+        weights[:, 4, 3] = 0
         return weights
 
     def copied(weights: Tensor) -> Tensor:
@@ -91,13 +93,13 @@ def test_slots_are_what_attention_by_hand_gives(
         return weights
 
     def halfway(weights: Tensor) -> Tensor:
-        weights[0, 3:] = (weights[0, 3:] + there[0, 3:]) / 2
+        weights[last, 3:] = (weights[last, 3:] + there[last, 3:]) / 2
         return weights
 
     slots: dict[Change, dict[str, Any]] = {
-        cut: {"head": -1, "position": 4, "source_position": 3, "intervention": "zero"},
+        cut: {"position": 4, "source_position": 3, "intervention": "zero"},
         copied: {"position": -1},
-        halfway: {"head": 0, "position": slice(3, None), "strength": 0.5},
+        halfway: {"head": -1, "position": slice(3, None), "strength": 0.5},
     }
     cache = vw.ActivationCache()
     changes: list[float] = []

@@ -250,14 +250,14 @@ def record_plan(
                 values[slot.index] = _mean(model, slot, means)
         source_runs = _source_runs(plan, share_sources)
         for name, readers in source_runs:
-            sites = [slot.read_site for slot in readers]
+            read_sites = [slot.read_site for slot in readers]
             ids = [token.id for token in plan.sources[name]]
             if cache is not None:
                 cached = cache.plain_run(model, plan.sources[name], logits_to_keep)
-                states = _cached_states(model, ids, sites, cached)
+                states = _cached_states(model, ids, read_sites, cached)
             else:
                 with intervene(model, edits(name) if experiment.mode == "serial" else []):
-                    found = record_prompt(model, ids, sites)
+                    found = record_prompt(model, ids, read_sites)
                 states = {site: tensor[0] for site, tensor in found.items()}
             for slot in readers:
                 values[slot.index] = states[slot.read_site][list(slot.source_positions)]
