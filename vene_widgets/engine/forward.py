@@ -10,7 +10,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
@@ -43,13 +43,11 @@ class ForwardResult:
         logits: `(positions, vocabulary)`, or of the last positions only if no more were kept.
         last_hidden_state: `(positions, d_model)`, the final norm's output.
         states: `(layers, positions, d_model)`, every block's output.
-        recorded: of the sites that were asked for, `(1, positions, width)` each, changes included.
     """
 
     logits: Tensor
     last_hidden_state: Tensor
     states: Tensor
-    recorded: Mapping[Site, Tensor] = field(default_factory=dict["Site", "Tensor"])
 
     def copy(self) -> ForwardResult:
         """The same numbers in tensors of their own."""
@@ -70,7 +68,6 @@ def forward(
     logits_to_keep: int = 0,
     *,
     replayed: Tensor | None = None,
-    sites: Sequence[Site] = (),
 ) -> ForwardResult:
     """Run one prompt through the model, batch size 1, with changes at some sites.
 
@@ -82,7 +79,20 @@ def forward(
             matrix products over one position and over several round differently.
         replayed: outputs of the first blocks `(blocks, positions, d_model)`, which then do not
             run.
-        sites: what to record beside logits and states.
+    """
+    return forward_recorded(model, ids, edits, (), logits_to_keep, replayed=replayed)[0]
+
+
+def forward_recorded(
+    model: LanguageModel,
+    ids: Sequence[int],
+    edits: Sequence[Edit],
+    sites: Sequence[Site],
+    logits_to_keep: int = 0,
+    *,
+    replayed: Tensor | None = None,
+) -> tuple[ForwardResult, Mapping[Site, Tensor]]:
+    """`forward`, and what some sites hold after the changes, `(1, positions, width)` each.
 
     Raises:
         RequestError: the pass never reached a block, the final norm or one of the sites.
@@ -102,12 +112,10 @@ def forward(
             "so its states cannot be read."
         )
     _require_reached(model, sites, states)
-    return ForwardResult(
-        logits[0],
-        final_states[-1][0],
-        torch.stack([states[block][0] for block in blocks]),
-        {site: states[site] for site in sites},
+    result = ForwardResult(
+        logits[0], final_states[-1][0], torch.stack([states[block][0] for block in blocks])
     )
+    return result, {site: states[site] for site in sites}
 
 
 def resume_forward(

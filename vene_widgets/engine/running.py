@@ -13,7 +13,7 @@ import torch
 
 from vene_widgets.engine.behaviour import resume_blocker
 from vene_widgets.engine.cache import ActivationCache, CachedRun
-from vene_widgets.engine.forward import forward, record_prompt, resume_forward
+from vene_widgets.engine.forward import forward_recorded, record_prompt, resume_forward
 from vene_widgets.engine.hooks import Edit, EditStats, intervene
 from vene_widgets.engine.own_model import own_model, require_unchanged
 from vene_widgets.engine.planning import Plan, PlannedSlot, plan_experiment
@@ -265,8 +265,9 @@ def record_plan(
         if cache is not None:
             cached = cache.plain_run(model, plan.base, logits_to_keep)
             result = resume_forward(model, ids, cached.result, edits(None), logits_to_keep)
+            recorded: Mapping[Site, Tensor] = {}
         else:
-            result = forward(model, ids, edits(None), logits_to_keep, sites=sites)
+            result, recorded = forward_recorded(model, ids, edits(None), sites, logits_to_keep)
     run = Run(
         model=model,
         experiment=experiment,
@@ -278,7 +279,7 @@ def record_plan(
         source_runs=len(source_runs),
         milliseconds=1000 * (time.perf_counter() - start),
     )
-    return run, result.recorded
+    return run, recorded
 
 
 def record_states(

@@ -14,10 +14,11 @@ from vene_widgets.figures.heading import SMALL, TEXT, heading, title_width
 from vene_widgets.figures.labels import label, layer_text, width_of
 from vene_widgets.figures.layout import compose_plot
 from vene_widgets.figures.map_layout import GAP, LINE, short_number
-from vene_widgets.figures.needs import run_names, validate_frame
+from vene_widgets.figures.needs import run_names
 from vene_widgets.figures.palette import Palette, palette_of
 from vene_widgets.figures.room import Made, Room, arrangeable
 from vene_widgets.figures.scales import NO_MINOR, ceiling
+from vene_widgets.tables.columns import FRAMES
 from vene_widgets.tables.token_text import visible
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def attention_map(
         >>> pattern = vw.attention(vw.load(), "The capital of Spain is", layer=3)
         >>> figure = vw.figures.attention_map(pattern.frame)
     """
-    palette, data = palette_of(style), validate_frame(frame, "attention_map")
+    palette, data = palette_of(style), _validated(frame)
     names = run_names(data)
     run = choose(run or ("intervened" if "intervened" in names else names[0]), names, "run")
     data = data[data["run"] == run]
@@ -140,6 +141,28 @@ def attention_map(
         return plot, lambda scale: theme.colour_bar(scale * layout.bar) + theme.x_labels(True)
 
     return arrangeable(make)
+
+
+def _validated(frame: object) -> pd.DataFrame:
+    """Return the frame if it is of attention weights.
+
+    Raises:
+        RequestError: no DataFrame, a missing column, or no rows.
+    """
+    needed = FRAMES["attention_frame"]
+    if not isinstance(frame, pd.DataFrame):
+        raise RequestError(
+            "attention_map: expected a DataFrame from AttentionPattern.frame, got "
+            f"{type(frame).__name__}."
+        )
+    if missing := [column for column in needed if column not in frame.columns]:
+        raise RequestError(
+            f"attention_map: the frame lacks the columns {', '.join(map(repr, missing))}; expected "
+            "those of AttentionPattern.frame."
+        )
+    if frame.empty:
+        raise RequestError("attention_map: the frame is empty; expected at least one row.")
+    return frame
 
 
 def _panels(data: pd.DataFrame) -> dict[tuple[int, int], str]:

@@ -21,7 +21,6 @@ NEEDS: dict[str, tuple[str, tuple[str, ...]]] = {
         "difference_frame",
         ("token_id", "label", "before", "after", "delta", "kl", "rank_before", "rank_after"),
     ),
-    "attention_map": ("attention_frame", FRAMES["attention_frame"]),
     "sweep_map": ("sweep_frame", (*_SWEEP.split(), *(m.column for m in METRICS.values()))),
 }
 """Per figure: the function of `frames` that makes its frame, and the required columns."""
