@@ -151,18 +151,18 @@ def test_queries_and_keys_are_written_as_positions(tiny_gpt2: vw.LanguageModel):
     assert 'component="attention_weight"' in vw.script(tiny_gpt2, first.experiment)
 
 
-def test_edges_of_unequal_prompts_are_read_as_written(tiny_gpt2: vw.LanguageModel):
-    """The last token's weight of the first: in the source its own last token's."""
-    slot = edges(head=0, position=-1, source_position=0)
-    found = vw.attention(tiny_gpt2, experiment(slot, source=LONGER))
-    assert found.weights[LAYER, 0, -1, 0] == found.runs["source"][LAYER, 0, -1, 0]
+@pytest.mark.parametrize("key", [0, -2])
+def test_edges_of_unequal_prompts_are_read_as_written(key: int, tiny_gpt2: vw.LanguageModel):
+    """The last token's weight of a key: in the source its own last token's, of its own key."""
+    where: dict[str, Any] = {"head": 0, "position": -1, "source_position": key}
+    found = vw.attention(tiny_gpt2, experiment(edges(**where), source=LONGER))
+    there = vw.attention(tiny_gpt2, LONGER).weights[LAYER, 0, -1, key]
+    assert found.weights[LAYER, 0, -1, key] == there != found.runs["base"][LAYER, 0, -1, key]
     assert found.runs["source"].shape[-1] > 5
-    mean = edges(
-        head=0, position=-1, source_position=0, intervention="mean", prompts=[SPAIN, LONGER]
-    )
-    both = [vw.attention(tiny_gpt2, p).weights[LAYER, 0, -1, 0] for p in (SPAIN, LONGER)]
-    averaged = vw.attention(tiny_gpt2, experiment(mean)).weights[LAYER, 0, -1, 0]
-    assert averaged == pytest.approx(float(sum(both)) / 2, rel=1e-5)
+    mean = edges(**where, intervention="mean", prompts=[SPAIN, LONGER])
+    both = [vw.attention(tiny_gpt2, p).weights[LAYER, 0, -1, key] for p in (SPAIN, LONGER)]
+    averaged = vw.attention(tiny_gpt2, experiment(mean)).weights[LAYER, 0, -1, key]
+    assert averaged.tolist() == pytest.approx(float(sum(both)) / 2, rel=1e-5)
 
 
 def test_a_serial_chain_and_a_registered_function(
