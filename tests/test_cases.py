@@ -201,12 +201,13 @@ def logits(p: list[float]) -> torch.Tensor:
 @cases("metrics")
 def test_metrics(given: dict[str, list[float] | None], expected: dict[str, float | None]) -> None:
     """Of token 0; the contrast token is 1."""
-    base, cell = given["base"], given["cell"]
-    assert base is not None
+    base, cell, source = given["base"], given["cell"], given["source"]
+    assert base is not None and source is not None
     values = torch.full((len(base),), math.nan) if cell is None else logits(cell)
     frame = frames.sweep_frame(
-        values[None, None], logits(base), [0], [Token(0, 7, "x")], [0], [0, 1], str
-    )
+        values[None, None], logits(base), [0], [Token(0, 7, "x")], [0], [0, 1], str,
+        source_logits=logits(source),
+    )  # fmt: skip
     assert set(expected) == set(METRICS)
     for name, value in expected.items():
         found = frame[METRICS[name].column].iloc[0]

@@ -54,7 +54,9 @@ def test_a_map_of_no_change_at_all():
     base = logits(1)
     tokens = [Token(0, 0, "a"), Token(1, 1, "b")]
     cells = base.repeat(2, 2, 1)
-    frame = frames.sweep_frame(cells, base, [0, 1], tokens, [0, 1], [3, 5], text)
+    frame = frames.sweep_frame(
+        cells, base, [0, 1], tokens, [0, 1], [3, 5], text, source_logits=logits(2)
+    )
     for metric in frames.METRICS:
         assert figures.png(plot("sweep_map", frame, metric=metric))
 

@@ -10,7 +10,6 @@ import pytest
 
 from vene_widgets import figures
 from vene_widgets.errors import RequestError
-from vene_widgets.figures.specification import CHOICES
 
 
 def frame(effects: list[float] | None = None) -> pd.DataFrame:
@@ -35,7 +34,7 @@ def test_effects_are_in_order_and_each_choice_is_marked() -> None:
     assert plot.data["row"].is_monotonic_increasing
     assert len(plot.data) == 16
     own = marks(plot)
-    assert len(own) == 16 * len(CHOICES)
+    assert len(own) == 16 * 4
     assert own.groupby("place").size().eq(4).all()
     labels: Any = plot.scales.get_scales("y")
     names = dict(zip(labels.breaks, labels.labels, strict=True))
@@ -45,6 +44,17 @@ def test_effects_are_in_order_and_each_choice_is_marked() -> None:
         said = {names[r] for r in own[own["place"] == int(str(place)) + 1]["row"]}
         chosen = (row["direction"], row["wrong"], row["window"], row["metric"])
         assert said == {str(words.get(value, value)) for value in chosen}
+
+
+def test_several_templates_are_rows_of_their_own() -> None:
+    long = "Whoever asks for the capital of {} is told"
+    table = pd.concat([frame().assign(template=text) for text in ("In {} is", long)])
+    plot: Any = figures.specification_plot(table)
+    labels: Any = plot.scales.get_scales("y")
+    assert {"In {} is", f"{long[:29]}…"} <= set(labels.labels)
+    assert len(marks(plot)) == 32 * 5
+    alone: Any = figures.specification_plot(frame().assign(template="In {} is"))
+    assert len(marks(alone)) == 16 * 4
 
 
 def test_the_subtitle_says_what_and_how_many_agree() -> None:

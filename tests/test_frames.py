@@ -22,6 +22,7 @@ from vene_widgets.sweeps.pairs.pair_frame import pair_frame
 from vene_widgets.sweeps.pairs.summary import summarize
 from vene_widgets.tables import frames
 from vene_widgets.tables.attention_frame import attention_frame
+from vene_widgets.tables.followed import follow_tokens
 from vene_widgets.tables.metrics import MetricName
 from vene_widgets.tables.statistics import cell_statistics
 
@@ -52,7 +53,9 @@ def example_sweep(seed: int = 7) -> tuple[torch.Tensor, torch.Tensor, pd.DataFra
     grid[1, 2] = NAN
     base = logits(99)
     tokens = [Token(1, 2, " $x$"), Token(2, 3, "\n"), Token(4, 2, " $x$")]
-    frame = frames.sweep_frame(grid, base, [0, 5], tokens, [1, 2, 3], [0, 1, 7], text)
+    frame = frames.sweep_frame(
+        grid, base, [0, 5], tokens, [1, 2, 3], [0, 1, 7], text, source_logits=logits(9)
+    )
     return grid, base, frame
 
 
@@ -399,7 +402,7 @@ def test_changing_a_frame_leaves_the_statistics_as_they_are():
     cells = cell_statistics(logits(3)[None], log_base, [4]).take([0])
 
     def frame() -> pd.DataFrame:
-        return frames.cells_frame(cells, log_base, [0], TOKEN, [0], [4], text)
+        return frames.cells_frame(cells, log_base, [0], TOKEN, [0], follow_tokens([4]), text)
 
     first, second = frame(), frame()
     for column in ("rank", "best_id", "kl", "probability", "best_probability"):

@@ -11,7 +11,9 @@ from pairs_testing import capital_pairs, unequal_pairs
 
 import vene_widgets as vw
 from vene_widgets.errors import RequestError
+from vene_widgets.experiments.pairs import read_pairs
 from vene_widgets.sweeps.specification_runs import NOISE
+from vene_widgets.sweeps.specification_templates import as_template, pairs_in_templates
 from vene_widgets.sweeps.specifications import SpecificationCurve
 from vene_widgets.sweeps.sweep import Cancelled
 
@@ -206,3 +208,75 @@ def test_it_can_be_cancelled(capitals: vw.LanguageModel) -> None:
             capitals, (BASE, SOURCE), 0, 3, cancel=stop,
             progress=lambda done, _: stop.set() if done == 3 else None,
         )  # fmt: skip
+
+
+def test_the_words_that_differ_go_into_other_templates(capitals: vw.LanguageModel) -> None:
+    pair = ("The capital of Spain is", "The capital of Italy is")
+    other = "The language of {} is"
+    curve = vw.specification_curve(capitals, pair, 0, "changed", templates=[other, other])
+    plain = vw.specification_curve(capitals, pair, 0, "changed")
+    there = ("The language of Spain is", "The language of Italy is")
+    alone = vw.specification_curve(capitals, there, 0, 3)
+    for template, wanted in (("The capital of {} is", plain), (other, alone)):
+        rows = curve.frame[curve.frame["template"] == template]
+        assert rows["effect"].tolist() == pytest.approx(wanted.frame["effect"].tolist())
+    assert curve.agreement[1] == 96 and plain.frame["template"].unique().tolist() == [""]
+
+
+def test_a_template_without_a_question_is_left_out(capitals: vw.LanguageModel) -> None:
+    pair = ("The capital of Spain is", "The capital of Italy is")
+    curve = vw.specification_curve(capitals, pair, 0, "changed", templates="The continent of {} is")
+    assert curve.left_out == ("The continent of {} is: both plain runs answer ␣Europe",)
+    assert len(curve.frame) == 48
+
+
+@pytest.mark.parametrize(
+    ("base", "source", "template", "words", "others"),
+    [
+        ("John, go", "Jane, go", "{}, go", "John", "Jane"),
+        ("in South Korea is", "in Spain is", "in {} is", "South Korea", "Spain"),
+        ("red", "blue", "{}", "red", "blue"),
+        ("the Spaniards", "the Spanish", "the {}", "Spaniards", "Spanish"),
+    ],
+)
+def test_a_template_has_whole_words(
+    base: str, source: str, template: str, words: str, others: str
+) -> None:
+    assert as_template(base, source) == (template, words, others)
+    assert template.replace("{}", words) == base and template.replace("{}", others) == source
+
+
+def test_a_site_finds_its_counterpart_from_the_end_of_the_words(
+    tiny_gpt2: vw.LanguageModel,
+) -> None:
+    base, source = "The capital of Spain is", "The capital of Liechtenstein is"
+    tokens = {text: [t.text for t in tiny_gpt2.tokens(text)] for text in (base, source)}
+    assert len(tokens[source]) > len(tokens[base])  # so the words have several tokens
+    pair = read_pairs([(base, source)])[0]
+    for place in ("changed", "last"):
+        ((_, found),) = pairs_in_templates(tiny_gpt2, pair, place, ["In {} is"])
+        one, other = (
+            [t.text for t in tiny_gpt2.tokens(text)]
+            for text in ("In Spain is", "In Liechtenstein is")
+        )
+        back = {"changed": -2, "last": -1}[place]
+        assert found.places["site"] == len(one) + back
+        assert found.source_places["site"] == len(other) + back
+
+
+@pytest.mark.parametrize(
+    ("templates", "pair", "position", "words"),
+    [
+        ("The capital is", ("a b", "a c"), "last", "must have {} once"),
+        ("{} and {}", ("a b", "a c"), "last", "must have {} once"),
+        ("is {} ", ("a b", "a c"), "last", "must not end with a space"),
+        (["x {}"] * 17, ("a b", "a c"), "last", "16 at most, got 17"),
+        ("x {}", ("a b", "a b"), "last", "one has none"),
+        ("x {}", ("The capital of Spain is", "The capital of Italy is"), 1, "no counterpart"),
+    ],
+)
+def test_bad_templates(
+    capitals: vw.LanguageModel, templates: Any, pair: Any, position: Any, words: str
+) -> None:
+    with pytest.raises(vw.RequestError, match=words.replace("{", r"\{")):
+        vw.specification_curve(capitals, pair, 0, position, templates=templates)

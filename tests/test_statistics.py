@@ -17,6 +17,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from vene_widgets.tables import frames
 from vene_widgets.tables import statistics as statistics_module
+from vene_widgets.tables.followed import follow_tokens
 from vene_widgets.tables.statistics import (
     KL_ROUNDING,
     MANY_TOKENS,
@@ -275,14 +276,17 @@ def test_logits_without_a_distribution_give_nan_not_zero():
 @pytest.mark.parametrize("k", [1, 4])
 def test_a_device_finds_what_the_cpu_finds(device: torch.device, tokens: Sequence[int], k: int):
     logits, log_base = tied_logits(21), log_probabilities(random_logits(22, VOCABULARY))
-    wanted = cell_statistics(logits, log_base, tokens, k)
+    log_source = log_probabilities(random_logits(23, VOCABULARY))
+    wanted = cell_statistics(logits, log_base, tokens, k, log_source)
     homes = [torch.device("cpu")] if device.type == "mps" else [torch.device("cpu"), device]
     for home in homes:
-        found = cell_statistics(logits.to(device), log_base.to(home), tokens, k)
+        found = cell_statistics(logits.to(device), log_base.to(home), tokens, k, log_source)
         for field in fields(CellStatistics):
             mine, theirs = getattr(found, field.name), getattr(wanted, field.name)
             assert mine.device.type == "cpu" and mine.dtype == theirs.dtype
-            torch.testing.assert_close(mine, theirs, rtol=1e-12, atol=1e-14, msg=field.name)
+            torch.testing.assert_close(
+                mine, theirs, rtol=1e-12, atol=1e-14, msg=field.name, equal_nan=True
+            )
 
 
 class Operators(TorchDispatchMode):
@@ -411,7 +415,7 @@ def test_a_frame_from_statistics_is_the_frame_from_logits(targets: list[int]):
         layers,
         tokens,
         source_positions,
-        targets,
+        follow_tokens(targets),
         str,
         component="query_output",
     )
@@ -423,3 +427,20 @@ def test_an_infinite_divergence_stays_infinite():
     base = torch.tensor([0.0, 0.0, -INF])
     cells = cell_statistics(torch.tensor([[0.0, 0.0, 0.0]]), log_probabilities(base), [0])
     assert cells.kl.tolist() == [INF] and cells.ran.tolist() == [True]
+
+
+@pytest.mark.parametrize("blocked", [False, True], ids=["finite", "with tokens that cannot come"])
+def test_divergence_from_the_source_is_the_sum_over_the_vocabulary(blocked: bool):
+    logits, base, source = (random_logits(n, 5, 30) for n in (31, 32, 33))
+    if blocked:
+        logits[0, 3] = base[0, 3] = source[0, 4] = -INF
+        logits[1, 3:5] = -INF
+    log_p, log_q = logits.double().log_softmax(-1), source[0].double().log_softmax(-1)
+    wanted = torch.where(log_p.exp() == 0, 0.0, log_p.exp() * (log_p - log_q)).sum(-1)
+    found = cell_statistics(
+        logits, log_probabilities(base[0]), [0], log_source=log_probabilities(source[0])
+    )
+    torch.testing.assert_close(found.kl_source, wanted, rtol=1e-10, atol=1e-12)
+    same = cell_statistics(source[:1], log_probabilities(base[0]), [0], log_source=log_q)
+    assert same.kl_source.tolist() == [0.0]
+    assert cell_statistics(logits, log_probabilities(base[0]), [0]).kl_source.isnan().all()

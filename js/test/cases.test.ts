@@ -151,19 +151,25 @@ const metricOf = (name: string) => METRICS.find((info) => info.name === name) as
 cases(
   "metrics",
   (
-    { base, cell }: { base: number[]; cell: number[] | null },
+    { base, cell, source }: { base: number[]; cell: number[] | null; source: number[] },
     expected: Record<string, number | null>,
   ) => {
     const targets = base.map((p, id) => ({
       token_id: id,
       label: String(id),
       base: p,
-      source: 0,
+      source: source[id] ?? 0,
       request: null,
     }));
     // Rank and divergence come with the cell.
     const found =
-      cell && ({ probabilities: cell, ranks: [expected.rank], kl: expected.kl } as Cell);
+      cell &&
+      ({
+        probabilities: cell,
+        ranks: [expected.rank],
+        kl: expected.kl,
+        kl_source: expected.kl_source,
+      } as Cell);
     expect(Object.keys(expected)).toEqual(METRICS.map((info) => info.name));
     for (const [name, value] of Object.entries(expected)) {
       const reading = readingOf(

@@ -137,6 +137,7 @@ describe("metrics", () => {
     probabilities: [0.1, 0.8],
     ranks: [2, 1],
     kl: 2.5,
+    kl_source: null,
     idle: null,
     sentence: "",
   };

@@ -1,7 +1,7 @@
 // Is it real?: the curve, the choices below it, and what is said without one.
 import { afterEach, describe, expect, it } from "vitest";
 import type { Specification } from "../src/kernel/wire";
-import { click, drawn, mount, openTab, within } from "./helpers";
+import { click, drawn, hover, mount, openTab, tile, within } from "./helpers";
 
 let screen: ReturnType<typeof mount>;
 afterEach(() => {
@@ -28,6 +28,8 @@ const CURVE: Specification = {
   ],
   left_out: ["restore × mean: a mean needs two prompts as long as the source"],
   note: null,
+  templates: [],
+  findings: [],
 };
 
 async function open(specification: Partial<Specification> | object) {
@@ -88,5 +90,42 @@ describe("a specification curve", () => {
   it("shows why it could not be run", async () => {
     await open({ ...CURVE, rows: [], note: "Stopped." });
     expect(text("[data-panel=specification] .vene-hint")).toBe("Stopped.");
+  });
+
+  it("takes other templates, a row for each", async () => {
+    await open({});
+    const field = $('[aria-label="Other templates"]') as HTMLTextAreaElement;
+    field.value = "People in {} speak\n\n {} is ";
+    field.dispatchEvent(new Event("change", { bubbles: true }));
+    click(button("Run every choice"));
+    await drawn();
+    expect(screen.model.sent[0]).toMatchObject({ templates: ["People in {} speak", "{} is"] });
+    screen.close();
+    const rows = CURVE.rows.map(({ choices, effect }, n) => ({
+      choices: [...choices, n % 2 ? "People in {} speak" : "The capital of {} is"],
+      effect,
+    }));
+    await open({ ...CURVE, rows, templates: ["People in {} speak"] });
+    const names = $$(".vene-specification svg > text").map((one) => one.textContent);
+    expect(names.slice(-2)).toEqual(["People in {} speak", "The capital of {} is"]);
+    expect($$(".vene-specification rect")).toHaveLength(20);
+    expect(($('[aria-label="Other templates"]') as HTMLTextAreaElement).value).toBe(
+      "People in {} speak",
+    );
+  });
+
+  it("says on its tile what came out, for these prompts alone", async () => {
+    const found = { component: "block_output", head: null, layer: 0, position: 3 };
+    const { base, source } = CURVE;
+    const findings = [{ ...found, base, source, agreed: 46, count: 48 }];
+    await open({ ...CURVE, findings });
+    const here = tile(screen.el, 0, 3);
+    expect(here.getAttribute("aria-label")).toContain("same sign in 46 of 48");
+    await hover(here);
+    expect(text(".vene-readout-sentence")).toContain("Same sign in 46 of 48 specifications");
+    expect($$(".vene-tile-agreed").map((one) => one.getAttribute("data-text"))).toEqual(["46/48"]);
+    screen.close();
+    await open({ ...CURVE, findings: findings.map((one) => ({ ...one, source: "another" })) });
+    expect($$(".vene-tile-agreed")).toHaveLength(0);
   });
 });

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -363,6 +364,18 @@ def test_a_finished_data_set_is_old_after_a_change(own: vw.LanguageModel, opened
     explorer.notice_changes()
     assert explorer.data_set["is_old"] and explorer.data_set["note"] == OLD
     assert explorer.pair_sweep is sweep  # it is what it was
+    explorer.wait(30)
+
+
+def test_a_model_that_changed_before_it_was_opened_makes_it_old(
+    own: vw.LanguageModel, opened: Open
+) -> None:
+    sweep = vw.sweep_pairs(own, word_pairs(), controls=())
+    assert not opened(sweep.explore()).data_set["is_old"]
+    write_data(own)
+    explorer = opened(sweep.explore())
+    assert explorer.data_set["is_old"] and explorer.data_set["note"] == OLD
+    assert pickle.loads(pickle.dumps(sweep)).state is None  # noqa: S301  # our own
     explorer.wait(30)
 
 

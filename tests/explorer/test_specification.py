@@ -40,6 +40,18 @@ def test_the_first_live_slot_is_run_under_every_choice(
         str(curve.frame[name][0]) for name in ("direction", "wrong", "window", "metric")
     ]
     assert (found["base"], found["source"]) == (BASE, SOURCE)
+    assert found["findings"] == [
+        {
+            "base": BASE,
+            "source": SOURCE,
+            "component": "block_output",
+            "head": None,
+            "layer": 1,
+            "position": 3,
+            "agreed": curve.agreement[0],
+            "count": 48,
+        }
+    ]
     assert found["share"] is None and found["note"] is None
 
 
@@ -82,6 +94,25 @@ def test_a_curve_of_before_the_model_changed_says_so(make: Make, own: vw.Languag
     explorer.wait()
     assert explorer.specification["note"] == OLD
     assert explorer.specification["rows"] == rows
+    assert explorer.specification["findings"] == []
+
+
+def test_each_tile_keeps_its_newest_result(make: Make) -> None:
+    explorer = make()
+    for layer, more in ((1, {}), (0, {}), (1, {"templates": ["In {} is"]})):
+        ask(explorer, **setting(slot(layer, 3)))
+        assert ask(explorer, kind="specification", **more)["ok"]
+        found = ran(explorer)
+    assert [(one["layer"], one["count"]) for one in found["findings"]] == [(0, 48), (1, 96)]
+    assert {row["choices"][4] for row in found["rows"]} == {"In {} is", "The capital of {} is"}
+    assert found["templates"] == ["In {} is"]
+
+
+def test_a_bad_template_is_refused_at_once(make: Make) -> None:
+    explorer = make()
+    ask(explorer, **setting(slot(1, 3)))
+    reply = ask(explorer, kind="specification", templates=["no blank"])
+    assert not reply["ok"] and "must have {} once" in reply["error"]
 
 
 def test_it_can_be_cancelled(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -95,8 +95,9 @@ def sweep_frame(
     tokens = [Token(i, i % 10, words[i % len(words)]) for i in range(positions)]
     where = list(range(positions))
     return frames.sweep_frame(
-        grid, logits(7), list(range(layers)), tokens, where, range(20, 20 + targets), text
-    )
+        grid, logits(7), list(range(layers)), tokens, where, range(20, 20 + targets), text,
+        source_logits=logits(8),
+    )  # fmt: skip
 
 
 def head_frame(layers: int = 4, heads: int = 4, positions: int = 2) -> pd.DataFrame:

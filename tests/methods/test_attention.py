@@ -107,8 +107,8 @@ def test_a_runs_own_pattern_changes_nothing(name: str, request: pytest.FixtureRe
     model: vw.LanguageModel = request.getfixturevalue(name)
     same = vw.Experiment(base=SPAIN, sources=SPAIN, slots=[edges()])
     plain = vw.run(model, same.replace(slots=()))
-    for options in ({}, {"cache": vw.ActivationCache()}):
-        swapped = vw.run(model, same, **options)
+    for cache in (None, vw.ActivationCache()):
+        swapped = vw.run(model, same, cache=cache)
         assert vw.compare(swapped, plain).verdict == "bit-equal"
         assert swapped.record[0].fired and swapped.record[0].idle
     (row,) = swapped.receipts.to_dict("records")
@@ -264,18 +264,59 @@ def test_it_acts_in_attention_of_a_users_class_with_hooks(tiny_gpt2: vw.Language
     assert all(vars_.keys() == before[name].keys() for name, vars_ in after.items())
 
 
+@pytest.mark.parametrize(
+    "fields", [{"intervention": "zero"}, {"source": "source"}, {"source": "longer"}]
+)
+def test_fixed_slots_of_a_sweep_cut_edges_too(fields: dict[str, Any], tiny_gpt2: vw.LanguageModel):
+    """Every cell is a run with the fixed slot and its own."""
+    cut = edges(layer=0, position=-1, source_position=-3, **fields)
+    sources = {"source": ITALY, "longer": LONGER}
+    swept: Any = vw.sweep(tiny_gpt2, SPAIN, ITALY, fixed=[cut], sources=sources)
+    for layer, position in ((0, 3), (1, 4), (2, 0)):
+        patch = vw.Slot(layer=layer, position=position, source="source")
+        own = vw.run(tiny_gpt2, vw.Experiment(base=SPAIN, sources=sources, slots=[cut, patch]))
+        column = swept.plan.positions.index(position)
+        assert distance(swept.logits[layer, column], own.logits[-1]) <= 1e-5
+    without: Any = vw.sweep(tiny_gpt2, SPAIN, ITALY)
+    assert distance(swept.base_logits, without.base_logits) > 1e-4
+
+
+def test_stand_ins_nest(tiny_gpt2: vw.LanguageModel):
+    """Keys and values are noted while a weight changes, in either order."""
+    from contextlib import ExitStack
+
+    from vene_widgets.engine.forward import note_keys_and_values, record_prompt
+    from vene_widgets.engine.hooks import record
+    from vene_widgets.engine.own_model import own_model
+    from vene_widgets.models.weight_site import weight_site
+
+    ids = [token.id for token in tiny_gpt2.tokens(SPAIN)]
+    site = weight_site(tiny_gpt2, LAYER, 0)
+    found: list[Any] = []
+    for order in (1, -1):
+        with tiny_gpt2.lock, torch.no_grad(), own_model(tiny_gpt2), ExitStack() as stack:
+            contexts = [note_keys_and_values(tiny_gpt2), record(tiny_gpt2, [site])][::order]
+            entered = [stack.enter_context(each) for each in contexts][::order]
+            record_prompt(tiny_gpt2, ids, [])
+        notes, weights = entered
+        found.append((notes[0].keys, notes[0].values, weights[site]))
+    for one, other in zip(*found, strict=True):
+        pairs = zip(one, other, strict=True) if isinstance(one, tuple) else [(one, other)]
+        assert all(torch.equal(a, b) for a, b in pairs)
+
+
 # ---- the figure ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("style", ["light", "dark"])
 def test_the_figure_has_a_panel_per_head(style: str, tiny_gpt2: vw.LanguageModel):
     found = vw.attention(tiny_gpt2, experiment(edges(head=0, position=-1)), layer=[1, 2])
-    plot = found.plot("Title", run="difference", style=style)
+    plot: Any = found.plot("Title", run="difference", style=style)
     assert len(plot.data["panel"].cat.categories) == 6
     assert len(plot.data) == 6 * 15  # no tile for a later key
     assert "in head 0 of layer 1 (attention pattern)" in plot.labels.subtitle
     assert vw.figures.png(plot, dpi=40).startswith(b"\x89PNG")
-    one = vw.attention(tiny_gpt2, SPAIN, layer=0, head=1).plot(style=style)
+    one: Any = vw.attention(tiny_gpt2, SPAIN, layer=0, head=1).plot(style=style)
     assert "layer 0, head 1; base run" in one.labels.subtitle and (one.data["number"] != "").all()
 
 

@@ -75,7 +75,8 @@ def stand_in_for_attention(
                 config: Any = module.config
                 if id(config) not in configs:
                     configs[id(config)] = _renamed(config)
-                own = _function(config, architecture.code)
+                # Inside another stand-in, that one is called in place of the model's own.
+                own = vars(module).get(_SLOT) or _function(config, architecture.code)
                 _set(stack, module, "config", configs[id(config)])
                 _set(stack, module, _SLOT, partial(_interface, function, layer, own))
         yield

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import cache, partial
@@ -101,6 +101,25 @@ class Cells:
     states: Tensor
 
 
+@dataclass(frozen=True, eq=False)
+class LaterChange:
+    """A change that some cells have besides their own, wherever their rows come by its site.
+
+    In the blocks before a cell's own change there are no rows: what happens there is in the trace.
+    In the same place as a cell's own change, it acts first.
+
+    Attributes:
+        site: where.
+        cells, positions: equally long; which cells have it, and where.
+        change: vectors `(n, width)` and which of `cells` they are `(n,)` -> the new vectors.
+    """
+
+    site: Site
+    cells: Sequence[int]
+    positions: Sequence[int]
+    change: Callable[[Tensor, Tensor], Tensor]
+
+
 class _KeysNoted(Exception):  # no error: it ends a block early
     """Raised where attention would be computed, once keys and values are noted."""
 
@@ -125,12 +144,14 @@ class ResumedBatch:
         model: the model; call the batch inside `own_model`.
         trace: the plain runs that everything unchanged is taken from.
         cells: the changes.
+        later: further changes, in the order in which they act at one site.
         rows: how many rows each call of a block was given.
     """
 
     model: LanguageModel
     trace: BaseTrace
     cells: Cells
+    later: Sequence[LaterChange] = ()
     rows: list[int] = field(default_factory=list["int"])
     _attend: _Attend | None = None
 
@@ -163,6 +184,7 @@ class ResumedBatch:
                 else Changed.OWN_ROW
             ),
             device=trace.states.device,
+            later=[(one.site.layer, one.cells, one.positions) for one in self.later],
         )
         calls = _calls_of_blocks(model, trace.length)
         # Every row as it is in the base run where it joins; changed rows are put in.
@@ -250,13 +272,22 @@ class ResumedBatch:
 
     def _edits(self, block: BlockRows, *, at_ends: bool = False) -> list[Edit]:
         """The changes inside a block, by the rows that they are at."""
+        found = [
+            Edit(
+                self.later[n].site,
+                torch.zeros_like(places.rows),
+                places.rows,
+                partial(_with_places, self.later[n].change, places.cells),
+            )
+            for n, places in (block.later_ends if at_ends else block.later).items()
+        ]
         edited = block.edited_ends if at_ends else block.edited
         if edited is None:
-            return []
+            return found
         states = self.cells.states.index_select(0, edited.cells)
         site = self.model.sites.site(block.layer, self.cells.sites[0].component)
         zeros = torch.zeros_like(edited.rows)
-        return [Edit(site, zeros, edited.rows, lambda _vectors: states)]
+        return [*found, Edit(site, zeros, edited.rows, lambda _vectors: states)]
 
     def _call(
         self,
@@ -282,6 +313,12 @@ class ResumedBatch:
         if isinstance(output, torch.Tensor):
             return output[0]
         return output[0][0]
+
+
+def _with_places(
+    change: Callable[[Tensor, Tensor], Tensor], which: Tensor, vectors: Tensor
+) -> Tensor:
+    return change(vectors, which)
 
 
 def _calls_of_blocks(model: LanguageModel, length: int) -> list[BlockCall]:

@@ -60,6 +60,9 @@ class BlockRows:
         ends: in the last block, which rows are at the last position, one per cell; else None.
         end_positions: their positions.
         edited_ends: as `edited`, by index into `ends`.
+        later: the rows of further changes, by the index of each; `cells` of one are then indices
+            into its own places.
+        later_ends: as `later`, by index into `ends`.
     """
 
     layer: int
@@ -73,6 +76,8 @@ class BlockRows:
     ends: Tensor | None
     end_positions: Tensor | None
     edited_ends: Edited | None
+    later: Mapping[int, Edited]
+    later_ends: Mapping[int, Edited]
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,6 +106,7 @@ def row_layout(
     trace_shape: Sequence[int],
     change: Changed,
     device: torch.device,
+    later: Sequence[tuple[int, Sequence[int], Sequence[int]]] = (),
 ) -> RowLayout:
     """Lay out the rows of some cells.
 
@@ -111,6 +117,7 @@ def row_layout(
         trace_shape: layers + 1, base runs, and positions of a run.
         change: what the cells' change reaches within its own block.
         device: where the index tensors go, in one copy.
+        later: further changes: the block of each, its cells and their positions, equally many.
     """
     builder = _Builder(
         np.asarray(layers, np.int64),
@@ -118,6 +125,10 @@ def row_layout(
         np.asarray(positions, np.int64),
         (int(trace_shape[0]), int(trace_shape[1]), int(trace_shape[2])),
         change,
+        [
+            (layer, np.asarray(cells, np.int64), np.asarray(places, np.int64))
+            for layer, cells, places in later
+        ],
     )
     return builder.layout(device)
 
@@ -129,6 +140,7 @@ class _Builder:
         layers, bases, positions: of the cells.
         shape: layers + 1, base runs, positions.
         change: what the cells' change reaches within its own block.
+        later: further changes: block, cells and positions of each.
     """
 
     def __init__(
@@ -138,7 +150,9 @@ class _Builder:
         positions: Ints,
         shape: tuple[int, int, int],
         change: Changed,
+        later: Sequence[tuple[int, Ints, Ints]],
     ) -> None:
+        self.later = later
         count, self.base_count, self.length = shape
         self.last = count - 2
         self.layers, self.bases, self.positions, self.change = layers, bases, positions, change
@@ -201,6 +215,7 @@ class _Builder:
             self._add_edited(layer, "edited", own, own_rows)
         elif change is Changed.ROWS_FROM_HERE and len(here):
             self._add_edited(layer, "edited", here, self.starts[here])
+        self._add_later(layer, len(cells), own, own_rows)
         if layer == self.last:
             made[layer, "ends"] = np.concatenate([self.stops[cells] - 1, own_rows])
             made[layer, "end_positions"] = np.full(len(cells) + len(own), self.length - 1)
@@ -211,6 +226,36 @@ class _Builder:
             elif change is Changed.ROWS_FROM_HERE and len(changed):
                 self._add_edited(layer, "edited_ends", changed, changed)
         return joined
+
+    def _add_later(self, layer: int, joined: int, own: Ints, own_rows: Ints) -> None:
+        """Compute where further changes of a block meet rows of it.
+
+        Args:
+            layer: the block.
+            joined: how many cells have joined; they are the first ones.
+            own: cells whose row runs this block alone.
+            own_rows: where these rows are.
+        """
+        row_of_own = np.full(len(self.layers), -1)
+        row_of_own[own] = own_rows
+        end_of_own = np.full(len(self.layers), -1)
+        end_of_own[own] = np.arange(joined, joined + len(own))
+        for number, (at, cells, positions) in enumerate(self.later):
+            if at != layer:
+                continue
+            begin = self.positions[cells]
+            is_joined = (cells < joined) & (positions >= begin)
+            is_own = (row_of_own[cells] >= 0) & (positions == begin)
+            places = np.flatnonzero(is_joined | is_own)
+            rows = np.where(is_own, row_of_own[cells], self.starts[cells] + positions - begin)[
+                places
+            ]
+            if len(places):
+                self._add_edited(layer, f"later {number}", places, rows)
+            ends = places[positions[places] == self.length - 1]
+            if layer == self.last and len(ends):
+                at_end = np.where(is_own, end_of_own[cells], cells)[ends]
+                self._add_edited(layer, f"later_ends {number}", ends, at_end)
 
     def _add_edited(self, layer: int, name: str, cells: Ints, rows: Ints) -> None:
         self.arrays[layer, f"{name} cells"] = cells
@@ -224,6 +269,14 @@ def _block(layer: int, joined: int, tensors: Mapping[tuple[int, str], Tensor]) -
         cells = tensors.get((layer, f"{name} cells"))
         return None if cells is None else Edited(cells, tensors[layer, f"{name} rows"])
 
+    def numbered(name: str) -> dict[int, Edited]:
+        found = {
+            int(key.split()[1]): edited(key.removesuffix(" cells"))
+            for at, key in tensors
+            if at == layer and key.split()[0] == name and key.endswith(" cells")
+        }
+        return {number: one for number, one in found.items() if one is not None}
+
     return BlockRows(
         layer=layer,
         joined=joined,
@@ -236,4 +289,6 @@ def _block(layer: int, joined: int, tensors: Mapping[tuple[int, str], Tensor]) -
         ends=tensors.get((layer, "ends")),
         end_positions=tensors.get((layer, "end_positions")),
         edited_ends=edited("edited_ends"),
+        later=numbered("later"),
+        later_ends=numbered("later_ends"),
     )

@@ -247,7 +247,7 @@ def record_plan(
         means: dict[tuple[str, Site], Tensor] = {}
         for slot in plan.live:
             if slot.mean_positions:
-                values[slot.index] = _mean(model, slot, means)
+                values[slot.index] = mean_states(model, slot, means)
         source_runs = _source_runs(plan, share_sources)
         for name, readers in source_runs:
             read_sites = [slot.read_site for slot in readers]
@@ -338,10 +338,16 @@ def _cached_states(
     }
 
 
-def _mean(
+def mean_states(
     model: LanguageModel, planned: PlannedSlot, known: dict[tuple[str, Site], Tensor]
 ) -> Tensor:
-    """Mean over a slot's prompts of their states at its positions, `(positions, width)`."""
+    """Mean over a slot's prompts of their states at its positions, `(positions, width)`.
+
+    Args:
+        model: the model in use, inside `own_model`.
+        planned: a `mean` slot.
+        known: states that have been recorded, by prompt and site; new ones are added.
+    """
     states: list[Tensor] = []
     prompts = planned.slot.prompts
     sites = planned.mean_sites or (planned.site,) * len(prompts)

@@ -35,7 +35,7 @@ def _as_sources(value: Any) -> dict[Any, Any]:
     return dict(sources)
 
 
-def _as_slots(value: Any) -> tuple[Any, ...]:
+def as_slots(value: Any) -> tuple[Any, ...]:
     """The slots of an iterable, or the one slot.
 
     Raises:
@@ -95,7 +95,7 @@ class Experiment(Request):
     sources: Annotated[
         dict[Name, Prompt], BeforeValidator(_as_sources), AfterValidator(_require_texts)
     ] = Field(default_factory=FrozenDict)
-    slots: Annotated[tuple[Slot, ...], BeforeValidator(_as_slots)] = ()
+    slots: Annotated[tuple[Slot, ...], BeforeValidator(as_slots)] = ()
     mode: Literal["parallel", "serial"] = "parallel"
 
     if TYPE_CHECKING:

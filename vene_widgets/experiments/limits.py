@@ -47,6 +47,9 @@ MEAN_PROMPTS = 10_000
 TARGETS = 10_000
 """Tokens that one sweep follows."""
 
+SEEDS = 1_000
+"""Seeds of one sweep."""
+
 PAIRS = 10_000_000
 """Pairs of prompts of one data set."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BeforeValidator, field_validator, model_validator
@@ -10,6 +10,7 @@ from pydantic import BeforeValidator, field_validator, model_validator
 from vene_widgets.errors import RequestError, choose, shown
 from vene_widgets.experiments import limits
 from vene_widgets.experiments.components import COMPONENTS
+from vene_widgets.experiments.experiment import as_slots
 from vene_widgets.experiments.fields import (
     ALL,
     Name,
@@ -22,7 +23,7 @@ from vene_widgets.experiments.fields import (
 )
 from vene_widgets.experiments.operators import OPERATORS
 from vene_widgets.experiments.request import Request
-from vene_widgets.experiments.slot import require_distinct
+from vene_widgets.experiments.slot import Slot, require_distinct
 from vene_widgets.experiments.synonyms import with_our_names
 
 
@@ -37,6 +38,20 @@ def _as_layers(value: Any) -> int | tuple[int, ...] | None:
         raise RequestError(f"expected an int or a list of ints, got {shown(value)}")
     if isinstance(found, tuple):
         limits.check_size(found, limits.LAYERS, "layers")
+    return found
+
+
+def _as_window(value: Any) -> int:
+    """A number of layers.
+
+    Raises:
+        RequestError: no whole number from 1.
+    """
+    found = as_int(value)
+    if not 1 <= found <= limits.LAYERS:
+        raise RequestError(
+            f"window must be a number of layers from 1 to {limits.LAYERS}, got {shown(value)}"
+        )
     return found
 
 
@@ -65,6 +80,10 @@ class SweepRequest(Request):
             `engine.positions.align`.
         intervention: the operator at every cell.
         prompts: for `mean`, the prompts that the mean is over, as in `Slot`.
+        window: how many layers a cell changes, itself in the middle; of an even number, one more
+            before it than after (Meng et al. 2022). Near the ends there are fewer.
+        fixed: slots that every cell has as well, before its own at the same site: a corruption to
+            be restored, a head that is knocked out. They act on the base.
     """
 
     component: str = "block_output"
@@ -75,6 +94,8 @@ class SweepRequest(Request):
     source_positions: Positions | None = None
     intervention: str = "vanilla"
     prompts: Annotated[tuple[Prompt, ...], BeforeValidator(as_prompts)] = ()
+    window: Annotated[int, BeforeValidator(_as_window)] = 1
+    fixed: Annotated[tuple[Slot, ...], BeforeValidator(as_slots)] = ()
 
     if TYPE_CHECKING:
 
@@ -89,6 +110,8 @@ class SweepRequest(Request):
             source_positions: Where | None = ...,
             intervention: str = ...,
             prompts: Sequence[str] | str = ...,
+            window: int = ...,
+            fixed: Iterable[Slot] | Slot = ...,
         ) -> None: ...
 
     @model_validator(mode="before")

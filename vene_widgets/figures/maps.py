@@ -181,8 +181,17 @@ def require_targets(data: pd.DataFrame, metric: Metric) -> None:
         metric: what is to be shown of it.
 
     Raises:
-        RequestError: the metric compares two targets, and the sweep followed one.
+        RequestError: the metric compares two targets, and the sweep followed one; or it compares
+            with a source, and there is none whose answer is another one.
     """
+    if metric.of_source and (
+        metric.column not in data.columns
+        or (data[metric.column].isna().all() and data["best_id"].notna().any())
+    ):
+        raise RequestError(
+            f"metric {metric.name!r} compares with the source run: it needs a source whose answer "
+            "differs from the base's, and two targets."
+        )
     if not metric.of_pair or data[metric.column].notna().any() or data["best_id"].isna().all():
         return
     followed = shown(str(data["target_label"].iloc[0]))

@@ -21,7 +21,10 @@ NEEDS: dict[str, tuple[str, tuple[str, ...]]] = {
         "difference_frame",
         ("token_id", "label", "before", "after", "delta", "kl", "rank_before", "rank_after"),
     ),
-    "sweep_map": ("sweep_frame", (*_SWEEP.split(), *(m.column for m in METRICS.values()))),
+    "sweep_map": (
+        "sweep_frame",
+        (*_SWEEP.split(), *(m.column for m in METRICS.values() if not m.of_source)),
+    ),
 }
 """Per figure: the function of `frames` that makes its frame, and the required columns."""
 

@@ -78,6 +78,8 @@ def fill_limits(
         metric: what is shown of them.
     """
     values = data[metric.column].astype("Float64").to_numpy(float, na_value=np.nan)
+    if metric.scale == "share":
+        return recovery_limits(values)
     finite = np.abs(values[np.isfinite(values)])
     largest = float(finite.max()) if len(finite) else 0.0
     if metric.name == "rank":
@@ -99,6 +101,8 @@ def fill_scale(
         palette: the colours.
         bar: height of the colour bar in inches; a low one has fewer numbers.
     """
+    if metric.scale == "share":
+        return recovery_scale(limits, palette)
     guide = p9.guide_colorbar(display="rectangles", nbin=25)
     options: dict[str, Any] = {"limits": limits, "guide": guide, "name": axis_title(metric)}
     if metric.name == "rank":

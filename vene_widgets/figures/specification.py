@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 import plotnine as p9
+from matplotlib.ticker import MaxNLocator
 
 from vene_widgets.errors import RequestError, shown
 from vene_widgets.figures import theme
@@ -23,8 +24,10 @@ CHOICES = {
         "probability": "probability",
         "log_probability": "log probability",
     },
+    "template": {},
 }
-"""Columns of the frame from top to bottom, and their values in words; others are numbers."""
+"""Columns of the frame from top to bottom, and their values in words. Of the others, windows are
+numbers of layers, and templates are texts; those are shown if there are several."""
 
 EFFECT_ROWS = 9
 """Height of the part with the effects, in rows of the part with the choices."""
@@ -32,7 +35,10 @@ EFFECT_ROWS = 9
 WIDTH, ROW = 6.5, 0.2
 """In inches: of the figure, and of one row."""
 
-NEEDED = (*CHOICES, "effect")
+NEEDED = ("direction", "wrong", "window", "metric", "effect")
+
+LONGEST = 30
+"""Characters of a template that are shown."""
 
 
 def specification_plot(
@@ -50,7 +56,7 @@ def specification_plot(
     Args:
         frame: `SpecificationCurve.frame`: `direction`, `wrong`, `window`, `metric` and `effect`, a
             share of the difference between the plain runs; several rows per choice for several
-            pairs.
+            pairs. `template`, if it has several.
         site: what was changed, in words.
         agreement: how many specifications have the same sign, and how many there are.
         title: above the figure.
@@ -78,7 +84,9 @@ def specification_plot(
         return bottom + (effect - low) * scale
 
     ticks = [
-        value / 100 for value in (-100, -50, 0, 50, 100, 150, 200) if low <= value / 100 <= high
+        float(value)
+        for value in MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high)
+        if low <= value <= high
     ]
     breaks = {at(value): f"{100 * value:.0f} %".replace("-", "−") for value in ticks} | names
     points = pd.DataFrame(
@@ -126,17 +134,28 @@ def _choices(data: pd.DataFrame) -> tuple[dict[float, str], pd.DataFrame, float]
     names: dict[float, str] = {}
     rows: dict[tuple[str, Any], float] = {}
     row = 0.0
-    for column, words in reversed(CHOICES.items()):
+    several = "template" in data and data["template"].nunique() > 1
+    shown_columns = [name for name in CHOICES if name != "template" or several]
+    for column in reversed(shown_columns):
+        words = CHOICES[column]
         present: list[Any] = [*dict.fromkeys(data[column])]
         known: list[Any] = [value for value in words if value in present] or sorted(present)
         for value in reversed(known):
             row += 1
             rows[column, value] = row
-            names[row] = words.get(value) or f"{value} layer{'' if value == 1 else 's'}"
+            names[row] = words.get(value) or _spelled(column, value)
         row += 0.6  # between two choices
     marks = [
         {"place": place, "row": rows[column, value]}
-        for column in CHOICES
+        for column in shown_columns
         for place, value in enumerate(data[column], 1)
     ]
     return names, pd.DataFrame(marks), row - 0.6
+
+
+def _spelled(column: str, value: Any) -> str:
+    """A number of layers, or a template, in words."""
+    if column == "template":
+        text = str(value)
+        return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
+    return f"{value} layer{'' if value == 1 else 's'}"

@@ -54,7 +54,9 @@ def shown_targets(data: pd.DataFrame, metric: Metric) -> dict[int, Shown]:
                 continue
             pairs.add((target, contrast))
             name = name.replace("(u)", f"({labels.get(contrast, contrast)})")
-            if (odds := before[target]) > 0 and before.get(contrast, 0) > 0:
+            if metric.scale == "share":
+                was = "0 = base, 1 = source"
+            elif (odds := before[target]) > 0 and before.get(contrast, 0) > 0:
                 difference = math.log(odds / before[contrast])
                 was = f"base {difference:+.2g}".replace("-", "−")
         found[target] = Shown(name, was)

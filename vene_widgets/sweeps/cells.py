@@ -12,6 +12,7 @@ import os
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby
 from typing import TYPE_CHECKING
 
@@ -20,11 +21,12 @@ import torch
 
 from vene_widgets.engine.behaviour import behaviour, distance, rows_differ, tolerance
 from vene_widgets.engine.forward import last_position_logits
+from vene_widgets.engine.held_slots import HeldSlots
 from vene_widgets.engine.hooks import Edit, intervene
 from vene_widgets.engine.own_model import own_model, require_unchanged
-from vene_widgets.engine.resume import Cells, ResumedBatch
+from vene_widgets.engine.resume import Cells, LaterChange, ResumedBatch
 from vene_widgets.errors import RequestError, is_out_of_memory
-from vene_widgets.sweeps.changes import changed_states, whole_site
+from vene_widgets.sweeps.changes import changed_states, whole_site, window_changes
 from vene_widgets.sweeps.preparing import PreparedSweep, SweepCell
 
 if TYPE_CHECKING:
@@ -225,10 +227,30 @@ def _run_resumed(chunk: Sequence[SweepCell]) -> Tensor:
                 positions=[cell.position for cell in cells],
                 states=changed_states(cells),
             ),
+            [*_held_changes(cells), *window_changes(cells)],
         ).logits()
         if order == list(range(len(chunk))):
             return logits
         return logits.index_select(0, torch.tensor(np.argsort(order), device=logits.device))
+
+
+def _held_changes(cells: Sequence[SweepCell]) -> list[LaterChange]:
+    """What the fixed slots change in the cells' rows."""
+    return [
+        change
+        for held, numbers in _by_held(cells)
+        if held is not None
+        for change in held.later_changes(numbers)
+    ]
+
+
+def _by_held(cells: Sequence[SweepCell]) -> list[tuple[HeldSlots | None, list[int]]]:
+    """Indices of cells by the fixed slots that they have."""
+    found: dict[int, tuple[HeldSlots | None, list[int]]] = {}
+    for number, cell in enumerate(cells):
+        held = cell.sweep.runs.held[cell.sweep.pair]
+        found.setdefault(id(held), (held, []))[1].append(number)
+    return [*found.values()]
 
 
 def _run_batched(chunk: Sequence[SweepCell]) -> Tensor:
@@ -270,7 +292,13 @@ def _full_passes(
     """Logits of a batch: a row per cell, between the unchanged bases of some cells."""
     runs = chunk[0].sweep.runs
     states, device = changed_states(chunk), model.device
-    edits: list[Edit] = []
+    every = [*before, *chunk, *after]
+    edits = [
+        edit
+        for held, numbers in _by_held(every)
+        if held is not None
+        for edit in held.edits(numbers)
+    ]
     for layer in dict.fromkeys(cell.layer for cell in chunk):
         rows = [n for n, cell in enumerate(chunk) if cell.layer == layer]
         here = torch.tensor(rows, device=device)
@@ -282,7 +310,21 @@ def _full_passes(
                 change=lambda _vectors, new=states[here]: new,
             )
         )
-    every = [*before, *chunk, *after]
+    for change in window_changes(chunk):
+        here = torch.tensor(change.cells, device=device)
+        which = torch.arange(len(change.cells), device=device)
+        edits.append(
+            Edit(
+                site=change.site,
+                rows=here + len(before),
+                positions=torch.tensor(change.positions, device=device),
+                change=partial(_of_all, change, which),
+            )
+        )
     pairs = torch.tensor([cell.sweep.pair for cell in every], device=device)
     with intervene(model, edits):
         return last_position_logits(model, runs.base_ids[pairs])
+
+
+def _of_all(change: LaterChange, which: Tensor, vectors: Tensor) -> Tensor:
+    return change.change(vectors, which)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
+from vene_widgets.engine.resume import LaterChange
 from vene_widgets.interventions import Options, make
 from vene_widgets.interventions.base import ON_CPU
 from vene_widgets.models.sites import Site
@@ -41,6 +43,50 @@ def changed_states(cells: Sequence[SweepCell]) -> Tensor:
     others = source.reshape(len(source), count, -1)[each, heads]
     by_head[each, heads] = _operate(cells, by_head[each, heads], others)
     return by_head.flatten(1)
+
+
+def window_changes(cells: Sequence[SweepCell]) -> list[LaterChange]:
+    """The changes of cells in the layers of their windows after the first."""
+    found: list[LaterChange] = []
+    by_site: dict[Site, list[int]] = {}
+    for number, cell in enumerate(cells):
+        for layer in cell.window[1:]:
+            by_site.setdefault(cell.sweep.plan.site(layer), []).append(number)
+    for site, numbers in sorted(by_site.items(), key=lambda item: item[0].layer):
+        changed = [cells[number] for number in numbers]
+        found.append(
+            LaterChange(
+                site=site,
+                cells=numbers,
+                positions=[cell.position for cell in changed],
+                change=partial(_change_rows, changed, _source_at(site, changed)),
+            )
+        )
+    return found
+
+
+def _source_at(site: Site, cells: Sequence[SweepCell]) -> Tensor:
+    """What cells read at a site, `(cells, width)`; of a head, its part."""
+    runs = cells[0].sweep.runs
+    index = flat_index(
+        runs.source_states,
+        [runs.rows[site.layer]] * len(cells),
+        [cell.sweep.pair for cell in cells],
+        [cell.source_position for cell in cells],
+    )
+    vectors = vectors_at(runs.source_states, index)
+    if site.head is None:
+        return vectors
+    return vectors.view(len(cells), -1, site.width)[:, site.head]
+
+
+def _change_rows(
+    cells: Sequence[SweepCell], source: Tensor, vectors: Tensor, which: Tensor
+) -> Tensor:
+    """The operator on the vectors of some of the cells."""
+    plan = cells[0].sweep.plan
+    module = make(plan.intervention, Options(vectors.shape[-1])).to(plan.model.device)
+    return module(vectors[:, None], source.index_select(0, which)[:, None])[:, 0]
 
 
 def _operate(cells: Sequence[SweepCell], base: Tensor, source: Tensor) -> Tensor:

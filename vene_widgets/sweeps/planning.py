@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from vene_widgets.engine.planning import Plan, plan_experiment
 from vene_widgets.engine.positions import align, common_ends, resolve_positions
 from vene_widgets.errors import RequestError, choose, shown
+from vene_widgets.experiments.experiment import Experiment
 from vene_widgets.experiments.fields import ALL
 from vene_widgets.experiments.operators import OPERATORS
 from vene_widgets.experiments.sweep_request import SweepRequest
@@ -16,6 +18,7 @@ from vene_widgets.models.language_model import require_language_model
 from vene_widgets.models.unwrapping import PickledWithoutWeights
 
 if TYPE_CHECKING:
+    from vene_widgets.experiments.slot import Slot
     from vene_widgets.models import LanguageModel, Token
     from vene_widgets.models.architectures import Component
     from vene_widgets.models.sites import Site
@@ -37,6 +40,7 @@ class SweepPlan(PickledWithoutWeights):
         first_difference: the first base position that can differ from the source.
         mean_tokens: ids of the tokens of each prompt that a `mean` is over.
         mean_positions: per prompt, the position that each cell reads there.
+        fixed: the slots that every cell has as well, as an experiment of its base; None without.
         noise_seed: of a control: each change is replaced by one of the same norm in a random
             direction, drawn from this seed, the cell's layer and its position.
     """
@@ -54,7 +58,20 @@ class SweepPlan(PickledWithoutWeights):
     first_difference: int
     mean_tokens: tuple[tuple[int, ...], ...] = ()
     mean_positions: tuple[tuple[int, ...], ...] = ()
+    fixed: Plan | None = None
     noise_seed: int | None = None
+
+    @property
+    def first_fixed(self) -> int | None:
+        """The first base position that a fixed slot changes; None without."""
+        held = self.fixed.live if self.fixed else ()
+        return min((p for slot in held for p in slot.base_positions), default=None)
+
+    def window_of(self, layer: int) -> range:
+        """The layers that a cell changes."""
+        size = self.request.window
+        first, stop = layer - size // 2, layer - size // 2 + size
+        return range(max(0, first), min(self.model.sites.layers, stop))
 
     @property
     def component(self) -> str:
@@ -82,7 +99,11 @@ class SweepPlan(PickledWithoutWeights):
 
 
 def plan_sweeps(
-    model: LanguageModel, base: str, source: str, request: SweepRequest
+    model: LanguageModel,
+    base: str,
+    source: str,
+    request: SweepRequest,
+    sources: Mapping[str, str] | None = None,
 ) -> tuple[SweepPlan, ...]:
     """Plan one sweep, or one per head of a request for all heads; arguments as `plan_sweep`.
 
@@ -90,10 +111,14 @@ def plan_sweeps(
         RequestError: also for all heads of a component that has none.
     """
     if request.head != ALL:
-        return (plan_sweep(model, base, source, request),)
+        return (plan_sweep(model, base, source, request, sources),)
     require_language_model(model)
+    fixed = plan_fixed(model, base, source, request.fixed, sources)
     return tuple(
-        replace(plan_sweep(model, base, source, request.replace(head=head)), request=request)
+        replace(
+            plan_sweep(model, base, source, request.replace(head=head), fixed=fixed),
+            request=request,
+        )
         for head in range(head_count(model, request.component, ALL))
     )
 
@@ -121,8 +146,46 @@ def head_count(model: LanguageModel, component: str, head: object) -> int:
     return count
 
 
+def plan_fixed(
+    model: LanguageModel,
+    base: str,
+    source: str,
+    slots: Sequence[Slot],
+    sources: Mapping[str, str] | None = None,
+) -> Plan | None:
+    """Check the fixed slots of a sweep.
+
+    Args:
+        model: the model.
+        base, source: the sweep's prompts.
+        slots: the slots.
+        sources: further source prompts by name. The sweep's own is `"source"`, unless one of these
+            has that name.
+
+    Returns:
+        None without a slot that acts.
+
+    Raises:
+        RequestError: a slot that is invalid for the model; the message names it.
+    """
+    if all(slot.skip for slot in slots):
+        return None
+    own = {} if "source" in (sources or {}) else {"source": source}
+    try:
+        experiment = Experiment(base=base, sources={**own, **(sources or {})}, slots=slots)
+        return plan_experiment(model, experiment)
+    except RequestError as error:
+        raise RequestError(str(error).replace("slots[", "fixed[")) from None
+
+
 def plan_sweep(
-    model: LanguageModel, base: str, source: str, request: SweepRequest | None = None
+    model: LanguageModel,
+    base: str,
+    source: str,
+    request: SweepRequest | None = None,
+    sources: Mapping[str, str] | None = None,
+    *,
+    fixed: Plan | None = None,
 ) -> SweepPlan:
     """Check a sweep against a model and its prompts.
 
@@ -131,6 +194,8 @@ def plan_sweep(
         base, source: the prompts.
         request: what to sweep; None for `block_output` at every layer and position. Of one head:
             `plan_sweeps` takes all of them.
+        sources: for fixed slots, as in `plan_fixed`.
+        fixed: the request's fixed slots, if they are planned already.
 
     Raises:
         RequestError: an invalid component, head, layer, position or intervention, or a `mean`
@@ -207,6 +272,7 @@ def plan_sweep(
         ),
         mean_tokens=tuple(tuple(token.id for token in tokens) for tokens in prompts),
         mean_positions=mean_positions,
+        fixed=fixed or plan_fixed(model, base, source, request.fixed, sources),
     )
 
 

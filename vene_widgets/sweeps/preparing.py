@@ -15,6 +15,8 @@ import torch
 from vene_widgets.engine.behaviour import behaviour, tolerance
 from vene_widgets.engine.cache import ActivationCache
 from vene_widgets.engine.forward import KeysAndValues, forward_prompts
+from vene_widgets.engine.held_slots import HeldSlots, hold
+from vene_widgets.engine.hooks import intervene
 from vene_widgets.engine.own_model import own_model
 from vene_widgets.engine.resume import (
     BaseTrace,
@@ -44,7 +46,9 @@ class PlainPairs:
             base's positions.
         rows: swept layer -> index into the states.
         base_ids: `(pairs, positions)`.
-        trace: what resumed runs need of the bases; None if this model cannot resume.
+        trace: what resumed runs need of the bases; None if this model cannot resume, or not with
+            these fixed slots.
+        held: of every pair, its fixed slots; None without.
         behaviour: what was measured of the model.
         state: the state of the model that the runs are of; the cells must be of the same.
     """
@@ -56,6 +60,7 @@ class PlainPairs:
     rows: Mapping[int, int]
     base_ids: Tensor
     trace: BaseTrace | None
+    held: Sequence[HeldSlots | None]
     behaviour: Behaviour
     state: Fingerprint
 
@@ -136,9 +141,14 @@ class SweepCell:
     column: int
 
     @property
+    def window(self) -> range:
+        """The layers that it changes."""
+        return self.sweep.plan.window_of(self.sweep.plan.layers[self.row])
+
+    @property
     def layer(self) -> int:
-        """The layer that it changes."""
-        return self.sweep.plan.layers[self.row]
+        """The first of them."""
+        return self.window[0]
 
     @property
     def position(self) -> int:
@@ -177,21 +187,27 @@ def prepare_sweeps(
     _require_one_kind(plans)
     plan = plans[0]
     model = plan.model
-    layers = list(dict.fromkeys(layer for one in plans for layer in one.layers))
+    layers = list(
+        dict.fromkeys(at for one in plans for layer in one.layers for at in one.window_of(layer))
+    )
     # A head is a part of the whole component, and a cell puts the whole back.
     swept = [model.sites.site(layer, plan.component.removeprefix("head_")) for layer in layers]
     base_ids = [[token.id for token in one.base] for one in plans]
     source_ids = [[token.id for token in one.source] for one in plans]
     with model.lock, torch.no_grad(), own_model(model):
         state, measured = model.tree.state, behaviour(model)
-        can_resume = measured.resume_blocker is None
-        mean_ids = [ids for one in plans for ids in one.mean_tokens]
-        prompts = list(dict.fromkeys(tuple(ids) for ids in (*base_ids, *source_ids, *mean_ids)))
-        place = {ids: n for n, ids in enumerate(prompts)}
-        bases, sources = (
-            [place[tuple(ids)] for ids in several] for several in (base_ids, source_ids)
+        held = _held(model, plans)
+        can_resume = measured.resume_blocker is None and all(
+            one is None or one.may_resume for one in held
         )
-        runs = _Prompts(model, prompts, swept, measured, cache)
+        mean_ids = [ids for one in plans for ids in one.mean_tokens]
+        based = [_Prompt(tuple(ids), one) for ids, one in zip(base_ids, held, strict=True)]
+        plain = [_Prompt(tuple(ids)) for ids in (*source_ids, *mean_ids)]
+        prompts = list(dict.fromkeys([*based, *plain]))
+        place = {prompt: n for n, prompt in enumerate(prompts)}
+        bases = [place[prompt] for prompt in based]
+        sources = [place[prompt] for prompt in plain[: len(plans)]]
+        runs = _Prompts(model, prompts, swept, cache, can_resume=can_resume)
         length = len(base_ids[0])
         longest = max(len(ids) for ids in source_ids)
         pairs = PlainPairs(
@@ -207,6 +223,7 @@ def prepare_sweeps(
             rows={layer: row for row, layer in enumerate(layers)},
             base_ids=torch.tensor(base_ids, dtype=torch.long, device=model.device),
             trace=runs.trace(bases, length) if can_resume else None,
+            held=held,
             behaviour=measured,
             state=state,
         )
@@ -221,7 +238,7 @@ def _mean_states(
     plans: Sequence[SweepPlan],
     swept: Sequence[Site],
     runs: _Prompts,
-    place: Mapping[tuple[int, ...], int],
+    place: Mapping[_Prompt, int],
     length: int,
 ) -> Tensor:
     """Means over each plan's prompts, `(layers, pairs, positions of the base, width)`.
@@ -231,7 +248,7 @@ def _mean_states(
     found: list[Tensor] = []
     for plan in plans:
         states = [
-            runs.states(swept, [place[ids]], len(ids))[:, 0, list(positions)]
+            runs.states(swept, [place[_Prompt(ids)]], len(ids))[:, 0, list(positions)]
             for ids, positions in zip(plan.mean_tokens, plan.mean_positions, strict=True)
         ]
         mean = torch.stack(states).mean(0)
@@ -262,47 +279,81 @@ def _require_one_kind(plans: Sequence[SweepPlan]) -> None:
             )
 
 
+def _held(model: LanguageModel, plans: Sequence[SweepPlan]) -> list[HeldSlots | None]:
+    """The fixed slots of every plan; plans that share an experiment share them."""
+    made: dict[int, HeldSlots] = {}
+    for plan in plans:
+        if plan.fixed is not None and id(plan.fixed) not in made:
+            made[id(plan.fixed)] = hold(model, plan.fixed)
+    return [None if plan.fixed is None else made[id(plan.fixed)] for plan in plans]
+
+
+@dataclass(frozen=True)
+class _Prompt:
+    """A run to make: token ids, and the slots that it has."""
+
+    ids: tuple[int, ...]
+    held: HeldSlots | None = None
+
+
 class _Prompts:
-    """Plain runs of distinct prompts, cached or made now, as tensors over all of them.
+    """Runs of distinct prompts, cached or made now, as tensors over all of them.
 
     Args:
         model: the model in use.
-        prompts: token ids.
+        prompts: what to run.
         swept: sites whose states are wanted.
-        measured: what is known of the model.
         cache: plain runs by prompt.
+        can_resume: whether to record what resumed runs need.
     """
 
     def __init__(
         self,
         model: LanguageModel,
-        prompts: Sequence[Sequence[int]],
+        prompts: Sequence[_Prompt],
         swept: Sequence[Site],
-        measured: Behaviour,
         cache: ActivationCache | None,
+        *,
+        can_resume: bool,
     ) -> None:
         self._model = model
         self._heads: list[KeysAndValues] = []
-        can_resume = measured.resume_blocker is None
         wanted = list(dict.fromkeys([*swept, *(sites_to_resume(model) if can_resume else ())]))
         # Per group of prompts that ran together: how many, states, logits.
         self._groups: list[tuple[int, Mapping[Site, Tensor], Tensor]] = []
         if can_resume and cache is not None:
-            for ids in prompts:
-                run = cache.run_of(model, ids, 1)
+            for prompt in prompts:
+                if prompt.held is not None:
+                    self._run([prompt], wanted, can_resume=can_resume)
+                    continue
+                run = cache.run_of(model, prompt.ids, 1)
                 states = {site: run.states_at(model, site)[None] for site in wanted}
                 self._groups.append((1, states, run.result.logits[-1:]))
                 if run.heads is not None:
                     self._heads.append(run.heads)
             return
-        lengths = {len(ids) for ids in prompts}
-        one_batch = can_resume and (len(lengths) == 1 or not model.sites.depends_on_length)
+        lengths = {len(prompt.ids) for prompt in prompts}
         # Code that was added to a model may not expect two prompts at once.
-        for several in [prompts] if one_batch else [[ids] for ids in prompts]:
-            ran = forward_prompts(model, several, wanted, with_heads=can_resume)
-            self._groups.append((len(several), ran.states, ran.logits))
-            if ran.heads is not None:
-                self._heads.append(ran.heads)
+        one_batch = (
+            can_resume
+            and all(prompt.held is None for prompt in prompts)
+            and (len(lengths) == 1 or not model.sites.depends_on_length)
+        )
+        for several in [prompts] if one_batch else [[prompt] for prompt in prompts]:
+            self._run(several, wanted, can_resume=can_resume)
+
+    def _run(self, prompts: Sequence[_Prompt], wanted: Sequence[Site], *, can_resume: bool) -> None:
+        """Run some prompts as one batch; one that has slots runs alone."""
+        held = prompts[0].held
+        with intervene(self._model, held.noted_edits() if held else []):
+            ran = forward_prompts(
+                self._model, [prompt.ids for prompt in prompts], wanted, with_heads=can_resume
+            )
+        if held:
+            held.reports()  # refuses slots that never acted
+        self._groups.append((len(prompts), ran.states, ran.logits))
+        if ran.heads is not None:
+            self._heads.append(ran.heads)
 
     def logits(self, which: Sequence[int]) -> Tensor:
         """Logits of some prompts, `(prompts, vocabulary)`."""
@@ -356,20 +407,26 @@ def _unequal(plans: Sequence[SweepPlan], runs: PlainPairs) -> dict[int, frozense
     """`PreparedSweep.unequal`: what a probe says of a model is checked in the runs themselves."""
     if plans[0].intervention != "vanilla":
         return {}
-    cells = [
+    tiles = [
         (pair, layer, column)
         for pair, plan in enumerate(plans)
         for layer in dict.fromkeys(plan.layers)
         for column in range(len(plan.positions))
         if states_are_equal(plan, runs.behaviour, layer, column)
     ]
+    # Each with every layer that it changes.
+    cells = [
+        (pair, layer, column, at)
+        for pair, layer, column in tiles
+        for at in plans[pair].window_of(layer)
+    ]
     if not cells:
         return {}
     base, source = runs.base_states, runs.source_states
-    rows = [runs.rows[layer] for _, layer, _ in cells]
-    pairs = [pair for pair, _, _ in cells]
-    here = [plans[pair].positions[column] for pair, _, column in cells]
-    there = [plans[pair].source_positions[column] for pair, _, column in cells]
+    rows = [runs.rows[at] for _, _, _, at in cells]
+    pairs = [pair for pair, _, _, _ in cells]
+    here = [plans[pair].positions[column] for pair, _, column, _ in cells]
+    there = [plans[pair].source_positions[column] for pair, _, column, _ in cells]
     at = flat_index(base, rows, pairs, here), flat_index(source, rows, pairs, there)
     differences = vectors_at(base, at[0]).float() - vectors_at(source, at[1]).float()
     scales = base.abs().amax((1, 2, 3)).float().clamp_min(torch.finfo(torch.float32).tiny)
@@ -377,7 +434,7 @@ def _unequal(plans: Sequence[SweepPlan], runs: PlainPairs) -> dict[int, frozense
     within: Any = errors <= tolerance(plans[0].model)
     is_equal: list[bool] = within.tolist()  # one read
     found: dict[int, set[tuple[int, int]]] = {}
-    for (pair, layer, column), equal in zip(cells, is_equal, strict=True):
+    for (pair, layer, column, _), equal in zip(cells, is_equal, strict=True):
         if not equal:
             found.setdefault(pair, set()).add((layer, column))
     return {pair: frozenset(own) for pair, own in found.items()}

@@ -25,7 +25,7 @@ def can_affect_output(plan: SweepPlan, behaviour: Behaviour, layer: int, column:
     if plan.intervention == "vanilla" and states_are_equal(plan, behaviour, layer, column):
         return False
     ends_here = (
-        layer == plan.model.sites.layers - 1
+        plan.window_of(layer)[0] == plan.model.sites.layers - 1
         and behaviour.is_causal
         and behaviour.ends_alone
         # What other code does with the last block's output, a few probes cannot tell.
@@ -39,15 +39,17 @@ def states_are_equal(plan: SweepPlan, behaviour: Behaviour, layer: int, column: 
     """Whether base and source have equal states at a cell's site, whatever the weights are.
 
     They do where the prompts agree up to that position, and before the first attention where just
-    the tokens agree and stand at the same position.
+    the tokens agree and stand at the same position; with fixed slots only before the first of them.
     """
     position, partner = plan.positions[column], plan.source_positions[column]
     if position != partner:
         return False
+    if plan.first_fixed is not None and (not behaviour.is_causal or position >= plan.first_fixed):
+        return False
     if position < plan.first_difference and behaviour.is_causal:
         return True
     own_token_only = (
-        layer == 0
+        plan.window_of(layer) == range(1)
         and behaviour.embeds_alone
         and _is_known(plan, behaviour, "block_input")
         and plan.component_facts.before_attention

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from vene_widgets.errors import RequestError
+from vene_widgets.errors import RequestError, choose
 from vene_widgets.experiments.operators import OPERATORS
 from vene_widgets.sweeps.planning import SweepPlan
 from vene_widgets.tables import frames
+from vene_widgets.tables.followed import Followed
+from vene_widgets.tables.metrics import METRICS
 from vene_widgets.tables.statistics import CellStatistics, cell_statistics, log_probabilities
 
 if TYPE_CHECKING:
@@ -53,19 +55,30 @@ class Sweep:
     Attributes:
         plan: what was run: layers, positions, tokens.
         base_logits, source_logits: `(vocabulary,)` at the last position of the plain runs.
-        targets: ids of the tokens that `.frame` and `.plot()` follow.
-        target: id of the one that a figure of one token shows: the first that was named, else the
-            one that the source raises most, or of an ablation the base's answer.
+        followed: the tokens that `.frame` and `.plot()` follow, or named sets of them.
+        target: the one that a figure of one token shows: the first that was named, else the one
+            that the source raises most, or of an ablation the base's answer.
         keep_bytes: up to which size `.logits` were kept, in bytes.
+        recovery: what the column `recovery` is of, one of `frames.RECOVERED`.
     """
 
     plan: SweepPlan
     base_logits: Tensor
     source_logits: Tensor
-    targets: tuple[int, ...]
+    followed: Followed
     target: int
     keep_bytes: int
+    recovery: str
     _answers: Answers = field(repr=False)
+
+    @property
+    def targets(self) -> tuple[int, ...]:
+        """Ids of the tokens that `.frame` and `.plot()` follow; of named sets, -1 and below."""
+        return self.followed.keys
+
+    @cached_property
+    def _log_source(self) -> Tensor:
+        return log_probabilities(self.source_logits)
 
     @cached_property
     def frame(self) -> pd.DataFrame:
@@ -74,10 +87,14 @@ class Sweep:
         answers = self._answers
         if answers.statistics is None:
             assert answers.logits is not None  # noqa: S101  # one of the two is kept
-            answers.statistics = cell_statistics(answers.logits, log_base, self.targets)
+            answers.statistics = cell_statistics(
+                answers.logits, log_base, self.followed.ids, log_source=self._log_source
+            )
         cells = answers.statistics.take(answers.index)
         may = [row > 0 for row in answers.index]
-        return plan_frame(self.plan, cells, log_base, self.targets, may)
+        return plan_frame(
+            self.plan, cells, log_base, self.followed, may, self._log_source, self.recovery
+        )
 
     @cached_property
     def logits(self) -> Tensor:
@@ -102,12 +119,12 @@ class Sweep:
     ) -> ggplot:
         """The layer × token map of every target, drawn by plotnine (`figures.sweep_map`).
 
-        A map of `logit_difference` is of `target` against the other one.
+        A map of `logit_difference` or `recovery` is of `target` against the other one.
         """
         from vene_widgets import figures
 
         setup, frame = figures.sweep_setup(self.plan), self.frame
-        if metric == "logit_difference":
+        if METRICS[choose(metric, METRICS, "metric")].of_pair:
             frame = frames.target_first(frame, self.target)
         return figures.sweep_map(frame, metric=metric, title=title, setup=setup, style=style)
 
@@ -186,17 +203,20 @@ def plan_frame(
     plan: SweepPlan,
     cells: CellStatistics,
     log_base: Tensor,
-    targets: Sequence[int],
+    followed: Followed,
     effect_possible: Sequence[bool],
+    log_source: Tensor,
+    recovery: str = "logit_difference",
 ) -> pd.DataFrame:
     """The tidy frame of a sweep's cells (`frames.sweep_frame`).
 
     Args:
         plan: the sweep.
-        cells: of every cell, layer by layer, followed at `targets`.
-        log_base: ln P in the base run, `(vocabulary,)`, float64.
-        targets: ids of the tokens to follow.
+        cells: of every cell, layer by layer, followed at `followed.ids`.
+        log_base, log_source: ln P in the plain runs, `(vocabulary,)`, float64.
+        followed: the targets.
         effect_possible: of every cell; the others have the base run's numbers.
+        recovery: what the column `recovery` is of.
     """
     return frames.cells_frame(
         cells,
@@ -204,9 +224,11 @@ def plan_frame(
         plan.layers,
         [plan.base[position] for position in plan.positions],
         plan.source_positions,
-        targets,
+        followed,
         plan.model.token_text,
         component=plan.component,
         head=plan.head,
         effect_possible=effect_possible,
+        log_source=log_source,
+        recovery=recovery,
     )

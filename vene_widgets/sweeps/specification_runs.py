@@ -37,10 +37,15 @@ class Impossible(Exception):
 class Case:
     """One pair, and the runs of its specifications.
 
+    Attributes:
+        site: the site, in words.
+        same_answer: the answer of both plain runs; None if they have one each.
+
     Args:
         model: the model.
         number: row of the pair.
         pair: its prompts.
+        template: the text that they come from; empty if no other was given.
         layer, position, component, head: the site.
         prompts: of the mean.
     """
@@ -50,6 +55,7 @@ class Case:
         model: LanguageModel,
         number: int,
         pair: Pair,
+        template: str,
         layer: int,
         position: str | int,
         component: str,
@@ -58,7 +64,7 @@ class Case:
     ) -> None:
         if pair.source is None:
             raise RequestError(f"pairs, row {number}: source is missing.")
-        self.number = number
+        self.number, self.template = number, template
         self._model = model
         self._site = model.sites.site(layer, component, head)
         self._base, self._source = pair.base, pair.source
@@ -74,6 +80,8 @@ class Case:
         if len(ids) < 2:
             ids = [*default_targets(*(probabilities(one.logits[-1]) for one in plain))]
         self._target, self._contrast = ids
+        best, other = (int(one.logits[-1].argmax()) for one in plain)
+        self.same_answer = visible(model.token_text(best)) if best == other else None
         self._plain = {
             prompt: self._metrics(one)
             for prompt, one in zip((self._base, self._source), plain, strict=True)

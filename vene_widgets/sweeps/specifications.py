@@ -18,12 +18,18 @@ from vene_widgets.experiments.pairs import read_pairs
 from vene_widgets.experiments.synonyms import with_our_names
 from vene_widgets.models.language_model import require_language_model
 from vene_widgets.sweeps.specification_runs import Case, Impossible
+from vene_widgets.sweeps.specification_templates import (
+    as_template,
+    pairs_in_templates,
+    read_templates,
+)
 from vene_widgets.sweeps.sweep import Cancelled
 
 if TYPE_CHECKING:
     import pandas as pd
     from plotnine import ggplot
 
+    from vene_widgets.experiments.pairs import Pair
     from vene_widgets.models import LanguageModel
     from vene_widgets.sweeps.sweep import Event
 
@@ -54,10 +60,11 @@ class SpecificationCurve:
     """One finding under every defensible choice.
 
     Attributes:
-        frame: one row per specification, smallest effect first: `pair` (its row), `direction` (of
-            `DIRECTIONS`), `wrong` (of `WRONG`), `window` (layers), `metric` (of `METRICS`),
-            `effect` (share of what the plain runs differ by; positive if the site brings the
-            source's answer out).
+        frame: one row per specification, smallest effect first: `pair` (its row), `template` (of
+            the pair's own words the text that they come from, `""` if no others were given),
+            `direction` (of `DIRECTIONS`), `wrong` (of `WRONG`), `window` (layers), `metric` (of
+            `METRICS`), `effect` (share of what the plain runs differ by; positive if the site
+            brings the source's answer out).
         site: what was changed, in words.
         left_out: choices that could not be made, with the reason.
     """
@@ -105,6 +112,7 @@ def specification_curve(
     head: int | None = None,
     windows: Sequence[int] = WINDOWS,
     prompts: Sequence[str] = (),
+    templates: Sequence[str] | str = (),
     progress: Callable[[int, int], None] | None = None,
     cancel: Event | None = None,
 ) -> SpecificationCurve:
@@ -125,6 +133,9 @@ def specification_curve(
         component, head: of the site.
         windows: numbers of layers to change together, odd.
         prompts: of the mean; none for those of the pair. Only those as long as the run's count.
+        templates: other words for each pair, with `{}` where base and source differ:
+            `"People in {} speak"`. The site must then be at the words that differ or at the last
+            token. Templates in which both plain runs have the same answer are left out.
         progress: called with `(runs done, runs in all)`.
         cancel: when set, it stops before its next run and raises `Cancelled`.
 
@@ -133,7 +144,15 @@ def specification_curve(
         Cancelled: see `cancel`.
     """
     steps = specification_steps(
-        model, pairs, layer, position, component, head=head, windows=windows, prompts=prompts
+        model,
+        pairs,
+        layer,
+        position,
+        component,
+        head=head,
+        windows=windows,
+        prompts=prompts,
+        templates=templates,
     )
     while True:
         try:
@@ -156,6 +175,7 @@ def specification_steps(
     head: int | None = None,
     windows: Sequence[int] = WINDOWS,
     prompts: Sequence[str] = (),
+    templates: Sequence[str] | str = (),
 ) -> Generator[tuple[int, int], None, SpecificationCurve]:
     """`specification_curve`, one run per step; the model is free between two steps.
 
@@ -170,17 +190,17 @@ def specification_steps(
     require_language_model(model)
     named = with_our_names({"component": component, "head": head})
     read = read_pairs(_several(pairs), _columns(pairs, position))
-    cases = [
-        Case(model, number, pair, layer, position, named["component"], head, tuple(prompts))
-        for number, pair in enumerate(read)
-    ]
+    cases, left_out = _cases(
+        model, read, read_templates(templates), position, layer=layer,
+        component=named["component"], head=head, prompts=tuple(prompts),
+    )  # fmt: skip
     sizes = [_window(size) for size in windows]
     rows: list[dict[str, Any]] = []
-    left_out: dict[str, None] = {}
     every = list(product(cases, DIRECTIONS, WRONG, sizes))
     for done, (case, direction, wrong, size) in enumerate(every):
         yield done, len(every)
-        choice = {"pair": case.number, "direction": direction, "wrong": wrong, "window": size}
+        choice = {"pair": case.number, "template": case.template}
+        choice |= {"direction": direction, "wrong": wrong, "window": size}
         try:
             effects = case.effects(direction, wrong, size)
         except Impossible as reason:
@@ -192,6 +212,32 @@ def specification_steps(
         raise RequestError(f"no specification could be run: {'; '.join(left_out)}.")
     frame = pd.DataFrame(rows).sort_values("effect", kind="stable", ignore_index=True)
     return SpecificationCurve(frame, cases[0].site, tuple(left_out))
+
+
+def _cases(
+    model: LanguageModel,
+    pairs: Iterable[Pair],
+    templates: Sequence[str],
+    position: str | int,
+    **site: Any,
+) -> tuple[list[Case], dict[str, None]]:
+    """Each pair in its own words and in each template.
+
+    Returns:
+        The cases, and why templates were left out.
+    """
+    cases: list[Case] = []
+    left_out: dict[str, None] = {}
+    for number, pair in enumerate(pairs):
+        own = as_template(pair.base, pair.source or "")[0] if templates else ""
+        cases.append(Case(model, number, pair, own, position=position, **site))
+        for text, other in pairs_in_templates(model, pair, position, templates):
+            case = Case(model, number, other, text, position="site", **site)
+            if case.same_answer:
+                left_out[f"{text}: both plain runs answer {case.same_answer}"] = None
+            else:
+                cases.append(case)
+    return cases, left_out
 
 
 def _several(pairs: Any) -> Any:

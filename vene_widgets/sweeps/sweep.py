@@ -6,9 +6,9 @@ Cells run in batches, so a sweep's numbers are previews: `run` gives the exact a
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from numbers import Integral
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypedDict, overload
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, TypedDict, cast, overload
 
 import torch
 
@@ -16,14 +16,25 @@ from vene_widgets.engine.cache import ActivationCache
 from vene_widgets.errors import RequestError, choose, shown, validated
 from vene_widgets.experiments.fields import as_ints
 from vene_widgets.experiments.operators import OPERATORS
+from vene_widgets.experiments.slot import Slot
 from vene_widgets.experiments.sweep_request import SweepRequest
 from vene_widgets.experiments.synonyms import with_our_names
 from vene_widgets.models.language_model import require_language_model
+from vene_widgets.sweeps.averages import MeanDistributions, with_seeds
 from vene_widgets.sweeps.cells import run_cells
-from vene_widgets.sweeps.planning import SweepPlan, head_count, pairing_warning, plan_sweep
+from vene_widgets.sweeps.planning import (
+    SweepPlan,
+    head_count,
+    pairing_warning,
+    plan_fixed,
+    plan_sweep,
+)
 from vene_widgets.sweeps.preparing import PreparedSweep, SweepCell, prepare_sweeps
 from vene_widgets.sweeps.results import Answers, HeadSweep, Sweep
+from vene_widgets.tables import frames
+from vene_widgets.tables.followed import Followed, follow_sets, follow_tokens
 from vene_widgets.tables.statistics import (
+    CellStatistics,
     cell_statistics,
     checked_distribution,
     concatenated,
@@ -42,6 +53,12 @@ KEEP_BYTES = 256 * 2**20
 """Logits of a whole sweep are kept up to this size."""
 
 
+Targets: TypeAlias = (
+    "Mapping[str, Sequence[str | int] | str | int] | Sequence[str | int] | str | int | None"
+)
+"""Tokens to follow, as users write them: one, several, or sets by name."""
+
+
 class _Options(TypedDict, total=False):
     """The other arguments of `sweep`."""
 
@@ -50,7 +67,12 @@ class _Options(TypedDict, total=False):
     source_positions: Where | None
     intervention: str
     prompts: Sequence[str] | str
-    targets: Sequence[str | int] | str | int | None
+    targets: Targets
+    metric: str
+    fixed: Iterable[Slot] | Slot
+    sources: Mapping[str, str] | None
+    window: int
+    seeds: Sequence[int] | int | None
     keep_bytes: int
     progress: Callable[[int, int], None] | None
     cancel: Event | None
@@ -99,7 +121,12 @@ def sweep(
     source_positions: Where | None = None,
     intervention: str = "vanilla",
     prompts: Sequence[str] | str = (),
-    targets: Sequence[str | int] | str | int | None = None,
+    targets: Targets = None,
+    metric: str = "logit_difference",
+    fixed: Iterable[Slot] | Slot = (),
+    sources: Mapping[str, str] | None = None,
+    window: int = 1,
+    seeds: Sequence[int] | int | None = None,
     keep_bytes: int = KEEP_BYTES,
     progress: Callable[[int, int], None] | None = None,
     cancel: Event | None = None,
@@ -123,9 +150,21 @@ def sweep(
         prompts: for `mean`, the prompts that the mean is over. They are read at `source_positions`,
             which hold for all of them as in a slot; None pairs them as far as one int, from the
             beginning or the end, can name a token in each.
-        targets: tokens to follow in the frame, by text or id, one or several. None for two: the
-            base's answer, and the token that the source raises most (its answer, in most pairs); if
-            both runs have the same answer, the token whose probability differs most.
+        targets: tokens to follow in the frame, by text or id, one or several; or sets of tokens by
+            name, `{"right": [" Rome"], "wrong": [" Madrid", " Paris"]}`, whose probabilities are
+            added. None for two: the base's answer, and the token that the source raises most (its
+            answer, in most pairs); if both runs have the same answer, the token whose probability
+            differs most.
+        metric: what the column `recovery` is of, one of `frames.RECOVERED`: 0 is the base, 1 the
+            source.
+        fixed: slots that every cell has as well, before its own at the same site: noise at the
+            subject, which cells restore (causal tracing, Meng et al. 2022), or a head that is
+            knocked out. They act on the base, and the base of all metrics is the run with them
+            alone. With them, a missing `source` is the base as it is without them.
+        sources: prompts that fixed slots copy from, by name. The sweep's own is `"source"`.
+        window: how many layers a cell changes, itself in the middle.
+        seeds: of noise in `fixed`: every cell's distribution is the mean over them, and all numbers
+            are those of the mean.
         keep_bytes: logits of all cells, of all heads together, are kept up to this size in bytes,
             on the model's device until they are read. Of a larger sweep, only the numbers of
             `.frame` are kept.
@@ -141,6 +180,8 @@ def sweep(
         Cancelled: see `cancel`.
     """
     fields: dict[str, Any] = {
+        "fixed": fixed,
+        "window": window,
         "component": component,
         "layers": layers,
         "positions": positions,
@@ -149,21 +190,25 @@ def sweep(
         "prompts": prompts,
     }
     require_language_model(model)
-    source = base if source is None and not reads_source(intervention) else source
+    fixed = fixed if isinstance(fixed, Slot) else tuple(fixed)
+    may_be_base = isinstance(fixed, Slot) or fixed or not reads_source(intervention)
+    source = base if source is None and may_be_base else source
     if source is None:
         raise RequestError(
             f"source is missing: intervention {intervention!r} reads the run of a source prompt. "
             "Those that read none: 'zero', 'mean', 'noise'."
         )
     heads = heads_of(model, component, head)
-    plans = [
-        plan_sweep(model, base, source, validated(SweepRequest, **fields, head=one))
-        for one in heads
-    ]
+    requests = [validated(SweepRequest, **fields, head=one) for one in heads]
+    named = dict(sources or {})
+    held = plan_fixed(model, base, source, requests[0].fixed, named)
+    plans = [plan_sweep(model, base, source, one, named, fixed=held) for one in requests]
+    groups = with_seeds(plans, seeds)
     if warning := pairing_warning(plans[0]):
         warnings.warn(warning, stacklevel=2)
     model.accept_hooks()
-    sweeps = _run(plans, targets, keep_bytes, progress, cancel, cache)
+    recovery = choose(metric, frames.RECOVERED, "metric")
+    sweeps = _run(groups, targets, recovery, keep_bytes, progress, cancel, cache)
     is_one = head is None or isinstance(head, Integral)
     return sweeps[0] if is_one else HeadSweep(sweeps)
 
@@ -201,8 +246,9 @@ def heads_of(
 
 
 def _run(
-    plans: Sequence[SweepPlan],
-    targets: Sequence[str | int] | str | int | None,
+    groups: Sequence[Sequence[SweepPlan]],
+    targets: Targets,
+    recovery: str,
     keep_bytes: int,
     progress: Callable[[int, int], None] | None,
     cancel: Event | None,
@@ -212,55 +258,81 @@ def _run(
 
     If someone watches or may stop it, cells run in smaller steps.
 
+    Args:
+        groups: per head, the same sweep with every seed.
+        targets, keep_bytes, progress, cancel, cache: as in `sweep`.
+        recovery: what `recovery` is of.
+
     Raises:
         Cancelled: see `sweep`.
     """
-    prepared = prepare_sweeps(plans, cache)
-    plain = torch.stack([prepared[0].base_logits, prepared[0].source_logits])
+    flat = prepare_sweeps([plan for plans in groups for plan in plans], cache)
+    size = len(groups[0])
+    prepared = [flat[n * size : (n + 1) * size] for n in range(len(groups))]
+    first = flat[0]
+    means = MeanDistributions(prepared, keep_bytes) if size > 1 else None
+    cells = means.cells if means else [cell for one in flat for cell in one.live_cells()]
+    total = sum(one.plan.cell_count for one in flat)
+    plain = torch.stack([means.logits()[0] if means else first.base_logits, first.source_logits])
     base_logits, source_logits = plain.cpu()
     log_base = checked_distribution(base_logits, "base logits").log_softmax(-1)
-    followed = _followed(plans[0].model, targets, base_logits, source_logits)
-    target = followed[0]
+    log_source = checked_distribution(source_logits, "source logits").log_softmax(-1)
+    followed = _followed(first.plan.model, targets, base_logits, source_logits)
+    target = followed.keys[0]
     if targets is None:
-        copies = OPERATORS[plans[0].intervention].needs_source
-        target = followed[-1] if copies else int(base_logits.argmax())
-    total = sum(plan.cell_count for plan in plans)
+        copies = OPERATORS[first.plan.intervention].needs_source
+        target = followed.keys[-1] if copies else int(base_logits.argmax())
+
+    def measured(logits: Tensor) -> CellStatistics:
+        return cell_statistics(logits, log_base, followed.ids, log_source=log_source)
+
     keep = base_logits.numel() * base_logits.element_size() * total <= keep_bytes
-    cells = [cell for one in prepared for cell in one.live_cells()]
-    steps = _Steps([(one, row) for one in prepared for row in range(len(one.plan.layers))], total)
-    found = [prepared[0].base_logits[None]]
-    statistics = [] if keep else [cell_statistics(found[0], log_base, followed)]
+    steps = _Steps([(one, row) for one in flat for row in range(len(one.plan.layers))], total)
+    found = [first.base_logits[None]]
+    statistics = [] if keep or means else [measured(found[0])]
     steps.begin(cancel)
     for chunk, logits in run_cells(cells, at_once=not (progress or cancel)):
-        if keep:
+        if means:
+            means.add(chunk, logits)
+        elif keep:
             found.append(logits)
         else:
-            statistics.append(cell_statistics(logits, log_base, followed))
+            statistics.append(measured(logits))
         steps.finish_before(chunk[-1], progress)
         steps.begin(cancel)
     steps.finish_before(None, progress)
-    places = {(id(c.sweep), c.row, c.column): n for n, c in enumerate(cells, 1)}
-    logits, joined = (torch.cat(found), None) if keep else (None, concatenated(statistics))
+    kept = None
+    if means:
+        kept = means.logits()
+    elif keep:
+        kept = torch.cat(found)
+    joined = concatenated(statistics) if kept is None else None
+    if means:
+        places = means.rows
+    else:
+        head_of = {id(one): n for n, (one,) in enumerate(prepared)}
+        places = {(head_of[id(c.sweep)], c.row, c.column): n for n, c in enumerate(cells, 1)}
     return tuple(
         Sweep(
             plan=one.plan,
             base_logits=base_logits,
             source_logits=source_logits,
-            targets=followed,
+            followed=followed,
             target=target,
             keep_bytes=keep_bytes,
+            recovery=recovery,
             _answers=Answers(
                 tuple(
-                    places.get((id(one), row, column), 0)
+                    places.get((head, row, column), 0)
                     for row in range(len(one.plan.layers))
                     for column in range(len(one.plan.positions))
                 ),
-                logits,
+                kept,
                 total,
                 joined,
             ),
         )
-        for one in prepared
+        for head, (one, *_) in enumerate(prepared)
     )
 
 
@@ -302,20 +374,48 @@ class _Steps:
 
 
 def _followed(
-    model: LanguageModel,
-    targets: Sequence[str | int] | str | int | None,
-    base_logits: Tensor,
-    source_logits: Tensor,
-) -> tuple[int, ...]:
-    """Ids of the tokens to follow.
+    model: LanguageModel, targets: Targets, base_logits: Tensor, source_logits: Tensor
+) -> Followed:
+    """The tokens to follow, or sets of them.
 
     Raises:
-        RequestError: no target, or one that is no token.
+        RequestError: no target, one that is no token, or an empty set.
     """
     if targets is None:
         target, other = default_targets(probabilities(base_logits), probabilities(source_logits))
-        return other, target
+        return follow_tokens((other, target))
+    if isinstance(targets, Mapping):
+        return _followed_sets(model, cast("Mapping[object, Any]", targets))
     followed = model.resolve_tokens(targets, "target")
     if not followed:
         raise RequestError("targets must name at least one token, got none.")
-    return followed
+    return follow_tokens(followed)
+
+
+def _followed_sets(model: LanguageModel, targets: Mapping[object, Any]) -> Followed:
+    """Sets of tokens by name.
+
+    Raises:
+        RequestError: no set, an empty one, a name that is no text, or a token in two sets.
+    """
+    sets: dict[str, tuple[int, ...]] = {}
+    for name, tokens in targets.items():
+        if not isinstance(name, str) or not name:
+            raise RequestError(f"targets: the name of a set must be a text, got {shown(name)}.")
+        try:
+            ids = tuple(dict.fromkeys(model.resolve_tokens(tokens, "target")))
+        except RequestError as error:
+            raise RequestError(f"targets[{shown(name)}]: {error}") from None
+        if not ids:
+            raise RequestError(f"targets[{shown(name)}] must name at least one token, got none.")
+        for other, before in sets.items():
+            if both := set(ids) & set(before):
+                text = model.token_text(min(both))
+                raise RequestError(
+                    f"targets[{shown(name)}] and targets[{shown(other)}] both have "
+                    f"{shown(text)}: a token belongs to one set."
+                )
+        sets[name] = ids
+    if not sets:
+        raise RequestError("targets must name at least one set of tokens, got none.")
+    return follow_sets(sets)

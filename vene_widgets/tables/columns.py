@@ -46,6 +46,7 @@ COLUMNS: dict[str, Column] = {
         "P after · ln (P after / P before): in a difference the token's own part, in a sweep the "
         "sum over the vocabulary, KL(cell ‖ base)",
     ),
+    "kl_source": Column("float64", "nats", "KL(cell ‖ source) over the vocabulary"),
     "rank_before": Column("Int64", "1 = most likely", "rank before the change"),
     "rank_after": Column("Int64", "1 = most likely", "rank after the change"),
     "component": Column("object", "", "which tensor was changed"),
@@ -53,7 +54,9 @@ COLUMNS: dict[str, Column] = {
     "layer": Column("int64", "from 0", "block in which the cell's state was changed"),
     "position": Column("int64", "from 0", "base position whose state was changed"),
     "source_position": Column("int64", "from 0", "source position that the state came from"),
-    "target_id": Column("int64", "", "id of the token whose probability the row follows"),
+    "target_id": Column(
+        "int64", "", "id of the token that the row follows; of named sets of tokens, -1, -2, …"
+    ),
     "target": Column("object", "", "its text, exact"),
     "target_label": Column("object", "", "its text, made visible"),
     "base_probability": Column("float64", "0 to 1", "P(target) in the unchanged base run"),
@@ -70,8 +73,8 @@ COLUMNS: dict[str, Column] = {
     "recovery": Column(
         "float64",
         "0 = base, 1 = source",
-        "(logit difference − the base run's) / (the source run's − the base run's); NaN without a "
-        "contrast",
+        "(metric − the base run's) / (the source run's − the base run's); the metric is the logit "
+        "difference unless said, and NaN without a contrast",
     ),
     "metric": Column("object", "", "what is averaged"),
     "n": Column("int64", "pairs", "pairs that the row is over"),
@@ -122,8 +125,9 @@ FRAMES: dict[str, tuple[str, ...]] = {
         "difference_frame": "token_id token label before after delta log_ratio kl "
         "rank_before rank_after",
         "sweep_frame": "component head layer position token token_id label source_position "
-        "target_id target target_label probability base_probability delta log_ratio contrast_id "
-        "logit_difference rank kl effect_possible best_id best best_probability",
+        "target_id target target_label probability base_probability source_probability delta "
+        "log_ratio contrast_id logit_difference recovery rank kl kl_source effect_possible best_id "
+        "best best_probability",
         "pair_frame": "pair component head layer position place token token_id label "
         "source_position role target_id target target_label probability base_probability "
         "source_probability delta log_ratio contrast_id logit_difference recovery effect_possible",

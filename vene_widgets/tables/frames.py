@@ -13,9 +13,10 @@ import numpy as np
 import pandas as pd
 import torch
 
-from vene_widgets.errors import RequestError
+from vene_widgets.errors import RequestError, choose
 from vene_widgets.tables.columns import COLUMNS as COLUMNS
 from vene_widgets.tables.columns import FRAMES as FRAMES
+from vene_widgets.tables.followed import Followed, follow_tokens
 from vene_widgets.tables.metrics import METRICS as METRICS
 from vene_widgets.tables.metrics import Metric as Metric
 from vene_widgets.tables.statistics import (
@@ -33,6 +34,17 @@ from vene_widgets.tables.token_text import visible as visible
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+
+RECOVERED = {
+    "logit_difference": "logit difference of target and contrast",
+    "probability": "probability of the target",
+    "log_probability": "ln P of the target",
+}
+"""What recovery may be of."""
+
+LEAST = 1e-6
+"""Smaller differences between the plain runs have no recovery."""
 
 
 class PromptToken(Protocol):
@@ -205,6 +217,8 @@ def sweep_frame(
     token_text: TokenText,
     component: str = "block_output",
     head: int | None = None,
+    source_logits: Tensor | None = None,
+    recovery: str = "logit_difference",
 ) -> pd.DataFrame:
     """The cells of a sweep at some target tokens.
 
@@ -218,13 +232,16 @@ def sweep_frame(
         targets: ids of the target tokens.
         token_text: exact text of a token id.
         component, head: the tensor that was changed.
+        source_logits: `(vocabulary,)`, the source run at its last position; None if there is none.
+        recovery: the metric of `recovery`, one of `RECOVERED`.
 
     Returns:
         One row per layer, position and target: `component`, `head`, `layer`, `position`, `token`,
         `token_id`, `label` (of the base token there), `source_position`, `target_id`, `target`,
-        `target_label`, `probability`, `base_probability`, `delta`, `log_ratio`, `contrast_id`,
-        `logit_difference`, `rank`, `kl` (of the whole distribution), `effect_possible`,
-        `best_id`, `best`, `best_probability`. Cells that were not run have NaN, <NA> or None.
+        `target_label`, `probability`, `base_probability`, `source_probability`, `delta`,
+        `log_ratio`, `contrast_id`, `logit_difference`, `recovery`, `rank`, `kl`, `kl_source` (of
+        the whole distribution), `effect_possible`, `best_id`, `best`, `best_probability`. Cells
+        that were not run have NaN, <NA> or None, and so has what needs a source or a second target.
 
     Raises:
         RequestError: inconsistent sizes, or a target outside the vocabulary.
@@ -248,17 +265,22 @@ def sweep_frame(
             f"target {outside[0]} is out of range: token ids go from 0 to {len(base) - 1}."
         )
     log_base = base.log_softmax(-1)
-    cells = cell_statistics(logits.flatten(0, 1), log_base, wanted)
+    log_source = None
+    if source_logits is not None:
+        log_source = checked_distribution(source_logits, "source_logits").log_softmax(-1)
+    cells = cell_statistics(logits.flatten(0, 1), log_base, wanted, log_source=log_source)
     return cells_frame(
         cells,
         log_base,
         layers,
         tokens,
         source_positions,
-        wanted,
+        follow_tokens(wanted),
         token_text,
         component=component,
         head=head,
+        log_source=log_source,
+        recovery=recovery,
     )
 
 
@@ -274,23 +296,30 @@ def cells_frame(
     layers: Sequence[int],
     tokens: Sequence[PromptToken],
     source_positions: Sequence[int],
-    targets: Sequence[int],
+    followed: Followed,
     token_text: TokenText,
     component: str = "block_output",
     head: int | None = None,
     effect_possible: Sequence[bool] | None = None,
+    log_source: Tensor | None = None,
+    recovery: str = "logit_difference",
 ) -> pd.DataFrame:
     """Build `sweep_frame` from statistics of the cells.
 
     Args:
-        cells: statistics of every cell, layer by layer, with `targets` as tracked tokens.
+        cells: statistics of every cell, layer by layer, with `followed.ids` as tracked tokens.
         log_base: ln P in the base run, `(vocabulary,)`, float64, on any device.
-        layers, tokens, source_positions, targets, token_text, component, head: as in `sweep_frame`.
+        layers, tokens, source_positions, token_text, component, head: as in `sweep_frame`.
+        followed: the targets.
         effect_possible: of every cell, whether its change can reach the answer; None for yes.
+        log_source: ln P in the source run, as `log_base`; None if there is none.
+        recovery: the metric of `recovery`, one of `RECOVERED`.
     """
+    cells, targets, ids = followed.combine(cells), followed.keys, list(followed.ids)
     each, grid, may = len(targets), len(layers) * len(tokens), effect_possible
     target_log_p = cells.log_p.masked_fill(~cells.ran[:, None], torch.nan)
-    log_p, log_b = target_log_p.flatten(), log_base.cpu()[list(targets)].repeat(grid)
+    base_log_p = followed.log_p(log_base.cpu()[ids])
+    log_p, log_b = target_log_p.flatten(), base_log_p.repeat(grid)
     best_p = cells.top_log_p[:, 0].exp().masked_fill(~cells.ran, torch.nan)
     best, missing = cells.top[:, 0].numpy(), ~cells.ran.numpy()
     # The contrast token of a target is the first other target. ln P and logits differ by a constant
@@ -300,6 +329,10 @@ def cells_frame(
     logit_difference = target_log_p - target_log_p[:, columns]
     without = [n for n, contrast in enumerate(contrasts) if contrast is None]
     logit_difference[:, without] = torch.nan
+    source_log_p = torch.full_like(base_log_p, torch.nan)
+    if log_source is not None:
+        source_log_p = followed.log_p(log_source.cpu()[ids])
+    recovered = recoveries(recovery, target_log_p, base_log_p, source_log_p, columns)
 
     # Rows are ordered by layer, then position, then target.
 
@@ -312,7 +345,7 @@ def cells_frame(
     def by_position(values: Sequence[Any]) -> np.ndarray:
         return by_cell(np.tile(_array(values), len(layers)))
 
-    target_texts = [token_text(target) for target in targets]
+    target_texts = [followed.text(target, token_text) for target in targets]
     return table(
         "sweep_frame",
         component=np.full(grid * each, component, dtype=object),
@@ -325,22 +358,54 @@ def cells_frame(
         source_position=by_position([int(position) for position in source_positions]),
         target_id=by_target(targets),
         target=by_target(target_texts),
-        target_label=by_target([visible(text) for text in target_texts]),
+        target_label=by_target(followed.labels(target_texts)),
         probability=log_p.exp(),
         base_probability=log_b.exp(),
+        source_probability=source_log_p.repeat(grid).exp(),
         delta=log_p.exp() - log_b.exp(),
         log_ratio=log_p - log_b,
         contrast_id=pd.arrays.IntegerArray(
             by_target([targets[n] for n in columns]), by_target([n is None for n in contrasts])
         ),
         logit_difference=logit_difference.flatten(),
+        recovery=recovered.flatten(),
         rank=pd.arrays.IntegerArray(cells.ranks.flatten().numpy(), by_cell(missing), copy=True),
         kl=cells.kl.masked_fill(~cells.ran, torch.nan).repeat_interleave(each),
+        kl_source=cells.kl_source.masked_fill(~cells.ran, torch.nan).repeat_interleave(each),
         effect_possible=by_cell(np.array([True] * grid if may is None else [*may], dtype=bool)),
         best_id=pd.arrays.IntegerArray(by_cell(best), by_cell(missing)),
         best=by_cell(_texts(best, missing, token_text)),
         best_probability=best_p.repeat_interleave(each),
     )
+
+
+def recoveries(
+    metric: str, cells: Tensor, base: Tensor, source: Tensor, contrasts: Sequence[int]
+) -> Tensor:
+    """(metric of the cell − of the base) / (of the source − of the base).
+
+    Zhang & Nanda 2024, "Towards Best Practices of Activation Patching in Language Models".
+
+    Args:
+        metric: one of `RECOVERED`.
+        cells: ln P of the targets, `(cells, targets)`.
+        base, source: ln P of the targets in the plain runs, `(targets,)`.
+        contrasts: of each target, the index of its contrast; its own if it has none.
+
+    Returns:
+        `(cells, targets)`; NaN where the plain runs do not differ, or a contrast is missing.
+    """
+    choose(metric, RECOVERED, "recovery metric")
+
+    def value(log_p: Tensor) -> Tensor:
+        if metric == "probability":
+            return log_p.exp()
+        return log_p if metric == "log_probability" else log_p - log_p[..., list(contrasts)]
+
+    whole = value(source) - value(base)
+    # The plain runs' numbers come from other passes than the cells': less is rounding.
+    whole = whole.masked_fill(whole.abs() < LEAST, torch.nan)
+    return (value(cells) - value(base)) / whole
 
 
 def _array(values: Sequence[Any]) -> np.ndarray:

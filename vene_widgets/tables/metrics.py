@@ -9,11 +9,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-MetricName = Literal["probability", "delta", "log_ratio", "logit_difference", "kl", "rank"]
+MetricName = Literal[
+    "probability",
+    "delta",
+    "log_ratio",
+    "logit_difference",
+    "recovery",
+    "kl",
+    "kl_source",
+    "rank",
+]
 """The registry's keys, as a type: both sides of the wire are checked against it."""
 
-Scale = Literal["amount", "difference", "order"]
-"""How values are coloured: from 0 upwards, symmetrically around 0, or by rank, 1 being darkest."""
+Scale = Literal["amount", "difference", "share", "order"]
+"""How values are coloured: from 0 upwards, symmetrically around 0, from 0 to 1 and also below 0 if
+there are clear decreases, or by rank, 1 being darkest."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +41,7 @@ class Metric:
         scale: how values are coloured.
         of_target: whether it depends on a target token, or on the whole distribution only.
         of_pair: whether it compares the target with a contrast token.
+        of_source: whether it compares the cell with a source run.
         about: when to use it, in one sentence.
     """
 
@@ -45,6 +56,7 @@ class Metric:
     of_target: bool
     about: str
     of_pair: bool = False
+    of_source: bool = False
 
     @property
     def diverging(self) -> bool:
@@ -110,6 +122,22 @@ METRICS: dict[str, Metric] = {
             of_pair=True,
         ),
         Metric(
+            name="recovery",
+            title="Recovery of t",
+            label="recovery of",
+            unit="",
+            formula="(ln (P(t) / P(u)) after patching − in the base run) / (in the source run − in "
+            "the base run)",
+            column="recovery",
+            range=(None, None),
+            scale="share",
+            of_target=True,
+            about="Share of the logit difference between the plain runs: 0 is the base, 1 the "
+            "source (Zhang & Nanda 2024).",
+            of_pair=True,
+            of_source=True,
+        ),
+        Metric(
             name="kl",
             title="KL(cell ‖ base)",
             label="KL from base",
@@ -120,6 +148,19 @@ METRICS: dict[str, Metric] = {
             scale="amount",
             of_target=False,
             about="Divergence of the whole next-token distribution from the base run's.",
+        ),
+        Metric(
+            name="kl_source",
+            title="KL(cell ‖ source)",
+            label="KL from source",
+            unit="nats",
+            formula="Σ P after · ln (P after / P source) over the vocabulary",
+            column="kl_source",
+            range=(0.0, None),
+            scale="amount",
+            of_target=False,
+            about="What is missing until the whole next-token distribution is the source run's.",
+            of_source=True,
         ),
         Metric(
             name="rank",

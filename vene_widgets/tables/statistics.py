@@ -28,6 +28,9 @@ CPU_SLICE_BYTES = 8 * 2**20
 """The same on the CPU: small blocks of memory are reused and stay in the cache, and new pages cost
 more than the arithmetic."""
 
+SOURCE_ROUNDING = 1e-13
+"""KL divergences from the source below this many nats count as 0: each is a sum of two terms."""
+
 KL_ROUNDING = 1e-14
 """KL divergences below this many nats count as 0: they are within the rounding error of float64,
 which is the spacing of numbers near 1, 2.2e-16, times terms as large as ln(vocabulary)."""
@@ -42,7 +45,8 @@ class CellStatistics:
             of such a cell have no meaning.
         log_p: ln P of the tracked tokens, `(cells, tokens)`.
         ranks: of the tracked tokens, from 1, over the whole vocabulary, `(cells, tokens)`.
-        kl: KL(cell ‖ base) in nats, `(cells,)`.
+        kl, kl_source: KL(cell ‖ base) and KL(cell ‖ source) in nats, `(cells,)`; the latter is NaN
+            if there is no source.
         top: ids of the most likely tokens, `(cells, k)`, most likely first.
         top_log_p: their ln P, `(cells, k)`.
         top_logits: their logits, `(cells, k)`.
@@ -52,6 +56,7 @@ class CellStatistics:
     log_p: Tensor
     ranks: Tensor
     kl: Tensor
+    kl_source: Tensor
     top: Tensor
     top_log_p: Tensor
     top_logits: Tensor
@@ -69,7 +74,11 @@ class CellStatistics:
 
 
 def cell_statistics(
-    logits: Tensor, log_base: Tensor, tokens: Sequence[int], k: int = 1
+    logits: Tensor,
+    log_base: Tensor,
+    tokens: Sequence[int],
+    k: int = 1,
+    log_source: Tensor | None = None,
 ) -> CellStatistics:
     """Compute the statistics of some cells, on the device of their logits.
 
@@ -82,6 +91,7 @@ def cell_statistics(
         log_base: ln P in the base run, `(vocabulary,)`, float64, on any device.
         tokens: ids of the tokens to track.
         k: number of most likely tokens to list; at most the vocabulary.
+        log_source: ln P in the source run, as `log_base`; None if there is none.
 
     Returns:
         On the CPU.
@@ -89,39 +99,54 @@ def cell_statistics(
     logits = logits.detach()
     if logits.device.type == "mps":  # no float64
         logits = logits.cpu()
+    apart = None if log_source is None else to_float64(log_base) - to_float64(log_source)
+    is_finite = apart is not None and bool(apart.isfinite().all())
+    apart = _moved(apart, logits.device) if apart is not None and is_finite else None
     log_base = _moved(log_base.detach(), logits.device)
     ids = _moved(torch.tensor(list(tokens), dtype=torch.long, device="cpu"), logits.device)
     top = top_ids(logits, k)
     # NaN if the cell has any, because it counts as the largest value.
     largest = logits.gather(-1, top[:, :1]).double()
     slices = _row_slices(logits, 3 * 8)
-    pairs = [
-        _log_sum_and_kl(rows, peak, log_base)
+    found = [
+        _log_sum_and_kl(rows, peak, log_base, apart)
         for rows, peak in zip(slices, torch.split(largest, len(slices[0])), strict=True)
     ]
-    log_sum, kl = (torch.cat(parts) for parts in zip(*pairs, strict=True))
+    log_sum, kl, kl_source = (torch.cat(parts) for parts in zip(*found, strict=True))
+    if log_source is not None and not is_finite:  # tokens that cannot come: one by one
+        other = _moved(log_source.detach(), logits.device)
+        kl_source = torch.cat(
+            [
+                _log_sum_and_kl(rows, peak, other, None)[1]
+                for rows, peak in zip(slices, torch.split(largest, len(slices[0])), strict=True)
+            ]
+        )
     top_logits = logits.gather(-1, top).double()
     log_p = logits.index_select(-1, ids).double() - largest - log_sum
     top_log_p = top_logits - largest - log_sum
     # One copy for each dtype; float64 holds the logits of every other dtype exactly.
-    numbers = torch.cat([log_p, kl, top_log_p, top_logits], -1).cpu()
+    numbers = torch.cat([log_p, kl, kl_source, top_log_p, top_logits], -1).cpu()
     integers = torch.cat([(~largest.isnan()).long(), ranks_of(logits, tokens), top], -1).cpu()
     tracked, listed = len(ids), top.shape[-1]
-    log_p, kl, top_log_p, top_logits = torch.split(numbers, [tracked, 1, listed, listed], -1)
+    sizes = [tracked, 1, 1, listed, listed]
+    log_p, kl, kl_source, top_log_p, top_logits = torch.split(numbers, sizes, -1)
     ran, places, top = torch.split(integers, [1, tracked, listed], -1)
     return CellStatistics(
         ran=ran[:, 0].bool(),
         log_p=log_p,
         ranks=places,
         kl=kl[:, 0],
+        kl_source=kl_source[:, 0],
         top=top,
         top_log_p=top_log_p,
         top_logits=top_logits.to(logits.dtype),
     )
 
 
-def _log_sum_and_kl(logits: Tensor, largest: Tensor, log_base: Tensor) -> tuple[Tensor, Tensor]:
-    """The normaliser of each cell, ln Σ exp(logit - largest), and KL(cell ‖ base) in nats.
+def _log_sum_and_kl(
+    logits: Tensor, largest: Tensor, log_base: Tensor, apart: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The normaliser of each cell, ln Σ exp(logit - largest), and its KL from base and source.
 
     With one exponential per logit, and in place: these are the largest tensors of a sweep's tables.
 
@@ -129,9 +154,11 @@ def _log_sum_and_kl(logits: Tensor, largest: Tensor, log_base: Tensor) -> tuple[
         logits: `(cells, vocabulary)`.
         largest: logit of each cell, `(cells, 1)`, float64.
         log_base: `(vocabulary,)`, float64.
+        apart: ln (P base / P source), `(vocabulary,)`, float64 and finite; None without a source.
 
     Returns:
-        `(cells, 1)` each, float64; both NaN if the logits hold NaN or +inf, or nothing but -inf.
+        `(cells, 1)` each, float64, in nats; NaN if the logits hold NaN or +inf, or nothing but
+        -inf, and the last one without a source.
     """
     shifted = logits.to(torch.float64, copy=True).sub_(largest)
     weights = shifted.exp()
@@ -140,7 +167,12 @@ def _log_sum_and_kl(logits: Tensor, largest: Tensor, log_base: Tensor) -> tuple[
     log_ratio = shifted.sub_(log_sum).sub_(log_base)
     # P · ln (P / P base) is NaN where P is 0 and its logarithm infinite; the limit is 0.
     kl = log_ratio.mul_(weights).nansum(-1, keepdim=True) / total
-    return log_sum, kl.masked_fill_(kl < KL_ROUNDING, 0)
+    source = torch.full_like(total, torch.nan)
+    if apart is not None:
+        # KL(cell ‖ source) = KL(cell ‖ base) + Σ P · ln (P base / P source).
+        source = kl + weights.mul_(apart).sum(-1, keepdim=True) / total
+        source.masked_fill_(source < SOURCE_ROUNDING, 0)
+    return log_sum, kl.masked_fill_(kl < KL_ROUNDING, 0), source
 
 
 def concatenated(parts: Sequence[CellStatistics]) -> CellStatistics:

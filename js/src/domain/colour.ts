@@ -5,7 +5,7 @@ import type { MetricInfo } from "../kernel/wire";
 
 export type Rgb = readonly [number, number, number];
 export type Theme = "light" | "dark";
-/** Amounts from 0 up, differences about 0, ranks from the last to the first. */
+/** Amounts from 0 up, differences about 0, shares from 0 to 1, ranks from the last to the first. */
 export type Scale = MetricInfo["scale"];
 
 /**
@@ -23,10 +23,10 @@ export const RAMPS: Record<Theme, { more: string[]; less: string[] }> = {
   },
 };
 
-/** Place of a value on its scale: 0 to 1, for differences -1 to 1. Ranks count by their logarithm. */
+/** Place of a value on its scale: 0 to 1, also below 0 for differences and shares. Ranks count by their logarithm. */
 export function partOf(value: number, limit: number, scale: Scale): number {
   const part = scale === "order" ? 1 - Math.log(value) / Math.log(limit) : value / limit;
-  const low = scale === "difference" ? -1 : 0;
+  const low = scale === "difference" || scale === "share" ? -1 : 0;
   return Math.min(1, Math.max(low, limit > 0 && Number.isFinite(part) ? part : 0));
 }
 
@@ -66,6 +66,12 @@ export function tileColours(value: number, limit: number, scale: Scale): Record<
     "--vene-fill-dark": css(dark),
     "--vene-text-dark": textOn(dark),
   };
+}
+
+/** Where a value is on the legend's bar, 0 to 1. */
+export function placeOf(value: number, limit: number, scale: Scale): number {
+  const part = partOf(value, limit, scale);
+  return scale === "difference" ? (part + 1) / 2 : Math.max(0, part);
 }
 
 /** The scale as a CSS gradient, for the legend. */

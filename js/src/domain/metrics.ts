@@ -16,6 +16,9 @@ const TINY = Number.MIN_VALUE;
 
 const ln = (p: number) => Math.log(Math.max(p, TINY));
 
+/** Smaller differences between the plain runs have no recovery. */
+const LEAST = 1e-6;
+
 type Formula = (cell: Cell, aim: Aim, targets: Target[]) => number | null | undefined;
 
 const p = (cell: Cell, index: number) => cell.probabilities[index] ?? Number.NaN;
@@ -26,7 +29,16 @@ const FORMULAS: Record<MetricName, Formula> = {
   log_ratio: (cell, { target }, targets) =>
     ln(p(cell, target)) - ln(targets[target]?.base ?? Number.NaN),
   logit_difference: (cell, { target, other }) => ln(p(cell, target)) - ln(p(cell, other)),
+  recovery: (cell, { target, other }, targets) => {
+    const odds = (plain: "base" | "source") =>
+      ln(targets[target]?.[plain] ?? Number.NaN) - ln(targets[other]?.[plain] ?? Number.NaN);
+    const [base, whole] = [odds("base"), odds("source") - odds("base")];
+    return Math.abs(whole) < LEAST
+      ? null
+      : (ln(p(cell, target)) - ln(p(cell, other)) - base) / whole;
+  },
   kl: (cell) => cell.kl,
+  kl_source: (cell) => cell.kl_source,
   rank: (cell, { target }) => cell.ranks[target],
 };
 
@@ -97,6 +109,7 @@ const TINIEST = 1e-12;
 export function limitOf(metric: MetricInfo, values: number[]): number {
   const largest = values.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
   if (metric.scale === "order") return Math.max(10, largest);
+  if (metric.scale === "share") return 1;
   if (isProbability(metric)) return probabilityLimit(largest);
   return largest > TINIEST ? roundUp(largest) : 1;
 }

@@ -206,10 +206,13 @@ export interface OpenPair {
 }
 /**
  * Run the finding on the screen, its first live slot, under every choice of method.
+ *
+ * `templates` are other words for the pair, with `{}` where base and source differ.
  */
 export interface RunSpecifications {
   id: string;
   kind?: "specification";
+  templates?: string[];
 }
 /**
  * Write a share token of the current state; the reply carries it as `text`.
@@ -301,17 +304,26 @@ export interface InterventionInfo {
  * One metric of the map (`vene_widgets.tables.metrics`); a None in its range is no limit.
  */
 export interface MetricInfo {
-  name: "probability" | "delta" | "log_ratio" | "logit_difference" | "kl" | "rank";
+  name:
+    | "probability"
+    | "delta"
+    | "log_ratio"
+    | "logit_difference"
+    | "recovery"
+    | "kl"
+    | "kl_source"
+    | "rank";
   title: string;
   label: string;
   unit: string;
   formula: string;
   about: string;
-  scale: "amount" | "difference" | "order";
+  scale: "amount" | "difference" | "share" | "order";
   low: number | null;
   high: number | null;
   of_target: boolean;
   of_pair: boolean;
+  of_source: boolean;
 }
 /**
  * The tokens of one source's prompt.
@@ -394,10 +406,11 @@ export interface Target {
  * The preview of one tile: the result of an experiment with this single slot of `Map`.
  *
  * `top` are the most likely next tokens; `probabilities` and `ranks` (from 1) are those of
- * `Map.targets`, in their order; `kl` is KL(cell || base) in nats, None where it is infinite. All
- * are empty where the logits hold NaN or infinity. `idle` is why the operator cannot change the
- * result here: `same`, both prompts have equal states (only copying), or `causal`, no path leads
- * to the last position. `sentence` is the result in words.
+ * `Map.targets`, in their order; `kl` and `kl_source` are KL(cell || base) and KL(cell || source)
+ * in nats, None where they are infinite. All are empty where the logits hold NaN or infinity.
+ * `idle` is why the operator cannot change the result here: `same`, both prompts have equal states
+ * (only copying), or `causal`, no path leads to the last position. `sentence` is the result in
+ * words.
  */
 export interface Cell {
   layer: number;
@@ -408,6 +421,7 @@ export interface Cell {
   probabilities: number[];
   ranks: number[];
   kl: number | null;
+  kl_source: number | null;
   idle: ("same" | "causal") | null;
   sentence: string;
 }
@@ -622,7 +636,18 @@ export interface StoryStep {
   result: Answer;
   map: number | null;
   target?: number | null;
-  metric?: ("probability" | "delta" | "log_ratio" | "logit_difference" | "kl" | "rank") | null;
+  metric?:
+    | (
+        | "probability"
+        | "delta"
+        | "log_ratio"
+        | "logit_difference"
+        | "recovery"
+        | "kl"
+        | "kl_source"
+        | "rank"
+      )
+    | null;
   pins?: Pin[];
 }
 /**
@@ -670,7 +695,7 @@ export interface DataMetric {
   unit: string;
   formula: string;
   about: string;
-  scale: "amount" | "difference" | "order";
+  scale: "amount" | "difference" | "share" | "order";
   low: number | null;
   high: number | null;
 }
@@ -720,7 +745,8 @@ export interface DataProgress {
 /**
  * One finding under every choice of method; `share` is how much of it has run, None at the end.
  *
- * `rows` are in the order of their effects; `agreed` of `count` have the same sign.
+ * `rows` are in the order of their effects; `agreed` of `count` have the same sign. `templates`
+ * are those that were asked for. `findings` has every tile whose curve has run and still holds.
  */
 export interface Specification {
   request: string;
@@ -734,13 +760,30 @@ export interface Specification {
   rows: SpecificationRow[];
   left_out: string[];
   note: string | null;
+  templates: string[];
+  findings: Finding[];
 }
 /**
- * One specification: direction, what stands for a missing state, layers, metric; its effect.
+ * One specification: direction, what stands for a missing state, layers, metric, template.
  *
  * `effect` is a share of what the plain runs differ by.
  */
 export interface SpecificationRow {
   choices: string[];
   effect: number | null;
+}
+/**
+ * Which tile a specification curve is of, and what came out: same sign in `agreed` of `count`.
+ *
+ * It holds for this base and source alone.
+ */
+export interface Finding {
+  base: string;
+  source: string;
+  component: string;
+  head: number | null;
+  layer: number;
+  position: number;
+  agreed: number;
+  count: number;
 }

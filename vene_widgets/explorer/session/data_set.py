@@ -81,6 +81,8 @@ class DataSetFeature(Feature):
         )
         if self.found is not None:
             self._show(views.data_set(self.found))
+            if self.found.state != self.session.model.fingerprint:
+                self._mark_old()
         elif self._run is not None:
             run, self._is_running = self._run, True
             self._show(views.planned_data_set(run.plan, run.metric, run.controls))

@@ -25,6 +25,7 @@ from vene_widgets.sweeps.planning import SweepPlan
 from vene_widgets.sweeps.preparing import PreparedSweep, prepare_sweeps
 from vene_widgets.sweeps.reach import states_are_equal
 from vene_widgets.sweeps.results import plan_frame
+from vene_widgets.tables.followed import follow_tokens
 from vene_widgets.tables.statistics import (
     CellStatistics,
     cell_statistics,
@@ -100,7 +101,8 @@ class MapBuilder:
         base = checked_distribution(first.base_logits, "base logits")
         source_logits = checked_distribution(first.source_logits, "source logits")
         self._log_base = log_probabilities(base)
-        self._p_base, self._p_source = self._log_base.exp(), probabilities(source_logits)
+        self._log_source = log_probabilities(source_logits)
+        self._p_base, self._p_source = self._log_base.exp(), self._log_source.exp()
         self.answers = list(dict.fromkeys([int(base.argmax()), int(source_logits.argmax())]))
         likely = sorted(
             {int(t) for logits in (base, source_logits) for t in top_ids(logits[None], TOP)[0]},
@@ -139,20 +141,26 @@ class MapBuilder:
         import pandas as pd
 
         frames: list[pd.DataFrame] = []
+        followed = follow_tokens(self.followed)
         start = 0
         for plan in self.plans:
             rows = self._statistics[start : start + len(plan.layers)]
             width = len(plan.positions)
             cells = self._cells[start * width : (start + len(plan.layers)) * width]
             may = [cell.idle is None for cell in cells]
-            frames.append(plan_frame(plan, concatenated(rows), self._log_base, self.followed, may))
+            cells_here = concatenated(rows)
+            frames.append(
+                plan_frame(plan, cells_here, self._log_base, followed, may, self._log_source)
+            )
             start += len(plan.layers)
         return frames[0] if len(frames) == 1 else pd.concat(frames, ignore_index=True)
 
     def add_row(self, row: SweepRow) -> None:
         """Add one finished row; after the last one, the cells' own likely tokens."""
         logits = row.logits.cpu()
-        statistics = cell_statistics(logits, self._log_base, self._targets, k=TOP)
+        statistics = cell_statistics(
+            logits, self._log_base, self._targets, k=TOP, log_source=self._log_source
+        )
         self._statistics.append(statistics.first_tokens(len(self.followed)))
         self._cells += self._row_cells(row.sweep, row.layer, statistics)
         if self._may_hold:
@@ -237,7 +245,7 @@ class MapBuilder:
         probability = float_rows(statistics.log_p.exp())
         top_probability = float_rows(statistics.top_log_p.exp())
         ranks = int_rows(statistics.ranks)
-        kl = floats(statistics.kl)
+        kl, kl_source = floats(statistics.kl), floats(statistics.kl_source)
         found: list[wire.Cell] = []
         for n, top in enumerate(int_rows(statistics.top)):
             idle = idle_reason(sweep, layer, n)
@@ -251,7 +259,16 @@ class MapBuilder:
             )
             if not math.isfinite(top_probability[n][0]):
                 sentence = sentences.no_distribution()
-                found.append(cell(top=[], probabilities=[], ranks=[], kl=None, sentence=sentence))
+                found.append(
+                    cell(
+                        top=[],
+                        probabilities=[],
+                        ranks=[],
+                        kl=None,
+                        kl_source=None,
+                        sentence=sentence,
+                    )
+                )
                 continue
             candidates = [
                 wire.Candidate(
@@ -269,6 +286,7 @@ class MapBuilder:
                     probabilities=probability[n],
                     ranks=ranks[n],
                     kl=kl[n],
+                    kl_source=kl_source[n],
                     sentence=self._sentence(plan, layer, n, idle, probability[n], candidates[0]),
                 )
             )

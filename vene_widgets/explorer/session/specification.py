@@ -17,6 +17,7 @@ from vene_widgets.explorer.session.feature import (
 )
 from vene_widgets.explorer.wire import messages as wire
 from vene_widgets.explorer.wire.error_text import error_text
+from vene_widgets.sweeps.specification_templates import read_templates
 from vene_widgets.sweeps.specifications import SpecificationCurve, specification_steps
 
 if TYPE_CHECKING:
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 
 OLD = "From before the model changed: run it again."
 STOPPED = "Stopped."
+
+MOST = 100
+"""Tiles whose results are kept."""
 
 
 class SpecificationFeature(Feature):
@@ -36,6 +40,7 @@ class SpecificationFeature(Feature):
         super().__init__(session, start)
         self._shown: wire.Specification | None = None
         self._request: wire.RunSpecifications | None = None  # whose runs may still write
+        self._findings: dict[tuple[object, ...], wire.Finding] = {}
 
     @property
     def changes(self) -> Changes:
@@ -49,14 +54,15 @@ class SpecificationFeature(Feature):
             RequestError: no finding that this can be done for; the last curve stays.
         """
         session = self.session
-        finding = finding_of(session.plan)
+        finding = finding_of(session.plan) | {"templates": read_templates(request.templates)}
         with session.lock:
             self._request = request
             session.submit("specification", lambda: self._run(request, finding))
 
     def model_changed(self) -> None:
-        """Stop, and mark what is shown as old."""
+        """Stop, and mark what is shown as old; no tile says anything of the model before."""
         self.session.worker.cancel("specification")
+        self._findings.clear()
         self._note(OLD)
 
     def cancel(self) -> None:
@@ -72,7 +78,8 @@ class SpecificationFeature(Feature):
         with self.session.lock:
             self._request = None
             if self._shown is not None:
-                self._write(self._shown.model_copy(update={"note": note, "share": None}))
+                update = {"note": note, "share": None, "findings": [*self._findings.values()]}
+                self._write(self._shown.model_copy(update=update))
 
     def _write(self, message: wire.Specification) -> None:
         self._shown = message
@@ -88,20 +95,47 @@ class SpecificationFeature(Feature):
         self, request: wire.RunSpecifications, finding: dict[str, Any]
     ) -> Generator[None, None, None]:
         """Job: one run per step; the model is free between two steps."""
-        model, pair = self.session.model, finding["pairs"][0]
+        model = self.session.model
         began = model.fingerprint
+
+        def message(**more: Any) -> wire.Specification:
+            return _message(request, finding, [*self._findings.values()], **more)
+
         steps = specification_steps(model, **finding)
         try:
             while True:
                 done, total = next(steps)
                 require_unchanged(model, began, model.fingerprint)
-                self._show(request, _message(request.id, pair, share=done / total))
+                self._show(request, message(share=done / total))
                 yield
         except StopIteration as end:
-            self._show(request, _message(request.id, pair, curve=end.value))
+            with self.session.lock:
+                if request is self._request:
+                    self._keep(finding, end.value)
+            self._show(request, message(curve=end.value))
         except Exception as error:
             reason = OLD if model_changed(model, began, error) else error_text(error)
-            self._show(request, _message(request.id, pair, note=reason))
+            self._show(request, message(note=reason))
+
+    def _keep(self, finding: Mapping[str, Any], curve: SpecificationCurve) -> None:
+        """Keep the result of a tile, in place of an earlier one; the oldest goes first."""
+        pair = finding["pairs"][0]
+        agreed, count = curve.agreement
+        found = wire.Finding(
+            base=pair["base"],
+            source=pair["source"],
+            component=finding["component"],
+            head=finding["head"],
+            layer=finding["layer"],
+            position=pair["site"],
+            agreed=agreed,
+            count=count,
+        )
+        key = tuple(found.model_dump(exclude={"agreed", "count"}).values())
+        self._findings.pop(key, None)
+        self._findings[key] = found
+        while len(self._findings) > MOST:
+            del self._findings[next(iter(self._findings))]
 
 
 def finding_of(plan: Plan | None) -> dict[str, Any]:
@@ -140,8 +174,9 @@ def finding_of(plan: Plan | None) -> dict[str, Any]:
 
 
 def _message(
-    request: str,
-    pair: Mapping[str, Any],
+    request: wire.RunSpecifications,
+    finding: Mapping[str, Any],
+    findings: list[wire.Finding],
     *,
     curve: SpecificationCurve | None = None,
     share: float | None = None,
@@ -150,8 +185,16 @@ def _message(
     """The message of a curve that has been run, is being run, or could not be run."""
     agreed, count = (0, 0) if curve is None else curve.agreement
     rows: list[Any] = [] if curve is None else curve.frame.to_dict("records")
+    choices = (
+        "direction",
+        "wrong",
+        "window",
+        "metric",
+        *(["template"] if request.templates else []),
+    )
+    pair = finding["pairs"][0]
     return wire.Specification(
-        request=request,
+        request=request.id,
         share=share,
         base=pair["base"],
         source=pair["source"],
@@ -161,11 +204,12 @@ def _message(
         sentence="" if curve is None else curve.sentence,
         rows=[
             wire.SpecificationRow(
-                choices=[row["direction"], row["wrong"], f"{row['window']}", row["metric"]],
-                effect=float(f"{row['effect']:.4g}"),
+                choices=[f"{row[name]}" for name in choices], effect=float(f"{row['effect']:.4g}")
             )
             for row in rows
         ],
         left_out=[] if curve is None else list(curve.left_out),
         note=note,
+        templates=request.templates,
+        findings=findings,
     )

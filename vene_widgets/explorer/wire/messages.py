@@ -110,6 +110,7 @@ class MetricInfo(Wire):
     high: float | None
     of_target: bool
     of_pair: bool
+    of_source: bool
 
 
 class ModelInfo(Wire):
@@ -185,10 +186,11 @@ class Cell(Wire):
     """The preview of one tile: the result of an experiment with this single slot of `Map`.
 
     `top` are the most likely next tokens; `probabilities` and `ranks` (from 1) are those of
-    `Map.targets`, in their order; `kl` is KL(cell || base) in nats, None where it is infinite. All
-    are empty where the logits hold NaN or infinity. `idle` is why the operator cannot change the
-    result here: `same`, both prompts have equal states (only copying), or `causal`, no path leads
-    to the last position. `sentence` is the result in words.
+    `Map.targets`, in their order; `kl` and `kl_source` are KL(cell || base) and KL(cell || source)
+    in nats, None where they are infinite. All are empty where the logits hold NaN or infinity.
+    `idle` is why the operator cannot change the result here: `same`, both prompts have equal states
+    (only copying), or `causal`, no path leads to the last position. `sentence` is the result in
+    words.
     """
 
     layer: int
@@ -199,6 +201,7 @@ class Cell(Wire):
     probabilities: list[float]
     ranks: list[int]
     kl: Finite
+    kl_source: Finite
     idle: Literal["same", "causal"] | None
     sentence: str
 
@@ -548,7 +551,7 @@ class DataProgress(Wire):
 
 
 class SpecificationRow(Wire):
-    """One specification: direction, what stands for a missing state, layers, metric; its effect.
+    """One specification: direction, what stands for a missing state, layers, metric, template.
 
     `effect` is a share of what the plain runs differ by.
     """
@@ -557,10 +560,27 @@ class SpecificationRow(Wire):
     effect: Finite
 
 
+class Finding(Wire):
+    """Which tile a specification curve is of, and what came out: same sign in `agreed` of `count`.
+
+    It holds for this base and source alone.
+    """
+
+    base: str
+    source: str
+    component: str
+    head: int | None
+    layer: int
+    position: int
+    agreed: int
+    count: int
+
+
 class Specification(Wire):
     """One finding under every choice of method; `share` is how much of it has run, None at the end.
 
-    `rows` are in the order of their effects; `agreed` of `count` have the same sign.
+    `rows` are in the order of their effects; `agreed` of `count` have the same sign. `templates`
+    are those that were asked for. `findings` has every tile whose curve has run and still holds.
     """
 
     request: str
@@ -574,6 +594,8 @@ class Specification(Wire):
     rows: list[SpecificationRow]
     left_out: list[str]
     note: str | None
+    templates: list[str]
+    findings: list[Finding]
 
 
 class Protocol(Wire):

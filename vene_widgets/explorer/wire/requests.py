@@ -157,10 +157,14 @@ class OpenPair(Wire):
 
 
 class RunSpecifications(Wire):
-    """Run the finding on the screen, its first live slot, under every choice of method."""
+    """Run the finding on the screen, its first live slot, under every choice of method.
+
+    `templates` are other words for the pair, with `{}` where base and source differ.
+    """
 
     id: str
     kind: Literal["specification"] = "specification"
+    templates: Annotated[list[str], Field(default_factory=list)]
 
 
 class Share(Wire):

@@ -134,6 +134,7 @@ def metric_infos() -> list[wire.MetricInfo]:
             high=metric.range[1],
             of_target=metric.of_target,
             of_pair=metric.of_pair,
+            of_source=metric.of_source,
         )
         for metric in METRICS.values()
     ]

@@ -75,6 +75,7 @@ class PairRun:
             keep=self.keep,
             cluster=self.cluster,
             seed=self.seed,
+            state=self.model.fingerprint,
             _answers=answers,
             _controls=controls,
         )

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from plotnine import ggplot
 
+    from vene_widgets.models.fingerprint import Fingerprint
     from vene_widgets.sweeps.pairs.chunks import PairAnswers
     from vene_widgets.sweeps.pairs.planning import PairPlan
 
@@ -48,6 +49,7 @@ class PairSweep:
         cluster: column of `pairs`; pairs with the same value there are not independent. None if
             all are.
         seed: of everything random.
+        state: the state of the model that the maps are of; None of one that was pickled.
     """
 
     plan: PairPlan
@@ -56,6 +58,7 @@ class PairSweep:
     keep: str
     cluster: str | None
     seed: int
+    state: Fingerprint | None = field(repr=False)
     _answers: PairAnswers = field(repr=False)
     _controls: Mapping[str, PairAnswers] = field(repr=False)
 
@@ -269,6 +272,10 @@ class PairSweep:
 
         return figures.pair_map(self.summarize(metric) if metric else self.summary, title=title,
                                 style=style)  # fmt: skip
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A state names tensors and functions of this process.
+        return {**self.__dict__, "state": None}
 
     def __repr__(self) -> str:
         plan = self.plan

@@ -1,5 +1,5 @@
 // What the map's colours and marks mean: formula, unit, the limits of the scale.
-import { gradient } from "../../domain/colour";
+import { gradient, placeOf } from "../../domain/colour";
 import { endsOf, spell, tileText } from "../../domain/metrics";
 import type { MetricInfo, Target } from "../../kernel/wire";
 
@@ -41,7 +41,15 @@ export function Legend({
   const { note } = endsOf(metric, limit);
   return (
     <div class="vene-legend">
-      <ScaleBar metric={metric} limit={limit} target={target} other={other} isNamed={isNamed} />
+      <ScaleBar
+        metric={metric}
+        limit={limit}
+        target={target}
+        other={other}
+        isNamed={isNamed}
+        base={base}
+        source={source}
+      />
       {(isSame || note) && (
         <span class="vene-legend-item vene-legend-note">
           {isSame ? "Both prompts give the same prediction here." : note}
@@ -79,10 +87,11 @@ export function Legend({
 }
 
 type ScaleProps = Pick<Props, "metric" | "limit"> &
-  Partial<Pick<Props, "target" | "other" | "isNamed">>;
+  Partial<Pick<Props, "target" | "other" | "isNamed" | "base" | "source">>;
 
-/** The colours with the two ends of the scale. */
-export function ScaleBar({ metric, limit, target, other, isNamed }: ScaleProps) {
+/** The colours with the two ends of the scale; the plain runs are marks on it. */
+export function ScaleBar(props: ScaleProps) {
+  const { metric, limit, target, other, isNamed, base, source } = props;
   const { low, high } = endsOf(metric, limit);
   return (
     <span
@@ -98,7 +107,18 @@ export function ScaleBar({ metric, limit, target, other, isNamed }: ScaleProps) 
             "--vene-fill-light": gradient(metric.scale, "light"),
             "--vene-fill-dark": gradient(metric.scale, "dark"),
           }}
-        />
+        >
+          {[base, source].map(
+            (plain, n) =>
+              plain != null && (
+                <i
+                  key={n === 0 ? "base" : "source"}
+                  class="vene-legend-mark"
+                  style={{ left: `${100 * placeOf(plain, limit, metric.scale)}%` }}
+                />
+              ),
+          )}
+        </span>
         <span>{metric.scale === "order" ? metric.unit : `${high} ${metric.unit}`}</span>
       </span>
     </span>

@@ -15,6 +15,7 @@ import { backToScreen } from "../../ui/backToScreen";
 import { PlainButton } from "../../ui/controls";
 import { createLecture } from "../lecture/state";
 import { createSlots } from "../slots/state";
+import { createSpecification } from "../specification/state";
 import { createGestures } from "./gestures";
 import { Legend } from "./Legend";
 import { isOn } from "./pins";
@@ -78,6 +79,11 @@ export function MapGrid({ app, scene, metric, width }: Props) {
   const stop = reachable(focus.value, rows, positions, app);
   const isStop = (spot: Spot) => stop.row === spot.row && stop.position === spot.position;
   const sourceTokens = tokensOf(scene.sources, sweep.choice.value.source);
+  const specification = app.use(createSpecification);
+  const agreedAt = (tile: Tile) => {
+    const found = isHidden ? null : specification.at(sweep.place(tile));
+    return found && `${found.agreed} of ${found.count}`;
+  };
   const stroke = new Set(lens.strokeTiles.value.map(key));
   const { pins } = lens;
   const copies = map?.intervention === "vanilla";
@@ -241,6 +247,7 @@ export function MapGrid({ app, scene, metric, width }: Props) {
                   pins={pinsAt(tile, pins.has)}
                   mark={first?.group ?? null}
                   note={chosen.length > 0 ? sweep.otherPair(tile) : null}
+                  agreed={agreedAt(tile)}
                   colour={first?.group ? groups.indexOf(first.group) % 6 : -1}
                 />
               );

@@ -86,11 +86,9 @@ export function MapTools({ app }: { app: App }) {
             name="Metric"
             title={`${metric.formula}\n${metric.about}`}
             value={metric.name}
-            options={lens.metrics.value.map(({ name, label, about }) => ({
-              value: name,
-              text: label,
-              title: about,
-            }))}
+            options={lens.metrics.value
+              .filter((one) => sources.length > 0 || !one.of_source || one === metric)
+              .map(({ name, label, about }) => ({ value: name, text: label, title: about }))}
             onChoose={(name) => lens.show(name as MetricName)}
           />
           {metric.of_target && <TargetField app={app} which="target" name="Target token" />}

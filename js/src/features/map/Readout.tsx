@@ -7,6 +7,7 @@ import { readingOf, spell, valueText } from "../../domain/metrics";
 import { MOST } from "../../domain/paint";
 import { tokensOf } from "../../domain/sources";
 import { isTouch } from "../../ui/touch";
+import { createSpecification } from "../specification/state";
 import { createStory } from "../story/state";
 import { createMap } from "./state";
 import { createSweep } from "./sweep";
@@ -48,6 +49,7 @@ export function Readout({ app }: { app: App }) {
   const place = app.use(createSweep).place(tile);
   const base = scene.base[position];
   const from = tokensOf(scene.sources, place.source)?.[place.source_position];
+  const found = app.use(createSpecification).at(place);
   const { target, other } = lens.aim.value;
   const targets = lens.targets.value;
   const value = readingOf(metric, cell, lens.aim.value, targets);
@@ -80,6 +82,7 @@ export function Readout({ app }: { app: App }) {
         {app.use(createSweep).otherPair(tile) ??
           cell?.sentence ??
           "This tile has not been computed yet."}
+        {found && ` Is it real? Same sign in ${found.agreed} of ${found.count} specifications.`}
       </p>
     </div>
   );

@@ -28,6 +28,8 @@ export interface TileProps extends Tile {
   mark: string | null;
   /** Why the number is not that of the slot here; null where it is. */
   note: string | null;
+  /** In how many specifications of how many its effect had the same sign: "46 of 48". */
+  agreed: string | null;
   colour: number;
 }
 
@@ -65,6 +67,7 @@ function drawTile(props: TileProps) {
     ? `, in the experiment${props.isSkipped ? ", skipped" : ""}${note}`
     : "";
   const group = props.mark === null ? "" : `, group ${props.mark}`;
+  const agreed = props.agreed ? `, same sign in ${props.agreed}` : "";
   const pinned = props.pins.endsWith("cell") ? ", pinned" : "";
   const classes = [
     "vene-tile",
@@ -86,7 +89,7 @@ function drawTile(props: TileProps) {
       data-colour={props.colour < 0 ? undefined : props.colour}
       data-pins={props.pins || undefined}
       aria-selected={props.isChosen}
-      aria-label={`${axis} ${row}, position ${position} ${label}, ${reading}${chosen}${group}${pinned}`}
+      aria-label={`${axis} ${row}, position ${position} ${label}, ${reading}${agreed}${chosen}${group}${pinned}`}
       title={props.note ?? (isIdle || isBroken ? reason : undefined)}
       style={value === null || isIdle ? undefined : tileColours(value, limit, metric.scale)}
     >
@@ -95,6 +98,9 @@ function drawTile(props: TileProps) {
           class="vene-tile-number"
           data-text={value === null ? "NaN" : tileText(metric, value)}
         />
+      )}
+      {props.agreed && (
+        <span class="vene-tile-agreed" data-text={props.agreed.replace(" of ", "/")} />
       )}
       {props.mark !== null && <span class="vene-tile-mark" data-text={props.mark} />}
     </div>

@@ -2,7 +2,7 @@
 import type { App } from "../../app/app";
 import { full } from "../../domain/format";
 import type { Specification } from "../../kernel/wire";
-import { Button, Panel } from "../../ui/controls";
+import { Button, Panel, TextField } from "../../ui/controls";
 import { createSpecification } from "./state";
 import "./style.css";
 
@@ -12,13 +12,17 @@ const CHOICES = [
   ["swap", "zero", "mean", "noise"],
   [],
   ["logit_difference", "probability", "log_probability"],
+  [],
 ];
 
 /** In units of one row: heights of the two parts, the gap between two choices, the names' width. */
 const [HIGH, ROW, GAP, NAMES, STEP] = [120, 15, 7, 112, 11];
 
+/** Most characters of a template that are shown, and how many pixels each of them takes. */
+const [LONGEST, EACH] = [32, 6.4];
+
 export function SpecificationPanel({ app }: { app: App }) {
-  const { curve, isRunning, run } = app.use(createSpecification);
+  const { curve, isRunning, run, templates, write } = app.use(createSpecification);
   const found = curve.value;
   const share = found?.share;
   return (
@@ -33,8 +37,19 @@ export function SpecificationPanel({ app }: { app: App }) {
             </Button>
           )}
           <span class="vene-note">
-            restore or corrupt × swap, zero, mean, noise × one layer or three × three metrics
+            restore or corrupt × swap, zero, mean, noise × one layer or three × three metrics ×
+            templates
           </span>
+          {!app.kernel.offline && (
+            <TextField
+              name="Other templates"
+              isLong
+              value={templates.value}
+              placeholder="Other templates, one per line: People in {} speak"
+              title="The same question in other words; {} stands for the words in which base and source differ"
+              onChoose={write}
+            />
+          )}
         </>
       }
     >
@@ -60,7 +75,9 @@ function Curve({ found }: { found: Specification }) {
   const [low, high] = [Math.min(0, ...effects), Math.max(1, ...effects)];
   const y = (effect: number) => 6 + ((high - effect) / (high - low)) * (HIGH - 12);
   const names = namesOf(found);
-  const x = (n: number) => NAMES + STEP * (n + 0.7);
+  const longest = Math.max(...[...names.keys()].map((name) => spelled(name).length));
+  const left = Math.max(NAMES, 12 + EACH * longest);
+  const x = (n: number) => left + STEP * (n + 0.7);
   const width = x(rows.length);
   const last = [...names.values()].at(-1) ?? HIGH;
   return (
@@ -88,14 +105,14 @@ function Curve({ found }: { found: Specification }) {
       >
         {[0, 0.5, 1].map((mark) => (
           <g key={mark}>
-            <line x1={NAMES} x2={width} y1={y(mark)} y2={y(mark)} data-zero={mark === 0} />
-            <text x={NAMES - 6} y={y(mark) + 4}>
+            <line x1={left} x2={width} y1={y(mark)} y2={y(mark)} data-zero={mark === 0} />
+            <text x={left - 6} y={y(mark) + 4}>
               {100 * mark} %
             </text>
           </g>
         ))}
         {[...names].map(([name, row]) => (
-          <text key={name} x={NAMES - 6} y={row + 4}>
+          <text key={name} x={left - 6} y={row + 4}>
             {spelled(name)}
           </text>
         ))}
@@ -127,7 +144,7 @@ function namesOf({ rows }: Specification): Map<string, number> {
   const found = new Map<string, number>();
   let down = HIGH + ROW;
   CHOICES.forEach((known, part) => {
-    const present = new Set(rows.map(({ choices }) => choices[part] ?? ""));
+    const present = new Set(rows.flatMap(({ choices }) => choices[part] ?? []));
     const named = known.length ? known.filter((name) => present.has(name)) : [...present].sort();
     for (const name of named) {
       found.set(`${part} ${name}`, down);
@@ -139,7 +156,8 @@ function namesOf({ rows }: Specification): Map<string, number> {
 }
 
 function spelled(name: string): string {
-  const [part, choice = ""] = name.split(" ");
+  const [part, choice] = [name[0], name.slice(2)];
   if (part === "2") return `${choice} layer${choice === "1" ? "" : "s"}`;
+  if (part === "4") return choice.length > LONGEST ? `${choice.slice(0, LONGEST - 1)}…` : choice;
   return choice.replace("_", " ");
 }

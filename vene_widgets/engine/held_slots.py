@@ -1,0 +1,189 @@
+"""HeldSlots: slots that every pass of a sweep has, ready to act on any number of rows.
+
+A cell of a sweep is one row of a batch. What a slot does in a run of one prompt it does to each of
+them: the same source vectors, the same noise, in the slots' order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING
+
+import torch
+
+from vene_widgets.engine.forward import record_prompt
+from vene_widgets.engine.hooks import Edit, EditStats, Place
+from vene_widgets.engine.planning import Plan, PlannedSlot
+from vene_widgets.engine.resume import LaterChange
+from vene_widgets.engine.running import mean_states
+from vene_widgets.engine.slot_reports import SlotReport
+from vene_widgets.engine.weights import planned_weights
+from vene_widgets.errors import RequestError
+from vene_widgets.interventions import Intervention, blend
+from vene_widgets.models.sites import Site
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from vene_widgets.models import LanguageModel
+
+_PACKAGE = __name__.partition(".")[0]
+
+
+@dataclass(frozen=True, eq=False)
+class HeldSlot:
+    """One slot with what it needs.
+
+    Attributes:
+        planned: the slot.
+        module: its operator.
+        source: the vectors that it reads, `(positions, width)`; None if it reads none.
+        mask: which coordinates may change; None for all.
+    """
+
+    planned: PlannedSlot
+    module: Intervention
+    source: Tensor | None
+    mask: Tensor | None
+
+    def change(self, vectors: Tensor) -> Tensor:
+        """The new vectors of some rows, both `(rows, positions, width)`."""
+        source = None if self.source is None else self.source.expand_as(vectors)
+        new = self.module(vectors, source, self.mask)
+        return blend(vectors, new, self.planned.slot.strength)
+
+    def change_flat(self, rows: int, vectors: Tensor, which: Tensor | None = None) -> Tensor:
+        """The same of vectors `(n, width)`.
+
+        Args:
+            rows: how many rows there are.
+            vectors: row by row, position by position.
+            which: which of the rows' positions they are; None for all of them.
+        """
+        width, positions = vectors.shape[-1], len(self.planned.base_positions)
+        whole = vectors
+        if which is not None:
+            # What is missing has no row, and the operators take each position by itself.
+            whole = vectors.new_zeros(rows * positions, width).index_copy_(0, which, vectors)
+        new = self.change(whole.view(rows, positions, width)).flatten(0, 1)
+        return new if which is None else new.index_select(0, which)
+
+
+@dataclass(frozen=True, eq=False)
+class HeldSlots:
+    """The live slots of an experiment that all act on its base.
+
+    Attributes:
+        slots: in the experiment's order.
+        device: the model's.
+        embeddings: the place where a trace begins, the first block's input.
+    """
+
+    slots: tuple[HeldSlot, ...]
+    device: torch.device
+    embeddings: Place
+    _stats: dict[int, EditStats] = field(default_factory=dict["int", "EditStats"], repr=False)
+
+    @property
+    def may_resume(self) -> bool:
+        """Whether a pass that is resumed can have them.
+
+        Not with an operator of another package, which may read several positions at once, nor with
+        a change of attention's weights, which are no row of a block.
+        """
+        return all(
+            type(slot.module).__module__.partition(".")[0] == _PACKAGE
+            and slot.planned.site.place[1] != "weights"
+            for slot in self.slots
+        )
+
+    def edits(self, rows: Sequence[int]) -> list[Edit]:
+        """The changes to some rows of a batch, each a whole prompt."""
+        return [self._edit(slot, rows) for slot in self.slots]
+
+    def noted_edits(self) -> list[Edit]:
+        """The changes to a batch of one prompt, which `reports` then tells of."""
+        return [self._edit(slot, [0], is_noted=True) for slot in self.slots]
+
+    def reports(self) -> tuple[SlotReport, ...]:
+        """What the slots did in the pass with `noted_edits`.
+
+        Raises:
+            RequestError: one of them did nothing, because the pass never came by its site.
+        """
+        for slot in self.slots:
+            if slot.planned.index not in self._stats:
+                raise RequestError(
+                    f"fixed[{slot.planned.index}] never acted: a pass of the model does not come "
+                    f"by {slot.planned.site}. Choose another component."
+                )
+        return tuple(SlotReport(s.planned, self._stats[s.planned.index]) for s in self.slots)
+
+    def later_changes(self, cells: Sequence[int]) -> list[LaterChange]:
+        """The changes to some cells of a resumed batch."""
+        found: list[LaterChange] = []
+        for slot in self.slots:
+            if slot.planned.site.place == self.embeddings:
+                continue  # the trace begins with what they have made of it
+            positions = slot.planned.base_positions
+            found.append(
+                LaterChange(
+                    site=slot.planned.site,
+                    cells=[cell for cell in cells for _ in positions],
+                    positions=[*positions] * len(cells),
+                    change=partial(slot.change_flat, len(cells)),
+                )
+            )
+        return found
+
+    def _edit(self, slot: HeldSlot, rows: Sequence[int], *, is_noted: bool = False) -> Edit:
+        positions, device = slot.planned.base_positions, self.device
+        note: Callable[[EditStats], None] | None = None
+        if is_noted:
+            note = partial(self._stats.__setitem__, slot.planned.index)
+        return Edit(
+            site=slot.planned.site,
+            rows=torch.tensor([row for row in rows for _ in positions], device=device),
+            positions=torch.tensor([*positions] * len(rows), device=device),
+            change=partial(slot.change_flat, len(rows)),
+            on_applied=note,
+        )
+
+
+def hold(model: LanguageModel, plan: Plan) -> HeldSlots:
+    """Get the live slots of an experiment ready: its sources run once each.
+
+    Call it inside `own_model`.
+
+    Args:
+        model: the model in use.
+        plan: the experiment; its slots all act on the base.
+
+    Raises:
+        RequestError: a source's run that never comes by a slot's site.
+    """
+    modules = planned_weights(model, plan, None)
+    read: dict[str, dict[Site, None]] = {}
+    for slot in plan.live:
+        if slot.source is not None:
+            read.setdefault(slot.source, {})[slot.read_site] = None
+    states: Mapping[str, Mapping[Site, Tensor]] = {
+        name: record_prompt(model, [token.id for token in plan.sources[name]], sites)
+        for name, sites in read.items()
+    }
+    means: dict[tuple[str, Site], Tensor] = {}
+    found: list[HeldSlot] = []
+    for slot in plan.live:
+        source, mask = None, None
+        if slot.mean_positions:
+            source = mean_states(model, slot, means)
+        elif slot.source is not None:
+            source = states[slot.source][slot.read_site][0, list(slot.source_positions)]
+        module = modules[slot.weights_key]
+        if slot.dims is not None:
+            mask = torch.zeros(module.size(slot.options), dtype=torch.bool, device=model.device)
+            mask[list(slot.dims)] = True
+        found.append(HeldSlot(slot, module, source, mask))
+    return HeldSlots(tuple(found), model.device, model.sites.site(0, "block_input").place)
