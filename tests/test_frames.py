@@ -424,7 +424,16 @@ def test_rows_of_a_sweep_join_to_the_whole():
     grid, base, frame = example_sweep()
     tokens = [Token(1, 2, " $x$"), Token(2, 3, "\n"), Token(4, 2, " $x$")]
     parts = [
-        frames.sweep_frame(grid[i : i + 1], base, [layer], tokens, [1, 2, 3], [0, 1, 7], text)
+        frames.sweep_frame(
+            grid[i : i + 1],
+            base,
+            [layer],
+            tokens,
+            [1, 2, 3],
+            [0, 1, 7],
+            text,
+            source_logits=logits(9),
+        )
         for i, layer in enumerate([0, 5])
     ]
     pd.testing.assert_frame_equal(pd.concat(parts, ignore_index=True), frame)

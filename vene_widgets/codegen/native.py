@@ -30,7 +30,7 @@ def write_lines(model: LanguageModel, plan: Plan) -> list[str]:
     if experiment.slots:
         lines.append("    slots=[")
         for slot in experiment.slots:
-            lines += end_with_comma(format_call("vw.Slot(", _slot_arguments(slot), 8))
+            lines += end_with_comma(format_call("vw.Slot(", slot_arguments(slot), 8))
         lines.append("    ],")
     if experiment.mode != "parallel":
         lines.append(f"    mode={to_source(experiment.mode)},")
@@ -58,7 +58,7 @@ def load_model_lines(model: LanguageModel) -> list[str]:
     return [f"model = vw.{model.recipe}"]
 
 
-def _slot_arguments(slot: Slot) -> list[str]:
+def slot_arguments(slot: Slot) -> list[str]:
     """The fields of a slot that differ from their defaults, in the order of its fields."""
     fields = type(slot).model_fields
     return [

@@ -72,6 +72,8 @@ class SweepPlan(Protocol):
     def intervention(self) -> str: ...
     @property
     def request(self) -> SweepRequest: ...
+    @property
+    def seeds(self) -> Sequence[int]: ...
 
 
 def sweep_setup(plan: SweepPlan, head: str | int | None = None) -> str:
@@ -89,7 +91,24 @@ def sweep_setup(plan: SweepPlan, head: str | int | None = None) -> str:
     if head is not None:
         site += ", each head" if head == ALL else f", head {head}"
     done = operator(plan.intervention, len(plan.request.prompts)).replace("_", " ")
-    return f"{prompts} · {site}: {done}, one place at a time · {plan.model.name} · n = 1"
+    window = plan.request.window
+    place = "one place at a time" if window == 1 else f"windows of {window} layers"
+    parts = [prompts, f"{site}: {done}, {place}"]
+    if held := [slot for slot in plan.request.fixed if not slot.skip]:
+        more = f" and {len(held) - MOST_SLOTS} more" if len(held) > MOST_SLOTS else ""
+        parts.append(f"in every cell {', '.join(map(_fixed_words, held[:MOST_SLOTS]))}{more}")
+    if plan.seeds:
+        parts.append(f"mean over {len(plan.seeds)} seed{'' if len(plan.seeds) == 1 else 's'}")
+    return " · ".join([*parts, plan.model.name, "n = 1"])
+
+
+def _fixed_words(slot: Slot) -> str:
+    """A fixed slot: `noise layer 0 before block, positions 2 and 3`."""
+    done = operator(slot.intervention, len(slot.prompts)).replace("_", " ")
+    at = slot.position
+    several = at if isinstance(at, tuple) else (at,)
+    places = ", ".join(visible(one) if isinstance(one, str) else str(one) for one in several)
+    return f"{done} {site_words(slot.component, slot.layer, slot.head)}, position {places}"
 
 
 def pairs_setup(summary: pd.DataFrame) -> str:

@@ -59,7 +59,7 @@ def with_seeds(plans: Sequence[SweepPlan], seeds: object) -> list[list[SweepPlan
         )
         for seed in several
     ]
-    return [[replace(plan, fixed=one) for one in of_seed] for plan in plans]
+    return [[replace(plan, fixed=one, seeds=several) for one in of_seed] for plan in plans]
 
 
 class MeanDistributions:

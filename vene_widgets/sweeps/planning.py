@@ -41,6 +41,7 @@ class SweepPlan(PickledWithoutWeights):
         mean_tokens: ids of the tokens of each prompt that a `mean` is over.
         mean_positions: per prompt, the position that each cell reads there.
         fixed: the slots that every cell has as well, as an experiment of its base; None without.
+        seeds: of the fixed noise; the numbers are those of the mean over them.
         noise_seed: of a control: each change is replaced by one of the same norm in a random
             direction, drawn from this seed, the cell's layer and its position.
     """
@@ -59,6 +60,7 @@ class SweepPlan(PickledWithoutWeights):
     mean_tokens: tuple[tuple[int, ...], ...] = ()
     mean_positions: tuple[tuple[int, ...], ...] = ()
     fixed: Plan | None = None
+    seeds: tuple[int, ...] = ()
     noise_seed: int | None = None
 
     @property

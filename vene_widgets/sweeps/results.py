@@ -193,10 +193,15 @@ class HeadSweep:
 def _prompts(plan: SweepPlan) -> str:
     """The base and, if it is read, the source; of another operator than a patch also its name."""
     name = plan.intervention
-    if not OPERATORS[name].needs_source:
-        return f"{plan.base_prompt!r}, {name}"
-    text = f"{plan.base_prompt!r} <- {plan.source_prompt!r}"
-    return text if name == "vanilla" else f"{text}, {name}"
+    text = repr(plan.base_prompt)
+    if OPERATORS[name].needs_source:
+        text += f" <- {plan.source_prompt!r}"
+    if name != "vanilla":
+        text += f", {name}"
+    if plan.request.window > 1:
+        text += f", windows of {plan.request.window} layers"
+    held = len(plan.fixed.live) if plan.fixed else 0
+    return f"{text}, {held} fixed slot{'' if held == 1 else 's'}" if held else text
 
 
 def plan_frame(

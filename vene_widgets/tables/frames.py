@@ -346,7 +346,7 @@ def cells_frame(
         return by_cell(np.tile(_array(values), len(layers)))
 
     target_texts = [followed.text(target, token_text) for target in targets]
-    return table(
+    found = table(
         "sweep_frame",
         component=np.full(grid * each, component, dtype=object),
         head=pd.array([head], dtype="Int64").repeat(grid * each),
@@ -377,6 +377,8 @@ def cells_frame(
         best=by_cell(_texts(best, missing, token_text)),
         best_probability=best_p.repeat_interleave(each),
     )
+    found.attrs["recovery"] = recovery
+    return found
 
 
 def recoveries(
@@ -405,7 +407,7 @@ def recoveries(
     whole = value(source) - value(base)
     # The plain runs' numbers come from other passes than the cells': less is rounding.
     whole = whole.masked_fill(whole.abs() < LEAST, torch.nan)
-    return (value(cells) - value(base)) / whole
+    return (value(cells) - value(base)) / whole + 0.0  # no -0
 
 
 def _array(values: Sequence[Any]) -> np.ndarray:

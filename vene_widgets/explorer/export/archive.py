@@ -10,6 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vene_widgets.codegen.native import slot_arguments
 from vene_widgets.codegen.script import script
 from vene_widgets.errors import RequestError, choose
 from vene_widgets.explorer.export.caption import caption, latex
@@ -104,8 +105,12 @@ def code(snapshot: Snapshot) -> str:
         "intervention": None if sweep.intervention == "vanilla" else sweep.intervention,
         "prompts": list(sweep.prompts) or None,
         "targets": _pair(snapshot),
+        "window": None if sweep.window == 1 else sweep.window,
     }
     more = "".join(f", {name}={value!r}" for name, value in arguments.items() if value is not None)
+    if sweep.fixed:
+        held = ", ".join(f"vw.Slot({', '.join(slot_arguments(slot))})" for slot in sweep.fixed)
+        more += f", fixed=[{held}], sources=experiment.sources"
     metric = snapshot.order.options["metric"]
     source = f"sources[{sweep.source!r}]" if sweep.source is not None else "base"
     return (
