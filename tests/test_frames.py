@@ -23,6 +23,7 @@ from vene_widgets.sweeps.pairs.summary import summarize
 from vene_widgets.tables import frames
 from vene_widgets.tables.attention_frame import attention_frame
 from vene_widgets.tables.followed import follow_tokens
+from vene_widgets.tables.generated import generated_token, generation_frame
 from vene_widgets.tables.metrics import MetricName
 from vene_widgets.tables.statistics import cell_statistics
 
@@ -76,6 +77,9 @@ def test_every_frame_has_the_columns_and_dtypes_of_the_table():
     pairs = vw.sweep_pairs(vw.load(device="cpu"), capital_pairs().head(3))
     made = {**every_frame(), "pair_frame": pairs.frame, "pair_summary": pairs.summary}
     made["attention_frame"] = vw.attention(vw.load(device="cpu"), "The capital", layer=0).frame
+    made["generation_frame"] = generation_frame(
+        [generated_token(logits(1), 3, text, "base", step=0, position=5)]
+    )
     assert set(made) == set(frames.FRAMES)
     for name, frame in made.items():
         assert tuple(frame.columns) == frames.FRAMES[name]
@@ -91,6 +95,7 @@ def test_every_column_is_used_and_every_docstring_names_its_columns():
         "pair_frame": pair_frame,
         "pair_summary": summarize,
         "attention_frame": attention_frame,
+        "generation_frame": generation_frame,
     }
     for name, columns in frames.FRAMES.items():
         function: Callable[..., pd.DataFrame] = elsewhere.get(name) or getattr(frames, name)

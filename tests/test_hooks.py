@@ -351,8 +351,8 @@ def test_a_report_notices_when_something_else_changed(tiny_gpt2: LanguageModel):
         return vectors * 2
 
     zero = torch.tensor([0])
-    hooks._apply(tensor, Edit(site, zero, zero, trespass, applied.append))
-    hooks._apply(tensor, Edit(site, zero, zero, lambda v: v * 2, applied.append))
+    hooks.apply_edit(tensor, Edit(site, zero, zero, trespass, applied.append))
+    hooks.apply_edit(tensor, Edit(site, zero, zero, lambda v: v * 2, applied.append))
     assert [touch.others_equal for touch in applied] == [False, True]
 
 

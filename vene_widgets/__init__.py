@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from vene_widgets.interventions import register
     from vene_widgets.interventions.saving import restore, save
     from vene_widgets.methods.attention import AttentionPattern, attention
+    from vene_widgets.methods.generate import generate
+    from vene_widgets.methods.generation import Generation
     from vene_widgets.models import LanguageModel, available, load, wrap
     from vene_widgets.sweeps.pairs.results import PairSweep
     from vene_widgets.sweeps.pairs.sweep_pairs import sweep_pairs
@@ -61,6 +63,8 @@ _HOMES = {
     "specification_curve": "sweeps.specifications",
     "SpecificationCurve": "sweeps.specifications",
     "PairSweep": "sweeps.pairs.results",
+    "generate": "methods.generate",
+    "Generation": "methods.generation",
     "commute": "engine.comparing",
     "compare": "engine.comparing",
     "Comparison": "engine.comparing",
@@ -94,6 +98,7 @@ __all__ = [
     "Experiment",
     "Explorer",
     "Fit",
+    "Generation",
     "LanguageModel",
     "PairSweep",
     "RequestError",
@@ -114,6 +119,7 @@ __all__ = [
     "fit_subspace",
     "frames",
     "from_state",
+    "generate",
     "load",
     "make_weights",
     "register",

@@ -344,6 +344,22 @@ def generate_inputs(model: LanguageModel, **inputs: Any) -> Any:
     return net.generate(**inputs)
 
 
+def last_logits(output: Any) -> Tensor:
+    """The logits `(batch, vocabulary)` of the last position in a model's output.
+
+    They are a copy: a view would hold the logits of every position.
+
+    Raises:
+        RequestError: an output without logits, which transformers' `generate` needs.
+    """
+    if not isinstance(getattr(output, "logits", None), torch.Tensor):
+        raise RequestError(
+            f"the model's forward returned a {type(output).__name__}: to generate, it must return "
+            "an output with .logits (batch, positions, vocabulary)."
+        )
+    return _logits_in(output)[:, -1].clone()
+
+
 def block_calls(model: LanguageModel, ids: Tensor) -> list[BlockCall]:
     """What the model passes to each of its blocks beside the hidden states, for one prompt.
 

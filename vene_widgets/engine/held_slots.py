@@ -6,23 +6,21 @@ them: the same source vectors, the same noise, in the slots' order.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
 
-from vene_widgets.engine.forward import record_prompt
 from vene_widgets.engine.hooks import Edit, EditStats, Place
 from vene_widgets.engine.planning import Plan, PlannedSlot
 from vene_widgets.engine.resume import LaterChange
-from vene_widgets.engine.running import mean_states
+from vene_widgets.engine.running import SlotEdits
 from vene_widgets.engine.slot_reports import SlotReport
 from vene_widgets.engine.weights import planned_weights
 from vene_widgets.errors import RequestError
 from vene_widgets.interventions import Intervention, blend
-from vene_widgets.models.sites import Site
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -164,26 +162,13 @@ def hold(model: LanguageModel, plan: Plan) -> HeldSlots:
     Raises:
         RequestError: a source's run that never comes by a slot's site.
     """
-    modules = planned_weights(model, plan, None)
-    read: dict[str, dict[Site, None]] = {}
-    for slot in plan.live:
-        if slot.source is not None:
-            read.setdefault(slot.source, {})[slot.read_site] = None
-    states: Mapping[str, Mapping[Site, Tensor]] = {
-        name: record_prompt(model, [token.id for token in plan.sources[name]], sites)
-        for name, sites in read.items()
-    }
-    means: dict[tuple[str, Site], Tensor] = {}
+    edits = SlotEdits(model, plan, planned_weights(model, plan, None))
+    edits.read_sources()
     found: list[HeldSlot] = []
     for slot in plan.live:
-        source, mask = None, None
-        if slot.mean_positions:
-            source = mean_states(model, slot, means)
-        elif slot.source is not None:
-            source = states[slot.source][slot.read_site][0, list(slot.source_positions)]
-        module = modules[slot.weights_key]
+        module, mask = edits.modules[slot.weights_key], None
         if slot.dims is not None:
             mask = torch.zeros(module.size(slot.options), dtype=torch.bool, device=model.device)
             mask[list(slot.dims)] = True
-        found.append(HeldSlot(slot, module, source, mask))
+        found.append(HeldSlot(slot, module, edits.values.get(slot.index), mask))
     return HeldSlots(tuple(found), model.device, model.sites.site(0, "block_input").place)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from copy import copy as shallow_copy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
@@ -16,7 +16,6 @@ import torch
 from torch import Tensor
 
 from vene_widgets.engine.attention import hooked_weights
-from vene_widgets.errors import RequestError
 from vene_widgets.models.architectures import Side
 from vene_widgets.models.sites import Site, module_at
 
@@ -216,7 +215,7 @@ def intervene(model: LanguageModel, edits: Sequence[Edit]) -> Generator[None, No
         def write(tensor: Tensor) -> Tensor:
             new = tensor.to(device, copy=True)
             for edit in here:
-                _apply(new, edit)
+                apply_edit(new, edit)
             return new.to(tensor.device)
 
         return write
@@ -226,68 +225,38 @@ def intervene(model: LanguageModel, edits: Sequence[Edit]) -> Generator[None, No
 
 
 @contextmanager
-def intervene_while_generating(
-    model: LanguageModel, edits: Sequence[Edit], prompt: tuple[int, int], *, on_prompt: bool
+def rewrite_passes(
+    model: LanguageModel,
+    functions: Mapping[Place, Callable[[Tensor], Tensor | None]],
+    *,
+    before: Callable[[], None],
+    after: Callable[[Any], None] | None = None,
 ) -> Generator[None, None, None]:
-    """Change tensors at some sites while the model generates, token by token.
-
-    A pass may hold the whole text so far, or the newest token alone beside a cache: the same places
-    change in both. Generation may hold several rows per example, such as beams, side by side.
+    """Let functions read or replace the tensors at some places in each of several passes.
 
     Args:
-        model: the model about to generate.
-        edits: with positions in the prompt. For new tokens the positions do not count: each edit
-            acts on every new token of its rows.
-        prompt: examples and tokens of the prompt.
-        on_prompt: whether to act on the prompt, or else on every token after it.
+        model: the model about to run, once or more often.
+        functions: place -> a function of its tensor `(batch, positions, size)`; it may return a new
+            one.
+        before: called when a pass begins.
+        after: called with the model's output of each pass.
     """
-    device, (batch, length) = model.device, prompt
-    passes = [-1]
 
-    def count(*_: object) -> None:
-        passes[0] += 1
+    def begin(_module: nn.Module, _args: tuple[Any, ...]) -> None:
+        before()
 
-    def start_of(tensor: Tensor) -> int:
-        tokens = tensor.shape[1]
-        if tokens == length + passes[0]:
-            return 0
-        if tokens == 1:
-            return length + passes[0] - 1
-        raise RequestError(
-            f"a pass of generation has {tokens} tokens after a prompt of {length}: expected the "
-            "whole text, or one new token beside a cache. Choose another way of decoding."
-        )
+    def end(_module: nn.Module, _args: tuple[Any, ...], output: Any) -> None:
+        if after is not None:
+            after(output)
 
-    def writer(here: Sequence[Edit]) -> Callable[[Tensor], Tensor | None]:
-        def write(tensor: Tensor) -> Tensor | None:
-            start = start_of(tensor)
-            end, copies = start + tensor.shape[1], tensor.shape[0] // batch
-            new_tokens = range(max(start, length), end)
-            if start > 0 if on_prompt else not new_tokens:
-                return None
-            new = tensor.to(device, copy=True)
-            for edit in here:
-                for copy in range(copies):
-                    one = replace(edit, rows=edit.rows * copies + copy)
-                    if on_prompt:
-                        _apply(new, one)
-                    for token in () if on_prompt else new_tokens:
-                        at = torch.full_like(edit.positions, token - start)
-                        _apply(new, replace(one, positions=at))
-            return new.to(tensor.device)
-
-        return write
-
-    places: dict[Place, list[Edit]] = {}
-    for edit in edits:
-        places.setdefault(edit.site.place, []).append(edit)
     with ExitStack() as stack:
-        stack.callback(model.net.register_forward_pre_hook(count).remove)
-        stack.enter_context(_hooked(model, {place: writer(e) for place, e in places.items()}))
+        stack.callback(model.net.register_forward_pre_hook(begin).remove)
+        stack.callback(model.net.register_forward_hook(end).remove)
+        stack.enter_context(_hooked(model, functions))
         yield
 
 
-def _apply(tensor: Tensor, edit: Edit) -> None:
+def apply_edit(tensor: Tensor, edit: Edit) -> None:
     """Apply one edit in place to our own copy of the tensor, and measure it if asked."""
     site = edit.site
     if type(site) is not Site:  # counting rows waits for the device

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -221,19 +221,8 @@ def record_plan(
         RequestError: a site that the pass never reaches.
     """
     experiment = plan.experiment
-    modules = planned_weights(model, plan, weights)
     start = time.perf_counter()
-    stats: dict[int, EditStats] = {}
-    values: dict[int, Tensor] = {}  # by slot: the vectors that it reads
-
-    def edits(target: str | None) -> list[Edit]:
-        """The changes to the run of one source, or of the base."""
-        return [
-            _edit(model, slot, modules, values.get(slot.index), stats)
-            for slot in plan.live
-            if slot.target == target
-        ]
-
+    edits = SlotEdits(model, plan, planned_weights(model, plan, weights))
     if sites or not share_sources or gradients or experiment.mode == "serial":
         cache = None
     grad_mode = torch.enable_grad() if gradients else torch.no_grad()
@@ -244,10 +233,75 @@ def record_plan(
             require_unchanged(model, state, model.tree.state)
         if cache is not None and resume_blocker(model):
             cache = None
+        source_runs = edits.read_sources(share_sources, cache, logits_to_keep)
+        ids = [token.id for token in plan.base]
+        if cache is not None:
+            cached = cache.plain_run(model, plan.base, logits_to_keep)
+            result = resume_forward(model, ids, cached.result, edits.on(None), logits_to_keep)
+            recorded: Mapping[Site, Tensor] = {}
+        else:
+            result, recorded = forward_recorded(model, ids, edits.on(None), sites, logits_to_keep)
+    run = Run(
+        model=model,
+        experiment=experiment,
+        tokens=plan.base,
+        logits=result.logits,
+        last_hidden_state=result.last_hidden_state,
+        states=result.states,
+        record=tuple(SlotReport(slot, edits.stats.get(slot.index)) for slot in plan.slots),
+        source_runs=source_runs,
+        milliseconds=1000 * (time.perf_counter() - start),
+    )
+    return run, recorded
+
+
+@dataclass
+class SlotEdits:
+    """The changes that an experiment's slots stand for, once their sources have been read.
+
+    Use it inside `own_model`.
+
+    Attributes:
+        model: the model that runs.
+        plan: the experiment.
+        modules: its interventions, by the slot's key.
+        values: by slot: the vectors `(positions, width)` that it reads.
+        stats: by slot: what its edit did, filled as the model runs.
+    """
+
+    model: LanguageModel
+    plan: Plan
+    modules: Mapping[str, Intervention]
+    values: dict[int, Tensor] = field(default_factory=dict[int, Any])
+    stats: dict[int, EditStats] = field(default_factory=dict[int, EditStats])
+
+    def on(self, target: str | None) -> list[Edit]:
+        """The changes to the run of one source, or of the base."""
+        return [self.of(slot) for slot in self.plan.live if slot.target == target]
+
+    def of(self, slot: PlannedSlot) -> Edit:
+        """The change of one live slot."""
+        return _edit(self.model, slot, self.modules, self.values.get(slot.index), self.stats)
+
+    def read_sources(
+        self,
+        share_sources: bool = True,
+        cache: ActivationCache | None = None,
+        logits_to_keep: int = 0,
+    ) -> int:
+        """Run the sources and the prompts of means, and keep what the slots read of them.
+
+        Args:
+            share_sources, cache, logits_to_keep: as in `run`.
+
+        Returns:
+            How many runs of sources were read.
+        """
+        model, plan = self.model, self.plan
         means: dict[tuple[str, Site], Tensor] = {}
         for slot in plan.live:
             if slot.mean_positions:
-                values[slot.index] = mean_states(model, slot, means)
+                self.values[slot.index] = _mean(model, slot, means)
         source_runs = _source_runs(plan, share_sources)
         for name, readers in source_runs:
             read_sites = [slot.read_site for slot in readers]
@@ -256,30 +310,12 @@ def record_plan(
                 cached = cache.plain_run(model, plan.sources[name], logits_to_keep)
                 states = _cached_states(model, ids, read_sites, cached)
             else:
-                with intervene(model, edits(name) if experiment.mode == "serial" else []):
+                with intervene(model, self.on(name) if plan.experiment.mode == "serial" else []):
                     found = record_prompt(model, ids, read_sites)
                 states = {site: tensor[0] for site, tensor in found.items()}
             for slot in readers:
-                values[slot.index] = states[slot.read_site][list(slot.source_positions)]
-        ids = [token.id for token in plan.base]
-        if cache is not None:
-            cached = cache.plain_run(model, plan.base, logits_to_keep)
-            result = resume_forward(model, ids, cached.result, edits(None), logits_to_keep)
-            recorded: Mapping[Site, Tensor] = {}
-        else:
-            result, recorded = forward_recorded(model, ids, edits(None), sites, logits_to_keep)
-    run = Run(
-        model=model,
-        experiment=experiment,
-        tokens=plan.base,
-        logits=result.logits,
-        last_hidden_state=result.last_hidden_state,
-        states=result.states,
-        record=tuple(SlotReport(slot, stats.get(slot.index)) for slot in plan.slots),
-        source_runs=len(source_runs),
-        milliseconds=1000 * (time.perf_counter() - start),
-    )
-    return run, recorded
+                self.values[slot.index] = states[slot.read_site][list(slot.source_positions)]
+        return len(source_runs)
 
 
 def record_states(
@@ -338,16 +374,10 @@ def _cached_states(
     }
 
 
-def mean_states(
+def _mean(
     model: LanguageModel, planned: PlannedSlot, known: dict[tuple[str, Site], Tensor]
 ) -> Tensor:
-    """Mean over a slot's prompts of their states at its positions, `(positions, width)`.
-
-    Args:
-        model: the model in use, inside `own_model`.
-        planned: a `mean` slot.
-        known: states that have been recorded, by prompt and site; new ones are added.
-    """
+    """Mean over a slot's prompts of their states at its positions, `(positions, width)`."""
     states: list[Tensor] = []
     prompts = planned.slot.prompts
     sites = planned.mean_sites or (planned.site,) * len(prompts)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from vene_widgets.figures.difference import difference_panel
     from vene_widgets.figures.dots import distribution_dots
     from vene_widgets.figures.files import FORMATS, as_bytes, pdf, png, save, svg
+    from vene_widgets.figures.generation import generation_plot
     from vene_widgets.figures.heads import head_map
     from vene_widgets.figures.heatmap import token_heatmap
     from vene_widgets.figures.labels import LONGEST
@@ -37,6 +38,7 @@ _HOMES = {
     "difference_panel": "figures.difference",
     "distribution_dots": "figures.dots",
     **dict.fromkeys(("FORMATS", "as_bytes", "pdf", "png", "save", "svg"), "figures.files"),
+    "generation_plot": "figures.generation",
     "head_map": "figures.heads",
     "token_heatmap": "figures.heatmap",
     "LONGEST": "figures.labels",
@@ -66,6 +68,7 @@ __all__ = [
     "beside",
     "difference_panel",
     "distribution_dots",
+    "generation_plot",
     "head_map",
     "pair_map",
     "pair_strip",

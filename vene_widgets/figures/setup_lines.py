@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
-from vene_widgets.experiments.components import component_words, site_words
+from vene_widgets.experiments.components import ATTENTION_WEIGHT, component_words, site_words
 from vene_widgets.experiments.fields import ALL
 from vene_widgets.experiments.operators import OPERATORS
 from vene_widgets.sentences import operator
@@ -105,10 +105,17 @@ def sweep_setup(plan: SweepPlan, head: str | int | None = None) -> str:
 def _fixed_words(slot: Slot) -> str:
     """A fixed slot: `noise layer 0 before block, positions 2 and 3`."""
     done = operator(slot.intervention, len(slot.prompts)).replace("_", " ")
-    at = slot.position
+    where = f"position {_written(slot.position)}"
+    if slot.component == ATTENTION_WEIGHT:
+        keys = "all" if slot.source_position is None else _written(slot.source_position)
+        where = f"query {_written(slot.position)}, key {keys}"
+    return f"{done} {site_words(slot.component, slot.layer, slot.head)}, {where}"
+
+
+def _written(at: int | tuple[int | str, ...] | str) -> str:
+    """Positions as a slot writes them."""
     several = at if isinstance(at, tuple) else (at,)
-    places = ", ".join(visible(one) if isinstance(one, str) else str(one) for one in several)
-    return f"{done} {site_words(slot.component, slot.layer, slot.head)}, position {places}"
+    return ", ".join(visible(one) if isinstance(one, str) else str(one) for one in several)
 
 
 def pairs_setup(summary: pd.DataFrame) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -11,11 +12,11 @@ import torch
 from torch import Tensor
 
 from vene_widgets.engine.forward import forward_inputs, generate_inputs
+from vene_widgets.engine.generating import TextEdit, intervene_while_generating
 from vene_widgets.engine.hooks import (
     Edit,
     EditStats,
     intervene,
-    intervene_while_generating,
     record,
 )
 from vene_widgets.errors import RequestError
@@ -107,7 +108,9 @@ class CallRunner:
         """
         edits, shape = self._edits(self._run_sources()), token_mask(self.request.base).shape
         prompt = shape[0], shape[1]
-        with intervene_while_generating(self.model, edits, prompt, on_prompt=on_prompt):
+        new_tokens = None if on_prompt else range(shape[1], sys.maxsize)
+        text_edits = [TextEdit(edit, new_tokens) for edit in edits]
+        with intervene_while_generating(self.model, text_edits, prompt):
             output = generate_inputs(self.model, **self.request.base, **options)
         if on_prompt:  # a text may end before there is a pass of a new token
             self._require_fired()

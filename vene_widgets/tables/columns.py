@@ -52,7 +52,13 @@ COLUMNS: dict[str, Column] = {
     "component": Column("object", "", "which tensor was changed"),
     "head": Column("Int64", "from 0", "which head was changed; <NA>: a whole vector"),
     "layer": Column("int64", "from 0", "block in which the cell's state was changed"),
-    "position": Column("int64", "from 0", "base position whose state was changed"),
+    "position": Column(
+        "int64",
+        "from 0",
+        "base position whose state was changed; of a generated token, its place in the whole text",
+    ),
+    "step": Column("int64", "from 0", "which of the new tokens"),
+    "entropy": Column("float64", "nats", "of the distribution that the token was chosen from"),
     "source_position": Column("int64", "from 0", "source position that the state came from"),
     "target_id": Column(
         "int64", "", "id of the token that the row follows; of named sets of tokens, -1, -2, …"
@@ -63,9 +69,9 @@ COLUMNS: dict[str, Column] = {
     "effect_possible": Column(
         "bool", "", "False: nothing put here can reach the answer, which is the base run's"
     ),
-    "best_id": Column("Int64", "", "id of the cell's most likely token; <NA>: not run"),
+    "best_id": Column("Int64", "", "id of the most likely token there; <NA>: not run"),
     "best": Column("object", "", "its text, exact; None: not run"),
-    "best_probability": Column("float64", "0 to 1", "its probability in the cell"),
+    "best_probability": Column("float64", "0 to 1", "its probability there"),
     "pair": Column("int64", "from 0", "row of the pair in the data set"),
     "place": Column("object", "", "name of the swept position, the same in all pairs"),
     "role": Column("object", "", "what the token is in its pair: target, contrast, target 3, …"),
@@ -135,6 +141,8 @@ FRAMES: dict[str, tuple[str, ...]] = {
         "p_max base_mean source_mean effect_possible control control_mean control_low control_high "
         "control_p control_q explained",
         "attention_frame": "run layer head query query_token key key_token weight",
+        "generation_frame": "run step position token token_id label probability rank best best_id "
+        "best_probability entropy",
     }.items()
 }
 """Columns of each frame, in order, by the name of the function that makes it."""
