@@ -279,6 +279,56 @@ def test_fixed_slots_of_a_sweep_cut_edges_too(fields: dict[str, Any], tiny_gpt2:
         assert distance(swept.logits[layer, column], own.logits[-1]) <= 1e-5
     without: Any = vw.sweep(tiny_gpt2, SPAIN, ITALY)
     assert distance(swept.base_logits, without.base_logits) > 1e-4
+    assert "query -1, key -3" in swept.plot().labels.subtitle
+
+
+@pytest.mark.parametrize("use_cache", [True, False])
+def test_every_new_token_is_cut_off_from_a_key(
+    use_cache: bool, tiny_gpt2: vw.LanguageModel, monkeypatch: pytest.MonkeyPatch
+):
+    """The logits of each step are those of eager attention with the edges at zero."""
+    cut = edges(position=-1, source_position=1, intervention="zero")
+    made = vw.generate(tiny_gpt2, experiment(cut), 4, on="every", use_cache=use_cache)
+    net: Any = copy.deepcopy(tiny_gpt2.model)
+    net.set_attn_implementation("eager")
+    here, own = net.transformer.h[LAYER].attn, modeling_gpt2.eager_attention_forward
+
+    def eager(module: Any, query: Any, key: Any, value: Any, mask: Any, **named: Any) -> Any:
+        output, weights = own(module, query, key, value, mask, **named)
+        if module is here:
+            weights[:, :, 4:, 1] = 0
+            output = (weights @ value).transpose(1, 2)
+        return output, weights
+
+    ids = torch.cat(
+        [token_ids(tiny_gpt2, SPAIN)[0], torch.tensor(made.tokens).to(here.c_attn.weight.device)]
+    )
+    with monkeypatch.context() as patch, torch.no_grad():
+        patch.setattr(modeling_gpt2, "eager_attention_forward", eager)
+        for step in range(4):
+            logits = net(input_ids=ids[None, : 5 + step], use_cache=False).logits[0, -1]
+            assert distance(made.logits[step], logits) <= 1e-5
+    assert distance(made.logits[0], plain_logits(tiny_gpt2, SPAIN)[-1]) > 1e-3
+
+
+@pytest.mark.parametrize(
+    ("on", "fields", "message"),
+    [
+        ("every", {}, r"slots\[0\] is on whole rows .* name keys of the prompt"),
+        ("every", {"source_position": "1:"}, r"slots\[0\] is on whole rows"),
+        (
+            [2, 7],
+            {"source_position": 3, "intervention": "mean", "prompts": SPAIN},
+            "key 3 to query 2",
+        ),
+    ],
+)
+def test_edges_without_a_meaning_in_a_text(
+    on: Any, fields: dict[str, Any], message: str, tiny_gpt2: vw.LanguageModel
+):
+    with pytest.raises(vw.RequestError, match=message) as error:
+        vw.generate(tiny_gpt2, experiment(edges(**{"position": -1, **fields})), 4, on=on)
+    assert "\n" not in str(error.value)
 
 
 def test_stand_ins_nest(tiny_gpt2: vw.LanguageModel):
