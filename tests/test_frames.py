@@ -22,8 +22,10 @@ from vene_widgets.sweeps.pairs.pair_frame import pair_frame
 from vene_widgets.sweeps.pairs.summary import summarize
 from vene_widgets.tables import frames
 from vene_widgets.tables.attention_frame import attention_frame
+from vene_widgets.tables.attribution import attribution_check_frame, attribution_frame
 from vene_widgets.tables.followed import follow_tokens
 from vene_widgets.tables.generated import generated_token, generation_frame
+from vene_widgets.tables.lens_frames import lens_frame
 from vene_widgets.tables.metrics import MetricName
 from vene_widgets.tables.statistics import cell_statistics
 
@@ -75,11 +77,19 @@ def every_frame() -> dict[str, pd.DataFrame]:
 
 def test_every_frame_has_the_columns_and_dtypes_of_the_table():
     pairs = vw.sweep_pairs(vw.load(device="cpu"), capital_pairs().head(3))
-    made = {**every_frame(), "pair_frame": pairs.frame, "pair_summary": pairs.summary}
+    lens = {
+        name: vw.lens(vw.load(device="cpu"), "The capital of Spain is", targets=targets).frame
+        for name, targets in (("lens_frame", ()), ("lens_target_frame", " Rome"))
+    }
+    made = {**every_frame(), **lens, "pair_frame": pairs.frame, "pair_summary": pairs.summary}
     made["attention_frame"] = vw.attention(vw.load(device="cpu"), "The capital", layer=0).frame
     made["generation_frame"] = generation_frame(
         [generated_token(logits(1), 3, text, "base", step=0, position=5)]
     )
+    model, prompts = vw.load(device="cpu"), ("The capital of Spain is", "The capital of Italy is")
+    found = vw.attribute(model, *prompts, layers=[1])
+    check = found.against(vw.sweep(model, *prompts, layers=[1]))
+    made |= {"attribution_frame": found.frame, "attribution_check_frame": check.frame}
     assert set(made) == set(frames.FRAMES)
     for name, frame in made.items():
         assert tuple(frame.columns) == frames.FRAMES[name]
@@ -91,11 +101,13 @@ def test_every_column_is_used_and_every_docstring_names_its_columns():
     assert {column for columns in frames.FRAMES.values() for column in columns} == set(
         frames.COLUMNS
     )
-    elsewhere: dict[str, Any] = {
-        "pair_frame": pair_frame,
-        "pair_summary": summarize,
+    elsewhere: dict[str, Any] = {"pair_frame": pair_frame, "pair_summary": summarize}
+    elsewhere |= {"lens_frame": lens_frame, "lens_target_frame": lens_frame}
+    elsewhere["generation_frame"] = generation_frame
+    elsewhere |= {
+        "attribution_frame": attribution_frame,
+        "attribution_check_frame": attribution_check_frame,
         "attention_frame": attention_frame,
-        "generation_frame": generation_frame,
     }
     for name, columns in frames.FRAMES.items():
         function: Callable[..., pd.DataFrame] = elsewhere.get(name) or getattr(frames, name)

@@ -444,3 +444,15 @@ def test_divergence_from_the_source_is_the_sum_over_the_vocabulary(blocked: bool
     same = cell_statistics(source[:1], log_probabilities(base[0]), [0], log_source=log_q)
     assert same.kl_source.tolist() == [0.0]
     assert cell_statistics(logits, log_probabilities(base[0]), [0]).kl_source.isnan().all()
+
+
+def test_cells_with_a_base_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(statistics_module, "CPU_SLICE_BYTES", 2 * 20 * 24)  # two rows at a time
+    generator = torch.Generator().manual_seed(3)
+    cells, bases = torch.randn(2, 5, 20, generator=generator, device="cpu").double()
+    log_bases = bases.log_softmax(-1)
+    together = cell_statistics(cells, log_bases, [1])
+    for row in range(5):
+        alone = cell_statistics(cells[row : row + 1], log_bases[row], [1])
+        assert torch.equal(together.kl[row], alone.kl[0])
+        assert torch.equal(together.log_p[row], alone.log_p[0])

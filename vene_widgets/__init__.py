@@ -31,8 +31,12 @@ if TYPE_CHECKING:
     from vene_widgets.interventions import register
     from vene_widgets.interventions.saving import restore, save
     from vene_widgets.methods.attention import AttentionPattern, attention
+    from vene_widgets.methods.attribution import attribute
+    from vene_widgets.methods.attribution_check import AttributionCheck
+    from vene_widgets.methods.attribution_results import Attribution
     from vene_widgets.methods.generate import generate
     from vene_widgets.methods.generation import Generation
+    from vene_widgets.methods.lens import Lens, lens
     from vene_widgets.models import LanguageModel, available, load, wrap
     from vene_widgets.sweeps.pairs.results import PairSweep
     from vene_widgets.sweeps.pairs.sweep_pairs import sweep_pairs
@@ -65,6 +69,11 @@ _HOMES = {
     "PairSweep": "sweeps.pairs.results",
     "generate": "methods.generate",
     "Generation": "methods.generation",
+    "lens": "methods.lens",
+    "Lens": "methods.lens",
+    "attribute": "methods.attribution",
+    "Attribution": "methods.attribution_results",
+    "AttributionCheck": "methods.attribution_check",
     "commute": "engine.comparing",
     "compare": "engine.comparing",
     "Comparison": "engine.comparing",
@@ -94,12 +103,15 @@ _MODULES = ("figures", "frames", "tasks")
 __all__ = [
     "ActivationCache",
     "AttentionPattern",
+    "Attribution",
+    "AttributionCheck",
     "Comparison",
     "Experiment",
     "Explorer",
     "Fit",
     "Generation",
     "LanguageModel",
+    "Lens",
     "PairSweep",
     "RequestError",
     "Run",
@@ -109,6 +121,7 @@ __all__ = [
     "Sweep",
     "__version__",
     "attention",
+    "attribute",
     "available",
     "commute",
     "compare",
@@ -120,6 +133,7 @@ __all__ = [
     "frames",
     "from_state",
     "generate",
+    "lens",
     "load",
     "make_weights",
     "register",

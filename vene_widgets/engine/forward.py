@@ -23,6 +23,7 @@ from vene_widgets.engine.hooks import (
     note_block_calls,
     record,
     record_final_state,
+    record_nodes,
     replay_blocks,
 )
 from vene_widgets.errors import RequestError
@@ -272,6 +273,35 @@ def record_prompt(
     return found
 
 
+def forward_with_graph(
+    model: LanguageModel,
+    ids: Sequence[int],
+    sites: Iterable[Site],
+    edits: Sequence[Edit] = (),
+) -> tuple[Tensor, Mapping[Site, Tensor]]:
+    """Run one prompt with gradients recorded from some sites on.
+
+    Args:
+        model: the model to run, where gradients are enabled.
+        ids: the prompt's token ids.
+        sites: where gradients are wanted.
+        edits: changes, made before the graph begins.
+
+    Returns:
+        Next-token logits `(vocabulary,)`, and of each site its whole hooked tensor
+        `(1, positions, size)`, a node of their graph.
+
+    Raises:
+        RequestError: a site that the forward pass never reaches, or reaches twice.
+    """
+    sites = list(sites)
+    with intervene(model, edits), record_nodes(model, sites) as nodes:
+        logits = _logits(model, token_batch(model, ids), 1)[0, -1]
+    found = {site: nodes[site.place] for site in sites if site.place in nodes}
+    _require_reached(model, sites, found)
+    return logits, found
+
+
 def _require_reached(
     model: LanguageModel, sites: Iterable[Site], found: Mapping[Site, Tensor]
 ) -> None:
@@ -387,6 +417,39 @@ def logits_of(model: LanguageModel, hidden: Tensor) -> Tensor:
     ids = torch.zeros(len(hidden), 1, dtype=torch.long, device=hidden.device)
     with replay_blocks(model, outputs):
         return _logits(model, ids, 1)[:, -1]
+
+
+def logits_after(
+    model: LanguageModel,
+    ids: Sequence[int],
+    hidden: Tensor,
+    keep: Tensor | None = None,
+    *,
+    replayed: bool,
+    before: Sequence[Edit] = (),
+) -> Tensor:
+    """Logits of a prompt if its last block returns these states, by the model's own forward.
+
+    Args:
+        model: the model to run.
+        ids: the prompt's token ids.
+        hidden: the states, `(positions, d_model)`. They take the place of what the last block and
+            hooks on it return.
+        keep: positions for which the output head runs, `(kept,)`; None for all.
+        replayed: whether no block runs. That gives the same numbers only if nothing but the last
+            block's output reaches the final norm, as in a family's own code.
+        before: changes at earlier sites.
+
+    Returns:
+        `(kept positions, vocabulary)`.
+    """
+    layers = model.sites.layers
+    site = model.sites.site(layers - 1, "block_output")
+    positions = torch.arange(len(ids), device=model.device)
+    edit = Edit(site, torch.zeros_like(positions), positions, lambda _vectors: hidden)
+    outputs = dict.fromkeys(range(layers)) if replayed else {}
+    with replay_blocks(model, outputs), intervene(model, [*before, edit]):
+        return _logits(model, token_batch(model, ids), 0 if keep is None else keep)[0]
 
 
 def apply(module: nn.Module, *inputs: Any, **named: Any) -> Any:

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from vene_widgets.engine.attention import hooked_weights
+from vene_widgets.errors import RequestError
 from vene_widgets.models.architectures import Side
 from vene_widgets.models.sites import Site, module_at
 
@@ -97,6 +98,49 @@ def record(
         return read
 
     with _hooked(model, {place: reader(here) for place, here in places.items()}):
+        yield found
+
+
+@contextmanager
+def record_nodes(
+    model: LanguageModel, sites: Iterable[Site]
+) -> Generator[dict[Place, Tensor], None, None]:
+    """Collect the hooked tensors at some sites as nodes of the graph of gradients.
+
+    The first one begins the graph, as the model's weights are constants. What reads a node is the
+    hooked module (or, of an output, whatever follows it) and nothing else, so that the gradient at
+    a node is that of a change by `intervene` at the same place.
+
+    Yields:
+        A dict that fills as the model runs: place -> tensor `(batch, positions, size)`.
+
+    Raises:
+        RequestError: while the model runs, if it comes through a place twice.
+    """
+    found: dict[Place, Tensor] = {}
+    places: dict[Place, list[Site]] = {}
+    for site in sites:
+        places.setdefault(site.place, []).append(site)
+
+    def writer(place: Place, here: Sequence[Site]) -> Callable[[Tensor], Tensor]:
+        def write(tensor: Tensor) -> Tensor:
+            for site in here:
+                site.check(tensor, 1)
+            if place in found:
+                raise RequestError(
+                    f"{here[0]} was reached twice in one forward pass of {model.name}, so it has "
+                    "no single gradient. Choose another component."
+                )
+            if tensor.requires_grad:
+                node = tensor.clone()
+            else:
+                node = tensor.detach().clone().requires_grad_()
+            found[place] = node
+            return node.clone()  # the model may overwrite it
+
+        return write
+
+    with _hooked(model, {place: writer(place, here) for place, here in places.items()}):
         yield found
 
 

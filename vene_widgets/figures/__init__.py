@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from vene_widgets.figures.alt import alt_text
     from vene_widgets.figures.attention import attention_map
+    from vene_widgets.figures.attribution import attribution_map, attribution_setup
+    from vene_widgets.figures.attribution_check import attribution_check_map
     from vene_widgets.figures.difference import difference_panel
     from vene_widgets.figures.dots import distribution_dots
     from vene_widgets.figures.files import FORMATS, as_bytes, pdf, png, save, svg
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from vene_widgets.figures.heatmap import token_heatmap
     from vene_widgets.figures.labels import LONGEST
     from vene_widgets.figures.layout import below, beside, size_of
+    from vene_widgets.figures.lens_map import lens_map
     from vene_widgets.figures.maps import sweep_map
     from vene_widgets.figures.needs import NEEDS, Kind
     from vene_widgets.figures.pair_map import pair_map
@@ -35,6 +38,8 @@ if TYPE_CHECKING:
 _HOMES = {
     "alt_text": "figures.alt",
     "attention_map": "figures.attention",
+    **dict.fromkeys(("attribution_map", "attribution_setup"), "figures.attribution"),
+    "attribution_check_map": "figures.attribution_check",
     "difference_panel": "figures.difference",
     "distribution_dots": "figures.dots",
     **dict.fromkeys(("FORMATS", "as_bytes", "pdf", "png", "save", "svg"), "figures.files"),
@@ -43,6 +48,7 @@ _HOMES = {
     "token_heatmap": "figures.heatmap",
     "LONGEST": "figures.labels",
     **dict.fromkeys(("below", "beside", "size_of"), "figures.layout"),
+    "lens_map": "figures.lens_map",
     "sweep_map": "figures.maps",
     **dict.fromkeys(("NEEDS", "Kind"), "figures.needs"),
     "pair_map": "figures.pair_map",
@@ -64,12 +70,16 @@ __all__ = [
     "as_bytes",
     "attention_map",
     "attention_setup",
+    "attribution_check_map",
+    "attribution_map",
+    "attribution_setup",
     "below",
     "beside",
     "difference_panel",
     "distribution_dots",
     "generation_plot",
     "head_map",
+    "lens_map",
     "pair_map",
     "pair_strip",
     "pdf",

@@ -37,7 +37,7 @@ from vene_widgets.figures.maps import (
 )
 from vene_widgets.figures.needs import validate_frame
 from vene_widgets.figures.notes import cell_notes
-from vene_widgets.figures.palette import palette_of
+from vene_widgets.figures.palette import Palette, palette_of
 from vene_widgets.figures.room import Made, Room, arrangeable
 from vene_widgets.figures.scales import NO_MINOR, fill_limits, fill_scale
 from vene_widgets.figures.targets import shown_targets
@@ -93,7 +93,31 @@ def head_map(
         )
     require_targets(data, info)
     target, shown = next(iter(shown_targets(data, info).items()))
+    named = f"{shown.name}, {shown.base}" if info.name in _LEVELS else shown.name
     data = data[data["target_id"] == target]
+    return head_tiles(data, info, named, title, setup=setup, palette=palette)
+
+
+def head_tiles(
+    data: pd.DataFrame,
+    info: Metric,
+    named: str,
+    title: str | None,
+    *,
+    setup: str | None,
+    palette: Palette,
+    change: str = "delta",
+) -> p9.ggplot:
+    """The tiles of `head_map`, and of maps of other numbers of the same cells.
+
+    Args:
+        data: rows of a sweep over heads, one per cell, checked.
+        info: what the tiles show.
+        named: what it is of, in a line above the panels.
+        title, setup: as in `head_map`.
+        palette: the colours.
+        change: column by whose size positions are chosen.
+    """
     limits, values = fill_limits(data, info)
     data = data.assign(
         value=values,
@@ -103,7 +127,7 @@ def head_map(
         sign=signs(values, info, limits[1]),
         href="",
     )
-    positions = _moving(data)
+    positions = moving_positions(data, change)
     data = data[data["position"].isin(positions)]
     first: Any = data.drop_duplicates("position").set_index("position")["label"]
     panels = {p: f"{label(str(first[p]))}, position {p}" for p in positions}
@@ -113,14 +137,13 @@ def head_map(
     ran, missing = data[data["value"].notna()], data[data["value"].isna()]
     ran = ran.assign(note=cell_notes(ran, info))
     only = next(iter(panels.values())) if len(panels) == 1 else None
-    named = f"{shown.name}, {shown.base}" if info.name in _LEVELS else shown.name
     named = f"{named}; {only}" if only else named
     heads, layers = (sorted(map(int, data[name].unique())) for name in ("column", "layer"))
 
     caption = caption_of(ran, missing)
 
     def make(room: Room | None) -> Made:
-        layout = _HeadLayout(
+        layout = HeadLayout(
             layers, heads, [*panels.values()], [*ran["number"]], info, title, setup, named, room
         )
         parts: list[PlotAddable] = [
@@ -166,9 +189,9 @@ def head_map(
     return arrangeable(make)
 
 
-def _moving(data: pd.DataFrame) -> list[int]:
-    """The positions with the largest changes of probability; all if there is no change."""
-    change: Any = data["delta"].abs().where(~data["hatch"], 0)
+def moving_positions(data: pd.DataFrame, column: str = "delta") -> list[int]:
+    """The positions with the largest values of a column; all if there is no change."""
+    change: Any = data[column].abs().where(~data["hatch"], 0)
     size: Any = change.groupby(data["position"]).max().fillna(0)
     largest: Any = size.sort_values(ascending=False, kind="stable")
     # Where no head changes anything there is nothing to see.
@@ -176,7 +199,7 @@ def _moving(data: pd.DataFrame) -> list[int]:
     return sorted(int(p) for p in moving.index[:MOST_PANELS])
 
 
-class _HeadLayout:
+class HeadLayout:
     """Layout of a map of heads, in inches.
 
     Args:

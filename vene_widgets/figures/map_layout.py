@@ -44,6 +44,7 @@ class MapLayout:
         metric: what the map shows.
         title, setup: of the figure.
         room: to lay it out for; None for as much as it needs.
+        named: title of the one panel of data with one target; None for that of `panel_titles`.
 
     Attributes:
         layers: those of the frame, ascending; of a map of one layer's heads, the heads.
@@ -68,9 +69,13 @@ class MapLayout:
         title: str | None = None,
         setup: str | None = None,
         room: Room | None = None,
+        named: str | None = None,
     ) -> None:
         self.layers = sorted(int(row) for row in data[rows_of(data)].unique())
-        self.panels = panel_titles(data, metric)
+        if named is None:
+            self.panels = panel_titles(data, metric)
+        else:
+            self.panels = {int(data["target_id"].iloc[0]): named}
         data = data[data["target_id"].isin(self.panels)]
         first = data.drop_duplicates("position").sort_values("position")
         pairs = [(int(p), label(t)) for p, t in zip(first["position"], first["label"], strict=True)]

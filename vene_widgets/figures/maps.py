@@ -72,7 +72,30 @@ def sweep_map(
     info, palette = METRICS[choose(metric, METRICS, "metric")], palette_of(style)
     data = validate_frame(frame, "sweep_map")
     require_targets(data, info)
-    natural, rows = MapLayout(frame, info), rows_of(data)
+    return tile_map(data, info, title, setup=setup, palette=palette, href=href)
+
+
+def tile_map(
+    data: pd.DataFrame,
+    info: Metric,
+    title: str | None,
+    *,
+    setup: str | None,
+    palette: Palette,
+    href: str | None = None,
+    named: str | None = None,
+) -> p9.ggplot:
+    """The tiles of `sweep_map`, and of maps of other numbers of the same cells.
+
+    Args:
+        data: rows of a sweep, one per cell and target, checked.
+        info: what the tiles show.
+        title, setup, href: as in `sweep_map`.
+        palette: the colours.
+        named: label of the one panel of a frame with one target; None for the metric and the base
+            run's value.
+    """
+    frame, natural, rows = data, MapLayout(data, info, named=named), rows_of(data)
     data = data[data["target_id"].isin(natural.panels)]
     limits, values = fill_limits(data, info)
     # Swept positions side by side, also if the sweep leaves some out.
@@ -94,7 +117,7 @@ def sweep_map(
     caption = caption_of(ran, missing)
 
     def make(room: Room | None) -> Made:
-        layout = MapLayout(frame, info, title, setup, room)
+        layout = MapLayout(frame, info, title, setup, room, named)
         breaks = layout.x_breaks()
         parts: list[PlotAddable] = [
             geoms.Tile(

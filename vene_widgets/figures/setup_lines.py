@@ -76,12 +76,15 @@ class SweepPlan(Protocol):
     def seeds(self) -> Sequence[int]: ...
 
 
-def sweep_setup(plan: SweepPlan, head: str | int | None = None) -> str:
+def sweep_setup(
+    plan: SweepPlan, head: str | int | None = None, how: str = "one place at a time"
+) -> str:
     """The line of a sweep: `“…” ← “…” · residual stream, after block: patch, one at a time · …`.
 
     Args:
         plan: the sweep.
         head: of a per-head component; `all` for a map of every head.
+        how: the cells were changed.
     """
     prompts = _quoted(plan.base_prompt)
     if OPERATORS[plan.intervention].needs_source:
@@ -92,7 +95,7 @@ def sweep_setup(plan: SweepPlan, head: str | int | None = None) -> str:
         site += ", each head" if head == ALL else f", head {head}"
     done = operator(plan.intervention, len(plan.request.prompts)).replace("_", " ")
     window = plan.request.window
-    place = "one place at a time" if window == 1 else f"windows of {window} layers"
+    place = how if window == 1 else f"windows of {window} layers"
     parts = [prompts, f"{site}: {done}, {place}"]
     if held := [slot for slot in plan.request.fixed if not slot.skip]:
         more = f" and {len(held) - MOST_SLOTS} more" if len(held) > MOST_SLOTS else ""

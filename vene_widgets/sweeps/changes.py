@@ -13,6 +13,7 @@ from vene_widgets.engine.resume import LaterChange
 from vene_widgets.interventions import Options, make
 from vene_widgets.interventions.base import ON_CPU
 from vene_widgets.models.sites import Site
+from vene_widgets.sweeps.planning import SweepPlan
 from vene_widgets.sweeps.preparing import SweepCell, flat_index, vectors_at
 
 if TYPE_CHECKING:
@@ -92,11 +93,24 @@ def _change_rows(
 def _operate(cells: Sequence[SweepCell], base: Tensor, source: Tensor) -> Tensor:
     """The operator on each cell's vectors, `(cells, width)`."""
     plan = cells[0].sweep.plan
+    new = new_vectors(plan, base, source)
+    return new if plan.noise_seed is None else base + _noise_like(new - base, cells)
+
+
+def new_vectors(plan: SweepPlan, base: Tensor, source: Tensor) -> Tensor:
+    """What a sweep's operator makes of some cells' vectors.
+
+    Args:
+        plan: the sweep.
+        base, source: of each cell, `(cells, width)`; of a `mean`, `source` is the mean.
+
+    Returns:
+        `(cells, width)`.
+    """
     module = make(plan.intervention, Options(base.shape[-1])).to(plan.model.device)
     with torch.no_grad():
         # Each cell is a batch example with one position, so noise is that of a run of its own.
-        new = module(base[:, None], source[:, None])[:, 0]
-    return new if plan.noise_seed is None else base + _noise_like(new - base, cells)
+        return module(base[:, None], source[:, None])[:, 0]
 
 
 def _noise_like(changes: Tensor, cells: Sequence[SweepCell]) -> Tensor:

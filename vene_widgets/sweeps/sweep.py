@@ -8,7 +8,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from numbers import Integral
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, TypedDict, cast, overload
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypedDict, overload
 
 import torch
 
@@ -22,6 +22,7 @@ from vene_widgets.experiments.synonyms import with_our_names
 from vene_widgets.models.language_model import require_language_model
 from vene_widgets.sweeps.averages import MeanDistributions, with_seeds
 from vene_widgets.sweeps.cells import run_cells
+from vene_widgets.sweeps.following import Targets, follow
 from vene_widgets.sweeps.planning import (
     SweepPlan,
     head_count,
@@ -32,14 +33,11 @@ from vene_widgets.sweeps.planning import (
 from vene_widgets.sweeps.preparing import PreparedSweep, SweepCell, prepare_sweeps
 from vene_widgets.sweeps.results import Answers, HeadSweep, Sweep
 from vene_widgets.tables import frames
-from vene_widgets.tables.followed import Followed, follow_sets, follow_tokens
 from vene_widgets.tables.statistics import (
     CellStatistics,
     cell_statistics,
     checked_distribution,
     concatenated,
-    default_targets,
-    probabilities,
 )
 
 if TYPE_CHECKING:
@@ -51,12 +49,6 @@ if TYPE_CHECKING:
 
 KEEP_BYTES = 256 * 2**20
 """Logits of a whole sweep are kept up to this size."""
-
-
-Targets: TypeAlias = (
-    "Mapping[str, Sequence[str | int] | str | int] | Sequence[str | int] | str | int | None"
-)
-"""Tokens to follow, as users write them: one, several, or sets by name."""
 
 
 class _Options(TypedDict, total=False):
@@ -189,20 +181,7 @@ def sweep(
         "intervention": intervention,
         "prompts": prompts,
     }
-    require_language_model(model)
-    fixed = fixed if isinstance(fixed, Slot) else tuple(fixed)
-    may_be_base = isinstance(fixed, Slot) or fixed or not reads_source(intervention)
-    source = base if source is None and may_be_base else source
-    if source is None:
-        raise RequestError(
-            f"source is missing: intervention {intervention!r} reads the run of a source prompt. "
-            "Those that read none: 'zero', 'mean', 'noise'."
-        )
-    heads = heads_of(model, component, head)
-    requests = [validated(SweepRequest, **fields, head=one) for one in heads]
-    named = dict(sources or {})
-    held = plan_fixed(model, base, source, requests[0].fixed, named)
-    plans = [plan_sweep(model, base, source, one, named, fixed=held) for one in requests]
+    plans = plan_heads(model, base, source, head, fields, sources)
     groups = with_seeds(plans, seeds)
     if warning := pairing_warning(plans[0]):
         warnings.warn(warning, stacklevel=2)
@@ -211,6 +190,39 @@ def sweep(
     sweeps = _run(groups, targets, recovery, keep_bytes, progress, cancel, cache)
     is_one = head is None or isinstance(head, Integral)
     return sweeps[0] if is_one else HeadSweep(sweeps)
+
+
+def plan_heads(
+    model: LanguageModel,
+    base: str,
+    source: str | None,
+    head: int | Sequence[int] | str | None,
+    fields: Mapping[str, Any],
+    sources: Mapping[str, str] | None = None,
+) -> list[SweepPlan]:
+    """Plan the sweeps that `sweep` was asked for, one per head.
+
+    Args:
+        model, base, source, head, sources: as in `sweep`.
+        fields: the others of `SweepRequest`.
+
+    Raises:
+        RequestError: a value that the model or the prompts do not have, or no source.
+    """
+    require_language_model(model)
+    intervention = fields["intervention"]
+    if source is None and (fields.get("fixed") or not reads_source(intervention)):
+        source = base
+    if source is None:
+        raise RequestError(
+            f"source is missing: intervention {intervention!r} reads the run of a source prompt. "
+            "Those that read none: 'zero', 'mean', 'noise'."
+        )
+    heads = heads_of(model, fields["component"], head)
+    requests = [validated(SweepRequest, **fields, head=one) for one in heads]
+    named = dict(sources or {})
+    fixed = plan_fixed(model, base, source, requests[0].fixed, named)
+    return [plan_sweep(model, base, source, one, named, fixed=fixed) for one in requests]
 
 
 def reads_source(intervention: object) -> bool:
@@ -277,11 +289,7 @@ def _run(
     base_logits, source_logits = plain.cpu()
     log_base = checked_distribution(base_logits, "base logits").log_softmax(-1)
     log_source = checked_distribution(source_logits, "source logits").log_softmax(-1)
-    followed = _followed(first.plan.model, targets, base_logits, source_logits)
-    target = followed.keys[0]
-    if targets is None:
-        copies = OPERATORS[first.plan.intervention].needs_source
-        target = followed.keys[-1] if copies else int(base_logits.argmax())
+    followed, target = follow(first.plan, targets, base_logits, source_logits)
 
     def measured(logits: Tensor) -> CellStatistics:
         return cell_statistics(logits, log_base, followed.ids, log_source=log_source)
@@ -371,51 +379,3 @@ class _Steps:
             self._done += len(sweep.plan.positions)
             if progress:
                 progress(self._done, self._total)
-
-
-def _followed(
-    model: LanguageModel, targets: Targets, base_logits: Tensor, source_logits: Tensor
-) -> Followed:
-    """The tokens to follow, or sets of them.
-
-    Raises:
-        RequestError: no target, one that is no token, or an empty set.
-    """
-    if targets is None:
-        target, other = default_targets(probabilities(base_logits), probabilities(source_logits))
-        return follow_tokens((other, target))
-    if isinstance(targets, Mapping):
-        return _followed_sets(model, cast("Mapping[object, Any]", targets))
-    followed = model.resolve_tokens(targets, "target")
-    if not followed:
-        raise RequestError("targets must name at least one token, got none.")
-    return follow_tokens(followed)
-
-
-def _followed_sets(model: LanguageModel, targets: Mapping[object, Any]) -> Followed:
-    """Sets of tokens by name.
-
-    Raises:
-        RequestError: no set, an empty one, a name that is no text, or a token in two sets.
-    """
-    sets: dict[str, tuple[int, ...]] = {}
-    for name, tokens in targets.items():
-        if not isinstance(name, str) or not name:
-            raise RequestError(f"targets: the name of a set must be a text, got {shown(name)}.")
-        try:
-            ids = tuple(dict.fromkeys(model.resolve_tokens(tokens, "target")))
-        except RequestError as error:
-            raise RequestError(f"targets[{shown(name)}]: {error}") from None
-        if not ids:
-            raise RequestError(f"targets[{shown(name)}] must name at least one token, got none.")
-        for other, before in sets.items():
-            if both := set(ids) & set(before):
-                text = model.token_text(min(both))
-                raise RequestError(
-                    f"targets[{shown(name)}] and targets[{shown(other)}] both have "
-                    f"{shown(text)}: a token belongs to one set."
-                )
-        sets[name] = ids
-    if not sets:
-        raise RequestError("targets must name at least one set of tokens, got none.")
-    return follow_sets(sets)

@@ -27,7 +27,9 @@ COLUMNS: dict[str, Column] = {
     "token": Column("object", "", "token text, exact"),
     "token_id": Column("int64", "", "token id"),
     "label": Column("object", "", "token text with spaces and control characters made visible"),
-    "probability": Column("float64", "0 to 1", "P(token) in this run or cell"),
+    "probability": Column(
+        "float64", "0 to 1", "P(token) in this run or cell; in a lens, of the best token"
+    ),
     "log_probability": Column("float64", "nats", "ln P(token)"),
     "logit": Column("float64", "", "output of the head for the token, before softmax"),
     "before": Column("float64", "0 to 1", "P(token) before the change"),
@@ -44,22 +46,27 @@ COLUMNS: dict[str, Column] = {
         "float64",
         "nats",
         "P after · ln (P after / P before): in a difference the token's own part, in a sweep the "
-        "sum over the vocabulary, KL(cell ‖ base)",
+        "sum over the vocabulary, KL(cell ‖ base), in a lens KL(run ‖ base) at the same layer and "
+        "position",
     ),
     "kl_source": Column("float64", "nats", "KL(cell ‖ source) over the vocabulary"),
     "rank_before": Column("Int64", "1 = most likely", "rank before the change"),
     "rank_after": Column("Int64", "1 = most likely", "rank after the change"),
     "component": Column("object", "", "which tensor was changed"),
     "head": Column("Int64", "from 0", "which head was changed; <NA>: a whole vector"),
-    "layer": Column("int64", "from 0", "block in which the cell's state was changed"),
+    "layer": Column("int64", "from 0", "block whose state was changed, or that a lens reads"),
     "position": Column(
         "int64",
         "from 0",
-        "base position whose state was changed; of a generated token, its place in the whole text",
+        "base position that was changed; of a lens, its run's; of a generated token, its place in "
+        "the whole text",
     ),
     "step": Column("int64", "from 0", "which of the new tokens"),
     "entropy": Column("float64", "nats", "of the distribution that the token was chosen from"),
     "source_position": Column("int64", "from 0", "source position that the state came from"),
+    "source_token": Column(
+        "object", "", "text of the source's token there, exact; None: no source is read"
+    ),
     "target_id": Column(
         "int64", "", "id of the token that the row follows; of named sets of tokens, -1, -2, …"
     ),
@@ -71,7 +78,16 @@ COLUMNS: dict[str, Column] = {
     ),
     "best_id": Column("Int64", "", "id of the most likely token there; <NA>: not run"),
     "best": Column("object", "", "its text, exact; None: not run"),
+    "best_label": Column("object", "", "its text, made visible"),
     "best_probability": Column("float64", "0 to 1", "its probability there"),
+    "changed": Column(
+        "boolean",
+        "",
+        "whether the best token is another than in base at the same layer and position; <NA> if "
+        "the prompts differ in length",
+    ),
+    "target_probability": Column("float64", "0 to 1", "P(target) at this layer and position"),
+    "target_rank": Column("Int64", "1 = most likely", "the target's place in the vocabulary there"),
     "pair": Column("int64", "from 0", "row of the pair in the data set"),
     "place": Column("object", "", "name of the swept position, the same in all pairs"),
     "role": Column("object", "", "what the token is in its pair: target, contrast, target 3, …"),
@@ -119,6 +135,16 @@ COLUMNS: dict[str, Column] = {
         "float64",
         "0 to 1",
         "attention weight after the softmax; in a difference, weight − the base run's",
+    "estimate": Column(
+        "float64",
+        "the metric's",
+        "(new state − base state) · gradient of the metric: the predicted change from the base run",
+    ),
+    "exact": Column(
+        "float64", "the metric's", "change from the base run in a run with the cell's new state"
+    ),
+    "false_negative": Column(
+        "bool", "", "whether the exact effect is large and the estimate shows too little of it"
     ),
 }
 """Columns of all frames by name. A column means the same in every frame that has it."""
@@ -134,6 +160,15 @@ FRAMES: dict[str, tuple[str, ...]] = {
         "target_id target target_label probability base_probability source_probability delta "
         "log_ratio contrast_id logit_difference recovery rank kl kl_source effect_possible best_id "
         "best best_probability",
+        "lens_frame": "run layer position token token_id label best_id best best_label probability "
+        "changed kl",
+        "lens_target_frame": "run layer position token token_id label best_id best best_label "
+        "probability changed kl target_id target target_label target_probability target_rank",
+        "attribution_frame": "component head layer position token token_id label source_position "
+        "source_token target_id target target_label contrast_id estimate effect_possible",
+        "attribution_check_frame": "component head layer position token token_id label "
+        "source_position source_token target_id target target_label contrast_id estimate exact "
+        "effect_possible false_negative",
         "pair_frame": "pair component head layer position place token token_id label "
         "source_position role target_id target target_label probability base_probability "
         "source_probability delta log_ratio contrast_id logit_difference recovery effect_possible",

@@ -88,7 +88,8 @@ def cell_statistics(
 
     Args:
         logits: `(cells, vocabulary)`; a cell with NaN counts as not run.
-        log_base: ln P in the base run, `(vocabulary,)`, float64, on any device.
+        log_base: ln P in the base run, float64, on any device: `(vocabulary,)`, or `(cells,
+            vocabulary)` if each cell has a base of its own.
         tokens: ids of the tokens to track.
         k: number of most likely tokens to list; at most the vocabulary.
         log_source: ln P in the source run, as `log_base`; None if there is none.
@@ -108,9 +109,12 @@ def cell_statistics(
     # NaN if the cell has any, because it counts as the largest value.
     largest = logits.gather(-1, top[:, :1]).double()
     slices = _row_slices(logits, 3 * 8)
+    size = len(slices[0])
+    peaks = torch.split(largest, size)
+    bases = [log_base] * len(slices) if log_base.ndim == 1 else torch.split(log_base, size)
     found = [
-        _log_sum_and_kl(rows, peak, log_base, apart)
-        for rows, peak in zip(slices, torch.split(largest, len(slices[0])), strict=True)
+        _log_sum_and_kl(rows, peak, base, apart)
+        for rows, peak, base in zip(slices, peaks, bases, strict=True)
     ]
     log_sum, kl, kl_source = (torch.cat(parts) for parts in zip(*found, strict=True))
     if log_source is not None and not is_finite:  # tokens that cannot come: one by one
@@ -118,7 +122,7 @@ def cell_statistics(
         kl_source = torch.cat(
             [
                 _log_sum_and_kl(rows, peak, other, None)[1]
-                for rows, peak in zip(slices, torch.split(largest, len(slices[0])), strict=True)
+                for rows, peak in zip(slices, peaks, strict=True)
             ]
         )
     top_logits = logits.gather(-1, top).double()
@@ -153,7 +157,7 @@ def _log_sum_and_kl(
     Args:
         logits: `(cells, vocabulary)`.
         largest: logit of each cell, `(cells, 1)`, float64.
-        log_base: `(vocabulary,)`, float64.
+        log_base: `(vocabulary,)` or `(cells, vocabulary)`, float64.
         apart: ln (P base / P source), `(vocabulary,)`, float64 and finite; None without a source.
 
     Returns:
