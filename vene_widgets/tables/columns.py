@@ -127,14 +127,6 @@ COLUMNS: dict[str, Column] = {
         "whether a control explains the effect: it is no larger than the control's, or control_q "
         "is 0.05 or more",
     ),
-    "query": Column("int64", "from 0", "position of the token that attends"),
-    "query_token": Column("object", "", "its text, exact"),
-    "key": Column("int64", "from 0", "position of the token that is attended to"),
-    "key_token": Column("object", "", "its text, exact"),
-    "weight": Column(
-        "float64",
-        "0 to 1",
-        "attention weight after the softmax; in a difference, weight − the base run's",
     "estimate": Column(
         "float64",
         "the metric's",
@@ -145,6 +137,15 @@ COLUMNS: dict[str, Column] = {
     ),
     "false_negative": Column(
         "bool", "", "whether the exact effect is large and the estimate shows too little of it"
+    ),
+    "query": Column("int64", "from 0", "position of the token that attends"),
+    "query_token": Column("object", "", "its text, exact"),
+    "key": Column("int64", "from 0", "position of the token that is attended to"),
+    "key_token": Column("object", "", "its text, exact"),
+    "weight": Column(
+        "float64",
+        "0 to 1",
+        "attention weight after the softmax; in a difference, weight − the base run's",
     ),
 }
 """Columns of all frames by name. A column means the same in every frame that has it."""
@@ -175,9 +176,9 @@ FRAMES: dict[str, tuple[str, ...]] = {
         "pair_summary": "metric component head layer place label role n units mean low high p q "
         "p_max base_mean source_mean effect_possible control control_mean control_low control_high "
         "control_p control_q explained",
-        "attention_frame": "run layer head query query_token key key_token weight",
         "generation_frame": "run step position token token_id label probability rank best best_id "
         "best_probability entropy",
+        "attention_frame": "run layer head query query_token key key_token weight",
     }.items()
 }
 """Columns of each frame, in order, by the name of the function that makes it."""
