@@ -90,6 +90,8 @@ def test_every_frame_has_the_columns_and_dtypes_of_the_table():
     found = vw.attribute(model, *prompts, layers=[1])
     check = found.against(vw.sweep(model, *prompts, layers=[1]))
     made |= {"attribution_frame": found.frame, "attribution_check_frame": check.frame}
+    made["path_frame"] = vw.paths(model, *prompts, senders="all").frame
+    made["circuit_frame"] = vw.circuit(model, *prompts, heads=["3.2"]).frame
     assert set(made) == set(frames.FRAMES)
     for name, frame in made.items():
         assert tuple(frame.columns) == frames.FRAMES[name]
@@ -109,6 +111,7 @@ def test_every_column_is_used_and_every_docstring_names_its_columns():
         "attribution_check_frame": attribution_check_frame,
         "attention_frame": attention_frame,
     }
+    elsewhere |= {"path_frame": vw.Paths.frame, "circuit_frame": vw.Circuit.frame}
     for name, columns in frames.FRAMES.items():
         function: Callable[..., pd.DataFrame] = elsewhere.get(name) or getattr(frames, name)
         assert [c for c in columns if f"`{c}`" not in (function.__doc__ or "")] == [], name

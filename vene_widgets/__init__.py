@@ -34,9 +34,11 @@ if TYPE_CHECKING:
     from vene_widgets.methods.attribution import attribute
     from vene_widgets.methods.attribution_check import AttributionCheck
     from vene_widgets.methods.attribution_results import Attribution
+    from vene_widgets.methods.circuit import Circuit, circuit
     from vene_widgets.methods.generate import generate
     from vene_widgets.methods.generation import Generation
     from vene_widgets.methods.lens import Lens, lens
+    from vene_widgets.methods.paths import Paths, paths
     from vene_widgets.models import LanguageModel, available, load, wrap
     from vene_widgets.sweeps.pairs.results import PairSweep
     from vene_widgets.sweeps.pairs.sweep_pairs import sweep_pairs
@@ -81,6 +83,10 @@ _HOMES = {
     "Fit": "engine.fitting",
     "attention": "methods.attention",
     "AttentionPattern": "methods.attention",
+    "circuit": "methods.circuit",
+    "Circuit": "methods.circuit",
+    "paths": "methods.paths",
+    "Paths": "methods.paths",
     "save": "interventions.saving",
     "restore": "interventions.saving",
     "script": "codegen.script",
@@ -105,6 +111,7 @@ __all__ = [
     "AttentionPattern",
     "Attribution",
     "AttributionCheck",
+    "Circuit",
     "Comparison",
     "Experiment",
     "Explorer",
@@ -113,6 +120,7 @@ __all__ = [
     "LanguageModel",
     "Lens",
     "PairSweep",
+    "Paths",
     "RequestError",
     "Run",
     "Slot",
@@ -123,6 +131,7 @@ __all__ = [
     "attention",
     "attribute",
     "available",
+    "circuit",
     "commute",
     "compare",
     "controls",
@@ -136,6 +145,7 @@ __all__ = [
     "lens",
     "load",
     "make_weights",
+    "paths",
     "register",
     "restore",
     "run",

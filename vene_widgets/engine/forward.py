@@ -457,6 +457,23 @@ def apply(module: nn.Module, *inputs: Any, **named: Any) -> Any:
     return module(*inputs, **named)
 
 
+def apply_rows(module: nn.Module, rows: Tensor, dtype: torch.dtype) -> Tensor:
+    """Run a module of `LanguageModel.net` that works on each vector alone, in the model's dtype.
+
+    Args:
+        module: for instance a norm or the output head; the layers of a model may be on several
+            devices.
+        rows: `(..., width)`.
+        dtype: of the model.
+
+    Returns:
+        Its output on the device of the rows, float32.
+    """
+    weight = next(module.parameters(), rows)
+    output: Tensor = module(rows.to(weight.device, dtype))
+    return output.to(rows.device).float()
+
+
 def _logits(model: LanguageModel, ids: Tensor, keep: int | Tensor) -> Tensor:
     """Logits `(batch, kept positions, vocabulary)` of token ids, by the model's own forward.
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from vene_widgets.figures.attention import attention_map
     from vene_widgets.figures.attribution import attribution_map, attribution_setup
     from vene_widgets.figures.attribution_check import attribution_check_map
+    from vene_widgets.figures.circuit import circuit_bars
     from vene_widgets.figures.difference import difference_panel
     from vene_widgets.figures.dots import distribution_dots
     from vene_widgets.figures.files import FORMATS, as_bytes, pdf, png, save, svg
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from vene_widgets.figures.pair_map import pair_map
     from vene_widgets.figures.pair_strip import pair_strip
     from vene_widgets.figures.palette import PALETTES
+    from vene_widgets.figures.paths import path_bars, path_map
     from vene_widgets.figures.setup_lines import attention_setup, runs_setup, sweep_setup
     from vene_widgets.figures.specification import specification_plot
     from vene_widgets.figures.two_panels import result
@@ -40,6 +42,7 @@ _HOMES = {
     "attention_map": "figures.attention",
     **dict.fromkeys(("attribution_map", "attribution_setup"), "figures.attribution"),
     "attribution_check_map": "figures.attribution_check",
+    "circuit_bars": "figures.circuit",
     "difference_panel": "figures.difference",
     "distribution_dots": "figures.dots",
     **dict.fromkeys(("FORMATS", "as_bytes", "pdf", "png", "save", "svg"), "figures.files"),
@@ -54,6 +57,7 @@ _HOMES = {
     "pair_map": "figures.pair_map",
     "pair_strip": "figures.pair_strip",
     "PALETTES": "figures.palette",
+    **dict.fromkeys(("path_bars", "path_map"), "figures.paths"),
     "result": "figures.two_panels",
     **dict.fromkeys(("attention_setup", "runs_setup", "sweep_setup"), "figures.setup_lines"),
     "specification_plot": "figures.specification",
@@ -75,6 +79,7 @@ __all__ = [
     "attribution_setup",
     "below",
     "beside",
+    "circuit_bars",
     "difference_panel",
     "distribution_dots",
     "generation_plot",
@@ -82,6 +87,8 @@ __all__ = [
     "lens_map",
     "pair_map",
     "pair_strip",
+    "path_bars",
+    "path_map",
     "pdf",
     "png",
     "result",

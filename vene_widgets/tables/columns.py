@@ -138,6 +138,33 @@ COLUMNS: dict[str, Column] = {
     "false_negative": Column(
         "bool", "", "whether the exact effect is large and the estimate shows too little of it"
     ),
+    "sender_name": Column("object", "", "name of what was patched: 9.9, mlp5 or embedding"),
+    "sender": Column("object", "", "what it is: head, mlp or embedding"),
+    "sender_layer": Column("Int64", "from 0", "its block; <NA>: the embedding"),
+    "sender_head": Column("Int64", "from 0", "which head it is; <NA>: no head"),
+    "receiver": Column("object", "", "what got its direct part: logits, 9.9 q, mlp10, …"),
+    "effect": Column("float64", "the metric's", "metric with the path patched − the base run's"),
+    "effect_frozen": Column(
+        "float64", "the metric's", "the same with the scales of norms held; NaN: not computed"
+    ),
+    "share": Column(
+        "float64",
+        "0 = base, 1 = source",
+        "effect / (the metric of the source run − that of the base run)",
+    ),
+    "contribution": Column(
+        "float64",
+        "the metric's",
+        "the sender's own part of the base run's metric, scales of norms held; NaN: not computed",
+    ),
+    "heads_kept": Column("object", "", "whose values are the prompt's own: all, circuit, …"),
+    "value": Column("float64", "the metric's", "mean of the metric over the prompts"),
+    "faithfulness": Column("float64", "1 = whole model", "value / value of the whole model"),
+    "faithfulness_normalised": Column(
+        "float64",
+        "0 = no heads, 1 = whole model",
+        "(value − value without heads) / (value of the whole model − value without heads)",
+    ),
     "query": Column("int64", "from 0", "position of the token that attends"),
     "query_token": Column("object", "", "its text, exact"),
     "key": Column("int64", "from 0", "position of the token that is attended to"),
@@ -176,9 +203,12 @@ FRAMES: dict[str, tuple[str, ...]] = {
         "pair_summary": "metric component head layer place label role n units mean low high p q "
         "p_max base_mean source_mean effect_possible control control_mean control_low control_high "
         "control_p control_q explained",
+        "attention_frame": "run layer head query query_token key key_token weight",
         "generation_frame": "run step position token token_id label probability rank best best_id "
         "best_probability entropy",
-        "attention_frame": "run layer head query query_token key key_token weight",
+        "path_frame": "sender_name sender sender_layer sender_head receiver effect effect_frozen "
+        "share contribution",
+        "circuit_frame": "heads_kept value faithfulness faithfulness_normalised",
     }.items()
 }
 """Columns of each frame, in order, by the name of the function that makes it."""

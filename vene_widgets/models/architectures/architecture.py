@@ -110,6 +110,10 @@ class Architecture:
         flat: paths below the block of modules that get the positions of all prompts as the rows of
             one matrix.
         overwritten: paths below the block of modules whose output the block changes in place.
+        norms_after: paths below the block of the norms through which the outputs of attention and
+            of the MLP go before they are added to the residual stream; None if there are none.
+        residual_factor: attribute of the config by which both are multiplied before that; empty if
+            there is none.
     """
 
     name: str
@@ -130,6 +134,8 @@ class Architecture:
     variants: tuple[Variant, ...] = ()
     flat: tuple[str, ...] = ()
     overwritten: tuple[str, ...] = ()
+    norms_after: tuple[str, str] | None = None
+    residual_factor: str = ""
 
     def for_config(self, config: Any) -> Architecture:
         """The table of a model with this config: the first variant that it matches, or this one."""

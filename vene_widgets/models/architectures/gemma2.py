@@ -22,4 +22,5 @@ GEMMA2 = llama_like(
         queries="before rotary",
         gate="before gating",
     ),
+    norms_after=("post_attention_layernorm", "post_feedforward_layernorm"),
 )

@@ -26,4 +26,5 @@ GEMMA3_TEXT = llama_like(
         key="after input_layernorm, before k_norm and rotary",
     ),
     code="transformers.models.gemma3.modeling_gemma3",
+    norms_after=("post_attention_layernorm", "post_feedforward_layernorm"),
 )

@@ -19,4 +19,5 @@ GRANITE = llama_like(
         attention_output="between the norms, before residual_multiplier",
         mlp_output="after post_attention_layernorm, before residual_multiplier",
     ),
+    residual_factor="residual_multiplier",
 )

@@ -48,6 +48,8 @@ def llama_like(
     fused_gate: bool = False,
     variants: tuple[Variant, ...] = (),
     overwritten: tuple[str, ...] = (),
+    norms_after: tuple[str, str] | None = None,
+    residual_factor: str = "",
 ) -> Architecture:
     """The table of a family that has `model.layers`, `self_attn`, `mlp`, `model.rotary_emb`.
 
@@ -63,6 +65,7 @@ def llama_like(
         fused_gate: whether one projection computes both halves of a gated MLP.
         variants: tables for other settings of its config.
         overwritten: modules below the block whose output the block changes in place.
+        norms_after, residual_factor: as in `Architecture`.
     """
     return Architecture(
         name=name,
@@ -81,4 +84,6 @@ def llama_like(
         fused_gate=fused_gate,
         variants=variants,
         overwritten=overwritten,
+        norms_after=norms_after,
+        residual_factor=residual_factor,
     )

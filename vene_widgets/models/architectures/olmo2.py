@@ -19,4 +19,5 @@ OLMO2 = llama_like(
         queries="before q_norm or k_norm, and rotary",
         gate="before gating",
     ),
+    norms_after=("post_attention_layernorm", "post_feedforward_layernorm"),
 )

@@ -1,0 +1,150 @@
+"""The effects of paths: what a change of the residual stream does to the answer."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+
+from vene_widgets.engine.path_passes import (
+    Writer,
+    effects_of,
+    effects_on_logits,
+    received,
+    recomputed,
+)
+from vene_widgets.errors import RequestError
+from vene_widgets.methods.held_paths import HeldPaths
+from vene_widgets.methods.path_ends import Receiver, can_reach
+from vene_widgets.methods.path_runs import PathRuns, change_of, patched_heads
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+MOST_BYTES = 2**31
+"""Changes of the residual stream that are kept at once, in bytes."""
+
+
+@dataclass(frozen=True)
+class Edge:
+    """One path.
+
+    Attributes:
+        sender: what is patched.
+        receivers: what gets its direct part; none stand for the logits.
+        effect: metric with the path patched − metric of the base.
+        frozen: the same with norms held; NaN where it is not computed.
+        contribution: the sender's own part of the base's metric with norms held; NaN likewise.
+    """
+
+    sender: Writer
+    receivers: tuple[Receiver, ...]
+    effect: float
+    frozen: float = math.nan
+    contribution: float = math.nan
+
+
+def edges_to_logits(runs: PathRuns, *, held: bool) -> tuple[list[Edge], float, str | None]:
+    """The direct effect of every sender on the logits, all else held.
+
+    Args:
+        runs: the plain runs.
+        held: whether to compute effects with norms held too.
+
+    Returns:
+        The edges; the biases' part of the base's metric with norms held; and the reason why
+        numbers with norms held are missing, None if they are there.
+    """
+    last = runs.base.length - 1
+    patched = patched_heads(runs, slice(last, last + 1))
+    changes = torch.stack([change_of(runs, writer, patched, (last,))[0] for writer in runs.senders])
+    effects = effects_on_logits(runs.model, runs.base, changes, runs.metric)
+    effects[~changes.cpu().any(-1)] = 0.0
+    missing = [math.nan] * len(runs.senders)
+    frozen, contributions, bias, reason = missing, missing, math.nan, None
+    try:
+        if held:
+            frozen, contributions, bias = HeldPaths(runs).effects(patched)
+    except RequestError as error:
+        reason = str(error)
+    found = [
+        Edge(writer, (), float(effect), held, part)
+        for writer, effect, held, part in zip(
+            runs.senders, effects, frozen, contributions, strict=True
+        )
+    ]
+    return found, bias, reason
+
+
+def edges_between(runs: PathRuns, groups: Sequence[tuple[Receiver, ...]]) -> list[Edge]:
+    """The effect of every sender by way of each group of receivers, all else between held."""
+    model, base = runs.model, runs.base
+    size = len(runs.senders) * base.length * model.sites.d_model * 4
+    if size > MOST_BYTES:
+        raise RequestError(
+            f"{len(runs.senders)} senders at {base.length} tokens need {size / 2**30:.3g} GiB for "
+            "what they write. Name fewer senders, or take shorter prompts."
+        )
+    patched = patched_heads(runs, slice(None))
+    every = range(base.length)
+    changes = torch.stack([change_of(runs, writer, patched, every) for writer in runs.senders])
+    found: list[Edge] = []
+    for group in groups:
+        reach = {r: [can_reach(model, writer, r) for writer in runs.senders] for r in group}
+        new: dict[Receiver, Tensor] = {}
+        for layer in sorted({receiver.site.layer for receiver in group}):
+            here = [receiver for receiver in group if receiver.site.layer == layer]
+            got = received(model, base, [receiver.site for receiver in here], changes)
+            new.update(zip(here, got, strict=True))
+        sites = {r.site: _where_reached(values, reach[r]) for r, values in new.items()}
+        effects = effects_of(model, base, sites, runs.metric)
+        for n, writer in enumerate(runs.senders):
+            if not any(reach[receiver][n] for receiver in group):
+                continue
+            effect = float(effects[n]) if bool(changes[n].any()) else 0.0
+            found.append(Edge(writer, group, effect))
+    return found
+
+
+def edges_with_free_mlps(runs: PathRuns, groups: Sequence[tuple[Receiver, ...]]) -> list[Edge]:
+    """Path patching of Wang et al. 2022: other heads are held, and MLPs compute anew.
+
+    Args:
+        runs: the plain runs.
+        groups: of receivers; none stand for the logits.
+    """
+    model, receivers = runs.model, [receiver for group in groups for receiver in group]
+    effects, got = recomputed(
+        model,
+        runs.base,
+        runs.source,
+        runs.senders,
+        runs.positions,
+        [receiver.site for receiver in receivers],
+        runs.metric,
+    )
+    if not groups:
+        return [
+            Edge(writer, (), float(effect) if runs.is_changed(writer) else 0.0)
+            for writer, effect in zip(runs.senders, effects, strict=True)
+        ]
+    values = dict(zip(receivers, got, strict=True))
+    found: list[Edge] = []
+    for group in groups:
+        reach = {r: [can_reach(model, writer, r) for writer in runs.senders] for r in group}
+        sites = {r.site: _where_reached(values[r], reach[r]) for r in group}
+        by_way = effects_of(model, runs.base, sites, runs.metric)
+        for n, writer in enumerate(runs.senders):
+            if any(reach[receiver][n] for receiver in group):
+                effect = float(by_way[n]) if runs.is_changed(writer) else 0.0
+                found.append(Edge(writer, group, effect))
+    return found
+
+
+def _where_reached(values: Tensor, reach: Sequence[bool]) -> Tensor:
+    """Received values `(1 + rows, ...)`, those of the first row where a sender comes too late."""
+    mask = torch.tensor([True, *reach], device=values.device)[:, None, None]
+    return torch.where(mask, values, values[:1])
