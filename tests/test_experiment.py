@@ -295,8 +295,8 @@ def test_a_text_position_stands_for_the_same_index_in_the_source(tiny_gpt2: Lang
         (swap(component="head_value_output"), r"slots\[1\]: .* needs a head: 0 to 2, not None"),
         (swap(head=1), r"slots\[1\]: head 1 is invalid for component 'block_output'"),
         (
-            swap(component="attention_weight"),
-            r"slots\[1\]: component 'attention_weight' cannot be reached",
+            swap(component="attention_weight", head=3),
+            r"slots\[1\]: component 'attention_weight' has heads 0 to 2, not 3",
         ),
     ],
 )

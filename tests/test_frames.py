@@ -21,6 +21,7 @@ from vene_widgets.errors import RequestError
 from vene_widgets.sweeps.pairs.pair_frame import pair_frame
 from vene_widgets.sweeps.pairs.summary import summarize
 from vene_widgets.tables import frames
+from vene_widgets.tables.attention_frame import attention_frame
 from vene_widgets.tables.attribution import attribution_check_frame, attribution_frame
 from vene_widgets.tables.followed import follow_tokens
 from vene_widgets.tables.generated import generated_token, generation_frame
@@ -81,6 +82,7 @@ def test_every_frame_has_the_columns_and_dtypes_of_the_table():
         for name, targets in (("lens_frame", ()), ("lens_target_frame", " Rome"))
     }
     made = {**every_frame(), **lens, "pair_frame": pairs.frame, "pair_summary": pairs.summary}
+    made["attention_frame"] = vw.attention(vw.load(device="cpu"), "The capital", layer=0).frame
     made["generation_frame"] = generation_frame(
         [generated_token(logits(1), 3, text, "base", step=0, position=5)]
     )
@@ -107,6 +109,7 @@ def test_every_column_is_used_and_every_docstring_names_its_columns():
     elsewhere |= {
         "attribution_frame": attribution_frame,
         "attribution_check_frame": attribution_check_frame,
+        "attention_frame": attention_frame,
     }
     elsewhere |= {"path_frame": vw.Paths.frame, "circuit_frame": vw.Circuit.frame}
     for name, columns in frames.FRAMES.items():

@@ -296,7 +296,7 @@ def test_negative_layers_and_heads_count_from_the_end(model: LanguageModel):
             0,
             "attention_weight",
             None,
-            r"cannot be reached in a slot: .*IntervenableModel",
+            r"cannot be reached here: .*vw.attention.* vw.run",
         ),
         (3, "block_output", None, r"layer 3 is out of range: .* 3 layers, 0 to 2 \(or -3 to -1"),
         (-4, "block_output", None, r"layer -4 is out of range"),

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from vene_widgets.figures.paper import theme_paper, theme_slide
     from vene_widgets.interventions import register
     from vene_widgets.interventions.saving import restore, save
+    from vene_widgets.methods.attention import AttentionPattern, attention
     from vene_widgets.methods.attribution import attribute
     from vene_widgets.methods.attribution_check import AttributionCheck
     from vene_widgets.methods.attribution_results import Attribution
@@ -80,6 +81,8 @@ _HOMES = {
     "Comparison": "engine.comparing",
     "fit_subspace": "engine.fitting",
     "Fit": "engine.fitting",
+    "attention": "methods.attention",
+    "AttentionPattern": "methods.attention",
     "circuit": "methods.circuit",
     "Circuit": "methods.circuit",
     "paths": "methods.paths",
@@ -105,6 +108,7 @@ _MODULES = ("figures", "frames", "tasks")
 
 __all__ = [
     "ActivationCache",
+    "AttentionPattern",
     "Attribution",
     "AttributionCheck",
     "Circuit",
@@ -124,6 +128,7 @@ __all__ = [
     "Step",
     "Sweep",
     "__version__",
+    "attention",
     "attribute",
     "available",
     "circuit",

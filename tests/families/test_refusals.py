@@ -83,7 +83,6 @@ def test_a_refusal_is_one_sentence_that_names_what_is_valid(name: str, build: Bu
         ({"component": "head_key_output", "head": count}, f"needs a head: 0 to {count - 1}"),
         ({"component": "head_value_output"}, "needs a head"),
         ({"component": "mlp_output", "head": 1}, "one vector per position"),
-        ({"component": "attention_weight"}, "cannot be reached"),
         ({"component": "mlp_gate"}, "is not known. Valid: 'block_input'"),
         ({"layer": 7}, "layer 7 is out of range: the model has 3 layers"),
         ({**head, "subspace": [width]}, f"distinct dims from 0 to {width - 1}"),

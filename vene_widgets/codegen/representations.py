@@ -12,6 +12,7 @@ from vene_widgets.codegen.literals import end_with_comma, format_call, to_source
 from vene_widgets.codegen.native import load_model_lines
 from vene_widgets.codegen.pyvene_limits import pyvene_gap
 from vene_widgets.errors import RequestError
+from vene_widgets.experiments.components import ATTENTION_WEIGHT
 from vene_widgets.experiments.operators import BUILT_IN
 from vene_widgets.interventions import INTERVENTIONS
 
@@ -112,6 +113,11 @@ def _check_slot(model: LanguageModel, planned: PlannedSlot, face: PyveneFace) ->
     """
     slot, what = planned.slot, f"slots[{planned.index}]"
     name = slot.intervention
+    if slot.component == ATTENTION_WEIGHT:
+        raise RequestError(
+            f"{what} is on {ATTENTION_WEIGHT!r}: {face} has no keys in its locations. Choose "
+            "vene_widgets."
+        )
     if slot.strength != 1:
         raise RequestError(
             f"{what} has strength {slot.strength:g}, but {face} has no strength: it must be 1 "

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import torch
 
 from vene_widgets.errors import RequestError
+from vene_widgets.models.module_state import HELD
 from vene_widgets.models.sites import module_at
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ NAME = "vene_widgets"
 """Our name in the registry of transformers."""
 
 _SLOT = "_vene_widgets_attend"
+
+_FUNCTIONS = "_vene_widgets_weights"
 
 Attention = Callable[["Tensor", "Tensor", "Tensor", "Tensor | None"], "Tensor"]
 """A model's own attention: queries `(batch, heads, rows, d_head)`, keys and values
@@ -72,7 +75,8 @@ def stand_in_for_attention(
                 config: Any = module.config
                 if id(config) not in configs:
                     configs[id(config)] = _renamed(config)
-                own = _function(config, architecture.code)
+                # Inside another stand-in, that one is called in place of the model's own.
+                own = vars(module).get(_SLOT) or _function(config, architecture.code)
                 _set(stack, module, "config", configs[id(config)])
                 _set(stack, module, _SLOT, partial(_interface, function, layer, own))
         yield
@@ -85,7 +89,8 @@ def hooked_weights(
     """Let functions read or replace attention weights.
 
     Attention is linear in its values, so the model's own attention gives the weights themselves
-    where the identity matrix stands in for the values: with its own scale, mask and softmax.
+    where the identity matrix stands in for the values: with its own scale, mask and softmax. Only
+    the rows of queries and heads that a function changes get new outputs.
 
     Args:
         model: as for `stand_in_for_attention`.
@@ -95,6 +100,7 @@ def hooked_weights(
     Raises:
         RequestError: while the model runs, if its attention is not linear in its values.
     """
+    found: dict[int, list[Callable[[Tensor], Tensor | None]]] = {}
 
     def stand_in(
         layer: int, own: Attention, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None
@@ -105,13 +111,30 @@ def hooked_weights(
         attended = own(query, key, value, mask)
         values = value.repeat_interleave(query.shape[1] // value.shape[1], 1)
         _require_close(_attend(weights, values), attended, layer, model)
-        new = functions[layer](weights)
-        # The same weights give the model's own numbers, bit for bit.
-        if new is None or (not new.requires_grad and torch.equal(new, weights)):
+        new = weights
+        for function in found[layer]:
+            changed = function(new)
+            new = new if changed is None else changed
+        if new.requires_grad:
+            return _attend(new, values)
+        # Rows with the same weights have the model's own numbers, bit for bit.
+        is_changed = (new != weights).any(-1, keepdim=True)
+        if not is_changed.any():
             return attended
-        return _attend(new, values)
+        return torch.where(is_changed, _attend(new, values), attended)
 
-    with stand_in_for_attention(model, stand_in, functions):
+    with ExitStack() as stack:
+        for layer, function in functions.items():
+            module = module_at(model.block(layer), model.sites.architecture.attention)
+            # Inside another `hooked_weights` the function follows that one's.
+            if (outer := vars(module).get(_FUNCTIONS)) is not None:
+                outer.append(function)
+                stack.callback(outer.remove, function)
+            else:
+                found[layer] = [function]
+                _set(stack, module, _FUNCTIONS, found[layer])
+        if found:
+            stack.enter_context(stand_in_for_attention(model, stand_in, found))
         yield
 
 
@@ -135,11 +158,13 @@ def _require_close(found: Tensor, own: Tensor, layer: int, model: LanguageModel)
 def _set(stack: ExitStack, module: nn.Module, name: str, value: object) -> None:
     """Set an attribute of a module of our tree until the stack is left."""
     attributes: dict[str, Any] = module.__dict__
-    if name in attributes:
-        stack.callback(attributes.__setitem__, name, attributes[name])
-    else:
-        stack.callback(attributes.pop, name, None)
-    attributes[name] = value
+    held: frozenset[str] = attributes.get(HELD, frozenset())
+    for one, new in ((HELD, held | {HELD, name}), (name, value)):
+        if one in attributes:
+            stack.callback(attributes.__setitem__, one, attributes[one])
+        else:
+            stack.callback(attributes.pop, one, None)
+        attributes[one] = new
 
 
 def _renamed(config: Any) -> Any:

@@ -81,23 +81,42 @@ def forward(
         replayed: outputs of the first blocks `(blocks, positions, d_model)`, which then do not
             run.
     """
+    return forward_recorded(model, ids, edits, (), logits_to_keep, replayed=replayed)[0]
+
+
+def forward_recorded(
+    model: LanguageModel,
+    ids: Sequence[int],
+    edits: Sequence[Edit],
+    sites: Sequence[Site],
+    logits_to_keep: int = 0,
+    *,
+    replayed: Tensor | None = None,
+) -> tuple[ForwardResult, Mapping[Site, Tensor]]:
+    """`forward`, and what some sites hold after the changes, `(1, positions, width)` each.
+
+    Raises:
+        RequestError: the pass never reached a block, the final norm or one of the sites.
+    """
     blocks = [model.sites.site(layer, "block_output") for layer in range(model.sites.layers)]
     outputs = {} if replayed is None else {n: state[None] for n, state in enumerate(replayed)}
     with (
         replay_blocks(model, outputs),
         intervene(model, edits),
-        record(model, blocks) as states,
+        record(model, [*blocks, *sites]) as states,
         record_final_state(model) as final_states,
     ):
         logits = _logits(model, token_batch(model, ids), logits_to_keep)
-    if not final_states or len(states) < len(blocks):
+    if not final_states or any(block not in states for block in blocks):
         raise RequestError(
             f"{model.name} ran without its final norm or without some of its {len(blocks)} blocks, "
             "so its states cannot be read."
         )
-    return ForwardResult(
+    _require_reached(model, sites, states)
+    result = ForwardResult(
         logits[0], final_states[-1][0], torch.stack([states[block][0] for block in blocks])
     )
+    return result, {site: states[site] for site in sites}
 
 
 def resume_forward(

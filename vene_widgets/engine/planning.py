@@ -10,12 +10,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from vene_widgets.engine.edges import plan_edges
 from vene_widgets.engine.positions import resolve_positions, source_positions
 from vene_widgets.errors import RequestError, shown
+from vene_widgets.experiments.components import ATTENTION_WEIGHT
 from vene_widgets.experiments.experiment import Experiment
 from vene_widgets.experiments.slot import weights_key
 from vene_widgets.interventions import INTERVENTIONS, Options
 from vene_widgets.models.language_model import require_language_model
+from vene_widgets.models.weight_site import WeightSite, weight_site
 
 if TYPE_CHECKING:
     from vene_widgets.experiments.slot import Slot
@@ -36,6 +39,8 @@ class PlannedSlot:
         target: name of the source on whose run it acts (serial mode); None for the base.
         dims: coordinates that may change; None for all.
         mean_positions: for `mean`, the positions in each prompt of `slot.prompts`.
+        source_site: where it reads in the source; None for the same as `site`.
+        mean_sites: where it reads in each prompt of `slot.prompts`; empty for the same as `site`.
     """
 
     index: int
@@ -47,6 +52,18 @@ class PlannedSlot:
     target: str | None = None
     dims: tuple[int, ...] | None = None
     mean_positions: tuple[tuple[int, ...], ...] = ()
+    source_site: Site | None = None
+    mean_sites: tuple[Site, ...] = ()
+
+    @property
+    def read_site(self) -> Site:
+        """Where it reads in the source."""
+        return self.source_site or self.site
+
+    @property
+    def keys(self) -> tuple[int, ...] | None:
+        """The keys whose attention weights change; None for other components."""
+        return self.site.keys if isinstance(self.site, WeightSite) else None
 
     @property
     def options(self) -> Options:
@@ -132,12 +149,14 @@ def _plan_slot(
     kind = INTERVENTIONS[slot.intervention]
     source = experiment.source_of(slot, index) if kind.needs_source else None
     target = experiment.target_of(source)
+    if slot.component == ATTENTION_WEIGHT:
+        return _plan_edges(model, slot, index, base, sources, source, target)
     try:
         site = model.sites.site(slot.layer, slot.component, slot.head)
         dims = slot.dims(kind.size(Options(site.width, slot.rank, slot.scale, slot.seed)))
     except RequestError as error:
         raise RequestError(f"{name}: {error}") from None
-    acts_on, prompt = (base, "base") if target is None else (sources[target], f"source {target!r}")
+    acts_on, prompt = _acted_on(base, sources, target)
     positions = resolve_positions(slot.position, acts_on, f"{name}.position", prompt, distinct=True)
     wanted = slot.source_position
     if wanted is None:
@@ -167,6 +186,59 @@ def _plan_slot(
             for prompt in (slot.prompts if slot.intervention == "mean" else ())
         ),
     )
+
+
+def _plan_edges(
+    model: LanguageModel,
+    slot: Slot,
+    index: int,
+    base: tuple[Token, ...],
+    sources: Mapping[str, tuple[Token, ...]],
+    source: str | None,
+    target: str | None,
+) -> PlannedSlot:
+    """A slot on attention weights: its queries and keys in each prompt that it concerns."""
+    name = f"slots[{index}]"
+    acts_on, prompt = _acted_on(base, sources, target)
+
+    def site(keys: Sequence[int]) -> WeightSite:
+        try:
+            return weight_site(model, slot.layer, slot.head, keys)
+        except RequestError as error:
+            raise RequestError(f"{name}: {error}") from None
+
+    def read(tokens: tuple[Token, ...], prompt: str) -> tuple[tuple[int, ...], WeightSite]:
+        found = edges.in_prompt(tokens, name, prompt)
+        return found.queries, site(found.keys)
+
+    site(())  # a layer or head that is out of range comes before the positions
+    edges = plan_edges(slot.position, slot.source_position, acts_on, name, prompt)
+    queries, source_site = (), None
+    if source is not None:
+        queries, source_site = read(sources[source], f"source {source!r}")
+    means = [
+        read(_mean_tokens(model, prompt, name), f"prompt {shown(prompt, 40)}")
+        for prompt in (slot.prompts if slot.intervention == "mean" else ())
+    ]
+    return PlannedSlot(
+        index=index,
+        slot=slot,
+        site=site(edges.keys),
+        source=source,
+        base_positions=edges.queries,
+        source_positions=queries,
+        target=target,
+        mean_positions=tuple(queries for queries, _ in means),
+        source_site=source_site,
+        mean_sites=tuple(site for _, site in means),
+    )
+
+
+def _acted_on(
+    base: tuple[Token, ...], sources: Mapping[str, tuple[Token, ...]], target: str | None
+) -> tuple[tuple[Token, ...], str]:
+    """Tokens of the prompt on whose run a slot acts, and which one it is."""
+    return (base, "base") if target is None else (sources[target], f"source {target!r}")
 
 
 def _mean_tokens(model: LanguageModel, prompt: str, name: str) -> tuple[Token, ...]:

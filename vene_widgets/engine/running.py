@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from vene_widgets.engine.behaviour import resume_blocker
-from vene_widgets.engine.cache import ActivationCache
-from vene_widgets.engine.forward import forward, record_prompt, resume_forward
+from vene_widgets.engine.cache import ActivationCache, CachedRun
+from vene_widgets.engine.forward import forward_recorded, record_prompt, resume_forward
 from vene_widgets.engine.hooks import Edit, EditStats, intervene
 from vene_widgets.engine.own_model import own_model, require_unchanged
 from vene_widgets.engine.planning import Plan, PlannedSlot, plan_experiment
@@ -23,6 +23,7 @@ from vene_widgets.errors import RequestError
 from vene_widgets.experiments.experiment import Experiment
 from vene_widgets.interventions import Intervention, blend
 from vene_widgets.models.unwrapping import PickledWithoutWeights
+from vene_widgets.models.weight_site import WeightSite
 from vene_widgets.tables import frames
 
 if TYPE_CHECKING:
@@ -76,9 +77,9 @@ class Run(PickledWithoutWeights):
     def receipts(self) -> pd.DataFrame:
         """One row per slot: what it was meant to do and what it did.
 
-        Columns: slot, layer, component, head, source, base_positions, source_positions, skipped,
-        fired, shape, rows, size (Euclidean norm of the change), others_equal (everything else
-        bit-equal).
+        Columns: slot, layer, component, head, source, base_positions, source_positions, keys (of
+        attention weights, else None), skipped, fired, shape, rows, size (Euclidean norm of the
+        change), others_equal (everything else bit-equal).
         """
         import pandas as pd
 
@@ -182,10 +183,47 @@ def run_plan(
     Raises:
         ModelChanged: the model is in another state.
     """
+    return record_plan(
+        model,
+        plan,
+        (),
+        share_sources=share_sources,
+        weights=weights,
+        gradients=gradients,
+        cache=cache,
+        logits_to_keep=logits_to_keep,
+        state=state,
+    )[0]
+
+
+def record_plan(
+    model: LanguageModel,
+    plan: Plan,
+    sites: Sequence[Site],
+    *,
+    share_sources: bool = True,
+    weights: Mapping[str, Intervention] | None = None,
+    gradients: bool = False,
+    cache: ActivationCache | None = None,
+    logits_to_keep: int = 0,
+    state: Fingerprint | None = None,
+) -> tuple[Run, Mapping[Site, Tensor]]:
+    """`run_plan`, and what some sites of the base hold with the slots in place.
+
+    Args:
+        sites: what to record; the cache is ignored if there are any. Other arguments as there.
+
+    Returns:
+        The run, and per site a tensor `(1, positions, width)`.
+
+    Raises:
+        ModelChanged: the model is in another state.
+        RequestError: a site that the pass never reaches.
+    """
     experiment = plan.experiment
     start = time.perf_counter()
     edits = SlotEdits(model, plan, planned_weights(model, plan, weights))
-    if not share_sources or gradients or experiment.mode == "serial":
+    if sites or not share_sources or gradients or experiment.mode == "serial":
         cache = None
     grad_mode = torch.enable_grad() if gradients else torch.no_grad()
     # Gradients were asked for: a caller's inference mode would drop them.
@@ -200,9 +238,10 @@ def run_plan(
         if cache is not None:
             cached = cache.plain_run(model, plan.base, logits_to_keep)
             result = resume_forward(model, ids, cached.result, edits.on(None), logits_to_keep)
+            recorded: Mapping[Site, Tensor] = {}
         else:
-            result = forward(model, ids, edits.on(None), logits_to_keep)
-    return Run(
+            result, recorded = forward_recorded(model, ids, edits.on(None), sites, logits_to_keep)
+    run = Run(
         model=model,
         experiment=experiment,
         tokens=plan.base,
@@ -213,6 +252,7 @@ def run_plan(
         source_runs=source_runs,
         milliseconds=1000 * (time.perf_counter() - start),
     )
+    return run, recorded
 
 
 @dataclass
@@ -264,17 +304,17 @@ class SlotEdits:
                 self.values[slot.index] = _mean(model, slot, means)
         source_runs = _source_runs(plan, share_sources)
         for name, readers in source_runs:
-            sites = [slot.site for slot in readers]
+            read_sites = [slot.read_site for slot in readers]
+            ids = [token.id for token in plan.sources[name]]
             if cache is not None:
                 cached = cache.plain_run(model, plan.sources[name], logits_to_keep)
-                states = {site: cached.states_at(model, site) for site in sites}
+                states = _cached_states(model, ids, read_sites, cached)
             else:
-                ids = [token.id for token in plan.sources[name]]
                 with intervene(model, self.on(name) if plan.experiment.mode == "serial" else []):
-                    found = record_prompt(model, ids, sites)
+                    found = record_prompt(model, ids, read_sites)
                 states = {site: tensor[0] for site, tensor in found.items()}
             for slot in readers:
-                self.values[slot.index] = states[slot.site][list(slot.source_positions)]
+                self.values[slot.index] = states[slot.read_site][list(slot.source_positions)]
         return len(source_runs)
 
 
@@ -319,16 +359,33 @@ def _source_runs(plan: Plan, share_sources: bool) -> list[tuple[str, list[Planne
     return runs
 
 
+def _cached_states(
+    model: LanguageModel, ids: Sequence[int], sites: Sequence[Site], cached: CachedRun
+) -> dict[Site, Tensor]:
+    """The vectors at some sites of a plain run, `(positions, width)` each.
+
+    Attention weights, which grow with the square of the prompt, are not kept: the prompt runs
+    again for them.
+    """
+    weights = [site for site in sites if isinstance(site, WeightSite)]
+    found: Mapping[Site, Tensor] = record_prompt(model, ids, weights) if weights else {}
+    return {
+        site: found[site][0] if site in found else cached.states_at(model, site) for site in sites
+    }
+
+
 def _mean(
     model: LanguageModel, planned: PlannedSlot, known: dict[tuple[str, Site], Tensor]
 ) -> Tensor:
     """Mean over a slot's prompts of their states at its positions, `(positions, width)`."""
     states: list[Tensor] = []
-    for prompt, positions in zip(planned.slot.prompts, planned.mean_positions, strict=True):
-        key = prompt, planned.site
+    prompts = planned.slot.prompts
+    sites = planned.mean_sites or (planned.site,) * len(prompts)
+    for prompt, site, positions in zip(prompts, sites, planned.mean_positions, strict=True):
+        key = prompt, site
         if key not in known:
             ids = [token.id for token in model.tokens(prompt)]
-            known[key] = record_prompt(model, ids, [planned.site])[planned.site]
+            known[key] = record_prompt(model, ids, [site])[site]
         states.append(known[key][0, list(positions)])
     return torch.stack(states).mean(0)
 

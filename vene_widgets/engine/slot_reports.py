@@ -10,7 +10,8 @@ if TYPE_CHECKING:
     from vene_widgets.engine.planning import PlannedSlot
 
 PLANNED_COLUMNS = (
-    *("slot", "layer", "component", "head", "source", "base_positions", "source_positions"),
+    *("slot", "layer", "component", "head", "source"),
+    *("base_positions", "source_positions", "keys"),
 )
 """Columns that say what a slot was meant to do."""
 
@@ -70,4 +71,5 @@ def planned_row(planned: PlannedSlot) -> dict[str, object]:
         "source": planned.source,
         "base_positions": planned.base_positions,
         "source_positions": planned.source_positions,
+        "keys": planned.keys,
     }

@@ -27,6 +27,9 @@ _WORDS = {
 
 COMPONENTS: tuple[str, ...] = tuple(_WORDS)
 
+ATTENTION_WEIGHT = "attention_weight"
+"""The component with one weight per query and key; all others have one vector per position."""
+
 # Within a sentence, where that differs.
 _SENTENCE_WORDS = {
     "attention_value_output": "heads’ outputs",

@@ -53,6 +53,12 @@ SEEDS = 1_000
 PAIRS = 10_000_000
 """Pairs of prompts of one data set."""
 
+ATTENTION_WEIGHTS = 2**28
+"""Attention weights that are read at once: layers × heads × tokens², of all runs together."""
+
+ATTENTION_ROWS = 2**23
+"""Rows of a table of attention weights."""
+
 INT = 2**63
 """Ints lie between the negative of this and this."""
 

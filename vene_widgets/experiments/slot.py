@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, field_validator, mo
 from vene_widgets.errors import RequestError, choose, listed, shown
 from vene_widgets.experiments import limits
 from vene_widgets.experiments.components import COMPONENTS
+from vene_widgets.experiments.edges import check_edges
 from vene_widgets.experiments.fields import (
     Int,
     Name,
@@ -75,14 +76,18 @@ class Slot(Request):
             All heads joined: `attention_value_output` (`z`), `query_output` (`q`), `key_output`
             (`k`), `value_output` (`v`). One head, given by `head`: `head_attention_value_output`
             (`z`), `head_query_output` (`q`), `head_key_output` (`k`), `head_value_output` (`v`).
-            `attention_weight` (`pattern`) is refused: no module has it. The names in parentheses
-            are TransformerLens'.
-        head: which head, for the components of one head.
+            After the softmax: `attention_weight` (`pattern`), one weight per query and key. The
+            names in parentheses are TransformerLens'.
+        head: which head, for the components of one head, and for `attention_weight`, where None is
+            every head.
         source: name of the source prompt; may be left out if the experiment has just one.
         source_position: where in the source prompt; its i-th position is copied to the i-th of
             `position`, so both need the same number. None means the same positions, as they are
             written: negative ones, slices and `"all"` count in the source itself, a token's text
-            stands for its index in the base.
+            stands for its index in the base. For `attention_weight` it has another meaning: the
+            keys in the base, as `position` is the queries. Every query's weight of every key
+            changes; None is all keys. Queries and keys are read in the source as they are written,
+            by the same rule.
         intervention: the operator. Copy the source's vectors: `vanilla` (also `patch`, `swap`,
             `interchange`). Add or subtract them: `addition` (`add`), `subtraction` (`subtract`).
             Ablate, without a source: `zero` (`ablate`, `knockout`, `zero_ablate`, `zero_ablation`),
@@ -186,6 +191,12 @@ class Slot(Request):
         if isinstance(value, tuple):
             require_distinct(value)
         return value
+
+    @model_validator(mode="after")
+    def _check_edges(self) -> Slot:
+        has_subspace = self.subspace is not None or self.partition is not None
+        check_edges(self.component, self.intervention, has_subspace=has_subspace)
+        return self
 
     @model_validator(mode="after")
     def _check_mean_has_prompts(self) -> Slot:

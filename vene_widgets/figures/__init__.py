@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from vene_widgets.figures.alt import alt_text
+    from vene_widgets.figures.attention import attention_map
     from vene_widgets.figures.attribution import attribution_map, attribution_setup
     from vene_widgets.figures.attribution_check import attribution_check_map
     from vene_widgets.figures.circuit import circuit_bars
@@ -32,12 +33,13 @@ if TYPE_CHECKING:
     from vene_widgets.figures.pair_strip import pair_strip
     from vene_widgets.figures.palette import PALETTES
     from vene_widgets.figures.paths import path_bars, path_map
-    from vene_widgets.figures.setup_lines import runs_setup, sweep_setup
+    from vene_widgets.figures.setup_lines import attention_setup, runs_setup, sweep_setup
     from vene_widgets.figures.specification import specification_plot
     from vene_widgets.figures.two_panels import result
 
 _HOMES = {
     "alt_text": "figures.alt",
+    "attention_map": "figures.attention",
     **dict.fromkeys(("attribution_map", "attribution_setup"), "figures.attribution"),
     "attribution_check_map": "figures.attribution_check",
     "circuit_bars": "figures.circuit",
@@ -57,7 +59,7 @@ _HOMES = {
     "PALETTES": "figures.palette",
     **dict.fromkeys(("path_bars", "path_map"), "figures.paths"),
     "result": "figures.two_panels",
-    **dict.fromkeys(("runs_setup", "sweep_setup"), "figures.setup_lines"),
+    **dict.fromkeys(("attention_setup", "runs_setup", "sweep_setup"), "figures.setup_lines"),
     "specification_plot": "figures.specification",
 }
 """Public name -> the module of the package that defines it."""
@@ -70,6 +72,8 @@ __all__ = [
     "Kind",
     "alt_text",
     "as_bytes",
+    "attention_map",
+    "attention_setup",
     "attribution_check_map",
     "attribution_map",
     "attribution_setup",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
-from vene_widgets.experiments.components import component_words, site_words
+from vene_widgets.experiments.components import ATTENTION_WEIGHT, component_words, site_words
 from vene_widgets.experiments.fields import ALL
 from vene_widgets.experiments.operators import OPERATORS
 from vene_widgets.sentences import operator
@@ -38,6 +38,8 @@ class PlannedSlot(Protocol):
     def base_positions(self) -> Sequence[int]: ...
     @property
     def source_positions(self) -> Sequence[int]: ...
+    @property
+    def keys(self) -> Sequence[int] | None: ...
 
 
 class Plan(Protocol):
@@ -106,10 +108,17 @@ def sweep_setup(
 def _fixed_words(slot: Slot) -> str:
     """A fixed slot: `noise layer 0 before block, positions 2 and 3`."""
     done = operator(slot.intervention, len(slot.prompts)).replace("_", " ")
-    at = slot.position
+    where = f"position {_written(slot.position)}"
+    if slot.component == ATTENTION_WEIGHT:
+        keys = "all" if slot.source_position is None else _written(slot.source_position)
+        where = f"query {_written(slot.position)}, key {keys}"
+    return f"{done} {site_words(slot.component, slot.layer, slot.head)}, {where}"
+
+
+def _written(at: int | tuple[int | str, ...] | str) -> str:
+    """Positions as a slot writes them."""
     several = at if isinstance(at, tuple) else (at,)
-    places = ", ".join(visible(one) if isinstance(one, str) else str(one) for one in several)
-    return f"{done} {site_words(slot.component, slot.layer, slot.head)}, position {places}"
+    return ", ".join(visible(one) if isinstance(one, str) else str(one) for one in several)
 
 
 def pairs_setup(summary: pd.DataFrame) -> str:
@@ -215,6 +224,20 @@ def runs_setup(plan: Plan, model: str) -> str:
     return " · ".join([*parts, model, "n = 1"])
 
 
+def attention_setup(plan: Plan, model: str, run: str) -> str:
+    """The line of one run's attention pattern: `“…” · no intervention · gpt2 · n = 1`.
+
+    Args:
+        plan: the experiment.
+        model: the model's name.
+        run: `intervened` and `difference` have the slots; `base` and the sources have none.
+    """
+    if run in ("intervened", "difference"):
+        return runs_setup(plan, model)
+    prompt = plan.experiment.base if run == "base" else plan.experiment.sources[run]
+    return " · ".join([_quoted(prompt), "no intervention", model, "n = 1"])
+
+
 def _prompts(base: str, sources: Mapping[str, str]) -> str:
     """The base and the sources, by name where there are several."""
     named = [
@@ -229,7 +252,11 @@ def _slot(plan: Plan, planned: PlannedSlot, names_source: bool) -> str:
     slot = planned.slot
     texts = [visible(plan.base[position].text) for position in planned.base_positions]
     place = _few(texts)
-    if planned.source and _reads_source(planned):
+    if planned.keys is not None:
+        place += f" → {_few([visible(plan.base[key].text) for key in planned.keys])}"
+        if planned.source and _reads_source(planned):
+            place += f" ← {planned.source}"
+    elif planned.source and _reads_source(planned):
         tokens = plan.sources[planned.source]
         name = f"{planned.source} " if names_source else ""
         place += f" ← {name}{_few([visible(tokens[p].text) for p in planned.source_positions])}"

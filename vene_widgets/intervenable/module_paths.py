@@ -6,9 +6,9 @@ import re
 from typing import TYPE_CHECKING, Literal
 
 from vene_widgets.errors import RequestError, closest, listed, shown
+from vene_widgets.experiments.components import ATTENTION_WEIGHT
 from vene_widgets.models.module_site import ModuleSite, module_site
 from vene_widgets.models.sites import module_at
-from vene_widgets.models.weight_site import ATTENTION_WEIGHT
 
 if TYPE_CHECKING:
     from vene_widgets.models import LanguageModel

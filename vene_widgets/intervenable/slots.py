@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from vene_widgets.errors import RequestError
+from vene_widgets.experiments.components import ATTENTION_WEIGHT
 from vene_widgets.intervenable import subspaces
 from vene_widgets.intervenable.built_in import LibraryIntervention
 from vene_widgets.intervenable.config import (
@@ -17,7 +18,7 @@ from vene_widgets.intervenable.config import (
 from vene_widgets.intervenable.module_paths import is_path, layer_and_component, site_at
 from vene_widgets.intervenable.operators import Operator, build_operator
 from vene_widgets.interventions import Options
-from vene_widgets.models.weight_site import ATTENTION_WEIGHT, weight_site
+from vene_widgets.models.weight_site import weight_site
 
 if TYPE_CHECKING:
     from torch import Tensor

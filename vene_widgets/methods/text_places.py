@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 from vene_widgets.engine.generating import TextEdit
 from vene_widgets.errors import RequestError, choose, shown
-from vene_widgets.experiments.fields import as_ints
+from vene_widgets.experiments.fields import as_ints, position_slice
 from vene_widgets.experiments.slot import require_distinct
 
 if TYPE_CHECKING:
@@ -54,6 +54,7 @@ def read_places(
     for planned in plan.live:
         if planned.target is None:
             _require_one_state(planned, where)
+            _require_keys(planned, where)
     return where
 
 
@@ -104,6 +105,32 @@ def _require_one_state(planned: PlannedSlot, where: str | tuple[int, ...]) -> No
         f"of them goes to {places}: give it one "
         f"{'position' if is_noise else 'source_position, or the same one for all'}."
     )
+
+
+def _require_keys(planned: PlannedSlot, where: str | tuple[int, ...]) -> None:
+    """Check that a slot on attention weights names keys that every text's queries have.
+
+    Raises:
+        RequestError: whole rows, which grow with the text, or weights that would be written to
+            keys after their query.
+    """
+    if planned.keys is None:
+        return
+    keys = planned.slot.source_position
+    if keys is None or (isinstance(keys, str) and position_slice(keys) is not None):
+        raise RequestError(
+            f"slots[{planned.index}] is on whole rows of attention weights, which grow with the "
+            f"text, so on={shown(where)} leaves open what new keys get: name keys of the prompt by "
+            "source_position."
+        )
+    if isinstance(where, tuple) and planned.slot.intervention != "zero":
+        early, late = min(where), max(planned.keys)
+        if early < late:
+            raise RequestError(
+                f"slots[{planned.index}] would write the weight of key {late} to query {early}, "
+                f"but a token never attends to later ones: expected positions from {late} on, got "
+                f"on={shown(where)}."
+            )
 
 
 def text_edits(

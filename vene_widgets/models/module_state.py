@@ -33,6 +33,10 @@ _AS_THEY_ARE = (HOOKS | CHILDREN | {"forward"}) - {"_buffers"}
 """Attributes that no pass writes: a run sets its own hooks and methods there."""
 
 
+HELD = "_vene_widgets_held"
+"""Attribute of a module of a tree: names of those that a run has set for its own length."""
+
+
 class ModuleState:
     """The state before any pass of those modules of a tree that may write into themselves.
 
@@ -78,9 +82,10 @@ class ModuleState:
             own.clear()
             (own.update if isinstance(own, set) else own.extend)(before)
         for attributes, before in self._modules:
-            for name in attributes.keys() - before.keys() - _AS_THEY_ARE:
+            held = attributes.get(HELD, frozenset[str]())
+            for name in attributes.keys() - before.keys() - _AS_THEY_ARE - held:
                 del attributes[name]
-            attributes.update(before)
+            attributes.update({n: value for n, value in before.items() if n not in held})
 
     def _owned(
         self, attributes: dict[Any, Any], depth: int, but: frozenset[str] = frozenset()

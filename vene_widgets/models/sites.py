@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from vene_widgets.errors import RequestError, choose, listed, shown
-from vene_widgets.experiments.components import COMPONENTS
+from vene_widgets.experiments.components import ATTENTION_WEIGHT, COMPONENTS
 from vene_widgets.experiments.fields import as_int
 from vene_widgets.experiments.synonyms import our_component
 from vene_widgets.models.architectures import (
@@ -226,12 +226,11 @@ class Sites:
         """`site`, looked up for the first time."""
         component = our_component(component, head)
         layer, head = _as_index(layer, "layer"), None if head is None else _as_index(head, "head")
-        if component == "attention_weight":
+        if component == ATTENTION_WEIGHT:
             raise RequestError(
-                "component 'attention_weight' cannot be reached in a slot: no module has the "
-                "weights as its input or output. They are computed from 'query_output' and "
-                "'key_output', and produce 'attention_value_output'. IntervenableModel of "
-                "vene_widgets.intervenable has them."
+                "component 'attention_weight' cannot be reached here: it has one weight per query "
+                "and key, not one vector per position. Read it with vw.attention, and change it in "
+                "a slot of vw.run."
             )
         if component in COMPONENTS and component in self.architecture.absent:
             raise RequestError(

@@ -165,6 +165,15 @@ COLUMNS: dict[str, Column] = {
         "0 = no heads, 1 = whole model",
         "(value − value without heads) / (value of the whole model − value without heads)",
     ),
+    "query": Column("int64", "from 0", "position of the token that attends"),
+    "query_token": Column("object", "", "its text, exact"),
+    "key": Column("int64", "from 0", "position of the token that is attended to"),
+    "key_token": Column("object", "", "its text, exact"),
+    "weight": Column(
+        "float64",
+        "0 to 1",
+        "attention weight after the softmax; in a difference, weight − the base run's",
+    ),
 }
 """Columns of all frames by name. A column means the same in every frame that has it."""
 
@@ -194,6 +203,7 @@ FRAMES: dict[str, tuple[str, ...]] = {
         "pair_summary": "metric component head layer place label role n units mean low high p q "
         "p_max base_mean source_mean effect_possible control control_mean control_low control_high "
         "control_p control_q explained",
+        "attention_frame": "run layer head query query_token key key_token weight",
         "generation_frame": "run step position token token_id label probability rank best best_id "
         "best_probability entropy",
         "path_frame": "sender_name sender sender_layer sender_head receiver effect effect_frozen "

@@ -20,6 +20,7 @@ from vene_widgets.errors import RequestError, error_text, shown
 from vene_widgets.experiments.experiment import Experiment
 from vene_widgets.experiments.sweep_request import SweepRequest
 from vene_widgets.explorer.map_plan import plan_map
+from vene_widgets.explorer.shown_slots import require_shown
 from vene_widgets.explorer.wire.messages import FigureKind
 from vene_widgets.models import load
 from vene_widgets.models.loading import BUILT_IN
@@ -214,5 +215,5 @@ def check_fits(shared: Shared, model: LanguageModel) -> None:
     Raises:
         RequestError: the model cannot run them; the message names the field.
     """
-    plan_experiment(model, shared.experiment)
+    require_shown(plan_experiment(model, shared.experiment))
     plan_map(model, shared.experiment, shared.sweep_request)

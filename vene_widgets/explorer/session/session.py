@@ -16,6 +16,7 @@ from vene_widgets.experiments.experiment import Experiment
 from vene_widgets.explorer.export.static_files import built
 from vene_widgets.explorer.session.feature import Start, message_trait
 from vene_widgets.explorer.session.feature_widget import FeatureWidget
+from vene_widgets.explorer.shown_slots import require_shown
 from vene_widgets.explorer.wire import messages as wire
 from vene_widgets.explorer.wire import views
 
@@ -118,7 +119,7 @@ class Session(FeatureWidget):
     @traitlets.validate("experiment")
     def _check_experiment(self, proposal: dict[str, Any]) -> Experiment:
         """Plan an experiment before anything on the screen changes; an invalid one is refused."""
-        self._validated = plan_experiment(self.model, proposal["value"])
+        self._validated = require_shown(plan_experiment(self.model, proposal["value"]))
         return proposal["value"]
 
     @traitlets.observe("experiment")
@@ -149,7 +150,7 @@ class Session(FeatureWidget):
         for plan in (self._validated, self.plan):
             if plan is not None and plan.experiment is self.experiment:
                 return plan
-        return plan_experiment(self.model, self.experiment)
+        return require_shown(plan_experiment(self.model, self.experiment))
 
     def _inputs_changed(self, plan: Plan, has_new_prompts: bool) -> None:
         for feature in self.features:

@@ -13,6 +13,7 @@ from vene_widgets.explorer.exact_runs import ExactRuns, run_exactly
 from vene_widgets.explorer.map_plan import plan_map
 from vene_widgets.explorer.session.map_builder import MapBuilder
 from vene_widgets.explorer.session.step import Step, rule_text
+from vene_widgets.explorer.shown_slots import require_shown
 from vene_widgets.explorer.wire import messages as wire
 from vene_widgets.explorer.wire import views
 from vene_widgets.sweeps.cells import sweep_steps
@@ -96,7 +97,7 @@ def plan_story(
                 if isinstance(step.experiment, Experiment)
                 else now.replace(slots=step.experiment)
             )
-            plans.append(plan_experiment(model, now))
+            plans.append(require_shown(plan_experiment(model, now)))
             targets.append(None if step.target is None else model.resolve_token(step.target))
             _check_pins(model, step, plans[-1])
         except (ValueError, TypeError) as error:
