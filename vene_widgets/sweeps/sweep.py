@@ -38,6 +38,7 @@ from vene_widgets.tables.statistics import (
     cell_statistics,
     checked_distribution,
     concatenated,
+    log_probabilities,
 )
 
 if TYPE_CHECKING:
@@ -288,7 +289,7 @@ def _run(
     plain = torch.stack([means.logits()[0] if means else first.base_logits, first.source_logits])
     base_logits, source_logits = plain.cpu()
     log_base = checked_distribution(base_logits, "base logits").log_softmax(-1)
-    log_source = checked_distribution(source_logits, "source logits").log_softmax(-1)
+    log_source = log_probabilities(source_logits)
     followed, target = follow(first.plan, targets, base_logits, source_logits)
 
     def measured(logits: Tensor) -> CellStatistics:
