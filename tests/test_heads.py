@@ -97,3 +97,35 @@ def test_the_message_names_a_size_that_is_enough_for_all_heads(tiny_gpt2: vw.Lan
     assert found is not None
     whole = vw.sweep(tiny_gpt2, *pair, head="all", keep_bytes=int(found[1]))
     assert whole.logits.shape[:3] == (3, 3, 5)
+
+
+def test_totals_add_the_heads_of_each_layer(tiny_gpt2: vw.LanguageModel) -> None:
+    found = vw.sweep(
+        tiny_gpt2, "The capital of Spain is", "The capital of Italy is",
+        "head_attention_value_output", head="all", targets=[" Rome", " Madrid"],
+    )  # fmt: skip
+    totals = found.totals
+    assert len(totals) == 3 * 2
+    for _, row in totals.iterrows():
+        own = found.frame[
+            (found.frame["layer"] == row["layer"]) & (found.frame["target"] == row["target"])
+        ]
+        for name in ("delta", "log_ratio", "recovery"):
+            assert row[name] == pytest.approx(own[name].sum(), abs=1e-9)
+    alone = vw.sweep(
+        tiny_gpt2, "The capital of Spain is", component="head_value_output", head="all",
+        intervention="zero",
+    )  # fmt: skip
+    assert alone.totals["recovery"].isna().all() and alone.totals["delta"].notna().all()
+
+
+def test_all_heads_at_once_are_the_whole_component(tiny_gpt2: vw.LanguageModel) -> None:
+    base, source = "The capital of Spain is", "The capital of Italy is"
+    whole = vw.sweep(tiny_gpt2, base, source, "attention_value_output")
+    count = tiny_gpt2.sites.head_count("head_attention_value_output") or 0
+    slots = [
+        vw.Slot(layer=1, component="head_attention_value_output", head=head, position=3)
+        for head in range(count)
+    ]
+    together = vw.run(tiny_gpt2, vw.Experiment(base=base, sources=source, slots=slots))
+    assert torch.allclose(together.logits[-1].cpu(), whole.logits[1, 3], atol=2e-5)

@@ -182,6 +182,21 @@ class HeadSweep:
         frame = frames.target_first(self.frame, self.sweeps[0].target)
         return figures.head_map(frame, metric=metric, title=title, setup=setup, style=style)
 
+    @cached_property
+    def totals(self) -> pd.DataFrame:
+        """The effects of all heads of a layer, added: one row per component, layer and target.
+
+        Columns: `component`, `layer`, `target_id`, `target`, `target_label`, and the sums of
+        `delta`, `log_ratio` and `recovery` over heads and positions. What heads do together is
+        another number: they may repair each other. Sweep the whole component for that.
+        """
+        keys = ["component", "layer", "target_id", "target", "target_label"]
+        added = ["delta", "log_ratio", "recovery"]
+        grouped = self.frame.groupby(keys, sort=False)[added]
+        # A sum over some of the cells would look like one over all.
+        is_whole = grouped.count().eq(grouped.size(), axis=0)
+        return grouped.sum().where(is_whole).reset_index()
+
     def __repr__(self) -> str:
         p = self.sweeps[0].plan
         return (
