@@ -87,10 +87,10 @@ def test_fixed_slots_and_windows_cost_few_operators_more(
         layer=9, component="head_attention_value_output", head=1, position="all",
         intervention="zero",
     )  # fmt: skip
-    fixed = [noise, head] if options.get("fixed") else []
+    given: dict[str, Any] = {**options, "fixed": [noise, head] if options.get("fixed") else []}
 
     def swept() -> None:
-        vw.sweep(deep, base, source, **{**options, "fixed": fixed})
+        vw.sweep(deep, base, source, **given)
 
     swept()  # what is measured once per model is known then
     found = operators(swept)

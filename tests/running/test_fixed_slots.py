@@ -63,7 +63,7 @@ def cell_run(
     source: str = SOURCE,
 ) -> torch.Tensor:
     """The last position's logits of a run with the fixed slots and the moving one."""
-    own = {"source": "source"} if moving.get("intervention") != "zero" else {}
+    own: dict[str, Any] = {"source": "source"} if moving.get("intervention") != "zero" else {}
     slots = [vw.Slot(layer=layer, position=position, **moving, **own) for layer in layers]
     experiment = vw.Experiment(
         base=base, sources={"source": source, "third": THIRD}, slots=[*fixed, *slots]
@@ -91,7 +91,12 @@ def test_every_cell_is_a_run_with_the_fixed_slots(
 
 def test_without_fixed_slots_it_is_the_same_sweep_bit_for_bit(tiny_gpt2: vw.LanguageModel) -> None:
     plain = vw.sweep(tiny_gpt2, BASE, SOURCE)
-    for more in ({"fixed": []}, {"fixed": [NOISE.replace(skip=True)]}, {"window": 1}):
+    several: list[dict[str, Any]] = [
+        {"fixed": []},
+        {"fixed": [NOISE.replace(skip=True)]},
+        {"window": 1},
+    ]
+    for more in several:
         again = vw.sweep(tiny_gpt2, BASE, SOURCE, **more)
         assert torch.equal(plain.logits, again.logits)
         assert plain.frame.equals(again.frame)
@@ -107,7 +112,7 @@ def test_a_fixed_zero_that_is_restored_at_its_own_site_is_the_base(
     assert not torch.allclose(found.base_logits, clean, atol=1e-3)
     assert torch.allclose(found.source_logits, clean, atol=CLOSE, rtol=0)
     # Recovery: nothing where nothing is restored, everything at the slot's own site.
-    frame = found.frame.set_index(["layer", "position"])
+    frame: Any = found.frame.set_index(["layer", "position"])
     assert frame.loc[(1, 3), "recovery"].tolist() == pytest.approx([1, 1], abs=1e-3)
     assert frame.loc[(0, 0), "recovery"].tolist() == pytest.approx([0, 0], abs=1e-3)
     assert not frame.loc[(0, 1), "effect_possible"].any()
@@ -159,7 +164,7 @@ def test_noise_over_several_seeds_is_a_mean_of_distributions(tiny_gpt2: vw.Langu
 
 
 def test_heads_have_the_fixed_slots_too(tiny_gpt2: vw.LanguageModel) -> None:
-    moving = {"component": "head_attention_value_output"}
+    moving: dict[str, Any] = {"component": "head_attention_value_output"}
     found = vw.sweep(
         tiny_gpt2, BASE, SOURCE, **moving, head="all", fixed=FIXED["a head is out"], window=2
     )
@@ -175,7 +180,7 @@ def test_full_passes_give_the_same(tiny_gpt2: vw.LanguageModel) -> None:
         other.accept_hooks()
         assert other.resume_blocker
         for name, fixed in FIXED.items():
-            options = {"fixed": fixed, "sources": {"third": THIRD}, "window": 3}
+            options: dict[str, Any] = {"fixed": fixed, "sources": {"third": THIRD}, "window": 3}
             slow, fast = (
                 vw.sweep(model, BASE, SOURCE, "mlp_output", **options)
                 for model in (other, tiny_gpt2)
