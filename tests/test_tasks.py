@@ -21,11 +21,13 @@ class Words:
 
     Args:
         split: words that are two tokens each.
+        by_digit: whether each digit is a token, as in SmolLM2 and Llama.
     """
 
-    def __init__(self, split: tuple[str, ...] = ()) -> None:
+    def __init__(self, split: tuple[str, ...] = (), *, by_digit: bool = False) -> None:
         self._ids: dict[str, int] = {}
         self._split = split
+        self._number = r"\d" if by_digit else r" ?\d\d|\d"
         # Every text at once: what an id stands for must not change later.
         nouns = [word for pair in (*PEOPLE, *THINGS) for word in pair]
         every = (*FEMALE, *MALE, *PLACES, *OBJECTS, *EVENTS, *nouns, "she", "he", "is", "are")
@@ -41,7 +43,7 @@ class Words:
 
     def __call__(self, text: str, **_more: object) -> dict[str, list[int]]:
         found: list[str] = []
-        for part in re.findall(r" ?[^\W\d]+| ?\d\d|\d| |[^\w\s]", text):
+        for part in re.findall(rf" ?[^\W\d]+|{self._number}| |[^\w\s]", text):
             halves = part.strip() in self._split
             found += [part[:-1], part[-1]] if halves else [part]
         return {"input_ids": [self._ids.setdefault(part, len(self._ids)) for part in found]}
@@ -54,14 +56,14 @@ class Words:
         return self.decode([token_id])
 
 
-def english(split: tuple[str, ...] = ()) -> vw.LanguageModel:
+def english(split: tuple[str, ...] = (), *, by_digit: bool = False) -> vw.LanguageModel:
     """A model that reads English words."""
     config = GPT2Config(
         vocab_size=2000, n_positions=64, n_embd=8, n_layer=1, n_head=1, bos_token_id=0,
         eos_token_id=0,
     )  # fmt: skip
     torch.manual_seed(0)
-    return vw.wrap(GPT2LMHeadModel(config).eval(), Words(split), "english")
+    return vw.wrap(GPT2LMHeadModel(config).eval(), Words(split, by_digit=by_digit), "english")
 
 
 @pytest.fixture(scope="module")
@@ -135,6 +137,43 @@ def test_greater_than_has_answers_right_for_one_and_wrong_for_the_other(
     assert earlier == 30
 
 
+def test_greater_than_by_digits_follows_the_tens() -> None:
+    """Both years end alike; the earlier one's answer is wrong after the later one."""
+    words = english(by_digit=True)
+    pairs = tasks.greater_than(words, 200)
+    assert pairs.attrs == {"task": "greater_than", "left_out": {}}
+    assert not pairs.duplicated(["base", "source"]).any()
+    earlier, ends = 0, set[str]()
+    for row in pairs.to_dict("records"):
+        base, source = (re.findall(r"\d+", row[side]) for side in ("base", "source"))
+        assert base[0][:2] == source[0][:2] == base[1] == source[1]
+        assert base[0][3] == source[0][3]
+        tens = {"base": int(base[0][2]), "source": int(source[0][2])}
+        of_source, of_base = map(int, row["targets"])
+        assert (of_base, of_source) == (tens["base"] + 1, tens["source"] + 1)
+        early, late = sorted(tens.values())
+        # Whatever follows, the one is before the later start and the other after both.
+        assert 10 * (early + 1) + 9 < 10 * late
+        assert late + 1 <= 9
+        tokens = [words.tokens(row[side]) for side in ("base", "source")]
+        differing = [n for n, (a, b) in enumerate(zip(*tokens, strict=True)) if a != b]
+        assert [t[differing[0]].text for t in tokens] == [base[0][2], source[0][2]]
+        assert len(differing) == 1
+        earlier += tens["base"] < tens["source"]
+        ends.add(base[0][3])
+    assert earlier == 100
+    assert ends == set("0123456789")
+    found = vw.sweep_pairs(words, pairs.head(6), positions=["subject", "last"], controls=())
+    assert found.answers.log_p.shape == (6, 1, 1, 2, 2)
+
+
+def test_years_that_are_partly_tokens_are_taken_by_two_digits() -> None:
+    """A tokenizer without some of the two digits counts those as left out, as before."""
+    pairs = tasks.greater_than(english(split=("44",)), 40)
+    assert pairs.attrs["left_out"] == {"years of a century that are not one token each": 1}
+    assert not pairs["base"].str.contains(r"\d\d44").any()
+
+
 def test_agreement_and_pronouns_are_balanced(words: vw.LanguageModel) -> None:
     pairs = tasks.agreement(words, 80)
     assert pairs["targets"].value_counts().to_dict() == {(" is", " are"): 40, (" are", " is"): 40}
@@ -175,7 +214,12 @@ def test_the_built_in_model_gets_its_pairs_right(capitals: vw.LanguageModel) -> 
 
 
 def test_smollm2_prefers_the_right_answers(smollm2: vw.LanguageModel) -> None:
-    for name, most in (("indirect_objects", 3), ("agreement", 4), ("pronouns", 1)):
+    for name, most in (
+        ("indirect_objects", 3),
+        ("agreement", 4),
+        ("pronouns", 1),
+        ("greater_than", 3),
+    ):
         pairs = tasks.TASKS[name](smollm2, 60, seed=1)
         found = vw.sweep_pairs(smollm2, pairs, layers=0, positions="last", controls=())
         assert found.counting("preferred").left_out <= most
