@@ -107,7 +107,8 @@ def test_indirect_objects_are_balanced_and_right(words: vw.LanguageModel) -> Non
     for row in pairs.to_dict("records"):
         names = [w for w in re.findall(r"\w+", row["base"]) if w in (*FEMALE, *MALE)]
         first, second, giver = names
-        orders["ABBA" if giver == second else "BABA"] += 1
+        assert row["kind"] == ("ABBA" if giver == second else "BABA")
+        orders[row["kind"]] += 1
         other = first if giver == second else second
         assert row["targets"] == (f" {giver}", f" {other}")
         assert (
@@ -215,6 +216,8 @@ def test_the_built_in_model_gets_its_pairs_right(capitals: vw.LanguageModel) -> 
 
 def test_smollm2_prefers_the_right_answers(smollm2: vw.LanguageModel) -> None:
     for name, most in (
+        ("languages", 4),
+        ("continents", 21),
         ("indirect_objects", 3),
         ("agreement", 4),
         ("pronouns", 1),
@@ -281,13 +284,76 @@ def test_a_template_of_the_users_own(capitals: vw.LanguageModel, words: vw.Langu
     assert set(only["template"]) == {"The {subject} behind the {attractor}"}
 
 
+RELATIONS = {
+    "capitals": ("The capital of {country} is", "The capital of {country} is"),
+    "languages": ("The language of {country} is", "The official language of {country} is"),
+    "continents": ("The continent of {country} is", "The continent where {country} lies is"),
+}
+"""The templates of the built-in model, and of other models."""
+
+
+@pytest.mark.parametrize("name", RELATIONS)
+def test_the_built_in_model_keeps_its_own_template(capitals: vw.LanguageModel, name: str) -> None:
+    """It knows no other; a model that was wrapped or loaded from a folder gets the clearer one."""
+    wrapped = vw.wrap(capitals.model, capitals.tokenizer, "capitals")
+    of_folder = vw.LanguageModel(
+        "capitals", capitals.model, capitals.tokenizer, 'load("./capitals")', "./capitals"
+    )
+    for model, which in ((capitals, 0), (wrapped, 1), (of_folder, 1)):
+        pairs = tasks.TASKS[name](model, 8)
+        assert set(pairs["template"]) == {RELATIONS[name][which]}
+    before, after = RELATIONS[name][1].split("{country}")
+    written = tasks.TASKS[name](wrapped, 8)["base"]
+    assert written.str.startswith(before).all() and written.str.endswith(after).all()
+
+
+def test_several_templates_have_equally_many_pairs(capitals: vw.LanguageModel) -> None:
+    own = "They say that {country} speaks"
+    pairs = tasks.languages(capitals, 30, template=[0, own, 2, 0])
+    chosen = [tasks.languages.templates[0], own, tasks.languages.templates[2]]
+    assert pairs["template"].value_counts().to_dict() == dict.fromkeys(chosen, 10)
+    for row in pairs.to_dict("records"):
+        assert row["base"] == row["template"].format(country=row["subject"].strip())
+
+
+@pytest.mark.parametrize("name", tasks.TASKS)
+def test_every_kind_has_equally_many_pairs(
+    capitals: vw.LanguageModel, words: vw.LanguageModel, name: str
+) -> None:
+    of_countries = name in RELATIONS
+    pairs = tasks.TASKS[name](capitals if of_countries else words, 24)
+    kinds = {
+        "indirect_objects": {"ABBA", "BABA"},
+        "greater_than": {"earlier base", "later base"},
+        "agreement": {
+            f"{one}, {other} attractor"
+            for one in ("singular", "plural")
+            for other in ("singular", "plural")
+        },
+        "pronouns": {"she", "he"},
+    }.get(name, {"countries"})
+    assert pairs["kind"].value_counts().to_dict() == dict.fromkeys(kinds, 24 // len(kinds))
+
+
+def test_the_tasks_are_listed() -> None:
+    listed = tasks.available()
+    assert list(listed.columns) == ["name", "about", "models", "templates", "reference"]
+    assert list(listed["name"]) == list(tasks.TASKS)
+    for row in listed.to_dict("records"):
+        task = tasks.TASKS[row["name"]]
+        assert (row["about"], row["models"]) == (task.about, task.models)
+        assert (row["templates"], row["reference"]) == (task.templates, task.reference)
+
+
 @pytest.mark.parametrize(
     ("name", "options", "words_of_error"),
     [
         ("capitals", {"n": 0}, "n must be at least 1, got 0"),
         ("capitals", {"n": 15_000}, "capitals has 14042 pairs for capitals, not 15000"),
         ("capitals", {"n": 1.5}, "expected an int, got 1.5"),
-        ("capitals", {"template": 3}, "template 3 is out of range: capitals has 1"),
+        ("capitals", {"template": 3}, "template 3 is out of range: capitals has 2, "),
+        ("capitals", {"template": ()}, "template must name at least one, got none: capitals has 2"),
+        ("capitals", {"template": [0, None]}, "expected an int, got None"),
         ("capitals", {"template": "The capital is"}, r"has no field '\{country\}'. Valid fields"),
         ("capitals", {"template": "{country} {x} is"}, r"has an unknown field '\{x\}'"),
         ("capitals", {"template": "{country} {country}"}, "2 times: expected it once"),
