@@ -4,33 +4,22 @@
     vw.sweep_pairs(model, pairs)
 
 Each task is called with a model and gives a table for `sweep_pairs` (`Task.__call__`).
+`vw.tasks.available()` lists them.
 """
 
 from __future__ import annotations
 
+from vene_widgets.tasks.catalogue import TASKS, available
 from vene_widgets.tasks.relations import capitals, continents, languages
 from vene_widgets.tasks.sentences import agreement, indirect_objects, pronouns
 from vene_widgets.tasks.task import Task
 from vene_widgets.tasks.years import greater_than
 
-TASKS: dict[str, Task] = {
-    task.name: task
-    for task in (
-        capitals,
-        languages,
-        continents,
-        indirect_objects,
-        greater_than,
-        agreement,
-        pronouns,
-    )
-}
-"""Tasks by name."""
-
 __all__ = [
     "TASKS",
     "Task",
     "agreement",
+    "available",
     "capitals",
     "continents",
     "greater_than",

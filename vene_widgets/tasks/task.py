@@ -44,6 +44,8 @@ class Task:
         groups: the examples that a model's tokenizer allows, by kind; a sample holds equally many
             of each kind.
         needed, optional: the template's fields.
+        template_for: the number of the template that a model gets if none is chosen; None for all
+            templates.
     """
 
     name: str
@@ -55,6 +57,7 @@ class Task:
     groups: Callable[[Checker], Sequence[Group]] = field(repr=False)
     needed: tuple[str, ...] = ()
     optional: tuple[str, ...] = ()
+    template_for: Callable[[LanguageModel], int] | None = field(default=None, repr=False)
 
     def __call__(
         self,
@@ -62,7 +65,7 @@ class Task:
         n: int | None = None,
         *,
         seed: int = 0,
-        template: int | str | None = None,
+        template: int | str | Sequence[int | str] | None = None,
     ) -> pd.DataFrame:
         """Write pairs, and leave out those that the tokenizer does not allow.
 
@@ -70,14 +73,16 @@ class Task:
             model: whose tokenizer they must fit.
             n: number of pairs; None for all of up to 20,000, or a sample of 1,000.
             seed: of the sample.
-            template: the number of one template, or one of your own with the same fields in braces;
-                None for all.
+            template: the number of one of `templates`, or a text of yours with the same fields in
+                braces; or several of them, of which the table has equally many pairs. None for
+                all, or, of tasks about countries, for the one that suits the model.
 
         Returns:
             A table for `sweep_pairs`: `base`, `source`, `targets` (the source's answer, then the
             base's), `subject` and `source_subject` (the token in which they differ: its text, or
-            its index if the text of one of them occurs more than once), `template`. `.attrs` has
-            `task` and `left_out`, reason -> how many.
+            its index if the text of one of them occurs more than once), `template` (its text),
+            `kind` (of which there are equally many each, such as `"ABBA"` and `"BABA"`). `.attrs`
+            has `task` and `left_out`, reason -> how many.
 
         Raises:
             RequestError: a template without the needed fields, more pairs than there are, or none
@@ -86,7 +91,7 @@ class Task:
         import pandas as pd
 
         require_language_model(model)
-        templates = self._templates(template)
+        templates = self._templates(self._chosen(model) if template is None else template)
         wanted = None if n is None else as_int(n)
         if wanted is not None and wanted < 1:
             raise RequestError(f"n must be at least 1, got {wanted}.")
@@ -119,25 +124,40 @@ class Task:
         frame.attrs.update(task=self.name, left_out=dict(checker.left_out))
         return frame
 
-    def _templates(self, template: int | str | None) -> list[Template]:
+    def _chosen(self, model: LanguageModel) -> Sequence[int]:
+        """Numbers of the templates that a model gets if none is chosen."""
+        if self.template_for is None:
+            return range(len(self.templates))
+        return (self.template_for(model),)
+
+    def _templates(self, chosen: int | str | Sequence[int | str]) -> list[Template]:
         """The templates to fill.
 
         Raises:
             RequestError: no such number, or a text that is no template of this task.
         """
-        if template is None:
-            texts = list(self.templates)
-        elif isinstance(template, str):
-            texts = [template]
-        else:
-            number = as_int(template)
-            if not 0 <= number < len(self.templates):
-                raise RequestError(
-                    f"template {number} is out of range: {self.name} has {len(self.templates)}, "
-                    f"{shown(list(self.templates), 600)}."
-                )
-            texts = [self.templates[number]]
+        several = (
+            [chosen] if isinstance(chosen, str) or not isinstance(chosen, Sequence) else chosen
+        )
+        texts = dict.fromkeys(
+            one if isinstance(one, str) else self._numbered(as_int(one)) for one in several
+        )
+        if not texts:
+            raise RequestError(f"template must name at least one, got none: {self._listed()}.")
         return [read_template(text, self.varies, self.needed, self.optional) for text in texts]
+
+    def _numbered(self, number: int) -> str:
+        """The text of one template.
+
+        Raises:
+            RequestError: no such number.
+        """
+        if not 0 <= number < len(self.templates):
+            raise RequestError(f"template {number} is out of range: {self._listed()}.")
+        return self.templates[number]
+
+    def _listed(self) -> str:
+        return f"{self.name} has {len(self.templates)}, {shown(list(self.templates), 600)}"
 
     def _examples(
         self,
@@ -188,6 +208,7 @@ def _row(example: Example, by_text: bool) -> dict[str, Any]:
         "subject": base.texts[position] if by_text else position,
         "source_subject": source.texts[position] if by_text else position,
         "template": example.template.text,
+        "kind": example.group,
     }
 
 
