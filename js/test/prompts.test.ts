@@ -11,6 +11,7 @@ import {
 import { readPlaces, writePlaces } from "../src/domain/operators";
 import {
   align,
+  exchange,
   follow,
   pairSlots,
   pairsOf,
@@ -298,5 +299,33 @@ describe("a token that differs", () => {
 
   it("lies between the shared ends where the lengths differ", () => {
     expect(marked("a B c d", "a d")).toEqual(["␣B", "␣c"]);
+  });
+});
+
+describe("exchanging base and source", () => {
+  const experiment: Plain = {
+    base: "a b c",
+    sources: [
+      ["x", "a d d c"],
+      ["y", "other"],
+    ],
+    slots: [slot(2, { source_position: 3 }), slot(2, { source: "y", source_position: 0 })],
+    mode: "parallel",
+  } as Plain;
+
+  it("exchanges the texts; slots copy back, and others stay at their tokens", () => {
+    const found = exchange(experiment, "x", [1, 2, 3], [1, 4, 4, 3], KINDS);
+    expect(found.base).toBe("a d d c");
+    expect(found.sources).toEqual([
+      ["x", "a b c"],
+      ["y", "other"],
+    ]);
+    expect(found.slots[0]).toMatchObject({ position: 3, source_position: 2 });
+    expect(found.slots[1]).toMatchObject({ position: 3, source_position: 0 });
+  });
+
+  it("twice is as before", () => {
+    const once = exchange(experiment, "x", [1, 2, 3], [1, 4, 4, 3], KINDS);
+    expect(exchange(once, "x", [1, 4, 4, 3], [1, 2, 3], KINDS)).toEqual(experiment);
   });
 });

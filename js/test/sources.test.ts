@@ -94,4 +94,12 @@ describe("groups and sources", () => {
     expect(experimentSent().sources).toEqual([["peru", "The capital of Peru is"]]);
     expect(slotsSent().map((slot) => slot.layer)).toEqual([2]);
   });
+
+  it("change places with the base by a button", async () => {
+    open(threeSlots, {});
+    const { base, sources } = traitsOf(threeSlots).scene.experiment;
+    click(named("Swap base and italy"));
+    await settle();
+    expect(experimentSent()).toMatchObject({ base: sources?.[0]?.[1], sources: [["italy", base]] });
+  });
 });

@@ -151,6 +151,8 @@ def number_texts(values: pd.Series[float], metric: Metric) -> list[str]:
         return [percent_number(value) for value in values.fillna(0.0)]
     if metric.name == "delta":
         return [points(value) for value in values.fillna(0.0)]
+    if metric.scale == "share":
+        return [f"{round(v, 2) + 0.0:g}".replace("-", "−") for v in values.fillna(0.0)]
     return [f"{value:+.2g}".replace("-", "−").removeprefix("+") for value in values.fillna(0.0)]
 
 

@@ -80,7 +80,13 @@ export function tileText(metric: MetricInfo, value: number): string {
     return value < 1000 ? String(value) : `${(value / 1000).toFixed(value < 9950 ? 1 : 0)}k`;
   const shown = isProbability(metric) ? 100 * value : value;
   if (metric.scale === "difference") return shortSigned(shown);
+  if (metric.scale === "share") return share(value);
   return isProbability(metric) && shown >= 99.5 && shown < 100 ? ">99" : short(shown);
+}
+
+/** A share to two decimals. */
+function share(value: number): string {
+  return String(Math.round(100 * value) / 100 + 0).replace("-", "−");
 }
 
 /** A value with its unit: `94 %`, `+12 points`, `2.3 nats`, `4` for a rank. */

@@ -1,10 +1,18 @@
 // What is done to the prompts, and what it means for the slots: as pure functions.
 
 import type { InterventionInfo, TokenInfo } from "../kernel/wire";
-import { changeSlot, type Plain, positionsOf, type Slot, sourcePositionsOf } from "./experiments";
+import {
+  changeSlot,
+  type Plain,
+  positionsOf,
+  type Slot,
+  setBase,
+  setPrompt,
+  sourcePositionsOf,
+} from "./experiments";
 import { sharedEnds } from "./geometry";
 import { kindOf, targetOf } from "./operators";
-import { namesOf } from "./sources";
+import { namesOf, promptOf } from "./sources";
 
 /** The longest name of a source or group that the kernel takes. */
 const LONGEST = 80;
@@ -159,3 +167,37 @@ export function align(base: number[], source: number[]): number[] {
 }
 
 export const idsOf = (tokens: readonly TokenInfo[]) => tokens.map((token) => token.id);
+
+/**
+ * Base and a source change places. A slot that copies from one to the other copies back, so that
+ * twice is as before; others stay at their tokens' places as they do when a prompt is edited.
+ *
+ * `base` and `other` are the token ids of the two prompts.
+ */
+export function exchange(
+  experiment: Plain,
+  source: string,
+  base: number[],
+  other: number[],
+  kinds: InterventionInfo[],
+): Plain {
+  const moved = follow(follow(experiment, null, base, other, kinds), source, other, base, kinds);
+  const slots = experiment.slots.map((slot, i): Slot => {
+    const places = sourcePositionsOf(slot);
+    const isBack =
+      slot.source === source &&
+      slot.source_position !== null &&
+      targetOf(experiment, slot, kinds) === null &&
+      kindOf(kinds, slot.intervention)?.needs_source === true &&
+      new Set(places).size === places.length;
+    return isBack
+      ? {
+          ...slot,
+          position: slot.source_position as Slot["position"],
+          source_position: slot.position,
+        }
+      : (moved.slots[i] as Slot);
+  });
+  const text = promptOf(experiment.sources, source) ?? "";
+  return setPrompt(setBase({ ...experiment, slots }, text), source, experiment.base);
+}

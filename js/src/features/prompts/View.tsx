@@ -5,6 +5,7 @@ import type { App } from "../../app/app";
 import { createExperiment } from "../../app/experiment";
 import { freshSource, type Plain, setBase, setPrompt } from "../../domain/experiments";
 import {
+  exchange,
   follow,
   idsOf,
   readersOf,
@@ -14,8 +15,8 @@ import {
 } from "../../domain/prompts";
 import { namesOf, promptOf, tokensOf } from "../../domain/sources";
 import type { Scene, TokenInfo } from "../../kernel/wire";
-import { Button } from "../../ui/controls";
-import { CrossIcon, PlusIcon } from "../../ui/icons";
+import { Button, IconButton } from "../../ui/controls";
+import { CrossIcon, PlusIcon, SwapIcon } from "../../ui/icons";
 import { createAnswer } from "../answer/state";
 import { BaseChips } from "./BaseChips";
 import { createCarry, unpair } from "./carry";
@@ -82,6 +83,12 @@ export function Prompts({ app, scene, experiment }: Props) {
     commit(source === null ? setBase(moved, text) : setPrompt(moved, source, text));
   }
 
+  function swap(name: string): void {
+    const now = newest.peek() ?? experiment;
+    const [one, other] = [base, splitTokens(name)];
+    if (one && other) commit(exchange(now, name, idsOf(one), idsOf(other), kinds));
+  }
+
   return (
     <div class="vene-prompts">
       <Prompt
@@ -124,6 +131,14 @@ export function Prompts({ app, scene, experiment }: Props) {
             />
           }
         >
+          <IconButton
+            name={`Swap base and ${name}`}
+            title="Swap base and source: what was restored is corrupted, and the other way round"
+            isDisabled={base === null || splitTokens(name) === null}
+            onPress={() => swap(name)}
+          >
+            <SwapIcon />
+          </IconButton>
           <RemoveSource
             name={name}
             readers={readersOf(experiment, name, kinds).length}
