@@ -19,6 +19,7 @@ from table import Row
 
 import vene_widgets as vw
 from vene_widgets.engine.cache import ActivationCache
+from vene_widgets.experiments.sweep_request import SweepRequest
 from vene_widgets.models import LanguageModel
 from vene_widgets.sweeps.pairs.maps import pair_maps
 from vene_widgets.sweeps.planning import SweepPlan, plan_sweep
@@ -37,6 +38,7 @@ def rows(quick: bool) -> Iterator[Row]:
     model = gpt2_small()
     yield from _pair(model, "5 tokens", SEED_PAIR, 1 if quick else 3, quick, (45, 85))
     yield from _pair(model, "16 tokens", apart(16), 0 if quick else 1, quick, (30, None))
+    yield from _heads(model, quick)
     for name, pair in (("5", SEED_PAIR), ("16", apart(16)), ("64", apart(64))):
         yield from _counts(model, f"{name} tokens", pair)
     yield from cost_rows(model, quick)
@@ -92,6 +94,33 @@ def _pair(
         "sweep", f"{name}: largest logit difference", [worst_difference(model, *pair)], "",
         yardstick="single runs of 12 cells", most=1e-4,
     )  # fmt: skip
+
+
+def _heads(model: LanguageModel, quick: bool) -> Iterator[Row]:
+    """12 x 12 heads at the last token, and a map with fixed noise and windows of layers."""
+    z = "head_attention_value_output"
+    noise = vw.Slot(layer=0, component="block_input", position=3, intervention="noise")
+    plan = plan_sweep(model, *SEED_PAIR, SweepRequest(component=z, head=0, positions=-1))
+    count = model.sites.heads
+    works: dict[str, Work] = {
+        "heads": lambda: vw.sweep(model, *SEED_PAIR, z, head="all", positions=-1),
+        "bare": bare_products(plan, heads=count),
+        "plain": plain_run(model, SEED_PAIR[0]),
+        "map": lambda: vw.sweep(model, *SEED_PAIR),
+        "fixed": lambda: vw.sweep(model, *SEED_PAIR, fixed=[noise]),
+        "window": lambda: vw.sweep(model, *SEED_PAIR, "mlp_output", window=5),
+    }
+    times = in_turns(4 if quick else 15, works)
+    bound = [bare + 2 * plain for bare, plain in zip(times["bare"], times["plain"], strict=True)]
+    yield Row.of(
+        "sweep", f"{count} heads × {model.sites.layers} layers: map / least work",
+        ratios(times["heads"], bound), "×", yardstick=BOUND, most=1.5,
+    )  # fmt: skip
+    for work, label in (("fixed", "with fixed noise"), ("window", "windows of 5 layers")):
+        yield Row.of(
+            "sweep", f"5 tokens: map, {label} / map", ratios(times[work], times["map"]), "×",
+            yardstick="the map of single layers without",
+        )  # fmt: skip
 
 
 def _counts(model: LanguageModel, name: str, pair: tuple[str, str]) -> Iterator[Row]:

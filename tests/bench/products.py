@@ -36,6 +36,25 @@ def necessary(plan: SweepPlan) -> list[Product]:
     return [product for product in (*products, (len(cells), d, s.vocabulary)) if product[0]]
 
 
+def necessary_heads(plan: SweepPlan, heads: int) -> list[Product]:
+    """The same of the value outputs of some heads, at every layer and position of a plan.
+
+    A change runs the rest of its own block at its own position: attention output and MLP.
+    """
+    s, length = plan.model.sites, len(plan.base)
+    d = s.d_model
+    products: list[Product] = []
+    for layer in range(s.layers):
+        last = layer == s.layers - 1
+        own = [p for p in plan.positions if not last or p == length - 1] * heads
+        inside = [p for at in plan.layers if at < layer for p in plan.positions] * heads
+        rows = sum(length - position for position in inside)
+        after = (len(inside) if last else rows) + len(own)
+        products += [(rows, d, 3 * d), (after, d, d), (after, d, s.d_mlp), (after, s.d_mlp, d)]
+    cells = len(plan.layers) * len(plan.positions) * heads
+    return [product for product in (*products, (cells, d, s.vocabulary)) if product[0]]
+
+
 def token_layers(plan: SweepPlan) -> float:
     """Cost of `necessary`, in passes of one token through the products of one block."""
     s = plan.model.sites
@@ -43,12 +62,12 @@ def token_layers(plan: SweepPlan) -> float:
     return sum(rows * wide * out for rows, wide, out in necessary(plan)) / block
 
 
-def bare_products(plan: SweepPlan, device: str = "cpu") -> Work:
+def bare_products(plan: SweepPlan, device: str = "cpu", heads: int | None = None) -> Work:
     """The necessary products alone, on random matrices of the same shapes."""
+    needed = necessary(plan) if heads is None else necessary_heads(plan, heads)
     # One weight matrix per block, as in the model: a shared one would stay in the CPU cache.
     copies = [
-        (torch.randn(n, i, device=device), torch.randn(i, o, device=device))
-        for n, i, o in necessary(plan)
+        (torch.randn(n, i, device=device), torch.randn(i, o, device=device)) for n, i, o in needed
     ]
 
     def work() -> None:
