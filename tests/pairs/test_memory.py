@@ -46,7 +46,10 @@ def test_a_pair_holds_its_answers_and_little_else(capitals: vw.LanguageModel) ->
         tracemalloc.start()
         run = prepare_pairs(capitals, pairs, controls=())
         gc.collect()
-        found.append(tracemalloc.get_traced_memory()[0] - held(run.store.read(run.all_chunks, id)))
+        found.append(
+            tracemalloc.get_traced_memory()[0]
+            - held(run.store.read(run.all_chunks, run.runner.run_one))
+        )
         tracemalloc.stop()
     assert (found[1] - found[0]) / 2000 < BESIDE_ANSWERS
 
