@@ -9,6 +9,8 @@ import gallery
 import numpy as np
 from PIL import Image
 
+FIGURES = 9
+
 LARGEST = 600_000
 """Bytes of all pictures together."""
 
@@ -19,7 +21,7 @@ def pixels(data: bytes) -> np.ndarray:
 
 def test_light_pictures_are_what_the_page_draws() -> None:
     drawn = {name: png for name, _, png in gallery.figures(("light",))}
-    assert len(drawn) == 6
+    assert len(drawn) == FIGURES
     for name, png in drawn.items():
         kept, now = pixels((gallery.PICTURES / f"{name}_light.png").read_bytes()), pixels(png)
         assert kept.shape == now.shape, f"{name}: run scripts/gallery.py"
@@ -31,5 +33,5 @@ def test_every_picture_is_on_the_page() -> None:
     text = gallery.PAGE.read_text(encoding="utf-8")
     shown = re.findall(r'<img src="gallery/([\w.]+)"', text)
     files = {path.name: path.stat().st_size for path in gallery.PICTURES.iterdir()}
-    assert sorted(shown) == sorted(files) and len(files) == 6 * len(gallery.STYLES)
+    assert sorted(shown) == sorted(files) and len(files) == FIGURES * len(gallery.STYLES)
     assert sum(files.values()) <= LARGEST

@@ -26,7 +26,7 @@ pairs = [
 ]
 """
 EXPLORE = "sweep = vw.sweep_pairs(vw.load(), pairs)\nexplorer = sweep.explore()\nexplorer"
-FILL = "explorer = vw.explore_pairs(vw.load(), pairs, pairs_per_chunk=20)\nexplorer"
+FILL = "explorer = vw.explore_pairs(vw.load(), pairs, pairs_per_chunk=4)\nexplorer"
 
 
 def tile(page: Page, layer: int, place: int) -> Any:
@@ -50,6 +50,7 @@ def test_a_pair_is_opened_from_its_tile_and_the_data_set_comes_back(lab: Any) ->
     # Nothing moves on a click, nor when a tile is read.
     boxes = [page.locator(one) for one in (".vene-root", ".vene-map", ".vene-data-pairs")]
     before = [one.bounding_box() for one in boxes]
+    assert None not in before, "a hidden panel cannot move"
     tile(page, 1, 3).click()
     heading(page, "After block 1, position 3")
     tile(page, 2, 4).hover()
@@ -91,9 +92,11 @@ def test_a_data_set_fills_and_is_cancelled(lab: Any) -> None:
     page.locator(".vene-data-pair").first.click()
     page.locator('.vene-status[data-label="exact"]').wait_for()
     page.get_by_role("button", name="← 306 pairs").click()
+    progress = page.locator(".vene-data-facts progress")
+    progress.wait_for()  # it still runs
     page.get_by_role("button", name="Cancel").click()
-    page.locator(".vene-data-note, .vene-data-facts:has-text('bases')").first.wait_for()
-    page.locator(".vene-data-facts progress").wait_for(state="detached")
+    page.locator(".vene-data-note", has_text="Stopped after").wait_for()
+    progress.wait_for(state="detached")
     assert lab.problems == []
 
 
@@ -119,6 +122,7 @@ def test_a_saved_page_shows_tiles_pairs_and_a_pairs_own_map(
         assert facts.inner_text() == explorer.data_set["facts"]
         number = tile(page, 2, 4).locator(".vene-tile-number")
         mean = number.get_attribute("data-text")
+        assert mean
         tile(page, 2, 3).click()
         heading(page, "After block 2, position 3")
         for n in range(6):

@@ -13,13 +13,16 @@ from vene_widgets.experiments.fields import as_int, as_prompt, as_token_text
 RESERVED = ("base", "source", "targets", "target", "contrast")
 """Columns with a meaning of their own: they cannot name a position."""
 
+NOWHERE: Mapping[str, str | int] = {}
+"""The places of pairs that name none; one for all of them."""
+
 SOURCE_PREFIX = "source_"
 """A column `source_subject` holds where the position `subject` is in the source."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Pair:
-    """One pair of prompts of a data set.
+    """One pair of prompts of a data set. Pairs of one data set share equal prompts.
 
     Attributes:
         base: the prompt whose run is changed.
@@ -58,9 +61,10 @@ def read_pairs(pairs: object, places: Sequence[str] = ()) -> tuple[Pair, ...]:
             valid = [c for c in columns if c not in RESERVED]
             choose(name, valid, "position name", "It is a column of the pairs.")
     found: list[Pair] = []
+    texts: dict[str, str] = {}
     for number, row in enumerate(rows):
         try:
-            found.append(_pair(row, places))
+            found.append(_pair(row, places, texts))
         except RequestError as error:
             raise RequestError(f"pairs, row {number}: {error_text(error)}") from None
     return tuple(found)
@@ -100,8 +104,13 @@ def _row(row: Any, number: int) -> Mapping[str, Any]:
     )
 
 
-def _pair(row: Mapping[str, Any], places: Sequence[str]) -> Pair:
+def _pair(row: Mapping[str, Any], places: Sequence[str], texts: dict[str, str]) -> Pair:
     """One row as a pair.
+
+    Args:
+        row: the row.
+        places: as in `read_pairs`.
+        texts: the prompts so far; equal ones are kept once.
 
     Raises:
         RequestError: see `read_pairs`.
@@ -114,23 +123,25 @@ def _pair(row: Mapping[str, Any], places: Sequence[str]) -> Pair:
         raise RequestError("give either targets, or target and contrast, not both.")
     given = row.get("targets") if "targets" in row else (row.get("target"), row.get("contrast"))
     return Pair(
-        base=_prompt(row["base"], "base"),
-        source=None if _is_missing(source) else _prompt(source, "source"),
+        base=_prompt(row["base"], "base", texts),
+        source=None if _is_missing(source) else _prompt(source, "source", texts),
         targets=_targets(given),
-        places={name: _place(row.get(name), name) for name in places},
+        places={name: _place(row.get(name), name) for name in places} or NOWHERE,
         source_places={
             name: _place(row[SOURCE_PREFIX + name], SOURCE_PREFIX + name)
             for name in places
             if not _is_missing(row.get(SOURCE_PREFIX + name))
-        },
+        }
+        or NOWHERE,
     )
 
 
-def _prompt(value: object, name: str) -> str:
+def _prompt(value: object, name: str, texts: dict[str, str]) -> str:
     try:
-        return as_prompt(value)
+        prompt = as_prompt(value)
     except RequestError as error:
         raise RequestError(f"{name}: {error}") from None
+    return texts.setdefault(prompt, prompt)
 
 
 def _targets(given: Any) -> tuple[str | int, ...]:

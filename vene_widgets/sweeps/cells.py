@@ -96,7 +96,7 @@ def sweep_steps(*prepared: PreparedSweep) -> Iterator[SweepRow | None]:
 
 
 def run_cells(
-    cells: Sequence[SweepCell], *, at_once: bool = False
+    cells: Sequence[SweepCell], *, at_once: bool = False, cpu_bytes: int = CPU_BYTES
 ) -> Iterator[tuple[Sequence[SweepCell], Tensor]]:
     """Run cells of sweeps that were prepared together, and give their logits chunk by chunk.
 
@@ -107,19 +107,22 @@ def run_cells(
         cells: `PreparedSweep.live_cells`, of one sweep or several.
         at_once: whether to run as many cells at a time as memory allows, instead of as many as fill
             the processor, so that a map fills step by step.
+        cpu_bytes: memory that as many may take on a CPU.
 
     Yields:
         Cells, and their logits `(cells, vocabulary)` at the last position.
     """
     if not cells:
         return
-    for chunk in _chunks(cells, at_once):
+    for chunk in _chunks(cells, at_once, cpu_bytes):
         yield chunk, _run_chunk(chunk)
     prepared = cells[0].sweep
     require_unchanged(prepared.plan.model, prepared.state, prepared.plan.model.fingerprint)
 
 
-def _chunks(cells: Sequence[SweepCell], at_once: bool) -> Iterator[Sequence[SweepCell]]:
+def _chunks(
+    cells: Sequence[SweepCell], at_once: bool, cpu_bytes: int
+) -> Iterator[Sequence[SweepCell]]:
     """Split cells into chunks of at most as many rows as run well at once and fit in memory.
 
     A layer is split only if it is too large by itself, so that layers finish one after the other.
@@ -128,7 +131,8 @@ def _chunks(cells: Sequence[SweepCell], at_once: bool) -> Iterator[Sequence[Swee
     model, length = prepared.plan.model, len(prepared.plan.base)
     resumes = prepared.runs.trace is not None
     # A model whose rows are not independent runs one prompt at a time.
-    limit = _rows_at_once(model, length, at_once) if prepared.behaviour.batches else length
+    batches = prepared.behaviour.batches
+    limit = _rows_at_once(model, length, at_once, cpu_bytes) if batches else length
     chunk: list[SweepCell] = []
     rows = 0
     for _, group in groupby(cells, key=lambda cell: (id(cell.sweep), cell.row)):
@@ -147,7 +151,7 @@ def _chunks(cells: Sequence[SweepCell], at_once: bool) -> Iterator[Sequence[Swee
         yield chunk
 
 
-def _rows_at_once(model: LanguageModel, length: int, at_once: bool = False) -> int:
+def _rows_at_once(model: LanguageModel, length: int, at_once: bool, cpu_bytes: int) -> int:
     """Token rows per chunk: enough for the matrix products, at most a quarter of free memory."""
     sites = model.sites
     # Per row: residuals and norms, the MLP, attention (queries, keys and values are of all
@@ -156,7 +160,7 @@ def _rows_at_once(model: LanguageModel, length: int, at_once: bool = False) -> i
     bytes_each = (numbers + 2 * length * sites.heads) * model.dtype.itemsize
     wanted = CPU_ROWS if model.device.type == "cpu" else GPU_ROWS
     if at_once:
-        most = CPU_BYTES if model.device.type == "cpu" else GPU_BYTES
+        most = cpu_bytes if model.device.type == "cpu" else GPU_BYTES
         wanted = max(wanted, most // bytes_each)
     return max(length, min(wanted, _free_bytes(model.device) // (4 * bytes_each)))
 

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from vene_widgets.models import LanguageModel
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class PairRow:
-    """One pair as integers.
+    """One pair as integers. Pairs of one data set share equal tuples.
 
     Attributes:
         pair: its row in the data set, from 0.

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vene_widgets.errors import RequestError, shown
-from vene_widgets.sweeps.pairs.chunks import PairAnswers, PairChunk, PairRow, joined
+from vene_widgets.sweeps.pairs.chunks import PairAnswers, PairChunk, PairRow
+from vene_widgets.sweeps.pairs.gathering import GatheredAnswers
 from vene_widgets.sweeps.pairs.parquet_files import from_parquet, to_parquet
 from vene_widgets.tables.files import make_folder, write_aside
 
@@ -101,10 +102,10 @@ class SweepFolder:
             chunks: all of them done.
             again: runs a chunk, and writes it, whose file turns out to be damaged.
         """
-        parts: list[PairAnswers] = []
+        found = GatheredAnswers(self._plan, _rows_of(chunks))
         for chunk in chunks:
             try:
-                parts.append(from_parquet(self._plan, chunk, self._file(chunk).read_bytes()))
+                found.put(self._read(chunk))
             except (OSError, ValueError, KeyError) as error:
                 warnings.warn(
                     f"{self._file(chunk).name} is damaged ({type(error).__name__}): its "
@@ -112,11 +113,19 @@ class SweepFolder:
                     stacklevel=2,
                 )
                 again(chunk)
-                parts.append(from_parquet(self._plan, chunk, self._file(chunk).read_bytes()))
-        return joined(parts)
+                found.put(self._read(chunk))
+        return found.read(chunks)
+
+    def _read(self, chunk: PairChunk) -> PairAnswers:
+        return from_parquet(self._plan, chunk, self._file(chunk).read_bytes())
 
     def _file(self, chunk: PairChunk) -> Path:
         return self.path / f"{chunk.control or 'sweep'}-{chunk.number:06d}.parquet"
+
+
+def _rows_of(chunks: Sequence[PairChunk]) -> list[PairRow]:
+    """The pairs of some chunks, in the order of the data set."""
+    return sorted((row for chunk in chunks for row in chunk.rows), key=lambda row: row.pair)
 
 
 def _about(

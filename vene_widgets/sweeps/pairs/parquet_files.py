@@ -17,6 +17,13 @@ if TYPE_CHECKING:
     from vene_widgets.sweeps.pairs.planning import PairPlan
 
 
+NUMBERS = (
+    *("pair", "target_id", "log_probability", "base_log_probability", "source_log_probability"),
+    *("effect_possible", "base_best_id", "source_best_id"),
+)
+"""The columns that answers are read from; the others are for people and their tools."""
+
+
 def to_parquet(
     plan: PairPlan, chunk: PairChunk, answers: PairAnswers, notes: Mapping[str, str]
 ) -> bytes:
@@ -69,15 +76,11 @@ def from_parquet(plan: PairPlan, chunk: PairChunk, data: bytes) -> PairAnswers:
     import pyarrow as pa
     from pyarrow import parquet
 
-    table = parquet.read_table(pa.BufferReader(data))
-    columns = {name: table[name].to_numpy() for name in table.column_names if name != "head"}
+    names = list(NUMBERS)  # only what is needed: texts of every row would take most of the memory
+    table = parquet.read_table(pa.BufferReader(data), columns=names)
     cells = (len(plan.heads), len(plan.layers), len(plan.places))
     shape = (len(chunk.rows), *cells, -1)
-    wide = {
-        name: values.reshape(shape)
-        for name, values in columns.items()
-        if name not in ("place", "role")
-    }
+    wide = {name: table[name].to_numpy().reshape(shape) for name in names}
     pairs = wide["pair"][:, 0, 0, 0, 0]
     if [row.pair for row in chunk.rows] != pairs.tolist():
         raise ValueError("its pairs are others")

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 MAX_TARGETS = 16
 """Most tokens that are followed of each pair."""
 
+OWN_TARGETS = 2
+"""Tokens that are followed of each pair if none are named (`tables.statistics.default_targets`)."""
+
 UNEQUAL = ("changed", "last")
 """The places of pairs whose bases differ in length, if none are named."""
 
@@ -61,6 +64,11 @@ class PairPlan:
     labels: tuple[str, ...]
     mean_tokens: tuple[tuple[int, ...], ...]
     rows: tuple[PairRow, ...] = field(repr=False)
+
+    @property
+    def target_count(self) -> int:
+        """How many tokens are followed of each pair."""
+        return len(self.rows[0].targets) or OWN_TARGETS
 
     @property
     def cell_count(self) -> int:
@@ -168,8 +176,18 @@ def plan_pairs(
         return tuple(model.tokens(prompt))
 
     @cache
+    def ids(prompt: str) -> tuple[int, ...]:
+        return tuple(token.id for token in tokens(prompt))
+
+    @cache
     def token_id(token: str | int) -> int:
         return model.resolve_token(token, "target")
+
+    known: dict[tuple[int, ...], tuple[int, ...]] = {}
+
+    def shared(numbers: tuple[int, ...]) -> tuple[int, ...]:
+        """The first tuple with these numbers, so that a million pairs do not hold one each."""
+        return known.setdefault(numbers, numbers)
 
     reads = OPERATORS[request.intervention].needs_source
     lengths: set[int] = set()
@@ -204,11 +222,11 @@ def plan_pairs(
             rows.append(
                 PairRow(
                     pair=number,
-                    base=tuple(token.id for token in base),
-                    source=tuple(token.id for token in source),
-                    targets=_distinct(tuple(token_id(token) for token in own), model),
-                    positions=here,
-                    source_positions=there,
+                    base=ids(pair.base),
+                    source=ids(pair.base if pair.source is None else pair.source),
+                    targets=shared(_distinct(tuple(token_id(token) for token in own), model)),
+                    positions=shared(here),
+                    source_positions=shared(there),
                     mean_positions=plan.mean_positions,
                 )
             )

@@ -6,14 +6,16 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from vene_widgets.engine.own_model import require_unchanged
-from vene_widgets.sweeps.pairs.chunks import PairAnswers, PairChunk, joined
+from vene_widgets.sweeps.pairs.chunks import PairAnswers, PairChunk, PairRow
 from vene_widgets.sweeps.pairs.controls import shuffled_twin
+from vene_widgets.sweeps.pairs.gathering import GatheredAnswers
 from vene_widgets.sweeps.pairs.model_source import ModelSource, run_noted, work
 from vene_widgets.sweeps.pairs.workers import Workers, run_there
 from vene_widgets.sweeps.sweep import Cancelled
 
 if TYPE_CHECKING:
     from vene_widgets.models import LanguageModel
+    from vene_widgets.sweeps.pairs.planning import PairPlan
     from vene_widgets.sweeps.sweep import Event
 
 
@@ -28,24 +30,31 @@ class Store(Protocol):
 
 
 class Memory:
-    """Answers that are kept in this process."""
+    """Answers that are kept in this process.
 
-    def __init__(self) -> None:
-        self._found: dict[tuple[str, int], PairAnswers] = {}
+    Args:
+        plan: the data set.
+        rows: the pairs of the sweep (`""`) and of its controls, by name.
+    """
+
+    def __init__(self, plan: PairPlan, rows: Mapping[str, Sequence[PairRow]]) -> None:
+        self._found = {name: GatheredAnswers(plan, several) for name, several in rows.items()}
+        self._done: set[tuple[str, int]] = set()
 
     def has(self, chunk: PairChunk) -> bool:
         """Whether a chunk is done."""
-        return (chunk.control, chunk.number) in self._found
+        return (chunk.control, chunk.number) in self._done
 
     def write(self, chunk: PairChunk, answers: PairAnswers, notes: Mapping[str, str]) -> None:
         """Keep the answers of a chunk."""
         del notes
-        self._found[chunk.control, chunk.number] = answers
+        self._found[chunk.control].put(answers)
+        self._done.add((chunk.control, chunk.number))
 
     def read(self, chunks: Sequence[PairChunk], again: Callable[[PairChunk], None]) -> PairAnswers:
-        """The answers of some chunks, all of them done; they are given away."""
+        """The answers of some chunks of one sweep, all of them done."""
         del again
-        return joined([self._found.pop((chunk.control, chunk.number)) for chunk in chunks])
+        return self._found[chunks[0].control].read(chunks)
 
 
 class Runner:

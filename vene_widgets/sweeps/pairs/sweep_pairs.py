@@ -158,11 +158,12 @@ def prepare_pairs(
     path = None if folder is None else Path(folder).expanduser()
     workers = None if client is None else Workers(client)
     weights = 0 if path is None and workers is None else weights_checksum(model)
-    store: Store = Memory()
     sizes = plan.chunk_sizes(pairs_per_chunk)
     if pairs_per_chunk is None:
         sizes = {lengths: max(1, size // split) for lengths, size in sizes.items()}
-    if path is not None:
+    if path is None:
+        store: Store = Memory(plan, every)
+    else:
         store = SweepFolder(path, plan, weights, every, seed, pairs_per_chunk)
         sizes = store.sizes
     chunks = {name: list(plan.chunks(rows, name, sizes)) for name, rows in every.items()}
