@@ -118,6 +118,13 @@ def _check_slot(model: LanguageModel, planned: PlannedSlot, face: PyveneFace) ->
             f"{what} is on {ATTENTION_WEIGHT!r}: {face} has no keys in its locations. Choose "
             "vene_widgets."
         )
+    own = {"vector": slot.vector, "prompts": slot.prompts, "source_layer": slot.source_layer}
+    for field, value in own.items():
+        if value is not None and value != () and name != "mean":
+            raise RequestError(
+                f"{what} has {field}, but {face} reads a source's run at the slot's own layer. "
+                "Choose vene_widgets."
+            )
     if slot.strength != 1:
         raise RequestError(
             f"{what} has strength {slot.strength:g}, but {face} has no strength: it must be 1 "

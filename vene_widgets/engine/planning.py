@@ -38,7 +38,8 @@ class PlannedSlot:
         base_positions, source_positions: equally long; source position i goes to base position i.
         target: name of the source on whose run it acts (serial mode); None for the base.
         dims: coordinates that may change; None for all.
-        mean_positions: for `mean`, the positions in each prompt of `slot.prompts`.
+        mean_positions: the positions in each prompt of `slot.prompts`.
+        minus_positions: the same of `slot.minus`.
         source_site: where it reads in the source; None for the same as `site`.
         mean_sites: where it reads in each prompt of `slot.prompts`; empty for the same as `site`.
     """
@@ -52,6 +53,7 @@ class PlannedSlot:
     target: str | None = None
     dims: tuple[int, ...] | None = None
     mean_positions: tuple[tuple[int, ...], ...] = ()
+    minus_positions: tuple[tuple[int, ...], ...] = ()
     source_site: Site | None = None
     mean_sites: tuple[Site, ...] = ()
 
@@ -147,15 +149,23 @@ def _plan_slot(
     """Check one slot against the model and the prompts' tokens."""
     slot, name = experiment.slots[index], f"slots[{index}]"
     kind = INTERVENTIONS[slot.intervention]
-    source = experiment.source_of(slot, index) if kind.needs_source else None
+    source = experiment.source_of(slot, index) if slot.reads_run else None
     target = experiment.target_of(source)
     if slot.component == ATTENTION_WEIGHT:
         return _plan_edges(model, slot, index, base, sources, source, target)
     try:
         site = model.sites.site(slot.layer, slot.component, slot.head)
         dims = slot.dims(kind.size(Options(site.width, slot.rank, slot.scale, slot.seed)))
+        read_site = site
+        if slot.source_layer is not None:
+            read_site = model.sites.site(slot.source_layer, slot.component, slot.head)
     except RequestError as error:
         raise RequestError(f"{name}: {error}") from None
+    if slot.vector is not None and len(slot.vector) != site.width:
+        raise RequestError(
+            f"{name}.vector has {len(slot.vector)} numbers, and {site} is {site.width} wide: "
+            "expected as many."
+        )
     acts_on, prompt = _acted_on(base, sources, target)
     positions = resolve_positions(slot.position, acts_on, f"{name}.position", prompt, distinct=True)
     wanted = slot.source_position
@@ -164,6 +174,8 @@ def _plan_slot(
 
     def paired(tokens: tuple[Token, ...], prompt: str) -> tuple[int, ...]:
         found = resolve_positions(wanted, tokens, f"{name}.source_position", prompt)
+        if len(found) == 1 and slot.prompts and kind.needs_source:  # one vector for all of them
+            found *= len(positions)
         if len(found) != len(positions):
             raise RequestError(
                 f"{name} pairs {len(found)} source positions {shown(list(found))} with "
@@ -171,6 +183,12 @@ def _plan_slot(
                 "to base position i, so both need the same number."
             )
         return found
+
+    def in_prompts(prompts: Sequence[str], field: str) -> tuple[tuple[int, ...], ...]:
+        return tuple(
+            paired(_mean_tokens(model, prompt, f"{name}.{field}"), f"prompt {shown(prompt, 40)}")
+            for prompt in prompts
+        )
 
     return PlannedSlot(
         index=index,
@@ -181,10 +199,10 @@ def _plan_slot(
         source_positions=() if source is None else paired(sources[source], f"source {source!r}"),
         target=target,
         dims=dims,
-        mean_positions=tuple(
-            paired(_mean_tokens(model, prompt, name), f"prompt {shown(prompt, 40)}")
-            for prompt in (slot.prompts if slot.intervention == "mean" else ())
-        ),
+        mean_positions=in_prompts(slot.prompts, "prompts"),
+        minus_positions=in_prompts(slot.minus, "minus"),
+        source_site=None if read_site == site else read_site,
+        mean_sites=(read_site,) * len(slot.prompts) if read_site != site else (),
     )
 
 
@@ -217,7 +235,7 @@ def _plan_edges(
     if source is not None:
         queries, source_site = read(sources[source], f"source {source!r}")
     means = [
-        read(_mean_tokens(model, prompt, name), f"prompt {shown(prompt, 40)}")
+        read(_mean_tokens(model, prompt, f"{name}.prompts"), f"prompt {shown(prompt, 40)}")
         for prompt in (slot.prompts if slot.intervention == "mean" else ())
     ]
     return PlannedSlot(
@@ -246,7 +264,7 @@ def _mean_tokens(model: LanguageModel, prompt: str, name: str) -> tuple[Token, .
     try:
         return tuple(model.tokens(prompt))
     except RequestError as error:
-        raise RequestError(f"{name}.prompts: {error}") from None
+        raise RequestError(f"{name}: {error}") from None
 
 
 def _check_shared_widths(slots: Sequence[PlannedSlot]) -> None:

@@ -301,7 +301,10 @@ class SlotEdits:
         means: dict[tuple[str, Site], Tensor] = {}
         for slot in plan.live:
             if slot.mean_positions:
-                self.values[slot.index] = _mean(model, slot, means)
+                self.values[slot.index] = _means(model, slot, means)
+            elif slot.slot.vector is not None:
+                vector = torch.tensor(slot.slot.vector, dtype=model.dtype, device=model.device)
+                self.values[slot.index] = vector.expand(len(slot.base_positions), -1)
         source_runs = _source_runs(plan, share_sources)
         for name, readers in source_runs:
             read_sites = [slot.read_site for slot in readers]
@@ -374,19 +377,34 @@ def _cached_states(
     }
 
 
-def _mean(
+def _means(
     model: LanguageModel, planned: PlannedSlot, known: dict[tuple[str, Site], Tensor]
 ) -> Tensor:
-    """Mean over a slot's prompts of their states at its positions, `(positions, width)`."""
+    """What a slot reads of its prompts, `(positions, width)`: their mean, minus that of others."""
+    slot = planned.slot
+    sites = planned.mean_sites or (planned.site,) * len(slot.prompts)
+    found = _mean(model, slot.prompts, sites, planned.mean_positions, known)
+    if not slot.minus:
+        return found
+    other = (sites[0],) * len(slot.minus)
+    return found - _mean(model, slot.minus, other, planned.minus_positions, known)
+
+
+def _mean(
+    model: LanguageModel,
+    prompts: Sequence[str],
+    sites: Sequence[Site],
+    positions: Sequence[Sequence[int]],
+    known: dict[tuple[str, Site], Tensor],
+) -> Tensor:
+    """Mean over prompts of their states at some positions each, `(positions, width)`."""
     states: list[Tensor] = []
-    prompts = planned.slot.prompts
-    sites = planned.mean_sites or (planned.site,) * len(prompts)
-    for prompt, site, positions in zip(prompts, sites, planned.mean_positions, strict=True):
+    for prompt, site, places in zip(prompts, sites, positions, strict=True):
         key = prompt, site
         if key not in known:
             ids = [token.id for token in model.tokens(prompt)]
             known[key] = record_prompt(model, ids, [site])[site]
-        states.append(known[key][0, list(positions)])
+        states.append(known[key][0, list(places)])
     return torch.stack(states).mean(0)
 
 

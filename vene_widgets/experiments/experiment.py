@@ -15,7 +15,6 @@ from vene_widgets.errors import RequestError, choose, listed, shown
 from vene_widgets.experiments import limits
 from vene_widgets.experiments.fields import Name, Prompt
 from vene_widgets.experiments.frozen_dict import FrozenDict
-from vene_widgets.experiments.operators import OPERATORS
 from vene_widgets.experiments.request import Request
 from vene_widgets.experiments.slot import Slot
 
@@ -139,7 +138,7 @@ class Experiment(Request):
         """Check that named sources exist, no source is missing, and each group reads one source."""
         groups: dict[str, tuple[int, str | None]] = {}
         for index, slot in enumerate(self.slots):
-            if OPERATORS[slot.intervention].needs_source:
+            if slot.reads_run:
                 self.source_of(slot, index)
             elif slot.source is not None:
                 choose(slot.source, self.sources, f"slots[{index}].source")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
@@ -25,6 +25,7 @@ from vene_widgets.experiments.fields import (
 )
 from vene_widgets.experiments.frozen_dict import FrozenDict
 from vene_widgets.experiments.operators import OPERATORS, OPTIONS, built_in_with
+from vene_widgets.experiments.reading import as_vector, check_reading
 from vene_widgets.experiments.request import Request
 from vene_widgets.experiments.synonyms import with_our_names
 
@@ -106,7 +107,14 @@ class Slot(Request):
             it.
         scale: standard deviation of noise, in the site's own units; other interventions refuse it.
         seed: of noise, and of an intervention's initial weights.
-        prompts: for `mean`, the prompts whose states at `source_position` are averaged.
+        prompts: for `mean`, the prompts whose states at `source_position` are averaged. For an
+            intervention that copies, adds or subtracts a source's vectors, their mean is what it
+            reads, instead of a source; one source position then serves every position.
+        minus: prompts whose mean is subtracted from that of `prompts`: the difference of means of
+            two lists, a steering vector (Turner et al. 2023; Rimsky et al. 2024).
+        vector: numbers to read instead of a source, as many as the site is wide; they serve every
+            position.
+        source_layer: the layer of the source, or of `prompts`, that is read; None for `layer`.
         link: slots with the same link share one set of weights, and nothing else.
         group: slots of one group share one source run.
         skip: a skipped slot does nothing and keeps its index.
@@ -130,6 +138,9 @@ class Slot(Request):
     scale: Annotated[Number, Field(ge=0, allow_inf_nan=False)] = 1.0
     seed: Annotated[Int, Field(ge=0, lt=2**63)] = 0
     prompts: Annotated[tuple[Prompt, ...], BeforeValidator(as_prompts)] = ()
+    minus: Annotated[tuple[Prompt, ...], BeforeValidator(as_prompts)] = ()
+    vector: Annotated[tuple[float, ...] | None, BeforeValidator(as_vector)] = None
+    source_layer: Int | None = None
     link: Name | None = None
     group: Name | None = None
     skip: Annotated[bool, BeforeValidator(as_bool)] = False
@@ -153,6 +164,9 @@ class Slot(Request):
             scale: float = ...,
             seed: int = ...,
             prompts: Sequence[str] | str = ...,
+            minus: Sequence[str] | str = ...,
+            vector: Iterable[float] | None = ...,
+            source_layer: int | None = ...,
             link: str | None = ...,
             group: str | None = ...,
             skip: bool = ...,
@@ -203,6 +217,17 @@ class Slot(Request):
         if self.intervention == "mean" and not self.prompts:
             raise RequestError("intervention 'mean' needs prompts to take the mean of, got none")
         return self
+
+    @model_validator(mode="after")
+    def _check_what_is_read(self) -> Slot:
+        check_reading(self)
+        return self
+
+    @property
+    def reads_run(self) -> bool:
+        """Whether it reads the run of a source: not if it has prompts or a vector of its own."""
+        own = self.vector is not None or bool(self.prompts)
+        return OPERATORS[self.intervention].needs_source and not own
 
     @model_validator(mode="after")
     def _check_partition(self) -> Slot:

@@ -11,7 +11,6 @@ from vene_widgets.engine.cache import ActivationCache
 from vene_widgets.engine.comparing import Comparison, compare
 from vene_widgets.engine.planning import Plan
 from vene_widgets.engine.running import Run, run, run_plan
-from vene_widgets.experiments.operators import OPERATORS
 from vene_widgets.tables import frames
 
 if TYPE_CHECKING:
@@ -91,11 +90,7 @@ class ExactRuns:
         Without live slots it is the first source there is.
         """
         slots = [(i, self.experiment.slots[i]) for i in self.experiment.live]
-        names = [
-            self.experiment.source_of(slot, i)
-            for i, slot in slots
-            if OPERATORS[slot.intervention].needs_source
-        ]
+        names = [self.experiment.source_of(slot, i) for i, slot in slots if slot.reads_run]
         if not slots:
             names = list(self.experiment.sources)
         for column in self.columns:

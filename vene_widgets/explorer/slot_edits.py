@@ -46,6 +46,9 @@ def intervention_fields(value: str, now: Experiment, slot: Slot) -> dict[str, An
     return {
         "intervention": value,
         "source": slot.source or (next(iter(now.sources), None) if kind.needs_source else None),
+        "minus": (),
+        "vector": None,
+        "source_layer": slot.source_layer if kind.needs_source else None,
         "prompts": (now.sources.get(slot.source or "", now.base),) if value == "mean" else (),
         "rank": rank if kind.takes_rank else None,
         "scale": 1.0 if OPERATORS[value].ignores("scale") else slot.scale,

@@ -266,12 +266,19 @@ def _slot(plan: Plan, planned: PlannedSlot, names_source: bool) -> str:
         words = f"{done} of rank {slot.rank} "
     if slot.strength != 1:
         words = f"{significant(slot.strength)} × {words or 'patch '}"
+    if slot.vector is not None:
+        place += " ← a vector"
+    if slot.prompts and slot.intervention != "mean":
+        less = f" minus {len(slot.minus)}" if slot.minus else ""
+        place += f" ← mean over {len(slot.prompts)}{less} prompts"
+    if slot.source_layer is not None:
+        place += f" of layer {slot.source_layer}"
     group = f" ({slot.group})" if slot.group is not None else ""
     return f"{words}{place} {site_words(slot.component, slot.layer, slot.head)}{group}"
 
 
 def _reads_source(planned: PlannedSlot) -> bool:
-    return OPERATORS[planned.slot.intervention].needs_source
+    return planned.slot.reads_run
 
 
 def _few(texts: list[str]) -> str:

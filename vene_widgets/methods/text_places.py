@@ -93,7 +93,7 @@ def _require_one_state(planned: PlannedSlot, where: str | tuple[int, ...]) -> No
         RequestError: its states are different ones for its several positions.
     """
     slot, count = planned.slot, len(planned.base_positions)
-    read = [planned.source_positions, *planned.mean_positions]
+    read = [planned.source_positions, *planned.mean_positions, *planned.minus_positions]
     is_noise = slot.intervention == "noise" and count > 1
     if not is_noise and all(len(set(positions)) <= 1 for positions in read):
         return
@@ -170,6 +170,7 @@ def _at_one_position(slots: SlotEdits, planned: PlannedSlot) -> Edit:
         base_positions=planned.base_positions[:1],
         source_positions=planned.source_positions[:1],
         mean_positions=tuple(positions[:1] for positions in planned.mean_positions),
+        minus_positions=tuple(positions[:1] for positions in planned.minus_positions),
     )
     values = slots.values.get(index)
     single = replace(slots, values={} if values is None else {index: values[:1]})

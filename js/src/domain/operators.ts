@@ -71,6 +71,9 @@ export function setIntervention(
     subspace: isOtherBasis ? null : slot.subspace,
     source,
     prompts: name === "mean" ? [prompt] : [],
+    minus: [],
+    vector: null,
+    source_layer: kind.needs_source ? slot.source_layer : null,
   });
 }
 

@@ -100,6 +100,8 @@ function isOf(slot: Slot, map: Sweep): boolean {
     slot.intervention === name &&
     slot.strength === 1 &&
     slot.subspace === null &&
+    slot.source_layer === null &&
+    slot.vector === null &&
     slot.component === map.component &&
     (NO_SOURCE.includes(name) || slot.source === map.source) &&
     (name !== "noise" || (slot.scale === 1 && slot.seed === 0)) &&

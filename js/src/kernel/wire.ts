@@ -73,6 +73,9 @@ export interface WireSlot {
   scale?: number;
   seed?: number | string;
   prompts?: string[];
+  minus?: string[];
+  vector?: number[] | null;
+  source_layer?: number | null;
   link?: string | null;
   group?: string | null;
   skip?: boolean;

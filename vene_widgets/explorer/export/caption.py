@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from vene_widgets import __version__, sentences
 from vene_widgets.experiments.components import component_words, site_words
 from vene_widgets.experiments.fields import ALL
-from vene_widgets.experiments.operators import OPERATORS
 from vene_widgets.explorer.wire import views
 from vene_widgets.tables.metrics import METRICS
 from vene_widgets.tables.number_text import NO_BREAK, significant
@@ -97,8 +96,12 @@ def _slot(planned: PlannedSlot) -> str:
     text = f"slot {planned.index} {sentences.operator(slot.intervention, len(slot.prompts))} "
     text += site_words(slot.component, slot.layer, slot.head)
     text += f", position {_numbers(planned.base_positions)}"
-    if planned.source and OPERATORS[slot.intervention].needs_source:
+    if planned.source and slot.reads_run:
         text += f", from {planned.source} at {_numbers(planned.source_positions)}"
+    if slot.source_layer is not None:
+        text += f", read at layer {slot.source_layer}"
+    if slot.vector is not None:
+        text += f", of a vector of {len(slot.vector)} numbers"
     fields = ("target", planned.target), ("group", slot.group), ("link", slot.link)
     fields += ("rank", slot.rank), ("subspace", slot.subspace)
     text += "".join(f", {name} {value}" for name, value in fields if value is not None)

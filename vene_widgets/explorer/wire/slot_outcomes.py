@@ -89,6 +89,8 @@ def _common_prefix_end(planned: PlannedSlot, plan: Plan) -> str | None:
     """The last token of the prompts' common prefix, if the slot copies only within it."""
     if planned.source is None or planned.base_positions != planned.source_positions:
         return None
+    if planned.read_site != planned.site:  # a state of another layer differs
+        return None
     acts_on = plan.base if planned.target is None else plan.sources[planned.target]
     end = max(planned.base_positions) + 1
     pairs = zip(acts_on[:end], plan.sources[planned.source][:end], strict=True)
