@@ -159,7 +159,6 @@ def test_fixed_slots_read_the_same(tiny_gpt2: vw.LanguageModel) -> None:
         ({"vector": [1.0] * 24, "source": "source"}, "would not be read"),
         ({"vector": [1.0] * 24, "source_position": 1}, "no meaning for a vector"),
         ({"vector": [1.0] * 24, "intervention": "zero"}, "reads no source: remove vector"),
-        ({"prompts": [SOURCE], "intervention": "noise"}, "reads no source: remove prompts"),
         ({"minus": [SOURCE]}, "it needs prompts"),
         ({"prompts": [BASE], "minus": [SOURCE], "intervention": "mean"}, "minus has no effect"),
         ({"source_layer": 1, "intervention": "zero"}, "reads no run"),

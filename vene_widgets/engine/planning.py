@@ -184,6 +184,8 @@ def _plan_slot(
             )
         return found
 
+    reads_prompts = kind.needs_source or slot.intervention == "mean"
+
     def in_prompts(prompts: Sequence[str], field: str) -> tuple[tuple[int, ...], ...]:
         return tuple(
             paired(_mean_tokens(model, prompt, f"{name}.{field}"), f"prompt {shown(prompt, 40)}")
@@ -199,8 +201,8 @@ def _plan_slot(
         source_positions=() if source is None else paired(sources[source], f"source {source!r}"),
         target=target,
         dims=dims,
-        mean_positions=in_prompts(slot.prompts, "prompts"),
-        minus_positions=in_prompts(slot.minus, "minus"),
+        mean_positions=in_prompts(slot.prompts if reads_prompts else (), "prompts"),
+        minus_positions=in_prompts(slot.minus if reads_prompts else (), "minus"),
         source_site=None if read_site == site else read_site,
         mean_sites=(read_site,) * len(slot.prompts) if read_site != site else (),
     )

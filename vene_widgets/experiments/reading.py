@@ -73,9 +73,8 @@ def check_reading(slot: Reading) -> None:
         )
     if slot.vector is not None and slot.prompts:
         raise RequestError("a slot reads a vector or the mean of prompts, not both")
-    if has_own and not reads and name != "mean":
-        given = "vector" if slot.vector is not None else "prompts"
-        raise RequestError(f"intervention {name!r} reads no source: remove {given}")
+    if slot.vector is not None and not reads:
+        raise RequestError(f"intervention {name!r} reads no source: remove vector")
     if has_own and reads and slot.source is not None:
         raise RequestError(
             f"source {shown(slot.source)} would not be read: the slot has "
