@@ -16,7 +16,7 @@ from vene_widgets.sweeps.pairs.chunks import PairAnswers, PairRow, run_chunk
 from vene_widgets.sweeps.pairs.gathering import GatheredAnswers
 from vene_widgets.sweeps.pairs.sweep_pairs import prepare_pairs
 
-BESIDE_ANSWERS = 600
+BESIDE_ANSWERS = 360
 """Bytes of each pair beside its answers: row, texts and tokens to follow."""
 
 
