@@ -147,7 +147,6 @@ def test_a_linear_model_is_estimated_exactly(own_gpt2: vw.LanguageModel):
     effects = torch.tensor(check.frame["exact"].to_numpy())
     assert close(found.estimates.flatten(), effects) and effects.abs().max() > 0.1
     assert check.correlation == pytest.approx(1, abs=1e-6) and check.false_negatives.empty
-    assert check.rank_correlation == pytest.approx(1, abs=0.01)
     total = found.source_value - found.base_value
     assert float(found.estimates[0, -1]) == pytest.approx(total, rel=1e-4)
 

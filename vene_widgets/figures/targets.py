@@ -57,7 +57,7 @@ def shown_targets(data: pd.DataFrame, metric: Metric) -> dict[int, Shown]:
             if metric.scale == "share":
                 of = data.attrs.get("recovery", "logit_difference")
                 against = f" against {labels.get(contrast, contrast)}" if "diff" in of else ""
-                name += against or f", {of.replace('_', ' ')}"
+                name = f"Recovery of {text}" + (against or f", {of.replace('_', ' ')}")
                 was = "0 = base, 1 = source"
             elif (odds := before[target]) > 0 and before.get(contrast, 0) > 0:
                 difference = math.log(odds / before[contrast])

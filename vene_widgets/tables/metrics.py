@@ -123,7 +123,7 @@ METRICS: dict[str, Metric] = {
         ),
         Metric(
             name="recovery",
-            title="Recovery of t",
+            title="Recovery of t against u",
             label="recovery of",
             unit="",
             formula="(ln (P(t) / P(u)) after patching − in the base run) / (in the source run − in "
