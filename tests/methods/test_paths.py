@@ -39,7 +39,7 @@ def models(tiny_tokenizer: Any, device: torch.device) -> Callable[[str], vw.Lang
 
 
 class Hand:
-    """Runs of the user's own model with plain hooks."""
+    """Runs of the wrapped model with plain hooks."""
 
     def __init__(self, model: vw.LanguageModel, prompt: str = BASE, other: str = SOURCE) -> None:
         self.model, self.root = model, model.tree.root

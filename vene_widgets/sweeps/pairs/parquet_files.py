@@ -76,7 +76,7 @@ def from_parquet(plan: PairPlan, chunk: PairChunk, data: bytes) -> PairAnswers:
     import pyarrow as pa
     from pyarrow import parquet
 
-    names = list(NUMBERS)  # only what is needed: texts of every row would take most of the memory
+    names = list(NUMBERS)  # the texts of every row would take most of the memory
     table = parquet.read_table(pa.BufferReader(data), columns=names)
     cells = (len(plan.heads), len(plan.layers), len(plan.places))
     shape = (len(chunk.rows), *cells, -1)
