@@ -152,6 +152,9 @@ def test_slots_with_every_field_come_back(folder: Path) -> None:
             Slot(layer=0, position=" Spain", source="one", source_position=3, subspace="0:2"),
             Slot(layer=0, position=1, intervention="noise", scale=0.3, seed=9, link="x"),
             Slot(layer=0, position=1, intervention="mean", prompts=[ITALY, "“ ” \n\u2028"]),
+            Slot(layer=3, position=1, source="one", source_layer=1),
+            Slot(layer=2, position=1, intervention="addition", vector=[0.1 + 0.2] * 64),
+            Slot(layer=1, position=1, intervention="addition", prompts=[ITALY], minus=[FRANCE]),
         ],
     )
     save(folder, experiment)
