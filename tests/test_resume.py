@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import functools
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -74,8 +75,8 @@ def test_a_map_that_fills_holds_no_more_rows_than_a_chunk_may(
     held: list[int] = []
     logits = ResumedBatch.logits
 
-    def watched(self: ResumedBatch) -> torch.Tensor:
-        found = logits(self)
+    def watched(self: ResumedBatch, order: Sequence[int] | None = None) -> torch.Tensor:
+        found = logits(self, order)
         held.append(max(self.rows))
         return found
 
@@ -305,8 +306,8 @@ def test_cells_that_differ_when_they_are_resumed_together_block_resuming(
     plain = behaviour.ResumedBatch
 
     class Mixed(plain):
-        def logits(self) -> torch.Tensor:
-            found = super().logits()
+        def logits(self, order: Sequence[int] | None = None) -> torch.Tensor:
+            found = super().logits(order)
             return found if len(found) == 1 else found + 0.1 * found.roll(1, 0)
 
     own = wrap(copy.deepcopy(tiny_gpt2.model), tiny_gpt2.tokenizer)

@@ -155,10 +155,16 @@ class ResumedBatch:
     rows: list[int] = field(default_factory=list["int"])
     _attend: _Attend | None = None
 
-    def logits(self) -> Tensor:
-        """Logits `(cells, vocabulary)` at the last position."""
+    def logits(self, order: Sequence[int] | None = None) -> Tensor:
+        """Logits `(cells, vocabulary)` at the last position.
+
+        Args:
+            order: indices of cells, in the order of the rows; None for that of `cells`.
+        """
         with _fused_activations(self.model), stand_in_for_attention(self.model, self._stand_in):
             states = self._last_states()
+        if order is not None:  # here, where a row is much shorter than the vocabulary
+            states = states.index_select(0, torch.tensor(order, device=states.device))
         return logits_of(self.model, states)
 
     def _stand_in(

@@ -78,6 +78,11 @@ class ModelTree:
             raise AssertionError("a model was used outside `own_model`")
         return self._state
 
+    @property
+    def last_state(self) -> Fingerprint | None:
+        """The state of the model when the last run began, which may be over; None before one."""
+        return self._state
+
     def fingerprint(self) -> Fingerprint:
         """The state of the user's model now; on any thread."""
         return self._fingerprint(self._present())

@@ -222,7 +222,7 @@ def _run_resumed(chunk: Sequence[SweepCell]) -> Tensor:
     cells = [chunk[n] for n in order]
     with model.lock, torch.no_grad(), own_model(model):
         require_unchanged(model, prepared.state, model.tree.state)
-        logits = ResumedBatch(
+        batch = ResumedBatch(
             model,
             trace,
             Cells(
@@ -232,10 +232,9 @@ def _run_resumed(chunk: Sequence[SweepCell]) -> Tensor:
                 states=changed_states(cells),
             ),
             [*_held_changes(cells), *window_changes(cells)],
-        ).logits()
-        if order == list(range(len(chunk))):
-            return logits
-        return logits.index_select(0, torch.tensor(np.argsort(order), device=logits.device))
+        )
+        is_sorted = order == list(range(len(chunk)))
+        return batch.logits(None if is_sorted else np.argsort(order).tolist())
 
 
 def _held_changes(cells: Sequence[SweepCell]) -> list[LaterChange]:

@@ -223,8 +223,15 @@ def log_p_of(logits: Tensor, tokens: Tensor) -> Tensor:
     """
     if logits.device.type == "mps":
         logits, tokens = logits.cpu(), tokens.cpu()
-    sums = [rows.double().logsumexp(-1) for rows in _row_slices(logits.detach(), 3 * 8)]
-    return logits.detach().gather(-1, tokens).double() - torch.cat(sums)[:, None]
+    logits = logits.detach()
+    largest = logits.amax(-1, keepdim=True).double()
+    slices = _row_slices(logits, 2 * 8)
+    peaks = torch.split(largest, len(slices[0]))
+    sums = [
+        rows.to(torch.float64, copy=True).sub_(peak).exp_().sum(-1, keepdim=True)
+        for rows, peak in zip(slices, peaks, strict=True)
+    ]
+    return logits.gather(-1, tokens).double() - largest - torch.cat(sums).log()
 
 
 def log_probabilities(logits: Tensor) -> Tensor:

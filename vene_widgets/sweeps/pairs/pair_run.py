@@ -75,7 +75,7 @@ class PairRun:
             keep=self.keep,
             cluster=self.cluster,
             seed=self.seed,
-            state=self.model.fingerprint,
+            state=self.runner.state,
             _answers=answers,
             _controls=controls,
         )

@@ -15,6 +15,7 @@ from vene_widgets.sweeps.sweep import Cancelled
 
 if TYPE_CHECKING:
     from vene_widgets.models import LanguageModel
+    from vene_widgets.models.fingerprint import Fingerprint
     from vene_widgets.sweeps.pairs.planning import PairPlan
     from vene_widgets.sweeps.sweep import Event
 
@@ -82,6 +83,7 @@ class Runner:
         self._workers = workers
         self._source = source
         self._twin: LanguageModel | None = None
+        self._state: Fingerprint | None = None
 
     def run(
         self,
@@ -135,11 +137,24 @@ class Runner:
             ModelChanged: the model here was changed between two chunks. Workers of other processes
                 have their own.
         """
-        model, state = self._model, self._model.fingerprint
+        model = self._model
+        if self._workers is not None:  # several chunks may be under way when the first one is done
+            self._state = self._state or model.fingerprint
         for chunk, answers, notes in self._unchecked(chunks, cancel):
             if self._source is None:
-                require_unchanged(model, state, model.fingerprint)
+                # A chunk checks itself that its model is the same until its end. What is left to
+                # check is that it began with the model of the chunks before it.
+                ran_here = self._workers is None and chunk.control != "shuffled_weights"
+                began = model.tree.last_state if ran_here else None
+                now = model.fingerprint if began is None else began
+                self._state = self._state or now
+                require_unchanged(model, self._state, now)
             yield chunk, answers, notes
+
+    @property
+    def state(self) -> Fingerprint:
+        """The state of the model that the answers are of."""
+        return self._state or self._model.fingerprint
 
     def _unchecked(
         self, chunks: Sequence[PairChunk], cancel: Event | None
