@@ -8,7 +8,7 @@ import families
 import pytest
 import torch
 from families import CONFIGS
-from families_testing import PLAIN_VARIANTS, Build, Models
+from families_testing import PLAIN_VARIANTS, Build, Models, shared_models
 
 import vene_widgets as vw
 from vene_widgets.models import wrap
@@ -16,17 +16,7 @@ from vene_widgets.models import wrap
 
 @pytest.fixture(scope="module")
 def models(tiny_tokenizer: Any, device: torch.device) -> Models:
-    """Any of `CONFIGS`, wrapped; each is built once."""
-    known: dict[tuple[str, str], vw.LanguageModel] = {}
-
-    def get(name: str, attention: str = "", **options: Any) -> vw.LanguageModel:
-        key = (name, f"{attention} {options}")
-        if key not in known:
-            built = families.build(name, len(tiny_tokenizer), attention, **options).to(device)
-            known[key] = wrap(built, tiny_tokenizer, name)
-        return known[key]
-
-    return get
+    return shared_models(tiny_tokenizer, device)
 
 
 @pytest.fixture(params=CONFIGS)

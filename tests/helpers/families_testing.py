@@ -8,12 +8,15 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Any
 
+import families
+import torch
 from by_hand import distance, plain_logits
 from families import CONFIGS, PartByHand
 from torch import Tensor, nn
 
 import vene_widgets as vw
 from vene_widgets.codegen.script import Face, script
+from vene_widgets.models import wrap
 
 BASE = "The capital of Spain is"
 ITALY = "The capital of Italy is"  # differs in one token
@@ -28,6 +31,20 @@ Models = Callable[..., vw.LanguageModel]
 
 Build = Callable[..., vw.LanguageModel]
 """The fixture `build`: the same -> a model of the test's own."""
+
+
+def shared_models(tokenizer: Any, device: torch.device) -> Models:
+    """What the fixture `models` is: any of `CONFIGS`, wrapped; each is built once."""
+    known: dict[tuple[str, str], vw.LanguageModel] = {}
+
+    def get(name: str, attention: str = "", **options: Any) -> vw.LanguageModel:
+        key = (name, f"{attention} {options}")
+        if key not in known:
+            built = families.build(name, len(tokenizer), attention, **options).to(device)
+            known[key] = wrap(built, tokenizer, name)
+        return known[key]
+
+    return get
 
 
 def whole_components(model: vw.LanguageModel) -> list[str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import families
 import pandas as pd
 import pytest
 import torch
@@ -14,24 +13,10 @@ from families import CONFIGS
 from torch import Tensor
 
 import vene_widgets as vw
-from vene_widgets.models import wrap
 
 BASE, SOURCE = "The capital of Spain is", "The capital of Italy is"
 HEADS = ("0.1", "1.0", "2.2")
 TARGETS = (" Madrid", " Rome")
-
-
-@pytest.fixture(scope="module")
-def models(tiny_tokenizer: Any, device: torch.device) -> Callable[[str], vw.LanguageModel]:
-    known: dict[str, vw.LanguageModel] = {}
-
-    def get(name: str) -> vw.LanguageModel:
-        if name not in known:
-            built = families.build(name, len(tiny_tokenizer)).to(device)
-            known[name] = wrap(built, tiny_tokenizer, name)
-        return known[name]
-
-    return get
 
 
 def by_hand(

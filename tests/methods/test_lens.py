@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import pickle
-from collections.abc import Callable
 from typing import Any
 
 import families
@@ -13,6 +12,7 @@ import pytest
 import torch
 from by_hand import ITALY, SPAIN, ByHand, distance, evaluation, own_copy, plain_logits, token_ids
 from families import CONFIGS
+from families_testing import Models
 from figure_testing import drawn
 from figure_testing import texts as drawn_texts
 from torch import Tensor
@@ -92,28 +92,12 @@ def check_rows(found: pd.DataFrame, logits: Tensor, target: int, tolerance: floa
     assert torch.allclose(followed, log_p[:, target].exp(), atol=tolerance)
 
 
-@pytest.fixture(scope="module")
-def family(tiny_tokenizer: Any, device: torch.device) -> Callable[[str], vw.LanguageModel]:
-    """Any of `CONFIGS`, wrapped; each is built once."""
-    known: dict[str, vw.LanguageModel] = {}
-
-    def get(name: str) -> vw.LanguageModel:
-        if name not in known:
-            built = families.build(name, len(tiny_tokenizer)).to(device)
-            known[name] = wrap(built, tiny_tokenizer, name)
-        return known[name]
-
-    return get
-
-
 # ---- the numbers --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", CONFIGS)
-def test_every_family_is_read_as_by_hooks_and_by_its_formula(
-    name: str, family: Callable[[str], vw.LanguageModel]
-) -> None:
-    model = family(name)
+def test_every_family_is_read_as_by_hooks_and_by_its_formula(name: str, models: Models) -> None:
+    model = models(name)
     frame = vw.lens(model, SPAIN, targets=7).frame
     hand, answer = LensByHand(model, SPAIN), plain_logits(model, SPAIN)
     layers = model.sites.layers
@@ -129,8 +113,8 @@ def test_every_family_is_read_as_by_hooks_and_by_its_formula(
 
 @pytest.mark.parametrize("name", ["gpt2", "gemma2", "gpt_neox", "cohere", "opt-norms-after"])
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-def test_half_precision(name: str, dtype: torch.dtype, family: Any) -> None:
-    whole = family(name)
+def test_half_precision(name: str, dtype: torch.dtype, models: Models) -> None:
+    whole = models(name)
     model = wrap(copy.deepcopy(whole.model).to(dtype), whole.tokenizer, name)
     frame = vw.lens(model, SPAIN, targets=7).frame
     hand = LensByHand(model, SPAIN)

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
-import families
 import pytest
 import torch
 from by_hand import evaluation, logits_in, own_copy, plain_logits, token_ids
@@ -23,19 +22,6 @@ NO_SUM = ("opt-norms-after",)
 ADDITIVE = [name for name in CONFIGS if name not in NO_SUM]
 
 Use = Callable[[Tensor], "Tensor | None"]
-
-
-@pytest.fixture(scope="module")
-def models(tiny_tokenizer: Any, device: torch.device) -> Callable[[str], vw.LanguageModel]:
-    known: dict[str, vw.LanguageModel] = {}
-
-    def get(name: str) -> vw.LanguageModel:
-        if name not in known:
-            built = families.build(name, len(tiny_tokenizer)).to(device)
-            known[name] = wrap(built, tiny_tokenizer, name)
-        return known[name]
-
-    return get
 
 
 class Hand:
