@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import pytest
@@ -38,6 +39,10 @@ FIXED: dict[str, list[vw.Slot]] = {
         vw.Slot(layer=2, component="key_output", position=[0, 2], source="third"),
         vw.Slot(layer=0, position=1, intervention="zero", skip=True),
         vw.Slot(layer=2, component="head_value_output", head=0, position=-1, source="third"),
+    ],
+    "an edge of attention is cut": [
+        vw.Slot(layer=1, component="attention_weight", head=0, position=4, source_position=3,
+                intervention="zero")
     ],
     "rotated": [
         vw.Slot(layer=0, position=3, source="third", intervention="low_rank_rotated_space", rank=2)
@@ -188,6 +193,18 @@ def test_full_passes_give_the_same(tiny_gpt2: vw.LanguageModel) -> None:
             assert torch.allclose(slow.logits, fast.logits, atol=CLOSE, rtol=0), name
     finally:
         handle.remove()
+
+
+def test_a_fixed_slot_that_no_pass_comes_by_is_named(
+    tiny_gpt2: vw.LanguageModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = vw.wrap(copy.deepcopy(tiny_gpt2.model), tiny_gpt2.tokenizer)
+    mlp = other.model.transformer.h[1].mlp
+    monkeypatch.setattr(mlp, "forward", lambda x: mlp.c_proj(mlp.c_fc(x)))
+    other.accept_hooks()
+    fixed = [NOISE, vw.Slot(layer=1, component="mlp_activation", position=2, intervention="zero")]
+    with pytest.raises(vw.RequestError, match=r"fixed\[1\] never acted: .*Choose another"):
+        vw.sweep(other, BASE, SOURCE, fixed=fixed)
 
 
 def test_a_users_operator_takes_all_of_its_positions_at_once(tiny_gpt2: vw.LanguageModel) -> None:
