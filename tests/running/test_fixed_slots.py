@@ -267,6 +267,9 @@ def test_targets_may_be_sets(tiny_gpt2: vw.LanguageModel) -> None:
     )
     assert right["logit_difference"].tolist() == pytest.approx(wanted.tolist(), abs=1e-6)
     assert found.plot("recovery") is not None
+    # A token counts once.
+    twice = vw.sweep(tiny_gpt2, BASE, SOURCE, targets={**sets, "wrong": [" Madrid"] * 2})
+    assert twice.frame.equals(found.frame)
     # Also where only numbers are kept.
     small = vw.sweep(tiny_gpt2, BASE, SOURCE, targets=sets, keep_bytes=0)
     assert small.frame["probability"].tolist() == pytest.approx(found.frame["probability"].tolist())

@@ -173,6 +173,12 @@ def test_bad_input(tiny_gpt2: vw.LanguageModel, fields: Any, words: str) -> None
         run_slot(tiny_gpt2, **{"layer": 1, "position": 3, **fields})
 
 
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+def test_a_slot_holds_no_vector_that_is_not_finite(number: float) -> None:
+    with pytest.raises(vw.RequestError, match="vector must have finite numbers only"):
+        vw.Slot(layer=1, position=3, vector=[1.0, number])
+
+
 def test_scripts_write_it_or_say_why_not(tiny_gpt2: vw.LanguageModel) -> None:
     slot = vw.Slot(
         layer=1, position="all", intervention="addition", prompts=[SOURCE], minus=[THIRD],
