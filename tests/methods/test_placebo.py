@@ -137,6 +137,7 @@ def levels(changes: list[float], base: float = 0.25) -> tuple[pd.DataFrame, pd.D
         # Changes of the map: +0.5, +0.2, −0.1, 0. The range is the map's, and reaches to 0.
         ([[0.1, 0.0, 0.0, 0.0]], [False, False, False, True]),
         ([[0.0, 0.0, 0.0, 0.3]], [False, True, False, True]),
+        ([[0.0, 0.0, 0.0, -0.3]], [False, False, True, True]),
         ([[0.3, 0.0, 0.0, 0.0], [0.0, 0.0, -0.2, 0.0]], [False, True, True, True]),
         ([[0.6, 0.4, 0.3, 0.35]], [True, True, False, True]),
         ([[-0.6, -0.4, -0.3, -0.35]], [False, False, True, True]),
@@ -310,6 +311,10 @@ def test_the_figure_has_a_panel_each_and_mutes_what_is_within(capitals: vw.Langu
         assert bool(real.loc[(layer, position), "muted"]) == bool(part["within"].any())
     assert real["muted"].any() and not real["muted"].all()
     assert not tiles[tiles["panel_number"].gt(0)]["muted"].any()
+    # The second control counts as much as the first.
+    second = rows.assign(within=rows["control"].eq("shuffled_weights"))
+    muted = vw.figures.placebo_map(second).data.query("panel_number == 0 and effect_possible")
+    assert len(muted) and muted["muted"].all()
     with pytest.raises(vw.RequestError, match="the frame lacks the columns"):
         vw.figures.placebo_map(swept.frame)
     with pytest.raises(vw.RequestError, match="got a NoneType"):
