@@ -22,6 +22,12 @@ interface Props {
   isNamed: boolean;
   /** Whether it is of an older state of the model. */
   isOld: boolean;
+  /** What is shown in place of the map, or why it is not. */
+  control: string | null;
+  /** Part of the controls that has run; null if none are running. */
+  share: number | null;
+  /** Whether tiles that controls explain are marked. */
+  hasWithin: boolean;
 }
 
 export function Legend({
@@ -37,6 +43,9 @@ export function Legend({
   slow,
   isNamed,
   isOld,
+  control,
+  share,
+  hasWithin,
 }: Props) {
   const { note } = endsOf(metric, limit);
   return (
@@ -50,6 +59,8 @@ export function Legend({
         base={base}
         source={source}
       />
+      {share !== null && <progress class="vene-progress" value={share} aria-label="Controls run" />}
+      {control && <strong class="vene-legend-item vene-legend-control">{control}</strong>}
       {(isSame || note) && (
         <span class="vene-legend-item vene-legend-note">
           {isSame ? "Both prompts give the same prediction here." : note}
@@ -59,6 +70,14 @@ export function Legend({
         <span class="vene-legend-item" title="In the plain runs of both prompts">
           base {tileText(metric, base)}
           {source !== null && `, source ${tileText(metric, source)}`}
+        </span>
+      )}
+      {hasWithin && (
+        <span
+          class="vene-legend-item"
+          title="No larger than what a control does anywhere in its map"
+        >
+          <i class="vene-swatch vene-data-explained" /> within the range of the controls
         </span>
       )}
       {hasIdle && (

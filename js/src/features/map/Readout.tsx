@@ -7,6 +7,7 @@ import { readingOf, spell, valueText } from "../../domain/metrics";
 import { MOST } from "../../domain/paint";
 import { tokensOf } from "../../domain/sources";
 import { isTouch } from "../../ui/touch";
+import { createPlacebo, named } from "../placebo/state";
 import { createSpecification } from "../specification/state";
 import { createStory } from "../story/state";
 import { createMap } from "./state";
@@ -52,7 +53,11 @@ export function Readout({ app }: { app: App }) {
   const found = app.use(createSpecification).at(place);
   const { target, other } = lens.aim.value;
   const targets = lens.targets.value;
-  const value = readingOf(metric, cell, lens.aim.value, targets);
+  const placebo = app.use(createPlacebo);
+  const own = readingOf(metric, cell, lens.aim.value, targets);
+  const instead = own === null ? own : placebo.valueAt(tile);
+  const value = instead === undefined || instead === null ? own : instead;
+  const controls = cell?.idle === null && own !== null && placebo.inWords(tile, metric);
   return (
     <div class="vene-readout">
       <p class="vene-readout-value">
@@ -71,6 +76,7 @@ export function Readout({ app }: { app: App }) {
         {value !== null && (
           <span class="vene-readout-reading vene-number" title={full(value)}>
             <span class="vene-readout-metric">
+              {placebo.shown.value && `${named(placebo.shown.value)}: `}
               {spell(metric.title, targets[target]?.label, targets[other]?.label)}
             </span>
             <span class="vene-readout-number"> = {valueText(metric, value)}</span>
@@ -82,6 +88,7 @@ export function Readout({ app }: { app: App }) {
         {app.use(createSweep).otherPair(tile) ??
           cell?.sentence ??
           "This tile has not been computed yet."}
+        {controls && ` ${controls}`}
         {found && ` Is it real? Same sign in ${found.agreed} of ${found.count} specifications.`}
       </p>
     </div>
