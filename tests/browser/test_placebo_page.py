@@ -25,7 +25,7 @@ def test_one_key_shows_the_controls_and_mutes_what_they_explain(lab: Any) -> Non
     page.get_by_label("Metric").select_option("recovery")
     page.locator(TILE.format(1, 3)).click()
     page.keyboard.press("s")
-    page.locator(".vene-legend-control", has_text="Random source: the map with random").wait_for()
+    page.locator(".vene-legend-control", has_text="Random source: any other words").wait_for()
     page.locator('.vene-map [aria-label*="random source: Recovery of ␣Rome"]').first.wait_for()
     # A click is answered at once, from the real map, also while the controls run.
     page.locator(TILE.format(3, 4)).click()
@@ -48,12 +48,12 @@ def test_one_key_shows_the_controls_and_mutes_what_they_explain(lab: Any) -> Non
         assert number(said(layer, position)) == pytest.approx(largest, abs=0.006)
     lab.shot("random_source")
     page.keyboard.press("s")
-    page.locator(".vene-legend", has_text="when the model knows nothing").wait_for()
+    page.locator(".vene-legend", has_text="the model knows nothing").wait_for()
     assert "shuffled weights: Recovery" in said(1, 3)
     assert abs(number(said(1, 3))) < 0.3
     lab.shot("shuffled_weights")
     page.keyboard.press("s")
-    page.locator(".vene-legend", has_text="within the range of the controls").wait_for()
+    page.locator(".vene-legend", has_text="a control explains it").wait_for()
     explained = rows["within"].groupby(["layer", "position"]).any()
     for (layer, position), is_within in explained.items():
         assert ("within the range of the controls" in said(layer, position)) == is_within
@@ -63,7 +63,5 @@ def test_one_key_shows_the_controls_and_mutes_what_they_explain(lab: Any) -> Non
     page.locator(".vene-readout-sentence", has_text="random source +0.4").wait_for()
     # Another map drops them.
     page.get_by_label("Component of the map").select_option("mlp_output")
-    page.locator(".vene-legend", has_text="within the range of the controls").wait_for(
-        state="detached"
-    )
+    page.locator(".vene-legend", has_text="a control explains it").wait_for(state="detached")
     assert lab.problems == []

@@ -60,27 +60,31 @@ export function Legend({
         source={source}
       />
       {share !== null && <progress class="vene-progress" value={share} aria-label="Controls run" />}
-      {control && <strong class="vene-legend-item vene-legend-control">{control}</strong>}
+      {control && (
+        <strong class="vene-legend-item vene-legend-control" title={control}>
+          {control}
+        </strong>
+      )}
+      {hasWithin && (
+        <span
+          class="vene-legend-item"
+          title="Within the range of the controls: no larger than what a control does anywhere in its map"
+        >
+          <i class="vene-swatch vene-data-explained" /> a control explains it
+        </span>
+      )}
       {(isSame || note) && (
         <span class="vene-legend-item vene-legend-note">
           {isSame ? "Both prompts give the same prediction here." : note}
         </span>
       )}
-      {metric.of_target && base !== null && (
+      {!control && metric.of_target && base !== null && (
         <span class="vene-legend-item" title="In the plain runs of both prompts">
           base {tileText(metric, base)}
           {source !== null && `, source ${tileText(metric, source)}`}
         </span>
       )}
-      {hasWithin && (
-        <span
-          class="vene-legend-item"
-          title="No larger than what a control does anywhere in its map"
-        >
-          <i class="vene-swatch vene-data-explained" /> within the range of the controls
-        </span>
-      )}
-      {hasIdle && (
+      {!control && hasIdle && (
         <span class="vene-legend-item">
           <i class="vene-swatch vene-tile-idle" /> no effect possible
         </span>

@@ -30,6 +30,7 @@ export function MapTools({ app }: { app: App }) {
   return (
     <span class="vene-map-tools">
       <span class="vene-tool-group">
+        <PlaceboSelect app={app} />
         <Select
           name="Component of the map"
           value={sweep.component}
@@ -83,7 +84,6 @@ export function MapTools({ app }: { app: App }) {
       </span>
       {metric && (
         <span class="vene-tool-group">
-          <PlaceboSelect app={app} />
           <Select
             name="Metric"
             title={`${metric.formula}\n${metric.about}`}

@@ -38,9 +38,10 @@ export function Readout({ app }: { app: App }) {
     return (
       <div class="vene-readout vene-hint">
         <p>
-          {isTouch()
-            ? "Tap a tile: this slot alone. Tap a header: pin."
-            : `Hover to read. Click: this slot alone. ${app.kernel.offline ? "" : GROUPS}P or a header: pin.`}
+          {app.use(createPlacebo).about.value ??
+            (isTouch()
+              ? "Tap a tile: this slot alone. Tap a header: pin."
+              : `Hover to read. Click: this slot alone. ${app.kernel.offline ? "" : GROUPS}P or a header: pin.`)}
         </p>
       </div>
     );
@@ -76,19 +77,22 @@ export function Readout({ app }: { app: App }) {
         {value !== null && (
           <span class="vene-readout-reading vene-number" title={full(value)}>
             <span class="vene-readout-metric">
-              {placebo.shown.value && `${named(placebo.shown.value)}: `}
-              {spell(metric.title, targets[target]?.label, targets[other]?.label)}
+              {placebo.shown.value
+                ? named(placebo.shown.value)
+                : spell(metric.title, targets[target]?.label, targets[other]?.label)}
             </span>
             <span class="vene-readout-number"> = {valueText(metric, value)}</span>
           </span>
         )}
         <Wait app={app} layer={place.layer} />
       </p>
-      <p class="vene-readout-sentence" title={cell?.sentence}>
-        {app.use(createSweep).otherPair(tile) ??
-          cell?.sentence ??
-          "This tile has not been computed yet."}
-        {controls && ` ${controls}`}
+      <p class="vene-readout-sentence" title={[cell?.sentence, controls].filter(Boolean).join(" ")}>
+        {cell?.idle === null && placebo.isWithin(tile) && "Within the range of the controls. "}
+        {(placebo.shown.value && controls) ||
+          (app.use(createSweep).otherPair(tile) ??
+            cell?.sentence ??
+            "This tile has not been computed yet.")}
+        {!placebo.shown.value && controls && ` ${controls}`}
         {found && ` Is it real? Same sign in ${found.agreed} of ${found.count} specifications.`}
       </p>
     </div>

@@ -11,11 +11,20 @@ import { createMap } from "../map/state";
 import { createSweep, createWholeMap } from "../map/sweep";
 import { createNotices } from "../notices/state";
 
-/** What each control is, under its map. */
-const SAYS: Record<string, string> = {
-  random_source: "Random source: the map with random words where the source differs.",
-  shuffled_weights: "Shuffled weights: what a map looks like when the model knows nothing.",
-  matched_noise: "Matched noise: changes of the same size, in random directions.",
+/** What each control is: under its map, and where there is more room. */
+const SAYS: Record<string, [string, string]> = {
+  random_source: [
+    "Random source: any other words",
+    "Random source: the same map with random words where the source differs from the base.",
+  ],
+  shuffled_weights: [
+    "Shuffled weights: the model knows nothing",
+    "Shuffled weights: what a map looks like when the model knows nothing.",
+  ],
+  matched_noise: [
+    "Matched noise: any change of this size",
+    "Matched noise: the same map with changes as large in random directions.",
+  ],
 };
 
 /** A control as menus and labels say it. */
@@ -122,7 +131,12 @@ export function createPlacebo(app: App) {
     says: computed(() => {
       if (!shown.value) return found.value?.note ?? null;
       if (!measured.value) return "The controls have not run with this token: choose them again.";
-      return SAYS[shown.value] ?? null;
+      return SAYS[shown.value]?.[0] ?? null;
+    }),
+    /** The same at length, and which of its draws tiles show. */
+    about: computed(() => {
+      const [long, draws] = [SAYS[shown.value ?? ""]?.[1], control.value?.draws ?? 0];
+      return long ? `${long} Each tile shows the largest change of ${draws} draws.` : null;
     }),
     /** The changes of each control at a tile. */
     inWords(tile: Tile, metric: MetricInfo): string {
