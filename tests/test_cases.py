@@ -32,8 +32,11 @@ from vene_widgets.figures.scales import fill_limits
 from vene_widgets.models import LanguageModel, Token
 from vene_widgets.sentences import nothing_live
 from vene_widgets.tables import frames
+from vene_widgets.tables.followed import follow_tokens
 from vene_widgets.tables.metrics import METRICS
 from vene_widgets.tables.number_text import percent, points, significant
+from vene_widgets.tables.placebo import placebo_frame
+from vene_widgets.tables.statistics import cell_statistics
 from vene_widgets.tables.token_text import visible
 
 FOLDER = Path(__file__).parent / "cases"
@@ -281,3 +284,37 @@ def test_every_component_has_a_case(name: str) -> None:
     found = json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
     given = [case["input"] for case in found]
     assert {*COMPONENTS} <= {x if isinstance(x, str) else x["component"] for x in given}
+
+
+# controls ----------------------------------------------------------------------------------------
+
+
+@cases("placebo")
+def test_controls_of_a_map(given: dict[str, Any], expected: dict[str, Any]) -> None:
+    base, source = (torch.tensor(given[run]).double().log() for run in ("base", "source"))
+    ids = [given["target"], given["other"]]
+
+    def levels(own: list[float], cells: list[list[float]]) -> tuple[pd.DataFrame, pd.DataFrame]:
+        log_own = torch.tensor(own).double().log()
+
+        def frame(rows: torch.Tensor) -> pd.DataFrame:
+            found = cell_statistics(rows, log_own, ids, log_source=source)
+            tokens = [Token(n, n, str(n)) for n in range(len(rows))]
+            return frames.cells_frame(
+                found, base, [0], tokens, range(len(rows)), follow_tokens(ids), str,
+                log_source=source,
+            )  # fmt: skip
+
+        return frame(torch.tensor(cells).double().log()), frame(log_own.repeat(len(cells), 1))
+
+    controls = {
+        name: [levels(draw["base"], draw["cells"]) for draw in draws]
+        for name, draws in given["controls"].items()
+    }
+    found = placebo_frame(levels(given["base"], given["cells"]), controls, given["metric"])
+    found = found[found["target_id"].eq(given["target"])]
+    for name, own in expected.items():
+        rows = found[found["control"].eq(name)]
+        assert rows["within"].tolist() == own["within"]
+        for column in ("least", "most"):
+            assert rows[column].tolist() == pytest.approx(own[column], abs=1e-6)

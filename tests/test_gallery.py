@@ -9,7 +9,7 @@ import gallery
 import numpy as np
 from PIL import Image
 
-FIGURES = 9
+FIGURES = 10
 
 LARGEST = 600_000
 """Bytes of all pictures together."""

@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from vene_widgets.methods.generation import Generation
     from vene_widgets.methods.lens import Lens, lens
     from vene_widgets.methods.paths import Paths, paths
+    from vene_widgets.methods.placebo import placebo
+    from vene_widgets.methods.placebo_results import Placebo
     from vene_widgets.models import LanguageModel, available, load, wrap
     from vene_widgets.sweeps.pairs.results import PairSweep
     from vene_widgets.sweeps.pairs.sweep_pairs import sweep_pairs
@@ -87,6 +89,8 @@ _HOMES = {
     "Circuit": "methods.circuit",
     "paths": "methods.paths",
     "Paths": "methods.paths",
+    "placebo": "methods.placebo",
+    "Placebo": "methods.placebo_results",
     "save": "interventions.saving",
     "restore": "interventions.saving",
     "script": "codegen.script",
@@ -121,6 +125,7 @@ __all__ = [
     "Lens",
     "PairSweep",
     "Paths",
+    "Placebo",
     "RequestError",
     "Run",
     "Slot",
@@ -146,6 +151,7 @@ __all__ = [
     "load",
     "make_weights",
     "paths",
+    "placebo",
     "register",
     "restore",
     "run",

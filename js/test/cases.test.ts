@@ -3,6 +3,7 @@ import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { METRICS, spainAndItaly } from "../dev/fixtures";
 import { RAMPS, type Theme } from "../src/domain/colour";
+import { measure } from "../src/domain/controls";
 import { fromScene, isSame, keyOf, type Plain, toPlain } from "../src/domain/experiments";
 import { componentWords, inPercent, nothingLive, points, site, three } from "../src/domain/format";
 import { limitOf, readingOf } from "../src/domain/metrics";
@@ -16,7 +17,9 @@ import type {
   OrderedExperiment as Experiment,
   MetricInfo,
   PastEntry,
+  Placebo,
   Scene,
+  Map as Sweep,
 } from "../src/kernel/wire";
 
 interface Case<Input, Expected> {
@@ -232,3 +235,84 @@ cases(
     expect(site(input.layer, input.component, input.head)).toBe(expected);
   },
 );
+
+// controls ----------------------------------------------------------------------------------------
+
+interface Draw {
+  base: number[];
+  cells: number[][];
+}
+
+interface Drawn {
+  least: number[];
+  most: number[];
+  within: boolean[];
+}
+
+cases(
+  "placebo",
+  (
+    input: Draw & {
+      metric: string;
+      target: number;
+      other: number;
+      source: number[];
+      controls: Record<string, Draw[]>;
+    },
+    expected: Record<string, Drawn>,
+  ) => {
+    const kl = (p: number[], q: number[]) =>
+      p.reduce((sum, one, i) => sum + one * Math.log(one / (q[i] as number)), 0);
+    const reading = (p: number[], base: number[]) => ({
+      probabilities: p,
+      ranks: p.map((one) => 1 + p.filter((other) => other > one).length),
+      kl: kl(p, base),
+      kl_source: kl(p, input.source),
+    });
+    const drawn = (draw: Draw) => ({
+      base: reading(draw.base, draw.base),
+      cells: draw.cells.map((cell) => reading(cell, draw.base)),
+    });
+    const real = drawn(input);
+    const targets = input.base.map((base, id) => ({
+      token_id: id,
+      base,
+      source: input.source[id] as number,
+    }));
+    const metric = METRICS.find(({ name }) => name === input.metric) as MetricInfo;
+    const found = measure(
+      {
+        targets: [2, 1, 0],
+        base: turned(real.base),
+        controls: Object.keys(input.controls),
+        draws: Object.entries(input.controls).flatMap(([control, draws]) =>
+          draws.map((draw) => {
+            const { base, cells } = drawn(draw);
+            return { control, base: turned(base), cells: cells.map(turned) };
+          }),
+        ),
+      } as Placebo,
+      { targets, cells: real.cells } as unknown as Sweep,
+      metric,
+      { target: input.target, other: input.other },
+    );
+    for (const control of found ?? []) {
+      const own = expected[control.name] as Drawn;
+      expect(control.within).toEqual(own.within);
+      for (const end of ["least", "most"] as const)
+        control[end].forEach((value, n) => {
+          expect(value).toBeCloseTo(own[end][n] as number, 6);
+        });
+    }
+    expect(found).toHaveLength(2);
+  },
+);
+
+/** In the order of other targets than the map's. */
+function turned<R extends { probabilities: number[]; ranks: number[] }>(reading: R): R {
+  return {
+    ...reading,
+    probabilities: [...reading.probabilities].reverse(),
+    ranks: [...reading.ranks].reverse(),
+  };
+}

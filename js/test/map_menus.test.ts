@@ -30,7 +30,7 @@ describe("the menus of the map", () => {
     const chosen = $$(".vene-map-tools select").map(
       (select) => (select as HTMLSelectElement).selectedOptions[0]?.text,
     );
-    expect(chosen.slice(2)).toEqual(["logit difference", "␣Rome", "␣Madrid"]);
+    expect(chosen.slice(3)).toEqual(["logit difference", "␣Rome", "␣Madrid"]);
     expect($$(".vene-tool-group")[1]?.querySelector(".vene-target + *")).not.toBeNull();
     expect([...($$(".vene-tool-group")[1]?.childNodes ?? [])].map((n) => n.nodeType)).toContain(3);
     expect(text(".vene-map-tools")).not.toMatch(/[tu] =/);

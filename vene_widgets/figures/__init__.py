@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from vene_widgets.figures.pair_strip import pair_strip
     from vene_widgets.figures.palette import PALETTES
     from vene_widgets.figures.paths import path_bars, path_map
+    from vene_widgets.figures.placebo import placebo_map
     from vene_widgets.figures.setup_lines import attention_setup, runs_setup, sweep_setup
     from vene_widgets.figures.specification import specification_plot
     from vene_widgets.figures.two_panels import result
@@ -60,6 +61,7 @@ _HOMES = {
     **dict.fromkeys(("path_bars", "path_map"), "figures.paths"),
     "result": "figures.two_panels",
     **dict.fromkeys(("attention_setup", "runs_setup", "sweep_setup"), "figures.setup_lines"),
+    "placebo_map": "figures.placebo",
     "specification_plot": "figures.specification",
 }
 """Public name -> the module of the package that defines it."""
@@ -90,6 +92,7 @@ __all__ = [
     "path_bars",
     "path_map",
     "pdf",
+    "placebo_map",
     "png",
     "result",
     "runs_setup",

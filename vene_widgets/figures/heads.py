@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import plotnine as p9
 
 from vene_widgets.errors import RequestError, choose
-from vene_widgets.figures import geoms, theme
+from vene_widgets.figures import theme
 from vene_widgets.figures.heading import (
     SMALL,
     TEXT,
@@ -30,10 +31,10 @@ from vene_widgets.figures.map_layout import (
 from vene_widgets.figures.maps import (
     caption_of,
     hatched,
+    map_tile,
     missing_marks,
     require_targets,
     signs,
-    tile_aes,
 )
 from vene_widgets.figures.needs import validate_frame
 from vene_widgets.figures.notes import cell_notes
@@ -107,16 +108,19 @@ def head_tiles(
     setup: str | None,
     palette: Palette,
     change: str = "delta",
+    panels: Mapping[int, str] | None = None,
 ) -> p9.ggplot:
     """The tiles of `head_map`, and of maps of other numbers of the same cells.
 
     Args:
-        data: rows of a sweep over heads, one per cell, checked.
+        data: rows of a sweep over heads, one per cell, checked; `muted` and `note` as in
+            `maps.tile_map`.
         info: what the tiles show.
         named: what it is of, in a line above the panels.
         title, setup: as in `head_map`.
         palette: the colours.
         change: column by whose size positions are chosen.
+        panels: titles of other panels than positions, by `position`.
     """
     limits, values = fill_limits(data, info)
     data = data.assign(
@@ -127,16 +131,19 @@ def head_tiles(
         sign=signs(values, info, limits[1]),
         href="",
     )
-    positions = moving_positions(data, change)
-    data = data[data["position"].isin(positions)]
-    first: Any = data.drop_duplicates("position").set_index("position")["label"]
-    panels = {p: f"{label(str(first[p]))}, position {p}" for p in positions}
-    if len(panels) > 1:
-        panels = {p: lettered(n, text) for n, (p, text) in enumerate(panels.items())}
-    data = data.assign(panel=pd.Categorical(data["position"].map(panels), [*panels.values()]))
+    if panels is None:
+        positions = moving_positions(data, change)
+        data = data[data["position"].isin(positions)]
+        first: Any = data.drop_duplicates("position").set_index("position")["label"]
+        panels = {p: f"{label(str(first[p]))}, position {p}" for p in positions}
+        if len(panels) > 1:
+            panels = {p: lettered(n, text) for n, (p, text) in enumerate(panels.items())}
+    titles = [*panels.values()]
+    data = data.assign(panel=pd.Categorical(data["position"].map(panels), titles))
     ran, missing = data[data["value"].notna()], data[data["value"].isna()]
-    ran = ran.assign(note=cell_notes(ran, info))
-    only = next(iter(panels.values())) if len(panels) == 1 else None
+    if "note" not in ran.columns:
+        ran = ran.assign(note=cell_notes(ran, info))
+    only = titles[0] if len(titles) == 1 else None
     named = f"{named}; {only}" if only else named
     heads, layers = (sorted(map(int, data[name].unique())) for name in ("column", "layer"))
 
@@ -144,17 +151,10 @@ def head_tiles(
 
     def make(room: Room | None) -> Made:
         layout = HeadLayout(
-            layers, heads, [*panels.values()], [*ran["number"]], info, title, setup, named, room
+            layers, heads, titles, [*ran["number"]], info, title, setup, named, room
         )
         parts: list[PlotAddable] = [
-            geoms.Tile(
-                tile_aes(),
-                color=palette.edge,
-                size=0.3,
-                text_size=layout.text_size,
-                hatch_color=palette.hatch,
-                page=palette.page,
-            ),
+            map_tile(ran, palette, size=0.3, text_size=layout.text_size),
             fill_scale(info, limits, palette, layout.bar),
             p9.scale_x_continuous(
                 **NO_MINOR,

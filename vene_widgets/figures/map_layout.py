@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -44,7 +45,8 @@ class MapLayout:
         metric: what the map shows.
         title, setup: of the figure.
         room: to lay it out for; None for as much as it needs.
-        named: title of the one panel of data with one target; None for that of `panel_titles`.
+        named: title of the one panel of data with one target, or of several by `target_id`; None
+            for those of `panel_titles`.
 
     Attributes:
         layers: those of the frame, ascending; of a map of one layer's heads, the heads.
@@ -69,11 +71,13 @@ class MapLayout:
         title: str | None = None,
         setup: str | None = None,
         room: Room | None = None,
-        named: str | None = None,
+        named: str | Mapping[int, str] | None = None,
     ) -> None:
         self.layers = sorted(int(row) for row in data[rows_of(data)].unique())
         if named is None:
             self.panels = panel_titles(data, metric)
+        elif not isinstance(named, str):
+            self.panels = {**named}
         else:
             self.panels = {int(data["target_id"].iloc[0]): named}
         data = data[data["target_id"].isin(self.panels)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,6 +30,9 @@ FAINTEST = 0.05
 
 HATCHED = "hatched: no effect possible"
 """What hatching means, below a map."""
+
+MUTED = "pale, corner marked: within the range of a control"
+"""What muted tiles are, below a map."""
 
 
 def sweep_map(
@@ -83,17 +87,18 @@ def tile_map(
     setup: str | None,
     palette: Palette,
     href: str | None = None,
-    named: str | None = None,
+    named: str | Mapping[int, str] | None = None,
 ) -> p9.ggplot:
     """The tiles of `sweep_map`, and of maps of other numbers of the same cells.
 
     Args:
-        data: rows of a sweep, one per cell and target, checked.
+        data: rows of a sweep, one per cell and target, checked. Rows that are `muted` are drawn
+            pale, with a marked corner; those with a `note` have it as their tooltip.
         info: what the tiles show.
         title, setup, href: as in `sweep_map`.
         palette: the colours.
-        named: label of the one panel of a frame with one target; None for the metric and the base
-            run's value.
+        named: label of the one panel of a frame with one target, or of several by `target_id`; None
+            for the metric and the base run's value.
     """
     frame, natural, rows = data, MapLayout(data, info, named=named), rows_of(data)
     data = data[data["target_id"].isin(natural.panels)]
@@ -111,7 +116,8 @@ def tile_map(
         panel=pd.Categorical(data["target_id"].map(panels), [*panels.values()]),
     )
     ran, missing = data[data["value"].notna()], data[data["value"].isna()]
-    ran = ran.assign(note=cell_notes(ran, info))
+    if "note" not in ran.columns:
+        ran = ran.assign(note=cell_notes(ran, info))
     # Of positions that share a column one tile is drawn.
     ran = ran.drop_duplicates(["panel", rows, "column"])
     caption = caption_of(ran, missing)
@@ -120,13 +126,11 @@ def tile_map(
         layout = MapLayout(frame, info, title, setup, room, named)
         breaks = layout.x_breaks()
         parts: list[PlotAddable] = [
-            geoms.Tile(
-                tile_aes(),
-                color=palette.edge,
+            map_tile(
+                ran,
+                palette,
                 size=0.3 if layout.row >= LINE else 0.12,
                 text_size=layout.text_size,
-                hatch_color=palette.hatch,
-                page=palette.page,
             ),
             fill_scale(info, limits, palette, layout.bar),
             p9.scale_x_continuous(
@@ -172,6 +176,7 @@ def signs(values: NDArray[np.floating[Any]], metric: Metric, largest: float) -> 
 def caption_of(ran: pd.DataFrame, missing: pd.DataFrame) -> str | None:
     """What the marks of a map mean, if it has some: hatched tiles, and cells that were not run."""
     said = [HATCHED] if ran["hatch"].any() else []
+    said += [MUTED] if is_muted(ran) and ran["muted"].any() else []
     said += ["×  not run"] if len(missing) else []
     return "     ".join(said) or None
 
@@ -182,11 +187,38 @@ def missing_marks(missing: pd.DataFrame, palette: Palette, row: float) -> p9.geo
     return p9.geom_point(data=missing, shape="x", color=palette.quiet, size=size, stroke=0.35)
 
 
-def tile_aes() -> p9.aes:
+def map_tile(data: pd.DataFrame, palette: Palette, *, size: float, text_size: float) -> geoms.Tile:
+    """The tiles of a map, some of them muted if the data say which.
+
+    Args:
+        data: rows of a sweep.
+        palette: the colours.
+        size: of the edges.
+        text_size: of the numbers, in points.
+    """
+    look: dict[str, Any] = {
+        "color": palette.edge,
+        "size": size,
+        "text_size": text_size,
+        "hatch_color": palette.hatch,
+        "page": palette.page,
+    }
+    if not is_muted(data):
+        return geoms.Tile(tile_aes(), **look)
+    return geoms.PairTile(tile_aes(muted="muted"), quiet=palette.quiet, **look)
+
+
+def is_muted(data: pd.DataFrame) -> bool:
+    """Whether data say which of their tiles are muted."""
+    return "muted" in data.columns
+
+
+def tile_aes(**more: str) -> p9.aes:
     """The aesthetics of a map's tiles."""
     return p9.aes(
-        fill="value", label="number", note="note", href="href", sign="sign", hatch="hatch"
-    )
+        fill="value", label="number", note="note", href="href", sign="sign", hatch="hatch",
+        **more,
+    )  # fmt: skip
 
 
 def hatched(data: pd.DataFrame) -> pd.Series[bool]:

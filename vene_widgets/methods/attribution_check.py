@@ -158,7 +158,7 @@ def _require_same(estimated: Estimated, sweeps: tuple[Sweep, ...]) -> None:
             f"the sweep did not follow {shown(text(missing[0]))}, which the metric "
             f"{estimated.metric!r} reads: run vw.sweep with targets=[{named}]."
         )
-    if _changed(estimated.base_logits, first.base_logits):
+    if base_differs(estimated.base_logits, first.base_logits):
         raise RequestError(
             "the sweep's base run gave other logits than the attribution's: the model has changed "
             "between them. Run both again."
@@ -185,7 +185,7 @@ def _request(plan: SweepPlan) -> tuple[object, ...]:
     )
 
 
-def _changed(one: Tensor, other: Tensor) -> bool:
+def base_differs(one: Tensor, other: Tensor) -> bool:
     """Whether two base runs differ by more than rounding."""
     if one.shape != other.shape or one.dtype != other.dtype:
         return True

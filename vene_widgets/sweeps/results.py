@@ -83,18 +83,38 @@ class Sweep:
     @cached_property
     def frame(self) -> pd.DataFrame:
         """One row per cell and target (`tables.frames.sweep_frame`)."""
-        log_base = log_probabilities(self.base_logits)
+        return self.frame_beside(self)
+
+    def frame_beside(self, other: Sweep, *, of_base: bool = False) -> pd.DataFrame:
+        """`frame`, with every difference taken from the plain runs of another sweep.
+
+        Args:
+            other: whose base and source run.
+            of_base: have the numbers of this sweep's own base run in every cell.
+        """
+        answers = self._answers
+        index = [0] * len(answers.index) if of_base else answers.index
+        return plan_frame(
+            self.plan,
+            self._statistics.take(index),
+            log_probabilities(other.base_logits),
+            self.followed,
+            [row > 0 for row in answers.index],
+            other._log_source,
+            other.recovery,
+        )
+
+    @property
+    def _statistics(self) -> CellStatistics:
+        """Of the base run, then of the cells that ran."""
         answers = self._answers
         if answers.statistics is None:
             assert answers.logits is not None  # noqa: S101  # one of the two is kept
+            log_base = log_probabilities(self.base_logits)
             answers.statistics = cell_statistics(
                 answers.logits, log_base, self.followed.ids, log_source=self._log_source
             )
-        cells = answers.statistics.take(answers.index)
-        may = [row > 0 for row in answers.index]
-        return plan_frame(
-            self.plan, cells, log_base, self.followed, may, self._log_source, self.recovery
-        )
+        return answers.statistics
 
     @cached_property
     def logits(self) -> Tensor:

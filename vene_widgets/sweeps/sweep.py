@@ -188,7 +188,7 @@ def sweep(
         warnings.warn(warning, stacklevel=2)
     model.accept_hooks()
     recovery = choose(metric, frames.RECOVERED, "metric")
-    sweeps = _run(groups, targets, recovery, keep_bytes, progress, cancel, cache)
+    sweeps = run_plans(groups, targets, recovery, keep_bytes, progress, cancel, cache)
     is_one = head is None or isinstance(head, Integral)
     return sweeps[0] if is_one else HeadSweep(sweeps)
 
@@ -258,7 +258,7 @@ def heads_of(
     return list(valid)
 
 
-def _run(
+def run_plans(
     groups: Sequence[Sequence[SweepPlan]],
     targets: Targets,
     recovery: str,
@@ -266,6 +266,7 @@ def _run(
     progress: Callable[[int, int], None] | None,
     cancel: Event | None,
     cache: ActivationCache | None,
+    control_of: Sweep | None = None,
 ) -> tuple[Sweep, ...]:
     """Run planned sweeps of one pair of prompts, all cells of all of them as one batch.
 
@@ -275,6 +276,8 @@ def _run(
         groups: per head, the same sweep with every seed.
         targets, keep_bytes, progress, cancel, cache: as in `sweep`.
         recovery: what `recovery` is of.
+        control_of: the sweep that these are a control of: its targets are followed instead, and its
+            source run stays what cells are compared with.
 
     Raises:
         Cancelled: see `sweep`.
@@ -288,9 +291,13 @@ def _run(
     total = sum(one.plan.cell_count for one in flat)
     plain = torch.stack([means.logits()[0] if means else first.base_logits, first.source_logits])
     base_logits, source_logits = plain.cpu()
+    if control_of is not None:
+        source_logits = control_of.source_logits
+        followed, target = control_of.followed, control_of.target
+    else:
+        followed, target = follow(first.plan, targets, base_logits, source_logits)
     log_base = checked_distribution(base_logits, "base logits").log_softmax(-1)
     log_source = log_probabilities(source_logits)
-    followed, target = follow(first.plan, targets, base_logits, source_logits)
 
     def measured(logits: Tensor) -> CellStatistics:
         return cell_statistics(logits, log_base, followed.ids, log_source=log_source)

@@ -113,7 +113,11 @@ COLUMNS: dict[str, Column] = {
     "p_max": Column("float64", "0 to 1", "p corrected over the map by the maximum statistic"),
     "base_mean": Column("float64", "the metric's", "mean of the plain base runs"),
     "source_mean": Column("float64", "the metric's", "mean of the plain source runs"),
-    "control": Column("object", "", "the control that comes closest to the effect; None: none ran"),
+    "control": Column(
+        "object",
+        "",
+        "the control that comes closest to the effect, None: none ran; of a placebo, the row's",
+    ),
     "control_mean": Column("float64", "the metric's", "mean if the control's effect is put there"),
     "control_low": Column("float64", "the metric's", "lower end of its bootstrap interval"),
     "control_high": Column("float64", "the metric's", "upper end of it"),
@@ -134,6 +138,15 @@ COLUMNS: dict[str, Column] = {
     ),
     "exact": Column(
         "float64", "the metric's", "change from the base run in a run with the cell's new state"
+    ),
+    "draws": Column("int64", "", "how often the control was drawn"),
+    "least": Column("float64", "the metric's", "smallest change from its base run in these draws"),
+    "most": Column("float64", "the metric's", "largest change from its base run in these draws"),
+    "within": Column(
+        "bool",
+        "",
+        "whether the exact change is no larger than what the control does in the same direction "
+        "anywhere in the map, in any draw",
     ),
     "false_negative": Column(
         "bool", "", "whether the exact effect is large and the estimate shows too little of it"
@@ -197,6 +210,8 @@ FRAMES: dict[str, tuple[str, ...]] = {
         "attribution_check_frame": "component head layer position token token_id label "
         "source_position source_token target_id target target_label contrast_id estimate exact "
         "effect_possible false_negative",
+        "placebo_frame": "metric control draws component head layer position token token_id label "
+        "target_id target target_label exact least most within effect_possible",
         "pair_frame": "pair component head layer position place token token_id label "
         "source_position role target_id target target_label probability base_probability "
         "source_probability delta log_ratio contrast_id logit_difference recovery effect_possible",

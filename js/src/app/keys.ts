@@ -24,6 +24,7 @@ export const TABLE = {
     group: row("G", "group all slots"),
     ungroup: row("U", "ungroup all slots"),
     compare: row("C", "compare two runs"),
+    placebo: row("S", "show the map’s controls in its place, one after the other"),
     lecture: row("F", "lecture mode, on the full screen"),
     help: row("?", "open or close this list"),
     clear: row("Escape", "close this list or clear the readout"),

@@ -6,6 +6,7 @@ import { createHelp } from "../features/help/state";
 import { enter, toggleFullScreen } from "../features/lecture/fullScreen";
 import { createLecture } from "../features/lecture/state";
 import { createMap } from "../features/map/state";
+import { createPlacebo } from "../features/placebo/state";
 import { createSlots } from "../features/slots/state";
 import { createStory } from "../features/story/state";
 import type { App } from "./app";
@@ -83,6 +84,7 @@ function actEverywhere(app: App, action: Action<"everywhere">, target: Element):
     group: slots.group,
     ungroup: slots.ungroup,
     compare: app.use(createCompare).toggle,
+    placebo: app.use(createPlacebo).next,
     lecture: () => {
       if (!lecture.isOn.peek()) enter(app, target);
       else if (document.fullscreenEnabled) toggleFullScreen(target);

@@ -17,6 +17,7 @@ export interface Protocol {
     | SetStep
     | OpenPair
     | RunSpecifications
+    | RunPlacebo
     | Share
     | Cancel;
   reply: Reply;
@@ -31,6 +32,7 @@ export interface Protocol {
   data_set: DataSet;
   data_progress: DataProgress;
   specification: Specification;
+  placebo: Placebo;
 }
 /**
  * Replace the experiment and run it.
@@ -216,6 +218,13 @@ export interface RunSpecifications {
   id: string;
   kind?: "specification";
   templates?: string[];
+}
+/**
+ * Run the controls of the map on the screen.
+ */
+export interface RunPlacebo {
+  id: string;
+  kind?: "placebo";
 }
 /**
  * Write a share token of the current state; the reply carries it as `text`.
@@ -789,4 +798,43 @@ export interface Finding {
   position: number;
   agreed: number;
   count: number;
+}
+/**
+ * The controls of the map of a revision; `share` is how much has run, None at the end.
+ *
+ * `component` to `intervention` are the map's. `targets` are the tokens that readings are of, by
+ * id. `controls` are named in their order; `draws` has those that have run, each several times.
+ * `base` is the real base run.
+ */
+export interface Placebo {
+  request: string;
+  revision: number;
+  component: string;
+  head: number | "all" | null;
+  layer: number | null;
+  source: string | null;
+  intervention: string;
+  targets: number[];
+  controls: string[];
+  base: Reading;
+  draws: ControlDraw[];
+  share: number | null;
+  note: string | null;
+}
+/**
+ * What metrics read of one run, as in `Cell`; numbers have six digits.
+ */
+export interface Reading {
+  probabilities: (number | null)[];
+  ranks: number[];
+  kl: number | null;
+  kl_source: number | null;
+}
+/**
+ * One draw of a control: its own base run, and its cells in the order of `Map.cells`.
+ */
+export interface ControlDraw {
+  control: string;
+  base: Reading;
+  cells: Reading[];
 }

@@ -11,6 +11,7 @@ from vene_widgets.explorer.session.files import FilesFeature
 from vene_widgets.explorer.session.history import HistoryFeature
 from vene_widgets.explorer.session.map import MapFeature
 from vene_widgets.explorer.session.model_changes import ModelChangesFeature
+from vene_widgets.explorer.session.placebo import PlaceboFeature
 from vene_widgets.explorer.session.prompts import PromptsFeature
 from vene_widgets.explorer.session.share import ShareFeature
 from vene_widgets.explorer.session.specification import SpecificationFeature
@@ -29,6 +30,7 @@ FEATURES: tuple[type[Feature], ...] = (
     ModelChangesFeature,
     DataSetFeature,
     SpecificationFeature,
+    PlaceboFeature,
 )
 """In the order of the urgency of their jobs, in which their hooks are called too.
 

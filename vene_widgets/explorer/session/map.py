@@ -43,6 +43,7 @@ class MapFeature(Feature):
         shown: the map on the screen, maybe not full yet; None if there is none.
         typed: tokens typed by the user -> ids of their requests.
         on_full: called on the worker's thread after every map that was filled.
+        on_begin: called under the lock when another map begins.
     """
 
     traits: ClassVar = {"map": message_trait(on_page=True)}
@@ -59,6 +60,7 @@ class MapFeature(Feature):
         self.shown: MapBuilder | None = None
         self.typed: dict[int, str] = {}
         self.on_full: list[Callable[[], None]] = []
+        self.on_begin: list[Callable[[], None]] = []
         self._full: MapBuilder | None = None  # the newest full one
 
     @property
@@ -73,6 +75,11 @@ class MapFeature(Feature):
     def is_full(self) -> bool:
         """Whether there is a full map."""
         return self._full is not None
+
+    @property
+    def full(self) -> MapBuilder | None:
+        """The newest full map."""
+        return self._full
 
     def table(self) -> pd.DataFrame:
         """The newest full map as a frame; empty if there is none."""
@@ -109,6 +116,8 @@ class MapFeature(Feature):
             self.request = request.replace(source=plans[0].request.source)
             revision = session.revision
             session.submit("sweep", lambda: self._fill_anew(plans, revision))
+            for listener in self.on_begin:
+                listener()
 
     def track_token(self, text_or_id: str | int, request: str) -> None:
         """Let the map carry one more token; at most `MAX_TYPED_TOKENS` typed ones stay.

@@ -90,6 +90,7 @@ class MapBuilder:
         followed: ids of the tokens of `frame` (`statistics.default_targets`).
         target: id of the token to show first: the last of them, or where nothing is copied from the
             source, the base's likeliest.
+        log_base, log_source: ln P in the plain runs, `(vocabulary,)`.
     """
 
     def __init__(
@@ -100,9 +101,9 @@ class MapBuilder:
         self._revision, self._slow = revision, first.resume_blocker
         base = checked_distribution(first.base_logits, "base logits")
         source_logits = checked_distribution(first.source_logits, "source logits")
-        self._log_base = log_probabilities(base)
-        self._log_source = log_probabilities(source_logits)
-        self._p_base, self._p_source = self._log_base.exp(), self._log_source.exp()
+        self.log_base = log_probabilities(base)
+        self.log_source = log_probabilities(source_logits)
+        self._p_base, self._p_source = self.log_base.exp(), self.log_source.exp()
         self.answers = list(dict.fromkeys([int(base.argmax()), int(source_logits.argmax())]))
         likely = sorted(
             {int(t) for logits in (base, source_logits) for t in top_ids(logits[None], TOP)[0]},
@@ -124,6 +125,11 @@ class MapBuilder:
     def plan(self) -> SweepPlan:
         """The sweep, or that of the first head."""
         return self.plans[0]
+
+    @property
+    def targets(self) -> list[int]:
+        """Ids of the tokens that every cell carries."""
+        return list(self._targets)
 
     @property
     def total(self) -> int:
@@ -150,7 +156,7 @@ class MapBuilder:
             may = [cell.idle is None for cell in cells]
             cells_here = concatenated(rows)
             frames.append(
-                plan_frame(plan, cells_here, self._log_base, followed, may, self._log_source)
+                plan_frame(plan, cells_here, self.log_base, followed, may, self.log_source)
             )
             start += len(plan.layers)
         return frames[0] if len(frames) == 1 else pd.concat(frames, ignore_index=True)
@@ -159,7 +165,7 @@ class MapBuilder:
         """Add one finished row; after the last one, the cells' own likely tokens."""
         logits = row.logits.cpu()
         statistics = cell_statistics(
-            logits, self._log_base, self._targets, k=TOP, log_source=self._log_source
+            logits, self.log_base, self._targets, k=TOP, log_source=self.log_source
         )
         self._statistics.append(statistics.first_tokens(len(self.followed)))
         self._cells += self._row_cells(row.sweep, row.layer, statistics)

@@ -26,6 +26,7 @@ from vene_widgets.explorer.wire.requests import OpenPair as OpenPair
 from vene_widgets.explorer.wire.requests import PastExperiment as PastExperiment
 from vene_widgets.explorer.wire.requests import Request as Request
 from vene_widgets.explorer.wire.requests import RunHistory as RunHistory
+from vene_widgets.explorer.wire.requests import RunPlacebo as RunPlacebo
 from vene_widgets.explorer.wire.requests import RunSpecifications as RunSpecifications
 from vene_widgets.explorer.wire.requests import SetExperiment as SetExperiment
 from vene_widgets.explorer.wire.requests import SetFigure as SetFigure
@@ -598,6 +599,46 @@ class Specification(Wire):
     findings: list[Finding]
 
 
+class Reading(Wire):
+    """What metrics read of one run, as in `Cell`; numbers have six digits."""
+
+    probabilities: list[Finite]
+    ranks: list[int]
+    kl: Finite
+    kl_source: Finite
+
+
+class ControlDraw(Wire):
+    """One draw of a control: its own base run, and its cells in the order of `Map.cells`."""
+
+    control: str
+    base: Reading
+    cells: list[Reading]
+
+
+class Placebo(Wire):
+    """The controls of the map of a revision; `share` is how much has run, None at the end.
+
+    `component` to `intervention` are the map's. `targets` are the tokens that readings are of, by
+    id. `controls` are named in their order; `draws` has those that have run, each several times.
+    `base` is the real base run.
+    """
+
+    request: str
+    revision: int
+    component: str
+    head: int | Literal["all"] | None
+    layer: int | None
+    source: str | None
+    intervention: str
+    targets: list[int]
+    controls: list[str]
+    base: Reading
+    draws: list[ControlDraw]
+    share: float | None
+    note: str | None
+
+
 class Protocol(Wire):
     """All messages in one model, so that one schema contains them all."""
 
@@ -614,6 +655,7 @@ class Protocol(Wire):
     data_set: DataSet
     data_progress: DataProgress
     specification: Specification
+    placebo: Placebo
 
 
 if __name__ == "__main__":

@@ -167,6 +167,13 @@ class RunSpecifications(Wire):
     templates: Annotated[list[str], Field(default_factory=list)]
 
 
+class RunPlacebo(Wire):
+    """Run the controls of the map on the screen."""
+
+    id: str
+    kind: Literal["placebo"] = "placebo"
+
+
 class Share(Wire):
     """Write a share token of the current state; the reply carries it as `text`."""
 
@@ -194,6 +201,7 @@ Request = Annotated[
     | SetStep
     | OpenPair
     | RunSpecifications
+    | RunPlacebo
     | Share
     | Cancel,
     Field(discriminator="kind"),

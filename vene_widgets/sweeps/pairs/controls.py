@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,6 +30,9 @@ CONTROLS = {
 
 TRIES = 64
 """Random draws of another pair before a pair is left without one."""
+
+ORDER_BYTES = 8
+"""Bytes of one index of a random order."""
 
 
 def checked_controls(names: Iterable[str] | str | None, reads_source: bool) -> tuple[str, ...]:
@@ -101,14 +105,10 @@ def _shuffled_pairs(plan: PairPlan, seed: int) -> list[PairRow]:
 
 def _random_sources(plan: PairPlan, seed: int) -> list[PairRow]:
     """Each pair with random tokens where its source differs from its base."""
-    tokenizer: Any = plan.model.tokenizer
-    special: set[int] = set(getattr(tokenizer, "all_special_ids", ()))
-    known = len(tokenizer) if hasattr(tokenizer, "__len__") else plan.model.sites.vocabulary
-    count = min(known, plan.model.sites.vocabulary)
-    words = np.array([token for token in range(count) if token not in special])
+    words = ordinary_tokens(plan.model)
     found: list[PairRow] = []
     for row in plan.rows:
-        places = _differences(row)
+        places = differences(row.base, row.source)
         if places:
             draws = np.random.default_rng((seed, row.pair)).choice(words, len(places))
             source = list(row.source)
@@ -118,13 +118,26 @@ def _random_sources(plan: PairPlan, seed: int) -> list[PairRow]:
     return found
 
 
-def _differences(row: PairRow) -> list[int]:
-    """The source positions whose tokens differ from the base's; of unequal prompts, a stretch."""
-    if len(row.base) == len(row.source):
-        both = zip(row.base, row.source, strict=True)
+def ordinary_tokens(model: LanguageModel) -> np.ndarray:
+    """Ids of the tokens that a random source may have: all but the special ones."""
+    tokenizer: Any = model.tokenizer
+    special: set[int] = set(getattr(tokenizer, "all_special_ids", ()))
+    known = len(tokenizer) if hasattr(tokenizer, "__len__") else model.sites.vocabulary
+    count = min(known, model.sites.vocabulary)
+    return np.array([token for token in range(count) if token not in special])
+
+
+def differences(base: Sequence[int], source: Sequence[int]) -> list[int]:
+    """The source positions whose tokens differ from the base's; of unequal prompts, a stretch.
+
+    Args:
+        base, source: ids of the tokens.
+    """
+    if len(base) == len(source):
+        both = zip(base, source, strict=True)
         return [n for n, (one, other) in enumerate(both) if one != other]
-    base, source = ([Token(0, token, "") for token in ids] for ids in (row.base, row.source))
-    left, right = common_ends(base, source)
+    tokens = ([Token(0, token, "") for token in ids] for ids in (base, source))
+    left, right = common_ends(*tokens)
     return list(range(left, len(source) - right))
 
 
@@ -148,15 +161,65 @@ def shuffled_twin(model: LanguageModel, seed: int) -> LanguageModel:
     Args:
         model: it is not changed.
         seed: of the orders.
+
+    Raises:
+        RequestError: there is no memory for the copy.
     """
+    steps = twin_steps(model, seed)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return end.value
+
+
+def twin_steps(model: LanguageModel, seed: int) -> Generator[None, None, LanguageModel]:
+    """`shuffled_twin`, weight by weight; the model is free between two steps.
+
+    Raises:
+        RequestError: there is no memory for the copy.
+    """
+    _require_room(model)
     with model.lock:
         twin: Any = copy.deepcopy(model.model)
     generator = torch.Generator("cpu").manual_seed(seed)
-    with torch.no_grad():
-        for weight in twin.parameters():
-            if weight.ndim > 1:
+    for weight in twin.parameters():
+        if weight.ndim > 1:
+            yield
+            with torch.no_grad():
                 _shuffle(weight, generator)
     return LanguageModel(f"{model.name}, shuffled weights", twin, model.tokenizer)
+
+
+def _require_room(model: LanguageModel) -> None:
+    """Check that a copy of a model, and the order of its largest weight, fit into memory.
+
+    Raises:
+        RequestError: they do not; the message says how much is needed and how much there is.
+    """
+    module: Any = model.model
+    tensors = [*module.parameters(), *module.buffers()]
+    sizes = {one.data_ptr(): one.numel() * one.element_size() for one in tensors}
+    largest = max((one.numel() for one in tensors), default=0)
+    need, free = sum(sizes.values()) + 2 * ORDER_BYTES * largest, _free_bytes(model.device)
+    if free is not None and need > free:
+        raise RequestError(
+            f"control 'shuffled_weights' runs a copy of the model, which takes {need / 2**20:.3g} "
+            f"MB, and {model.device.type} has {free / 2**20:.3g} MB free. Choose other controls."
+        )
+
+
+def _free_bytes(device: torch.device) -> int | None:
+    """Memory that a copy may take, in bytes; None on systems that do not say."""
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    try:
+        lines = Path("/proc/meminfo").read_text("ascii").splitlines()
+    except OSError:
+        return None
+    found = [int(line.split()[1]) * 2**10 for line in lines if line.startswith("MemAvailable:")]
+    return found[0] if found else None
 
 
 def _shuffle(weight: Tensor, generator: torch.Generator) -> None:

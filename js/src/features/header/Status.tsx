@@ -47,7 +47,9 @@ export function Status({ app }: { app: App }) {
   if (isWaiting.value && !isGone.value) parts.push("waiting for the kernel");
   const { progress, busy } = status.value ?? {};
   if (progress != null)
-    parts.push(`${/story|pairs/.test(busy ?? "") ? busy : "map"} ${Math.floor(100 * progress)} %`);
+    parts.push(
+      `${/story|pairs|controls/.test(busy ?? "") ? busy : "map"} ${Math.floor(100 * progress)} %`,
+    );
   const about = model ? `\n${model.name}: ${model.layers} layers, ${model.dtype}` : "";
   const precision = step
     ? `\nNeighbouring ${model?.dtype} numbers differ by up to ${step}; smaller effects are rounding.`

@@ -22,6 +22,12 @@ interface Props {
   isNamed: boolean;
   /** Whether it is of an older state of the model. */
   isOld: boolean;
+  /** What is shown in place of the map, or why it is not. */
+  control: string | null;
+  /** Part of the controls that has run; null if none are running. */
+  share: number | null;
+  /** Whether tiles that controls explain are marked. */
+  hasWithin: boolean;
 }
 
 export function Legend({
@@ -37,6 +43,9 @@ export function Legend({
   slow,
   isNamed,
   isOld,
+  control,
+  share,
+  hasWithin,
 }: Props) {
   const { note } = endsOf(metric, limit);
   return (
@@ -50,18 +59,32 @@ export function Legend({
         base={base}
         source={source}
       />
+      {share !== null && <progress class="vene-progress" value={share} aria-label="Controls run" />}
+      {control && (
+        <strong class="vene-legend-item vene-legend-control" title={control}>
+          {control}
+        </strong>
+      )}
+      {hasWithin && (
+        <span
+          class="vene-legend-item"
+          title="Within the range of the controls: no larger than what a control does anywhere in its map"
+        >
+          <i class="vene-swatch vene-data-explained" /> a control explains it
+        </span>
+      )}
       {(isSame || note) && (
         <span class="vene-legend-item vene-legend-note">
           {isSame ? "Both prompts give the same prediction here." : note}
         </span>
       )}
-      {metric.of_target && base !== null && (
+      {!control && metric.of_target && base !== null && (
         <span class="vene-legend-item" title="In the plain runs of both prompts">
           base {tileText(metric, base)}
           {source !== null && `, source ${tileText(metric, source)}`}
         </span>
       )}
-      {hasIdle && (
+      {!control && hasIdle && (
         <span class="vene-legend-item">
           <i class="vene-swatch vene-tile-idle" /> no effect possible
         </span>

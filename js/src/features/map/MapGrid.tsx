@@ -14,6 +14,7 @@ import type { MetricInfo, Scene } from "../../kernel/wire";
 import { backToScreen } from "../../ui/backToScreen";
 import { PlainButton } from "../../ui/controls";
 import { createLecture } from "../lecture/state";
+import { createPlacebo, named } from "../placebo/state";
 import { createSlots } from "../slots/state";
 import { createSpecification } from "../specification/state";
 import { createGestures } from "./gestures";
@@ -71,7 +72,10 @@ export function MapGrid({ app, scene, metric, width }: Props) {
   const values = (app.use(createWholeMap).value?.cells ?? []).map(
     (cell) => readingOf(metric, cell, aim, targets) ?? 0,
   );
-  const limit = limitOf(metric, values);
+  const placebo = app.use(createPlacebo);
+  // With its controls: all are seen on one scale.
+  const limit = limitOf(metric, [...values, ...placebo.values.value.filter(Number.isFinite)]);
+  const control = placebo.shown.value;
   const title = spell(metric.title, target?.label, other?.label);
   const experiment = app.use(createExperiment).now.value;
   const groups = experiment ? groupsOf(experiment) : [];
@@ -148,6 +152,7 @@ export function MapGrid({ app, scene, metric, width }: Props) {
         aria-label={`Map${isHidden ? "" : ` of ${title}`}${map ? ` (${map.operator})` : ""}: ${axis}s${map?.layer == null ? "" : ` of layer ${map.layer}`} from bottom to top, base tokens from left to right`}
         aria-busy={map === null || map.done < map.total || sweep.isOld.value}
         data-old={sweep.isOld.value || undefined}
+        data-control={control ?? undefined}
         data-folded={folded.length > 0 || undefined}
         style={{
           "--vene-columns": positions.length,
@@ -223,6 +228,8 @@ export function MapGrid({ app, scene, metric, width }: Props) {
             {positions.map((position, column) => {
               const tile = { row, position };
               const cell = lens.cellAt(tile);
+              const own = readingOf(metric, cell, aim, targets);
+              const instead = placebo.valueAt(tile);
               const chosen = slots.get(key(tile)) ?? [];
               const first = experiment?.slots[chosen[0] ?? -1];
               return (
@@ -234,9 +241,9 @@ export function MapGrid({ app, scene, metric, width }: Props) {
                   label={labels[column] ?? ""}
                   cell={cell}
                   isIdle={lens.isIdle(tile)}
-                  value={readingOf(metric, cell, aim, targets)}
+                  value={instead === undefined || own === null ? own : finite(instead)}
                   metric={metric}
-                  title={title}
+                  title={control ? `${named(control)}: ${title}` : title}
                   limit={limit}
                   hasNumber={isLecture ? rows.length <= 16 : size.hasNumbers}
                   isStop={isStop(tile)}
@@ -248,6 +255,7 @@ export function MapGrid({ app, scene, metric, width }: Props) {
                   mark={first?.group ?? null}
                   note={chosen.length > 0 ? sweep.otherPair(tile) : null}
                   agreed={agreedAt(tile)}
+                  isWithin={own !== null && placebo.isWithin(tile)}
                   colour={first?.group ? groups.indexOf(first.group) % 6 : -1}
                 />
               );
@@ -324,6 +332,9 @@ export function MapGrid({ app, scene, metric, width }: Props) {
         slow={map?.slow ?? null}
         isNamed={isLecture}
         isOld={sweep.isOld.value}
+        control={placebo.says.value}
+        share={placebo.isRunning.value ? (placebo.found.value?.share ?? 0) : null}
+        hasWithin={placebo.hasResult.value && control === null}
       />
     </>
   );
@@ -375,6 +386,10 @@ function useDrag(app: App) {
 /** The tokens that one column stands for, in words. */
 function foldWords(folded: number[]): string {
   return `the first ${folded.length} tokens, which both prompts share: no effect possible`;
+}
+
+function finite(value: number | null): number | null {
+  return Number.isFinite(value) ? value : null;
 }
 
 function gestureOf(event: MouseEvent) {

@@ -3,6 +3,7 @@ import type { App } from "../../app/app";
 import type { MetricName } from "../../domain/metrics";
 import { componentOptions } from "../../ui/components";
 import { type Option, Select } from "../../ui/controls";
+import { createPlacebo, named } from "../placebo/state";
 import { createStory } from "../story/state";
 import { createMap } from "./state";
 import { createSweep, type SweepChoice } from "./sweep";
@@ -29,6 +30,7 @@ export function MapTools({ app }: { app: App }) {
   return (
     <span class="vene-map-tools">
       <span class="vene-tool-group">
+        <PlaceboSelect app={app} />
         <Select
           name="Component of the map"
           value={sweep.component}
@@ -101,6 +103,25 @@ export function MapTools({ app }: { app: App }) {
         </span>
       )}
     </span>
+  );
+}
+
+/** The map, or one of its controls in its place. */
+function PlaceboSelect({ app }: { app: App }) {
+  const { names, at, show, refusal } = app.use(createPlacebo);
+  return (
+    <Select
+      name="Map or control"
+      title="The same map where it should show nothing (S)"
+      value={String(at.value)}
+      options={["real map", ...names.value].map((name, n) => ({
+        value: String(n),
+        text: named(name),
+        ...(n > 0 && { group: "Controls" }),
+      }))}
+      refusal={(value) => (value === "0" ? null : refusal.value)}
+      onChoose={(value) => show(Number(value))}
+    />
   );
 }
 

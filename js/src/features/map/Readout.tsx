@@ -7,6 +7,7 @@ import { readingOf, spell, valueText } from "../../domain/metrics";
 import { MOST } from "../../domain/paint";
 import { tokensOf } from "../../domain/sources";
 import { isTouch } from "../../ui/touch";
+import { createPlacebo, named } from "../placebo/state";
 import { createSpecification } from "../specification/state";
 import { createStory } from "../story/state";
 import { createMap } from "./state";
@@ -37,9 +38,10 @@ export function Readout({ app }: { app: App }) {
     return (
       <div class="vene-readout vene-hint">
         <p>
-          {isTouch()
-            ? "Tap a tile: this slot alone. Tap a header: pin."
-            : `Hover to read. Click: this slot alone. ${app.kernel.offline ? "" : GROUPS}P or a header: pin.`}
+          {app.use(createPlacebo).about.value ??
+            (isTouch()
+              ? "Tap a tile: this slot alone. Tap a header: pin."
+              : `Hover to read. Click: this slot alone. ${app.kernel.offline ? "" : GROUPS}P or a header: pin.`)}
         </p>
       </div>
     );
@@ -52,7 +54,11 @@ export function Readout({ app }: { app: App }) {
   const found = app.use(createSpecification).at(place);
   const { target, other } = lens.aim.value;
   const targets = lens.targets.value;
-  const value = readingOf(metric, cell, lens.aim.value, targets);
+  const placebo = app.use(createPlacebo);
+  const own = readingOf(metric, cell, lens.aim.value, targets);
+  const instead = own === null ? own : placebo.valueAt(tile);
+  const value = instead === undefined || instead === null ? own : instead;
+  const controls = cell?.idle === null && own !== null && placebo.inWords(tile, metric);
   return (
     <div class="vene-readout">
       <p class="vene-readout-value">
@@ -71,17 +77,22 @@ export function Readout({ app }: { app: App }) {
         {value !== null && (
           <span class="vene-readout-reading vene-number" title={full(value)}>
             <span class="vene-readout-metric">
-              {spell(metric.title, targets[target]?.label, targets[other]?.label)}
+              {placebo.shown.value
+                ? named(placebo.shown.value)
+                : spell(metric.title, targets[target]?.label, targets[other]?.label)}
             </span>
             <span class="vene-readout-number"> = {valueText(metric, value)}</span>
           </span>
         )}
         <Wait app={app} layer={place.layer} />
       </p>
-      <p class="vene-readout-sentence" title={cell?.sentence}>
-        {app.use(createSweep).otherPair(tile) ??
-          cell?.sentence ??
-          "This tile has not been computed yet."}
+      <p class="vene-readout-sentence" title={[cell?.sentence, controls].filter(Boolean).join(" ")}>
+        {cell?.idle === null && placebo.isWithin(tile) && "Within the range of the controls. "}
+        {(placebo.shown.value && controls) ||
+          (app.use(createSweep).otherPair(tile) ??
+            cell?.sentence ??
+            "This tile has not been computed yet.")}
+        {!placebo.shown.value && controls && ` ${controls}`}
         {found && ` Is it real? Same sign in ${found.agreed} of ${found.count} specifications.`}
       </p>
     </div>

@@ -30,6 +30,8 @@ export interface TileProps extends Tile {
   note: string | null;
   /** In how many specifications of how many its effect had the same sign: "46 of 48". */
   agreed: string | null;
+  /** Whether a control of the map explains its value. */
+  isWithin: boolean;
   colour: number;
 }
 
@@ -68,11 +70,13 @@ function drawTile(props: TileProps) {
     : "";
   const group = props.mark === null ? "" : `, group ${props.mark}`;
   const agreed = props.agreed ? `, same sign in ${props.agreed}` : "";
+  const within = props.isWithin && !isIdle ? ", within the range of the controls" : "";
   const pinned = props.pins.endsWith("cell") ? ", pinned" : "";
   const classes = [
     "vene-tile",
     isIdle && "vene-tile-idle",
     value === null && "vene-tile-open",
+    within && "vene-data-explained",
     props.isChosen && "vene-tile-chosen",
     props.isSkipped && "vene-tile-skipped",
     props.isPainted && "vene-tile-painted",
@@ -89,7 +93,7 @@ function drawTile(props: TileProps) {
       data-colour={props.colour < 0 ? undefined : props.colour}
       data-pins={props.pins || undefined}
       aria-selected={props.isChosen}
-      aria-label={`${axis} ${row}, position ${position} ${label}, ${reading}${agreed}${chosen}${group}${pinned}`}
+      aria-label={`${axis} ${row}, position ${position} ${label}, ${reading}${within}${agreed}${chosen}${group}${pinned}`}
       title={props.note ?? (isIdle || isBroken ? reason : undefined)}
       style={value === null || isIdle ? undefined : tileColours(value, limit, metric.scale)}
     >

@@ -1,0 +1,151 @@
+// The controls of the map: the same map where it should show nothing, and what of the real one they explain.
+import { computed, signal } from "@preact/signals";
+import type { App } from "../../app/app";
+import { createExperiment } from "../../app/experiment";
+import { type Control, measure } from "../../domain/controls";
+import type { Tile } from "../../domain/geometry";
+import { changeText } from "../../domain/metrics";
+import { keyOfMap, rowOf } from "../../domain/preview";
+import type { MetricInfo, Placebo } from "../../kernel/wire";
+import { createMap } from "../map/state";
+import { createSweep, createWholeMap } from "../map/sweep";
+import { createNotices } from "../notices/state";
+
+/** What each control is: under its map, and where there is more room. */
+const SAYS: Record<string, [string, string]> = {
+  random_source: [
+    "Random source: any other words",
+    "Random source: the same map with random words where the source differs from the base.",
+  ],
+  shuffled_weights: [
+    "Shuffled weights: the model knows nothing",
+    "Shuffled weights: what a map looks like when the model knows nothing.",
+  ],
+  matched_noise: [
+    "Matched noise: any change of this size",
+    "Matched noise: the same map with changes as large in random directions.",
+  ],
+};
+
+/** A control as menus and labels say it. */
+export const named = (control: string) => control.replace("_", " ");
+
+export function createPlacebo(app: App) {
+  const { kernel } = app;
+  const written = kernel.trait<Placebo>("placebo");
+  const whole = app.use(createWholeMap);
+  const lens = app.use(createMap);
+  const { isOld } = app.use(createSweep);
+  const { kinds } = app.use(createExperiment);
+  const notices = app.use(createNotices);
+  /** Which control is shown in place of the map, from 1; 0 is the map. */
+  const at = signal(0);
+  const isAsked = signal(false);
+
+  /** What has been run of the map on the screen. */
+  const found = computed(() => {
+    const [got, map] = [written.value, whole.value];
+    const isOfMap = got && map && got.revision === map.revision && keyOfMap(got) === keyOfMap(map);
+    return isOfMap && !isOld.value ? got : null;
+  });
+  /** The controls that the map has, also before they have run. */
+  const names = computed(() => {
+    const kind = kinds.value.find(({ name }) => name === whole.value?.intervention);
+    const first = kind?.needs_source === false ? "matched_noise" : "random_source";
+    return found.value?.controls ?? [first, "shuffled_weights"];
+  });
+  const measured = computed(() => {
+    const [got, map, metric] = [found.value, whole.value, lens.metric.value];
+    return got && map && metric ? measure(got, map, metric, lens.aim.value) : null;
+  });
+  const shown = computed(() => (found.value && names.value[at.value - 1]) || null);
+  const control = computed<Control | null>(
+    () => measured.value?.find(({ name }) => name === shown.value) ?? null,
+  );
+  const isRunning = computed(() => isAsked.value || found.value?.share != null);
+  const indices = computed(
+    () =>
+      new Map(
+        (whole.value?.cells ?? []).map((cell, n) => [
+          `${rowOf(cell, whole.value?.head ?? null)} ${cell.position}`,
+          n,
+        ]),
+      ),
+  );
+  const indexOf = ({ row, position }: Tile) => indices.value.get(`${row} ${position}`) ?? -1;
+
+  const hasResult = computed(
+    () => found.value !== null && !found.value.note && !isRunning.value && measured.value !== null,
+  );
+
+  // With the map, its controls go.
+  app.effect(() => {
+    if (!found.value && !isAsked.value) at.value = 0;
+    return undefined;
+  });
+
+  async function run(): Promise<void> {
+    isAsked.value = true;
+    try {
+      await kernel.request({ kind: "placebo" });
+    } catch (error) {
+      notices.refuse((error as Error).message);
+    } finally {
+      isAsked.value = false;
+    }
+  }
+
+  function show(next: number): void {
+    const isFirst = at.peek() === 0;
+    at.value = next;
+    if (next === 0 || isRunning.peek()) return;
+    // Also anew for a token that the map did not have then, and after they were stopped.
+    if (!found.peek() || !measured.peek() || (isFirst && found.peek()?.note)) void run();
+  }
+
+  return {
+    found,
+    names,
+    at,
+    shown,
+    isRunning,
+    show,
+    /** The map, then each control, then the map again. */
+    next: (): void => show((at.peek() + 1) % (names.peek().length + 1)),
+    /** Why a saved page cannot run them; null where it can, or holds them. */
+    refusal: computed(() => (found.value ? null : kernel.refusal({ kind: "placebo" }))),
+    /** The value of a tile in the control that is shown; undefined where the map is. */
+    valueAt(tile: Tile): number | null | undefined {
+      if (!shown.value) return undefined;
+      return control.value?.shown[indexOf(tile)] ?? null;
+    },
+    /** All values of all controls, for a common scale. */
+    values: computed(() => (measured.value ?? []).flatMap((one) => one.shown)),
+    /** Whether a control explains a tile of the map; only said when all have run. */
+    isWithin(tile: Tile): boolean {
+      if (shown.value || !hasResult.value) return false;
+      return (measured.value ?? []).some((one) => one.within[indexOf(tile)]);
+    },
+    hasResult,
+    /** What the tiles of the control are, in a sentence. */
+    says: computed(() => {
+      if (!shown.value) return found.value?.note ?? null;
+      if (!measured.value) return "The controls have not run with this token: choose them again.";
+      return SAYS[shown.value]?.[0] ?? null;
+    }),
+    /** The same at length, and which of its draws tiles show. */
+    about: computed(() => {
+      const [long, draws] = [SAYS[shown.value ?? ""]?.[1], control.value?.draws ?? 0];
+      return long ? `${long} Each tile shows the largest change of ${draws} draws.` : null;
+    }),
+    /** The changes of each control at a tile. */
+    inWords(tile: Tile, metric: MetricInfo): string {
+      const n = indexOf(tile);
+      const ranges = (measured.value ?? []).flatMap(({ name, draws, least, most }) => {
+        const ends = [least[n], most[n]].map((end) => changeText(metric, end ?? Number.NaN));
+        return draws ? `${named(name)} ${ends.join(" to ")} in ${draws} draws` : [];
+      });
+      return ranges.length ? `Change in the controls: ${ranges.join("; ")}.` : "";
+    },
+  };
+}

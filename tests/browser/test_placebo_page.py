@@ -1,0 +1,67 @@
+"""The controls of a map, in a real JupyterLab: one key, the same numbers as Python's."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+
+import vene_widgets as vw
+
+pytestmark = pytest.mark.browser
+
+TILE = '[role=gridcell][data-layer="{}"][data-position="{}"]'
+
+
+def test_one_key_shows_the_controls_and_mutes_what_they_explain(lab: Any) -> None:
+    lab.open(["import vene_widgets as vw\nexplorer = vw.explore()\nexplorer"])
+    lab.run_cell(0)
+    page = lab.page
+
+    def said(layer: int, position: int) -> str:
+        return page.locator(TILE.format(layer, position)).get_attribute("aria-label") or ""
+
+    page.get_by_label("Metric").select_option("recovery")
+    page.locator(TILE.format(1, 3)).click()
+    page.keyboard.press("s")
+    page.locator(".vene-legend-control", has_text="Random source: any other words").wait_for()
+    page.locator('.vene-map [aria-label*="random source: Recovery of ␣Rome"]').first.wait_for()
+    # A click is answered at once, from the real map, also while the controls run.
+    page.locator(TILE.format(3, 4)).click()
+    page.locator(".vene-sentence", has_text="turns “Madrid” into “Rome”").wait_for()
+    page.get_by_label("Controls run").wait_for(state="detached", timeout=60_000)
+    model = vw.load()
+    prompts = "The capital of Spain is", "The capital of Italy is"
+    rows = vw.placebo(vw.sweep(model, *prompts)).summarize("recovery")
+    rows = rows[rows["target"].eq(" Rome") & rows["effect_possible"]]
+    rows = rows.set_index(["control", "layer", "position"])
+
+    def number(text: str) -> float:
+        found = re.search(r"against ␣Madrid (−?[\d.e-]+)", text)
+        assert found, text
+        return float(found[1].replace("−", "-"))
+
+    random = rows.loc["random_source"]
+    for (layer, position), row in random.iterrows():
+        largest = max(row["least"], row["most"], key=abs)
+        assert number(said(layer, position)) == pytest.approx(largest, abs=0.006)
+    lab.shot("random_source")
+    page.keyboard.press("s")
+    page.locator(".vene-legend", has_text="the model knows nothing").wait_for()
+    assert "shuffled weights: Recovery" in said(1, 3)
+    assert abs(number(said(1, 3))) < 0.3
+    lab.shot("shuffled_weights")
+    page.keyboard.press("s")
+    page.locator(".vene-legend", has_text="a control explains it").wait_for()
+    explained = rows["within"].groupby(["layer", "position"]).any()
+    for (layer, position), is_within in explained.items():
+        assert ("within the range of the controls" in said(layer, position)) == is_within
+    assert page.get_by_label("Map or control").input_value() == "0"
+    lab.shot("real_map")
+    page.locator(TILE.format(1, 3)).hover()
+    page.locator(".vene-readout-sentence", has_text="random source +0.4").wait_for()
+    # Another map drops them.
+    page.get_by_label("Component of the map").select_option("mlp_output")
+    page.locator(".vene-legend", has_text="a control explains it").wait_for(state="detached")
+    assert lab.problems == []
