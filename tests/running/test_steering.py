@@ -104,6 +104,12 @@ def test_the_difference_of_two_means(tiny_gpt2: vw.LanguageModel) -> None:
     )  # fmt: skip
     there = state(tiny_gpt2, SOURCE, 0)[-1]
     assert torch.allclose(other, run_by_hand(tiny_gpt2, 1, [4], lambda old: old + there), atol=1e-5)
+    both = run_slot(
+        tiny_gpt2, layer=1, position=-1, intervention="add", prompts=[SOURCE], minus=[THIRD],
+        source_position=-1, source_layer=0,
+    )  # fmt: skip
+    apart = there - state(tiny_gpt2, THIRD, 0)[-1]
+    assert torch.allclose(both, run_by_hand(tiny_gpt2, 1, [4], lambda old: old + apart), atol=1e-5)
 
 
 def test_strength_0_is_the_base(tiny_gpt2: vw.LanguageModel) -> None:

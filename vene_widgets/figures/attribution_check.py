@@ -29,12 +29,12 @@ from vene_widgets.figures.heading import (
 from vene_widgets.figures.heads import HeadLayout, moving_positions
 from vene_widgets.figures.labels import label
 from vene_widgets.figures.layout import compose_plot
-from vene_widgets.figures.map_layout import MapLayout, layer_breaks, rows_of, sign_size
+from vene_widgets.figures.map_layout import MapLayout, rows_of, sign_size
 from vene_widgets.figures.maps import HATCHED, hatched, signs, tile_aes
 from vene_widgets.figures.notes import exact
 from vene_widgets.figures.palette import Palette, palette_of
 from vene_widgets.figures.room import Made, Room, arrangeable
-from vene_widgets.figures.scales import NO_MINOR, fill_limits, fill_scale
+from vene_widgets.figures.scales import NO_MINOR, fill_limits, fill_scale, layer_scale
 from vene_widgets.tables.attribution import correlations
 from vene_widgets.tables.number_text import NO_BREAK, percent
 
@@ -113,12 +113,7 @@ def attribution_check_map(
                 limits=(layout.first - 0.5, layout.last + 0.5),
                 expand=(0, 0),
             ),
-            p9.scale_y_continuous(
-                **NO_MINOR,
-                breaks=layer_breaks(layout.layers, layout.row),
-                limits=(layout.layers[0] - 0.5, layout.layers[-1] + 0.5),
-                expand=(0, 0),
-            ),
+            layer_scale(layout.layers, layout.row),
             p9.labs(
                 title=layout.heading.title,
                 subtitle=layout.heading.subtitle,

@@ -24,7 +24,6 @@ from vene_widgets.figures.map_layout import (
     GAP,
     LINE,
     axis_title,
-    layer_breaks,
     number_texts,
     sign_size,
 )
@@ -40,7 +39,7 @@ from vene_widgets.figures.needs import validate_frame
 from vene_widgets.figures.notes import cell_notes
 from vene_widgets.figures.palette import Palette, palette_of
 from vene_widgets.figures.room import Made, Room, arrangeable
-from vene_widgets.figures.scales import NO_MINOR, fill_limits, fill_scale
+from vene_widgets.figures.scales import NO_MINOR, fill_limits, fill_scale, layer_scale
 from vene_widgets.figures.targets import shown_targets
 from vene_widgets.tables.metrics import METRICS, Metric
 
@@ -162,12 +161,7 @@ def head_tiles(
                 limits=(heads[0] - 0.5, heads[-1] + 0.5),
                 expand=(0, 0),
             ),
-            p9.scale_y_continuous(
-                **NO_MINOR,
-                breaks=layer_breaks(layers, layout.row),
-                limits=(layers[0] - 0.5, layers[-1] + 0.5),
-                expand=(0, 0),
-            ),
+            layer_scale(layers, layout.row),
             p9.labs(
                 title=layout.heading.title,
                 subtitle=layout.heading.subtitle,

@@ -15,12 +15,12 @@ from vene_widgets.figures import geoms, theme
 from vene_widgets.figures.heading import SMALL, TEXT, heading, lettered, title_width
 from vene_widgets.figures.labels import label, width_of
 from vene_widgets.figures.layout import compose_plot
-from vene_widgets.figures.map_layout import GAP, LINE, WIDEST, axis_title, layer_breaks
+from vene_widgets.figures.map_layout import GAP, LINE, WIDEST, axis_title
 from vene_widgets.figures.needs import run_names
 from vene_widgets.figures.notes import exact
 from vene_widgets.figures.palette import palette_of
 from vene_widgets.figures.room import Made, Room, arrangeable
-from vene_widgets.figures.scales import NO_MINOR, fill_scale, probability_limit
+from vene_widgets.figures.scales import NO_MINOR, fill_scale, layer_scale, probability_limit
 from vene_widgets.tables.columns import FRAMES
 from vene_widgets.tables.metrics import METRICS
 
@@ -115,12 +115,7 @@ def lens_map(
             ),
             fill_scale(METRIC, limits, palette, layout.bar),
             p9.scale_x_continuous(**NO_MINOR, breaks=shown, labels=named, expand=(0, 0)),
-            p9.scale_y_continuous(
-                **NO_MINOR,
-                breaks=layer_breaks(layout.layers, layout.row),
-                limits=(layout.layers[0] - 0.5, layout.layers[-1] + 0.5),
-                expand=(0, 0),
-            ),
+            layer_scale(layout.layers, layout.row),
             p9.labs(
                 title=layout.heading.title,
                 subtitle=layout.heading.subtitle,

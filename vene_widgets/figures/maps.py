@@ -13,12 +13,12 @@ from vene_widgets.errors import RequestError, choose, shown
 from vene_widgets.figures import geoms, theme
 from vene_widgets.figures.heading import TEXT
 from vene_widgets.figures.layout import compose_plot
-from vene_widgets.figures.map_layout import LINE, MapLayout, layer_breaks, rows_of
+from vene_widgets.figures.map_layout import LINE, MapLayout, rows_of
 from vene_widgets.figures.needs import validate_frame
 from vene_widgets.figures.notes import cell_notes, links
 from vene_widgets.figures.palette import Palette, palette_of
 from vene_widgets.figures.room import Made, Room, arrangeable
-from vene_widgets.figures.scales import NO_MINOR, fill_limits, fill_scale
+from vene_widgets.figures.scales import NO_MINOR, fill_limits, fill_scale, layer_scale
 from vene_widgets.tables.metrics import METRICS, Metric
 
 if TYPE_CHECKING:
@@ -140,12 +140,7 @@ def tile_map(
                 limits=(-0.5, len(layout.columns) - 0.5),
                 expand=(0, 0),
             ),
-            p9.scale_y_continuous(
-                **NO_MINOR,
-                breaks=layer_breaks(layout.layers, layout.row),
-                limits=(layout.layers[0] - 0.5, layout.layers[-1] + 0.5),
-                expand=(0, 0),
-            ),
+            layer_scale(layout.layers, layout.row),
             p9.labs(
                 title=layout.heading.title,
                 subtitle=layout.heading.subtitle,

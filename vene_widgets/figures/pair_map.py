@@ -16,7 +16,6 @@ from vene_widgets.figures.map_layout import (
     LINE,
     axis_title,
     interval_texts,
-    layer_breaks,
     mean_texts,
 )
 from vene_widgets.figures.maps import HATCHED, missing_marks, signs
@@ -30,6 +29,7 @@ from vene_widgets.figures.scales import (
     NO_MINOR,
     fill_limits,
     fill_scale,
+    layer_scale,
     recovery_limits,
     recovery_scale,
 )
@@ -129,12 +129,7 @@ def pair_map(summary: pd.DataFrame, title: str | None = None, *, style: str = "l
                 limits=(-0.5, len(layout.labels) - 0.5),
                 expand=(0, 0),
             ),
-            p9.scale_y_continuous(
-                **NO_MINOR,
-                breaks=layer_breaks(layout.layers, layout.row),
-                limits=(layout.layers[0] - 0.5, layout.layers[-1] + 0.5),
-                expand=(0, 0),
-            ),
+            layer_scale(layout.layers, layout.row),
             p9.labs(
                 title=layout.heading.title,
                 subtitle=layout.heading.subtitle,

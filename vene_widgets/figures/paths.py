@@ -15,10 +15,10 @@ from vene_widgets.figures.bars import signed_bars
 from vene_widgets.figures.heading import MARGINS, SMALL, TEXT, heading, lettered, wrap
 from vene_widgets.figures.labels import width_of
 from vene_widgets.figures.layout import compose_plot
-from vene_widgets.figures.map_layout import GAP, LINE, layer_breaks
+from vene_widgets.figures.map_layout import GAP, LINE
 from vene_widgets.figures.notes import exact
 from vene_widgets.figures.palette import palette_of
-from vene_widgets.figures.scales import NO_MINOR, ceiling, step_of
+from vene_widgets.figures.scales import NO_MINOR, ceiling, layer_scale, step_of
 
 NEEDED = ("sender_name", "sender", "sender_layer", "sender_head", "receiver")
 
@@ -133,12 +133,7 @@ def path_map(
         p9.scale_x_continuous(
             **NO_MINOR, breaks=breaks, labels=labels, limits=(first, last), expand=(0, 0)
         ),
-        p9.scale_y_continuous(
-            **NO_MINOR,
-            breaks=layer_breaks(layers, row),
-            limits=(layers[0] - 0.5, layers[-1] + 0.5),
-            expand=(0, 0),
-        ),
+        layer_scale(layers, row),
         p9.labs(title=above.title, subtitle=above.subtitle, caption=caption, x="head", y="layer"),
         theme.theme_vene(TEXT, palette),
         theme.sized(round(width, 2), round(height, 2)),

@@ -1,4 +1,4 @@
-"""Limits and breaks of the figures' scales."""
+"""Scales that figures share, their limits and breaks."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import plotnine as p9
 
-from vene_widgets.figures.map_layout import LINE, axis_title
+from vene_widgets.figures.map_layout import LINE, axis_title, layer_breaks
 from vene_widgets.figures.palette import Palette
 from vene_widgets.tables.metrics import Metric
 
@@ -31,6 +31,21 @@ FAINT_RECOVERY = 0.02
 
 RECOVERY_ENDS = ("0 = base", "1 = source")
 """What recovery is in the plain runs."""
+
+
+def layer_scale(layers: list[int], row: float) -> PlotAddable:
+    """The y axis of a map: a row per layer, labels as `layer_breaks` says.
+
+    Args:
+        layers: ascending.
+        row: height of a layer in inches.
+    """
+    return p9.scale_y_continuous(
+        **NO_MINOR,
+        breaks=layer_breaks(layers, row),
+        limits=(layers[0] - 0.5, layers[-1] + 0.5),
+        expand=(0, 0),
+    )
 
 
 def ceiling(value: float, most: float = 1.0) -> float:
