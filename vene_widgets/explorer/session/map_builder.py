@@ -118,12 +118,15 @@ class MapBuilder:
         self._log_source = log_probabilities(source_logits)
         self._p_base, self._p_source = self._log_base.exp(), self._log_source.exp()
         self._p_plain = self._p_base
+        runs = [base, source_logits]
         if plain is not None:
+            runs.append(plain)
             self._p_plain = log_probabilities(checked_distribution(plain, "base logits")).exp()
         self.answers = list(dict.fromkeys([int(base.argmax()), int(source_logits.argmax())]))
+        known = (self._p_base, self._p_source, self._p_plain)
         likely = sorted(
-            {int(t) for logits in (base, source_logits) for t in top_ids(logits[None], TOP)[0]},
-            key=lambda t: (-max(self._p_base[t].item(), self._p_source[t].item()), t),
+            {int(t) for logits in runs for t in top_ids(logits[None], TOP)[0]},
+            key=lambda t: (-max(p[t].item() for p in known), t),
         )
         target, other = default_targets(self._p_base, self._p_source)
         self.followed = list(dict.fromkeys([other, target]))

@@ -22,6 +22,8 @@ interface Props {
   isNamed: boolean;
   /** Whether it is of an older state of the model. */
   isOld: boolean;
+  /** `with 1 slot held`; empty without. */
+  held: string;
 }
 
 export function Legend({
@@ -37,6 +39,7 @@ export function Legend({
   slow,
   isNamed,
   isOld,
+  held,
 }: Props) {
   const { note } = endsOf(metric, limit);
   return (
@@ -56,9 +59,20 @@ export function Legend({
         </span>
       )}
       {metric.of_target && base !== null && (
-        <span class="vene-legend-item" title="In the plain runs of both prompts">
-          base {tileText(metric, base)}
+        <span
+          class="vene-legend-item"
+          title={`In the ${held ? "run of the held slots alone and the source’s plain run" : "plain runs of both prompts"}`}
+        >
+          {held ? "held alone" : "base"} {tileText(metric, base)}
           {source !== null && `, source ${tileText(metric, source)}`}
+        </span>
+      )}
+      {held && (
+        <span
+          class="vene-legend-item"
+          title="Every tile is tried with the held slots in place and compared with the run of these alone"
+        >
+          <i class="vene-held-mark" /> {held}
         </span>
       )}
       {hasIdle && (
