@@ -56,7 +56,7 @@ def test_every_choice_is_an_ordinary_widget_with_a_name(make: Make) -> None:
     collect(panel)
     fields = [one for one in found if not isinstance(one, (ipywidgets.Box, ipywidgets.Label))]
     assert all(one.description for one in fields)
-    assert len(fields) == 1 + 2 + 2 * 11 + 1  # base, sources, slots, add
+    assert len(fields) == 1 + 2 + 2 * 12 + 1  # base, sources, slots, add
 
 
 def test_another_intervention_leaves_a_scale_that_it_would_ignore(make: Make) -> None:
@@ -84,6 +84,7 @@ def test_another_intervention_leaves_a_scale_that_it_would_ignore(make: Make) ->
         ("intervention", "mean", {"intervention": "mean", "prompts": (SOURCES["italy"],)}),
         ("group", "B", {"group": "B"}),
         ("skip", True, {"skip": True}),
+        ("hold", True, {"hold": True}),
         ("subspace", "0:2", {"subspace": "0:2"}),
         ("subspace", "0, 3 5", {"subspace": (0, 3, 5)}),
     ],

@@ -148,6 +148,7 @@ def test_slots_with_every_field_come_back(folder: Path) -> None:
                 partition={"left": (0, 1), "right": (1, 3)},
                 group="g",
                 skip=True,
+                hold=True,
             ),
             Slot(layer=0, position=" Spain", source="one", source_position=3, subspace="0:2"),
             Slot(layer=0, position=1, intervention="noise", scale=0.3, seed=9, link="x"),

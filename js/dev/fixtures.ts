@@ -19,6 +19,7 @@ import type {
 import answers from "./fixtures/answers.json";
 import contrasts from "./fixtures/contrasts.json";
 import dataSet from "./fixtures/data_set.json";
+import held from "./fixtures/held.json";
 import past from "./fixtures/past.json";
 import spainItaly from "./fixtures/spain_italy.json";
 import story from "./fixtures/story.json";
@@ -58,6 +59,12 @@ const OPENED = spainItaly as unknown as Pick<Traits, "scene" | "map" | "answer" 
 /** Answers of the same prompts with slots, by what is special about them. */
 export const ANSWERS = answers as unknown as Record<keyof typeof answers, Recorded>;
 export const CONTRASTS = contrasts as unknown as Record<keyof typeof contrasts, Contrast>;
+/** One held slot: its answer and map, and the answers of two tiles with it in place. */
+export const HELD = held as unknown as {
+  alone: Recorded;
+  map: Sweep;
+  after: Record<keyof typeof held.after, Recorded>;
+};
 export const PAST = past as unknown as Past;
 export const METRICS: MetricInfo[] = OPENED.scene.model.metrics;
 

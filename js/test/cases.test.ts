@@ -162,6 +162,7 @@ cases(
       label: String(id),
       base: p,
       source: source[id] ?? 0,
+      plain: p,
       request: null,
     }));
     // Rank and divergence come with the cell.

@@ -135,7 +135,14 @@ describe("the target token", () => {
       ...map,
       targets: [
         ...map.targets,
-        { token_id: 4242, label: "␣Oslo", base: 0.1, source: 0.2, request: request?.id ?? "" },
+        {
+          token_id: 4242,
+          label: "␣Oslo",
+          base: 0.1,
+          source: 0.2,
+          plain: 0.1,
+          request: request?.id ?? "",
+        },
       ],
       cells: map.cells.map((cell) => ({
         ...cell,

@@ -142,8 +142,8 @@ describe("metrics", () => {
     sentence: "",
   };
   const targets = [
-    { token_id: 1, label: "a", base: 0.9, source: 0.1, request: null },
-    { token_id: 2, label: "b", base: 0.05, source: 0.9, request: null },
+    { token_id: 1, label: "a", base: 0.9, source: 0.1, plain: 0.9, request: null },
+    { token_id: 2, label: "b", base: 0.05, source: 0.9, plain: 0.05, request: null },
   ];
   const metric = (name: MetricName) => METRICS.find((info) => info.name === name) as MetricInfo;
   const read = (name: MetricName, target: number, of: Partial<Cell> = {}) =>

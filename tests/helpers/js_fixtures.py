@@ -49,11 +49,13 @@ def generate(model: LanguageModel) -> dict[str, Any]:
             "different": _contrast(explorer, "base", "intervened"),
             "equal": _contrast(explorer, "base", "base"),
         }
+        held = _held(explorer)
         explorer.story(_story()).wait(PATIENCE)
         files = {
             "spain_italy": opened,
             "answers": answers,
             "past": past,
+            "held": held,
             "contrasts": contrasts,
             "story": explorer.steps,
             "data_set": data_set(vw.sweep_pairs(model, capital_pairs())).model_dump(),
@@ -75,6 +77,22 @@ def _experiments() -> dict[str, tuple[vw.Slot, ...]]:
         "grouped": (early.replace(group="A"), late.replace(group="A")),
         "several": (early, late),
     }
+
+
+def _held(explorer: vw.Explorer) -> dict[str, Any]:
+    """A slot held in the map: its answer and map, and the answers of two tiles with it in place."""
+    held = vw.Slot(layer=0, component="mlp_output", position=3, intervention="zero", hold=True)
+    alone = _answered(explorer, held)
+    swept = explorer.map
+    after = {
+        f"{layer} {position}": _answered(
+            explorer,
+            held,
+            vw.Slot(layer=layer, position=position, source="italy", source_position=position),
+        )
+        for layer, position in ((3, 4), (1, 1))
+    }
+    return {"alone": alone, "map": swept, "after": after}
 
 
 def _story() -> list[vw.Step]:

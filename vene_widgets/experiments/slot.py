@@ -118,6 +118,8 @@ class Slot(Request):
         link: slots with the same link share one set of weights, and nothing else.
         group: slots of one group share one source run.
         skip: a skipped slot does nothing and keeps its index.
+        hold: whether the explorer's map has the slot in every tile, as `sweep` has those of its
+            argument `fixed`. It changes nothing in a run.
     """
 
     layer: Int
@@ -144,6 +146,7 @@ class Slot(Request):
     link: Name | None = None
     group: Name | None = None
     skip: Annotated[bool, BeforeValidator(as_bool)] = False
+    hold: Annotated[bool, BeforeValidator(as_bool)] = False
 
     if TYPE_CHECKING:  # validation accepts more types than the fields hold
 
@@ -170,6 +173,7 @@ class Slot(Request):
             link: str | None = ...,
             group: str | None = ...,
             skip: bool = ...,
+            hold: bool = ...,
         ) -> None: ...
 
     @model_validator(mode="before")

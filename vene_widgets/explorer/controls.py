@@ -170,8 +170,8 @@ class SlotControls(ipywidgets.VBox):
     """The choices of one slot, each an ordinary widget.
 
     Attributes:
-        layer, component, head, position, source, source_position, intervention, group, skip: for
-            the slot's fields of the same names. `head` is empty for components without heads.
+        layer, component, head, position, source, source_position, intervention, group, skip, hold:
+            for the slot's fields of the same names. `head` is empty for components without heads.
         subspace: a multiple choice of the partition's names; without a partition a text field, in
             which `0:2` is a range and `0, 3, 5` are dims.
         remove: button that removes the slot.
@@ -201,8 +201,9 @@ class SlotControls(ipywidgets.VBox):
         self.intervention.options = list(INTERVENTIONS)
         self.group = text_field("Group", placeholder="none")
         self.skip = ipywidgets.Checkbox(description="Skip", style=WIDE)
+        self.hold = ipywidgets.Checkbox(description="Hold in the map", style=WIDE)
         self.remove = ipywidgets.Button(description=f"Remove slot {index}", icon="times")
-        self._last_line = ipywidgets.HBox([self.skip, self.remove])
+        self._last_line = ipywidgets.HBox([self.skip, self.hold, self.remove])
         super().__init__(layout=ipywidgets.Layout(border_top="1px solid var(--jp-border-color2)"))
 
         def link(widget: Any, fields: Callable[[Any, Experiment, Slot], dict[str, Any]]) -> None:
@@ -214,7 +215,7 @@ class SlotControls(ipywidgets.VBox):
 
             widget.observe(on_change, "value")
 
-        for name in ("layer", "position", "source", "source_position", "skip"):
+        for name in ("layer", "position", "source", "source_position", "skip", "hold"):
             link(getattr(self, name), lambda value, _now, _slot, name=name: {name: value})
         link(self.head, lambda value, _now, _slot: {"head": value})
         link(self.component, self._component_fields)
@@ -265,6 +266,7 @@ class SlotControls(ipywidgets.VBox):
         self.intervention.value = slot.intervention
         self.group.value = slot.group or ""
         self.skip.value = slot.skip
+        self.hold.value = slot.hold
         self._show_subspace(planned)
 
     def _show_subspace(self, planned: PlannedSlot) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from vene_widgets.engine.planning import plan_experiment
 from vene_widgets.errors import choose
 from vene_widgets.experiments.fields import ALL
+from vene_widgets.explorer.held import held_slots
 from vene_widgets.sweeps.planning import SweepPlan, plan_sweeps
 
 if TYPE_CHECKING:
@@ -19,12 +21,14 @@ def plan_map(
 ) -> tuple[SweepPlan, ...]:
     """Complete a request for a map by the experiment's prompts, and plan its sweeps.
 
+    The experiment's held slots are the fixed ones of the sweeps, whatever the request says.
+
     Without a source there is nothing to copy and nothing to take a mean of: such maps zero each
     cell. A mean is over base and sources. A map of all heads is of one layer, by default the first.
 
     Args:
         model: the model to run.
-        experiment: whose prompts.
+        experiment: whose prompts and held slots.
         request: what was asked; None as its source stands for the first one.
 
     Returns:
@@ -34,6 +38,9 @@ def plan_map(
         RequestError: an unknown source, or a sweep that is invalid for the model.
     """
     base, sources = experiment.base, experiment.sources
+    is_held = any(slot.hold for slot in experiment.slots)
+    fixed = held_slots(plan_experiment(model, experiment)) if is_held else ()
+    request = request.replace(fixed=fixed)
     if request.head == ALL and request.layers is None:
         request = request.replace(layers=(0,))
     if not sources:
@@ -48,4 +55,4 @@ def plan_map(
     request = request.replace(source=name)
     if request.intervention == "mean":
         request = request.replace(prompts=(base, *sources.values()), source_positions=None)
-    return plan_sweeps(model, base, sources[name], request)
+    return plan_sweeps(model, base, sources[name], request, sources)

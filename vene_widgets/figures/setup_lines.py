@@ -99,13 +99,13 @@ def sweep_setup(
     parts = [prompts, f"{site}: {done}, {place}"]
     if held := [slot for slot in plan.request.fixed if not slot.skip]:
         more = f" and {len(held) - MOST_SLOTS} more" if len(held) > MOST_SLOTS else ""
-        parts.append(f"in every cell {', '.join(map(_fixed_words, held[:MOST_SLOTS]))}{more}")
+        parts.append(f"in every cell {', '.join(map(fixed_words, held[:MOST_SLOTS]))}{more}")
     if plan.seeds:
         parts.append(f"mean over {len(plan.seeds)} seed{'' if len(plan.seeds) == 1 else 's'}")
     return " · ".join([*parts, plan.model.name, "n = 1"])
 
 
-def _fixed_words(slot: Slot) -> str:
+def fixed_words(slot: Slot) -> str:
     """A fixed slot: `noise layer 0 before block, positions 2 and 3`."""
     done = operator(slot.intervention, len(slot.prompts)).replace("_", " ")
     where = f"position {_written(slot.position)}"

@@ -29,15 +29,18 @@ class ProbabilityChange:
     best_after: float
 
 
-def sentence(action: str, change: ProbabilityChange, *, plural: bool = False) -> str:
+def sentence(action: str, change: ProbabilityChange, *, plural: bool = False, held: int = 0) -> str:
     """State how the prediction changes, with the probabilities before and after.
 
     Args:
         action: the subject, from `describe_patch`, `describe` or `several`.
         change: the probabilities.
         plural: whether the subject is several slots.
+        held: number of slots in place before and after; the base run is then the one with them.
     """
     c = change
+    if held:
+        action = f"With {held} slot{'' if held == 1 else 's'} held, {action[0].lower()}{action[1:]}"
     s = "" if plural else "s"
     base_change = f"{percent(c.base_before)} → {percent(c.base_after)}"
     base = f"{quoted(c.base_token)} {base_change}"
@@ -51,7 +54,9 @@ def sentence(action: str, change: ProbabilityChange, *, plural: bool = False) ->
         return f"{turned}: {source}, {base}."
     if is_same:
         return f"{turned} ({percent(c.best_after)}): {base}."
-    return f"{turned} ({percent(c.best_after)}), the answer of neither prompt: {base}, {source}."
+    # The base's own answer is unknown here with held slots: the run with them has another.
+    neither = "" if held else ", the answer of neither prompt"
+    return f"{turned} ({percent(c.best_after)}){neither}: {base}, {source}."
 
 
 def nothing_live(slots: int, has_source: bool, token: str, probability: float) -> str:

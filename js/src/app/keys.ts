@@ -37,6 +37,7 @@ export const TABLE = {
     apply: row("Enter", "patch this tile only"),
     add: row("Shift+Enter", "add or remove the tile from the group"),
     skip: row("Space", "skip or unskip the slot at this tile"),
+    hold: row("H", "hold or release the slot at this tile in the whole map"),
     link: row("L", "link or unlink weights in this tile’s group"),
     subspace: row("1-9", "choose a subspace for the slot at this tile"),
     pin: row("P", "pin or unpin the tile, row or column"),

@@ -41,6 +41,7 @@ const UNSAID = {
   link: null,
   group: null,
   skip: false,
+  hold: false,
 } satisfies Partial<Slot>;
 
 /** What a tile of the map stands for. */
@@ -126,21 +127,26 @@ export function isAt(slot: Slot, place: Omit<Place, "source_position">): boolean
   );
 }
 
-/** The experiment after a tile was clicked. */
+/** The experiment after a tile was clicked; held slots stay as they are, in front of the others. */
 export function applyTile(experiment: Plain, place: Place, gesture: Gesture): Plain {
-  if (gesture === "replace") return { ...experiment, slots: [slotAt(place)] };
+  if (gesture === "replace") return { ...experiment, slots: [...held(experiment), slotAt(place)] };
   if (gesture === "new group") return addSlot(experiment, place, freshGroup(experiment));
-  const there = experiment.slots.findIndex((slot) => isAt(slot, place));
+  const there = experiment.slots.findIndex((slot) => !slot.hold && isAt(slot, place));
   if (there >= 0) return removeSlot(experiment, there);
   if (place.source === null) return addSlot(experiment, place);
-  const last = experiment.slots.at(-1);
+  const last = experiment.slots.filter((slot) => !slot.hold).at(-1);
   if (last?.group && last.source === place.source) return addSlot(experiment, place, last.group);
   // A first group takes the loose slots with it, so that click and shift-click make one group.
   const group = freshGroup(experiment);
   const slots = experiment.slots.map((slot) =>
-    slot.group === null && slot.source === place.source ? { ...slot, group } : slot,
+    !slot.hold && slot.group === null && slot.source === place.source ? { ...slot, group } : slot,
   );
   return addSlot({ ...experiment, slots }, place, group);
+}
+
+/** The slots that a click on the map leaves where they are. */
+export function held(experiment: Plain): Slot[] {
+  return experiment.slots.filter((slot) => slot.hold);
 }
 
 /** The first letter that names no group yet; after Z come A2, B2, ... */
@@ -245,7 +251,15 @@ export function keyOf(experiment: Plain): string {
   return JSON.stringify(inOrder(experiment));
 }
 
-/** Whether two experiments have the same prompts, so that one map serves both. */
+/** The same of experiments that run alike: whether a slot is held changes no run. */
+export function keyOfRun(experiment: Plain): string {
+  return keyOf({
+    ...experiment,
+    slots: experiment.slots.map((slot) => ({ ...slot, hold: false })),
+  });
+}
+
+/** Whether two experiments have the same prompts. */
 export function hasSamePrompts(a: Experiment, b: Experiment): boolean {
   return a.base === b.base && JSON.stringify(a.sources ?? []) === JSON.stringify(b.sources ?? []);
 }

@@ -4,6 +4,7 @@ import {
   applyTile,
   freshGroup,
   type Gesture,
+  held,
   isAt,
   type Place,
   type Plain,
@@ -98,8 +99,11 @@ export function paint(experiment: Plain, places: Place[], gesture: Gesture): Pla
   const [first, ...more] = places;
   if (!first) return experiment;
   if (gesture === "replace" && more.length === 0) return applyTile(experiment, first, gesture);
-  if (gesture === "replace")
-    return { ...experiment, slots: places.map((place) => slotAt(place, "A")) };
+  if (gesture === "replace") {
+    const stay = held(experiment);
+    const name = freshGroup({ ...experiment, slots: stay });
+    return { ...experiment, slots: [...stay, ...places.map((place) => slotAt(place, name))] };
+  }
   if (gesture === "new group") {
     const name = freshGroup(experiment);
     const slots = places.map((place) => slotAt(place, name));
@@ -107,6 +111,6 @@ export function paint(experiment: Plain, places: Place[], gesture: Gesture): Pla
   }
   // A shift-click takes a tile out that is in; a stroke only ever adds.
   return places
-    .filter((place) => !experiment.slots.some((slot) => isAt(slot, place)))
+    .filter((place) => !experiment.slots.some((slot) => !slot.hold && isAt(slot, place)))
     .reduce((done, place) => applyTile(done, place, "add"), experiment);
 }

@@ -2,6 +2,7 @@
 
 import type { Answer, Candidate, Cell, RunInfo, Map as Sweep, Verdict } from "../kernel/wire";
 import { type Plain, positionsOf, type Slot, sourcePositionsOf } from "./experiments";
+import { isHeld, isMapOf } from "./held";
 
 /** What the result panels draw. A null number is one that a preview does not know. */
 export interface Shown {
@@ -76,11 +77,18 @@ export function rowOf(of: { layer: number; head?: number | null }, head: Sweep["
   return head === "all" ? (of.head ?? -1) : of.layer;
 }
 
-/** The tile that holds this experiment's answer: one live slot, at one position, of the map's sweep. */
+/**
+ * The tile that holds this experiment's answer: one live slot, at one position, of the map's sweep,
+ * beside the slots that the map holds.
+ */
 export function cellOf(experiment: Plain, map: Sweep | null): Cell | null {
-  const live = experiment.slots.filter((slot) => !slot.skip);
-  const [slot] = live;
-  if (!map || live.length !== 1 || !slot || !isOf(slot, map)) return null;
+  const moved = experiment.slots.filter((slot) => !slot.skip && !slot.hold);
+  const [slot] = moved;
+  if (!map || moved.length !== 1 || !slot || !isOf(slot, map) || !isMapOf(map, experiment))
+    return null;
+  // In each tile the held slots come first: at one site, the order counts.
+  const later = experiment.slots.slice(experiment.slots.indexOf(slot) + 1);
+  if (later.some((other) => isHeld(other) && other.layer === slot.layer)) return null;
   // In a chain a slot may act on another source's run, which no tile is about.
   if (experiment.mode === "serial" && experiment.sources.length > 1) return null;
   const [position, ...more] = positionsOf(slot);
@@ -112,14 +120,16 @@ function isOf(slot: Slot, map: Sweep): boolean {
 /** Base and sources from the last exact answer of the same prompts (else from the map's targets). */
 export function fromCell(cell: Cell, map: Sweep, last: Answer | null): Shown {
   const base = known(map, last, "base", "base");
-  const swapped = cell.idle === null ? changed(cell, map) : unchanged(base, cell);
+  // An idle tile's run is the one with the held slots alone.
+  const isBase = cell.idle !== null && map.held.length === 0;
+  const swapped = isBase ? unchanged(base, cell) : changed(cell, map);
   const sources = (last?.runs ?? []).filter((run) => run.role === "source").map((run) => run.name);
   if (map.source !== null && !sources.includes(map.source)) sources.push(map.source);
   const columns = [base, ...sources.map((name) => known(map, last, "source", name)), swapped];
 
   const labels = new Map<number, string>();
   // The rows that the exact answer will have: each run's likeliest tokens.
-  for (const role of ["base", "source"] as const) {
+  for (const role of ["plain", "source"] as const) {
     const likeliest = [...map.targets].sort((a, b) => b[role] - a[role]).slice(0, cell.top.length);
     for (const { token_id, label } of likeliest) labels.set(token_id, label);
   }
@@ -214,7 +224,11 @@ function byChange(a: Change, b: Change): number {
 /** What is known of a plain run: all that the last answer showed of it, at least the map's targets. */
 function known(map: Sweep, last: Answer | null, role: "base" | "source", name: string): Known {
   const isSwept = role === "base" || name === map.source;
-  const ps = new Map(isSwept ? map.targets.map((target) => [target.token_id, target[role]]) : []);
+  const ps = new Map(
+    isSwept
+      ? map.targets.map((target) => [target.token_id, target[role === "base" ? "plain" : role]])
+      : [],
+  );
   const column = last?.runs.findIndex((run) => run.role === role && run.name === name) ?? -1;
   for (const row of last?.tokens ?? []) {
     const p = row.probabilities[column];

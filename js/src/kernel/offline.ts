@@ -2,12 +2,13 @@
 import {
   fromScene,
   hasSamePrompts,
-  keyOf,
+  keyOfRun,
   type Plain,
   positionsOf,
   sourcePositionsOf,
 } from "../domain/experiments";
 import { nothingLive } from "../domain/format";
+import { isSameHeld } from "../domain/held";
 import { cellOf, keyOfMap } from "../domain/preview";
 import type { Message, Request } from "./kernel";
 import type { Answer, Reply, Scene, SlotInfo, Story, Map as Sweep } from "./wire";
@@ -15,7 +16,7 @@ import type { Answer, Reply, Scene, SlotInfo, Story, Map as Sweep } from "./wire
 type Listener = (...values: unknown[]) => void;
 
 /** What the page holds about some prompts. */
-type Held = Pick<Scene, "base" | "sources" | "experiment"> & {
+type Held = Pick<Scene, "base" | "sources" | "experiment" | "slots"> & {
   map: Sweep | null;
   answer: Answer | null;
 };
@@ -43,11 +44,11 @@ export class OfflineModel {
     const { scene, answer, steps } = traits;
     const [map, exact] = [isMap(traits.map) ? traits.map : null, isAnswer(answer) ? answer : null];
     this.#held = [{ ...scene, map, answer: exact }];
-    if (exact) this.#answers.set(keyOf(plainOf(scene)), exact);
+    if (exact) this.#answers.set(keyOfRun(plainOf(scene)), exact);
     for (const step of isStory(steps) ? steps.steps : []) {
       const ofStep = isStory(steps) ? (steps.maps[step.map ?? -1] ?? null) : null;
       this.#held.push({ ...step, map: ofStep, answer: step.result });
-      this.#answers.set(keyOf(plainOf({ ...scene, ...step })), step.result);
+      this.#answers.set(keyOfRun(plainOf({ ...scene, ...step })), step.result);
     }
   }
 
@@ -92,15 +93,15 @@ export class OfflineModel {
 
   /** What the page holds about an experiment, and its exact answer if that is part of it. */
   #find(experiment: Plain): { held: Held; answer: Answer | null } | null {
-    const held = this.#held.find((one) => hasSamePrompts(one.experiment, experiment));
+    const held = this.#held.find((one) => hasSameMap(one, experiment));
     if (!held) return null;
     const { scene, map: shown } = this.#traits;
-    // Steps of the same prompts may have other maps than the one on the screen.
-    const isShown = hasSamePrompts(scene.experiment, experiment);
+    // Steps of the same prompts and held slots may have other maps than the one on the screen.
+    const isShown = hasSameMap(scene, experiment);
     const map = isShown ? (isMap(shown) ? shown : null) : held.map;
     const isIdle = experiment.slots.every((slot) => slot.skip);
     const plain = isIdle && held.answer ? plainAnswer(held.answer, experiment) : null;
-    const answer = this.#answers.get(keyOf(experiment)) ?? plain;
+    const answer = this.#answers.get(keyOfRun(experiment)) ?? plain;
     return answer || cellOf(experiment, map) ? { held: { ...held, map }, answer } : null;
   }
 
@@ -124,7 +125,7 @@ export class OfflineModel {
     const { base, sources, experiment, slots, result } = found;
     const revision = scene.revision + 1;
     const map = steps.maps[found.map ?? -1];
-    const isOther = !hasSamePrompts(scene.experiment, experiment);
+    const isOther = !hasSameMap(scene, plainOf(found));
     this.#write({
       step,
       scene: { ...scene, revision, request: id, base, sources, experiment, slots },
@@ -179,6 +180,11 @@ function plainAnswer(answer: Answer, { slots, sources }: Plain): Answer {
       top?.probability ?? 0,
     ),
   };
+}
+
+/** Whether one map serves both: the same prompts, and the same held slots. */
+function hasSameMap(one: Pick<Scene, "experiment" | "slots">, other: Plain): boolean {
+  return hasSamePrompts(one.experiment, other) && isSameHeld(plainOf(one), other);
 }
 
 function plainOf(scene: Pick<Scene, "experiment" | "slots">): Plain {

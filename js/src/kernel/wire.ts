@@ -81,6 +81,7 @@ export interface WireSlot {
   link?: string | null;
   group?: string | null;
   skip?: boolean;
+  hold?: boolean;
 }
 /**
  * Sweep this component (and head) with this operator, copying from this source.
@@ -380,7 +381,8 @@ export interface SlotInfo {
  * `source` is None if there is no source prompt, and the intervention then reads none. `operator`
  * is the intervention in words. `prompts` are those that a `mean` is over. `target` is the token
  * to show first. `slow` is why every cell takes a full forward pass, None if cells resume from
- * their layer.
+ * their layer. `held` are the slots that every cell has besides its own, their positions as
+ * integers, and `code` is the call that gives such a map; None without them.
  */
 export interface Map {
   revision: number;
@@ -401,17 +403,21 @@ export interface Map {
   done: number;
   total: number;
   slow: string | null;
+  held: WireSlot[];
+  code: string | null;
 }
 /**
  * A token that the map can show, with its probability in base and source.
  *
- * `request` is the id of the `FollowToken` that added it, None if the map chose it.
+ * With held slots, `base` is the run with them alone and `plain` the one without; else both are
+ * equal. `request` is the id of the `FollowToken` that added it, None if the map chose it.
  */
 export interface Target {
   token_id: number;
   label: string;
   base: number;
   source: number;
+  plain: number;
   request: string | null;
 }
 /**

@@ -24,6 +24,8 @@ export const EyeOffIcon = drawn(
   "M6.3 3.8A6.3 6.3 0 0 1 8 3.5C12 3.5 14.5 8 14.5 8a11 11 0 0 1-2 2.5M4 5a11 11 0 0 0-2.5 3S4 12.5 8 12.5a6 6 0 0 0 3.2-.9M2.5 2.5l11 11",
 );
 
+export const LockIcon = drawn("M4 7.5h8v6H4ZM5.5 7.5V5.2a2.5 2.5 0 0 1 5 0v2.3");
+
 export const CrossIcon = drawn("m4 4 8 8M12 4l-8 8");
 
 export const PencilIcon = drawn(

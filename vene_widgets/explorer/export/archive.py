@@ -10,8 +10,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vene_widgets.codegen.native import slot_arguments
 from vene_widgets.codegen.script import script
+from vene_widgets.codegen.sweep_code import sweep_lines
 from vene_widgets.errors import RequestError, choose
 from vene_widgets.explorer.export.caption import caption, latex
 from vene_widgets.explorer.export.panel_tables import csv, panel_tables, parquet
@@ -95,27 +95,7 @@ def code(snapshot: Snapshot) -> str:
     text = script(snapshot.model, snapshot.plan)
     if snapshot.order.kind != "sweep_map":
         return text
-    sweep = snapshot.sweep
-    positions = sweep.source_positions
-    arguments = {
-        "component": sweep.component,
-        "head": sweep.head,
-        "layers": list(sweep.layers) if isinstance(sweep.layers, tuple) else sweep.layers,
-        "source_positions": list(positions) if isinstance(positions, tuple) else positions,
-        "intervention": None if sweep.intervention == "vanilla" else sweep.intervention,
-        "prompts": list(sweep.prompts) or None,
-        "targets": _pair(snapshot),
-        "window": None if sweep.window == 1 else sweep.window,
-    }
-    more = "".join(f", {name}={value!r}" for name, value in arguments.items() if value is not None)
-    if sweep.fixed:
-        held = ", ".join(f"vw.Slot({', '.join(slot_arguments(slot))})" for slot in sweep.fixed)
-        more += f", fixed=[{held}], sources=experiment.sources"
     metric = snapshot.order.options["metric"]
-    source = f"sources[{sweep.source!r}]" if sweep.source is not None else "base"
-    return (
-        f"{text}\n# the map\n"
-        f"source = experiment.{source}\n"
-        f"sweep = vw.sweep(model, experiment.base, source{more})\n"
-        f"figure = vw.figures.sweep_map(sweep.frame, metric={metric!r})\n"
-    )
+    figure = f"figure = vw.figures.sweep_map(sweep.frame, metric={metric!r})"
+    lines = [*sweep_lines(snapshot.sweep, _pair(snapshot)), figure]
+    return "\n".join([text, *lines, ""])

@@ -9,6 +9,7 @@ from vene_widgets import __version__, sentences
 from vene_widgets.experiments.components import component_words, site_words
 from vene_widgets.experiments.fields import ALL
 from vene_widgets.explorer.wire import views
+from vene_widgets.figures.setup_lines import fixed_words
 from vene_widgets.tables.metrics import METRICS
 from vene_widgets.tables.number_text import NO_BREAK, significant
 from vene_widgets.tables.token_text import visible
@@ -75,7 +76,7 @@ def _prompts(snapshot: Snapshot) -> str:
 def _intervention(snapshot: Snapshot) -> str:
     """Every slot, skipped ones too; a map's tiles are one slot each."""
     if snapshot.order.kind == "sweep_map":
-        return f"Intervention: {_operator(snapshot.sweep)}, each tile alone."
+        return f"Intervention: {_operator(snapshot.sweep)}, each tile {_alone(snapshot.sweep)}."
     slots = [_slot(planned) for planned in snapshot.plan.slots]
     if not slots:
         return "Intervention: none."
@@ -88,6 +89,14 @@ def _operator(sweep: SweepRequest) -> str:
     if sweep.intervention == "vanilla":
         return "patch (interchange)"
     return sentences.operator(sweep.intervention, len(sweep.prompts))
+
+
+def _alone(sweep: SweepRequest) -> str:
+    """What else acts in each tile of a map."""
+    if not sweep.fixed:
+        return "alone"
+    slots = "; ".join(fixed_words(slot) for slot in sweep.fixed)
+    return f"with the same held slots ({slots}), and compared with the run of these alone"
 
 
 def _slot(planned: PlannedSlot) -> str:

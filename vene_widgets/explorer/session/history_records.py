@@ -252,11 +252,12 @@ def normal_form(plan: Plan) -> Experiment:
     Experiments that do the same but are written differently become equal. The browser uses the
     same form.
     """
-    slots = [_normal_slot(planned) for planned in plan.slots]
+    slots = [normal_slot(planned) for planned in plan.slots]
     return plan.experiment.replace(slots=slots)
 
 
-def _normal_slot(planned: PlannedSlot) -> Slot:
+def normal_slot(planned: PlannedSlot) -> Slot:
+    """A planned slot with its integers in place of texts and negative indices."""
     slot = planned.slot
     changes: dict[str, Any] = {
         "layer": planned.site.layer,

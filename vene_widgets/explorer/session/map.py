@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 from vene_widgets.engine.own_model import model_changed
 from vene_widgets.experiments.fields import ALL
 from vene_widgets.experiments.sweep_request import SweepRequest
+from vene_widgets.explorer.held import held_slots
 from vene_widgets.explorer.map_plan import plan_map
 from vene_widgets.explorer.session.feature import (
     ATTEMPTS,
@@ -19,7 +20,7 @@ from vene_widgets.explorer.session.feature import (
     Start,
     message_trait,
 )
-from vene_widgets.explorer.session.map_builder import MapBuilder
+from vene_widgets.explorer.session.map_builder import MapBuilder, base_without_held
 from vene_widgets.explorer.wire import messages as wire
 from vene_widgets.figures.setup_lines import sweep_setup
 from vene_widgets.sweeps.cells import sweep_steps
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from vene_widgets.engine.planning import Plan
+    from vene_widgets.experiments.experiment import Experiment
 
 MAX_TYPED_TOKENS = 8
 """Tokens typed by the user that the map carries, the newest ones."""
@@ -61,6 +63,7 @@ class MapFeature(Feature):
         self.typed: dict[int, str] = {}
         self.on_full: list[Callable[[], None]] = []
         self.on_begin: list[Callable[[], None]] = []
+        self._asked: Experiment | None = None  # whose prompts and held slots were swept last
         self._full: MapBuilder | None = None  # the newest full one
 
     @property
@@ -113,7 +116,9 @@ class MapFeature(Feature):
         session = self.session
         with session.lock:
             plans = plan_map(session.model, session.experiment, request)
-            self.request = request.replace(source=plans[0].request.source)
+            done = plans[0].request
+            self.request = request.replace(source=done.source, fixed=done.fixed)
+            self._asked = session.experiment
             revision = session.revision
             session.submit("sweep", lambda: self._fill_anew(plans, revision))
             for listener in self.on_begin:
@@ -135,6 +140,16 @@ class MapFeature(Feature):
             others = [(t, r) for t, r in self.typed.items() if t != token]
             self.typed = {**dict(others[1 - MAX_TYPED_TOKENS :]), token: request}
             session.submit("follow", self._extend)
+
+    def experiment_began(self, plan: Plan, revision: int) -> None:
+        """Sweep anew with other held slots; prompts that are new come to `inputs_changed`."""
+        now, before = plan.experiment, self._asked
+        has_same_prompts = before is not None and (now.base, [*now.sources.items()]) == (
+            before.base,
+            [*before.sources.items()],
+        )
+        if has_same_prompts and held_slots(plan) != self.request.fixed:
+            self.begin(self.request)
 
     def inputs_changed(self, plan: Plan, *, has_new_prompts: bool) -> None:
         """Sweep the prompts anew."""
@@ -183,7 +198,9 @@ class MapFeature(Feature):
         """Fill the map row by row; updates are throttled to 10 Hz."""
         session = self.session
         prepared = prepare_sweeps(plans, session.cache)
-        builder = MapBuilder(prepared, revision, self.typed)
+        builder = MapBuilder(
+            prepared, revision, self.typed, base_without_held(plans[0], session.cache)
+        )
         due = time.monotonic() + 0.1
         for row in sweep_steps(*prepared):
             if row is None:

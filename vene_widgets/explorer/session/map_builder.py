@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Generator, Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Literal
 
 from vene_widgets import sentences
+from vene_widgets.codegen.sweep_code import sweep_lines
 from vene_widgets.engine.own_model import require_unchanged
 from vene_widgets.experiments.fields import ALL
 from vene_widgets.experiments.operators import OPERATORS
@@ -20,9 +22,10 @@ from vene_widgets.explorer.exact_runs import TOP
 from vene_widgets.explorer.wire import messages as wire
 from vene_widgets.explorer.wire import views
 from vene_widgets.explorer.wire.numbers import float_rows, floats, int_rows
+from vene_widgets.explorer.wire.ordered import wire_slot
 from vene_widgets.sweeps.cells import SweepRow, sweep_steps
 from vene_widgets.sweeps.planning import SweepPlan
-from vene_widgets.sweeps.preparing import PreparedSweep, prepare_sweeps
+from vene_widgets.sweeps.preparing import PreparedSweep, prepare_sweep, prepare_sweeps
 from vene_widgets.sweeps.reach import states_are_equal
 from vene_widgets.sweeps.results import plan_frame
 from vene_widgets.tables.followed import follow_tokens
@@ -76,6 +79,11 @@ def idle_reason(
     return "same" if is_same else "causal"
 
 
+def base_without_held(plan: SweepPlan, cache: ActivationCache | None) -> Tensor | None:
+    """Logits `(vocabulary,)` of the base without a sweep's fixed slots; None if it has none."""
+    return prepare_sweep(replace(plan, fixed=None), cache).base_logits if plan.fixed else None
+
+
 class MapBuilder:
     """A map that is being filled: rows go in, the wire's `Map` comes out at any time.
 
@@ -83,10 +91,12 @@ class MapBuilder:
         prepared: the sweep whose layers will be its rows, or one sweep of one layer per head.
         revision: of the experiment.
         typed: tokens that the user typed, with the ids of their requests.
+        plain: from `base_without_held`.
 
     Attributes:
         plans: the sweeps.
-        answers: ids of the most likely next token of the base and of the source.
+        answers: ids of the most likely next token of the base and of the source. The base is the
+            run with the held slots alone, here and in all numbers.
         followed: ids of the tokens of `frame` (`statistics.default_targets`).
         target: id of the token to show first: the last of them, or where nothing is copied from the
             source, the base's likeliest.
@@ -94,7 +104,11 @@ class MapBuilder:
     """
 
     def __init__(
-        self, prepared: Sequence[PreparedSweep], revision: int, typed: Mapping[int, str]
+        self,
+        prepared: Sequence[PreparedSweep],
+        revision: int,
+        typed: Mapping[int, str],
+        plain: Tensor | None = None,
     ) -> None:
         first = prepared[0]
         self.plans, self._state = [one.plan for one in prepared], first.state
@@ -104,10 +118,16 @@ class MapBuilder:
         self.log_base = log_probabilities(base)
         self.log_source = log_probabilities(source_logits)
         self._p_base, self._p_source = self.log_base.exp(), self.log_source.exp()
+        self._p_plain = self._p_base
+        runs = [base, source_logits]
+        if plain is not None:
+            runs.append(plain)
+            self._p_plain = log_probabilities(checked_distribution(plain, "base logits")).exp()
         self.answers = list(dict.fromkeys([int(base.argmax()), int(source_logits.argmax())]))
+        known = (self._p_base, self._p_source, self._p_plain)
         likely = sorted(
-            {int(t) for logits in (base, source_logits) for t in top_ids(logits[None], TOP)[0]},
-            key=lambda t: (-max(self._p_base[t].item(), self._p_source[t].item()), t),
+            {int(t) for logits in runs for t in top_ids(logits[None], TOP)[0]},
+            key=lambda t: (-max(p[t].item() for p in known), t),
         )
         target, other = default_targets(self._p_base, self._p_source)
         self.followed = list(dict.fromkeys([other, target]))
@@ -130,6 +150,11 @@ class MapBuilder:
     def targets(self) -> list[int]:
         """Ids of the tokens that every cell carries."""
         return list(self._targets)
+
+    @property
+    def held(self) -> int:
+        """Number of slots that every cell has besides its own."""
+        return len(self.plan.request.fixed)
 
     @property
     def total(self) -> int:
@@ -225,13 +250,17 @@ class MapBuilder:
             layers=list(plan.layers),
             positions=list(plan.positions),
             source_positions=list(plan.source_positions),
-            first_difference=plan.first_difference,
+            first_difference=min(
+                plan.first_difference,
+                len(plan.base) if plan.first_fixed is None else plan.first_fixed,
+            ),
             targets=[
                 wire.Target(
                     token_id=target,
                     label=views.label(plan.model, target),
                     base=self._p_base[target].item(),
                     source=self._p_source[target].item(),
+                    plain=self._p_plain[target].item(),
                     request=self._typed.get(target),
                 )
                 for target in self._targets
@@ -241,6 +270,8 @@ class MapBuilder:
             done=self.done,
             total=self.total,
             slow=self._slow,
+            held=[wire_slot(slot) for slot in request.fixed],
+            code="\n".join(sweep_lines(request)) if self.held else None,
         )
 
     def _row_cells(
@@ -341,7 +372,7 @@ class MapBuilder:
             best_token=text(best.token_id),
             best_after=best.probability,
         )
-        return sentences.sentence(action, change)
+        return sentences.sentence(action, change, held=self.held)
 
     def _averaged(self, plan: SweepPlan, column: int) -> tuple[str, ...]:
         """The tokens that a cell's mean is over, if its prompts are not as long as the base."""

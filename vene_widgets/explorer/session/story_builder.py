@@ -10,8 +10,9 @@ from vene_widgets.engine.planning import Plan, plan_experiment
 from vene_widgets.errors import RequestError
 from vene_widgets.experiments.experiment import Experiment
 from vene_widgets.explorer.exact_runs import ExactRuns, run_exactly
+from vene_widgets.explorer.held import held_slots
 from vene_widgets.explorer.map_plan import plan_map
-from vene_widgets.explorer.session.map_builder import MapBuilder
+from vene_widgets.explorer.session.map_builder import MapBuilder, base_without_held
 from vene_widgets.explorer.session.step import Step, rule_text
 from vene_widgets.explorer.shown_slots import require_shown
 from vene_widgets.explorer.wire import messages as wire
@@ -119,7 +120,7 @@ def compute(
     sweep: SweepRequest,
     on_progress: Callable[[float], None],
 ) -> Generator[None, None, ComputedStory]:
-    """Run every step, and fill one map per set of prompts; yields between the forward passes.
+    """Run every step; fill one map per set of prompts and held slots; yields between passes.
 
     Args:
         model: the model to run.
@@ -131,18 +132,18 @@ def compute(
     Returns:
         The story, as the generator's value.
     """
-    prompts = {_prompts_key(plan): plan for plan in planned.plans}
-    total = len(prompts) + len(planned.plans)
+    swept = {_map_key(plan): plan for plan in planned.plans}
+    total = len(swept) + len(planned.plans)
     maps: list[wire.Map] = []
     map_index: dict[str, int] = {}
     on_progress(0.0)
-    for done, (key, plan) in enumerate(prompts.items()):
+    for done, (key, plan) in enumerate(swept.items()):
         if plan.experiment.sources:
             map_index[key] = len(maps)
             targets = [
                 target
                 for other, target in zip(planned.plans, planned.targets, strict=True)
-                if target is not None and _prompts_key(other) == key
+                if target is not None and _map_key(other) == key
             ]
             maps.append((yield from _fill_map(model, plan, cache, sweep, targets)))
         on_progress((done + 1) / total)
@@ -155,9 +156,9 @@ def compute(
             if result is not None:
                 runs[key] = result
             yield
-        where = map_index.get(_prompts_key(plan))
+        where = map_index.get(_map_key(plan))
         steps.append(_to_wire(model, step, plan, runs[key], where, target))
-        on_progress((len(prompts) + len(steps)) / total)
+        on_progress((len(swept) + len(steps)) / total)
     return ComputedStory(planned, wire.Story(steps=steps, maps=maps), runs)
 
 
@@ -173,7 +174,8 @@ def _fill_map(
     plans = plan_map(model, plan.experiment, request)
     yield
     prepared = prepare_sweeps(plans, cache)
-    builder = MapBuilder(prepared, 0, dict.fromkeys(targets, "story"))
+    plain = base_without_held(plans[0], cache)
+    builder = MapBuilder(prepared, 0, dict.fromkeys(targets, "story"), plain)
     for row in sweep_steps(*prepared):
         if row is not None:
             builder.add_row(row)
@@ -189,7 +191,7 @@ def _to_wire(
     map_index: int | None,
     target: int | None,
 ) -> wire.StoryStep:
-    """A step with its result; `map_index` is of its prompts' map, None without sources."""
+    """A step with its result; `map_index` is of its map, None without sources."""
     scene = views.scene(model, plan, 0, None)
     return wire.StoryStep(
         title=step.title,
@@ -237,7 +239,7 @@ def _step_from(given: object) -> Step:
     return Step(**fields)
 
 
-def _prompts_key(plan: Plan) -> str:
-    """A key that is equal for plans with the same prompts in the same order."""
-    experiment = plan.experiment
-    return experiment.replace(slots=(), mode="parallel").model_dump_json()
+def _map_key(plan: Plan) -> str:
+    """A key that is equal for plans of one map: the same prompts in order, and held slots."""
+    alone = plan.experiment.replace(slots=held_slots(plan), mode="parallel")
+    return alone.model_dump_json()

@@ -15,7 +15,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from vene_widgets.explorer.wire.base import Finite, Wire
-from vene_widgets.explorer.wire.ordered import WireExperiment
+from vene_widgets.explorer.wire.ordered import WireExperiment, WireSlot
 from vene_widgets.explorer.wire.requests import Cancel as Cancel
 from vene_widgets.explorer.wire.requests import Compare as Compare
 from vene_widgets.explorer.wire.requests import FigureKind as FigureKind
@@ -210,13 +210,15 @@ class Cell(Wire):
 class Target(Wire):
     """A token that the map can show, with its probability in base and source.
 
-    `request` is the id of the `FollowToken` that added it, None if the map chose it.
+    With held slots, `base` is the run with them alone and `plain` the one without; else both are
+    equal. `request` is the id of the `FollowToken` that added it, None if the map chose it.
     """
 
     token_id: int
     label: str
     base: float
     source: float
+    plain: float
     request: str | None
 
 
@@ -227,7 +229,8 @@ class Map(Wire):
     `source` is None if there is no source prompt, and the intervention then reads none. `operator`
     is the intervention in words. `prompts` are those that a `mean` is over. `target` is the token
     to show first. `slow` is why every cell takes a full forward pass, None if cells resume from
-    their layer.
+    their layer. `held` are the slots that every cell has besides its own, their positions as
+    integers, and `code` is the call that gives such a map; None without them.
     """
 
     revision: int
@@ -248,6 +251,8 @@ class Map(Wire):
     done: int
     total: int
     slow: str | None
+    held: list[WireSlot]
+    code: str | None
 
 
 class RunInfo(Wire):

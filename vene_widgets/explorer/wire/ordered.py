@@ -77,14 +77,16 @@ def _by_name(pairs: list[Any]) -> dict[str, Any]:
     return found
 
 
+def wire_slot(slot: Slot) -> WireSlot:
+    """A slot as it goes onto the wire."""
+    return WireSlot.model_construct(slot.model_fields_set, **dict(slot))
+
+
 def _to_wire(experiment: Experiment) -> OrderedExperiment:
     return OrderedExperiment.model_construct(
         base=experiment.base,
         sources=list(experiment.sources.items()),
-        slots=[
-            WireSlot.model_construct(slot.model_fields_set, **dict(slot))
-            for slot in experiment.slots
-        ],
+        slots=[wire_slot(slot) for slot in experiment.slots],
         mode=experiment.mode,
     )
 

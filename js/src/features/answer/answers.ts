@@ -1,6 +1,6 @@
 // Exact answers kept by experiment, so that going back paints one without waiting for the kernel.
 import { signal } from "@preact/signals";
-import { keyOf, type Plain } from "../../domain/experiments";
+import { keyOfRun, type Plain } from "../../domain/experiments";
 import { withNewest } from "../../domain/newest";
 import type { Answer } from "../../kernel/wire";
 
@@ -11,9 +11,9 @@ const KEPT = 50;
 export function createAnswers() {
   const kept = signal<ReadonlyMap<string, Answer>>(new Map());
   return {
-    of: (experiment: Plain): Answer | null => kept.value.get(keyOf(experiment)) ?? null,
+    of: (experiment: Plain): Answer | null => kept.value.get(keyOfRun(experiment)) ?? null,
     keep(experiment: Plain, answer: Answer): void {
-      kept.value = withNewest(kept.peek(), keyOf(experiment), answer, KEPT);
+      kept.value = withNewest(kept.peek(), keyOfRun(experiment), answer, KEPT);
     },
   };
 }

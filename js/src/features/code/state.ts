@@ -3,6 +3,7 @@ import { computed, signal } from "@preact/signals";
 import type { App } from "../../app/app";
 import type { Answer, Script } from "../../kernel/wire";
 import { createAnswer } from "../answer/state";
+import { createWholeMap } from "../map/sweep";
 
 export type Face = Script["face"];
 
@@ -19,6 +20,7 @@ export interface Line {
 
 export function createCode(app: App) {
   const answer = app.use(createAnswer).newest;
+  const map = app.use(createWholeMap);
   const face = signal<Face>("vene_widgets");
   /** The answer on the screen and the one before it, whose code the marks compare with. */
   const latest = signal<{ now: Answer | null; before: Answer | null }>({ now: null, before: null });
@@ -29,10 +31,14 @@ export function createCode(app: App) {
     return undefined;
   });
 
-  const script = computed(() => scriptOf(latest.value.now, face.value));
+  /** A map with held slots is a sweep of its own. */
+  const sweep = computed(() => (face.value === "vene_widgets" && map.value?.code) || "");
+  const script = computed(() => scriptOf(latest.value.now, face.value, sweep.value));
   const lines = computed<Line[]>(() => {
     const now = script.value?.text?.trimEnd().split("\n") ?? [];
-    const before = scriptOf(latest.value.before, face.value)?.text?.trimEnd().split("\n");
+    const before = scriptOf(latest.value.before, face.value, sweep.value)
+      ?.text?.trimEnd()
+      .split("\n");
     const changed = before ? changedLines(before, now) : new Set<number>();
     return now.map((text, n) => ({ text, isChanged: changed.has(n) }));
   });
@@ -44,8 +50,10 @@ export function createCode(app: App) {
   };
 }
 
-function scriptOf(answer: Answer | null, face: Face): Script | null {
-  return answer?.scripts.find((script) => script.face === face) ?? null;
+function scriptOf(answer: Answer | null, face: Face, more: string): Script | null {
+  const found = answer?.scripts.find((script) => script.face === face);
+  if (!found?.text || !more) return found ?? null;
+  return { ...found, text: `${found.text.trimEnd()}\n\n${more}\n` };
 }
 
 /** Indices of the later lines that are not in the longest common subsequence with the earlier. */

@@ -28,6 +28,8 @@ interface Props {
   share: number | null;
   /** Whether tiles that controls explain are marked. */
   hasWithin: boolean;
+  /** `with 1 slot held`; empty without. */
+  held: string;
 }
 
 export function Legend({
@@ -46,6 +48,7 @@ export function Legend({
   control,
   share,
   hasWithin,
+  held,
 }: Props) {
   const { note } = endsOf(metric, limit);
   return (
@@ -79,9 +82,20 @@ export function Legend({
         </span>
       )}
       {!control && metric.of_target && base !== null && (
-        <span class="vene-legend-item" title="In the plain runs of both prompts">
-          base {tileText(metric, base)}
+        <span
+          class="vene-legend-item"
+          title={`In the ${held ? "run of the held slots alone and the source’s plain run" : "plain runs of both prompts"}`}
+        >
+          {held ? "held alone" : "base"} {tileText(metric, base)}
           {source !== null && `, source ${tileText(metric, source)}`}
+        </span>
+      )}
+      {held && (
+        <span
+          class="vene-legend-item"
+          title="Every tile is tried with the held slots in place and compared with the run of these alone"
+        >
+          <i class="vene-held-mark" /> {held}
         </span>
       )}
       {!control && hasIdle && (

@@ -7,6 +7,7 @@ import { createExperiment } from "../../app/experiment";
 import { actionOf, consume } from "../../app/keys";
 import { groupsOf, isAt, type Plain, positionsOf } from "../../domain/experiments";
 import { move, type Spot, type Tile, tileSize } from "../../domain/geometry";
+import { heldWords, isHeld } from "../../domain/held";
 import { limitOf, plainReading, readingOf, spell } from "../../domain/metrics";
 import { targetOf as runOf } from "../../domain/operators";
 import { tokensOf } from "../../domain/sources";
@@ -80,6 +81,7 @@ export function MapGrid({ app, scene, metric, width }: Props) {
   const experiment = app.use(createExperiment).now.value;
   const groups = experiment ? groupsOf(experiment) : [];
   const slots = slotsByPlace(experiment, app);
+  const held = heldByPlace(experiment, app);
   const stop = reachable(focus.value, rows, positions, app);
   const isStop = (spot: Spot) => stop.row === spot.row && stop.position === spot.position;
   const sourceTokens = tokensOf(scene.sources, sweep.choice.value.source);
@@ -136,6 +138,7 @@ export function MapGrid({ app, scene, metric, width }: Props) {
     else if ((action === "apply" || action === "add") && isPainting) drag.finish();
     else if (action === "apply") gestures.apply(at, "replace");
     else if (action === "add") gestures.apply(at, "add");
+    else if (action === "hold") app.use(createSlots).toggleHold(sweep.slotsAt(at));
     else if (action === "skip") app.use(createSlots).toggleSkip(sweep.slotsAt(at));
     else if (action === "link") gestures.link(at);
     else if (action === "subspace") gestures.pickSubspace(at, Number(event.key));
@@ -149,7 +152,7 @@ export function MapGrid({ app, scene, metric, width }: Props) {
         ref={grid}
         class={`vene-map${map ? "" : " vene-map-empty"}`}
         role="grid"
-        aria-label={`Map${isHidden ? "" : ` of ${title}`}${map ? ` (${map.operator})` : ""}: ${axis}s${map?.layer == null ? "" : ` of layer ${map.layer}`} from bottom to top, base tokens from left to right`}
+        aria-label={`Map${isHidden ? "" : ` of ${title}`}${map ? ` (${[map.operator, heldWords(map)].filter(Boolean).join(", ")})` : ""}: ${axis}s${map?.layer == null ? "" : ` of layer ${map.layer}`} from bottom to top, base tokens from left to right`}
         aria-busy={map === null || map.done < map.total || sweep.isOld.value}
         data-old={sweep.isOld.value || undefined}
         data-control={control ?? undefined}
@@ -249,6 +252,7 @@ export function MapGrid({ app, scene, metric, width }: Props) {
                   isStop={isStop(tile)}
                   isChosen={chosen.length > 0}
                   isSkipped={chosen.length > 0 && chosen.every((i) => experiment?.slots[i]?.skip)}
+                  held={held.get(key(tile)) ?? null}
                   isPainted={stroke.has(key(tile))}
                   isCovered={!lecture.isMapOpen.value}
                   pins={pinsAt(tile, pins.has)}
@@ -335,6 +339,7 @@ export function MapGrid({ app, scene, metric, width }: Props) {
         control={placebo.says.value}
         share={placebo.isRunning.value ? (placebo.found.value?.share ?? 0) : null}
         hasWithin={placebo.hasResult.value && control === null}
+        held={heldWords(map)}
       />
     </>
   );
@@ -400,7 +405,8 @@ function gestureOf(event: MouseEvent) {
 function reachable(focus: Spot | null, rows: number[], positions: number[], app: App): Spot {
   const fits = (spot: Spot) => isOn({ rows, positions }, spot);
   if (focus && fits(focus)) return focus;
-  const slot = app.use(createExperiment).now.value?.slots[0];
+  const slots = app.use(createExperiment).now.value?.slots ?? [];
+  const slot = slots.find((one) => !isHeld(one)) ?? slots[0];
   const first = slot && {
     row: app.use(createSweep).rowOf(slot),
     position: positionsOf(slot)[0] ?? 0,
@@ -418,12 +424,30 @@ function pinsAt({ row, position }: Tile, has: (spot: Spot) => boolean): string {
   return found.filter(Boolean).join(" ");
 }
 
-/** Indices of the slots that act at each tile of the sweep. */
+/** Indices of the held slots at each tile, in words; of any component, as they act in all of them. */
+function heldByPlace(experiment: Plain | null, app: App): Map<string, string> {
+  const map = app.use(createMap).map.value;
+  const found = new Map<string, string>();
+  experiment?.slots.forEach((slot, index) => {
+    if (!isHeld(slot)) return;
+    const isAll = map?.head === "all";
+    if (isAll && (slot.layer !== map.layer || slot.head === null)) return;
+    const row = isAll ? (slot.head ?? 0) : slot.layer;
+    for (const position of positionsOf(slot)) {
+      const [at, before] = [key({ row, position }), found.get(key({ row, position }))];
+      found.set(at, before ? `${before} and ${index}` : `slot ${index}`);
+    }
+  });
+  return found;
+}
+
+/** Indices of the slots that act at each tile of the sweep, without those that act in all tiles. */
 function slotsByPlace(experiment: Plain | null, app: App): Map<string, number[]> {
   const { place, rowOf } = app.use(createSweep);
   const found = new Map<string, number[]>();
   experiment?.slots.forEach((slot, index) => {
-    if (runOf(experiment, slot, app.use(createExperiment).kinds.value) !== null) return;
+    if (isHeld(slot) || runOf(experiment, slot, app.use(createExperiment).kinds.value) !== null)
+      return;
     for (const position of positionsOf(slot)) {
       const tile = { row: rowOf(slot), position };
       if (!isAt(slot, place(tile))) continue;

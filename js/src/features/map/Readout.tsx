@@ -3,6 +3,7 @@
 import type { App } from "../../app/app";
 import { SHORT_WAIT, waitAt } from "../../domain/estimate";
 import { full } from "../../domain/format";
+import { heldWords } from "../../domain/held";
 import { readingOf, spell, valueText } from "../../domain/metrics";
 import { MOST } from "../../domain/paint";
 import { tokensOf } from "../../domain/sources";
@@ -20,6 +21,8 @@ export function Readout({ app }: { app: App }) {
   const tile = lens.hover.value;
   const scene = app.use(createStory).scene.value;
   const metric = lens.metric.value;
+  const held = heldWords(lens.map.value);
+  const alone = held ? "and the held ones" : "alone";
   const painted = lens.strokeTiles.value.length;
   if (painted > 0) {
     return (
@@ -40,8 +43,8 @@ export function Readout({ app }: { app: App }) {
         <p>
           {app.use(createPlacebo).about.value ??
             (isTouch()
-              ? "Tap a tile: this slot alone. Tap a header: pin."
-              : `Hover to read. Click: this slot alone. ${app.kernel.offline ? "" : GROUPS}P or a header: pin.`)}
+              ? `Tap a tile: this slot ${alone}. Tap a header: pin.`
+              : `Hover to read. Click: this slot ${alone}. ${app.kernel.offline ? "" : GROUPS}P or a header: pin.`)}
         </p>
       </div>
     );
@@ -75,7 +78,12 @@ export function Readout({ app }: { app: App }) {
           )}
         </span>
         {value !== null && (
-          <span class="vene-readout-reading vene-number" title={full(value)}>
+          <span
+            class="vene-readout-reading vene-number"
+            title={
+              held ? `${full(value)}, compared with the run of the held slots alone` : full(value)
+            }
+          >
             <span class="vene-readout-metric">
               {placebo.shown.value
                 ? named(placebo.shown.value)

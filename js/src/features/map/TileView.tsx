@@ -20,6 +20,8 @@ export interface TileProps extends Tile {
   isStop: boolean;
   isChosen: boolean;
   isSkipped: boolean;
+  /** The held slots that act here; null without. */
+  held: string | null;
   isPainted: boolean;
   /** Whether a value that is not there is one that lecture mode covers. */
   isCovered: boolean;
@@ -69,6 +71,7 @@ function drawTile(props: TileProps) {
     ? `, in the experiment${props.isSkipped ? ", skipped" : ""}${note}`
     : "";
   const group = props.mark === null ? "" : `, group ${props.mark}`;
+  const held = props.held ? `, ${props.held} held here` : "";
   const agreed = props.agreed ? `, same sign in ${props.agreed}` : "";
   const within = props.isWithin && !isIdle ? ", within the range of the controls" : "";
   const pinned = props.pins.endsWith("cell") ? ", pinned" : "";
@@ -93,7 +96,7 @@ function drawTile(props: TileProps) {
       data-colour={props.colour < 0 ? undefined : props.colour}
       data-pins={props.pins || undefined}
       aria-selected={props.isChosen}
-      aria-label={`${axis} ${row}, position ${position} ${label}, ${reading}${within}${agreed}${chosen}${group}${pinned}`}
+      aria-label={`${axis} ${row}, position ${position} ${label}, ${reading}${within}${agreed}${chosen}${held}${group}${pinned}`}
       title={props.note ?? (isIdle || isBroken ? reason : undefined)}
       style={value === null || isIdle ? undefined : tileColours(value, limit, metric.scale)}
     >
@@ -106,6 +109,7 @@ function drawTile(props: TileProps) {
       {props.agreed && (
         <span class="vene-tile-agreed" data-text={props.agreed.replace(" of ", "/")} />
       )}
+      {props.held && <i class="vene-held-mark" />}
       {props.mark !== null && <span class="vene-tile-mark" data-text={props.mark} />}
     </div>
   );

@@ -11,6 +11,7 @@ import {
   sourcePositionsOf,
 } from "../../domain/experiments";
 import type { Tile } from "../../domain/geometry";
+import { isHeld, isMapOf } from "../../domain/held";
 import { kindOf, targetOf } from "../../domain/operators";
 import { keyOfMap, rowOf } from "../../domain/preview";
 import { namesOf, tokensOf } from "../../domain/sources";
@@ -21,7 +22,7 @@ import { createStory } from "../story/state";
 
 export type SweepChoice = Pick<Sweep, "component" | "head" | "layer" | "source" | "intervention">;
 
-/** The map of the prompts on the screen; a story's own until the kernel's is complete. */
+/** The map of the prompts and held slots on the screen; a story's own until the kernel's is complete. */
 export function createWholeMap(app: App) {
   const swept = app.kernel.trait<Sweep>("map");
   const { now, settled, promptsSince } = app.use(createExperiment);
@@ -30,7 +31,8 @@ export function createWholeMap(app: App) {
     const value = swept.value;
     const [asked, got] = [now.value, settled.value];
     const ofStory = story.map.value;
-    if (!value || !asked || !got || !hasSamePrompts(asked, got)) return ofStory;
+    if (!value || !asked || !got || !hasSamePrompts(asked, got) || !isMapOf(value, asked))
+      return ofStory;
     if (value.revision < promptsSince.value) return ofStory;
     return ofStory && value.done < value.total && isSameSweep(value, ofStory) ? ofStory : value;
   });
@@ -117,8 +119,9 @@ export function createSweep(app: App) {
     /** What a slot reads at a tile where the map reads another token, in words; else null. */
     otherPair(tile: Tile): string | null {
       const { source, source_position: mapped } = place(tile);
-      const [index = -1] = slotsAt(tile);
-      const slot = experiment.now.value?.slots[index];
+      const slots = experiment.now.value?.slots ?? [];
+      const index = slotsAt(tile).find((i) => slots[i] && !isHeld(slots[i])) ?? -1;
+      const slot = slots[index];
       const tokens = tokensOf(app.use(createStory).scene.value?.sources ?? [], source);
       if (!slot || !tokens || !kindOf(experiment.kinds.value, slot.intervention)?.needs_source)
         return null;

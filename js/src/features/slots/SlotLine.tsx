@@ -4,13 +4,14 @@ import type { App } from "../../app/app";
 import { createExperiment } from "../../app/experiment";
 import { type Plain, removeSlot, type Slot, setSkip } from "../../domain/experiments";
 import { componentWords, three } from "../../domain/format";
+import { setHold } from "../../domain/held";
 import { kindOf, targetOf } from "../../domain/operators";
 import { isOrdered, moveSlot } from "../../domain/order";
 import { pairsOf } from "../../domain/prompts";
 import { tokensOf } from "../../domain/sources";
 import type { ReceiptInfo, Scene } from "../../kernel/wire";
 import { IconButton, PlainButton } from "../../ui/controls";
-import { CrossIcon, EyeIcon, EyeOffIcon, MoreIcon } from "../../ui/icons";
+import { CrossIcon, EyeIcon, EyeOffIcon, LockIcon, MoreIcon } from "../../ui/icons";
 import { createVoice } from "../../ui/voice";
 import { createAnswer } from "../answer/state";
 import { bracketOf } from "./GroupField";
@@ -37,7 +38,7 @@ interface Props {
 
 export function SlotLine(props: Props) {
   const { app, experiment, slot, index, colour, drop, onFocus } = props;
-  const { open, toggleDetails, toggleSkip } = app.use(createSlots);
+  const { open, toggleDetails, toggleHold, toggleSkip } = app.use(createSlots);
   const { commit, refusal } = app.use(createExperiment);
   const removed = removeSlot(experiment, index);
   const { say } = app.use(createVoice);
@@ -48,7 +49,7 @@ export function SlotLine(props: Props) {
     <li
       class={`vene-slot${slot.skip ? " vene-slot-skipped" : ""}${link ? " vene-slot-linked" : ""}${bracketOf(experiment, index)}`}
       style={link && { "--vene-link": link }}
-      aria-label={`Slot ${index}${slot.skip ? ", skipped" : ""}`}
+      aria-label={`Slot ${index}${slot.skip ? ", skipped" : ""}${slot.hold ? ", held" : ""}`}
       data-slot={index}
       data-group={slot.group}
       data-colour={colour < 0 ? undefined : colour % 6}
@@ -78,6 +79,19 @@ export function SlotLine(props: Props) {
       </PlainButton>
       <Outcome {...props} />
       <span class="vene-slot-buttons">
+        <IconButton
+          name={`Hold slot ${index} in the map`}
+          isPressed={slot.hold}
+          refusal={refusal(setHold(experiment, [index], !slot.hold))}
+          title={
+            slot.hold
+              ? "Held: every tile of the map is tried with this slot in place (H)"
+              : "Hold: every tile of the map is then tried with this slot in place (H)"
+          }
+          onPress={() => toggleHold([index])}
+        >
+          <LockIcon />
+        </IconButton>
         <IconButton
           name={`${slot.skip ? "Unskip" : "Skip"} slot ${index}`}
           refusal={refusal(setSkip(experiment, [index], !slot.skip))}

@@ -6,6 +6,7 @@ import type { App } from "../../app/app";
 import { ExperimentSelect } from "../../app/ExperimentSelect";
 import { createExperiment } from "../../app/experiment";
 import { addSlot, group, groupsOf, isSame, type Plain, ungroup } from "../../domain/experiments";
+import { isHeld } from "../../domain/held";
 import { setMode } from "../../domain/prompts";
 import { namesOf } from "../../domain/sources";
 import { Button, Panel } from "../../ui/controls";
@@ -102,6 +103,7 @@ function emptyWords(experiment: Plain): string {
 function Tools({ app, experiment }: { app: App; experiment: Plain }) {
   const { slots } = experiment;
   const skipped = slots.filter((slot) => slot.skip).length;
+  const held = slots.filter(isHeld).length;
   const { commit, refusal } = app.use(createExperiment);
   const length = app.use(createStory).scene.value?.base.length ?? 1;
   const place = app.use(createSweep).place({ row: 0, position: length - 1 });
@@ -112,6 +114,7 @@ function Tools({ app, experiment }: { app: App; experiment: Plain }) {
       <span class="vene-count">
         {slots.length > 0 && slots.length}
         {skipped > 0 && ` (${skipped} skipped)`}
+        {held > 0 && ` (${held} held)`}
       </span>
       <Mode app={app} experiment={experiment} />
       <span class="vene-tools-end">

@@ -3,6 +3,7 @@ import { computed, signal } from "@preact/signals";
 import type { App } from "../../app/app";
 import { createExperiment } from "../../app/experiment";
 import { group, setSkip, ungroup } from "../../domain/experiments";
+import { setHold } from "../../domain/held";
 import { type Known, keysAfter, NOBODY } from "../../domain/order";
 
 export function createSlots(app: App) {
@@ -34,6 +35,12 @@ export function createSlots(app: App) {
       const now = experiment.now.value;
       if (!now || indices.length === 0) return;
       experiment.commit(setSkip(now, indices, !indices.every((index) => now.slots[index]?.skip)));
+    },
+    /** Holds slots in the map, or lets go when all of them are held. */
+    toggleHold(indices: number[]): void {
+      const now = experiment.now.value;
+      if (!now || indices.length === 0) return;
+      experiment.commit(setHold(now, indices, !indices.every((index) => now.slots[index]?.hold)));
     },
     group(): void {
       if (experiment.now.value) experiment.commit(group(experiment.now.value));

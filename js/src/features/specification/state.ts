@@ -3,6 +3,7 @@ import { computed, signal } from "@preact/signals";
 import type { App } from "../../app/app";
 import { createExperiment } from "../../app/experiment";
 import type { Place } from "../../domain/experiments";
+import { isHeld } from "../../domain/held";
 import type { Finding, Specification } from "../../kernel/wire";
 import { createNotices } from "../notices/state";
 
@@ -24,6 +25,7 @@ export function createSpecification(app: App) {
     /** What came out at a tile of the prompts on the screen; null where nothing has run. */
     at({ component, head, layer, position, source }: Place): Finding | null {
       const now = experiment.now.value;
+      if (now?.slots.some(isHeld)) return null; // it ran without them
       const read = now?.sources.find(([name]) => source === null || name === source)?.[1];
       return (
         curve.value?.findings?.find(
