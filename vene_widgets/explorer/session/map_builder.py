@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from vene_widgets import sentences
 from vene_widgets.engine.own_model import require_unchanged
@@ -132,6 +132,11 @@ class MapBuilder:
         return list(self._targets)
 
     @property
+    def cells(self) -> list[wire.Cell]:
+        """The cells that have been added, in their order."""
+        return list(self._cells)
+
+    @property
     def total(self) -> int:
         """Cells of the finished map."""
         return sum(plan.cell_count for plan in self.plans)
@@ -242,6 +247,13 @@ class MapBuilder:
             total=self.total,
             slow=self._slow,
         )
+
+    @property
+    def key(self) -> dict[str, Any]:
+        """Fields of the message that tell this map from others."""
+        names = ("revision", "component", "head", "layer", "source", "intervention")
+        shown = self.map()
+        return {name: getattr(shown, name) for name in names}
 
     def _row_cells(
         self, sweep: PreparedSweep, layer: int, statistics: CellStatistics
