@@ -39,6 +39,7 @@ export type Traits = Omit<
   | "data_progress"
   | "specification"
   | "placebo"
+  | "estimates"
 > & {
   steps: object;
   step: number | null;
@@ -49,6 +50,7 @@ export type Traits = Omit<
   data_progress: object;
   specification: object;
   placebo: object;
+  estimates: object;
 };
 
 export const SPAIN = "The capital of Spain is";
@@ -96,6 +98,7 @@ export function spainAndItaly(layers = OPENED.scene.model.layers): Traits {
     data_progress: {},
     specification: {},
     placebo: {},
+    estimates: {},
     steps: {},
     step: null,
     status: copy(OPENED.status),

@@ -10,7 +10,13 @@ from vene_widgets.experiments.operators import OPERATORS
 from vene_widgets.methods.attribution_check import AttributionCheck, check_attribution
 from vene_widgets.sweeps.planning import SweepPlan
 from vene_widgets.sweeps.results import HeadSweep, Sweep
-from vene_widgets.tables.attribution import ANSWER_METRICS, answer_value, attribution_frame
+from vene_widgets.tables.attribution import (
+    ANSWER_METRICS,
+    KEPT,
+    SHARE,
+    answer_value,
+    attribution_frame,
+)
 from vene_widgets.tables.statistics import log_probabilities
 from vene_widgets.tables.token_text import visible
 
@@ -120,7 +126,7 @@ class Attribution:
         return frame
 
     def against(
-        self, sweep: Sweep | HeadSweep, *, share: float = 0.25, kept: float = 0.5
+        self, sweep: Sweep | HeadSweep, *, share: float = SHARE, kept: float = KEPT
     ) -> AttributionCheck:
         """Set the estimates beside the exact effects of a sweep over the same cells.
 

@@ -45,6 +45,10 @@ ANSWER_METRICS: dict[str, AnswerMetric] = {
 """Metrics by name."""
 
 
+SHARE, KEPT = 0.25, 0.5
+"""An effect is large from this share of the map's largest on, and missed below this part of it."""
+
+
 def answer_value(metric: str, log_p: Tensor, target: int, contrast: int | None) -> float:
     """A metric's value in a run.
 
@@ -148,17 +152,31 @@ def attribution_check_frame(
     exact = numbers("delta" if metric == "probability" else "log_ratio", own)
     if metric == "logit_difference":
         exact = exact - numbers("log_ratio", (swept["target_id"] == contrast).to_numpy(bool))
-    may, sizes = swept["effect_possible"].to_numpy(bool)[own], np.abs(exact)
-    largest = np.nanmax(np.where(may, sizes, 0.0), initial=0.0)
-    large = may & (sizes >= share * largest) & (sizes > 0)
-    missed = estimated["estimate"].to_numpy(float) * np.sign(exact) < kept * sizes
+    may = swept["effect_possible"].to_numpy(bool)[own]
+    missed = false_negatives(estimated["estimate"].to_numpy(float), exact, may, share, kept)
     columns: dict[str, Any] = {str(name): estimated[name] for name in estimated.columns}
     made = table(
         "attribution_check_frame",
-        **{**columns, "exact": exact, "effect_possible": may, "false_negative": large & missed},
+        **{**columns, "exact": exact, "effect_possible": may, "false_negative": missed},
     )
     made.attrs = {**estimated.attrs, "share": share, "kept": kept}
     return made
+
+
+def false_negatives(
+    estimate: np.ndarray, exact: np.ndarray, may: np.ndarray, share: float, kept: float
+) -> np.ndarray:
+    """Whether each cell has a large effect that the estimate misses.
+
+    Args:
+        estimate, exact: changes of the metric, `(cells,)`.
+        may: whether an effect is possible.
+        share, kept: as in `attribution_check_frame`.
+    """
+    sizes = np.abs(exact)
+    largest = np.nanmax(np.where(may, sizes, 0.0), initial=0.0)
+    large = may & (sizes >= share * largest) & (sizes > 0)
+    return large & (estimate * np.sign(exact) < kept * sizes)
 
 
 def correlations(check: pd.DataFrame) -> tuple[float, float, int]:

@@ -72,6 +72,14 @@ export function keyOfMap(map: {
   return JSON.stringify([map.component, map.head, map.layer, map.source, map.intervention]);
 }
 
+/** Whether what came for a map is of this one. */
+export function isOfMap(
+  got: (Parameters<typeof keyOfMap>[0] & { revision: number }) | null,
+  map: Sweep | null,
+): boolean {
+  return got?.revision === map?.revision && !!got && !!map && keyOfMap(got) === keyOfMap(map);
+}
+
 /** The row of a map that a cell or slot is in: its layer, or its head on a map of all heads. */
 export function rowOf(of: { layer: number; head?: number | null }, head: Sweep["head"]): number {
   return head === "all" ? (of.head ?? -1) : of.layer;

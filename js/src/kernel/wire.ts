@@ -18,6 +18,7 @@ export interface Protocol {
     | OpenPair
     | RunSpecifications
     | RunPlacebo
+    | EstimateMap
     | Share
     | Cancel;
   reply: Reply;
@@ -33,6 +34,7 @@ export interface Protocol {
   data_progress: DataProgress;
   specification: Specification;
   placebo: Placebo;
+  estimates: Estimates;
 }
 /**
  * Replace the experiment and run it.
@@ -226,6 +228,16 @@ export interface RunSpecifications {
 export interface RunPlacebo {
   id: string;
   kind?: "placebo";
+}
+/**
+ * Estimate the map on the screen by gradients of a metric of these tokens, by id.
+ */
+export interface EstimateMap {
+  id: string;
+  kind?: "estimate";
+  metric: "logit_difference" | "probability" | "log_probability";
+  target: number;
+  other?: number | null;
 }
 /**
  * Write a share token of the current state; the reply carries it as `text`.
@@ -843,4 +855,32 @@ export interface ControlDraw {
   control: string;
   base: Reading;
   cells: Reading[];
+}
+/**
+ * The estimates of the map of a revision; `component` to `intervention` are the map's.
+ */
+export interface Estimates {
+  revision: number;
+  component: string;
+  head: number | "all" | null;
+  layer: number | null;
+  source: string | null;
+  intervention: string;
+  found: Estimate[];
+}
+/**
+ * What gradients of a metric predict of each cell, in the order of `Map.cells`.
+ *
+ * `values` are changes from the base run in units of the metric (`tables.attribution`); `missed`
+ * are the cells whose large effect is underestimated, by index. `correlation` is Pearson's, over
+ * the cells where an effect is possible. `note` is why there are none.
+ */
+export interface Estimate {
+  metric: "logit_difference" | "probability" | "log_probability";
+  target: number;
+  other: number | null;
+  values: (number | null)[];
+  missed: number[];
+  correlation: number | null;
+  note: string | null;
 }

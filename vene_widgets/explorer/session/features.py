@@ -5,6 +5,7 @@ from __future__ import annotations
 from vene_widgets.explorer.session.answer import AnswerFeature
 from vene_widgets.explorer.session.compare import CompareFeature
 from vene_widgets.explorer.session.data_set import DataSetFeature
+from vene_widgets.explorer.session.estimates import EstimatesFeature
 from vene_widgets.explorer.session.feature import Feature
 from vene_widgets.explorer.session.figure import FigureFeature
 from vene_widgets.explorer.session.files import FilesFeature
@@ -30,6 +31,7 @@ FEATURES: tuple[type[Feature], ...] = (
     ModelChangesFeature,
     DataSetFeature,
     SpecificationFeature,
+    EstimatesFeature,
     PlaceboFeature,
 )
 """In the order of the urgency of their jobs, in which their hooks are called too.

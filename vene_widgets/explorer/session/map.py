@@ -7,6 +7,7 @@ from collections.abc import Callable, Generator, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from vene_widgets.engine.own_model import model_changed
+from vene_widgets.errors import RequestError
 from vene_widgets.experiments.fields import ALL
 from vene_widgets.experiments.sweep_request import SweepRequest
 from vene_widgets.explorer.held import held_slots
@@ -79,10 +80,19 @@ class MapFeature(Feature):
         """Whether there is a full map."""
         return self._full is not None
 
-    @property
-    def full(self) -> MapBuilder | None:
-        """The newest full map."""
-        return self._full
+    def full_map(self, wanted: str) -> MapBuilder:
+        """The map on the screen, for something that needs all of it.
+
+        Args:
+            wanted: what, for the error message.
+
+        Raises:
+            RequestError: it is not full.
+        """
+        full = self._full
+        if full is None or full is not self.shown or self.session.worker.is_busy("sweep"):
+            raise RequestError(f"{wanted} needs a full map: wait until it is filled.")
+        return full
 
     def table(self) -> pd.DataFrame:
         """The newest full map as a frame; empty if there is none."""

@@ -11,7 +11,7 @@ import math
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from vene_widgets import sentences
 from vene_widgets.codegen.sweep_code import sweep_lines
@@ -157,6 +157,11 @@ class MapBuilder:
         return len(self.plan.request.fixed)
 
     @property
+    def cells(self) -> list[wire.Cell]:
+        """The cells that have been added, in their order."""
+        return list(self._cells)
+
+    @property
     def total(self) -> int:
         """Cells of the finished map."""
         return sum(plan.cell_count for plan in self.plans)
@@ -273,6 +278,13 @@ class MapBuilder:
             held=[wire_slot(slot) for slot in request.fixed],
             code="\n".join(sweep_lines(request)) if self.held else None,
         )
+
+    @property
+    def key(self) -> dict[str, Any]:
+        """Fields of the message that tell this map from others."""
+        names = ("revision", "component", "head", "layer", "source", "intervention")
+        shown = self.map()
+        return {name: getattr(shown, name) for name in names}
 
     def _row_cells(
         self, sweep: PreparedSweep, layer: int, statistics: CellStatistics

@@ -6,7 +6,6 @@ from collections.abc import Generator
 from typing import TYPE_CHECKING, ClassVar
 
 from vene_widgets.engine.own_model import model_changed, require_unchanged
-from vene_widgets.errors import RequestError
 from vene_widgets.explorer.session.feature import (
     Changes,
     Feature,
@@ -65,11 +64,9 @@ class PlaceboFeature(Feature):
         Raises:
             RequestError: there is no full map.
         """
-        session, shown = self.session, self.session.feature(MapFeature)
+        session = self.session
         with session.lock:
-            full = shown.full
-            if full is None or full is not shown.shown or session.worker.is_busy("sweep"):
-                raise RequestError("the controls are those of a full map: wait until it is filled.")
+            full = session.feature(MapFeature).full_map("a control")
             names = checked_placebos(None, full.plan)
             message = _message(request, full, names)
             self._write(message)
@@ -142,16 +139,10 @@ def draws_of(name: str) -> int:
 
 def _message(request: wire.RunPlacebo, full: MapBuilder, names: tuple[str, ...]) -> wire.Placebo:
     """The message of a run that begins."""
-    shown = full.map()
     return wire.Placebo(
+        **full.key,
         request=request.id,
-        revision=shown.revision,
-        component=shown.component,
-        head=shown.head,
-        layer=shown.layer,
-        source=shown.source,
-        intervention=shown.intervention,
-        targets=[target.token_id for target in shown.targets],
+        targets=full.targets,
         controls=list(names),
         base=_readings(full.log_base[None], full.log_base, full)[0],
         draws=[],

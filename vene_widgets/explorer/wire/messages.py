@@ -18,6 +18,7 @@ from vene_widgets.explorer.wire.base import Finite, Wire
 from vene_widgets.explorer.wire.ordered import WireExperiment, WireSlot
 from vene_widgets.explorer.wire.requests import Cancel as Cancel
 from vene_widgets.explorer.wire.requests import Compare as Compare
+from vene_widgets.explorer.wire.requests import EstimateMap as EstimateMap
 from vene_widgets.explorer.wire.requests import FigureKind as FigureKind
 from vene_widgets.explorer.wire.requests import FigureStyle as FigureStyle
 from vene_widgets.explorer.wire.requests import FollowToken as FollowToken
@@ -36,6 +37,7 @@ from vene_widgets.explorer.wire.requests import Share as Share
 from vene_widgets.explorer.wire.requests import Side as Side
 from vene_widgets.explorer.wire.requests import SplitPrompt as SplitPrompt
 from vene_widgets.explorer.wire.requests import TakeFigure as TakeFigure
+from vene_widgets.tables.attribution import AnswerMetricName
 from vene_widgets.tables.metrics import MetricName, Scale
 
 ReceiptReason = Literal[
@@ -644,6 +646,35 @@ class Placebo(Wire):
     note: str | None
 
 
+class Estimate(Wire):
+    """What gradients of a metric predict of each cell, in the order of `Map.cells`.
+
+    `values` are changes from the base run in units of the metric (`tables.attribution`); `missed`
+    are the cells whose large effect is underestimated, by index. `correlation` is Pearson's, over
+    the cells where an effect is possible. `note` is why there are none.
+    """
+
+    metric: AnswerMetricName
+    target: int
+    other: int | None
+    values: list[Finite]
+    missed: list[int]
+    correlation: Finite
+    note: str | None
+
+
+class Estimates(Wire):
+    """The estimates of the map of a revision; `component` to `intervention` are the map's."""
+
+    revision: int
+    component: str
+    head: int | Literal["all"] | None
+    layer: int | None
+    source: str | None
+    intervention: str
+    found: list[Estimate]
+
+
 class Protocol(Wire):
     """All messages in one model, so that one schema contains them all."""
 
@@ -661,6 +692,7 @@ class Protocol(Wire):
     data_progress: DataProgress
     specification: Specification
     placebo: Placebo
+    estimates: Estimates
 
 
 if __name__ == "__main__":

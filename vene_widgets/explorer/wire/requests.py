@@ -8,6 +8,7 @@ from pydantic import Field
 
 from vene_widgets.explorer.wire.base import Wire
 from vene_widgets.explorer.wire.ordered import WireExperiment
+from vene_widgets.tables.attribution import AnswerMetricName
 
 FigureKind = Literal[
     "result", "token_heatmap", "difference_panel", "sweep_map", "distribution_dots"
@@ -174,6 +175,16 @@ class RunPlacebo(Wire):
     kind: Literal["placebo"] = "placebo"
 
 
+class EstimateMap(Wire):
+    """Estimate the map on the screen by gradients of a metric of these tokens, by id."""
+
+    id: str
+    kind: Literal["estimate"] = "estimate"
+    metric: AnswerMetricName
+    target: int
+    other: int | None = None
+
+
 class Share(Wire):
     """Write a share token of the current state; the reply carries it as `text`."""
 
@@ -202,6 +213,7 @@ Request = Annotated[
     | OpenPair
     | RunSpecifications
     | RunPlacebo
+    | EstimateMap
     | Share
     | Cancel,
     Field(discriminator="kind"),

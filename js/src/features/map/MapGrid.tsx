@@ -14,6 +14,7 @@ import { tokensOf } from "../../domain/sources";
 import type { MetricInfo, Scene } from "../../kernel/wire";
 import { backToScreen } from "../../ui/backToScreen";
 import { PlainButton } from "../../ui/controls";
+import { createEstimate } from "../estimate/state";
 import { createLecture } from "../lecture/state";
 import { createPlacebo, named } from "../placebo/state";
 import { createSlots } from "../slots/state";
@@ -75,7 +76,10 @@ export function MapGrid({ app, scene, metric, width }: Props) {
   );
   const placebo = app.use(createPlacebo);
   // With its controls: all are seen on one scale.
-  const limit = limitOf(metric, [...values, ...placebo.values.value.filter(Number.isFinite)]);
+  const estimate = app.use(createEstimate);
+  const estimated = estimate.values.value;
+  const more = [...placebo.values.value, ...estimated].filter(Number.isFinite);
+  const limit = limitOf(metric, [...values, ...more]);
   const control = placebo.shown.value;
   const title = spell(metric.title, target?.label, other?.label);
   const experiment = app.use(createExperiment).now.value;
@@ -259,7 +263,9 @@ export function MapGrid({ app, scene, metric, width }: Props) {
                   mark={first?.group ?? null}
                   note={chosen.length > 0 ? sweep.otherPair(tile) : null}
                   agreed={agreedAt(tile)}
-                  isWithin={own !== null && placebo.isWithin(tile)}
+                  estimate={own === null ? null : finite(estimated[placebo.indexOf(tile)])}
+                  isMissed={estimate.found.value?.missed.includes(placebo.indexOf(tile)) ?? false}
+                  isWithin={estimated.length === 0 && own !== null && placebo.isWithin(tile)}
                   colour={first?.group ? groups.indexOf(first.group) % 6 : -1}
                 />
               );
@@ -336,9 +342,9 @@ export function MapGrid({ app, scene, metric, width }: Props) {
         slow={map?.slow ?? null}
         isNamed={isLecture}
         isOld={sweep.isOld.value}
-        control={placebo.says.value}
+        control={estimate.says.value ?? placebo.says.value}
         share={placebo.isRunning.value ? (placebo.found.value?.share ?? 0) : null}
-        hasWithin={placebo.hasResult.value && control === null}
+        hasWithin={placebo.hasResult.value && control === null && !estimate.isOn.value}
         held={heldWords(map)}
       />
     </>
@@ -393,8 +399,8 @@ function foldWords(folded: number[]): string {
   return `the first ${folded.length} tokens, which both prompts share: no effect possible`;
 }
 
-function finite(value: number | null): number | null {
-  return Number.isFinite(value) ? value : null;
+function finite(value: number | null | undefined): number | null {
+  return value != null && Number.isFinite(value) ? value : null;
 }
 
 function gestureOf(event: MouseEvent) {

@@ -3,6 +3,7 @@ import type { App } from "../../app/app";
 import type { MetricName } from "../../domain/metrics";
 import { componentOptions } from "../../ui/components";
 import { type Option, Select } from "../../ui/controls";
+import { createEstimate } from "../estimate/state";
 import { createPlacebo, named } from "../placebo/state";
 import { createStory } from "../story/state";
 import { createMap } from "./state";
@@ -106,21 +107,33 @@ export function MapTools({ app }: { app: App }) {
   );
 }
 
-/** The map, or one of its controls in its place. */
+const ESTIMATE = "estimate";
+
+/** The map, one of its controls in its place, or its estimate beside it. */
 function PlaceboSelect({ app }: { app: App }) {
-  const { names, at, show, refusal } = app.use(createPlacebo);
+  const { names, at, show, showEstimate, refusal } = app.use(createPlacebo);
+  const estimate = app.use(createEstimate);
   return (
     <Select
       name="Map or control"
-      title="The same map where it should show nothing (S)"
-      value={String(at.value)}
-      options={["real map", ...names.value].map((name, n) => ({
-        value: String(n),
-        text: named(name),
-        ...(n > 0 && { group: "Controls" }),
-      }))}
-      refusal={(value) => (value === "0" ? null : refusal.value)}
-      onChoose={(value) => show(Number(value))}
+      title="The map, the same where it should show nothing (S), or what gradients predict of it"
+      value={estimate.isOn.value ? ESTIMATE : String(at.value)}
+      options={[
+        ...["real map", ...names.value].map((name, n) => ({
+          value: String(n),
+          text: named(name),
+          ...(n > 0 && { group: "Controls" }),
+        })),
+        {
+          value: ESTIMATE,
+          text: "beside the estimate by gradients",
+          group: "Attribution patching",
+        },
+      ]}
+      refusal={(value) =>
+        value === "0" ? null : value === ESTIMATE ? estimate.refusal.value : refusal.value
+      }
+      onChoose={(value) => (value === ESTIMATE ? showEstimate() : show(Number(value)))}
     />
   );
 }

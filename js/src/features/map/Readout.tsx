@@ -8,6 +8,7 @@ import { readingOf, spell, valueText } from "../../domain/metrics";
 import { MOST } from "../../domain/paint";
 import { tokensOf } from "../../domain/sources";
 import { isTouch } from "../../ui/touch";
+import { createEstimate } from "../estimate/state";
 import { createPlacebo, named } from "../placebo/state";
 import { createSpecification } from "../specification/state";
 import { createStory } from "../story/state";
@@ -41,7 +42,7 @@ export function Readout({ app }: { app: App }) {
     return (
       <div class="vene-readout vene-hint">
         <p>
-          {app.use(createPlacebo).about.value ??
+          {(app.use(createPlacebo).shown.value && app.use(createPlacebo).says.value) ??
             (isTouch()
               ? `Tap a tile: this slot ${alone}. Tap a header: pin.`
               : `Hover to read. Click: this slot ${alone}. ${app.kernel.offline ? "" : GROUPS}P or a header: pin.`)}
@@ -61,6 +62,10 @@ export function Readout({ app }: { app: App }) {
   const own = readingOf(metric, cell, lens.aim.value, targets);
   const instead = own === null ? own : placebo.valueAt(tile);
   const value = instead === undefined || instead === null ? own : instead;
+  const estimate =
+    cell?.idle === null && own !== null
+      ? app.use(createEstimate).values.value[placebo.indexOf(tile)]
+      : undefined;
   const controls = cell?.idle === null && own !== null && placebo.inWords(tile, metric);
   return (
     <div class="vene-readout">
@@ -95,6 +100,7 @@ export function Readout({ app }: { app: App }) {
         <Wait app={app} layer={place.layer} />
       </p>
       <p class="vene-readout-sentence" title={[cell?.sentence, controls].filter(Boolean).join(" ")}>
+        {estimate !== undefined && `Estimated by gradients: ${valueText(metric, estimate)}. `}
         {cell?.idle === null && placebo.isWithin(tile) && "Within the range of the controls. "}
         {(placebo.shown.value && controls) ||
           (app.use(createSweep).otherPair(tile) ??

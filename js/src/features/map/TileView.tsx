@@ -32,6 +32,10 @@ export interface TileProps extends Tile {
   note: string | null;
   /** In how many specifications of how many its effect had the same sign: "46 of 48". */
   agreed: string | null;
+  /** What gradients predict in place of its value; null where that is not shown. */
+  estimate: number | null;
+  /** Whether its effect is large and the estimate misses it. */
+  isMissed: boolean;
   /** Whether a control of the map explains its value. */
   isWithin: boolean;
   colour: number;
@@ -73,12 +77,17 @@ function drawTile(props: TileProps) {
   const group = props.mark === null ? "" : `, group ${props.mark}`;
   const held = props.held ? `, ${props.held} held here` : "";
   const agreed = props.agreed ? `, same sign in ${props.agreed}` : "";
+  const hasEstimate = props.estimate !== null && value !== null && !isIdle;
+  const estimate = hasEstimate
+    ? `, estimated ${valueText(metric, props.estimate as number)}${props.isMissed ? ", missed by the estimate" : ""}`
+    : "";
   const within = props.isWithin && !isIdle ? ", within the range of the controls" : "";
   const pinned = props.pins.endsWith("cell") ? ", pinned" : "";
   const classes = [
     "vene-tile",
     isIdle && "vene-tile-idle",
     value === null && "vene-tile-open",
+    props.isMissed && "vene-tile-missed",
     within && "vene-data-explained",
     props.isChosen && "vene-tile-chosen",
     props.isSkipped && "vene-tile-skipped",
@@ -96,7 +105,7 @@ function drawTile(props: TileProps) {
       data-colour={props.colour < 0 ? undefined : props.colour}
       data-pins={props.pins || undefined}
       aria-selected={props.isChosen}
-      aria-label={`${axis} ${row}, position ${position} ${label}, ${reading}${within}${agreed}${chosen}${held}${group}${pinned}`}
+      aria-label={`${axis} ${row}, position ${position} ${label}, ${reading}${estimate}${within}${agreed}${chosen}${held}${group}${pinned}`}
       title={props.note ?? (isIdle || isBroken ? reason : undefined)}
       style={value === null || isIdle ? undefined : tileColours(value, limit, metric.scale)}
     >
@@ -104,6 +113,13 @@ function drawTile(props: TileProps) {
         <span
           class="vene-tile-number"
           data-text={value === null ? "NaN" : tileText(metric, value)}
+        />
+      )}
+      {hasEstimate && (
+        <span
+          class="vene-tile-estimate"
+          data-text={props.hasNumber ? tileText(metric, props.estimate as number) : ""}
+          style={tileColours(props.estimate as number, limit, metric.scale)}
         />
       )}
       {props.agreed && (

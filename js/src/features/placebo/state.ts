@@ -5,26 +5,18 @@ import { createExperiment } from "../../app/experiment";
 import { type Control, measure } from "../../domain/controls";
 import type { Tile } from "../../domain/geometry";
 import { changeText } from "../../domain/metrics";
-import { keyOfMap, rowOf } from "../../domain/preview";
+import { isOfMap, rowOf } from "../../domain/preview";
 import type { MetricInfo, Placebo } from "../../kernel/wire";
+import { createEstimate } from "../estimate/state";
 import { createMap } from "../map/state";
 import { createSweep, createWholeMap } from "../map/sweep";
 import { createNotices } from "../notices/state";
 
-/** What each control is: under its map, and where there is more room. */
-const SAYS: Record<string, [string, string]> = {
-  random_source: [
-    "Random source: any other words",
-    "Random source: the same map with random words where the source differs from the base.",
-  ],
-  shuffled_weights: [
-    "Shuffled weights: the model knows nothing",
-    "Shuffled weights: what a map looks like when the model knows nothing.",
-  ],
-  matched_noise: [
-    "Matched noise: any change of this size",
-    "Matched noise: the same map with changes as large in random directions.",
-  ],
+/** What each control is, under its map. */
+const SAYS: Record<string, string> = {
+  random_source: "Random source: any other words in place of the source’s.",
+  shuffled_weights: "Shuffled weights: what a map looks like when the model knows nothing.",
+  matched_noise: "Matched noise: changes as large in random directions.",
 };
 
 /** A control as menus and labels say it. */
@@ -38,16 +30,15 @@ export function createPlacebo(app: App) {
   const { isOld } = app.use(createSweep);
   const { kinds } = app.use(createExperiment);
   const notices = app.use(createNotices);
+  const estimate = app.use(createEstimate);
   /** Which control is shown in place of the map, from 1; 0 is the map. */
   const at = signal(0);
   const isAsked = signal(false);
 
   /** What has been run of the map on the screen. */
-  const found = computed(() => {
-    const [got, map] = [written.value, whole.value];
-    const isOfMap = got && map && got.revision === map.revision && keyOfMap(got) === keyOfMap(map);
-    return isOfMap && !isOld.value ? got : null;
-  });
+  const found = computed(() =>
+    isOfMap(written.value, whole.value) && !isOld.value ? written.value : null,
+  );
   /** The controls that the map has, also before they have run. */
   const names = computed(() => {
     const kind = kinds.value.find(({ name }) => name === whole.value?.intervention);
@@ -98,6 +89,7 @@ export function createPlacebo(app: App) {
   function show(next: number): void {
     const isFirst = at.peek() === 0;
     at.value = next;
+    estimate.isOn.value = false;
     if (next === 0 || isRunning.peek()) return;
     // Also anew for a token that the map did not have then, and after they were stopped.
     if (!found.peek() || !measured.peek() || (isFirst && found.peek()?.note)) void run();
@@ -105,11 +97,16 @@ export function createPlacebo(app: App) {
 
   return {
     found,
+    indexOf,
     names,
     at,
     shown,
     isRunning,
     show,
+    showEstimate(): void {
+      show(0);
+      estimate.isOn.value = true;
+    },
     /** The map, then each control, then the map again. */
     next: (): void => show((at.peek() + 1) % (names.peek().length + 1)),
     /** Why a saved page cannot run them; null where it can, or holds them. */
@@ -131,12 +128,7 @@ export function createPlacebo(app: App) {
     says: computed(() => {
       if (!shown.value) return found.value?.note ?? null;
       if (!measured.value) return "The controls have not run with this token: choose them again.";
-      return SAYS[shown.value]?.[0] ?? null;
-    }),
-    /** The same at length, and which of its draws tiles show. */
-    about: computed(() => {
-      const [long, draws] = [SAYS[shown.value ?? ""]?.[1], control.value?.draws ?? 0];
-      return long ? `${long} Each tile shows the largest change of ${draws} draws.` : null;
+      return `${SAYS[shown.value]} Each tile has the largest change of ${control.value?.draws} draws.`;
     }),
     /** The changes of each control at a tile. */
     inWords(tile: Tile, metric: MetricInfo): string {
