@@ -8,6 +8,7 @@ from vene_widgets.explorer.session.data_set import DataSetFeature
 from vene_widgets.explorer.session.feature import Feature
 from vene_widgets.explorer.session.figure import FigureFeature
 from vene_widgets.explorer.session.files import FilesFeature
+from vene_widgets.explorer.session.generation import GenerationFeature
 from vene_widgets.explorer.session.history import HistoryFeature
 from vene_widgets.explorer.session.map import MapFeature
 from vene_widgets.explorer.session.model_changes import ModelChangesFeature
@@ -19,6 +20,7 @@ from vene_widgets.explorer.session.story import StoryFeature
 FEATURES: tuple[type[Feature], ...] = (
     AnswerFeature,
     CompareFeature,
+    GenerationFeature,
     MapFeature,
     StoryFeature,
     FigureFeature,
