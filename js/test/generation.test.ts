@@ -1,5 +1,6 @@
 // Generate: two texts as tokens, where they part, and what is said when they are old or refused.
 import { afterEach, describe, expect, it } from "vitest";
+import { inPercent } from "../src/domain/format";
 import type { GeneratedTexts, NewToken } from "../src/kernel/wire";
 import { click, drawn, mount, openTab, press, refuse, traitsOf, within } from "./helpers";
 
@@ -53,15 +54,15 @@ describe("generated texts", () => {
     await open(TEXTS);
     expect(pieces("base").map((one) => one.textContent)).toEqual([" Madrid", ".", "↵\n"]);
     expect(pieces("patched").map((one) => one.getAttribute("aria-label"))).toEqual([
-      "␣Rome 94 %, first difference",
-      "␣is 20 %",
+      `␣Rome ${inPercent(0.94)}, first difference`,
+      `␣is ${inPercent(0.2)}`,
     ]);
     expect($$(".vene-piece[data-differs=true]").map((one) => one.textContent)).toEqual([
       " Madrid",
       " Rome",
     ]);
     expect(words()).toBe(
-      "≠ First difference at new token 1: ␣Madrid 94 % in base, ␣Rome 94 % in patched",
+      `≠ First difference at new token 1: ␣Madrid ${inPercent(0.94)} in base, ␣Rome ${inPercent(0.94)} in patched`,
     );
   });
 
@@ -73,7 +74,9 @@ describe("generated texts", () => {
     press(first, "ArrowRight");
     await drawn();
     expect(document.activeElement).toBe(second);
-    expect(words()).toBe("patched, new token 2: ␣is 20 % · rank 2 · most likely ␣was 60 %");
+    expect(words()).toBe(
+      `patched, new token 2: ␣is ${inPercent(0.2)} · rank 2 · most likely ␣was ${inPercent(0.6)}`,
+    );
     expect(second.tabIndex).toBe(0);
   });
 
