@@ -40,6 +40,7 @@ export type Traits = Omit<
   | "specification"
   | "placebo"
   | "estimates"
+  | "generation"
 > & {
   steps: object;
   step: number | null;
@@ -51,6 +52,7 @@ export type Traits = Omit<
   specification: object;
   placebo: object;
   estimates: object;
+  generation: object;
 };
 
 export const SPAIN = "The capital of Spain is";
@@ -99,6 +101,7 @@ export function spainAndItaly(layers = OPENED.scene.model.layers): Traits {
     specification: {},
     placebo: {},
     estimates: {},
+    generation: {},
     steps: {},
     step: null,
     status: copy(OPENED.status),

@@ -21,7 +21,7 @@ from vene_widgets.engine.running import SlotEdits
 from vene_widgets.engine.weights import planned_weights
 from vene_widgets.errors import RequestError
 from vene_widgets.interventions.random_stream import RandomStream
-from vene_widgets.methods.decoding import read_decoding, read_length
+from vene_widgets.methods.decoding import Decoding, read_decoding, read_length
 from vene_widgets.methods.generation import BASE, PATCHED, Generation
 from vene_widgets.methods.text_places import read_places, text_edits
 from vene_widgets.sweeps.sweep import Cancelled
@@ -38,6 +38,9 @@ if TYPE_CHECKING:
 
 On: TypeAlias = "Literal['prompt', 'every'] | Iterable[int] | int"
 """Where slots act while a text is generated."""
+
+Where: TypeAlias = "Literal['prompt', 'every'] | tuple[int, ...]"
+"""The same, checked: positions ascend."""
 
 KEEP_BYTES = 256 * 2**20
 """Logits of both texts together are kept up to this size."""
@@ -104,11 +107,65 @@ def generate(
         ' Rome'
     """
     plan = plan_experiment(model, experiment)
+    model.accept_hooks()
+    return generate_plan(
+        model,
+        plan,
+        max_new_tokens,
+        on,
+        use_cache=use_cache,
+        baseline=baseline,
+        decoding=read_decoding(temperature, top_p, top_k, seed),
+        weights=weights,
+        keep_bytes=keep_bytes,
+        on_token=on_token,
+        cancel=cancel,
+    )
+
+
+def check_generation(
+    model: LanguageModel, plan: Plan, max_new_tokens: object, on: object
+) -> tuple[int, Where]:
+    """Check what `generate_plan` will be asked for.
+
+    Returns:
+        The number of new tokens, and where the slots act.
+
+    Raises:
+        RequestError: see `generate`.
+    """
     require_generates(model)
     length = len(plan.base)
     count = read_length(model, length, max_new_tokens)
-    decoding = read_decoding(temperature, top_p, top_k, seed)
-    where = read_places(plan, on, length, count)
+    return count, read_places(plan, on, length, count)
+
+
+def generate_plan(
+    model: LanguageModel,
+    plan: Plan,
+    max_new_tokens: int,
+    on: On,
+    *,
+    decoding: Decoding,
+    use_cache: bool = True,
+    baseline: bool = True,
+    weights: Mapping[str, Intervention] | None = None,
+    keep_bytes: int = KEEP_BYTES,
+    on_token: Callable[[GeneratedToken], None] | None = None,
+    cancel: Event | None = None,
+) -> Generation:
+    """Generate from a planned experiment; the model's present hooks are not made part of it.
+
+    Args:
+        model: see `generate`, as are the other arguments.
+        plan: the experiment.
+        decoding: how tokens are chosen.
+
+    Raises:
+        RequestError, Cancelled: see `generate`.
+    """
+    count, where = check_generation(model, plan, max_new_tokens, on)
+    length = len(plan.base)
     modules = planned_weights(model, plan, weights)
     names = (BASE, PATCHED) if baseline else (PATCHED,)
     each = count * model.sites.vocabulary * model.dtype.itemsize
@@ -142,7 +199,6 @@ def generate(
                 keeps_logits=keeps_logits,
             )
 
-    model.accept_hooks()
     start = time.perf_counter()
     with model.lock, torch.no_grad(), own_model(model):
         began = model.tree.state
@@ -178,7 +234,7 @@ def generate(
 def _require_acted(
     model: LanguageModel,
     plan: Plan,
-    where: Literal["prompt", "every"] | tuple[int, ...],
+    where: Where,
     acted_at: tuple[tuple[int, ...], ...],
     end: int,
 ) -> None:

@@ -5,6 +5,8 @@ import { ComparePanel } from "../features/compare/View";
 import { DataPanel } from "../features/data/View";
 import { createFigure } from "../features/figure/state";
 import { FigurePanel } from "../features/figure/View";
+import { createGeneration } from "../features/generation/state";
+import { GenerationPanel } from "../features/generation/View";
 import { ReceiptsPanel } from "../features/receipts/View";
 import { createSpecification } from "../features/specification/state";
 import { SpecificationPanel } from "../features/specification/View";
@@ -32,6 +34,12 @@ export const TABS: readonly Tab[] = [
     title: "Is it real?",
     View: SpecificationPanel,
     isKept: (app) => !!app.use(createSpecification).curve.value?.rows.length,
+  },
+  {
+    name: "generation",
+    title: "Generate",
+    View: GenerationPanel,
+    isKept: (app) => app.use(createGeneration).shown.value !== null,
   },
   { name: "receipts", title: "Receipts", View: ReceiptsPanel },
   { name: "data", title: "Data", View: DataPanel },

@@ -19,6 +19,8 @@ export interface Protocol {
     | RunSpecifications
     | RunPlacebo
     | EstimateMap
+    | Generate
+    | StopGenerating
     | Share
     | Cancel;
   reply: Reply;
@@ -35,6 +37,7 @@ export interface Protocol {
   specification: Specification;
   placebo: Placebo;
   estimates: Estimates;
+  generation: GeneratedTexts;
 }
 /**
  * Replace the experiment and run it.
@@ -238,6 +241,24 @@ export interface EstimateMap {
   metric: "logit_difference" | "probability" | "log_probability";
   target: number;
   other?: number | null;
+}
+/**
+ * Generate a text from the base prompt, with the slots on the screen and without them.
+ *
+ * `on` is where the slots act: at their positions of the prompt, or on every new token too.
+ */
+export interface Generate {
+  id: string;
+  kind?: "generate";
+  max_new_tokens: number;
+  on?: "prompt" | "every";
+}
+/**
+ * Stop the text that is being generated; what there is of it stays.
+ */
+export interface StopGenerating {
+  id: string;
+  kind?: "stop";
 }
 /**
  * Write a share token of the current state; the reply carries it as `text`.
@@ -883,4 +904,40 @@ export interface Estimate {
   missed: number[];
   correlation: number | null;
   note: string | null;
+}
+/**
+ * What the model wrote after the base prompt, without the slots and with them.
+ *
+ * `experiment`, of this `revision`, has positions as integers. `running` is the text that is being
+ * written. `patched` is empty and `patched_text` None where no slot is live. `base_text` and
+ * `patched_text`, without special tokens, are there at the end. `differs` is the first step at
+ * which both texts differ. `note` says why there is less than was asked for.
+ */
+export interface GeneratedTexts {
+  request: string;
+  revision: number;
+  experiment: OrderedExperiment;
+  on: "prompt" | "every";
+  max_new_tokens: number;
+  running: ("base" | "patched") | null;
+  base: NewToken[];
+  patched: NewToken[];
+  base_text: string | null;
+  patched_text: string | null;
+  differs: number | null;
+  note: string | null;
+}
+/**
+ * One token of a generated text, its exact text and its probability, 0 to 1.
+ *
+ * `rank` is over the whole vocabulary; `best` is the label of the most likely token.
+ */
+export interface NewToken {
+  id: number;
+  text: string;
+  label: string;
+  probability: number;
+  rank: number;
+  best: string;
+  best_probability: number;
 }

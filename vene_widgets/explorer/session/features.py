@@ -9,6 +9,7 @@ from vene_widgets.explorer.session.estimates import EstimatesFeature
 from vene_widgets.explorer.session.feature import Feature
 from vene_widgets.explorer.session.figure import FigureFeature
 from vene_widgets.explorer.session.files import FilesFeature
+from vene_widgets.explorer.session.generation import GenerationFeature
 from vene_widgets.explorer.session.history import HistoryFeature
 from vene_widgets.explorer.session.map import MapFeature
 from vene_widgets.explorer.session.model_changes import ModelChangesFeature
@@ -21,6 +22,7 @@ from vene_widgets.explorer.session.story import StoryFeature
 FEATURES: tuple[type[Feature], ...] = (
     AnswerFeature,
     CompareFeature,
+    GenerationFeature,
     MapFeature,
     StoryFeature,
     FigureFeature,

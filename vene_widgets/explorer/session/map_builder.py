@@ -239,17 +239,25 @@ class MapBuilder:
             self._append(missing, found)
         self._typed |= typed
 
+    @property
+    def key(self) -> dict[str, Any]:
+        """The fields of its message that tell this map from others."""
+        plan, request = self.plan, self.plan.request
+        by_head = request.head == ALL
+        return {
+            "revision": self._revision,
+            "component": plan.component,
+            "head": request.head if by_head else plan.head,
+            "layer": plan.layers[0] if by_head else None,
+            "source": request.source,
+            "intervention": plan.intervention,
+        }
+
     def map(self) -> wire.Map:
         """The map as far as it is filled, as the wire's message."""
         plan, request = self.plan, self.plan.request
-        by_head = request.head == ALL
         return wire.Map(
-            revision=self._revision,
-            source=request.source,
-            component=plan.component,
-            head=request.head if by_head else plan.head,
-            layer=plan.layers[0] if by_head else None,
-            intervention=plan.intervention,
+            **self.key,
             operator=sentences.operator(plan.intervention, len(request.prompts)),
             prompts=list(request.prompts),
             layers=list(plan.layers),
@@ -278,13 +286,6 @@ class MapBuilder:
             held=[wire_slot(slot) for slot in request.fixed],
             code="\n".join(sweep_lines(request)) if self.held else None,
         )
-
-    @property
-    def key(self) -> dict[str, Any]:
-        """Fields of the message that tell this map from others."""
-        names = ("revision", "component", "head", "layer", "source", "intervention")
-        shown = self.map()
-        return {name: getattr(shown, name) for name in names}
 
     def _row_cells(
         self, sweep: PreparedSweep, layer: int, statistics: CellStatistics

@@ -84,6 +84,12 @@ class Worker:
         with self._changed:
             return kind in self._queued or kind in self._running
 
+    def must_yield(self, kind: str) -> bool:
+        """Whether the running job of this kind is to end, or a more urgent one waits."""
+        with self._changed:
+            urgent = self._kinds[: self._kinds.index(kind)]
+            return kind in self._cancelled or any(other in self._queued for other in urgent)
+
     def wait(self, kind: str, timeout: float | None = None) -> bool:
         """Block until no job of this kind is queued or running, or the worker is closed.
 

@@ -22,6 +22,7 @@ from vene_widgets.explorer.wire.requests import EstimateMap as EstimateMap
 from vene_widgets.explorer.wire.requests import FigureKind as FigureKind
 from vene_widgets.explorer.wire.requests import FigureStyle as FigureStyle
 from vene_widgets.explorer.wire.requests import FollowToken as FollowToken
+from vene_widgets.explorer.wire.requests import Generate as Generate
 from vene_widgets.explorer.wire.requests import NameEntry as NameEntry
 from vene_widgets.explorer.wire.requests import OpenPair as OpenPair
 from vene_widgets.explorer.wire.requests import PastExperiment as PastExperiment
@@ -36,6 +37,7 @@ from vene_widgets.explorer.wire.requests import SetSweep as SetSweep
 from vene_widgets.explorer.wire.requests import Share as Share
 from vene_widgets.explorer.wire.requests import Side as Side
 from vene_widgets.explorer.wire.requests import SplitPrompt as SplitPrompt
+from vene_widgets.explorer.wire.requests import StopGenerating as StopGenerating
 from vene_widgets.explorer.wire.requests import TakeFigure as TakeFigure
 from vene_widgets.tables.attribution import AnswerMetricName
 from vene_widgets.tables.metrics import MetricName, Scale
@@ -675,6 +677,44 @@ class Estimates(Wire):
     found: list[Estimate]
 
 
+class NewToken(Wire):
+    """One token of a generated text, its exact text and its probability, 0 to 1.
+
+    `rank` is over the whole vocabulary; `best` is the label of the most likely token.
+    """
+
+    id: int
+    text: str
+    label: str
+    probability: float
+    rank: int
+    best: str
+    best_probability: float
+
+
+class GeneratedTexts(Wire):
+    """What the model wrote after the base prompt, without the slots and with them.
+
+    `experiment`, of this `revision`, has positions as integers. `running` is the text that is being
+    written. `patched` is empty and `patched_text` None where no slot is live. `base_text` and
+    `patched_text`, without special tokens, are there at the end. `differs` is the first step at
+    which both texts differ. `note` says why there is less than was asked for.
+    """
+
+    request: str
+    revision: int
+    experiment: WireExperiment
+    on: Literal["prompt", "every"]
+    max_new_tokens: int
+    running: Literal["base", "patched"] | None
+    base: list[NewToken]
+    patched: list[NewToken]
+    base_text: str | None
+    patched_text: str | None
+    differs: int | None
+    note: str | None
+
+
 class Protocol(Wire):
     """All messages in one model, so that one schema contains them all."""
 
@@ -693,6 +733,7 @@ class Protocol(Wire):
     specification: Specification
     placebo: Placebo
     estimates: Estimates
+    generation: GeneratedTexts
 
 
 if __name__ == "__main__":

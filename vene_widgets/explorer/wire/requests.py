@@ -185,6 +185,25 @@ class EstimateMap(Wire):
     other: int | None = None
 
 
+class Generate(Wire):
+    """Generate a text from the base prompt, with the slots on the screen and without them.
+
+    `on` is where the slots act: at their positions of the prompt, or on every new token too.
+    """
+
+    id: str
+    kind: Literal["generate"] = "generate"
+    max_new_tokens: int
+    on: Literal["prompt", "every"] = "prompt"
+
+
+class StopGenerating(Wire):
+    """Stop the text that is being generated; what there is of it stays."""
+
+    id: str
+    kind: Literal["stop"] = "stop"
+
+
 class Share(Wire):
     """Write a share token of the current state; the reply carries it as `text`."""
 
@@ -214,6 +233,8 @@ Request = Annotated[
     | RunSpecifications
     | RunPlacebo
     | EstimateMap
+    | Generate
+    | StopGenerating
     | Share
     | Cancel,
     Field(discriminator="kind"),
