@@ -1,4 +1,4 @@
-"""Generate, in a real JupyterLab: two texts of a patch, token by token, as `vw.generate` writes them."""
+"""Generate, in a real JupyterLab: two texts of a patch, token by token, as `vw.generate` does."""
 
 from __future__ import annotations
 
