@@ -37,6 +37,7 @@ export type Traits = Omit<
   | "data_set"
   | "data_progress"
   | "specification"
+  | "lens"
 > & {
   steps: object;
   step: number | null;
@@ -46,6 +47,7 @@ export type Traits = Omit<
   data_set: object;
   data_progress: object;
   specification: object;
+  lens: object;
 };
 
 export const SPAIN = "The capital of Spain is";
@@ -86,6 +88,7 @@ export function spainAndItaly(layers = OPENED.scene.model.layers): Traits {
     data_set: {},
     data_progress: {},
     specification: {},
+    lens: {},
     steps: {},
     step: null,
     status: copy(OPENED.status),

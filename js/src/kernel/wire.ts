@@ -17,6 +17,7 @@ export interface Protocol {
     | SetStep
     | OpenPair
     | RunSpecifications
+    | ReadLens
     | Share
     | Cancel;
   reply: Reply;
@@ -31,6 +32,7 @@ export interface Protocol {
   data_set: DataSet;
   data_progress: DataProgress;
   specification: Specification;
+  lens: LensGrid;
 }
 /**
  * Replace the experiment and run it.
@@ -216,6 +218,16 @@ export interface RunSpecifications {
   id: string;
   kind?: "specification";
   templates?: string[];
+}
+/**
+ * Read every layer of base, sources and result with the logit lens; written to `lens`.
+ *
+ * `targets` are tokens whose ranks are read too.
+ */
+export interface ReadLens {
+  id: string;
+  kind?: "lens";
+  targets?: number[];
 }
 /**
  * Write a share token of the current state; the reply carries it as `text`.
@@ -789,4 +801,41 @@ export interface Finding {
   position: number;
   agreed: number;
   count: number;
+}
+/**
+ * The logit lens of an experiment, whose positions are integers.
+ *
+ * `revision` is that of the experiment when it was read, 0 before the first reading. `note` says
+ * in a sentence why there is no reading, or no newer one.
+ */
+export interface LensGrid {
+  revision: number;
+  note: string | null;
+  experiment: OrderedExperiment | null;
+  layers: number[];
+  tokens: LensToken[];
+  targets: LensToken[];
+  runs: LensRun[];
+}
+/**
+ * A token that a lens reads or follows.
+ */
+export interface LensToken {
+  token_id: number;
+  label: string;
+}
+/**
+ * What the layers of one run would answer: `base`, a source by its name, or `patched`.
+ *
+ * Lists have an entry per layer and position, layer by layer, over the `length` tokens of its
+ * prompt. `best` are indices in `LensGrid.tokens`, `probabilities` those of the best tokens.
+ * `ranks` (from 1) and `shares` (0..1) are lists of the same length, one for each target.
+ */
+export interface LensRun {
+  name: string;
+  length: number;
+  best: number[];
+  probabilities: number[];
+  ranks: number[][];
+  shares: number[][];
 }

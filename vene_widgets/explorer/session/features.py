@@ -9,6 +9,7 @@ from vene_widgets.explorer.session.feature import Feature
 from vene_widgets.explorer.session.figure import FigureFeature
 from vene_widgets.explorer.session.files import FilesFeature
 from vene_widgets.explorer.session.history import HistoryFeature
+from vene_widgets.explorer.session.lens import LensFeature
 from vene_widgets.explorer.session.map import MapFeature
 from vene_widgets.explorer.session.model_changes import ModelChangesFeature
 from vene_widgets.explorer.session.prompts import PromptsFeature
@@ -29,6 +30,7 @@ FEATURES: tuple[type[Feature], ...] = (
     ModelChangesFeature,
     DataSetFeature,
     SpecificationFeature,
+    LensFeature,
 )
 """In the order of the urgency of their jobs, in which their hooks are called too.
 

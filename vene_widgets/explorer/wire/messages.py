@@ -24,6 +24,7 @@ from vene_widgets.explorer.wire.requests import FollowToken as FollowToken
 from vene_widgets.explorer.wire.requests import NameEntry as NameEntry
 from vene_widgets.explorer.wire.requests import OpenPair as OpenPair
 from vene_widgets.explorer.wire.requests import PastExperiment as PastExperiment
+from vene_widgets.explorer.wire.requests import ReadLens as ReadLens
 from vene_widgets.explorer.wire.requests import Request as Request
 from vene_widgets.explorer.wire.requests import RunHistory as RunHistory
 from vene_widgets.explorer.wire.requests import RunSpecifications as RunSpecifications
@@ -598,6 +599,45 @@ class Specification(Wire):
     findings: list[Finding]
 
 
+class LensToken(Wire):
+    """A token that a lens reads or follows."""
+
+    token_id: int
+    label: str
+
+
+class LensRun(Wire):
+    """What the layers of one run would answer: `base`, a source by its name, or `patched`.
+
+    Lists have an entry per layer and position, layer by layer, over the `length` tokens of its
+    prompt. `best` are indices in `LensGrid.tokens`, `probabilities` those of the best tokens.
+    `ranks` (from 1) and `shares` (0..1) are lists of the same length, one for each target.
+    """
+
+    name: str
+    length: int
+    best: list[int]
+    probabilities: list[float]
+    ranks: list[list[int]]
+    shares: list[list[float]]
+
+
+class LensGrid(Wire):
+    """The logit lens of an experiment, whose positions are integers.
+
+    `revision` is that of the experiment when it was read, 0 before the first reading. `note` says
+    in a sentence why there is no reading, or no newer one.
+    """
+
+    revision: int
+    note: str | None
+    experiment: WireExperiment | None
+    layers: list[int]
+    tokens: list[LensToken]
+    targets: list[LensToken]
+    runs: list[LensRun]
+
+
 class Protocol(Wire):
     """All messages in one model, so that one schema contains them all."""
 
@@ -614,6 +654,7 @@ class Protocol(Wire):
     data_set: DataSet
     data_progress: DataProgress
     specification: Specification
+    lens: LensGrid
 
 
 if __name__ == "__main__":

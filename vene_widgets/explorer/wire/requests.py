@@ -167,6 +167,17 @@ class RunSpecifications(Wire):
     templates: Annotated[list[str], Field(default_factory=list)]
 
 
+class ReadLens(Wire):
+    """Read every layer of base, sources and result with the logit lens; written to `lens`.
+
+    `targets` are tokens whose ranks are read too.
+    """
+
+    id: str
+    kind: Literal["lens"] = "lens"
+    targets: Annotated[list[int], Field(default_factory=list)]
+
+
 class Share(Wire):
     """Write a share token of the current state; the reply carries it as `text`."""
 
@@ -194,6 +205,7 @@ Request = Annotated[
     | SetStep
     | OpenPair
     | RunSpecifications
+    | ReadLens
     | Share
     | Cancel,
     Field(discriminator="kind"),

@@ -14,6 +14,7 @@ import type { MetricInfo, Scene } from "../../kernel/wire";
 import { backToScreen } from "../../ui/backToScreen";
 import { PlainButton } from "../../ui/controls";
 import { createLecture } from "../lecture/state";
+import { createLens } from "../lens/state";
 import { createSlots } from "../slots/state";
 import { createSpecification } from "../specification/state";
 import { createGestures } from "./gestures";
@@ -36,8 +37,11 @@ interface Props {
   width: number;
 }
 
-export function MapGrid({ app, scene, metric, width }: Props) {
+export function MapGrid({ app, scene, metric: chosenMetric, width }: Props) {
   const lens = app.use(createMap);
+  const reading = app.use(createLens);
+  const read = reading.of.value;
+  const metric = (read && reading.metric.value) || chosenMetric;
   const sweep = app.use(createSweep);
   const gestures = app.use(createGestures);
   const lecture = app.use(createLecture);
@@ -66,11 +70,13 @@ export function MapGrid({ app, scene, metric, width }: Props) {
   /** The target may be what is asked for. */
   const isHidden = lecture.isCovered.value;
   const plain = (run: "base" | "source") =>
-    isHidden || targets.length === 0 ? null : plainReading(metric, run, aim, targets);
+    isHidden || read || targets.length === 0 ? null : plainReading(metric, run, aim, targets);
   // The scale is the whole map's, also while a lecture covers part of it.
-  const values = (app.use(createWholeMap).value?.cells ?? []).map(
-    (cell) => readingOf(metric, cell, aim, targets) ?? 0,
-  );
+  const values = read
+    ? rows.flatMap((row) => all.map((position) => reading.at({ row, position })?.probability ?? 0))
+    : (app.use(createWholeMap).value?.cells ?? []).map(
+        (cell) => readingOf(metric, cell, aim, targets) ?? 0,
+      );
   const limit = limitOf(metric, values);
   const title = spell(metric.title, target?.label, other?.label);
   const experiment = app.use(createExperiment).now.value;
@@ -146,8 +152,8 @@ export function MapGrid({ app, scene, metric, width }: Props) {
         class={`vene-map${map ? "" : " vene-map-empty"}`}
         role="grid"
         aria-label={`Map${isHidden ? "" : ` of ${title}`}${map ? ` (${map.operator})` : ""}: ${axis}s${map?.layer == null ? "" : ` of layer ${map.layer}`} from bottom to top, base tokens from left to right`}
-        aria-busy={map === null || map.done < map.total || sweep.isOld.value}
-        data-old={sweep.isOld.value || undefined}
+        aria-busy={reading.isOld.value || map === null || map.done < map.total || sweep.isOld.value}
+        data-old={(read ? reading.isOld.value : sweep.isOld.value) || undefined}
         data-folded={folded.length > 0 || undefined}
         style={{
           "--vene-columns": positions.length,
@@ -222,7 +228,8 @@ export function MapGrid({ app, scene, metric, width }: Props) {
             )}
             {positions.map((position, column) => {
               const tile = { row, position };
-              const cell = lens.cellAt(tile);
+              const cell = read ? undefined : lens.cellAt(tile);
+              const best = reading.at(tile);
               const chosen = slots.get(key(tile)) ?? [];
               const first = experiment?.slots[chosen[0] ?? -1];
               return (
@@ -233,8 +240,11 @@ export function MapGrid({ app, scene, metric, width }: Props) {
                   position={position}
                   label={labels[column] ?? ""}
                   cell={cell}
-                  isIdle={lens.isIdle(tile)}
-                  value={readingOf(metric, cell, aim, targets)}
+                  isIdle={!read && lens.isIdle(tile)}
+                  value={read ? (best?.probability ?? null) : readingOf(metric, cell, aim, targets)}
+                  word={best?.label ?? null}
+                  words={best?.words ?? null}
+                  differs={best?.other != null}
                   metric={metric}
                   title={title}
                   limit={limit}
@@ -243,7 +253,7 @@ export function MapGrid({ app, scene, metric, width }: Props) {
                   isChosen={chosen.length > 0}
                   isSkipped={chosen.length > 0 && chosen.every((i) => experiment?.slots[i]?.skip)}
                   isPainted={stroke.has(key(tile))}
-                  isCovered={!lecture.isMapOpen.value}
+                  isCovered={!lecture.isMapOpen.value || (read !== null && isHidden)}
                   pins={pinsAt(tile, pins.has)}
                   mark={first?.group ?? null}
                   note={chosen.length > 0 ? sweep.otherPair(tile) : null}
@@ -318,12 +328,14 @@ export function MapGrid({ app, scene, metric, width }: Props) {
         other={isHidden ? undefined : other}
         base={plain("base")}
         source={map?.source == null ? null : plain("source")}
-        hasIdle={hasIdle}
+        hasIdle={hasIdle && !read}
+        differs={read !== null && read !== "base"}
+        reading={read && reading.isOld.value ? "Reading the layers…" : reading.note.value}
         done={map ? map.done / Math.max(1, map.total) : 0}
-        isSame={isSame}
+        isSame={isSame && !read}
         slow={map?.slow ?? null}
         isNamed={isLecture}
-        isOld={sweep.isOld.value}
+        isOld={!read && sweep.isOld.value}
       />
     </>
   );

@@ -2,11 +2,12 @@
 
 import type { App } from "../../app/app";
 import { SHORT_WAIT, waitAt } from "../../domain/estimate";
-import { full } from "../../domain/format";
+import { full, inPercent } from "../../domain/format";
 import { readingOf, spell, valueText } from "../../domain/metrics";
 import { MOST } from "../../domain/paint";
 import { tokensOf } from "../../domain/sources";
 import { isTouch } from "../../ui/touch";
+import { createLens } from "../lens/state";
 import { createSpecification } from "../specification/state";
 import { createStory } from "../story/state";
 import { createMap } from "./state";
@@ -53,6 +54,9 @@ export function Readout({ app }: { app: App }) {
   const { target, other } = lens.aim.value;
   const targets = lens.targets.value;
   const value = readingOf(metric, cell, lens.aim.value, targets);
+  const reading = app.use(createLens);
+  const run = reading.of.value;
+  const best = reading.at(tile);
   return (
     <div class="vene-readout">
       <p class="vene-readout-value">
@@ -68,7 +72,15 @@ export function Readout({ app }: { app: App }) {
             </>
           )}
         </span>
-        {value !== null && (
+        {best && (
+          <span class="vene-readout-reading vene-number" title={full(best.probability)}>
+            <span class="vene-readout-metric">
+              Best token of {run} <span class="vene-token">{best.label}</span>
+            </span>
+            <span class="vene-readout-number"> = {inPercent(best.probability)}</span>
+          </span>
+        )}
+        {!run && value !== null && (
           <span class="vene-readout-reading vene-number" title={full(value)}>
             <span class="vene-readout-metric">
               {spell(metric.title, targets[target]?.label, targets[other]?.label)}
@@ -78,11 +90,18 @@ export function Readout({ app }: { app: App }) {
         )}
         <Wait app={app} layer={place.layer} />
       </p>
-      <p class="vene-readout-sentence" title={cell?.sentence}>
-        {app.use(createSweep).otherPair(tile) ??
-          cell?.sentence ??
-          "This tile has not been computed yet."}
-        {found && ` Is it real? Same sign in ${found.agreed} of ${found.count} specifications.`}
+      <p class="vene-readout-sentence" title={run ? best?.followed : cell?.sentence}>
+        {run &&
+          (best
+            ? `${best.other === null ? "" : `Base: ${best.other}. `}${best.followed}.`
+            : "Not read yet.")}
+        {!run &&
+          (app.use(createSweep).otherPair(tile) ??
+            cell?.sentence ??
+            "This tile has not been computed yet.")}
+        {!run &&
+          found &&
+          ` Is it real? Same sign in ${found.agreed} of ${found.count} specifications.`}
       </p>
     </div>
   );

@@ -28,6 +28,10 @@ export interface TileProps extends Tile {
   mark: string | null;
   /** Why the number is not that of the slot here; null where it is. */
   note: string | null;
+  /** The best token that a lens reads here, the same in words, and whether the base's is another. */
+  word: string | null;
+  words: string | null;
+  differs: boolean;
   /** In how many specifications of how many its effect had the same sign: "46 of 48". */
   agreed: string | null;
   colour: number;
@@ -61,7 +65,7 @@ function drawTile(props: TileProps) {
         ? props.isCovered
           ? "covered"
           : "not computed yet"
-        : `${props.title} ${valueText(metric, value)}`;
+        : (props.words ?? `${props.title} ${valueText(metric, value)}`);
   const note = props.note ? ` (${props.note})` : "";
   const chosen = props.isChosen
     ? `, in the experiment${props.isSkipped ? ", skipped" : ""}${note}`
@@ -72,6 +76,7 @@ function drawTile(props: TileProps) {
   const classes = [
     "vene-tile",
     isIdle && "vene-tile-idle",
+    props.differs && "vene-tile-differs",
     value === null && "vene-tile-open",
     props.isChosen && "vene-tile-chosen",
     props.isSkipped && "vene-tile-skipped",
@@ -90,13 +95,13 @@ function drawTile(props: TileProps) {
       data-pins={props.pins || undefined}
       aria-selected={props.isChosen}
       aria-label={`${axis} ${row}, position ${position} ${label}, ${reading}${agreed}${chosen}${group}${pinned}`}
-      title={props.note ?? (isIdle || isBroken ? reason : undefined)}
+      title={props.words ?? props.note ?? (isIdle || isBroken ? reason : undefined)}
       style={value === null || isIdle ? undefined : tileColours(value, limit, metric.scale)}
     >
       {props.hasNumber && !isIdle && (value !== null || isBroken) && (
         <span
-          class="vene-tile-number"
-          data-text={value === null ? "NaN" : tileText(metric, value)}
+          class={`vene-tile-number${props.word === null ? "" : " vene-tile-word"}`}
+          data-text={value === null ? "NaN" : (props.word ?? tileText(metric, value))}
         />
       )}
       {props.agreed && (
