@@ -101,7 +101,7 @@ def test_every_trait_and_kind_of_job_has_one_owner(make: Callable[[], vw.Explore
     kinds = [job.name for feature in FEATURES for job in feature.jobs]
     # The most urgent first: a click before a comparison, before the map, before idle work.
     urgent = ["answer", "contrast", "sweep", "follow", "story"]
-    assert kinds == [*urgent, "history", "verify", "pairs", "specification", "lens"]
+    assert kinds == [*urgent, "history", "verify", "pairs", "specification", "lens", "attention"]
     with pytest.raises(AssertionError):
         make().feature(MapFeature).write("answer", {})
 

@@ -38,7 +38,7 @@ def state_of(text: str) -> dict[str, object]:
 def test_a_page_holds_what_the_screen_shows(saved: tuple[vw.Explorer, str]) -> None:
     explorer, text = saved
     state = state_of(text)
-    of_others = {"data_set", "specification", "lens"}  # empty here
+    of_others = {"data_set", "specification", "lens", "attention"}  # empty here
     assert set(state) == {"scene", "map", "answer", "past", "picture", "steps"} | of_others
     assert not any(state[name] for name in of_others)
     assert state["answer"] == json.loads(json.dumps(explorer.answer))

@@ -84,12 +84,14 @@ def test_the_layers_of_every_run_are_read_on_the_tiles(lab: Any) -> None:
     lab.shot("lens_patched")
     # Another experiment: read anew without being asked again.
     tile(lab, 4, 4).click()
-    page.locator('[role=gridcell][data-layer="3"][data-position="4"]:not(.vene-tile-differs)').wait_for()
+    page.locator(
+        '[role=gridcell][data-layer="3"][data-position="4"]:not(.vene-tile-differs)'
+    ).wait_for()
     read(lab, "patched")
     assert_same(lab, "patched", "patched")
     # Other components have no lens, which the menu says.
     page.get_by_label("Component of the map").select_option("mlp_output")
-    page.locator(".vene-map[aria-label*=MLP], .vene-map[aria-label*=Probability]").first.wait_for()
     options = page.get_by_label("Metric", exact=True).locator("option:disabled")
+    options.wait_for(state="attached")
     assert options.all_inner_texts() == ["reads the residual stream after a block"]
     assert lab.problems == []

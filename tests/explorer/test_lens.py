@@ -14,7 +14,8 @@ from explorer_testing import Make, ask, setting, slot
 
 import vene_widgets as vw
 from vene_widgets.explorer.session import lens as lens_feature
-from vene_widgets.explorer.session.lens import MOST_TARGETS, STOPPED
+from vene_widgets.explorer.session.lens import MOST_TARGETS
+from vene_widgets.explorer.session.reading import STOPPED
 
 
 def read(explorer: vw.Explorer, *targets: int) -> dict[str, Any]:

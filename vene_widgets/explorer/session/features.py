@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from vene_widgets.explorer.session.answer import AnswerFeature
+from vene_widgets.explorer.session.attention import AttentionFeature
 from vene_widgets.explorer.session.compare import CompareFeature
 from vene_widgets.explorer.session.data_set import DataSetFeature
 from vene_widgets.explorer.session.feature import Feature
@@ -31,6 +32,7 @@ FEATURES: tuple[type[Feature], ...] = (
     DataSetFeature,
     SpecificationFeature,
     LensFeature,
+    AttentionFeature,
 )
 """In the order of the urgency of their jobs, in which their hooks are called too.
 

@@ -24,6 +24,7 @@ from vene_widgets.explorer.wire.requests import FollowToken as FollowToken
 from vene_widgets.explorer.wire.requests import NameEntry as NameEntry
 from vene_widgets.explorer.wire.requests import OpenPair as OpenPair
 from vene_widgets.explorer.wire.requests import PastExperiment as PastExperiment
+from vene_widgets.explorer.wire.requests import ReadAttention as ReadAttention
 from vene_widgets.explorer.wire.requests import ReadLens as ReadLens
 from vene_widgets.explorer.wire.requests import Request as Request
 from vene_widgets.explorer.wire.requests import RunHistory as RunHistory
@@ -130,6 +131,8 @@ class ModelInfo(Wire):
 
 class SlotInfo(Wire):
     """A slot with its positions as ints, beside `Experiment.slots` at the same index.
+
+    Of a slot on attention weights, positions of the base are queries, those of the source keys.
 
     `source` is None for interventions that read none. `target` is the source on whose run the slot
     acts (serial mode), None for the base. `coordinates` is the number of coordinates that a
@@ -638,6 +641,29 @@ class LensGrid(Wire):
     runs: list[LensRun]
 
 
+class AttentionRun(Wire):
+    """The patterns of one run: `base`, a source by its name, or `intervened`.
+
+    `weights` are heads × queries × keys float32 numbers, little-endian in base64, over the `length`
+    tokens of its prompt.
+    """
+
+    name: str
+    length: int
+    weights: str
+
+
+class AttentionGrid(Wire):
+    """The attention patterns of one layer; `revision`, `note`, `experiment` as in `LensGrid`."""
+
+    revision: int
+    note: str | None
+    experiment: WireExperiment | None
+    layer: int
+    heads: int
+    runs: list[AttentionRun]
+
+
 class Protocol(Wire):
     """All messages in one model, so that one schema contains them all."""
 
@@ -655,6 +681,7 @@ class Protocol(Wire):
     data_progress: DataProgress
     specification: Specification
     lens: LensGrid
+    attention: AttentionGrid
 
 
 if __name__ == "__main__":

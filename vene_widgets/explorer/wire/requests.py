@@ -178,6 +178,14 @@ class ReadLens(Wire):
     targets: Annotated[list[int], Field(default_factory=list)]
 
 
+class ReadAttention(Wire):
+    """Read the attention patterns of one layer; written to `attention`."""
+
+    id: str
+    kind: Literal["attention"] = "attention"
+    layer: int
+
+
 class Share(Wire):
     """Write a share token of the current state; the reply carries it as `text`."""
 
@@ -206,6 +214,7 @@ Request = Annotated[
     | OpenPair
     | RunSpecifications
     | ReadLens
+    | ReadAttention
     | Share
     | Cancel,
     Field(discriminator="kind"),
