@@ -38,6 +38,7 @@ export type Traits = Omit<
   | "data_progress"
   | "specification"
   | "lens"
+  | "attention"
 > & {
   steps: object;
   step: number | null;
@@ -48,6 +49,7 @@ export type Traits = Omit<
   data_progress: object;
   specification: object;
   lens: object;
+  attention: object;
 };
 
 export const SPAIN = "The capital of Spain is";
@@ -89,6 +91,7 @@ export function spainAndItaly(layers = OPENED.scene.model.layers): Traits {
     data_progress: {},
     specification: {},
     lens: {},
+    attention: {},
     steps: {},
     step: null,
     status: copy(OPENED.status),

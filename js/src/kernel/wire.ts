@@ -18,6 +18,7 @@ export interface Protocol {
     | OpenPair
     | RunSpecifications
     | ReadLens
+    | ReadAttention
     | Share
     | Cancel;
   reply: Reply;
@@ -33,6 +34,7 @@ export interface Protocol {
   data_progress: DataProgress;
   specification: Specification;
   lens: LensGrid;
+  attention: AttentionGrid;
 }
 /**
  * Replace the experiment and run it.
@@ -230,6 +232,14 @@ export interface ReadLens {
   targets?: number[];
 }
 /**
+ * Read the attention patterns of one layer; written to `attention`.
+ */
+export interface ReadAttention {
+  id: string;
+  kind?: "attention";
+  layer: number;
+}
+/**
  * Write a share token of the current state; the reply carries it as `text`.
  */
 export interface Share {
@@ -349,6 +359,8 @@ export interface SourceTokens {
 }
 /**
  * A slot with its positions as ints, beside `Experiment.slots` at the same index.
+ *
+ * Of a slot on attention weights, positions of the base are queries, those of the source keys.
  *
  * `source` is None for interventions that read none. `target` is the source on whose run the slot
  * acts (serial mode), None for the base. `coordinates` is the number of coordinates that a
@@ -838,4 +850,26 @@ export interface LensRun {
   probabilities: number[];
   ranks: number[][];
   shares: number[][];
+}
+/**
+ * The attention patterns of one layer; `revision`, `note`, `experiment` as in `LensGrid`.
+ */
+export interface AttentionGrid {
+  revision: number;
+  note: string | null;
+  experiment: OrderedExperiment | null;
+  layer: number;
+  heads: number;
+  runs: AttentionRun[];
+}
+/**
+ * The patterns of one run: `base`, a source by its name, or `intervened`.
+ *
+ * `weights` are heads × queries × keys float32 numbers, little-endian in base64, over the `length`
+ * tokens of its prompt.
+ */
+export interface AttentionRun {
+  name: string;
+  length: number;
+  weights: string;
 }

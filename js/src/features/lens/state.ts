@@ -1,12 +1,10 @@
 // The logit lens on the map's tiles: which run it is of, what it reads there, and when it is asked for.
 import { computed, signal } from "@preact/signals";
 import type { App } from "../../app/app";
-import { createExperiment } from "../../app/experiment";
-import { hasSamePrompts, keyOf, toPlain } from "../../domain/experiments";
+import { reading } from "../../app/reading";
 import { inPercent } from "../../domain/format";
 import type { Tile } from "../../domain/geometry";
 import type { LensGrid, LensRun, MetricInfo } from "../../kernel/wire";
-import { createAnswer } from "../answer/state";
 import { createLecture } from "../lecture/state";
 import { createMap } from "../map/state";
 import { createSweep } from "../map/sweep";
@@ -15,6 +13,8 @@ import { createSweep } from "../map/sweep";
 export type LensOf = "base" | "source" | "patched";
 
 export const LENSES: readonly LensOf[] = ["base", "source", "patched"];
+
+const NOTHING = { targets: [], runs: [] } as unknown as LensGrid;
 
 /** What a tile shows of a run. */
 export interface Reading {
@@ -30,78 +30,42 @@ export interface Reading {
 
 export function createLens(app: App) {
   const { kernel } = app;
-  const grid = kernel.trait<LensGrid>("lens");
-  const { now, pending, modelSince } = app.use(createExperiment);
-  const { newest } = app.use(createAnswer);
   const lecture = app.use(createLecture);
   const sweep = app.use(createSweep);
   const map = app.use(createMap);
+  const grid = kernel.trait<LensGrid>("lens");
   const wanted = signal<LensOf | null>(null);
-  /** Why the newest wish came to nothing. */
-  const note = signal<string | null>(null);
-  /** The newest request, and the grid that was there before it. */
-  let asked = "";
-  let before: LensGrid | null = null;
+  const nameOf = (one: LensOf | null) => (one === "source" ? sweep.choice.value.source : one);
 
   const isReadable = computed(() => sweep.choice.value.component === "block_output");
   const of = computed(() => (isReadable.value ? wanted.value : null));
-  const read = computed(() => {
-    const { experiment } = grid.value ?? {};
-    const plain = experiment ? toPlain(experiment) : null;
-    return plain && now.value && hasSamePrompts(plain, now.value) ? plain : null;
-  });
-  const runs = computed<ReadonlyMap<LensOf, LensRun>>(() => {
-    const held = read.value ? (grid.value?.runs ?? []) : [];
-    const names = { base: "base", source: sweep.choice.value.source, patched: "patched" };
-    return new Map(
-      LENSES.flatMap((one) => {
-        const run = held.find(({ name }) => name === names[one]);
-        return run ? [[one, run] as const] : [];
-      }),
-    );
-  });
-  /** Whether what is there of a run is of the experiment on the screen, and of its model. */
-  const isNew = (one: LensOf) =>
-    runs.value.has(one) &&
-    (grid.value?.revision ?? 0) >= modelSince.value &&
-    (one !== "patched" || (now.value !== null && keyOf(now.value) === keyOf(read.value as never)));
-  const isOld = computed(() => of.value !== null && !isNew(of.value));
   const targets = computed(() => {
     const { target, other } = map.aim.value;
     const ids = [target, other].map((index) => map.targets.value[index]?.token_id);
     return [...new Set(ids.filter((id) => id !== undefined))];
   });
-  const isFollowed = (id: number) =>
-    grid.value?.targets.some(({ token_id }) => token_id === id) ?? false;
-
-  // Asked for once the answer is there; again only if something is new, as another view may ask, too.
-  app.effect(() => {
-    const [run, scene, got] = [of.value, kernel.scene.value, newest.value];
-    const ids = targets.value;
-    if (!run || kernel.offline || pending.value || !now.value) return undefined;
-    if (got?.revision !== scene?.revision || (isNew(run) && ids.every(isFollowed)))
-      return undefined;
-    const key = JSON.stringify([keyOf(now.value), modelSince.value, ids]);
-    if (key === asked) return undefined;
-    asked = key;
-    before = grid.peek();
-    kernel.request({ kind: "lens", targets: ids }).catch((error: Error) => {
-      if (key === asked) fail(error.message);
-    });
-    return undefined;
-  });
   // Without a reading the tiles show their metric again, and the legend says why.
-  app.effect(() => {
-    const said = grid.value?.note;
-    if (said && wanted.value && grid.value !== before) fail(said);
-    return undefined;
-  });
-
-  function fail(message: string): void {
-    wanted.value = null;
-    note.value = message;
-    asked = "";
-  }
+  const read = reading<LensGrid>(
+    app,
+    "lens",
+    (isRead) => {
+      if (!of.value) return null;
+      const [ids, { targets: held, runs: read }] = [targets.value, grid.value ?? NOTHING];
+      const has =
+        isRead(of.value === "patched") && read.some(({ name }) => name === nameOf(of.value));
+      const known = held.map(({ token_id }) => token_id);
+      return has && ids.every((id) => known.includes(id)) ? null : { kind: "lens", targets: ids };
+    },
+    () => {
+      wanted.value = null;
+    },
+  );
+  const { note } = read;
+  const runOf = (one: LensOf | null): LensRun | undefined =>
+    read.plain.value && one ? grid.value?.runs.find(({ name }) => name === nameOf(one)) : undefined;
+  /** Whether what is there of a run is of the experiment on the screen, and of its model. */
+  const isNew = (one: LensOf) => runOf(one) !== undefined && read.isNew(one === "patched");
+  const isOld = computed(() => of.value !== null && !isNew(of.value));
 
   return {
     /** The run on the tiles; null while they show a metric. */
@@ -113,21 +77,20 @@ export function createLens(app: App) {
     has: (one: LensOf) => (kernel.offline ? isNew(one) : one !== "source" || hasSource()),
     /** Puts a run on the tiles; null: the metric. */
     show(one: LensOf | null): void {
-      note.value = null;
-      asked = "";
+      read.again();
       wanted.value = one;
     },
     /** What is read at a tile; null where nothing is, or a lecture covers it. */
     at({ row, position }: Tile): Reading | null {
       const one = of.value;
-      const run = one && runs.value.get(one);
+      const run = runOf(one);
       const { tokens, targets: followed, layers } = grid.value ?? {};
       const isCovered = lecture.isOn.value && (lecture.isCovered.value || !lecture.isMapOpen.value);
       if (!one || !run || !tokens || !layers || isCovered) return null;
       const layer = layers.indexOf(row);
       const place = one === "source" ? sweep.place({ row, position }).source_position : position;
       const index = layer * run.length + place;
-      const base = runs.value.get("base");
+      const base = runOf("base");
       const [mine, its] = [run.best[index], base?.best[layer * base.length + position]];
       const label = tokens[mine ?? -1]?.label;
       const probability = run.probabilities[index];
