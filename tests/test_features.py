@@ -101,7 +101,8 @@ def test_every_trait_and_kind_of_job_has_one_owner(make: Callable[[], vw.Explore
     kinds = [job.name for feature in FEATURES for job in feature.jobs]
     # The most urgent first: a click before a comparison, a text, the map, and idle work.
     urgent = ["answer", "contrast", "generation", "sweep", "follow", "story"]
-    assert kinds == [*urgent, "history", "verify", "pairs", "specification", "estimate", "placebo"]
+    idle = ["history", "verify", "pairs", "specification", "estimate", "placebo"]
+    assert kinds == [*urgent, *idle, "lens", "attention"]
     with pytest.raises(AssertionError):
         make().feature(MapFeature).write("answer", {})
 

@@ -41,6 +41,8 @@ export type Traits = Omit<
   | "placebo"
   | "estimates"
   | "generation"
+  | "lens"
+  | "attention"
 > & {
   steps: object;
   step: number | null;
@@ -53,6 +55,8 @@ export type Traits = Omit<
   placebo: object;
   estimates: object;
   generation: object;
+  lens: object;
+  attention: object;
 };
 
 export const SPAIN = "The capital of Spain is";
@@ -102,6 +106,8 @@ export function spainAndItaly(layers = OPENED.scene.model.layers): Traits {
     placebo: {},
     estimates: {},
     generation: {},
+    lens: {},
+    attention: {},
     steps: {},
     step: null,
     status: copy(OPENED.status),

@@ -1,4 +1,4 @@
-"""read_layers(): what every block's output gives if it is the last block's.
+"""reading_steps(): what every block's output gives if it is the last block's.
 
 The state takes the place of the last block's output, and the model's own forward goes on from
 there (`engine.forward.logits_after`). Logits are reduced to statistics a chunk at a time.
@@ -6,7 +6,7 @@ there (`engine.forward.logits_after`). Logits are reduced to statistics a chunk 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -39,14 +39,14 @@ CHUNK_BYTES = 64 * 2**20
 all positions at once, those of a layer."""
 
 
-def read_layers(
+def reading_steps(
     model: LanguageModel,
     plans: Mapping[str, Plan],
     layers: Sequence[int],
     targets: Sequence[int],
     modules: Mapping[str, Intervention],
-) -> dict[str, CellStatistics]:
-    """Run some plans, and read the blocks of each run.
+) -> Generator[float, None, dict[str, CellStatistics]]:
+    """Run some plans and read the blocks of each run, in steps; in between the model is free.
 
     Args:
         model: the model to run.
@@ -54,6 +54,9 @@ def read_layers(
         layers: which blocks to read.
         targets: ids of the tokens to follow.
         modules: the interventions of all slots, by their keys.
+
+    Yields:
+        How much has been read, 0 to 1.
 
     Returns:
         Name of the run -> statistics of its readings, layer by layer and position by position. KL
@@ -65,15 +68,26 @@ def read_layers(
             output.
         ModelChanged: the model changed meanwhile.
     """
-    with model.lock:
-        with torch.no_grad(), own_model(model):
-            began, replayed = model.tree.state, _may_replay(model)
-        runs = [_run(model, name, plan, modules, began, replayed) for name, plan in plans.items()]
-        with torch.no_grad(), own_model(model):
+    with model.lock, torch.no_grad(), own_model(model):
+        began, replayed = model.tree.state, _may_replay(model)
+    runs: list[_Run] = []
+    for name, plan in plans.items():
+        with model.lock:
+            runs.append(_run(model, name, plan, modules, began, replayed))
+        yield 0.0
+    parts: dict[str, list[CellStatistics]] = {name: [] for name in plans}
+    steps = _read(runs, layers, targets, parts)
+    share: float | None = 0.0
+    while share is not None:
+        with model.lock, torch.no_grad(), own_model(model):
             require_unchanged(model, began, model.tree.state)
-            for one in runs:
-                one.check()
-            return _read(runs, layers, targets)
+            if share == 0:
+                for one in runs:
+                    one.check()
+            share = next(steps, None)
+        if share is not None:
+            yield share
+    return {name: concatenated(each) for name, each in parts.items()}
 
 
 @dataclass(frozen=True, eq=False)
@@ -183,11 +197,23 @@ def _chunks(model: LanguageModel, length: int) -> Iterator[range]:
 
 
 def _read(
-    runs: Sequence[_Run], layers: Sequence[int], targets: Sequence[int]
-) -> dict[str, CellStatistics]:
-    """Statistics of every layer and position of some runs, against the first of them."""
+    runs: Sequence[_Run],
+    layers: Sequence[int],
+    targets: Sequence[int],
+    parts: Mapping[str, list[CellStatistics]],
+) -> Iterator[float]:
+    """Read every layer and position of some runs, against the first of them.
+
+    Args:
+        runs: the base and the others.
+        layers: which blocks.
+        targets: ids of the tokens to follow.
+        parts: name of the run -> where its statistics go, a chunk at a time.
+
+    Yields:
+        How much has been read, after every chunk.
+    """
     base, *others = runs
-    parts: dict[str, list[CellStatistics]] = {one.name: [] for one in runs}
 
     def add(
         one: _Run, layer: int, positions: range, logits: Tensor, against: Tensor | None
@@ -196,18 +222,19 @@ def _read(
         _require_numbers(one.name, layer, positions, logits, cells)
         parts[one.name].append(cells)
 
-    for layer in layers:
+    for done, layer in enumerate(layers, 1):
         for positions in _chunks(base.model, len(base.ids)):
             against = base.read(layer, positions)
             add(base, layer, positions, against, None)
             for one in others:
                 if len(one.ids) == len(base.ids):
                     add(one, layer, positions, one.read(layer, positions), against)
+            yield (done - 0.5) / len(layers)
         for one in others:
             if len(one.ids) != len(base.ids):
                 for positions in _chunks(one.model, len(one.ids)):
                     add(one, layer, positions, one.read(layer, positions), None)
-    return {name: concatenated(each) for name, each in parts.items()}
+                    yield done / len(layers)
 
 
 def _statistics(logits: Tensor, base: Tensor | None, targets: Sequence[int]) -> CellStatistics:

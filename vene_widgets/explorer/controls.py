@@ -251,7 +251,8 @@ class SlotControls(ipywidgets.VBox):
         """
         slot = planned.slot
         self.layer.value = planned.site.layer
-        self.component.value = slot.component
+        components = [(name.replace("_", " "), name) for name in self._sites.components]
+        set_menu(self.component, components, slot.component)
         heads = self._sites.head_count(slot.component) or 0
         set_menu(self.head, [(str(head), head) for head in range(heads)], slot.head)
         self.head.disabled = heads == 0
@@ -262,6 +263,9 @@ class SlotControls(ipywidgets.VBox):
         reads_source = planned.source is not None
         self.source.disabled = self.source_position.disabled = not reads_source
         partner = int_or_tuple(planned.source_positions) if reads_source else None
+        if planned.keys is not None:  # they are written in the source's position
+            partner, reads = int_or_tuple(planned.keys), acts_on
+            self.source_position.disabled = False
         set_menu(self.source_position, position_options(reads), partner)
         self.intervention.value = slot.intervention
         self.group.value = slot.group or ""

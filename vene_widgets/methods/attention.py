@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from vene_widgets.engine.forward import record_prompt
-from vene_widgets.engine.own_model import own_model
+from vene_widgets.engine.own_model import own_model, require_unchanged
 from vene_widgets.engine.planning import Plan, plan_experiment
 from vene_widgets.engine.running import record_plan
 from vene_widgets.errors import RequestError, choose, shown
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from vene_widgets.models import LanguageModel, Token
+    from vene_widgets.models.fingerprint import Fingerprint
     from vene_widgets.models.sites import Site
 
 BASE, INTERVENED, DIFFERENCE = "base", "intervened", "difference"
@@ -151,6 +152,26 @@ def attention(
             be reached; more weights than can be read at once; or weights that are NaN.
     """
     require_language_model(model)
+    with model.lock:
+        steps = attention_steps(model, what, layer, head)
+        while True:
+            try:
+                next(steps)
+            except StopIteration as end:
+                return end.value
+
+
+def attention_steps(
+    model: LanguageModel,
+    what: str | Experiment,
+    layer: int | Sequence[int] | None = None,
+    head: int | Sequence[int] | None = None,
+) -> Generator[None, None, AttentionPattern]:
+    """`attention` in steps, a run each; in between the model is free.
+
+    Raises:
+        RequestError: as in `attention`, or the model changed between two steps.
+    """
     experiment = Experiment(base=what) if isinstance(what, str) else what
     plan = plan_experiment(model, experiment)
     layers = _chosen(layer, model.sites.layers, "layer")
@@ -177,22 +198,25 @@ def attention(
     runs: dict[str, Tensor] = {}
     known: dict[tuple[int, ...], Tensor] = {}
 
-    with model.lock:
-        with torch.no_grad(), own_model(model):
-            state = model.tree.state
-            for name, found in tokens.items():
-                ids = tuple(token.id for token in found)
-                if name == INTERVENED:
-                    runs[name] = torch.empty(0)  # its place; it runs last
-                    continue
-                if ids not in known:
-                    known[ids] = _stacked(model, record_prompt(model, ids, sites), sites, heads)
-                runs[name] = known[ids]
-        if not is_prompt:
+    state: Fingerprint | None = None
+    for name, found in tokens.items():
+        ids = tuple(token.id for token in found)
+        if name == INTERVENED:
+            runs[name] = torch.empty(0)  # its place; it runs last
+            continue
+        if ids not in known:
+            with model.lock, torch.no_grad(), own_model(model):
+                state = state or model.tree.state
+                require_unchanged(model, state, model.tree.state)
+                known[ids] = _stacked(model, record_prompt(model, ids, sites), sites, heads)
+            yield
+        runs[name] = known[ids]
+    if not is_prompt:
+        with model.lock:
             _, recorded = record_plan(model, plan, sites, logits_to_keep=1, state=state)
-            runs[INTERVENED] = _stacked(model, recorded, sites, heads)
-            runs[DIFFERENCE] = runs[INTERVENED] - runs[BASE]
-            tokens[DIFFERENCE] = plan.base
+        runs[INTERVENED] = _stacked(model, recorded, sites, heads)
+        runs[DIFFERENCE] = runs[INTERVENED] - runs[BASE]
+        tokens[DIFFERENCE] = plan.base
     return AttentionPattern(model, plan, layers, heads, runs, tokens)
 
 

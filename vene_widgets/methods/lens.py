@@ -6,12 +6,12 @@ a block is put in the place of the last block's output, and the model's own forw
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from vene_widgets.engine.layer_readings import read_layers
+from vene_widgets.engine.layer_readings import reading_steps
 from vene_widgets.engine.planning import Plan, plan_experiment
 from vene_widgets.engine.weights import planned_weights
 from vene_widgets.errors import RequestError, shown, validated
@@ -46,6 +46,8 @@ class Lens(PickledWithoutWeights):
         tokens: name of each run -> the tokens of its prompt.
         layers: the blocks whose outputs were read.
         targets: ids of the tokens that `.frame` follows; may be empty.
+        cells: name of each run -> statistics of its readings, layer by layer, from which `.frame`
+            is made.
     """
 
     model: LanguageModel = field(repr=False)
@@ -54,7 +56,7 @@ class Lens(PickledWithoutWeights):
     layers: tuple[int, ...]
     targets: tuple[int, ...]
     _plan: Plan = field(repr=False)
-    _cells: Mapping[str, CellStatistics] = field(repr=False)
+    cells: Mapping[str, CellStatistics] = field(repr=False)
 
     @property
     def runs(self) -> tuple[str, ...]:
@@ -71,7 +73,7 @@ class Lens(PickledWithoutWeights):
         target_id, target, target_label, target_probability, target_rank.
         """
         text = self.model.token_text
-        return lens_frame(self._cells, self.tokens, self.layers, self.targets, text)
+        return lens_frame(self.cells, self.tokens, self.layers, self.targets, text)
 
     def plot(self, title: str | None = None, *, style: str = "light") -> ggplot:
         """The best token of every layer and position, one panel per run (`figures.lens_map`)."""
@@ -82,7 +84,7 @@ class Lens(PickledWithoutWeights):
 
     def __repr__(self) -> str:
         parts: list[str] = []
-        for name, cells in self._cells.items():
+        for name, cells in self.cells.items():
             best = [int(token) for token in cells.top[:, 0].reshape(len(self.layers), -1)[:, -1]]
             first = next(n for n in range(len(best)) if set(best[n:]) == {best[-1]})
             text = shown(self.model.token_text(best[-1]))
@@ -134,6 +136,31 @@ def lens(
         where it misleads.
     """
     require_language_model(model)
+    with model.lock:
+        steps = lens_steps(model, prompt, targets=targets, layers=layers, weights=weights)
+        while True:
+            try:
+                next(steps)
+            except StopIteration as end:
+                return end.value
+
+
+def lens_steps(
+    model: LanguageModel,
+    prompt: str | Experiment,
+    *,
+    targets: Sequence[str | int] | str | int = (),
+    layers: Sequence[int] | int | None = None,
+    weights: Mapping[str, Intervention] | None = None,
+) -> Generator[float, None, Lens]:
+    """`lens` in steps, between which the model is free.
+
+    Yields:
+        How much has been read, 0 to 1.
+
+    Raises:
+        RequestError: as in `lens`, or the model changed between two steps.
+    """
     if isinstance(prompt, str):
         plan = Plan.of_prompt(prompt, tuple(model.tokens(prompt)))
         plans = {BASE: plan}
@@ -148,7 +175,7 @@ def lens(
     wanted = _layers(model, layers)
     modules = planned_weights(model, plan, weights)
     model.accept_hooks()
-    cells = read_layers(model, plans, wanted, followed, modules)
+    cells = yield from reading_steps(model, plans, wanted, followed, modules)
     return Lens(
         model=model,
         experiment=plan.experiment,
@@ -156,7 +183,7 @@ def lens(
         layers=wanted,
         targets=followed,
         _plan=plan,
-        _cells=cells,
+        cells=cells,
     )
 
 

@@ -26,6 +26,7 @@ class SlotAction:
         target: the source whose run it changes (serial mode); None for the base.
         positions: number of positions that it changes.
         is_last: whether its only position is the prompt's last token.
+        keys: of attention weights, the tokens that they attend to; positions are the queries.
     """
 
     token: str
@@ -41,6 +42,7 @@ class SlotAction:
     target: str | None = None
     positions: int = 1
     is_last: bool = False
+    keys: tuple[str, ...] = ()
 
 
 # Start of a sentence by intervention, before the site; `{part}` is the subspace, or empty.
@@ -106,6 +108,7 @@ def describe(action: SlotAction) -> str:
     a = action
     qualifier = _QUALIFIERS.get(a.intervention)
     differs = a.positions == 1 and a.source_token not in (None, a.token)
+    differs = a.source_token is not None if a.keys else differs
     if qualifier is None:
         verb = _VERBS.get(a.intervention, "Applying {name} to {part}{token}")
     else:
@@ -114,7 +117,9 @@ def describe(action: SlotAction) -> str:
         name=a.intervention,
         part="" if a.subspace is None else f"{_part(a.subspace)} of ",
         source=_source_words(a),
-        token=quoted(a.token) if differs and qualifier is not None else _token_words(a),
+        token=(
+            quoted(a.token) if differs and qualifier is not None and not a.keys else _token_words(a)
+        ),
         prompts=_prompts(a.prompts) + _averaged(a.averaged),
     )
     ending = [site_words(a.component, a.layer, a.head)]
@@ -128,7 +133,15 @@ def describe(action: SlotAction) -> str:
 
 
 def _token_words(action: SlotAction) -> str:
-    """What a slot changes: `“Spain”`, `the last token (“is”)`, `3 tokens`."""
+    """What a slot changes: `“Spain”`, `the last token (“is”)`, `3 tokens`.
+
+    Of attention weights: `the weight from “is” to “Spain”`, `12 weights`.
+    """
+    if action.keys:
+        count = action.positions * len(action.keys)
+        if count > 1:
+            return f"{count} weights"
+        return f"the weight from {quoted(action.token)} to {quoted(action.keys[0])}"
     if action.positions > 1:
         return f"{action.positions} tokens"
     return f"the last token ({quoted(action.token)})" if action.is_last else quoted(action.token)
@@ -138,6 +151,8 @@ def _source_words(action: SlotAction) -> str:
     """What a slot reads from its source: `“Italy”`, `3 tokens of the source`."""
     if action.source_token is None:
         return ""
+    if action.keys:
+        return "the source’s"
     if action.positions > 1:
         return f"{action.positions} tokens of the source"
     return quoted(action.source_token)

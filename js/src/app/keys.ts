@@ -52,6 +52,10 @@ export const TABLE = {
     ]),
     open: row("Enter Space", "list the tile’s pairs, or open the pair"),
   },
+  attention: {
+    move: row(MOVES, "move around the weights", ["Arrows", "Home", "End", "Page keys"]),
+    toggle: row("Enter Space", "put a slot on the weight, or take it off"),
+  },
   tokens: {
     left: row("ArrowLeft", "previous token; Enter picks a source token up or drops it"),
     right: row("ArrowRight", "next token"),

@@ -1,5 +1,7 @@
 // The tabs of the drawer, from left to right: one line for each.
 import type { FunctionComponent } from "preact";
+import { createAttention } from "../features/attention/state";
+import { AttentionPanel } from "../features/attention/View";
 import { CodePanel } from "../features/code/View";
 import { ComparePanel } from "../features/compare/View";
 import { DataPanel } from "../features/data/View";
@@ -29,6 +31,12 @@ export const TABS: readonly Tab[] = [
   },
   { name: "code", title: "Code", View: CodePanel },
   { name: "compare", title: "Compare", View: ComparePanel },
+  {
+    name: "attention",
+    title: "Attention",
+    View: AttentionPanel,
+    isKept: (app) => app.use(createAttention).patterns.value.length > 0,
+  },
   {
     name: "specification",
     title: "Is it real?",

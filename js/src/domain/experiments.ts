@@ -44,6 +44,11 @@ const UNSAID = {
   hold: false,
 } satisfies Partial<Slot>;
 
+/** The component whose positions are queries, and whose source positions are keys. */
+export const WEIGHT = "attention_weight";
+
+export const isEdge = (slot: Pick<Slot, "component">) => slot.component === WEIGHT;
+
 /** What a tile of the map stands for. */
 export interface Place {
   layer: number;
@@ -89,7 +94,8 @@ function fill(slot: WireSlot, info: SlotInfo | undefined): Slot {
     position: one(info.base_positions),
     // An intervention that reads no source keeps the names of one, so that going back loses nothing.
     source: info.source ?? filled.source,
-    source_position: info.source === null ? filled.source_position : one(info.source_positions),
+    source_position:
+      info.source === null && !isEdge(filled) ? filled.source_position : one(info.source_positions),
   };
 }
 
@@ -192,6 +198,28 @@ export function changeSlot(experiment: Plain, index: number, change: Partial<Slo
     ...experiment,
     slots: experiment.slots.map((slot, i) => (i === index ? { ...slot, ...change } : slot)),
   };
+}
+
+/** Index of the slot on one weight of a head; -1 without one. */
+export function edgeAt({ slots }: Plain, layer: number, head: number, query: number, key: number) {
+  return slots.findIndex(
+    (slot) =>
+      isEdge(slot) &&
+      slot.layer === layer &&
+      slot.head === head &&
+      positionsOf(slot).includes(query) &&
+      sourcePositionsOf(slot).includes(key),
+  );
+}
+
+/** One more slot on a weight: zero, or from a source. */
+export function addEdge(
+  experiment: Plain,
+  where: Pick<Slot, "layer" | "head" | "position" | "source_position" | "source">,
+): Plain {
+  const intervention = where.source === null ? "zero" : "vanilla";
+  const slot = { ...UNSAID, ...where, component: WEIGHT, intervention };
+  return { ...experiment, slots: [...experiment.slots, slot] };
 }
 
 /** A skipped slot does nothing and keeps its place in the list. */

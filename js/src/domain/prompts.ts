@@ -3,6 +3,7 @@
 import type { InterventionInfo, TokenInfo } from "../kernel/wire";
 import {
   changeSlot,
+  isEdge,
   type Plain,
   positionsOf,
   type Slot,
@@ -89,6 +90,11 @@ export function follow(
     const readsHere = prompt !== null && slot.source === prompt && slot.intervention !== "mean";
     if (!actsHere && !readsHere) return slot;
     const [bases, sources] = [positionsOf(slot), sourcePositionsOf(slot)];
+    if (isEdge(slot)) {
+      // Queries and keys are of one prompt.
+      const moved = (list: number[]) => one([...new Set(list.map(to))]);
+      return actsHere ? { ...slot, position: moved(bases), source_position: moved(sources) } : slot;
+    }
     const places = actsHere ? bases.map(to) : bases;
     const kept = places.flatMap((place, i) => (places.indexOf(place) === i ? [i] : []));
     const pick = (list: number[]) => one(kept.map((i) => list[i] as number));
@@ -134,7 +140,8 @@ export function pairSlots(
 ): { experiment: Plain; indices: number[] } {
   const indices = readersOf(experiment, source, kinds).filter((i) => {
     const slot = experiment.slots[i] as Slot;
-    return targetOf(experiment, slot, kinds) === null && positionsOf(slot).includes(to);
+    const isHere = targetOf(experiment, slot, kinds) === null && positionsOf(slot).includes(to);
+    return isHere && !isEdge(slot);
   });
   return {
     indices,
@@ -185,6 +192,7 @@ export function exchange(
   const slots = experiment.slots.map((slot, i): Slot => {
     const places = sourcePositionsOf(slot);
     const isBack =
+      !isEdge(slot) &&
       slot.source === source &&
       slot.source_position !== null &&
       targetOf(experiment, slot, kinds) === null &&

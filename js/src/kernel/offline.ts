@@ -2,6 +2,7 @@
 import {
   fromScene,
   hasSamePrompts,
+  isEdge,
   keyOfRun,
   type Plain,
   positionsOf,
@@ -209,7 +210,7 @@ function sceneOf(before: Scene, experiment: Plain, request: string): Scene {
         head,
         source,
         base_positions: positionsOf(slot),
-        source_positions: source === null ? [] : sourcePositionsOf(slot),
+        source_positions: source === null && !isEdge(slot) ? [] : sourcePositionsOf(slot),
         target: null,
         intervention,
         strength,

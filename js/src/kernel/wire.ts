@@ -21,6 +21,8 @@ export interface Protocol {
     | EstimateMap
     | Generate
     | StopGenerating
+    | ReadLens
+    | ReadAttention
     | Share
     | Cancel;
   reply: Reply;
@@ -38,6 +40,8 @@ export interface Protocol {
   placebo: Placebo;
   estimates: Estimates;
   generation: GeneratedTexts;
+  lens: LensGrid;
+  attention: AttentionGrid;
 }
 /**
  * Replace the experiment and run it.
@@ -261,6 +265,24 @@ export interface StopGenerating {
   kind?: "stop";
 }
 /**
+ * Read every layer of base, sources and result with the logit lens; written to `lens`.
+ *
+ * `targets` are tokens whose ranks are read too.
+ */
+export interface ReadLens {
+  id: string;
+  kind?: "lens";
+  targets?: number[];
+}
+/**
+ * Read the attention patterns of one layer; written to `attention`.
+ */
+export interface ReadAttention {
+  id: string;
+  kind?: "attention";
+  layer: number;
+}
+/**
  * Write a share token of the current state; the reply carries it as `text`.
  */
 export interface Share {
@@ -380,6 +402,8 @@ export interface SourceTokens {
 }
 /**
  * A slot with its positions as ints, beside `Experiment.slots` at the same index.
+ *
+ * Of a slot on attention weights, positions of the base are queries, those of the source keys.
  *
  * `source` is None for interventions that read none. `target` is the source on whose run the slot
  * acts (serial mode), None for the base. `coordinates` is the number of coordinates that a
@@ -940,4 +964,63 @@ export interface NewToken {
   rank: number;
   best: string;
   best_probability: number;
+}
+/**
+ * The logit lens of an experiment, whose positions are integers.
+ *
+ * `revision` is that of the experiment when it was read, 0 before the first reading. `note` says
+ * in a sentence why there is no reading, or no newer one.
+ */
+export interface LensGrid {
+  revision: number;
+  note: string | null;
+  experiment: OrderedExperiment | null;
+  layers: number[];
+  tokens: LensToken[];
+  targets: LensToken[];
+  runs: LensRun[];
+}
+/**
+ * A token that a lens reads or follows.
+ */
+export interface LensToken {
+  token_id: number;
+  label: string;
+}
+/**
+ * What the layers of one run would answer: `base`, a source by its name, or `patched`.
+ *
+ * Lists have an entry per layer and position, layer by layer, over the `length` tokens of its
+ * prompt. `best` are indices in `LensGrid.tokens`, `probabilities` those of the best tokens.
+ * `ranks` (from 1) and `shares` (0..1) are lists of the same length, one for each target.
+ */
+export interface LensRun {
+  name: string;
+  length: number;
+  best: number[];
+  probabilities: number[];
+  ranks: number[][];
+  shares: number[][];
+}
+/**
+ * The attention patterns of one layer; `revision`, `note`, `experiment` as in `LensGrid`.
+ */
+export interface AttentionGrid {
+  revision: number;
+  note: string | null;
+  experiment: OrderedExperiment | null;
+  layer: number;
+  heads: number;
+  runs: AttentionRun[];
+}
+/**
+ * The patterns of one run: `base`, a source by its name, or `intervened`.
+ *
+ * `weights` are heads × queries × keys float32 numbers, little-endian in base64, over the `length`
+ * tokens of its prompt.
+ */
+export interface AttentionRun {
+  name: string;
+  length: number;
+  weights: string;
 }

@@ -7,6 +7,8 @@ export interface Option {
   title?: string;
   /** Options of one group stand together, under its name. */
   group?: string;
+  /** It only says something. */
+  isDisabled?: boolean;
 }
 
 export interface SelectProps {
@@ -45,6 +47,7 @@ export function Select({ name, value, options: all, onChoose, title, refusal }: 
             key={option.value}
             value={option.value}
             title={option.title}
+            disabled={option.isDisabled}
             selected={option.value === value}
           >
             {option.text}

@@ -105,6 +105,8 @@ def _slot(planned: PlannedSlot) -> str:
     text = f"slot {planned.index} {sentences.operator(slot.intervention, len(slot.prompts))} "
     text += site_words(slot.component, slot.layer, slot.head)
     text += f", position {_numbers(planned.base_positions)}"
+    if planned.keys is not None:
+        text += f", key {_numbers(planned.keys)}"
     if planned.source and slot.reads_run:
         text += f", from {planned.source} at {_numbers(planned.source_positions)}"
     if slot.source_layer is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from vene_widgets.explorer.session.answer import AnswerFeature
+from vene_widgets.explorer.session.attention import AttentionFeature
 from vene_widgets.explorer.session.compare import CompareFeature
 from vene_widgets.explorer.session.data_set import DataSetFeature
 from vene_widgets.explorer.session.estimates import EstimatesFeature
@@ -11,6 +12,7 @@ from vene_widgets.explorer.session.figure import FigureFeature
 from vene_widgets.explorer.session.files import FilesFeature
 from vene_widgets.explorer.session.generation import GenerationFeature
 from vene_widgets.explorer.session.history import HistoryFeature
+from vene_widgets.explorer.session.lens import LensFeature
 from vene_widgets.explorer.session.map import MapFeature
 from vene_widgets.explorer.session.model_changes import ModelChangesFeature
 from vene_widgets.explorer.session.placebo import PlaceboFeature
@@ -35,6 +37,8 @@ FEATURES: tuple[type[Feature], ...] = (
     SpecificationFeature,
     EstimatesFeature,
     PlaceboFeature,
+    LensFeature,
+    AttentionFeature,
 )
 """In the order of the urgency of their jobs, in which their hooks are called too.
 

@@ -267,6 +267,8 @@ def normal_slot(planned: PlannedSlot) -> Slot:
     if planned.source is not None:
         changes["source"] = planned.source
         changes["source_position"] = int_or_tuple(planned.source_positions)
+    if planned.keys is not None:
+        changes["source_position"] = int_or_tuple(planned.keys)
     return slot.model_copy(update=changes)
 
 

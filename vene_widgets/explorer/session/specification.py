@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from vene_widgets.engine.own_model import model_changed, require_unchanged
 from vene_widgets.errors import RequestError
+from vene_widgets.experiments.components import ATTENTION_WEIGHT
 from vene_widgets.explorer.session.feature import (
     Changes,
     Feature,
@@ -148,6 +149,11 @@ def finding_of(plan: Plan | None) -> dict[str, Any]:
     if plan is None or not live:
         raise RequestError("patch a tile first: the question is whether its effect is real.")
     slot = live[0]
+    if slot.keys is not None:
+        raise RequestError(
+            f"slot {slot.index} is on {ATTENTION_WEIGHT!r}, whose choices have no meaning here: a "
+            "finding is about a state. Patch a tile of the map."
+        )
     source = slot.source or next(iter(plan.sources), None)
     if source is None:
         raise RequestError("a finding is about a base and a source: add a source.")

@@ -67,6 +67,7 @@ def _slot_action(model: LanguageModel, planned: PlannedSlot, plan: Plan) -> sent
         averaged=averaged,
         target=planned.target,
         positions=len(planned.base_positions),
+        keys=tuple(acts_on[key].text for key in planned.keys or ()),
         is_last=planned.base_positions == (len(acts_on) - 1,),
     )
 

@@ -26,6 +26,8 @@ from vene_widgets.explorer.wire.requests import Generate as Generate
 from vene_widgets.explorer.wire.requests import NameEntry as NameEntry
 from vene_widgets.explorer.wire.requests import OpenPair as OpenPair
 from vene_widgets.explorer.wire.requests import PastExperiment as PastExperiment
+from vene_widgets.explorer.wire.requests import ReadAttention as ReadAttention
+from vene_widgets.explorer.wire.requests import ReadLens as ReadLens
 from vene_widgets.explorer.wire.requests import Request as Request
 from vene_widgets.explorer.wire.requests import RunHistory as RunHistory
 from vene_widgets.explorer.wire.requests import RunPlacebo as RunPlacebo
@@ -134,6 +136,8 @@ class ModelInfo(Wire):
 
 class SlotInfo(Wire):
     """A slot with its positions as ints, beside `Experiment.slots` at the same index.
+
+    Of a slot on attention weights, positions of the base are queries, those of the source keys.
 
     `source` is None for interventions that read none. `target` is the source on whose run the slot
     acts (serial mode), None for the base. `coordinates` is the number of coordinates that a
@@ -715,6 +719,68 @@ class GeneratedTexts(Wire):
     note: str | None
 
 
+class LensToken(Wire):
+    """A token that a lens reads or follows."""
+
+    token_id: int
+    label: str
+
+
+class LensRun(Wire):
+    """What the layers of one run would answer: `base`, a source by its name, or `patched`.
+
+    Lists have an entry per layer and position, layer by layer, over the `length` tokens of its
+    prompt. `best` are indices in `LensGrid.tokens`, `probabilities` those of the best tokens.
+    `ranks` (from 1) and `shares` (0..1) are lists of the same length, one for each target.
+    """
+
+    name: str
+    length: int
+    best: list[int]
+    probabilities: list[float]
+    ranks: list[list[int]]
+    shares: list[list[float]]
+
+
+class LensGrid(Wire):
+    """The logit lens of an experiment, whose positions are integers.
+
+    `revision` is that of the experiment when it was read, 0 before the first reading. `note` says
+    in a sentence why there is no reading, or no newer one.
+    """
+
+    revision: int
+    note: str | None
+    experiment: WireExperiment | None
+    layers: list[int]
+    tokens: list[LensToken]
+    targets: list[LensToken]
+    runs: list[LensRun]
+
+
+class AttentionRun(Wire):
+    """The patterns of one run: `base`, a source by its name, or `intervened`.
+
+    `weights` are heads × queries × keys float32 numbers, little-endian in base64, over the `length`
+    tokens of its prompt.
+    """
+
+    name: str
+    length: int
+    weights: str
+
+
+class AttentionGrid(Wire):
+    """The attention patterns of one layer; `revision`, `note`, `experiment` as in `LensGrid`."""
+
+    revision: int
+    note: str | None
+    experiment: WireExperiment | None
+    layer: int
+    heads: int
+    runs: list[AttentionRun]
+
+
 class Protocol(Wire):
     """All messages in one model, so that one schema contains them all."""
 
@@ -734,6 +800,8 @@ class Protocol(Wire):
     placebo: Placebo
     estimates: Estimates
     generation: GeneratedTexts
+    lens: LensGrid
+    attention: AttentionGrid
 
 
 if __name__ == "__main__":

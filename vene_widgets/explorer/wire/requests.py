@@ -204,6 +204,25 @@ class StopGenerating(Wire):
     kind: Literal["stop"] = "stop"
 
 
+class ReadLens(Wire):
+    """Read every layer of base, sources and result with the logit lens; written to `lens`.
+
+    `targets` are tokens whose ranks are read too.
+    """
+
+    id: str
+    kind: Literal["lens"] = "lens"
+    targets: Annotated[list[int], Field(default_factory=list)]
+
+
+class ReadAttention(Wire):
+    """Read the attention patterns of one layer; written to `attention`."""
+
+    id: str
+    kind: Literal["attention"] = "attention"
+    layer: int
+
+
 class Share(Wire):
     """Write a share token of the current state; the reply carries it as `text`."""
 
@@ -235,6 +254,8 @@ Request = Annotated[
     | EstimateMap
     | Generate
     | StopGenerating
+    | ReadLens
+    | ReadAttention
     | Share
     | Cancel,
     Field(discriminator="kind"),

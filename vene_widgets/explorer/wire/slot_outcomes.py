@@ -99,10 +99,11 @@ def _common_prefix_end(planned: PlannedSlot, plan: Plan) -> str | None:
 
 def _is_unread(planned: PlannedSlot, plan: Plan, sites: Sites) -> bool:
     """Whether the next token cannot depend on the slot: its change stays at earlier positions."""
-    component = sites.architecture.components[planned.site.component]
+    components = sites.architecture.components
     return (
         planned.target is None
         and planned.site.layer == sites.layers - 1
-        and not component.reaches_later_positions
+        # A weight acts at its query.
+        and (bool(planned.keys) or not components[planned.site.component].reaches_later_positions)
         and len(plan.base) - 1 not in planned.base_positions
     )

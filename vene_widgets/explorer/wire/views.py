@@ -59,7 +59,7 @@ def _slot(planned: PlannedSlot) -> wire.SlotInfo:
         head=planned.site.head,
         source=planned.source,
         base_positions=list(planned.base_positions),
-        source_positions=list(planned.source_positions),
+        source_positions=list(planned.keys or planned.source_positions),
         target=planned.target,
         intervention=slot.intervention,
         strength=slot.strength,

@@ -2,7 +2,7 @@
 import { computed, signal } from "@preact/signals";
 import type { App } from "../../app/app";
 import { createExperiment } from "../../app/experiment";
-import { keyOf, toPlain } from "../../domain/experiments";
+import { keyOfRun, toPlain } from "../../domain/experiments";
 import type { GeneratedTexts } from "../../kernel/wire";
 
 export type Run = "base" | "patched";
@@ -32,7 +32,7 @@ export function createGeneration(app: App) {
       const { value } = shown;
       if (!value || !now.value) return null;
       if (value.revision < modelSince.value) return "From before the model changed.";
-      return keyOf(toPlain(value.experiment)) === keyOf(now.value)
+      return keyOfRun(toPlain(value.experiment)) === keyOfRun(now.value)
         ? null
         : "Of another experiment.";
     }),

@@ -9,6 +9,7 @@ import { type Row, type Scope, shownKeys, TABLE } from "../../app/keys";
 const NAMES: Record<Scope, string> = {
   everywhere: "Everywhere",
   map: "On the map",
+  attention: "On attention patterns",
   pairs: "On a data set",
   tokens: "On a prompt’s tokens",
   slots: "On the slots",

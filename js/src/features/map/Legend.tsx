@@ -30,6 +30,10 @@ interface Props {
   hasWithin: boolean;
   /** `with 1 slot held`; empty without. */
   held: string;
+  /** Whether tiles are marked where a lens reads another token than in the base. */
+  differs: boolean;
+  /** What a lens is doing, or why there is none. */
+  reading: string | null;
 }
 
 export function Legend({
@@ -49,6 +53,8 @@ export function Legend({
   share,
   hasWithin,
   held,
+  differs,
+  reading,
 }: Props) {
   const { note } = endsOf(metric, limit);
   return (
@@ -103,12 +109,18 @@ export function Legend({
           <i class="vene-swatch vene-tile-idle" /> no effect possible
         </span>
       )}
+      {differs && (
+        <span class="vene-legend-item">
+          <i class="vene-swatch vene-tile-differs" /> another token than base
+        </span>
+      )}
       {done < 1 && (
         <progress class="vene-progress" value={done} max={1} aria-label="Map filled">
           {Math.floor(done * 100)} %
         </progress>
       )}
       {[
+        reading,
         isOld && "From before the model changed; being computed again.",
         slow && `Slow, by full forward passes: ${slow}.`,
       ].map(

@@ -16,6 +16,7 @@ import { backToScreen } from "../../ui/backToScreen";
 import { PlainButton } from "../../ui/controls";
 import { createEstimate } from "../estimate/state";
 import { createLecture } from "../lecture/state";
+import { createLens } from "../lens/state";
 import { createPlacebo, named } from "../placebo/state";
 import { createSlots } from "../slots/state";
 import { createSpecification } from "../specification/state";
@@ -39,8 +40,11 @@ interface Props {
   width: number;
 }
 
-export function MapGrid({ app, scene, metric, width }: Props) {
+export function MapGrid({ app, scene, metric: chosenMetric, width }: Props) {
   const lens = app.use(createMap);
+  const reading = app.use(createLens);
+  const read = reading.of.value;
+  const metric = (read && reading.metric.value) || chosenMetric;
   const sweep = app.use(createSweep);
   const gestures = app.use(createGestures);
   const lecture = app.use(createLecture);
@@ -69,18 +73,20 @@ export function MapGrid({ app, scene, metric, width }: Props) {
   /** The target may be what is asked for. */
   const isHidden = lecture.isCovered.value;
   const plain = (run: "base" | "source") =>
-    isHidden || targets.length === 0 ? null : plainReading(metric, run, aim, targets);
+    isHidden || read || targets.length === 0 ? null : plainReading(metric, run, aim, targets);
   // The scale is the whole map's, also while a lecture covers part of it.
-  const values = (app.use(createWholeMap).value?.cells ?? []).map(
-    (cell) => readingOf(metric, cell, aim, targets) ?? 0,
-  );
+  const values = read
+    ? rows.flatMap((row) => all.map((position) => reading.at({ row, position })?.probability ?? 0))
+    : (app.use(createWholeMap).value?.cells ?? []).map(
+        (cell) => readingOf(metric, cell, aim, targets) ?? 0,
+      );
   const placebo = app.use(createPlacebo);
   // With its controls: all are seen on one scale.
   const estimate = app.use(createEstimate);
-  const estimated = estimate.values.value;
-  const more = [...placebo.values.value, ...estimated].filter(Number.isFinite);
+  const estimated = read ? [] : estimate.values.value;
+  const more = read ? [] : [...placebo.values.value, ...estimated].filter(Number.isFinite);
   const limit = limitOf(metric, [...values, ...more]);
-  const control = placebo.shown.value;
+  const control = read ? null : placebo.shown.value;
   const title = spell(metric.title, target?.label, other?.label);
   const experiment = app.use(createExperiment).now.value;
   const groups = experiment ? groupsOf(experiment) : [];
@@ -157,8 +163,8 @@ export function MapGrid({ app, scene, metric, width }: Props) {
         class={`vene-map${map ? "" : " vene-map-empty"}`}
         role="grid"
         aria-label={`Map${isHidden ? "" : ` of ${title}`}${map ? ` (${[map.operator, heldWords(map)].filter(Boolean).join(", ")})` : ""}: ${axis}s${map?.layer == null ? "" : ` of layer ${map.layer}`} from bottom to top, base tokens from left to right`}
-        aria-busy={map === null || map.done < map.total || sweep.isOld.value}
-        data-old={sweep.isOld.value || undefined}
+        aria-busy={reading.isOld.value || map === null || map.done < map.total || sweep.isOld.value}
+        data-old={(read ? reading.isOld.value : sweep.isOld.value) || undefined}
         data-control={control ?? undefined}
         data-folded={folded.length > 0 || undefined}
         style={{
@@ -234,9 +240,12 @@ export function MapGrid({ app, scene, metric, width }: Props) {
             )}
             {positions.map((position, column) => {
               const tile = { row, position };
-              const cell = lens.cellAt(tile);
-              const own = readingOf(metric, cell, aim, targets);
-              const instead = placebo.valueAt(tile);
+              const cell = read ? undefined : lens.cellAt(tile);
+              const best = reading.at(tile);
+              const own = read
+                ? (best?.probability ?? null)
+                : readingOf(metric, cell, aim, targets);
+              const instead = read ? undefined : placebo.valueAt(tile);
               const chosen = slots.get(key(tile)) ?? [];
               const first = experiment?.slots[chosen[0] ?? -1];
               return (
@@ -247,8 +256,11 @@ export function MapGrid({ app, scene, metric, width }: Props) {
                   position={position}
                   label={labels[column] ?? ""}
                   cell={cell}
-                  isIdle={lens.isIdle(tile)}
+                  isIdle={!read && lens.isIdle(tile)}
                   value={instead === undefined || own === null ? own : finite(instead)}
+                  word={best?.label ?? null}
+                  words={best?.words ?? null}
+                  differs={best?.other != null}
                   metric={metric}
                   title={control ? `${named(control)}: ${title}` : title}
                   limit={limit}
@@ -258,14 +270,16 @@ export function MapGrid({ app, scene, metric, width }: Props) {
                   isSkipped={chosen.length > 0 && chosen.every((i) => experiment?.slots[i]?.skip)}
                   held={held.get(key(tile)) ?? null}
                   isPainted={stroke.has(key(tile))}
-                  isCovered={!lecture.isMapOpen.value}
+                  isCovered={!lecture.isMapOpen.value || (read !== null && isHidden)}
                   pins={pinsAt(tile, pins.has)}
                   mark={first?.group ?? null}
                   note={chosen.length > 0 ? sweep.otherPair(tile) : null}
                   agreed={agreedAt(tile)}
                   estimate={own === null ? null : finite(estimated[placebo.indexOf(tile)])}
                   isMissed={estimate.found.value?.missed.includes(placebo.indexOf(tile)) ?? false}
-                  isWithin={estimated.length === 0 && own !== null && placebo.isWithin(tile)}
+                  isWithin={
+                    !read && estimated.length === 0 && own !== null && placebo.isWithin(tile)
+                  }
                   colour={first?.group ? groups.indexOf(first.group) % 6 : -1}
                 />
               );
@@ -336,15 +350,17 @@ export function MapGrid({ app, scene, metric, width }: Props) {
         other={isHidden ? undefined : other}
         base={plain("base")}
         source={map?.source == null ? null : plain("source")}
-        hasIdle={hasIdle}
+        hasIdle={hasIdle && !read}
+        differs={read !== null && read !== "base"}
+        reading={read && reading.isOld.value ? "Reading the layers…" : reading.note.value}
         done={map ? map.done / Math.max(1, map.total) : 0}
-        isSame={isSame}
+        isSame={isSame && !read}
         slow={map?.slow ?? null}
         isNamed={isLecture}
-        isOld={sweep.isOld.value}
-        control={estimate.says.value ?? placebo.says.value}
+        isOld={!read && sweep.isOld.value}
+        control={read ? null : (estimate.says.value ?? placebo.says.value)}
         share={placebo.isRunning.value ? (placebo.found.value?.share ?? 0) : null}
-        hasWithin={placebo.hasResult.value && control === null && !estimate.isOn.value}
+        hasWithin={placebo.hasResult.value && control === null && !estimate.isOn.value && !read}
         held={heldWords(map)}
       />
     </>

@@ -4,6 +4,7 @@ import type { MetricName } from "../../domain/metrics";
 import { componentOptions } from "../../ui/components";
 import { type Option, Select } from "../../ui/controls";
 import { createEstimate } from "../estimate/state";
+import { createLens, LENSES, type LensOf } from "../lens/state";
 import { createPlacebo, named } from "../placebo/state";
 import { createStory } from "../story/state";
 import { createMap } from "./state";
@@ -12,12 +13,15 @@ import { TargetField } from "./TargetField";
 
 /** Operators of a map: with a source, and those that have an effect in an experiment of one prompt. */
 const OPERATORS = ["vanilla", "zero", "mean", "noise"];
+const LENS = "Best token in each layer (logit lens)";
 const ALONE = ["zero", "noise"];
 
 export function MapTools({ app }: { app: App }) {
   const scene = app.use(createStory).scene.value;
   const lens = app.use(createMap);
-  const metric = lens.metric.value;
+  const reading = app.use(createLens);
+  const read = reading.of.value;
+  const metric = (read && reading.metric.value) || lens.metric.value;
   if (!scene) return null;
   const { choice, choose, refusal } = app.use(createSweep);
   const sweep = choice.value;
@@ -88,14 +92,23 @@ export function MapTools({ app }: { app: App }) {
           <Select
             name="Metric"
             title={`${metric.formula}\n${metric.about}`}
-            value={metric.name}
-            options={lens.metrics.value
-              .filter((one) => sources.length > 0 || !one.of_source || one === metric)
-              .map(({ name, label, about }) => ({ value: name, text: label, title: about }))}
-            onChoose={(name) => lens.show(name as MetricName)}
+            value={read ? `lens ${read}` : metric.name}
+            options={[
+              ...lens.metrics.value
+                .filter((one) => sources.length > 0 || !one.of_source || one === metric)
+                .map(({ name, label, about }) => ({ value: name, text: label, title: about })),
+              ...lensOptions(app),
+            ]}
+            onChoose={(name) => {
+              const [, run] = name.split("lens ");
+              reading.show((run as LensOf) ?? null);
+              if (!run) lens.show(name as MetricName);
+            }}
           />
-          {metric.of_target && <TargetField app={app} which="target" name="Target token" />}
-          {metric.of_pair && (
+          {(metric.of_target || read) && (
+            <TargetField app={app} which="target" name="Target token" />
+          )}
+          {metric.of_pair && !read && (
             <>
               vs
               <TargetField app={app} which="other" name="Second token" />
@@ -136,6 +149,17 @@ function PlaceboSelect({ app }: { app: App }) {
       onChoose={(value) => (value === ESTIMATE ? showEstimate() : show(Number(value)))}
     />
   );
+}
+
+/** The runs whose layers can be read; for other components, why they cannot. */
+function lensOptions(app: App): Option[] {
+  const { has, isReadable } = app.use(createLens);
+  const group = LENS;
+  if (!isReadable.value)
+    return [
+      { value: "lens", text: "reads the residual stream after a block", group, isDisabled: true },
+    ];
+  return LENSES.filter(has).map((run) => ({ value: `lens ${run}`, text: `lens: ${run}`, group }));
 }
 
 function counted(count: number, option: (n: number) => Option): Option[] {

@@ -2,13 +2,14 @@
 
 import type { App } from "../../app/app";
 import { SHORT_WAIT, waitAt } from "../../domain/estimate";
-import { full } from "../../domain/format";
+import { full, inPercent } from "../../domain/format";
 import { heldWords } from "../../domain/held";
 import { readingOf, spell, valueText } from "../../domain/metrics";
 import { MOST } from "../../domain/paint";
 import { tokensOf } from "../../domain/sources";
 import { isTouch } from "../../ui/touch";
 import { createEstimate } from "../estimate/state";
+import { createLens } from "../lens/state";
 import { createPlacebo, named } from "../placebo/state";
 import { createSpecification } from "../specification/state";
 import { createStory } from "../story/state";
@@ -58,15 +59,18 @@ export function Readout({ app }: { app: App }) {
   const found = app.use(createSpecification).at(place);
   const { target, other } = lens.aim.value;
   const targets = lens.targets.value;
+  const reading = app.use(createLens);
+  const run = reading.of.value;
+  const best = reading.at(tile);
   const placebo = app.use(createPlacebo);
   const own = readingOf(metric, cell, lens.aim.value, targets);
   const instead = own === null ? own : placebo.valueAt(tile);
   const value = instead === undefined || instead === null ? own : instead;
   const estimate =
-    cell?.idle === null && own !== null
+    !run && cell?.idle === null && own !== null
       ? app.use(createEstimate).values.value[placebo.indexOf(tile)]
       : undefined;
-  const controls = cell?.idle === null && own !== null && placebo.inWords(tile, metric);
+  const controls = !run && cell?.idle === null && own !== null && placebo.inWords(tile, metric);
   return (
     <div class="vene-readout">
       <p class="vene-readout-value">
@@ -82,7 +86,15 @@ export function Readout({ app }: { app: App }) {
             </>
           )}
         </span>
-        {value !== null && (
+        {best && (
+          <span class="vene-readout-reading vene-number" title={full(best.probability)}>
+            <span class="vene-readout-metric">
+              Best token of {run} <span class="vene-token">{best.label}</span>
+            </span>
+            <span class="vene-readout-number"> = {inPercent(best.probability)}</span>
+          </span>
+        )}
+        {!run && value !== null && (
           <span
             class="vene-readout-reading vene-number"
             title={
@@ -99,15 +111,28 @@ export function Readout({ app }: { app: App }) {
         )}
         <Wait app={app} layer={place.layer} />
       </p>
-      <p class="vene-readout-sentence" title={[cell?.sentence, controls].filter(Boolean).join(" ")}>
+      <p
+        class="vene-readout-sentence"
+        title={run ? best?.followed : [cell?.sentence, controls].filter(Boolean).join(" ")}
+      >
+        {run &&
+          (best
+            ? `${best.other === null ? "" : `Base: ${best.other}. `}${best.followed}.`
+            : "Not read yet.")}
         {estimate !== undefined && `Estimated by gradients: ${valueText(metric, estimate)}. `}
-        {cell?.idle === null && placebo.isWithin(tile) && "Within the range of the controls. "}
-        {(placebo.shown.value && controls) ||
-          (app.use(createSweep).otherPair(tile) ??
-            cell?.sentence ??
-            "This tile has not been computed yet.")}
+        {!run &&
+          cell?.idle === null &&
+          placebo.isWithin(tile) &&
+          "Within the range of the controls. "}
+        {!run &&
+          ((placebo.shown.value && controls) ||
+            (app.use(createSweep).otherPair(tile) ??
+              cell?.sentence ??
+              "This tile has not been computed yet."))}
         {!placebo.shown.value && controls && ` ${controls}`}
-        {found && ` Is it real? Same sign in ${found.agreed} of ${found.count} specifications.`}
+        {!run &&
+          found &&
+          ` Is it real? Same sign in ${found.agreed} of ${found.count} specifications.`}
       </p>
     </div>
   );

@@ -30,6 +30,10 @@ export interface TileProps extends Tile {
   mark: string | null;
   /** Why the number is not that of the slot here; null where it is. */
   note: string | null;
+  /** The best token that a lens reads here, the same in words, and whether the base's is another. */
+  word: string | null;
+  words: string | null;
+  differs: boolean;
   /** In how many specifications of how many its effect had the same sign: "46 of 48". */
   agreed: string | null;
   /** What gradients predict in place of its value; null where that is not shown. */
@@ -69,7 +73,7 @@ function drawTile(props: TileProps) {
         ? props.isCovered
           ? "covered"
           : "not computed yet"
-        : `${props.title} ${valueText(metric, value)}`;
+        : (props.words ?? `${props.title} ${valueText(metric, value)}`);
   const note = props.note ? ` (${props.note})` : "";
   const chosen = props.isChosen
     ? `, in the experiment${props.isSkipped ? ", skipped" : ""}${note}`
@@ -86,6 +90,7 @@ function drawTile(props: TileProps) {
   const classes = [
     "vene-tile",
     isIdle && "vene-tile-idle",
+    props.differs && "vene-tile-differs",
     value === null && "vene-tile-open",
     props.isMissed && "vene-tile-missed",
     within && "vene-data-explained",
@@ -106,13 +111,13 @@ function drawTile(props: TileProps) {
       data-pins={props.pins || undefined}
       aria-selected={props.isChosen}
       aria-label={`${axis} ${row}, position ${position} ${label}, ${reading}${estimate}${within}${agreed}${chosen}${held}${group}${pinned}`}
-      title={props.note ?? (isIdle || isBroken ? reason : undefined)}
+      title={props.words ?? props.note ?? (isIdle || isBroken ? reason : undefined)}
       style={value === null || isIdle ? undefined : tileColours(value, limit, metric.scale)}
     >
       {props.hasNumber && !isIdle && (value !== null || isBroken) && (
         <span
-          class="vene-tile-number"
-          data-text={value === null ? "NaN" : tileText(metric, value)}
+          class={`vene-tile-number${props.word === null ? "" : " vene-tile-word"}`}
+          data-text={value === null ? "NaN" : (props.word ?? tileText(metric, value))}
         />
       )}
       {hasEstimate && (

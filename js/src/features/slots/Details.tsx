@@ -4,7 +4,8 @@ import type { App } from "../../app/app";
 import { ExperimentSelect } from "../../app/ExperimentSelect";
 import { createExperiment } from "../../app/experiment";
 import { actionOf, consume } from "../../app/keys";
-import { changeSlot, type Plain, type Slot } from "../../domain/experiments";
+import { changeSlot, isEdge, type Plain, type Slot } from "../../domain/experiments";
+import { componentWords } from "../../domain/format";
 import { kindOf, setComponent, setIntervention, targetOf } from "../../domain/operators";
 import { duplicateSlot } from "../../domain/order";
 import type { Scene } from "../../kernel/wire";
@@ -98,13 +99,17 @@ export function Details({ app, scene, experiment, index, colour, onFocus }: Prop
             options={counted(scene.model.layers, "layer ")}
             next={(value) => changed({ layer: Number(value) })}
           />
-          <ExperimentSelect
-            app={app}
-            name={`Component of slot ${index}`}
-            value={slot.component}
-            options={componentOptions(scene.model.components)}
-            next={(value) => setComponent(experiment, index, value, scene.model)}
-          />
+          {isEdge(slot) ? (
+            `${componentWords(slot.component)}, ${slot.head === null ? "all heads" : `head ${slot.head}`}`
+          ) : (
+            <ExperimentSelect
+              app={app}
+              name={`Component of slot ${index}`}
+              value={slot.component}
+              options={componentOptions(scene.model.components)}
+              next={(value) => setComponent(experiment, index, value, scene.model)}
+            />
+          )}
           {heads !== undefined && (
             <ExperimentSelect
               app={app}

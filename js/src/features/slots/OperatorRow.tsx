@@ -3,7 +3,7 @@ import { useSignal } from "@preact/signals";
 import type { ComponentChildren } from "preact";
 import type { App } from "../../app/app";
 import { createExperiment } from "../../app/experiment";
-import { changeSlot, type Plain, type Slot } from "../../domain/experiments";
+import { changeSlot, isEdge, type Plain, type Slot } from "../../domain/experiments";
 import {
   halves,
   kindOf,
@@ -50,6 +50,15 @@ export function OperatorRow({ app, experiment, slot, index, coordinates }: Props
       <NumberField name={`${name} ${of}`} refusal={offline} {...{ value, min, step, onChoose }} />
     </Labelled>
   );
+  const strength = (
+    <Strength
+      of={of}
+      value={slot.strength}
+      offline={offline}
+      onChoose={(value) => change({ strength: value })}
+    />
+  );
+  if (isEdge(slot)) return <span class="vene-slot-operator">{strength}</span>;
   return (
     <span class="vene-slot-operator">
       {kind?.takes_rank &&
@@ -95,12 +104,7 @@ export function OperatorRow({ app, experiment, slot, index, coordinates }: Props
           const exact = Number.isSafeInteger(seed) ? seed : text;
           if (seed !== null && exact !== null) commit(setSeed(experiment, index, exact));
         })}
-      <Strength
-        of={of}
-        value={slot.strength}
-        offline={offline}
-        onChoose={(strength) => change({ strength })}
-      />
+      {strength}
       {(kind?.has_weights || slot.link) && (
         <LinkButton app={app} experiment={experiment} slot={slot} index={index} />
       )}

@@ -3,8 +3,14 @@
 import type { App } from "../../app/app";
 import { ExperimentSelect } from "../../app/ExperimentSelect";
 import { createExperiment } from "../../app/experiment";
-import type { Plain, Slot } from "../../domain/experiments";
-import { setSource } from "../../domain/experiments";
+import {
+  isEdge,
+  type Plain,
+  positionsOf,
+  type Slot,
+  setSource,
+  sourcePositionsOf,
+} from "../../domain/experiments";
 import { kindOf, targetOf } from "../../domain/operators";
 import { pairsOf, setPairs } from "../../domain/prompts";
 import { namesOf, tokensOf } from "../../domain/sources";
@@ -42,6 +48,15 @@ export function Route({ app, scene, experiment, slot, index }: Props) {
   const without = (n: number) => paired(pairs.filter((_, i) => i !== n));
   const next = tokens.find((token) => !taken.includes(token.index))?.index;
   const longer = next === undefined ? null : paired([...pairs, [next, partner(next)]]);
+  if (isEdge(slot)) {
+    const named = (list: number[]) => list.map((n) => `${n} ${tokens[n]?.label ?? ""}`).join(", ");
+    return (
+      <span>
+        query {named(positionsOf(slot))} → key {named(sourcePositionsOf(slot))}{" "}
+        <span class="vene-dim">others: in the tab Attention</span>
+      </span>
+    );
+  }
   return (
     <>
       {pairs.map(([base, source], n) => {

@@ -2,7 +2,15 @@
 
 import type { App } from "../../app/app";
 import { createExperiment } from "../../app/experiment";
-import { type Plain, removeSlot, type Slot, setSkip } from "../../domain/experiments";
+import {
+  isEdge,
+  type Plain,
+  positionsOf,
+  removeSlot,
+  type Slot,
+  setSkip,
+  sourcePositionsOf,
+} from "../../domain/experiments";
 import { componentWords, three } from "../../domain/format";
 import { setHold } from "../../domain/held";
 import { kindOf, targetOf } from "../../domain/operators";
@@ -146,6 +154,27 @@ function Summary({ app, scene, experiment, slot }: Props) {
   // What says where it patches from has no room for the word as well.
   const isPatch = slot.intervention === "vanilla";
   const operator = isPatch ? (from ? "" : "patch") : slot.intervention;
+  if (isEdge(slot)) {
+    const few = (list: number[]) =>
+      `${tokens[list[0] ?? -1]?.label ?? list[0]}${list.length > 1 ? ` +${list.length - 1}` : ""}`;
+    const done = isPatch ? "from source" : operator;
+    return (
+      <>
+        <b class="vene-slot-layer">
+          L{slot.layer}
+          {slot.head !== null && ` H${slot.head}`}
+        </b>
+        <span class="vene-slot-tokens vene-token">
+          {few(positionsOf(slot))} → {few(sourcePositionsOf(slot))}
+        </span>
+        <span class="vene-slot-operator-words">
+          {[slot.head === null ? "all heads" : "", `weight ${done}`, ...site.slice(2)]
+            .filter(Boolean)
+            .join(" · ")}
+        </span>
+      </>
+    );
+  }
   const extra = [operator.replaceAll("_", " "), ...site].filter(Boolean).join(" · ");
   return (
     <>
