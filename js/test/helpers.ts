@@ -51,6 +51,20 @@ export function mapOf(choice: Partial<Sweep>): Sweep {
   return makeMap(scene, 1, { operator: choice.intervention ?? "patch", prompts, ...choice });
 }
 
+/** Patterns of layer 1 with two heads: weight (q, k) of head h is (h + 1) (q + k + 1) / 100. */
+export function patternsOf(experiment: Experiment, runs = ["base", "italy", "intervened"]) {
+  const numbers = Array.from({ length: 50 }, (_, n) => {
+    const [head, query, key] = [Math.floor(n / 25), Math.floor((n % 25) / 5), n % 5];
+    return key > query ? 0 : ((head + 1) * (query + key + 1)) / 100;
+  });
+  const bytes = new Uint8Array(new Float32Array(numbers).buffer);
+  const weights = btoa(String.fromCharCode(...bytes));
+  return {
+    ...{ revision: 2, note: null, experiment, layer: 0, heads: 2 },
+    runs: runs.map((name) => ({ name, length: 5, weights })),
+  };
+}
+
 /** A view of a new widget, or one more of a widget that there is already. */
 export function mount(traits: Record<string, unknown> = {}, of?: FakeModel) {
   const model = of ?? new FakeModel({ ...spainAndItaly(), ...traits });

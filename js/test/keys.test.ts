@@ -2,7 +2,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { afterEach, describe, expect, it } from "vitest";
 import { aDataSet, aStory, sceneOf, spainAndItaly } from "../dev/fixtures";
 import { nameOf, type Row, type Scope, shownKeys, TABLE } from "../src/app/keys";
-import { click, drawn, mount, press, tile } from "./helpers";
+import { click, drawn, mount, openTab, patternsOf, press, tile } from "./helpers";
 
 let screen: ReturnType<typeof mount>;
 afterEach(() => {
@@ -54,6 +54,7 @@ const PLACES: Record<Scope, () => HTMLElement> = {
   everywhere: root,
   map: () => tile(screen.el, 2, 3),
   pairs: () => tile(screen.el, 2, 3),
+  attention: () => $('.vene-weights [tabindex="0"]'),
   tokens: () => $('[data-prompt="italy"] button.vene-chip'),
   slots: () => $(".vene-slot-handle"),
   history: () => $(".vene-past"),
@@ -81,7 +82,11 @@ describe("the table of keys", () => {
   it.each(rows.filter(([scope, action]) => !POINTER.includes(`${scope}.${action}`)))(
     "%s: %s by %s is obeyed, and JupyterLab does not hear of it",
     async (scope, action, key) => {
-      await full(scope === "lecture", scope === "pairs" && { data_set: aDataSet() });
+      await full(scope === "lecture", {
+        ...(scope === "pairs" && { data_set: aDataSet() }),
+        attention: patternsOf(spainAndItaly().scene.experiment),
+      });
+      if (scope === "attention") await openTab(screen.el, "attention");
       BEFORE[`${scope}.${action}`]?.();
       await drawn();
       const heard: string[] = [];

@@ -73,7 +73,9 @@ export function createAttention(app: App) {
     note,
     patterns,
     /** Whether what is shown is on its way. */
-    isWaiting: computed(() => note.value === null && !read.isNew(true)),
+    isWaiting: computed(
+      () => note.value === null && !(read.isNew(true) && grid.value?.layer === layer.value),
+    ),
     chooseLayer(to: number): void {
       read.again();
       chosen.value = to;
