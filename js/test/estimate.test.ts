@@ -20,7 +20,7 @@ function estimates(more: Partial<Estimate> = {}): Estimates {
     metric: "probability",
     target: idOf("␣Rome"),
     other: null,
-    values: map.cells.map(() => 0.2),
+    values: map.cells.map((cell) => (cell.layer === 3 ? 0.001 : 0.2)),
     missed: [place],
     correlation: 0.688,
     note: null,
@@ -48,6 +48,7 @@ describe("the map beside its estimates", () => {
     expect(label(1, 3)).toContain("P(␣Rome) 94 %, estimated 20 %, missed by the estimate");
     expect(label(2, 3)).toContain("P(␣Rome) 93 %, estimated 20 %");
     expect(label(2, 3)).not.toContain("missed");
+    expect(label(3, 3)).toContain("P(␣Rome) 0.1 %, estimated 0.18 %");
     expect(at(1, 3).classList).toContain("vene-tile-missed");
     expect(at(2, 3).querySelector<HTMLElement>(".vene-tile-estimate")?.dataset.text).toBe("20");
     expect(at(5, 3).querySelector(".vene-tile-estimate")).toBeNull(); // idle
