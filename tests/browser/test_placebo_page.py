@@ -65,3 +65,33 @@ def test_one_key_shows_the_controls_and_mutes_what_they_explain(lab: Any) -> Non
     page.get_by_label("Component of the map").select_option("mlp_output")
     page.locator(".vene-legend", has_text="a control explains it").wait_for(state="detached")
     assert lab.problems == []
+
+
+def test_each_tile_shows_its_estimate_beside_the_exact_value(lab: Any) -> None:
+    lab.open(["import vene_widgets as vw\nexplorer = vw.explore()\nexplorer"])
+    lab.run_cell(0)
+    page = lab.page
+    page.get_by_label("Metric").select_option("logit_difference")
+    page.get_by_label("Map or control").select_option("estimate")
+    legend = page.locator(".vene-legend-control", has_text="false negative")
+    legend.wait_for()
+    model = vw.load()
+    prompts = "The capital of Spain is", "The capital of Italy is"
+    targets = [" Rome", " Madrid"]
+    estimated = vw.attribute(model, *prompts, targets=targets)
+    check = estimated.against(vw.sweep(model, *prompts, targets=targets))
+    missed = len(check.false_negatives)
+    assert f"r = {check.correlation:.3f}, {missed} false negatives" in legend.inner_text()
+    for row in check.frame[check.frame["effect_possible"]].itertuples():
+        said = page.locator(TILE.format(row.layer, row.position)).get_attribute("aria-label") or ""
+        numbers = re.findall(r"[+−]?[\d.]+(?=\s+logits)", said)
+        exact, estimate = (float(one.replace("−", "-")) for one in numbers)
+        base = estimated.base_value
+        assert exact == pytest.approx(base + row.exact, rel=0.01, abs=0.01)
+        assert estimate == pytest.approx(base + row.estimate, rel=0.01, abs=0.01)
+        assert ("missed by the estimate" in said) == row.false_negative
+    lab.shot("estimate")
+    # A click is still the exact patch.
+    page.locator(TILE.format(0, 3)).click()
+    page.locator(".vene-sentence", has_text="turns “Madrid” into “Rome”").wait_for()
+    assert lab.problems == []

@@ -95,7 +95,7 @@ def test_only_a_full_map_has_controls(make: Make) -> None:
     explorer = make()
     explorer.feature(MapFeature)._full = None
     reply = ask(explorer, kind="placebo")
-    assert not reply["ok"] and "wait until it is filled" in reply["error"]
+    assert not reply["ok"] and "a control needs a full map" in reply["error"]
     assert explorer.placebo == {}
 
 
