@@ -42,6 +42,8 @@ export function Legend({
   held,
 }: Props) {
   const { note } = endsOf(metric, limit);
+  const ofSource = source === null ? "" : `, source ${tileText(metric, source)}`;
+  const reading = metric.of_target && base !== null && ` ${tileText(metric, base)}${ofSource}`;
   return (
     <div class="vene-legend">
       <ScaleBar
@@ -58,21 +60,18 @@ export function Legend({
           {isSame ? "Both prompts give the same prediction here." : note}
         </span>
       )}
-      {metric.of_target && base !== null && (
+      {(held || reading) && (
         <span
           class="vene-legend-item"
-          title={`In the ${held ? "run of the held slots alone and the source’s plain run" : "plain runs of both prompts"}`}
+          title={
+            held
+              ? "Every tile has the held slots in place, and is compared with the run of these alone"
+              : "In the plain runs of both prompts"
+          }
         >
-          {held ? "held alone" : "base"} {tileText(metric, base)}
-          {source !== null && `, source ${tileText(metric, source)}`}
-        </span>
-      )}
-      {held && (
-        <span
-          class="vene-legend-item"
-          title="Every tile is tried with the held slots in place and compared with the run of these alone"
-        >
-          <i class="vene-held-mark" /> {held}
+          {held && <i class="vene-held-mark" />}
+          {held ? ` ${held}${reading ? ":" : ""}` : "base"}
+          {reading}
         </span>
       )}
       {hasIdle && (
