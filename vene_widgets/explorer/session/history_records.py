@@ -124,6 +124,8 @@ class History:
     ) -> int:
         """Add an answered experiment, or update the result of its earlier entry.
 
+        Which slots are held is no part of what was run: an entry has those that were held last.
+
         Args:
             plan: of the experiment.
             sentence: the result in words.
@@ -136,9 +138,13 @@ class History:
         """
         experiment, normal = plan.experiment, normal_form(plan)
         for i, record in enumerate(self._records):
-            if record.normal_form == normal:
+            if _with_no_hold(record.normal_form) == _with_no_hold(normal):
                 entry = record.entry._replace(sentence=sentence)
-                self._records[i] = replace(record, entry=entry, top=top, revision=revision)
+                if record.normal_form != normal:
+                    entry = entry._replace(experiment=experiment)
+                self._records[i] = replace(
+                    record, entry=entry, normal_form=normal, top=top, revision=revision
+                )
                 if is_current:
                     self._current = record.number
                 return record.number
@@ -254,6 +260,12 @@ def normal_form(plan: Plan) -> Experiment:
     """
     slots = [normal_slot(planned) for planned in plan.slots]
     return plan.experiment.replace(slots=slots)
+
+
+def _with_no_hold(experiment: Experiment) -> Experiment:
+    """What an experiment runs."""
+    slots = [slot.model_copy(update={"hold": False}) for slot in experiment.slots]
+    return experiment.replace(slots=slots)
 
 
 def normal_slot(planned: PlannedSlot) -> Slot:

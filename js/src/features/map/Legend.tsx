@@ -57,6 +57,8 @@ export function Legend({
   reading,
 }: Props) {
   const { note } = endsOf(metric, limit);
+  const ofSource = source === null ? "" : `, source ${tileText(metric, source)}`;
+  const plainRuns = metric.of_target && base !== null && ` ${tileText(metric, base)}${ofSource}`;
   return (
     <div class="vene-legend">
       <ScaleBar
@@ -87,21 +89,18 @@ export function Legend({
           {isSame ? "Both prompts give the same prediction here." : note}
         </span>
       )}
-      {!control && metric.of_target && base !== null && (
+      {((!control && plainRuns) || held) && (
         <span
           class="vene-legend-item"
-          title={`In the ${held ? "run of the held slots alone and the source’s plain run" : "plain runs of both prompts"}`}
+          title={
+            held
+              ? "Every tile has the held slots in place, and is compared with the run of these alone"
+              : "In the plain runs of both prompts"
+          }
         >
-          {held ? "held alone" : "base"} {tileText(metric, base)}
-          {source !== null && `, source ${tileText(metric, source)}`}
-        </span>
-      )}
-      {held && (
-        <span
-          class="vene-legend-item"
-          title="Every tile is tried with the held slots in place and compared with the run of these alone"
-        >
-          <i class="vene-held-mark" /> {held}
+          {held && <i class="vene-held-mark" />}
+          {held ? ` ${held}${reading ? ":" : ""}` : "base"}
+          {reading}
         </span>
       )}
       {!control && hasIdle && (
