@@ -99,7 +99,7 @@ def test_every_trait_and_kind_of_job_has_one_owner(make: Callable[[], vw.Explore
     traits = [name for feature in FEATURES for name in feature.traits]
     assert len(traits) == len(set(traits)) > 5
     kinds = [job.name for feature in FEATURES for job in feature.jobs]
-    # The most urgent first: a click before a comparison, before a text, before the map, before idle work.
+    # The most urgent first: a click before a comparison, a text, the map, idle work.
     urgent = ["answer", "contrast", "generation", "sweep", "follow", "story"]
     assert kinds == [*urgent, "history", "verify", "pairs", "specification"]
     with pytest.raises(AssertionError):
