@@ -34,7 +34,7 @@ def test_a_slot_is_made_to_steer_and_its_numbers_are_those_of_run(lab: Any) -> N
         name = top["token"].strip()
         page.locator(".vene-sentence", has_text=f"“{name}”").wait_for()
         page.get_by_text("exact ·").first.wait_for()
-        row = page.locator(".vene-panel-answer tr", has_text=top["label"]).first
+        row = page.locator(".vene-panel-answer tr", has_text=f"␣{name}").first
         row.locator("td", has_text=digits).first.wait_for()
 
     page.locator('[role=gridcell][data-layer="1"][data-position="3"]').click()
@@ -42,7 +42,7 @@ def test_a_slot_is_made_to_steer_and_its_numbers_are_those_of_run(lab: Any) -> N
     page.get_by_label("What slot 0 reads").select_option("difference")
     assert page.get_by_label("Intervention of slot 0").input_value() == "addition"
     assert page.get_by_label("Prompts to subtract of slot 0").input_value() == SPAIN
-    prompts = page.get_by_label("Prompts of slot 0")
+    prompts = page.get_by_label("Prompts of slot 0", exact=True)
     assert prompts.input_value() == ITALY
     prompts.fill(f"{ITALY}\n{FRANCE}")
     prompts.blur()
