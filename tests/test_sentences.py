@@ -157,6 +157,23 @@ SPAIN = SlotAction(" Spain", "block_output", 0, source_token=" Italy")
         ({"target": "two"}, "Patching “Spain” with “Italy” after block 0 in the run of “two”"),
         ({"positions": 3}, "Patching 3 tokens after block 0"),
         (
+            {"intervention": "addition", "source_token": None, "prompts": 2, "minus": 1},
+            "Adding the mean of 2 prompts minus the mean of 1 prompt to “Spain” after block 0",
+        ),
+        (
+            {"intervention": "subtraction", "source_token": None, "vector": 128, "positions": 3},
+            "Subtracting a vector of 128 numbers from 3 tokens after block 0",
+        ),
+        (
+            {"source_token": None, "prompts": 1, "source_layer": 3, "strength": 2, "is_last": True},
+            "Patching the last token (“Spain”) with the mean of 1 prompt after block 0 (read at "
+            "layer 3) at strength 2",
+        ),
+        (
+            {"source_token": " Spain", "source_layer": 3},
+            "Patching “Spain” with “Spain” after block 0 (read at layer 3)",
+        ),
+        (
             {"positions": 3, "intervention": "addition"},
             "Adding 3 tokens of the source to 3 tokens after block 0",
         ),

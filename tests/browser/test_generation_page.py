@@ -1,4 +1,4 @@
-"""Generate, in a real JupyterLab: two texts of a patch, token by token, as `vw.generate` does."""
+"""Generate, in a real JupyterLab: both texts of a patch, token by token, and a click meanwhile."""
 
 from __future__ import annotations
 
@@ -9,6 +9,19 @@ import pytest
 import vene_widgets as vw
 
 pytestmark = pytest.mark.browser
+
+SLOWLY = """
+import time
+from vene_widgets.explorer.session import generation
+
+generate_plan = generation.generate_plan
+
+def slowly(*args, on_token, **named):
+    return generate_plan(*args, on_token=lambda one: (on_token(one), time.sleep(0.1)), **named)
+
+generation.generate_plan = slowly
+"""
+"""A model that takes its time: a click comes before its text has ended."""
 
 SPAIN, ITALY = "The capital of Spain is", "The capital of Italy is"
 
@@ -23,7 +36,7 @@ def complete(page: Any) -> None:
 
 
 def test_texts_are_those_of_generate_and_a_click_stops_them(lab: Any) -> None:
-    lab.open(["import vene_widgets as vw\nexplorer = vw.explore()\nexplorer"])
+    lab.open(["import vene_widgets as vw\nexplorer = vw.explore()\nexplorer", SLOWLY])
     lab.run_cell(0)
     page = lab.page
     page.locator('[role=gridcell][data-layer="0"][data-position="3"]').click()
@@ -57,13 +70,14 @@ def test_texts_are_those_of_generate_and_a_click_stops_them(lab: Any) -> None:
     assert "max_new_tokens must be from 1 to 60 after a prompt of 5 tokens" in problem.inner_text()
     assert tokens(page, "patched") == frame["token"].tolist()
 
-    # Long enough that the click comes before the end.
+    lab.run_cell(1)
     page.get_by_label("Number of new tokens").fill("60")
     panel.get_by_role("button", name="Generate").click()
-    page.locator(".vene-text[data-run=patched] .vene-piece").nth(12).wait_for(timeout=60_000)
+    page.locator(".vene-texts-words", has_text="Writing patched").wait_for(timeout=60_000)
+    page.locator(".vene-text[data-run=patched] .vene-piece").nth(2).wait_for()
     page.locator('[role=gridcell][data-layer="2"][data-position="3"]').click()
     page.locator(".vene-texts-words", has_text="Of another experiment.").wait_for()
-    assert len(tokens(page, "patched")) < 60
+    assert 3 <= len(tokens(page, "patched")) < 60
     panel.get_by_role("button", name="Generate").wait_for()
     lab.shot("generation-old")
     assert lab.problems == []

@@ -42,20 +42,27 @@ def intervention_fields(value: str, now: Experiment, slot: Slot) -> dict[str, An
     """
     kind = intervention_info(value, INTERVENTIONS[value])
     is_other_basis = INTERVENTIONS[slot.intervention].rotated or kind.rotated
+    keeps = OPERATORS[slot.intervention].needs_source and kind.needs_source and not slot.reads_run
     rank = slot.rank or (2 if kind.needs_rank else None)
     return {
         "intervention": value,
-        "source": slot.source or (next(iter(now.sources), None) if kind.needs_source else None),
-        "minus": (),
-        "vector": None,
+        "source": slot.source
+        or (next(iter(now.sources), None) if kind.needs_source and not keeps else None),
+        "minus": slot.minus if keeps else (),
+        "vector": slot.vector if keeps else None,
         "source_layer": slot.source_layer if kind.needs_source else None,
-        "prompts": (now.sources.get(slot.source or "", now.base),) if value == "mean" else (),
+        "prompts": _prompts(now, slot) if value == "mean" else slot.prompts if keeps else (),
         "rank": rank if kind.takes_rank else None,
         "scale": 1.0 if OPERATORS[value].ignores("scale") else slot.scale,
         "link": None,
         "subspace": None if is_other_basis else slot.subspace,
         "partition": None if is_other_basis else slot.partition,
     }
+
+
+def _prompts(now: Experiment, slot: Slot) -> tuple[str, ...]:
+    """What the first mean is over: the slot's source, else the base."""
+    return (now.sources.get(slot.source or "", now.base),)
 
 
 def parse_subspace(text: str) -> str | tuple[int, ...] | None:

@@ -107,12 +107,18 @@ def sweep_setup(
 
 def fixed_words(slot: Slot) -> str:
     """A fixed slot: `noise layer 0 before block, positions 2 and 3`."""
-    done = operator(slot.intervention, len(slot.prompts)).replace("_", " ")
+    done = _operator(slot)
     where = f"position {_written(slot.position)}"
     if slot.component == ATTENTION_WEIGHT:
         keys = "all" if slot.source_position is None else _written(slot.source_position)
         where = f"query {_written(slot.position)}, key {keys}"
     return f"{done} {site_words(slot.component, slot.layer, slot.head)}, {where}"
+
+
+def _operator(slot: Slot) -> str:
+    """A slot's operator in words; prompts that another one than `mean` reads are said apart."""
+    prompts = len(slot.prompts) if slot.intervention == "mean" else 0
+    return operator(slot.intervention, prompts).replace("_", " ")
 
 
 def _written(at: int | tuple[int | str, ...] | str) -> str:
@@ -260,7 +266,7 @@ def _slot(plan: Plan, planned: PlannedSlot, names_source: bool) -> str:
         tokens = plan.sources[planned.source]
         name = f"{planned.source} " if names_source else ""
         place += f" ← {name}{_few([visible(tokens[p].text) for p in planned.source_positions])}"
-    done = operator(slot.intervention, len(slot.prompts)).replace("_", " ")
+    done = _operator(slot)
     words = "" if done == "patch" else f"{done} "
     if slot.rank is not None:
         words = f"{done} of rank {slot.rank} "

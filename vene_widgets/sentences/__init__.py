@@ -8,6 +8,7 @@ from vene_widgets.sentences.actions import (
     describe,
     describe_patch,
     operator,
+    reading,
     several,
 )
 from vene_widgets.sentences.data_sets import TileNumbers, data_facts, data_tile
@@ -42,6 +43,7 @@ __all__ = [
     "operator",
     "out_of_reach",
     "quoted",
+    "reading",
     "receipt",
     "sentence",
     "several",

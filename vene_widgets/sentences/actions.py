@@ -20,7 +20,10 @@ class SlotAction:
         intervention: the operator's name.
         strength: 0 leaves the base's state, 1 is the intervention in full.
         subspace: a name, a range or dims; None for all coordinates.
-        prompts: number of prompts of a `mean`.
+        prompts: number of prompts whose mean is read.
+        minus: number of prompts whose mean is subtracted from it.
+        vector: length of the vector that is read; 0 for none.
+        source_layer: the layer that is read; None for the slot's own.
         averaged: the tokens that it is over, if the prompts are not as long as the base: one
             position then names different words.
         target: the source whose run it changes (serial mode); None for the base.
@@ -38,6 +41,9 @@ class SlotAction:
     strength: float = 1.0
     subspace: str | Sequence[int] | None = None
     prompts: int = 0
+    minus: int = 0
+    vector: int = 0
+    source_layer: int | None = None
     averaged: tuple[str, ...] = ()
     target: str | None = None
     positions: int = 1
@@ -64,6 +70,20 @@ def operator(intervention: str, prompts: int = 0) -> str:
 
 def _prompts(count: int) -> str:
     return "1 prompt" if count == 1 else f"{count} prompts"
+
+
+def reading(prompts: int, minus: int, vector: int) -> str:
+    """What a slot reads instead of a source, in words; empty if it reads a source.
+
+    Args:
+        prompts, minus: numbers of prompts whose mean is read, and of those whose is subtracted.
+        vector: length of the vector that is read; 0 for none.
+    """
+    if vector:
+        return f"a vector of {vector} number{'' if vector == 1 else 's'}"
+    if minus:
+        return f"the mean of {_prompts(prompts)} minus the mean of {_prompts(minus)}"
+    return f"the mean of {_prompts(prompts)}" if prompts else ""
 
 
 def _averaged(tokens: Sequence[str]) -> str:
@@ -107,7 +127,9 @@ def describe(action: SlotAction) -> str:
     """A slot in words, for instance `Patching “Spain” with “Italy” after block 0`."""
     a = action
     qualifier = _QUALIFIERS.get(a.intervention)
-    differs = a.positions == 1 and a.source_token not in (None, a.token)
+    own = "" if a.intervention == "mean" else reading(a.prompts, a.minus, a.vector)
+    is_other = a.source_layer is not None or a.source_token not in (None, a.token)
+    differs = bool(own) or (a.positions == 1 and is_other)
     differs = a.source_token is not None if a.keys else differs
     if qualifier is None:
         verb = _VERBS.get(a.intervention, "Applying {name} to {part}{token}")
@@ -116,9 +138,11 @@ def describe(action: SlotAction) -> str:
     what = verb.format(
         name=a.intervention,
         part="" if a.subspace is None else f"{_part(a.subspace)} of ",
-        source=_source_words(a),
+        source=own or _source_words(a),
         token=(
-            quoted(a.token) if differs and qualifier is not None and not a.keys else _token_words(a)
+            quoted(a.token)
+            if differs and not own and not a.keys and qualifier is not None
+            else _token_words(a)
         ),
         prompts=_prompts(a.prompts) + _averaged(a.averaged),
     )
@@ -127,6 +151,8 @@ def describe(action: SlotAction) -> str:
         ending.append(f"in the run of {quoted(a.target)}")
     if qualifier:
         ending.append(qualifier)
+    if a.source_layer is not None:
+        ending.append(f"(read at layer {a.source_layer})")
     if a.strength != 1:
         ending.append(f"at strength {a.strength:g}")
     return " ".join([what, *ending])

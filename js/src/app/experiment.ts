@@ -37,6 +37,7 @@ export function createExperiment(app: App) {
     next: Plain,
     after: UndoList<Plain>,
     message: Message = { kind: "experiment", experiment: next },
+    refuse = notices.refuse,
   ): Promise<void> {
     const id = kernel.nextId();
     batch(() => {
@@ -57,7 +58,7 @@ export function createExperiment(app: App) {
           const asked = pending.peek();
           // Without a kernel the screen goes on with what it holds.
           if (error.reason === "gone") return;
-          notices.refuse(error.message);
+          refuse(error.message);
           if (asked?.id !== id) return;
           pending.value = null;
           undoList.value = asked.before;
@@ -108,11 +109,14 @@ export function createExperiment(app: App) {
     /**
      * Asks for another experiment: shown at once, undone when the kernel refuses it. Does nothing
      * with one that a saved page cannot show: keys and strokes on its map may ask for any.
+     *
+     * `refuse` shows why the kernel refused it; above the screen if nothing else is said.
      */
-    commit(next: Plain): void {
+    commit(next: Plain, refuse?: (why: string) => void): Promise<void> | undefined {
       const present = now.value;
       if (present && !isSame(present, next) && refusal(next) === null)
-        begin(next, step(undoList.value, present));
+        return begin(next, step(undoList.value, present), undefined, refuse);
+      return undefined;
     },
     undo: () => restore(undo),
     redo: () => restore(redo),

@@ -61,7 +61,9 @@ export function setIntervention(
   if (partition && isOtherBasis && isHalved(partition)) partition = null;
   if (kind.needs_rank && rank !== null) partition ??= halves(rank);
   const [first = null] = namesOf(experiment.sources);
-  const source = slot.source ?? (kind.needs_source ? first : null);
+  const isOwn = kind.needs_source && (slot.vector !== null || slot.prompts.length > 0);
+  const keeps = isOwn && before?.needs_source;
+  const source = slot.source ?? (kind.needs_source && !keeps ? first : null);
   const prompt = promptOf(experiment.sources, slot.source) ?? experiment.base;
   return changeSlot(unlink(experiment, index), index, {
     intervention: name,
@@ -70,9 +72,9 @@ export function setIntervention(
     partition,
     subspace: isOtherBasis ? null : slot.subspace,
     source,
-    prompts: name === "mean" ? [prompt] : [],
-    minus: [],
-    vector: null,
+    prompts: name === "mean" ? [prompt] : keeps ? slot.prompts : [],
+    minus: keeps ? slot.minus : [],
+    vector: keeps ? slot.vector : null,
     source_layer: kind.needs_source ? slot.source_layer : null,
   });
 }

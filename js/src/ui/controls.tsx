@@ -150,7 +150,7 @@ interface NumberProps {
   name: string;
   /** As text where a number would lose digits. */
   value: number | string | null;
-  min: number;
+  min?: number;
   step: number | "any";
   /** Why it cannot be changed. */
   refusal?: string | null;

@@ -102,17 +102,20 @@ def _alone(sweep: SweepRequest) -> str:
 def _slot(planned: PlannedSlot) -> str:
     """One slot by its fields, complete enough to reproduce it."""
     slot = planned.slot
-    text = f"slot {planned.index} {sentences.operator(slot.intervention, len(slot.prompts))} "
+    is_mean = slot.intervention == "mean"
+    averaged = len(slot.prompts) if is_mean else 0
+    text = f"slot {planned.index} {sentences.operator(slot.intervention, averaged)} "
     text += site_words(slot.component, slot.layer, slot.head)
     text += f", position {_numbers(planned.base_positions)}"
     if planned.keys is not None:
         text += f", key {_numbers(planned.keys)}"
     if planned.source and slot.reads_run:
         text += f", from {planned.source} at {_numbers(planned.source_positions)}"
+    own = sentences.reading(len(slot.prompts), len(slot.minus), len(slot.vector or ()))
+    if own and not is_mean:
+        text += f", of {own}"
     if slot.source_layer is not None:
         text += f", read at layer {slot.source_layer}"
-    if slot.vector is not None:
-        text += f", of a vector of {len(slot.vector)} numbers"
     fields = ("target", planned.target), ("group", slot.group), ("link", slot.link)
     fields += ("rank", slot.rank), ("subspace", slot.subspace)
     text += "".join(f", {name} {value}" for name, value in fields if value is not None)

@@ -179,8 +179,9 @@ function wordsOf(texts: GeneratedTexts, { run, step }: Spot): string {
 }
 
 /** Where both texts part. */
-function difference({ differs, base, patched, running }: GeneratedTexts): string {
+function difference({ differs, base, patched, running, base_text }: GeneratedTexts): string {
   if (running) return `Writing ${running} …`;
+  if (differs === null && base_text === null) return "";
   if (patched.length === 0) return "No slot is live, so there is one text.";
   if (differs === null) return `Both texts have the same ${base.length} new tokens.`;
   const words = [base[differs], patched[differs]].map((one) => (one ? said(one) : "the end"));

@@ -16,6 +16,7 @@ import { createVoice } from "../../ui/voice";
 import { createAnswer } from "../answer/state";
 import { GroupField } from "./GroupField";
 import { OperatorRow } from "./OperatorRow";
+import { Reads } from "./Reads";
 import { Receipt } from "./Receipt";
 import { Route } from "./Route";
 import { createSlots } from "./state";
@@ -144,6 +145,12 @@ export function Details({ app, scene, experiment, index, colour, onFocus }: Prop
             coordinates={info?.coordinates}
           />
         </Field>
+        {((kind?.needs_source && slot.component !== "attention_weight") ||
+          slot.prompts.length > 0) && (
+          <Field name="reads">
+            <Reads {...{ app, experiment, slot, index }} layers={scene.model.layers} />
+          </Field>
+        )}
         <Field name="group">
           <GroupField app={app} experiment={experiment} slot={slot} index={index} />
           {experiment.mode === "serial" && (

@@ -1,4 +1,4 @@
-// What a slot's operator can be told: rank, subspace, shared weights, noise, prompts, strength.
+// What a slot's operator can be told: rank, subspace, shared weights, noise, strength.
 import { useSignal } from "@preact/signals";
 import type { ComponentChildren } from "preact";
 import type { App } from "../../app/app";
@@ -9,15 +9,12 @@ import {
   kindOf,
   link,
   linksOf,
-  readPlaces,
-  readPrompts,
   readSubspace,
   setRank,
   setSeed,
   toggleSubspace,
   twinsOf,
   unlink,
-  writePlaces,
   writeSubspace,
 } from "../../domain/operators";
 import { Button, IconButton, NumberField, Slider, TextField } from "../../ui/controls";
@@ -54,6 +51,7 @@ export function OperatorRow({ app, experiment, slot, index, coordinates }: Props
     <Strength
       of={of}
       value={slot.strength}
+      isAdded={slot.intervention === "addition" || slot.intervention === "subtraction"}
       offline={offline}
       onChoose={(value) => change({ strength: value })}
     />
@@ -108,28 +106,6 @@ export function OperatorRow({ app, experiment, slot, index, coordinates }: Props
       {(kind?.has_weights || slot.link) && (
         <LinkButton app={app} experiment={experiment} slot={slot} index={index} />
       )}
-      {slot.intervention === "mean" && (
-        <>
-          <Labelled text="mean at">
-            <TextField
-              name={`Positions in the prompts ${of}`}
-              value={writePlaces(slot.source_position)}
-              refusal={offline}
-              placeholder="as in the base"
-              title="Where in each prompt the state is read, one number per base position: 3 is the fourth token, -1 the last; empty: the same positions as in the base"
-              onChoose={(text) => change({ source_position: readPlaces(text) })}
-            />
-          </Labelled>
-          <TextField
-            name={`Prompts ${of}`}
-            value={slot.prompts.join("\n")}
-            refusal={offline}
-            title="The mean is taken over these prompts, one per line"
-            isLong
-            onChoose={(text) => change({ prompts: readPrompts(text) })}
-          />
-        </>
-      )}
     </span>
   );
 }
@@ -179,10 +155,12 @@ function LinkButton({ app, experiment, slot, index }: Omit<Props, "coordinates">
 function Strength(props: {
   of: string;
   value: number;
+  /** Whether the slot adds a vector, of which there may be any amount. */
+  isAdded: boolean;
   offline: string | null;
   onChoose(value: number): void;
 }) {
-  const { of, value, offline, onChoose } = props;
+  const { of, value, isAdded, offline, onChoose } = props;
   const held = useSignal<number | null>(null);
   const title = `strength ${held.value ?? value}: new = b + strength · (intervention − b). At 0 the base’s own state stays, at 1 the intervention is whole, beyond 1 it goes further.`;
   return (
@@ -192,9 +170,9 @@ function Strength(props: {
         // While it is held it is drawn where it is held: the field would jump back under the hand.
         value={held.value ?? value}
         refusal={offline}
-        min={0}
-        max={1}
-        step={0.05}
+        min={isAdded ? -8 : 0}
+        max={isAdded ? 8 : 1}
+        step={isAdded ? 0.25 : 0.05}
         title={title}
         onHold={(now) => {
           held.value = now;
@@ -205,7 +183,6 @@ function Strength(props: {
         name={`Strength ${of} as a number`}
         value={held.value ?? value}
         refusal={offline}
-        min={0}
         step="any"
         onChoose={(wanted) => wanted !== null && onChoose(wanted)}
       />
@@ -213,7 +190,7 @@ function Strength(props: {
   );
 }
 
-function Labelled({ text, children }: { text: string; children: ComponentChildren }) {
+export function Labelled({ text, children }: { text: string; children: ComponentChildren }) {
   return (
     <span class="vene-labelled">
       <span class="vene-dim" aria-hidden="true">

@@ -25,6 +25,7 @@ import { createAnswer } from "../answer/state";
 import { bracketOf } from "./GroupField";
 import { Handle } from "./Handle";
 import { linkColour } from "./OperatorRow";
+import { vectorWords } from "./Reads";
 import { marksOf } from "./Receipt";
 import { createSlots } from "./state";
 
@@ -147,6 +148,7 @@ function Summary({ app, scene, experiment, slot }: Props) {
     slot.component === "block_output" ? "" : componentWords(slot.component),
     slot.head === null ? "" : `head ${slot.head}`,
     from,
+    readsWords(slot),
     target === null ? "" : `in ${target}`,
     slot.subspace === null ? "" : "subspace",
     slot.strength === 1 ? "" : `× ${three(slot.strength)}`,
@@ -187,6 +189,19 @@ function Summary({ app, scene, experiment, slot }: Props) {
       <span class="vene-slot-operator-words">{extra}</span>
     </>
   );
+}
+
+/** What it reads, where that is no source's run of its own layer. */
+function readsWords(slot: Slot): string {
+  const { prompts, minus, vector, source_layer } = slot;
+  const mean = prompts.length > 0 && `mean of ${prompts.length}`;
+  return [
+    vector ? vectorWords(slot) : "",
+    minus.length > 0 ? `${mean} − mean of ${minus.length}` : mean,
+    source_layer === null ? "" : `read at L${source_layer}`,
+  ]
+    .filter(Boolean)
+    .join(", ");
 }
 
 /** What it did, as a sign and a size; the words are in the title and in the details. */
