@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from vene_widgets.methods.lens import Lens, lens
     from vene_widgets.methods.paths import Paths, paths
     from vene_widgets.models import LanguageModel, available, load, wrap
+    from vene_widgets.replications import Classic, ClassicResult, Classics, classics
     from vene_widgets.sweeps.pairs.results import PairSweep
     from vene_widgets.sweeps.pairs.sweep_pairs import sweep_pairs
     from vene_widgets.sweeps.results import Sweep
@@ -87,6 +88,7 @@ _HOMES = {
     "Circuit": "methods.circuit",
     "paths": "methods.paths",
     "Paths": "methods.paths",
+    **dict.fromkeys(("classics", "Classics", "Classic", "ClassicResult"), "replications"),
     "save": "interventions.saving",
     "restore": "interventions.saving",
     "script": "codegen.script",
@@ -112,6 +114,9 @@ __all__ = [
     "Attribution",
     "AttributionCheck",
     "Circuit",
+    "Classic",
+    "ClassicResult",
+    "Classics",
     "Comparison",
     "Experiment",
     "Explorer",
@@ -132,6 +137,7 @@ __all__ = [
     "attribute",
     "available",
     "circuit",
+    "classics",
     "commute",
     "compare",
     "controls",
