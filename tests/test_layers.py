@@ -17,6 +17,7 @@ ORDER = (
     *("tables", "sentences", "figures"),  # tensors -> DataFrames, words, plotnine
     *("engine", "sweeps", "methods"),  # running it
     *("codegen", "intervenable"),  # the code that runs it
+    "replications",  # published experiments, in public names
     *("explorer", "demo", "cli"),  # the screen, the command line
 )
 FILES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")

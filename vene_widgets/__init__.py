@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from vene_widgets.methods.placebo import placebo
     from vene_widgets.methods.placebo_results import Placebo
     from vene_widgets.models import LanguageModel, available, load, wrap
+    from vene_widgets.replications import Classic, ClassicResult, Classics, classics
     from vene_widgets.sweeps.pairs.results import PairSweep
     from vene_widgets.sweeps.pairs.sweep_pairs import sweep_pairs
     from vene_widgets.sweeps.results import Sweep
@@ -91,6 +92,7 @@ _HOMES = {
     "Paths": "methods.paths",
     "placebo": "methods.placebo",
     "Placebo": "methods.placebo_results",
+    **dict.fromkeys(("classics", "Classics", "Classic", "ClassicResult"), "replications"),
     "save": "interventions.saving",
     "restore": "interventions.saving",
     "script": "codegen.script",
@@ -116,6 +118,9 @@ __all__ = [
     "Attribution",
     "AttributionCheck",
     "Circuit",
+    "Classic",
+    "ClassicResult",
+    "Classics",
     "Comparison",
     "Experiment",
     "Explorer",
@@ -137,6 +142,7 @@ __all__ = [
     "attribute",
     "available",
     "circuit",
+    "classics",
     "commute",
     "compare",
     "controls",

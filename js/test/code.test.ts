@@ -53,6 +53,35 @@ describe("the panel", () => {
     ]);
   });
 
+  it("has a line for each further question, chosen and copied, in this package's names", async () => {
+    const written: string[] = [];
+    vi.stubGlobal("navigator", {
+      clipboard: { writeText: async (text: string) => void written.push(text) },
+    });
+    const { experiment, answer: single } = ANSWERS.single;
+    await open({ scene: sceneOf(experiment, 6, single.revision, null), answer: single });
+    const asked = single.questions ?? [];
+    expect(asked.length).toBeGreaterThan(8);
+    const select = () => $('[aria-label="Ask more"]') as HTMLSelectElement;
+    expect([...select().options].map(({ value }) => value)).toEqual(asked.map(({ name }) => name));
+    expect($(".vene-ask-line")?.textContent).toBe(asked[0]?.code);
+    select().value = "recovery";
+    select().dispatchEvent(new Event("change", { bubbles: true }));
+    await drawn();
+    expect(select().value).toBe("recovery");
+    const line = asked.find(({ name }) => name === "recovery")?.code;
+    expect(line).toContain('.plot("recovery")');
+    expect($(".vene-ask-line")?.textContent).toBe(line);
+    click($(".vene-ask button") as HTMLElement);
+    await drawn();
+    expect(written).toEqual([line]);
+    const names = $('[aria-label="Names of"]') as HTMLSelectElement;
+    names.value = "pyvene";
+    names.dispatchEvent(new Event("change", { bubbles: true }));
+    await drawn();
+    expect($(".vene-ask")).toBeNull();
+  });
+
   it("shows the reason where those names have no word for it", async () => {
     const { experiment, answer: weak } = ANSWERS.weak;
     await open({ scene: sceneOf(experiment, 6, weak.revision, null), answer: weak });

@@ -1,4 +1,4 @@
-"""Steering by gesture, in a real JupyterLab: a slot that adds a difference of means, its strength."""
+"""Steering by gesture, in a real JupyterLab: a slot adds a difference of means with a strength."""
 
 from __future__ import annotations
 

@@ -527,6 +527,7 @@ export interface Answer {
   sentence: string;
   scripts: Script[];
   kl?: number | null;
+  questions?: Question[];
 }
 /**
  * One run: a column of the tokens panel.
@@ -612,6 +613,13 @@ export interface Script {
   face: "vene_widgets" | "intervenable" | "pyvene";
   text: string | null;
   why: string | null;
+}
+/**
+ * A further question that can be asked of an experiment: one line below its script.
+ */
+export interface Question {
+  name: string;
+  code: string;
 }
 /**
  * A comparison of two exact runs. `request` is the id of its `Compare`.

@@ -343,6 +343,13 @@ class Script(Wire):
     why: str | None
 
 
+class Question(Wire):
+    """A further question that can be asked of an experiment: one line below its script."""
+
+    name: str
+    code: str
+
+
 class Answer(Wire):
     """The exact result of one experiment: full runs at batch 1.
 
@@ -360,6 +367,7 @@ class Answer(Wire):
     sentence: str
     scripts: list[Script]
     kl: Finite = None
+    questions: list[Question] = Field(default_factory=list[Question])
 
 
 class Contrast(Wire):

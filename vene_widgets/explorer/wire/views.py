@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from vene_widgets.codegen.questions import questions
 from vene_widgets.codegen.script import FACES, Face, script
 from vene_widgets.engine.comparing import Comparison
 from vene_widgets.engine.planning import Plan, PlannedSlot
@@ -163,6 +164,7 @@ def answer(model: LanguageModel, result: ExactRuns, plan: Plan, revision: int) -
         sentence=answer_sentence(model, result, plan),
         scripts=[_script(model, plan, face) for face in FACES],
         kl=result.kl if result.experiment.live and math.isfinite(result.kl) else None,
+        questions=[wire.Question(name=one.name, code=one.code) for one in questions(model, plan)],
     )
 
 

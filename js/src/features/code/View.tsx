@@ -10,6 +10,7 @@ import "./style.css";
 export function CodePanel({ app }: { app: App }) {
   const code = app.use(createCode);
   const script = code.script.value;
+  const question = code.question.value;
   const isOld = app.use(createAnswer).label.value !== "exact";
   return (
     <Panel
@@ -42,6 +43,24 @@ export function CodePanel({ app }: { app: App }) {
         </pre>
       ) : (
         <p class="vene-hint">{script?.why ?? "The code is written with the first answer."}</p>
+      )}
+      {script?.text && question && (
+        <div class="vene-ask">
+          <span class="vene-note">Ask more:</span>
+          <Select
+            name="Ask more"
+            value={question.name}
+            options={code.questions.value.map(({ name }) => ({ value: name, text: name }))}
+            onChoose={(value) => {
+              code.asked.value = value;
+            }}
+          />
+          {/* biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reachable by keys */}
+          <code class="vene-ask-line" tabIndex={0}>
+            {question.code}
+          </code>
+          <CopyButton text={question.code} name="Copy line" />
+        </div>
       )}
     </Panel>
   );

@@ -43,8 +43,21 @@ export function createCode(app: App) {
     return now.map((text, n) => ({ text, isChanged: changed.has(n) }));
   });
 
+  /** Further questions continue the script, so its names must be this package's. */
+  const questions = computed(() =>
+    face.value === "vene_widgets" ? (latest.value.now?.questions ?? []) : [],
+  );
+  const asked = signal<string | null>(null);
+  /** The question whose line is shown: the chosen one while the experiment allows it. */
+  const question = computed(
+    () => questions.value.find(({ name }) => name === asked.value) ?? questions.value[0] ?? null,
+  );
+
   return {
     face,
+    questions,
+    question,
+    asked,
     script,
     lines,
   };
