@@ -58,7 +58,8 @@ export function Legend({
 }: Props) {
   const { note } = endsOf(metric, limit);
   const ofSource = source === null ? "" : `, source ${tileText(metric, source)}`;
-  const plainRuns = metric.of_target && base !== null && ` ${tileText(metric, base)}${ofSource}`;
+  const plainRuns =
+    !control && metric.of_target && base !== null && ` ${tileText(metric, base)}${ofSource}`;
   return (
     <div class="vene-legend">
       <ScaleBar
@@ -89,7 +90,7 @@ export function Legend({
           {isSame ? "Both prompts give the same prediction here." : note}
         </span>
       )}
-      {((!control && plainRuns) || held) && (
+      {(plainRuns || held) && (
         <span
           class="vene-legend-item"
           title={
@@ -99,8 +100,8 @@ export function Legend({
           }
         >
           {held && <i class="vene-held-mark" />}
-          {held ? ` ${held}${reading ? ":" : ""}` : "base"}
-          {reading}
+          {held ? ` ${held}${plainRuns ? ":" : ""}` : "base"}
+          {plainRuns}
         </span>
       )}
       {!control && hasIdle && (
