@@ -63,6 +63,12 @@ describe("the controls of a map", () => {
     screen.model.reply({ id: screen.model.sent[0]?.id ?? "", ok: true, error: null });
     await drawn();
     expect($('progress[aria-label="Controls run"]')?.getAttribute("value")).toBe("0.5");
+    const status = spainAndItaly().status;
+    screen.model.write({ status: { ...status, progress: 0.5 } });
+    await drawn();
+    expect(text(".vene-status")).toContain("controls 50 %");
+    screen.model.write({ status });
+    await drawn();
     expect(label(1, 3)).toContain("random source: P(␣Rome) 6 %");
     expect(text(".vene-legend-control")).toMatch(/^Random source/);
     screen.model.write({ placebo: WHOLE });

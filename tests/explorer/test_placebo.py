@@ -52,12 +52,13 @@ def test_they_are_the_controls_of_the_map(
     assert found["share"] is None and found["note"] is None
     assert found["targets"] == [target["token_id"] for target in shown["targets"]]
     place = found["targets"].index(shown["target"])
-    frame = python.summarize("delta")
+    frame, of_all = python.summarize("delta"), python.summarize("kl")
+    frame = frame.assign(least_kl=of_all["least"], most_kl=of_all["most"])
     frame = frame[frame["target_id"].eq(shown["target"])]
     for name in found["controls"]:
         draws = [draw for draw in found["draws"] if draw["control"] == name]
         assert len(draws) == (OF_WEIGHTS if name == "shuffled_weights" else DRAWS)
-        rows = frame[frame["control"].eq(name)]
+        rows: Any = frame[frame["control"].eq(name)]
         rows = rows.assign(head=rows["head"].fillna(-1)).set_index(["head", "layer", "position"])
         assert all(len(draw["cells"]) == len(shown["cells"]) for draw in draws)
         for n, cell in enumerate(shown["cells"]):
@@ -66,12 +67,17 @@ def test_they_are_the_controls_of_the_map(
                 for draw in draws
             ]
             head = -1 if cell["head"] is None else cell["head"]
-            own = rows.loc[(head, cell["layer"], cell["position"])]
+            own: Any = rows.loc[(head, cell["layer"], cell["position"]), :]
             least, most = own["least"], own["most"]
+            divergences = [draw["cells"][n]["kl"] for draw in draws]
             if name != "shuffled_weights":
                 assert (min(changes), max(changes)) == pytest.approx((least, most), abs=2e-6)
+                ends = pytest.approx((own["least_kl"], own["most_kl"]), rel=1e-3, abs=1e-7)
+                assert (min(divergences), max(divergences)) == ends
             else:  # fewer draws than Python's
                 assert least - 2e-6 <= min(changes) and max(changes) <= most + 2e-6
+                assert min(divergences) >= 0.999 * own["least_kl"] - 1e-7
+                assert max(divergences) <= 1.001 * own["most_kl"] + 1e-7
 
 
 def test_they_go_with_the_map(make: Make, own: vw.LanguageModel) -> None:
@@ -87,7 +93,7 @@ def test_they_go_with_the_map(make: Make, own: vw.LanguageModel) -> None:
     assert ran(explorer)["draws"]
     with torch.no_grad():
         own.model.transformer.h[1].mlp.c_fc.weight[0, 0] += 1.0
-    ask(explorer, **setting(slot(2, 3)))
+    assert explorer.detect_model_change()  # before another map begins
     assert explorer.placebo == {}
 
 

@@ -201,10 +201,12 @@ def test_the_users_model_and_random_streams_are_as_before(
     before = copy.deepcopy(model.model.state_dict())
     torch.manual_seed(3)
     np.random.seed(3)  # the user's stream
-    state, of_numpy = torch.get_rng_state(), np.random.get_state()[1].copy()
+    state = torch.get_rng_state()
+    of_numpy: Any = np.random.get_state()
     vw.placebo(vw.sweep(model, SPAIN, ITALY), draws=2, controls=PLACEBOS)
     assert torch.equal(torch.get_rng_state(), state)
-    assert np.array_equal(np.random.get_state()[1], of_numpy)
+    now: Any = np.random.get_state()
+    assert np.array_equal(now[1], of_numpy[1]) and now[2] == of_numpy[2]
     after = model.model.state_dict()
     assert all(torch.equal(after[name], value) for name, value in before.items())
 
@@ -300,12 +302,12 @@ def test_the_figure_has_a_panel_each_and_mutes_what_is_within(capitals: vw.Langu
     swept = vw.sweep(capitals, SPAIN, ITALY)
     found = vw.placebo(swept, draws=2)
     plot = found.plot("recovery")
-    tiles = plot.data
+    tiles: Any = plot.data
     assert [str(one) for one in tiles["panel"].cat.categories] == [
         "a   real map", "b   random source, largest of 2", "c   shuffled weights, largest of 2",
     ]  # fmt: skip
     real = tiles[tiles["panel_number"].eq(0)].set_index(["layer", "position"])
-    rows = found.summarize("recovery")
+    rows: Any = found.summarize("recovery")
     rows = rows[rows["target_id"].eq(swept.target) & rows["effect_possible"]]
     for (layer, position), part in rows.groupby(["layer", "position"]):
         assert bool(real.loc[(layer, position), "muted"]) == bool(part["within"].any())
@@ -313,7 +315,8 @@ def test_the_figure_has_a_panel_each_and_mutes_what_is_within(capitals: vw.Langu
     assert not tiles[tiles["panel_number"].gt(0)]["muted"].any()
     # The second control counts as much as the first.
     second = rows.assign(within=rows["control"].eq("shuffled_weights"))
-    muted = vw.figures.placebo_map(second).data.query("panel_number == 0 and effect_possible")
+    drawn: Any = vw.figures.placebo_map(second).data
+    muted = drawn.query("panel_number == 0 and effect_possible")
     assert len(muted) and muted["muted"].all()
     with pytest.raises(vw.RequestError, match="the frame lacks the columns"):
         vw.figures.placebo_map(swept.frame)

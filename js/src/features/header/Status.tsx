@@ -6,6 +6,7 @@ import { milliseconds } from "../../domain/format";
 import type { RunInfo } from "../../kernel/wire";
 import { Button } from "../../ui/controls";
 import { createAnswer, type Label } from "../answer/state";
+import { createPlacebo } from "../placebo/state";
 import { createStory } from "../story/state";
 
 /** Labels that are not words. */
@@ -46,10 +47,9 @@ export function Status({ app }: { app: App }) {
   if (model && step) parts.push(model.dtype);
   if (isWaiting.value && !isGone.value) parts.push("waiting for the kernel");
   const { progress, busy } = status.value ?? {};
+  const ofMap = app.use(createPlacebo).isRunning.value ? "controls" : "map";
   if (progress != null)
-    parts.push(
-      `${/story|pairs|controls/.test(busy ?? "") ? busy : "map"} ${Math.floor(100 * progress)} %`,
-    );
+    parts.push(`${/story|pairs/.test(busy ?? "") ? busy : ofMap} ${Math.floor(100 * progress)} %`);
   const about = model ? `\n${model.name}: ${model.layers} layers, ${model.dtype}` : "";
   const precision = step
     ? `\nNeighbouring ${model?.dtype} numbers differ by up to ${step}; smaller effects are rounding.`
