@@ -152,6 +152,7 @@ def test_a_saved_page_keeps_what_is_held(
         cell = next(c for c in explorer.map["cells"] if (c["layer"], c["position"]) == (3, 4))
         page.locator(".vene-sentence", has_text=cell["sentence"][:40]).wait_for()
         assert page.locator(".vene-slot").count() == 2
+        assert page.locator("[data-panel=difference]", has_text="KL").count() == 0
         run = vw.run(
             explorer.model, explorer.experiment.replace(slots=[held, late.replace(layer=3)])
         )
