@@ -51,6 +51,7 @@ describe("the preview of a tile with held slots", () => {
   it.each(["3 4", "1 1"] as const)("is the exact result: %s", (of) => {
     const cell = cellOf(plain(of), HELD.map);
     if (!cell) throw new Error("no tile");
+    expect([cell.idle, cell.kl]).toEqual([null, null]); // those are of the held slots' run
     const shown = fromCell(cell, HELD.map, HELD.alone.answer);
     const exact = fromAnswer(HELD.after[of].answer);
     const ps = new Map(exact.tokens.map((row) => [row.id, row.probabilities]));

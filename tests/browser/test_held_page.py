@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
+from playwright.sync_api import Browser
 
+import vene_widgets as vw
 from vene_widgets.tables.number_text import percent
 
 pytestmark = pytest.mark.browser
@@ -124,3 +127,47 @@ def test_causal_tracing_restores_under_noise_that_is_held(lab: Any) -> None:
     full(lab)
     assert asked(lab, 2)["held"] == 0
     assert lab.problems == []
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(300, "light"), (950, "dark")])
+def test_a_saved_page_keeps_what_is_held(
+    chromium: Browser, tmp_path: Path, width: int, scheme: Any
+) -> None:
+    held = vw.Slot(
+        layer=0, component="mlp_output", position=" Spain", intervention="zero", hold=True
+    )
+    late = vw.Slot(layer=2, position=-1)
+    pair = "The capital of Spain is", "The capital of Italy is"
+    explorer = vw.explore(*pair, slots=[held, late]).wait(60)
+    context = chromium.new_context(
+        viewport={"width": width, "height": 1100}, offline=True, color_scheme=scheme
+    )
+    try:
+        page, problems = context.new_page(), list[str]()
+        page.on("pageerror", lambda error: problems.append(str(error)))
+        page.goto(explorer.to_html(tmp_path / "held.html").as_uri())
+        page.locator(".vene-legend", has_text="with 1 slot held").wait_for()
+        assert page.get_by_label("Hold slot 0 in the map").is_disabled()
+        page.locator('[role=gridcell][data-layer="3"][data-position="4"]').click()
+        cell = next(c for c in explorer.map["cells"] if (c["layer"], c["position"]) == (3, 4))
+        page.locator(".vene-sentence", has_text=cell["sentence"][:40]).wait_for()
+        assert page.locator(".vene-slot").count() == 2
+        assert page.locator("[data-panel=difference]", has_text="KL").count() == 0
+        run = vw.run(
+            explorer.model, explorer.experiment.replace(slots=[held, late.replace(layer=3)])
+        )
+        top = run.top(1)
+        row = page.locator("[data-panel=answer] tbody tr", has_text=top["token"][0].strip())
+        shown = float(row.locator("td[data-role=now]").get_attribute("title") or "nan")
+        assert shown == pytest.approx(top["probability"][0], rel=1e-4)
+        base = float(row.locator("td[data-role=base]").get_attribute("title") or "nan")
+        plain = vw.run(explorer.model, vw.Experiment(base=pair[0]))
+        assert base == pytest.approx(
+            plain.logits[-1].softmax(-1)[int(top["token_id"][0])].item(), rel=1e-4
+        )
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        page.screenshot(path=tmp_path / f"held-{width}.png", full_page=True)
+        assert problems == []
+    finally:
+        context.close()
+        explorer.close()

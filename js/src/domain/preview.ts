@@ -106,7 +106,9 @@ export function cellOf(experiment: Plain, map: Sweep | null): Cell | null {
     (cell) => cell.layer === slot.layer && cell.head === slot.head && cell.position === position,
   );
   const reads = !["zero", "noise"].includes(slot.intervention);
-  return found && (!reads || found.source_position === from) ? found : null;
+  if (!found || (reads && found.source_position !== from)) return null;
+  // A tile is compared with the run of the held slots alone, an answer with the plain base.
+  return map.held.length > 0 ? { ...found, idle: null, kl: null } : found;
 }
 
 /** Whether a slot does what the map does in each tile: its operator, in full, on its component. */
@@ -128,9 +130,7 @@ function isOf(slot: Slot, map: Sweep): boolean {
 /** Base and sources from the last exact answer of the same prompts (else from the map's targets). */
 export function fromCell(cell: Cell, map: Sweep, last: Answer | null): Shown {
   const base = known(map, last, "base", "base");
-  // An idle tile's run is the one with the held slots alone.
-  const isBase = cell.idle !== null && map.held.length === 0;
-  const swapped = isBase ? unchanged(base, cell) : changed(cell, map);
+  const swapped = cell.idle === null ? changed(cell, map) : unchanged(base, cell);
   const sources = (last?.runs ?? []).filter((run) => run.role === "source").map((run) => run.name);
   if (map.source !== null && !sources.includes(map.source)) sources.push(map.source);
   const columns = [base, ...sources.map((name) => known(map, last, "source", name)), swapped];
