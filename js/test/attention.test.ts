@@ -93,7 +93,7 @@ describe("attention", () => {
     expect(slotsSent()).toMatchObject([{ ...EDGE, source: null }]);
     expect(cell(4, 3).getAttribute("aria-selected")).toBe("true");
     expect(cell(4, 3, 1).getAttribute("aria-label")).toContain("slot 0");
-    expect(text(".vene-slot-words")).toContain("L0 H1␣is → ␣Spainweight zero");
+    expect(text(".vene-slot-words")).toContain("L0 H1␣is → ␣Spainzero weight");
     accept(screen.model, 3);
     await drawn();
     expect(cell(4, 3).getAttribute("aria-selected")).toBe("true");

@@ -70,7 +70,7 @@ describe("the lens on the map", () => {
     expect($(".vene-tile-word")?.getAttribute("data-text")).toBeTruthy();
     expect(text(".vene-legend")).toContain("another token than base");
     await hover(tile(screen.el, 5, 4));
-    expect(text(".vene-readout")).toContain("Best token of patched ␣Rome = 90");
+    expect(text(".vene-readout")).toContain("lens reads ␣Rome = 90");
     expect(text(".vene-readout-sentence")).toContain("Base: ␣Madrid. ");
     choose("lens source");
     await drawn();

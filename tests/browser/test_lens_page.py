@@ -80,7 +80,7 @@ def test_the_layers_of_every_run_are_read_on_the_tiles(lab: Any) -> None:
     rank = in_python(lab)["patched", 5, 4][3]
     tile(lab, 5, 4).hover()
     readout = page.locator(".vene-readout").inner_text()
-    assert "Best token of patched ␣Rome" in readout and f"␣Rome has rank {rank}, 9" in readout
+    assert "lens reads ␣Rome" in readout and f"␣Rome has rank {rank}, 9" in readout
     lab.shot("lens_patched")
     # Another experiment: read anew without being asked again.
     tile(lab, 4, 4).click()

@@ -467,14 +467,3 @@ def test_weights_that_are_nan_are_one_sentence(tiny_gpt2: vw.LanguageModel):
     with pytest.raises(vw.RequestError, match="attention weights of layer 1 of broken are NaN"):
         vw.attention(model, SPAIN)
     assert vw.attention(model, SPAIN, layer=0).weights.isfinite().all()
-
-
-def test_the_explorer_has_no_place_for_keys(tiny_gpt2: vw.LanguageModel, silent_painter: Any):
-    explorer = vw.explore(SPAIN, ITALY, model=tiny_gpt2)
-    try:
-        before = explorer.experiment
-        with pytest.raises(vw.RequestError, match="the explorer has no place for keys"):
-            explorer.experiment = experiment(edges(intervention="zero"))
-        assert explorer.experiment == before
-    finally:
-        explorer.close()

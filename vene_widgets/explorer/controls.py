@@ -17,6 +17,7 @@ import pydantic
 
 from vene_widgets.engine.planning import PlannedSlot, plan_experiment
 from vene_widgets.errors import RequestError
+from vene_widgets.experiments.components import ATTENTION_WEIGHT
 from vene_widgets.experiments.experiment import Experiment
 from vene_widgets.experiments.slot import Slot
 from vene_widgets.explorer.fields import WIDE, menu_field, position_options, set_menu, text_field
@@ -253,7 +254,8 @@ class SlotControls(ipywidgets.VBox):
         self.layer.value = planned.site.layer
         components = [(name.replace("_", " "), name) for name in self._sites.components]
         set_menu(self.component, components, slot.component)
-        heads = self._sites.head_count(slot.component) or 0
+        is_weight = planned.keys is not None
+        heads = self._sites.heads if is_weight else self._sites.head_count(slot.component) or 0
         set_menu(self.head, [(str(head), head) for head in range(heads)], slot.head)
         self.head.disabled = heads == 0
         position = int_or_tuple(planned.base_positions)
@@ -310,7 +312,9 @@ class SlotControls(ipywidgets.VBox):
     def _component_fields(self, value: str, _now: Experiment, slot: Slot) -> dict[str, Any]:
         """The slot's fields with another component; its head is clamped to the new range."""
         heads = self._sites.head_count(value)
-        return {"component": value, "head": min(slot.head or 0, heads - 1) if heads else None}
+        fields = {"component": value, "head": min(slot.head or 0, heads - 1) if heads else None}
+        # Keys are no positions of the source.
+        return fields | ({"source_position": None} if slot.component == ATTENTION_WEIGHT else {})
 
 
 # experiments -------------------------------------------------------------------------------------

@@ -200,13 +200,13 @@ export function changeSlot(experiment: Plain, index: number, change: Partial<Slo
   };
 }
 
-/** Index of the slot on one weight of a head; -1 without one. */
+/** Index of the slot that a weight of a head belongs to; -1 without one. */
 export function edgeAt({ slots }: Plain, layer: number, head: number, query: number, key: number) {
   return slots.findIndex(
     (slot) =>
       isEdge(slot) &&
       slot.layer === layer &&
-      slot.head === head &&
+      (slot.head ?? head) === head &&
       positionsOf(slot).includes(query) &&
       sourcePositionsOf(slot).includes(key),
   );

@@ -100,10 +100,10 @@ def _common_prefix_end(planned: PlannedSlot, plan: Plan) -> str | None:
 def _is_unread(planned: PlannedSlot, plan: Plan, sites: Sites) -> bool:
     """Whether the next token cannot depend on the slot: its change stays at earlier positions."""
     components = sites.architecture.components
+    is_weight = planned.keys is not None  # it acts at its query
     return (
         planned.target is None
         and planned.site.layer == sites.layers - 1
-        # A weight acts at its query.
-        and (bool(planned.keys) or not components[planned.site.component].reaches_later_positions)
+        and (is_weight or not components[planned.site.component].reaches_later_positions)
         and len(plan.base) - 1 not in planned.base_positions
     )

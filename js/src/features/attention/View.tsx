@@ -4,7 +4,7 @@ import { useEffect, useRef } from "preact/hooks";
 import type { App } from "../../app/app";
 import { actionOf, consume } from "../../app/keys";
 import { colourOf, css, tileColours } from "../../domain/colour";
-import { full, inPercent } from "../../domain/format";
+import { full, inPercent, short } from "../../domain/format";
 import { move } from "../../domain/geometry";
 import { Panel, PlainButton, Select } from "../../ui/controls";
 import { createStory } from "../story/state";
@@ -43,15 +43,12 @@ export function AttentionPanel({ app }: { app: App }) {
           <Select
             name="Layer of the patterns"
             value={String(layer.value)}
-            options={numbered(scene.model.layers, "layer ")}
+            options={Array.from({ length: scene.model.layers }, (_, n) => ({
+              value: String(n),
+              text: `layer ${n}`,
+            }))}
             refusal={() => app.kernel.offline}
             onChoose={(value) => state.chooseLayer(Number(value))}
-          />
-          <Select
-            name="Head of the patterns"
-            value={String(head.value)}
-            options={numbered(Math.max(1, heads.value), "head ")}
-            onChoose={(value) => state.chooseHead(Number(value))}
           />
           {!app.kernel.offline && (
             <Select
@@ -81,6 +78,10 @@ export function AttentionPanel({ app }: { app: App }) {
         base && (
           <>
             {heads.value > 1 && <Heads app={app} of={base} />}
+            <p class="vene-hint vene-number" role="status">
+              {said ??
+                "Rows are queries, columns the keys that they attend to. Point at a weight to read it."}
+            </p>
             <div class="vene-scroll vene-patterns">
               {patterns.value.map((pattern) => (
                 <Grid
@@ -92,10 +93,6 @@ export function AttentionPanel({ app }: { app: App }) {
                 />
               ))}
             </div>
-            <p class="vene-hint vene-number" role="status">
-              {said ??
-                "Rows are queries, columns the keys that they attend to. Point at a weight to read it."}
-            </p>
           </>
         )
       )}
@@ -151,6 +148,7 @@ function Grid({ app, of, at, go }: GridProps) {
   const { head, layer, slotAt, toggle } = app.use(createAttention);
   const grid = useRef<HTMLDivElement>(null);
   const { name, tokens, length, weights } = of;
+  const size = Math.max(14, Math.min(30, Math.round(240 / length)));
   const all = Array.from({ length }, (_, n) => n);
   const weight = (query: number, key: number) =>
     weights[(head.value * length + query) * length + key] ?? 0;
@@ -186,7 +184,7 @@ function Grid({ app, of, at, go }: GridProps) {
         role="grid"
         class="vene-weights"
         aria-label={`Attention of ${name}, layer ${layer.value}, head ${head.value}`}
-        style={{ "--vene-keys": length }}
+        style={{ "--vene-keys": length, "--vene-tile-height": `${size}px` }}
         onPointerOver={(event) => go(under(event))}
         onFocusIn={(event) => go(under(event))}
         onClick={(event) => {
@@ -221,7 +219,9 @@ function Grid({ app, of, at, go }: GridProps) {
                   aria-label={`${words}${slot < 0 ? "" : `, slot ${slot}`}`}
                   title={`${words} (${full(value)})`}
                   style={tileColours(value, 1, "amount")}
-                />
+                >
+                  {size > 27 && <span class="vene-tile-number" data-text={short(100 * value)} />}
+                </div>
               ) : (
                 // biome-ignore lint/a11y/useSemanticElements: see above
                 // biome-ignore lint/a11y/useFocusableInteractive: a token does not attend to later ones
@@ -241,8 +241,4 @@ function Grid({ app, of, at, go }: GridProps) {
       </div>
     </figure>
   );
-}
-
-function numbered(count: number, prefix: string) {
-  return Array.from({ length: count }, (_, n) => ({ value: String(n), text: `${prefix}${n}` }));
 }

@@ -89,7 +89,7 @@ export function Readout({ app }: { app: App }) {
         {best && (
           <span class="vene-readout-reading vene-number" title={full(best.probability)}>
             <span class="vene-readout-metric">
-              Best token of {run} <span class="vene-token">{best.label}</span>
+              lens reads <span class="vene-token">{best.label}</span>
             </span>
             <span class="vene-readout-number"> = {inPercent(best.probability)}</span>
           </span>

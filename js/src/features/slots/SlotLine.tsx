@@ -159,7 +159,6 @@ function Summary({ app, scene, experiment, slot }: Props) {
   if (isEdge(slot)) {
     const few = (list: number[]) =>
       `${tokens[list[0] ?? -1]?.label ?? list[0]}${list.length > 1 ? ` +${list.length - 1}` : ""}`;
-    const done = isPatch ? "from source" : operator;
     return (
       <>
         <b class="vene-slot-layer">
@@ -170,7 +169,11 @@ function Summary({ app, scene, experiment, slot }: Props) {
           {few(positionsOf(slot))} → {few(sourcePositionsOf(slot))}
         </span>
         <span class="vene-slot-operator-words">
-          {[slot.head === null ? "all heads" : "", `weight ${done}`, ...site.slice(2)]
+          {[
+            slot.head === null ? "all heads" : "",
+            `${isPatch ? "copied" : operator} weight`,
+            ...site.slice(2),
+          ]
             .filter(Boolean)
             .join(" · ")}
         </span>
