@@ -43,6 +43,7 @@ def test_texts_and_numbers_are_those_of_generate(
         wanted.frame["token"].tolist()
     )
     assert shown["differs"] == wanted.agreement
+    assert explorer.generated.tokens == wanted.tokens
     assert shown["running"] is None and shown["note"] is None
     assert shown["revision"] == explorer.scene["revision"]
 
@@ -166,6 +167,8 @@ def test_a_text_of_before_the_model_changed_says_so(make: Make, own: vw.Language
     assert explorer.generation["note"] == OLD
     assert explorer.generation["base"] == before["base"]
     assert explorer.generation["revision"] < explorer.scene["model_since"]
+    with pytest.raises(vw.RequestError, match="no text has been generated"):
+        _ = explorer.generated
 
 
 def test_the_model_is_as_before(make: Make, own: vw.LanguageModel) -> None:
