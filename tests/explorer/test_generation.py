@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import re
 import threading
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -179,3 +182,14 @@ def test_the_model_is_as_before(make: Make, own: vw.LanguageModel) -> None:
     written(explorer)
     assert before.difference(own.fingerprint) is None
     assert torch.equal(state, torch.random.get_rng_state())
+
+
+def test_a_saved_page_has_the_texts(tiny_gpt2: vw.LanguageModel, tmp_path: Path) -> None:
+    explorer = vw.explore(BASE, SOURCE, tiny_gpt2)
+    ask(explorer, **setting(slot(1, 3)))
+    ask(explorer, kind="generate", max_new_tokens=3)
+    shown = written(explorer)
+    page = explorer.to_html(tmp_path / "page.html").read_text(encoding="utf-8")
+    explorer.close()
+    [state] = re.findall(r'data-vene-state="kept">(.*?)</script>', page, re.S)
+    assert json.loads(state)["generation"] == json.loads(json.dumps(shown))
