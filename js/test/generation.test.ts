@@ -132,5 +132,8 @@ describe("generated texts", () => {
     await openTab(screen.el, "generation");
     expect(pieces("base")).toHaveLength(3);
     expect($$("[data-panel=generation] select")).toHaveLength(0);
+    expect(text(".vene-text[data-run=patched] .vene-note")).toBe(
+      "patched: slots act on the prompt",
+    );
   });
 });

@@ -1,4 +1,4 @@
-"""Steering by gesture, in a real JupyterLab: a slot adds a difference of means with a strength."""
+"""Steering by gesture, in a real JupyterLab: a slot that adds a difference of means."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_a_slot_is_made_to_steer_and_its_numbers_are_those_of_run(lab: Any) -> N
     number = page.get_by_label("Strength of slot 0 as a number")
     number.fill("-12")
     number.blur()
-    page.locator(".vene-slot-words", has_text="× -12").wait_for()
+    page.locator(".vene-slot-words", has_text="× −12").wait_for()
     shows(steered(model, -12, 0))
 
     # A prompt without that position is refused beside the field, and the slot stays.

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import re
 import threading
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -43,6 +46,7 @@ def test_texts_and_numbers_are_those_of_generate(
         wanted.frame["token"].tolist()
     )
     assert shown["differs"] == wanted.agreement
+    assert explorer.generated.tokens == wanted.tokens
     assert shown["running"] is None and shown["note"] is None
     assert shown["revision"] == explorer.scene["revision"]
 
@@ -166,6 +170,8 @@ def test_a_text_of_before_the_model_changed_says_so(make: Make, own: vw.Language
     assert explorer.generation["note"] == OLD
     assert explorer.generation["base"] == before["base"]
     assert explorer.generation["revision"] < explorer.scene["model_since"]
+    with pytest.raises(vw.RequestError, match="no text has been generated"):
+        _ = explorer.generated
 
 
 def test_the_model_is_as_before(make: Make, own: vw.LanguageModel) -> None:
@@ -176,3 +182,14 @@ def test_the_model_is_as_before(make: Make, own: vw.LanguageModel) -> None:
     written(explorer)
     assert before.difference(own.fingerprint) is None
     assert torch.equal(state, torch.random.get_rng_state())
+
+
+def test_a_saved_page_has_the_texts(tiny_gpt2: vw.LanguageModel, tmp_path: Path) -> None:
+    explorer = vw.explore(BASE, SOURCE, tiny_gpt2)
+    ask(explorer, **setting(slot(1, 3)))
+    ask(explorer, kind="generate", max_new_tokens=3)
+    shown = written(explorer)
+    page = explorer.to_html(tmp_path / "page.html").read_text(encoding="utf-8")
+    explorer.close()
+    [state] = re.findall(r'data-vene-state="kept">(.*?)</script>', page, re.S)
+    assert json.loads(state)["generation"] == json.loads(json.dumps(shown))

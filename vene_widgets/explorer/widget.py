@@ -30,6 +30,7 @@ from vene_widgets.explorer.session.compare import resolve_side, run_side, sides
 from vene_widgets.explorer.session.data_set import DataSetFeature
 from vene_widgets.explorer.session.feature import FIRST_WAIT
 from vene_widgets.explorer.session.figure import FigureFeature
+from vene_widgets.explorer.session.generation import GenerationFeature
 from vene_widgets.explorer.session.history import HistoryFeature
 from vene_widgets.explorer.session.history_records import Entry
 from vene_widgets.explorer.session.map import MapFeature
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
     from vene_widgets.engine.running import Run
     from vene_widgets.explorer.exact_runs import ExactRuns
     from vene_widgets.explorer.export.share_token import Shared
+    from vene_widgets.methods.generation import Generation
     from vene_widgets.models import LanguageModel
     from vene_widgets.sweeps.pairs.pair_run import PairRun
     from vene_widgets.sweeps.pairs.results import PairSweep
@@ -134,6 +136,25 @@ class Explorer(Session):
                 "there is no complete data set: see vene_widgets.explore_pairs"
             )
         return feature.found
+
+    @property
+    def generated(self) -> Generation:
+        """The texts of the tab *Generate*, as `vw.generate` returns them; waits for them.
+
+        Logits are not kept.
+
+        Raises:
+            RequestError: none has been generated to its end since the model last changed.
+        """
+        self.notice_changes()
+        self.worker.wait("generation")
+        found = self.feature(GenerationFeature).latest
+        if found is None:
+            raise RequestError(
+                "no text has been generated on the screen: press Generate in its tab, or call "
+                "vw.generate(model, explorer.experiment)"
+            )
+        return found
 
     def code(self, face: Face = "vene_widgets", *, since: Experiment | None = None) -> str:
         """The script that reproduces the result on the screen (`vene_widgets.script`).

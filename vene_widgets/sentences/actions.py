@@ -154,7 +154,7 @@ def describe(action: SlotAction) -> str:
     if a.source_layer is not None:
         ending.append(f"(read at layer {a.source_layer})")
     if a.strength != 1:
-        ending.append(f"at strength {a.strength:g}")
+        ending.append(f"at strength {a.strength:g}".replace("-", "−"))
     return " ".join([what, *ending])
 
 

@@ -16,6 +16,11 @@ interface Spot {
   step: number;
 }
 
+const ON = {
+  prompt: "slots act on the prompt",
+  every: "slots act on the prompt and every new token",
+};
+
 export function GenerationPanel({ app }: { app: App }) {
   const { shown, problem, whyOld } = app.use(createGeneration);
   /** The token that is pointed at or has the focus. */
@@ -77,8 +82,8 @@ function Tools({ app }: { app: App }) {
             name="Where the slots act"
             value={on.value}
             options={[
-              { value: "prompt", text: "slots act on the prompt" },
-              { value: "every", text: "slots act on the prompt and every new token" },
+              { value: "prompt", text: ON.prompt },
+              { value: "every", text: ON.every },
             ]}
             onChoose={(value) => choose({ on: value as GeneratedTexts["on"] })}
           />
@@ -130,7 +135,7 @@ function Text({ app, texts, run, hot }: TextProps) {
 
   return (
     <div class="vene-text" data-run={run}>
-      <span class="vene-text-name">{run}</span>
+      <span class="vene-note">{run === "base" ? run : `patched: ${ON[texts.on]}`}</span>
       <div
         class="vene-text-tokens"
         role="toolbar"

@@ -34,9 +34,10 @@ export function Reads({ app, experiment, slot, index, layers }: Props) {
   const known = (["run", "mean", "difference"] as const).filter(
     (one) => one !== "run" || experiment.sources.length > 0,
   );
-  const list = (field: "prompts" | "minus", name: string, title: string) => (
+  const list = (field: "prompts" | "minus", caption: string, name: string, title: string) => (
     <PromptList
       key={field}
+      caption={caption}
       name={`${name} ${of}`}
       prompts={slot[field]}
       {...{ title, offline }}
@@ -83,9 +84,19 @@ export function Reads({ app, experiment, slot, index, layers }: Props) {
               onChoose={(text) => commit(change({ source_position: readPlaces(text) }))}
             />
           </Labelled>
-          {list("prompts", "Prompts", "The mean is taken over these prompts, one per line")}
+          {list(
+            "prompts",
+            "mean of",
+            "Prompts",
+            "The mean is taken over these prompts, one per line",
+          )}
           {reading === "difference" &&
-            list("minus", "Prompts to subtract", "Their mean is subtracted, one prompt per line")}
+            list(
+              "minus",
+              "minus mean of",
+              "Prompts to subtract",
+              "Their mean is subtracted, one prompt per line",
+            )}
         </>
       )}
     </>
@@ -96,17 +107,21 @@ export const vectorWords = ({ vector }: Slot) => `a vector of ${vector?.length} 
 
 /** What is typed stays, with the kernel's reason, until it is accepted. */
 function PromptList(props: {
+  caption: string;
   name: string;
   prompts: string[];
   title: string;
   offline: string | null;
   send(prompts: string[], refuse: (why: string) => void): Promise<void> | undefined;
 }) {
-  const { name, prompts, title, offline, send } = props;
+  const { caption, name, prompts, title, offline, send } = props;
   const draft = useSignal<string | null>(null);
   const problem = useSignal<string | null>(null);
   return (
     <span class="vene-prompt-list">
+      <span class="vene-note" aria-hidden="true">
+        {caption}
+      </span>
       <textarea
         class="vene-field vene-field-long"
         rows={2}

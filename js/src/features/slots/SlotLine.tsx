@@ -148,10 +148,10 @@ function Summary({ app, scene, experiment, slot }: Props) {
     slot.component === "block_output" ? "" : componentWords(slot.component),
     slot.head === null ? "" : `head ${slot.head}`,
     from,
-    readsWords(slot),
     target === null ? "" : `in ${target}`,
     slot.subspace === null ? "" : "subspace",
     slot.strength === 1 ? "" : `× ${three(slot.strength)}`,
+    readsWords(slot),
   ];
   // What says where it patches from has no room for the word as well.
   const isPatch = slot.intervention === "vanilla";
