@@ -245,8 +245,8 @@ CLASSICS = (
             "How to use and interpret activation patching",
             "https://arxiv.org/abs/2404.15255",
         ),
-        see="A probability near 0 can hardly fall, so a head that holds the answer back shows in "
-        "the logit difference alone.",
+        see="In probability, one tile stands out and no head seems to lower the answer. In logits "
+        "some do: a probability near 0 can hardly fall, so only a logit difference shows them.",
         forms=(
             Form(
                 "built_in",
