@@ -3,8 +3,8 @@
     python scripts/gallery.py
 
 Each block of a page that assigns `figure` is run for a light page, a dark page and, in the gallery,
-a paper's column; the comment below the block, `<!-- name -->`, names its pictures in the folder that
-is named like the page. They are put into the page below the comment.
+a paper's column; the comment below the block, `<!-- name -->`, names its pictures, in a folder with
+the page's name. They are put into the page below the comment.
 """
 
 from __future__ import annotations
