@@ -26,6 +26,7 @@ WRONG = {
     "05_your_own": "my_function = lambda base, source: (base + source) / 3",
     "06_a_lecture": 'my_step = vw.Step("Base", question="?", choices=["Madrid", "Rome"], '
     'answer="Rome", experiment=vw.Experiment(base=base, sources=source))',
+    "07_classics": 'my_classic = "causal_tracing"',
     "08_many_pairs": "my_layer = 2",
 }
 """For each notebook, a wrong answer to its exercise, which its check must refuse."""

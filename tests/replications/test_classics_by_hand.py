@@ -338,8 +338,8 @@ def test_the_subspace_illusion(capitals: vw.LanguageModel) -> None:
         "base": plain(capitals, base),
         "whole state": patched(capitals, pair, site),
         "direction": along(illusion),
-        "its disconnected part": along(disconnected),
-        "its dormant part": along(dormant),
+        "disconnected part": along(disconnected),
+        "dormant part": along(dormant),
     }
     by_hand: dict[str, Any] = {
         f"logit difference, {name}": difference(capitals, run, answer, other)

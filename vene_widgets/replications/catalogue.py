@@ -245,8 +245,8 @@ CLASSICS = (
             "How to use and interpret activation patching",
             "https://arxiv.org/abs/2404.15255",
         ),
-        see="A probability near 0 can hardly fall, so a head that holds the answer back shows in "
-        "the logit difference alone.",
+        see="In probability, one tile stands out and no head seems to lower the answer. In logits "
+        "some do: a probability near 0 can hardly fall, so only a logit difference shows them.",
         forms=(
             Form(
                 "built_in",
@@ -307,8 +307,8 @@ CLASSICS = (
                     "logit difference, base": Expected(-7.0739, 0.001),
                     "logit difference, whole state": Expected(-4.4352, 0.001),
                     "logit difference, direction": Expected(2.5672, 0.001),
-                    "logit difference, its disconnected part": Expected(-3.9895, 0.001),
-                    "logit difference, its dormant part": Expected(-7.0739, 0.001),
+                    "logit difference, disconnected part": Expected(-3.9895, 0.001),
+                    "logit difference, dormant part": Expected(-7.0739, 0.001),
                     "next token, whole state": Expected(" Madrid"),
                     "next token, direction": Expected(" Rome"),
                 },
@@ -321,8 +321,8 @@ CLASSICS = (
                 {
                     "logit difference, base": Expected(3.364, 0.01),
                     "logit difference, direction": Expected(1.821, 0.01),
-                    "logit difference, its disconnected part": Expected(3.364, 0.01),
-                    "logit difference, its dormant part": Expected(2.918, 0.01),
+                    "logit difference, disconnected part": Expected(3.364, 0.01),
+                    "logit difference, dormant part": Expected(2.918, 0.01),
                 },
                 "Makelov et al. 2023, `ioi_analysis.ipynb`: a direction in MLP 8, trained on 2,000 "
                 "prompts",

@@ -38,4 +38,4 @@ def negative_heads(model: vw.LanguageModel, pairs: Sequence[Pair]) -> Reading:
         "share of the largest effect, in probability": -mean["delta"][worst] / mean["delta"].max(),
         "most that a probability can fall by": mean["base_probability"].iloc[0],
     }
-    return values, lambda style: swept.plot("logit_difference", style=style)
+    return values, lambda style: swept.plot("delta", style=style)

@@ -42,8 +42,8 @@ def subspace_illusion(
         "base": vw.run(model, vw.Experiment(base=base)).logits[-1],
         "whole state": vw.run(model, whole).logits[-1],
         "direction": patched(illusion),
-        "its disconnected part": patched(disconnected),
-        "its dormant part": patched(dormant),
+        "disconnected part": patched(disconnected),
+        "dormant part": patched(dormant),
     }
     differences = {
         f"logit difference, {name}": (run[right] - run[wrong]).item()
