@@ -300,3 +300,12 @@ def test_without_a_live_slot_the_next_step_is_possible() -> None:
 )
 def test_verdicts(name: str, max_abs: float, first: int | None, said: str) -> None:
     assert verdict(name, max_abs, 1e-5, first, "all positions") == said
+
+
+def test_held_slots_are_named_and_no_answer_is_called_new() -> None:
+    third = replace(MOVED, best_token=" Bern", best_after=0.41)
+    assert plain(sentence("Patching", third, held=1)) == (
+        "With 1 slot held, patching turns “Madrid” into “Bern” (41 %): “Madrid” 97 % → 0.4 %, "
+        "“Rome” 0.1 % → 95 %."
+    )
+    assert sentence("Patching", MOVED, held=2).startswith("With 2 slots held, patching turns")

@@ -5,8 +5,9 @@ import { applyTile, changeSlot, keyOfRun, type Plain, toPlain } from "../src/dom
 import { heldWords, isMapOf, setHold } from "../src/domain/held";
 import { paint } from "../src/domain/paint";
 import { cellOf, fromAnswer, fromCell } from "../src/domain/preview";
+import { OfflineModel, type SavedTraits } from "../src/kernel/offline";
 import type { Map as Sweep } from "../src/kernel/wire";
-import { accept, drawn, mount, press, refuse, start, tile } from "./helpers";
+import { accept, click, drawn, mount, openTab, press, refuse, start, tile } from "./helpers";
 
 const plain = (of: keyof typeof HELD.after) => toPlain(HELD.after[of].experiment);
 const alone = toPlain(HELD.alone.experiment);
@@ -33,6 +34,10 @@ describe("what a click does", () => {
     expect(added.slots.map((slot) => slot.hold)).toEqual([true, true, false]);
     expect(added.slots.map((slot) => slot.group)).toEqual([null, null, "A"]);
     expect(applyTile(added, place, "add")).toEqual(on);
+    const grouped = { ...added, slots: [...added.slots].reverse() };
+    const joined = applyTile(grouped, { ...place, layer: 5 }, "add");
+    expect(joined.slots.at(-1)).toMatchObject({ layer: 5, group: "A" });
+    expect(joined.slots.filter((slot) => slot.group !== null)).toHaveLength(2);
     const places = [1, 2].map((layer) => ({ ...place, layer }));
     const painted = paint(changeSlot(on, 0, { group: "A" }), places, "replace");
     expect(painted.slots.map((slot) => [slot.hold, slot.group])).toEqual([
@@ -63,6 +68,8 @@ describe("the preview of a tile with held slots", () => {
         expect(row.probabilities[n], `${row.label} ${n}`).toBeCloseTo(p ?? 0, 5);
       }
     expect(count).toBeGreaterThan(40);
+    const unknown = fromCell(cell, HELD.map, null).tokens.find((row) => row.label === "␣Madrid");
+    expect(unknown?.probabilities[0]).toBeGreaterThan(0.9);
     // The column beside the answer is the plain base, as if nothing were held.
     const madrid = shown.tokens.find((row) => row.label === "␣Madrid");
     expect(madrid?.probabilities[0]).toBeGreaterThan(0.9);
@@ -148,6 +155,51 @@ describe("on the screen", () => {
       kind: "experiment",
       experiment: { slots: [{ hold: false }] },
     });
+  });
+
+  it("a held slot of the map's own component has the mark, not the ring", async () => {
+    const slots = [{ layer: 0, position: 3, source: "italy", source_position: 3, hold: true }];
+    const scene = sceneOf({ ...spainAndItaly().scene.experiment, slots }, 6, 2, null);
+    screen = mount({ scene, answer: makeAnswer(scene), map: { ...makeMap(scene), held: slots } });
+    await drawn();
+    expect(tile(screen.el, 0, 3).getAttribute("aria-selected")).toBe("false");
+    expect(tile(screen.el, 0, 3).getAttribute("aria-label")).toContain("held here");
+    click(tile(screen.el, 1, 3));
+    await drawn();
+    expect(tile(screen.el, 1, 3).getAttribute("aria-selected")).toBe("true");
+    expect(screen.model.sent.at(-1)).toMatchObject({
+      experiment: {
+        slots: [
+          { layer: 0, hold: true },
+          { layer: 1, hold: false },
+        ],
+      },
+    });
+  });
+
+  it("the code is followed by that of the map, in this package's names alone", async () => {
+    const scene = sceneOf(HELD.alone.experiment, 6, 2, null);
+    screen = mount({ scene, answer: { ...HELD.alone.answer, revision: 2 }, map: HELD.map });
+    await drawn();
+    await openTab(screen.el, "code");
+    expect($(".vene-code")?.textContent).toContain("hold=True");
+    expect(
+      $(".vene-code")
+        ?.textContent?.trimEnd()
+        .endsWith(HELD.map.code ?? "?"),
+    ).toBe(true);
+    expect(HELD.map.code).toContain("fixed=fixed");
+  });
+
+  it("a saved page refuses to hold or release, and answers other tiles", () => {
+    const { scene, status } = start().model.traits as never as SavedTraits;
+    const saved = { ...scene, experiment: HELD.alone.experiment, slots: HELD.alone.slots };
+    const page = new OfflineModel({
+      ...{ scene: saved, map: HELD.map, answer: HELD.alone.answer, steps: {}, status },
+    });
+    const refusal = (experiment: Plain) => page.refusal({ kind: "experiment", experiment });
+    expect(refusal(plain("3 4"))).toBeNull();
+    expect(refusal(setHold(alone, [0], false))).toContain("needs a kernel");
   });
 
   it("H holds the slot at a tile", async () => {

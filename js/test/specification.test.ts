@@ -1,5 +1,6 @@
 // Is it real?: the curve, the choices below it, and what is said without one.
 import { afterEach, describe, expect, it } from "vitest";
+import { makeMap, sceneOf, spainAndItaly } from "../dev/fixtures";
 import type { Specification } from "../src/kernel/wire";
 import { click, drawn, hover, mount, openTab, tile, within } from "./helpers";
 
@@ -32,8 +33,8 @@ const CURVE: Specification = {
   findings: [],
 };
 
-async function open(specification: Partial<Specification> | object) {
-  screen = mount({ specification });
+async function open(specification: Partial<Specification> | object, more: object = {}) {
+  screen = mount({ specification, ...more });
   await openTab(screen.el, "specification");
 }
 
@@ -126,6 +127,14 @@ describe("a specification curve", () => {
     expect($$(".vene-tile-agreed").map((one) => one.getAttribute("data-text"))).toEqual(["46/48"]);
     screen.close();
     await open({ ...CURVE, findings: findings.map((one) => ({ ...one, source: "another" })) });
+    expect($$(".vene-tile-agreed")).toHaveLength(0);
+    screen.close();
+    // It ran without the slots that the map holds.
+    const slots = [{ layer: 1, position: 3, source: "italy", source_position: 3, hold: true }];
+    const scene = sceneOf({ ...spainAndItaly().scene.experiment, slots }, 6, 1, null);
+    const map = { ...makeMap(scene), held: slots };
+    await open({ ...CURVE, findings }, { scene, map });
+    expect(tile(screen.el, 0, 3).getAttribute("aria-label")).not.toContain("not computed");
     expect($$(".vene-tile-agreed")).toHaveLength(0);
   });
 });

@@ -148,3 +148,34 @@ def test_an_archive_says_what_was_held_and_its_code_gives_the_map(
         np.testing.assert_allclose(own.to_numpy(float), other.to_numpy(float), atol=1e-5)
     finally:
         explorer.close()
+
+
+@pytest.mark.parametrize(
+    "held",
+    [
+        {"position": 3, "intervention": "rotated_space", "subspace": "0:3", "seed": 4},
+        {"position": [3, -1], "intervention": "low_rank_rotated_space", "rank": 2, "link": "x"},
+        {"position": -1, "intervention": "addition", "strength": -0.5, "group": "A"},
+        {"position": "all", "intervention": "mean", "prompts": [BASE, SOURCE]},
+        {"position": 4, "component": "head_value_output", "head": 1, "source_layer": 2},
+        {"position": 3, "intervention": "noise", "scale": 0.5, "seed": 2**60, "layer": -1},
+    ],
+    ids=["rotated", "linked", "added", "mean", "head", "noise"],
+)
+def test_a_tile_is_the_run_of_held_and_clicked_slots(make: Make, held: dict[str, Any]) -> None:
+    first = vw.Slot(layer=0, position=4, intervention="zero", component="mlp_output")
+    fixed = vw.Slot(**{"layer": 1, "hold": True, **held})
+    explorer = make(slots=[first, fixed])
+    targets = [target["token_id"] for target in explorer.map["targets"]]
+    for cell in explorer.map["cells"]:
+        clicked = vw.Slot(layer=cell["layer"], position=cell["position"])
+        experiment = explorer.experiment.replace(slots=[fixed, clicked])
+        p = vw.run(explorer.model, experiment).logits[-1].softmax(-1)[targets]
+        assert cell["probabilities"] == pytest.approx(p.tolist(), rel=2e-3, abs=1e-7)
+
+
+def test_specifications_are_of_the_slot_that_is_moved(make: Make) -> None:
+    explorer = make(slots=[OUT, vw.Slot(layer=0, position=" Spain")])
+    assert ask(explorer, kind="specification", templates=[])["ok"]
+    explorer.wait(60)
+    assert explorer.specification["site"] == "␣Spain after block 0"

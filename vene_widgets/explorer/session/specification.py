@@ -140,7 +140,7 @@ class SpecificationFeature(Feature):
 
 
 def finding_of(plan: Plan | None) -> dict[str, Any]:
-    """The arguments of `specification_curve` for the first live slot of an experiment.
+    """The arguments of `specification_curve` for the first live slot that is not held, else a held one.
 
     Raises:
         RequestError: it has none, or one for which the choices have no meaning.
@@ -148,7 +148,7 @@ def finding_of(plan: Plan | None) -> dict[str, Any]:
     live = plan.live if plan else ()
     if plan is None or not live:
         raise RequestError("patch a tile first: the question is whether its effect is real.")
-    slot = live[0]
+    slot = next((one for one in live if not one.slot.hold), live[0])
     if slot.keys is not None:
         raise RequestError(
             f"slot {slot.index} is on {ATTENTION_WEIGHT!r}, whose choices have no meaning here: a "
