@@ -158,7 +158,7 @@ SPAIN = SlotAction(" Spain", "block_output", 0, source_token=" Italy")
         ({"positions": 3}, "Patching 3 tokens after block 0"),
         (
             {"intervention": "addition", "source_token": None, "prompts": 2, "minus": 1},
-            "Adding the mean of 2 prompts minus the mean of 1 prompt to “Spain” after block 0",
+            "Adding a difference of means (2 prompts − 1) to “Spain” after block 0",
         ),
         (
             {"intervention": "subtraction", "source_token": None, "vector": 128, "positions": 3},

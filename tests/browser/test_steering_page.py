@@ -60,7 +60,7 @@ def test_a_slot_is_made_to_steer_and_its_numbers_are_those_of_run(lab: Any) -> N
     page.locator(".vene-slot-words", has_text="read at L0").wait_for()
     shows(steered(model, 2, 0))
     sentence = page.locator(".vene-sentence").first.inner_text()
-    assert "Adding the mean of 2 prompts minus the mean of 1 prompt to “Spain”" in sentence
+    assert "Adding a difference of means (2 prompts − 1) to “Spain”" in sentence
     lab.shot("steering")
 
     number = page.get_by_label("Strength of slot 0 as a number")

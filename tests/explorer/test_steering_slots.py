@@ -27,7 +27,7 @@ def test_a_steering_slot_is_said_as_it_is(make: Make, tiny_gpt2: vw.LanguageMode
     assert ask(explorer, **setting(slot(1, 3, **STEER)))["ok"]
     answer = explorer.answer
     assert answer["sentence"].startswith(
-        "Adding the mean of 2 prompts minus the mean of 1 prompt to “Spain” after block 1 "
+        "Adding a difference of means (2 prompts − 1) to “Spain” after block 1 "
         "(read at layer 0) at strength −2 "
     )
     experiment = vw.Experiment(

@@ -82,7 +82,7 @@ def reading(prompts: int, minus: int, vector: int) -> str:
     if vector:
         return f"a vector of {vector} number{'' if vector == 1 else 's'}"
     if minus:
-        return f"the mean of {_prompts(prompts)} minus the mean of {_prompts(minus)}"
+        return f"a difference of means ({_prompts(prompts)} − {minus})"
     return f"the mean of {_prompts(prompts)}" if prompts else ""
 
 
