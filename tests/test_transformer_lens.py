@@ -28,11 +28,9 @@ TARGETS = (" Rome", " Madrid")
 @pytest.fixture(scope="module")
 def hooked(capitals: vw.LanguageModel) -> Any:
     """A bridge over a copy of the built-in model, nothing folded or centred."""
-    pytest.importorskip("transformer_lens", exc_type=ImportError)
-    from transformer_lens.model_bridge import TransformerBridge
-
+    bridges = pytest.importorskip("transformer_lens.model_bridge", exc_type=ImportError)
     own = copy.deepcopy(capitals.model).cpu()
-    return TransformerBridge.boot_transformers(
+    return bridges.TransformerBridge.boot_transformers(
         "gpt2", hf_model=own, tokenizer=capitals.tokenizer, device="cpu"
     )
 
@@ -75,8 +73,7 @@ def test_logits(capitals: vw.LanguageModel, hooked: Any) -> None:
 def test_patching_the_stream(
     capitals: vw.LanguageModel, hooked: Any, component: str, there: str
 ) -> None:
-    from transformer_lens import patching
-
+    patching = pytest.importorskip("transformer_lens.patching", exc_type=ImportError)
     with torch.no_grad():
         _, cache = hooked.run_with_cache(ids(capitals, ITALY))
         metric = partial(difference, capitals)
@@ -89,8 +86,7 @@ def test_patching_the_stream(
 
 
 def test_patching_heads(capitals: vw.LanguageModel, hooked: Any) -> None:
-    from transformer_lens import patching
-
+    patching = pytest.importorskip("transformer_lens.patching", exc_type=ImportError)
     with torch.no_grad():
         _, cache = hooked.run_with_cache(ids(capitals, ITALY))
         found = patching.get_act_patch_attn_head_out_by_pos(
@@ -118,6 +114,7 @@ def test_the_lens(capitals: vw.LanguageModel, hooked: Any) -> None:
         }
     right = names(capitals)[0]
     own = vw.lens(capitals, SPAIN, targets=[right]).frame
+    row: Any
     for row in own.itertuples():
         there = found[row.layer][row.position, right].item()
         assert row.target_probability == pytest.approx(there, abs=1e-5)
