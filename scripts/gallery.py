@@ -56,7 +56,9 @@ def figures(
             continue
         for style in styles:
             names["style"], names["look"], dpi = STYLES[style]
-            exec(block["code"], names)  # noqa: S102  # code of this repository
+            # A block that stands alone names its style.
+            code = block["code"].replace('style="light"', "style=style")
+            exec(code, names)  # noqa: S102  # code of this repository
             figure = names["figure"]
             if names["look"] is not None and block["name"] != "result":
                 figure = figure + names["look"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import pandas as pd
 import pytest
@@ -134,7 +134,7 @@ def test_another_model_has_no_expected_figures(capitals: vw.LanguageModel) -> No
         (lambda: vw.classics()["probe_and_patch"].run(form="published"), "not run here: its inter"),
         (lambda: vw.classics()["probe_and_patch"].code("published"), "not run here: its inter"),
         (
-            lambda: vw.classics()[0].run(3),
+            lambda: vw.classics()[0].run(cast("Any", 3)),
             "model must be from vw.load or vw.wrap",
         ),
     ],
