@@ -140,7 +140,7 @@ class SpecificationFeature(Feature):
 
 
 def finding_of(plan: Plan | None) -> dict[str, Any]:
-    """The arguments of `specification_curve` for the first live slot that is not held, else a held one.
+    """The arguments of `specification_curve` for the first live slot that the map moves.
 
     Raises:
         RequestError: it has none, or one for which the choices have no meaning.
