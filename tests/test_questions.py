@@ -16,7 +16,7 @@ LONGER = " The capital city of Italy is"
 DEMO = vw.Slot(layer=0, position=" Spain", source_position=" Italy")
 ALWAYS = {"every layer and token", "every head", "attention", "the logit lens"}
 ALWAYS |= {"an estimate by gradients", "the text that follows"}
-OF_A_PAIR = {"recovery", "a data set of pairs"}
+OF_A_PAIR = {"recovery", "a data set of pairs", "controls", "steering"}
 OF_EQUAL_LENGTH = {"direct paths", "a circuit of these heads"}
 FIXED = "a map with these slots fixed"
 
@@ -78,8 +78,8 @@ def test_every_line_runs_below_the_script(
     for question, line in found.items():
         assert "\n" not in line and line.startswith("vw.")
         value = eval(compile(line, question, "eval"), names)  # noqa: S307
-        assert isinstance(value, str) == (question == "the text that follows")
-        assert isinstance(value, str) or type(value).__name__ == "ggplot", question
+        kinds = {"the text that follows": "str", "steering": "DataFrame"}
+        assert type(value).__name__ == kinds.get(question, "ggplot"), question
     assert capitals.fingerprint == before
 
 

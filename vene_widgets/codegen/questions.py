@@ -60,6 +60,8 @@ def questions(model: LanguageModel, plan: Plan) -> list[Question]:
             "every head",
             f'vw.sweep(model, {swept}, component="z", head="all", positions=-1).plot()',
         )
+    if pair is not None:
+        ask("controls", f'vw.placebo(vw.sweep(model, {pair})).plot("recovery")')
     if (fixed := _fixed(model, plan, source)) is not None:
         ask("a map with these slots fixed", f"vw.sweep(model, {pair or base}, {fixed}).plot()")
     if _has_patterns(model, layer):
@@ -73,6 +75,11 @@ def questions(model: LanguageModel, plan: Plan) -> list[Question]:
             "a circuit of these heads",
             f'vw.circuit(model, {pair}, heads={to_source(heads)}, ablation="source").plot()',
         )
+    if source is not None:
+        lists = f"prompts=[experiment.sources[{to_source(source)}]], minus=[{base}]"
+        where = f'layer={layer}, position=-1, intervention="addition", source_position=-1'
+        slot = f"vw.Slot({where}, {lists}, strength=2)"
+        ask("steering", f"vw.run(model, experiment.replace(slots=[{slot}])).top(10)")
     ask("the text that follows", f"vw.generate(model, experiment, {TOKENS}).text")
     if pair is not None:
         one, other = pair.split(", ", 1)
