@@ -31,7 +31,7 @@ export VENE_REPOSITORY := $(REPOSITORY)
 export OMP_WAIT_POLICY ?= PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types js docs unit devices browser notebooks frontends torture bench build \
+.PHONY: help demo test lint types js docs unit devices browser notebooks frontends oracle torture bench build \
   release clean \
   lint-python lint-js types-python types-js types-wire browsers
 
@@ -101,6 +101,9 @@ notebooks: $(VENV)/.dev $(BUNDLE) ## run every notebook from top to bottom
 frontends: $(VENV)/.dev $(BUNDLE) browsers ## try the explorer in every front end, each in an environment of its own (FRONTENDS="voila nbclassic")
 	@$(PY) tests/frontends $(FRONTENDS)
 
+oracle: $(VENV)/.oracle ## compare numbers with TransformerLens' on the same weights (installs it)
+	$(PY) -m pytest -rs tests/test_transformer_lens.py $(PYTEST_ARGS)
+
 torture: $(VENV)/.dev $(BUNDLE) browsers ## run the long attacks: load, leaks, threads, faults, bad input; figures are printed
 	$(PY) -m pytest --torture -rP --durations=0 $(PYTEST_ARGS)
 
@@ -137,6 +140,11 @@ $(VENV)/.dev: pyproject.toml $(CONSTRAINTS) $(VENV)/.made | $(BUNDLE)
 	@echo "Installing torch, JupyterLab, the package and the test tools into $(VENV), about two minutes"
 	@HATCH_JUPYTER_BUILDER_SKIP_NPM=1 $(PIP) install --quiet -c $(CONSTRAINTS) -e ".[dev]"
 	@touch $@ $(VENV)/.lab
+
+$(VENV)/.oracle: pyproject.toml $(CONSTRAINTS) $(VENV)/.dev
+	@echo "Installing TransformerLens into $(VENV)"
+	@HATCH_JUPYTER_BUILDER_SKIP_NPM=1 $(PIP) install --quiet -c $(CONSTRAINTS) -e ".[oracle]"
+	@touch $@
 
 js/node_modules/.installed: js/package.json js/package-lock.json
 	@command -v npm >/dev/null || { echo "npm is not installed: install Node.js 20 or newer." >&2; exit 1; }
