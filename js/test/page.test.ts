@@ -55,8 +55,8 @@ describe("the page", () => {
     kind.dispatchEvent(new Event("change", { bubbles: true }));
     expect(screen.model.sent.at(-1)).toMatchObject({ kind: "figure", figure: "sweep_map" });
     screen.close();
-    await drawn();
-    expect(freed).toHaveBeenCalledTimes(made.mock.calls.length);
+    // Preact runs what an effect has left to do after the next frame.
+    await vi.waitFor(() => expect(freed).toHaveBeenCalledTimes(made.mock.calls.length));
     vi.restoreAllMocks();
   });
 
