@@ -5,11 +5,10 @@ import { useLayoutEffect, useRef } from "preact/hooks";
 import type { App } from "../../app/app";
 import { createExperiment } from "../../app/experiment";
 import { actionOf, consume } from "../../app/keys";
-import { groupsOf, isAt, type Plain, positionsOf } from "../../domain/experiments";
+import { groupsOf, positionsOf } from "../../domain/experiments";
 import { move, type Spot, type Tile, tileSize } from "../../domain/geometry";
 import { heldWords, isHeld } from "../../domain/held";
 import { limitOf, plainReading, readingOf, spell } from "../../domain/metrics";
-import { targetOf as runOf } from "../../domain/operators";
 import { tokensOf } from "../../domain/sources";
 import type { MetricInfo, Scene } from "../../kernel/wire";
 import { backToScreen } from "../../ui/backToScreen";
@@ -20,9 +19,11 @@ import { createLens } from "../lens/state";
 import { createPlacebo, named } from "../placebo/state";
 import { createSlots } from "../slots/state";
 import { createSpecification } from "../specification/state";
+import { gestureOf, useDrag } from "./drag";
 import { createGestures } from "./gestures";
 import { Legend } from "./Legend";
 import { isOn } from "./pins";
+import { heldByPlace, key, slotsByPlace } from "./placed";
 import { asTile, find, spotUnder, tileUnder } from "./spots";
 import { createMap } from "./state";
 import { createSweep, createWholeMap } from "./sweep";
@@ -367,49 +368,6 @@ export function MapGrid({ app, scene, metric: chosenMetric, width }: Props) {
   );
 }
 
-/** Listeners of the whole window while a button is held on the map; they go with the view. */
-function useDrag(app: App) {
-  const { brush, strokeTiles } = app.use(createMap);
-  const held = useRef<AbortController | null>(null);
-  useLayoutEffect(
-    () => () => {
-      held.current?.abort();
-      brush.drop();
-    },
-    [brush],
-  );
-  const finish = () => {
-    held.current?.abort();
-    const tiles = strokeTiles.peek();
-    const done = brush.finish();
-    if (done) app.use(createGestures).paint(tiles, done.gesture);
-  };
-  const drop = () => {
-    held.current?.abort();
-    brush.drop();
-  };
-  const begin = (at: Tile, event: PointerEvent) => {
-    held.current?.abort();
-    held.current = new AbortController();
-    const { signal } = held.current;
-    // A finger would go on pointing at the tile where it came down.
-    const element = event.target as Element;
-    if (element.hasPointerCapture?.(event.pointerId)) {
-      element.releasePointerCapture(event.pointerId);
-    }
-    brush.press(at, gestureOf(event));
-    window.addEventListener("pointerup", finish, { signal });
-    window.addEventListener("pointercancel", drop, { signal });
-    const onKey = (key: KeyboardEvent) => {
-      if (key.key !== "Escape" || !brush.stroke.peek()) return;
-      consume(key);
-      drop();
-    };
-    window.addEventListener("keydown", onKey, { capture: true, signal });
-  };
-  return { begin, finish };
-}
-
 /** The tokens that one column stands for, in words. */
 function foldWords(folded: number[]): string {
   return `the first ${folded.length} tokens, which both prompts share: no effect possible`;
@@ -417,10 +375,6 @@ function foldWords(folded: number[]): string {
 
 function finite(value: number | null | undefined): number | null {
   return value != null && Number.isFinite(value) ? value : null;
-}
-
-function gestureOf(event: MouseEvent) {
-  return event.altKey ? "new group" : event.shiftKey ? "add" : "replace";
 }
 
 /** What Tab reaches: the focused, else the experiment's first tile, else the top right one. */
@@ -444,42 +398,4 @@ function pinsAt({ row, position }: Tile, has: (spot: Spot) => boolean): string {
     has({ row, position }) && "cell",
   ];
   return found.filter(Boolean).join(" ");
-}
-
-/** Indices of the held slots at each tile, in words; of any component, as they act in all of them. */
-function heldByPlace(experiment: Plain | null, app: App): Map<string, string> {
-  const map = app.use(createMap).map.value;
-  const found = new Map<string, string>();
-  experiment?.slots.forEach((slot, index) => {
-    if (!isHeld(slot)) return;
-    const isAll = map?.head === "all";
-    if (isAll && (slot.layer !== map.layer || slot.head === null)) return;
-    const row = isAll ? (slot.head ?? 0) : slot.layer;
-    for (const position of positionsOf(slot)) {
-      const [at, before] = [key({ row, position }), found.get(key({ row, position }))];
-      found.set(at, before ? `${before} and ${index}` : `slot ${index}`);
-    }
-  });
-  return found;
-}
-
-/** Indices of the slots that act at each tile of the sweep, without those that act in all tiles. */
-function slotsByPlace(experiment: Plain | null, app: App): Map<string, number[]> {
-  const { place, rowOf } = app.use(createSweep);
-  const found = new Map<string, number[]>();
-  experiment?.slots.forEach((slot, index) => {
-    if (isHeld(slot) || runOf(experiment, slot, app.use(createExperiment).kinds.value) !== null)
-      return;
-    for (const position of positionsOf(slot)) {
-      const tile = { row: rowOf(slot), position };
-      if (!isAt(slot, place(tile))) continue;
-      const at = key(tile);
-      found.set(at, [...(found.get(at) ?? []), index]);
-    }
-  });
-  return found;
-}
-
-function key({ row, position }: Tile): string {
-  return `${row} ${position}`;
 }
