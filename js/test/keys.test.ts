@@ -126,11 +126,11 @@ describe("the table of keys", () => {
       "features/history/View.tsx",
     ];
     const named = readdirSync("src", { recursive: true, encoding: "utf8" })
-      .filter((file) => file.endsWith(".tsx"))
+      .filter((file) => file.endsWith(".tsx") || file.endsWith("/drag.ts"))
       .filter((file) => /\.key (===|!==|in)|\[\w+\.key\]/.test(readFileSync(`src/${file}`, "utf8")))
       .filter((file) => !FIELDS.includes(file));
     // The map listens for Escape on the whole window while the pointer paints.
-    expect(named).toEqual(["features/map/MapGrid.tsx"]);
+    expect(named).toEqual(["features/map/drag.ts"]);
   });
 
   it("is what ? lists, whole and in groups", async () => {
