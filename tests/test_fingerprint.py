@@ -377,9 +377,9 @@ def test_a_change_while_the_last_rows_run_is_said(
 ) -> None:
     original = cells.ResumedBatch.logits
 
-    def logits(self: Any) -> Any:
+    def logits(self: Any, order: Any = None) -> Any:
         next(part(model, "mlp").parameters()).data.mul_(2)  # training on another thread
-        return original(self)
+        return original(self, order)
 
     prepared = prepare_sweep(plan_sweep(model, SPAIN, ITALY))
     monkeypatch.setattr(cells, "FULL_ROWS", 0)  # cells are resumed on an accelerator too

@@ -27,6 +27,7 @@ from vene_widgets.tables.followed import follow_tokens
 from vene_widgets.tables.generated import generated_token, generation_frame
 from vene_widgets.tables.lens_frames import lens_frame
 from vene_widgets.tables.metrics import MetricName
+from vene_widgets.tables.placebo import placebo_frame
 from vene_widgets.tables.statistics import cell_statistics
 
 NAN = float("nan")
@@ -92,6 +93,8 @@ def test_every_frame_has_the_columns_and_dtypes_of_the_table():
     made |= {"attribution_frame": found.frame, "attribution_check_frame": check.frame}
     made["path_frame"] = vw.paths(model, *prompts, senders="all").frame
     made["circuit_frame"] = vw.circuit(model, *prompts, heads=["3.2"]).frame
+    swept = vw.sweep(model, *prompts, layers=[1])
+    made["placebo_frame"] = vw.placebo(swept, controls=["random_source"], draws=1).frame
     assert set(made) == set(frames.FRAMES)
     for name, frame in made.items():
         assert tuple(frame.columns) == frames.FRAMES[name]
@@ -105,7 +108,7 @@ def test_every_column_is_used_and_every_docstring_names_its_columns():
     )
     elsewhere: dict[str, Any] = {"pair_frame": pair_frame, "pair_summary": summarize}
     elsewhere |= {"lens_frame": lens_frame, "lens_target_frame": lens_frame}
-    elsewhere["generation_frame"] = generation_frame
+    elsewhere |= {"generation_frame": generation_frame, "placebo_frame": placebo_frame}
     elsewhere |= {
         "attribution_frame": attribution_frame,
         "attribution_check_frame": attribution_check_frame,

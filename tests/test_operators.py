@@ -225,8 +225,8 @@ def rows_of_blocks(model: vw.LanguageModel, component: str) -> list[int]:
     found: list[int] = []
     logits = ResumedBatch.logits
 
-    def watched(self: ResumedBatch) -> torch.Tensor:
-        answer = logits(self)
+    def watched(self: ResumedBatch, order: Any = None) -> torch.Tensor:
+        answer = logits(self, order)
         found.extend(self.rows)
         return answer
 

@@ -91,15 +91,16 @@ def questions(model: LanguageModel, plan: Plan) -> list[Question]:
 def _fixed(model: LanguageModel, plan: Plan, source: str | None) -> str | None:
     """The arguments that hold the experiment's slots fixed; None if a sweep would refuse them."""
     experiment = plan.experiment
-    if not plan.live:
+    if not plan.live or any(slot.target is not None for slot in plan.live):
         return None
-    is_named = any(slot.source is not None for slot in experiment.slots)
-    sources = experiment.sources if is_named else None
-    own = experiment.base if source is None else experiment.sources[source]
-    try:
-        plan_fixed(model, experiment.base, own, experiment.slots, sources)
-    except RequestError:
-        return None
+    named = [slot.source is not None for slot in experiment.slots if slot.reads_run]
+    is_named = any(named)
+    if is_named and not all(named):  # whose source would the others read? Planned once more
+        own = experiment.base if source is None else experiment.sources[source]
+        try:
+            plan_fixed(model, experiment.base, own, experiment.slots, experiment.sources)
+        except RequestError:
+            return None
     return "fixed=experiment.slots" + (", sources=experiment.sources" if is_named else "")
 
 

@@ -1024,11 +1024,11 @@ export interface AttentionGrid {
 /**
  * The patterns of one run: `base`, a source by its name, or `intervened`.
  *
- * `weights` are heads × queries × keys float32 numbers, little-endian in base64, over the `length`
- * tokens of its prompt.
+ * `weights` are heads × queries × keys numbers with six decimals, over the `length` tokens of its
+ * prompt.
  */
 export interface AttentionRun {
   name: string;
   length: number;
-  weights: string;
+  weights: number[];
 }

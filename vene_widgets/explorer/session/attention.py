@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from typing import TYPE_CHECKING, ClassVar
 
 from vene_widgets.errors import RequestError
@@ -10,6 +9,7 @@ from vene_widgets.explorer.session.feature import Changes, JobKind, message_trai
 from vene_widgets.explorer.session.history_records import normal_form
 from vene_widgets.explorer.session.reading import ReadingFeature
 from vene_widgets.explorer.wire import messages as wire
+from vene_widgets.explorer.wire.numbers import floats
 from vene_widgets.methods.attention import DIFFERENCE, AttentionPattern, attention_steps
 
 if TYPE_CHECKING:
@@ -76,13 +76,13 @@ def _message(found: AttentionPattern, plan: Plan, revision: int) -> wire.Attenti
         layer=found.layers[0],
         heads=len(found.heads),
         runs=[
-            wire.AttentionRun(name=name, length=weights.shape[-1], weights=_encoded(weights[0]))
+            wire.AttentionRun(name=name, length=weights.shape[-1], weights=_numbers(weights[0]))
             for name, weights in found.runs.items()
             if name != DIFFERENCE
         ],
     )
 
 
-def _encoded(weights: Tensor) -> str:
-    """Float32 numbers as base64, little-endian."""
-    return base64.b64encode(weights.contiguous().numpy().astype("<f4").tobytes()).decode("ascii")
+def _numbers(weights: Tensor) -> list[float]:
+    """Weights in one list, rounded to what the screen can show of them."""
+    return floats(weights.double().flatten().mul(1e6).round().div(1e6))

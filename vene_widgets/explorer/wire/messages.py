@@ -769,13 +769,13 @@ class LensGrid(Wire):
 class AttentionRun(Wire):
     """The patterns of one run: `base`, a source by its name, or `intervened`.
 
-    `weights` are heads × queries × keys float32 numbers, little-endian in base64, over the `length`
-    tokens of its prompt.
+    `weights` are heads × queries × keys numbers with six decimals, over the `length` tokens of its
+    prompt.
     """
 
     name: str
     length: int
-    weights: str
+    weights: list[float]
 
 
 class AttentionGrid(Wire):

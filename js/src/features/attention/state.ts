@@ -16,7 +16,7 @@ export interface Pattern {
   tokens: readonly TokenInfo[];
   length: number;
   /** Heads × queries × keys. */
-  weights: Float32Array;
+  weights: number[];
   isOld: boolean;
 }
 
@@ -58,9 +58,7 @@ export function createAttention(app: App) {
     ];
     return runs.flatMap(([name, key, tokens, isOld]) => {
       const run = held.runs.find((one) => one.name === key);
-      return run
-        ? [{ name, tokens, isOld, length: run.length, weights: decoded(run.weights) }]
-        : [];
+      return run ? [{ name, tokens, isOld, length: run.length, weights: run.weights }] : [];
     });
   });
 
@@ -104,9 +102,4 @@ export function createAttention(app: App) {
       commit(there < 0 ? addEdge(present, where) : removeSlot(present, there));
     },
   };
-}
-
-/** Float32 numbers, little-endian in base64. */
-function decoded(text: string): Float32Array {
-  return new Float32Array(Uint8Array.from(atob(text), (one) => one.charCodeAt(0)).buffer);
 }
