@@ -204,7 +204,7 @@ class SlotControls(ipywidgets.VBox):
         self.skip = ipywidgets.Checkbox(description="Skip", style=WIDE)
         self.hold = ipywidgets.Checkbox(description="Hold in the map", style=WIDE)
         self.remove = ipywidgets.Button(description=f"Remove slot {index}", icon="times")
-        self._last_line = ipywidgets.HBox([self.skip, self.hold, self.remove])
+        self._last_line = ipywidgets.HBox([self.skip, self.remove])
         super().__init__(layout=ipywidgets.Layout(border_top="1px solid var(--jp-border-color2)"))
 
         def link(widget: Any, fields: Callable[[Any, Experiment, Slot], dict[str, Any]]) -> None:
@@ -304,6 +304,7 @@ class SlotControls(ipywidgets.VBox):
             self.intervention,
             self.subspace,
             self.group,
+            self.hold,
             self._last_line,
         )
         if tuple(self.children) != children:
