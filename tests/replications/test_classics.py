@@ -146,13 +146,15 @@ def test_what_cannot_be_run_says_so(call: Any, text: str, monkeypatch: pytest.Mo
     assert text in str(raised.value) and "\n" not in str(raised.value)
 
 
-@pytest.mark.parametrize("name", [one.name for one in CLASSICS if one.forms[-1].blocker is None])
+# Without greater_than: SmolLM2's tokenizer, which stands in here, has no years of two digits.
+@pytest.mark.parametrize(
+    "name",
+    [c.name for c in CLASSICS if c.forms[-1].blocker is None and c.name != "greater_than"],
+)
 def test_published_forms_run_on_a_model_of_that_shape(smollm2: vw.LanguageModel, name: str) -> None:
     """Random weights: every published figure has a measured value, of no meaning."""
     from transformers import GPT2Config, GPT2LMHeadModel
 
-    if name == "greater_than":
-        pytest.skip("SmolLM2's tokenizer has no years of two digits")
     torch.manual_seed(0)
     tokenizer = smollm2.tokenizer
     width = GPT2Config(

@@ -22,7 +22,7 @@ def ids(model: vw.LanguageModel, prompt: str) -> Tensor:
 
 
 def logits(model: vw.LanguageModel, prompt: str, edits: Sequence[Edit] = ()) -> Tensor:
-    """The last position's logits of the user's own call, with vectors changed by hooks."""
+    """Logits at the last position of a plain call of the model, with vectors changed by hooks."""
     handles = []
     for site, position, change in edits:
         module = model.model.get_submodule(site.path)

@@ -1,7 +1,7 @@
 """Gradients of a number of a run's answer to the states at some sites, by one backward pass.
 
 The model's weights are constants of the engine's tree (`models.own_tree`), so the graph begins at
-the first site, and none of the user's tensors gets a gradient.
+the first site, and no tensor of the model gets a gradient.
 """
 
 from __future__ import annotations

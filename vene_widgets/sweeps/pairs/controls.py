@@ -195,7 +195,8 @@ def _require_room(model: LanguageModel) -> None:
     """Check that a copy of a model, and the order of its largest weight, fit into memory.
 
     Raises:
-        RequestError: they do not; the message says how much is needed and how much there is.
+        RequestError: there is too little memory; the message says how much there is, and how
+            much is needed.
     """
     module: Any = model.model
     tensors = [*module.parameters(), *module.buffers()]
