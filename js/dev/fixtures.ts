@@ -201,33 +201,49 @@ export function makeMap(scene: Scene, done = 1, choice: Partial<Sweep> = {}): Sw
   const first = firstDifference(scene, source);
   const partner = (position: number) => Math.max(0, Math.min(position, source.length - 1));
   const { head = null, component = "block_output", intervention = "vanilla" } = choice;
-  const rows = head === "all" ? (scene.model.heads[component] ?? 0) : count;
-  const cells = Array.from({ length: rows }, (_, row) =>
-    scene.base.map(({ index }): Cell => {
-      const cell = copy(recordedCell(row, rows, columnOf(scene, index, first)));
-      return {
-        ...cell,
-        ...(head === "all" ? { layer: choice.layer ?? 0, head: row } : { layer: row, head }),
-        position: index,
-        source_position: partner(index),
-        idle: cell.idle === "same" && intervention !== "vanilla" ? null : cell.idle,
-      };
-    }),
-  ).flat();
+  const heads = range(scene.model.heads[component] ?? 0);
+  const isAll = head === "all";
+  // All heads of one layer, or those of all layers at one position.
+  const layers = isAll && choice.layer != null ? [choice.layer] : range(count);
+  const last = scene.base.length - 1;
+  const positions =
+    isAll && choice.layer == null
+      ? [choice.position ?? last]
+      : scene.base.map((token) => token.index);
+  const position = isAll && choice.layer == null ? positions[0] : null;
+  const rows = layers.length === 1 ? heads.length : count;
+  const cells = (isAll ? heads : [head]).flatMap((at) =>
+    layers.flatMap((layer) =>
+      positions.map((index): Cell => {
+        const row = layers.length === 1 ? (at ?? 0) : layer;
+        const cell = copy(recordedCell(row, rows, columnOf(scene, index, first)));
+        return {
+          ...cell,
+          ...{ layer, head: at, position: index, source_position: partner(index) },
+          idle: cell.idle === "same" && intervention !== "vanilla" ? null : cell.idle,
+        };
+      }),
+    ),
+  );
   const kept = Math.round(cells.length * done);
   return {
     ...copy(OPENED.map),
     revision: scene.revision,
     source: name,
     ...choice,
-    layers: head === "all" ? [choice.layer ?? 0] : Array.from({ length: count }, (_, i) => i),
-    positions: scene.base.map((token) => token.index),
-    source_positions: scene.base.map((token) => partner(token.index)),
+    layers,
+    positions,
+    position: position ?? null,
+    source_positions: positions.map(partner),
     first_difference: first,
     cells: cells.slice(0, kept),
     done: kept,
     total: cells.length,
   };
+}
+
+function range(count: number): number[] {
+  return Array.from({ length: count }, (_, n) => n);
 }
 
 function firstDifference({ base }: Scene, source: TokenInfo[]): number {

@@ -87,14 +87,14 @@ describe("a comparison", () => {
     compare.choose("left", "slot:1");
     contrast(model);
     const before = count(model);
-    gestures.apply({ row: 3, position: 4 }, "replace");
+    gestures.apply({ row: 3, column: 4 }, "replace");
     expect(count(model)).toBe(before); // the kernel may still refuse it
     const scene = accept(model, 2);
     // Slot 1 is gone: base stands in for it, and comes back as slot 1 when there is one again.
     expect(asked(model).left.title).toBe("base");
     expect(asked(model).right.experiment.slots?.[0]?.layer).toBe(3);
     answer(model, scene);
-    gestures.apply({ row: 0, position: 3 }, "add");
+    gestures.apply({ row: 0, column: 3 }, "add");
     accept(model, 3);
     const { left } = asked(model);
     expect([left.title, left.experiment.slots?.map((s) => s.skip)]).toEqual([
@@ -110,7 +110,7 @@ describe("a comparison", () => {
     compare.choose("right", "source:italy");
     contrast(model);
     const before = count(model);
-    gestures.apply({ row: 3, position: 4 }, "replace");
+    gestures.apply({ row: 3, column: 4 }, "replace");
     answer(model, accept(model, 2));
     expect(count(model)).toBe(before);
     expect(compare.label.value).toBe("exact");

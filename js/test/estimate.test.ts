@@ -26,12 +26,12 @@ function estimates(more: Partial<Estimate> = {}): Estimates {
     note: null,
     ...more,
   };
-  const { revision, component, head, layer, source, intervention } = map;
-  return { revision, component, head, layer, source, intervention, found: [found] };
+  const { revision, component, head, layer, position, source, intervention } = map;
+  return { revision, component, head, layer, position, source, intervention, found: [found] };
 }
 
-const label = (row: number, position: number) =>
-  (at(row, position).getAttribute("aria-label") ?? "").replaceAll("\u00a0", " ");
+const label = (row: number, column: number) =>
+  (at(row, column).getAttribute("aria-label") ?? "").replaceAll("\u00a0", " ");
 const asked = () => screen.model.sent.map(({ id: _, ...rest }) => rest);
 
 describe("the map beside its estimates", () => {

@@ -216,7 +216,7 @@ describe("going back", () => {
     const { model, answers, experiment, gestures } = start();
     const seen: (string | undefined)[] = [answers.shown.value?.sentence];
     for (let n = 0; n < 20; n++) {
-      gestures.apply({ row: n % 6, position: n % 5 }, n % 3 === 2 ? "add" : "replace");
+      gestures.apply({ row: n % 6, column: n % 5 }, n % 3 === 2 ? "add" : "replace");
       answer(model, accept(model, n + 2));
       seen.push(answers.shown.value?.sentence);
     }

@@ -65,7 +65,7 @@ describe("an idle tile", () => {
   it("compared with the base differs by nothing", () => {
     const scene = spainAndItaly().scene;
     const { compare, gestures } = start({ map: rounded(), answer: makeAnswer(scene) });
-    gestures.apply({ row: 2, position: 0 }, "replace");
+    gestures.apply({ row: 2, column: 0 }, "replace");
     compare.toggle();
     const rows = compare.shown.value?.differences ?? [];
     expect(rows.length).toBeGreaterThan(0);

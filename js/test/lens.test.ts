@@ -44,8 +44,8 @@ function choose(name: string): void {
 }
 
 const asked = () => screen.model.sent.filter(({ kind }) => kind === "lens");
-const label = (row: number, position: number) =>
-  tile(screen.el, row, position).getAttribute("aria-label");
+const label = (row: number, column: number) =>
+  tile(screen.el, row, column).getAttribute("aria-label");
 
 describe("the lens on the map", () => {
   it("is asked for once, and its tokens stand on the tiles", async () => {

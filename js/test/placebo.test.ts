@@ -31,6 +31,7 @@ const FOUND: Placebo = {
   component: map.component,
   head: map.head,
   layer: map.layer,
+  position: map.position,
   source: map.source,
   intervention: map.intervention,
   targets: map.targets.map((target) => target.token_id),
@@ -47,8 +48,8 @@ const FOUND: Placebo = {
 };
 const WHOLE = { ...FOUND, share: null, draws: [...FOUND.draws, draw("shuffled_weights", () => 0)] };
 
-const label = (row: number, position: number) =>
-  (at(row, position).getAttribute("aria-label") ?? "").replaceAll("\u00a0", " ");
+const label = (row: number, column: number) =>
+  (at(row, column).getAttribute("aria-label") ?? "").replaceAll("\u00a0", " ");
 const pressed = async (key: string) => {
   press(screen.el.querySelector(".vene-root") as Element, key);
   await drawn();

@@ -267,9 +267,9 @@ describe("pairs by hand", () => {
     );
     const { model, pairing, sweep } = start({ scene, map: makeMap(scene) });
     const suggested = [...pairing.of("italy")];
-    expect(sweep.place({ row: 1, position: 3 }).source_position).toBe(suggested[3]);
+    expect(sweep.place({ row: 1, column: 3 }).source_position).toBe(suggested[3]);
     pairing.set("italy", 4, 3);
-    expect(sweep.place({ row: 1, position: 3 }).source_position).toBe(4);
+    expect(sweep.place({ row: 1, column: 3 }).source_position).toBe(4);
     expect(pairing.isByHand("italy")).toBe(true);
     sweep.choose(sweep.choice.value);
     const pairs = suggested.map((from, i) => (i === 3 ? 4 : from));

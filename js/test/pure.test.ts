@@ -48,27 +48,27 @@ describe("steps on the grid", () => {
   const layers = [0, 1, 2];
   const positions = [0, 1];
   it("go up with the layers and stop at the edges", () => {
-    const at = { row: 2, position: 1 };
+    const at = { row: 2, column: 1 };
     expect(move("ArrowUp", at, layers, positions)).toEqual(at);
-    expect(move("ArrowDown", at, layers, positions)).toEqual({ row: 1, position: 1 });
-    expect(move("ArrowLeft", at, layers, positions)).toEqual({ row: 2, position: 0 });
-    expect(move("End", { row: 0, position: 0 }, layers, positions)?.position).toBe(1);
+    expect(move("ArrowDown", at, layers, positions)).toEqual({ row: 1, column: 1 });
+    expect(move("ArrowLeft", at, layers, positions)).toEqual({ row: 2, column: 0 });
+    expect(move("End", { row: 0, column: 0 }, layers, positions)?.column).toBe(1);
     expect(move("ArrowRight", at, layers, positions)).toEqual(at);
-    expect(move("PageDown", at, layers, positions)).toEqual({ row: 0, position: 1 });
+    expect(move("PageDown", at, layers, positions)).toEqual({ row: 0, column: 1 });
     expect(move("x", at, layers, positions)).toBeNull();
   });
 
   it("reach the headers at the left and below, but no corner", () => {
-    const row = { row: 1, position: null };
-    const column = { row: null, position: 1 };
-    expect(move("ArrowLeft", { row: 1, position: 0 }, layers, positions)).toEqual(row);
-    expect(move("ArrowUp", row, layers, positions)).toEqual({ row: 2, position: null });
-    expect(move("ArrowRight", row, layers, positions)).toEqual({ row: 1, position: 0 });
-    expect(move("ArrowDown", { row: 0, position: 1 }, layers, positions)).toEqual(column);
-    expect(move("ArrowUp", column, layers, positions)).toEqual({ row: 0, position: 1 });
-    const first = { row: null, position: 0 };
+    const row = { row: 1, column: null };
+    const column = { row: null, column: 1 };
+    expect(move("ArrowLeft", { row: 1, column: 0 }, layers, positions)).toEqual(row);
+    expect(move("ArrowUp", row, layers, positions)).toEqual({ row: 2, column: null });
+    expect(move("ArrowRight", row, layers, positions)).toEqual({ row: 1, column: 0 });
+    expect(move("ArrowDown", { row: 0, column: 1 }, layers, positions)).toEqual(column);
+    expect(move("ArrowUp", column, layers, positions)).toEqual({ row: 0, column: 1 });
+    const first = { row: null, column: 0 };
     expect(move("ArrowLeft", first, layers, positions)).toEqual(first);
-    const lowest = { row: 0, position: null };
+    const lowest = { row: 0, column: null };
     expect(move("ArrowDown", lowest, layers, positions)).toEqual(lowest);
   });
 });

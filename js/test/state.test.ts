@@ -13,7 +13,7 @@ describe("a click", () => {
     model.answer = () => {
       painted = [answers.label.value, answers.shown.value?.sentence, slots({ experiment })];
     };
-    gestures.apply({ row: 1, position: 3 }, "replace");
+    gestures.apply({ row: 1, column: 3 }, "replace");
     const cell = map.value?.cells.find((c) => c.layer === 1 && c.position === 3);
     expect(painted).toEqual(["preview", cell?.sentence, [[1, 3]]]);
     expect(model.sent).toHaveLength(1);
@@ -27,7 +27,7 @@ describe("a click", () => {
 
   it("shows base and source from the last answer and the swap from the cell", () => {
     const { answers, gestures, map } = start();
-    gestures.apply({ row: 0, position: 3 }, "replace");
+    gestures.apply({ row: 0, column: 3 }, "replace");
     const shown = answers.shown.value;
     const cell = map.value?.cells.find((c) => c.layer === 0 && c.position === 3);
     expect(shown?.runs.map((run) => run.role)).toEqual(["base", "source", "intervened"]);
@@ -47,9 +47,9 @@ describe("a click", () => {
 
   it("on the tile that is the experiment already asks for nothing", () => {
     const { model, gestures } = start();
-    gestures.apply({ row: 1, position: 3 }, "replace");
+    gestures.apply({ row: 1, column: 3 }, "replace");
     answer(model, accept(model, 2));
-    gestures.apply({ row: 1, position: 3 }, "replace");
+    gestures.apply({ row: 1, column: 3 }, "replace");
     expect(model.sent).toHaveLength(1);
   });
 });
@@ -57,9 +57,9 @@ describe("a click", () => {
 describe("answers", () => {
   it("of an older revision are never called exact", () => {
     const { model, answers, gestures, experiment } = start();
-    gestures.apply({ row: 1, position: 3 }, "replace");
+    gestures.apply({ row: 1, column: 3 }, "replace");
     const older = accept(model, 2);
-    gestures.apply({ row: 4, position: 4 }, "replace");
+    gestures.apply({ row: 4, column: 4 }, "replace");
     answer(model, older);
     expect(answers.label.value).toBe("preview");
     expect(slots({ experiment })).toEqual([[4, 4]]);
@@ -73,9 +73,9 @@ describe("answers", () => {
 
   it("that arrive late do not replace newer ones", () => {
     const { model, answers, gestures } = start();
-    gestures.apply({ row: 1, position: 3 }, "replace");
+    gestures.apply({ row: 1, column: 3 }, "replace");
     const older = accept(model, 2);
-    gestures.apply({ row: 4, position: 4 }, "replace");
+    gestures.apply({ row: 4, column: 4 }, "replace");
     const newer = accept(model, 3);
     answer(model, newer);
     answer(model, older);
@@ -85,9 +85,9 @@ describe("answers", () => {
 
   it("of several slots are awaited as busy, with the answer before still there", () => {
     const { model, answers, gestures } = start();
-    gestures.apply({ row: 1, position: 3 }, "replace");
+    gestures.apply({ row: 1, column: 3 }, "replace");
     answer(model, accept(model, 2));
-    gestures.apply({ row: 2, position: 4 }, "add");
+    gestures.apply({ row: 2, column: 4 }, "add");
     expect(answers.label.value).toBe("busy");
     expect(answers.shown.value).not.toBeNull();
   });
@@ -96,7 +96,7 @@ describe("answers", () => {
 describe("a refusal", () => {
   it("shows its reason and goes back to the kernel's scene and history", async () => {
     const { model, answers, experiment, gestures, notices } = start();
-    gestures.apply({ row: 1, position: 3 }, "replace");
+    gestures.apply({ row: 1, column: 3 }, "replace");
     answer(model, accept(model, 2));
     const good = experiment.now.value;
     if (good) experiment.commit(setBase(good, ""));
@@ -141,7 +141,7 @@ describe("undo and redo", () => {
   it("walk through the experiments, one request each", () => {
     const { model, experiment, gestures } = start();
     for (const [n, row] of [1, 2, 3].entries()) {
-      gestures.apply({ row, position: 3 }, "replace");
+      gestures.apply({ row, column: 3 }, "replace");
       answer(model, accept(model, n + 2));
     }
     experiment.undo();
@@ -153,7 +153,7 @@ describe("undo and redo", () => {
     answer(model, accept(model, 7));
     expect(slots({ experiment })).toEqual([[2, 3]]);
     expect(model.sent).toHaveLength(6);
-    gestures.apply({ row: 5, position: 4 }, "replace");
+    gestures.apply({ row: 5, column: 4 }, "replace");
     expect(experiment.redo()).toBe(false);
   });
 
@@ -182,7 +182,7 @@ describe("the map", () => {
 
   it("gives no preview of several slots, of other sites, or of unpaired positions", () => {
     const { model, answers, experiment, gestures } = start();
-    gestures.apply({ row: 1, position: 3 }, "replace");
+    gestures.apply({ row: 1, column: 3 }, "replace");
     expect(answers.cell.value).not.toBeNull();
     const now = experiment.now.value;
     if (!now) throw new Error("no experiment");
@@ -202,7 +202,7 @@ describe("the map", () => {
 describe("the kernel's messages", () => {
   it("may come in any order: an accepted request whose scene follows is not lost", async () => {
     const { model, experiment, gestures } = start();
-    gestures.apply({ row: 1, position: 3 }, "replace");
+    gestures.apply({ row: 1, column: 3 }, "replace");
     const request = model.sent[0];
     if (request?.kind !== "experiment") throw new Error("no request");
     await model.reply({ id: request.id, ok: true, error: null });
@@ -214,8 +214,8 @@ describe("the kernel's messages", () => {
 
   it("may be missing: a saved page still previews single slots", () => {
     const { answers, gestures } = start();
-    gestures.apply({ row: 1, position: 3 }, "replace");
-    gestures.apply({ row: 5, position: 4 }, "replace");
+    gestures.apply({ row: 1, column: 3 }, "replace");
+    gestures.apply({ row: 5, column: 4 }, "replace");
     expect(answers.label.value).toBe("preview");
     expect(answers.shown.value?.sentence).toContain("block 5");
   });
@@ -224,7 +224,7 @@ describe("the kernel's messages", () => {
 describe("after the model has changed", () => {
   it("nothing older is called exact, nor taken for a preview", () => {
     const { model, answers, gestures, sweep } = start();
-    gestures.apply({ row: 1, position: 3 }, "replace");
+    gestures.apply({ row: 1, column: 3 }, "replace");
     const old = accept(model, 2);
     answer(model, old);
     expect(answers.label.value).toBe("exact");
@@ -239,10 +239,10 @@ describe("after the model has changed", () => {
     answer(model, anew);
     expect([answers.label.value, sweep.isOld.value]).toEqual(["exact", false]);
     // What was kept from before does not come back.
-    gestures.apply({ row: 0, position: 3 }, "replace");
+    gestures.apply({ row: 0, column: 3 }, "replace");
     const other = accept(model, 4);
     model.write({ scene: { ...other, model_since: 3 } });
-    gestures.apply({ row: 1, position: 3 }, "replace");
+    gestures.apply({ row: 1, column: 3 }, "replace");
     expect(answers.label.value).toBe("exact");
     expect(answers.exact.value?.revision).toBe(3);
   });

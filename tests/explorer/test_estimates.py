@@ -27,6 +27,7 @@ def estimated(explorer: vw.Explorer, **fields: Any) -> dict[str, Any]:
         {"component": "mlp_activation"},
         {"component": "head_attention_value_output", "head": 1},
         {"component": "head_attention_value_output", "head": "all", "layer": 1},
+        {"component": "head_attention_value_output", "head": "all", "position": 3},
         {"intervention": "zero"},
     ],
 )
@@ -40,15 +41,18 @@ def test_it_is_what_python_estimates_and_checks(
     target, other = (one["token_id"] for one in explorer.map["targets"][:2])
     pair = metric == "logit_difference"
     found = estimated(explorer, metric=metric, target=target, other=other if pair else None)
-    layers = fields.pop("layer", None)
-    shared = {**fields, "layers": layers, "targets": [target, other]}
+    places = {"layers": fields.pop("layer", None), "positions": fields.pop("position", None)}
+    shared = {**fields, **places, "targets": [target, other]}
     python = vw.attribute(tiny_gpt2, BASE, SOURCE, **shared, metric=metric)
     check = python.against(vw.sweep(tiny_gpt2, BASE, SOURCE, **shared))
-    assert found["values"] == pytest.approx(check.frame["estimate"].tolist(), rel=1e-4, abs=1e-9)
-    assert found["missed"] == check.frame.index[check.frame["false_negative"]].tolist()
+    # A map has the cells of one head after another.
+    frame = check.frame.sort_values("head", kind="stable").reset_index(drop=True)
+    assert found["values"] == pytest.approx(frame["estimate"].tolist(), rel=1e-4, abs=1e-9)
+    assert found["missed"] == frame.index[frame["false_negative"]].tolist()
     assert found["correlation"] == pytest.approx(check.correlation, abs=1e-4)
     assert found["note"] is None
-    assert explorer.estimates["component"] == explorer.map["component"]
+    for name in ("component", "head", "layer", "position"):
+        assert explorer.estimates[name] == explorer.map[name]
 
 
 def test_estimates_are_kept_with_their_map_and_go_with_it(

@@ -29,6 +29,7 @@ def ran(explorer: vw.Explorer, **options: Any) -> dict[str, Any]:
     [
         ({}, ["random_source", "shuffled_weights"]),
         ({"component": "head_attention_value_output", "head": "all", "layer": 1}, None),
+        ({"component": "head_attention_value_output", "head": "all", "position": 3}, None),
         ({"intervention": "zero"}, ["matched_noise", "shuffled_weights"]),
     ],
 )
@@ -39,16 +40,15 @@ def test_they_are_the_controls_of_the_map(
     fields = {"component": "block_output", **swept}
     ask(explorer, kind="sweep", **fields)
     found, shown = ran(explorer), explorer.map
-    layers = fields.pop("layer", None)
+    places = {"layers": fields.pop("layer", None), "positions": fields.pop("position", None)}
     real = vw.sweep(
-        tiny_gpt2, BASE, SOURCE, **fields, layers=layers,
+        tiny_gpt2, BASE, SOURCE, **fields, **places,
         targets=[target["token_id"] for target in shown["targets"]],
     )  # fmt: skip
     python = vw.placebo(real, draws=DRAWS)
     assert found["controls"] == (controls or list(python.controls)) == list(python.controls)
-    assert [found[name] for name in ("revision", "component", "head", "layer", "source")] == [
-        shown[name] for name in ("revision", "component", "head", "layer", "source")
-    ]
+    key = ["revision", "component", "head", "layer", "position", "source", "intervention"]
+    assert [found[name] for name in key] == [shown[name] for name in key]
     assert found["share"] is None and found["note"] is None
     assert found["targets"] == [target["token_id"] for target in shown["targets"]]
     place = found["targets"].index(shown["target"])

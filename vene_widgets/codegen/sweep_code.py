@@ -24,6 +24,9 @@ def sweep_lines(sweep: SweepRequest, targets: Sequence[int] | None = None) -> li
         "component": sweep.component,
         "head": sweep.head,
         "layers": list(sweep.layers) if isinstance(sweep.layers, tuple) else sweep.layers,
+        "positions": list(sweep.positions)
+        if isinstance(sweep.positions, tuple)
+        else sweep.positions,
         "source_positions": list(positions) if isinstance(positions, tuple) else positions,
         "intervention": None if sweep.intervention == "vanilla" else sweep.intervention,
         "prompts": list(sweep.prompts) or None,

@@ -24,7 +24,8 @@ def plan_map(
     The experiment's held slots are the fixed ones of the sweeps, whatever the request says.
 
     Without a source there is nothing to copy and nothing to take a mean of: such maps zero each
-    cell. A mean is over base and sources. A map of all heads is of one layer, by default the first.
+    cell. A mean is over base and sources. A map of all heads is of one layer, or else of all layers
+    at one position, by default the last.
 
     Args:
         model: the model to run.
@@ -41,8 +42,8 @@ def plan_map(
     is_held = any(slot.hold for slot in experiment.slots)
     fixed = held_slots(plan_experiment(model, experiment)) if is_held else ()
     request = request.replace(fixed=fixed)
-    if request.head == ALL and request.layers is None:
-        request = request.replace(layers=(0,))
+    if request.head == ALL and request.layers is None and request.positions is None:
+        request = request.replace(positions=-1)
     if not sources:
         operator = request.intervention
         alone = request.replace(

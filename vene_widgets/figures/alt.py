@@ -8,7 +8,7 @@ import pandas as pd
 
 from vene_widgets.errors import choose
 from vene_widgets.figures.labels import kl_text, layer_text, position_text, value_text
-from vene_widgets.figures.map_layout import rows_of
+from vene_widgets.figures.map_layout import has_head_columns, rows_of
 from vene_widgets.figures.maps import require_targets
 from vene_widgets.figures.needs import NEEDS, run_names, validate_frame, validate_summary
 from vene_widgets.figures.notes import place_words
@@ -72,15 +72,22 @@ def alt_text(
 def _sweep_text(data: pd.DataFrame, metric: Metric) -> str:
     """The cells with a sweep's smallest and largest values, and where each target is the answer."""
     row, positions = rows_of(data), data["position"].nunique()
+    of_heads = has_head_columns(data)
+    column = "head" if of_heads else "position"
+    places_named = f"{positions} token positions"
+    if of_heads:
+        places_named = f"{data['head'].nunique()} heads at {position_text(data.iloc[0])}"
+        data = data[data["position"] == data["position"].iloc[0]]
+
+    def column_text(cell: pd.Series[Any]) -> str:
+        return f"head {cell['head']}" if of_heads else position_text(cell)
 
     def rows_text(part: pd.DataFrame) -> str:
         """The rows of some cells: `layers 0 to 2`, `heads 0 and 1`."""
         return layer_text(sorted(part[row].unique())).replace("layer", row)
 
     of_layer = "" if row == "layer" else f" of layer {data['layer'].iloc[0]}"
-    sentences = [
-        f"Map of {metric.title} over {rows_text(data)}{of_layer} and {positions} token positions."
-    ]
+    sentences = [f"Map of {metric.title} over {rows_text(data)}{of_layer} and {places_named}."]
     named = shown_targets(data, metric)
     for target in map(int, data["target_id"].unique()):
         cells = data[data["target_id"] == target]
@@ -97,18 +104,17 @@ def _sweep_text(data: pd.DataFrame, metric: Metric) -> str:
         if target in named:
             sentences.append(
                 (f"For {base}: from" if metric.of_target else "From")
-                + f" {value_text(metric, least[metric.column])} at {position_text(least)},"
+                + f" {value_text(metric, least[metric.column])} at {column_text(least)},"
                 + f" {row} {least[row]},"
-                + f" to {value_text(metric, most[metric.column])} at {position_text(most)},"
+                + f" to {value_text(metric, most[metric.column])} at {column_text(most)},"
                 + f" {row} {most[row]}."
             )
         won = ran[ran["best_id"] == target]
         places = [
-            f"{position_text(part.iloc[0])} in {rows_text(part)}"
-            for _, part in won.groupby("position")
+            f"{column_text(part.iloc[0])} in {rows_text(part)}" for _, part in won.groupby(column)
         ]
         rest = len(places) - _MOST_POSITIONS
-        more = f" and {rest} more positions" if rest > 0 else ""
+        more = f" and {rest} more {column}s" if rest > 0 else ""
         sentences.append(
             f"{name} is the most likely token in {len(won)} of {len(ran)} cells"
             + (f": {'; '.join(places[:_MOST_POSITIONS])}{more}." if places else ".")

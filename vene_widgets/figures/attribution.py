@@ -10,7 +10,7 @@ import pandas as pd
 from vene_widgets.errors import RequestError
 from vene_widgets.figures.heads import head_tiles
 from vene_widgets.figures.labels import label
-from vene_widgets.figures.map_layout import rows_of
+from vene_widgets.figures.map_layout import has_head_columns
 from vene_widgets.figures.maps import tile_map
 from vene_widgets.figures.palette import palette_of
 from vene_widgets.figures.setup_lines import SweepPlan, sweep_setup
@@ -136,8 +136,3 @@ def metric_words(data: pd.DataFrame) -> str:
             is_probability = known.get("metric") == "probability"
             said.append(f"{run} {percent(value) if is_probability else significant(value)}")
     return ", ".join(said)
-
-
-def has_head_columns(data: pd.DataFrame) -> bool:
-    """Whether the columns of a map are heads: of several, in several layers."""
-    return data["head"].nunique() > 1 and rows_of(data) != "head"

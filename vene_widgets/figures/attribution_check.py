@@ -13,7 +13,6 @@ import plotnine as p9
 from vene_widgets.figures import geoms, theme
 from vene_widgets.figures.attribution import (
     effect_metric,
-    has_head_columns,
     metric_words,
     validate_attribution,
 )
@@ -29,7 +28,7 @@ from vene_widgets.figures.heading import (
 from vene_widgets.figures.heads import HeadLayout, moving_positions
 from vene_widgets.figures.labels import label
 from vene_widgets.figures.layout import compose_plot
-from vene_widgets.figures.map_layout import MapLayout, rows_of, sign_size
+from vene_widgets.figures.map_layout import MapLayout, has_head_columns, rows_of, sign_size
 from vene_widgets.figures.maps import HATCHED, hatched, signs, tile_aes
 from vene_widgets.figures.notes import exact
 from vene_widgets.figures.palette import Palette, palette_of

@@ -147,6 +147,11 @@ def rows_of(data: pd.DataFrame) -> str:
     return "layer"
 
 
+def has_head_columns(data: pd.DataFrame) -> bool:
+    """Whether the columns of a map are heads: of several, in several layers."""
+    return data["head"].nunique() > 1 and rows_of(data) != "head"
+
+
 def number_texts(values: pd.Series[float], metric: Metric) -> list[str]:
     """A map's values as its tiles show them: probabilities in percent, two significant digits."""
     if metric.name == "rank":

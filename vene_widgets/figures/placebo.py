@@ -10,10 +10,10 @@ import numpy as np
 import pandas as pd
 
 from vene_widgets.errors import RequestError
-from vene_widgets.figures.attribution import has_head_columns
 from vene_widgets.figures.heading import lettered
 from vene_widgets.figures.heads import head_tiles
 from vene_widgets.figures.labels import label
+from vene_widgets.figures.map_layout import has_head_columns
 from vene_widgets.figures.maps import tile_map
 from vene_widgets.figures.notes import exact
 from vene_widgets.figures.palette import palette_of

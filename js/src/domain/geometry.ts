@@ -44,40 +44,45 @@ export function tileSize(
   };
 }
 
-/** A tile's place on the map: its row is a layer, or a head of one layer. */
+/** A tile's place on the map: its row is a layer or a head, its column a position or a head. */
 export interface Tile {
   row: number;
-  position: number;
+  column: number;
 }
 
-/** A tile, or a header: a whole row, the whole column of a position. */
+/** A tile, or a header: of a whole row, or of a whole column. */
 export interface Spot {
   row: number | null;
-  position: number | null;
+  column: number | null;
+}
+
+/** A text that is equal for one tile. */
+export function keyOfTile({ row, column }: Tile): string {
+  return `${row} ${column}`;
 }
 
 /**
  * A step of the keyboard on the grid. Rows grow upwards, so Up is one layer more. Left of the
  * first column stand the rows' headers, below the first row those of the columns.
  */
-export function move(key: string, at: Spot, rows: number[], positions: number[]): Spot | null {
+export function move(key: string, at: Spot, rows: number[], columns: number[]): Spot | null {
   const row = rows.indexOf(at.row ?? -1);
-  const column = positions.indexOf(at.position ?? -1);
+  const column = columns.indexOf(at.column ?? -1);
   const next = {
     ArrowUp: [row + 1, column],
     ArrowDown: [row - 1, column],
     ArrowRight: [row, column + 1],
     ArrowLeft: [row, column - 1],
     Home: [row, 0],
-    End: [row, positions.length - 1],
+    End: [row, columns.length - 1],
     PageUp: [rows.length - 1, column],
     PageDown: [0, column],
   }[key];
   if (!next) return null;
   const pick = (list: number[], index: number | undefined) =>
     list[Math.min(list.length - 1, index ?? -1)] ?? null;
-  const spot = { row: pick(rows, next[0]), position: pick(positions, next[1]) };
-  return spot.row === null && spot.position === null ? at : spot;
+  const spot = { row: pick(rows, next[0]), column: pick(columns, next[1]) };
+  return spot.row === null && spot.column === null ? at : spot;
 }
 
 /** How many items two lists share at their beginning and, beyond that, at their end. */

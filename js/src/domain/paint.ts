@@ -52,7 +52,7 @@ export function createBrush(): Brush {
     reach(to) {
       if (!pressed) return;
       const last = stroke.peek()?.to ?? pressed.from;
-      if (last.row !== to.row || last.position !== to.position) stroke.value = { ...pressed, to };
+      if (last.row !== to.row || last.column !== to.column) stroke.value = { ...pressed, to };
     },
     extend(from, to) {
       stroke.value = { gesture: "replace", from, ...stroke.peek(), to };
@@ -62,7 +62,7 @@ export function createBrush(): Brush {
       pressed = null;
       stroke.value = null;
       const { from, to } = done ?? {};
-      return from && to && (from.row !== to.row || from.position !== to.position) ? done : null;
+      return from && to && (from.row !== to.row || from.column !== to.column) ? done : null;
     },
     drop() {
       dropped = pressed !== null && stroke.peek() !== null;
@@ -77,12 +77,12 @@ export function createBrush(): Brush {
 export function painted(
   { from, to }: Stroke,
   rows: number[],
-  positions: number[],
+  columns: number[],
   isIdle: (tile: Tile) => boolean,
 ): Tile[] {
-  const columns = between(positions, from.position, to.position);
+  const across = between(columns, from.column, to.column);
   const all = between(rows, from.row, to.row).flatMap((row) =>
-    columns.map((position) => ({ row, position })),
+    across.map((column) => ({ row, column })),
   );
   const useful = all.filter((tile) => !isIdle(tile));
   // Where nothing can change anywhere, the person has a reason to see just that.

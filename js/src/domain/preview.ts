@@ -2,6 +2,7 @@
 
 import type { Answer, Candidate, Cell, RunInfo, Map as Sweep, Verdict } from "../kernel/wire";
 import { type Plain, positionsOf, type Slot, sourcePositionsOf } from "./experiments";
+import type { Tile } from "./geometry";
 import { isHeld, isMapOf } from "./held";
 
 /** What the result panels draw. A null number is one that a preview does not know. */
@@ -66,10 +67,12 @@ export function keyOfMap(map: {
   component: string;
   head?: Sweep["head"] | undefined;
   layer?: number | null | undefined;
+  position?: number | null | undefined;
   source?: string | null | undefined;
   intervention?: string | undefined;
 }): string {
-  return JSON.stringify([map.component, map.head, map.layer, map.source, map.intervention]);
+  const { component, head, layer, position, source, intervention } = map;
+  return JSON.stringify([component, head, layer, position, source, intervention]);
 }
 
 /** Whether what came for a map is of this one. */
@@ -80,9 +83,26 @@ export function isOfMap(
   return got?.revision === map?.revision && !!got && !!map && keyOfMap(got) === keyOfMap(map);
 }
 
-/** The row of a map that a cell or slot is in: its layer, or its head on a map of all heads. */
-export function rowOf(of: { layer: number; head?: number | null }, head: Sweep["head"]): number {
-  return head === "all" ? (of.head ?? -1) : of.layer;
+/** What the rows and the columns of a map are. */
+export interface AxisNames {
+  rows: "layer" | "head";
+  columns: "position" | "head";
+}
+
+export function axesOf(map: Pick<Sweep, "head" | "layer"> | null): AxisNames {
+  if (map?.head !== "all") return { rows: "layer", columns: "position" };
+  return map.layer === null
+    ? { rows: "layer", columns: "head" }
+    : { rows: "head", columns: "position" };
+}
+
+/** The tile of a map that a cell, or one position of a slot, is in; -1 for the head of none. */
+export function tileOf(
+  of: { layer: number; head?: number | null; position: number },
+  { rows, columns }: AxisNames,
+): Tile {
+  const at = { ...of, head: of.head ?? -1 };
+  return { row: at[rows], column: at[columns] };
 }
 
 /**

@@ -95,8 +95,9 @@ export interface WireSlot {
 /**
  * Sweep this component (and head) with this operator, copying from this source.
  *
- * With `head` "all" the map's rows are the heads of one `layer`. `source_positions` pairs tokens
- * by hand: one source position per base token. None is the suggested pairing
+ * With `head` "all" the map is of all heads of one `layer`, at every token; without one, of all
+ * layers at one `position` of the base, by default the last. `source_positions` pairs tokens by
+ * hand: one source position per base token. None is the suggested pairing
  * (`engine.positions.align`), which new prompts restore.
  */
 export interface SetSweep {
@@ -105,6 +106,7 @@ export interface SetSweep {
   component: string;
   head?: number | "all" | null;
   layer?: number | null;
+  position?: number | null;
   source?: string | null;
   intervention?: string;
   source_positions?: number[] | null;
@@ -434,7 +436,8 @@ export interface SlotInfo {
 /**
  * The sweep: cells arrive row by row, `done` of `total`. Numbers are previews (batched).
  *
- * Rows are layers; if `head` is "all", they are the heads of `layer`, the only one of `layers`.
+ * Rows are layers, columns positions. If `head` is "all", either rows are the heads of `layer`, the
+ * only one of `layers`, or `layer` is None and columns are heads, all at `position`.
  * `source` is None if there is no source prompt, and the intervention then reads none. `operator`
  * is the intervention in words. `prompts` are those that a `mean` is over. `target` is the token
  * to show first. `slow` is why every cell takes a full forward pass, None if cells resume from
@@ -447,6 +450,7 @@ export interface Map {
   component: string;
   head: number | "all" | null;
   layer: number | null;
+  position: number | null;
   intervention: string;
   operator: string;
   prompts: string[];
@@ -883,6 +887,7 @@ export interface Placebo {
   component: string;
   head: number | "all" | null;
   layer: number | null;
+  position: number | null;
   source: string | null;
   intervention: string;
   targets: number[];
@@ -917,6 +922,7 @@ export interface Estimates {
   component: string;
   head: number | "all" | null;
   layer: number | null;
+  position: number | null;
   source: string | null;
   intervention: string;
   found: Estimate[];

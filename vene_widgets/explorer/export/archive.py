@@ -15,6 +15,7 @@ from vene_widgets.codegen.sweep_code import sweep_lines
 from vene_widgets.errors import RequestError, choose
 from vene_widgets.explorer.export.caption import caption, latex
 from vene_widgets.explorer.export.panel_tables import csv, panel_tables, parquet
+from vene_widgets.explorer.painter.drawing import figure_of
 from vene_widgets.tables.metrics import METRICS
 
 if TYPE_CHECKING:
@@ -96,6 +97,7 @@ def code(snapshot: Snapshot) -> str:
     if snapshot.order.kind != "sweep_map":
         return text
     metric = snapshot.order.options["metric"]
-    figure = f"figure = vw.figures.sweep_map(sweep.frame, metric={metric!r})"
+    drawn = figure_of("sweep_map", snapshot.frames["sweep_map"])
+    figure = f"figure = vw.figures.{drawn}(sweep.frame, metric={metric!r})"
     lines = [*sweep_lines(snapshot.sweep, _pair(snapshot)), figure]
     return "\n".join([text, *lines, ""])

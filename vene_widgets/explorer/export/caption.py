@@ -47,18 +47,18 @@ def _content(snapshot: Snapshot) -> str:
     before, after = (snapshot.order.options.get(k, "") for k in ("before", "after"))
     if kind == "sweep_map":
         sweep = snapshot.sweep
-        site = component_words(sweep.component)
-        rows = "layer"
-        if sweep.head == ALL:
-            layers = snapshot.frames["sweep_map"]["layer"]
-            site, rows = f"{site} of layer {layers.iloc[0]}", "head"
+        table = snapshot.frames["sweep_map"]
+        site, places = component_words(sweep.component), "layer and token position"
+        if sweep.head == ALL and sweep.layers is None:
+            label, position = table[["label", "position"]].iloc[0]
+            site, places = f"{site} at {label} (position {position})", "layer and head"
+        elif sweep.head == ALL:
+            site, places = f"{site} of layer {table['layer'].iloc[0]}", "head and token position"
         elif sweep.head is not None:
             site += f", head {sweep.head},"
-        copied = f", patched from the source “{sweep.source}”"
-        return (
-            f"Map of one intervention per tile: {site} at each {rows} and token position of the "
-            f"base{copied if sweep.intervention == 'vanilla' else ''}."
-        )
+        copies = sweep.intervention == "vanilla"
+        copied = f", patched from the source “{sweep.source}”" if copies else ""
+        return f"Map of one intervention per tile: {site} at each {places} of the base{copied}."
     difference = f"what changes from {before} to {after}, largest change of probability first"
     if kind == "difference_panel":
         return f"{difference[0].upper()}{difference[1:]}."

@@ -48,11 +48,11 @@ def draw_screen(
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    by_head = map_["head"] == ALL
-    axis = "head" if by_head else "layer"
-    rows = sorted({cell["head"] for cell in map_["cells"]}) if by_head else map_["layers"]
+    axis, across = _axes(map_)
+    heads = sorted({cell["head"] for cell in map_["cells"]})
+    rows = heads if axis == "head" else map_["layers"]
     changes = _changes(answer)
-    columns = _columns(map_)
+    columns = [[head] for head in heads] if across == "head" else _columns(map_)
     width = min(_MOST_WIDTH, max(_TILE * len(columns), _LEAST_WIDTH))
     height = _ROW * max(len(rows), len(changes) + 1, 4)
     beside = 4.6 if changes else 0.0
@@ -70,7 +70,7 @@ def draw_screen(
     for n, line in enumerate(lines):
         y = 1 - (0.22 + 0.2 * n) / size[1]
         figure.text(0.12 / size[0], y, line, fontsize=10, weight="bold", color=LIGHT.ink)
-    _draw_map(axes(0.7, width), map_, scene, rows, columns, axis)
+    _draw_map(axes(0.7, width), map_, scene, rows, columns)
     if changes:
         _draw_answer(axes(width + 2.2, beside - 2.2), changes)
     buffer = io.BytesIO()
@@ -79,6 +79,13 @@ def draw_screen(
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         figure.savefig(buffer, format="png", dpi=100)
     return buffer.getvalue()
+
+
+def _axes(map_: dict[str, Any]) -> tuple[str, str]:
+    """The fields of a cell that its row and its column are."""
+    if map_["head"] != ALL:
+        return "layer", "position"
+    return ("layer", "head") if map_["layer"] is None else ("head", "position")
 
 
 def _columns(map_: dict[str, Any]) -> list[list[int]]:
@@ -102,7 +109,6 @@ def _draw_map(
     scene: dict[str, Any],
     rows: Sequence[int],
     columns: list[list[int]],
-    axis: str,
 ) -> None:
     """Tiles of the first target: filled by probability, hatched where no effect is possible."""
     from matplotlib.colors import LinearSegmentedColormap, to_hex
@@ -112,11 +118,12 @@ def _draw_map(
     n = ids.index(map_["target"])
     target: dict[str, Any] = map_["targets"][n]
     scale: Any = LinearSegmentedColormap.from_list("more", LIGHT.sequential)
-    cells = {(cell[axis], cell["position"]): cell for cell in map_["cells"]}
+    axis, across = _axes(map_)
+    cells = {(cell[axis], cell[across]): cell for cell in map_["cells"]}
     chosen = _chosen(map_, scene)
     for y, row in enumerate(rows):
-        for x, positions in enumerate(columns):
-            cell = cells.get((row, positions[0]))
+        for x, column in enumerate(columns):
+            cell = cells.get((row, column[0]))
             if cell is None:
                 continue  # of an unfinished map
             value = cell["probabilities"][n]
@@ -130,17 +137,21 @@ def _draw_map(
                 ink = ink_on(fill)
                 text = percent_number(value)
                 axes.text(x + 0.5, y + 0.5, text, fontsize=8, color=ink, ha="center", va="center")
-            if (row, positions[0]) in chosen:
+            if (row, column[0]) in chosen:
                 ring: Any = Rectangle((x, y), 1, 1, fill=False, edgecolor=LIGHT.ink, linewidth=1.6)
                 axes.add_patch(ring)
     axes.set_xlim(0, len(columns))
     axes.set_ylim(0, len(rows))
     base = scene["base"]
     labels = [
-        f"{len(positions)} in\ncommon" if len(positions) > 1 else _plain_text(base[p]["label"])
-        for positions in columns
-        for p in positions[:1]
+        f"{len(column)} in\ncommon" if len(column) > 1 else _plain_text(base[at]["label"])
+        for column in columns
+        for at in column[:1]
     ]
+    where = ""
+    if across == "head":
+        labels = [f"H{head}" for [head] in columns]
+        where = f" at {_plain_text(base[map_['position']]['label'])}"
     rotation = 0 if len(columns) <= _MOST_WIDTH / _TILE else 90
     axes.set_xticks([x + 0.5 for x in range(len(columns))], labels, rotation=rotation, fontsize=8)
     every = max(1, len(rows) // 16)
@@ -148,22 +159,23 @@ def _draw_map(
     axes.set_yticks([y + 0.5 for y in shown], [str(rows[y]) for y in shown], fontsize=8)
     axes.set_ylabel(f"head of layer {map_['layer']}" if axis == "head" else "layer", fontsize=8)
     name = _plain_text(target["label"])
-    title = f"P({name}), %: {component_words(map_['component'])}, {map_['operator']}"
+    title = f"P({name}), %: {component_words(map_['component'])}{where}, {map_['operator']}"
     axes.set_title(title, fontsize=9, loc="left", color=LIGHT.ink)
     _plain(axes)
 
 
-def _chosen(map_: dict[str, Any], scene: dict[str, Any]) -> set[tuple[int | None, int]]:
-    """Row and position of the tiles on which a live slot of the experiment lies."""
-    by_head = map_["head"] == ALL
-    return {
-        (slot["head"] if by_head else slot["layer"], position)
+def _chosen(map_: dict[str, Any], scene: dict[str, Any]) -> set[tuple[int | None, int | None]]:
+    """Row and column of the tiles on which a live slot of the experiment lies."""
+    axis, across = _axes(map_)
+    places = [
+        {**slot, "position": position}
         for slot in scene["slots"]
-        if not slot["skip"]
-        and slot["component"] == map_["component"]
-        and (slot["layer"] == map_["layer"] if by_head else slot["head"] == map_["head"])
+        if not slot["skip"] and slot["component"] == map_["component"]
         for position in slot["base_positions"]
-    }
+    ]
+    fixed = {"head": map_["head"], "layer": map_["layer"], "position": map_["position"]}
+    third = ({*fixed} - {axis, across}).pop()  # the same in all tiles
+    return {(one[axis], one[across]) for one in places if one[third] == fixed[third]}
 
 
 def _changes(answer: dict[str, Any] | None) -> list[dict[str, Any]]:

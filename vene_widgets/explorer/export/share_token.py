@@ -70,7 +70,7 @@ class Shared(_Frozen):
     Attributes:
         model: its name for `load`; None if it cannot be loaded by name.
         experiment: the one on the screen.
-        component, head, layers, source, intervention: of the map's sweep.
+        component, head, layers, positions, source, intervention: of the map's sweep.
         figure: the kind of figure.
         history: past experiments, oldest first.
     """
@@ -80,6 +80,7 @@ class Shared(_Frozen):
     component: str
     head: int | Literal["all"] | None = None
     layers: Annotated[tuple[int, ...] | None, Field(max_length=1)] = None
+    positions: Annotated[int | None, Field(ge=-1)] = None
     source: str | None = None
     intervention: str = "vanilla"
     figure: FigureKind = "result"
@@ -102,6 +103,7 @@ class Shared(_Frozen):
             component=sweep.component,
             head=sweep.head,
             layers=(sweep.layers,) if isinstance(sweep.layers, int) else sweep.layers,
+            positions=sweep.positions if isinstance(sweep.positions, int) else None,
             source=sweep.source,
             intervention=sweep.intervention,
             figure=figure,
@@ -111,7 +113,7 @@ class Shared(_Frozen):
     @property
     def sweep_request(self) -> SweepRequest:
         """The map's sweep; its hand-made pairs of positions are not shared."""
-        names = {"component", "head", "layers", "source", "intervention"}
+        names = {"component", "head", "layers", "positions", "source", "intervention"}
         return SweepRequest(**self.model_dump(include=names))
 
 

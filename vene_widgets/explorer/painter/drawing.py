@@ -9,6 +9,7 @@ from vene_widgets.errors import choose
 from vene_widgets.explorer.painter.orders import THEMES, Drawing, DrawnFiles, FigureOrder, Picture
 
 if TYPE_CHECKING:
+    import pandas as pd
     import plotnine as p9
     from plotnine.composition import Compose
 
@@ -32,8 +33,16 @@ def compose(order: FigureOrder) -> p9.ggplot | Compose:
     if order.kind == "result":
         frames = order.frames["token_heatmap"], order.frames["difference_panel"]
         return figures.result(*frames, **options, look=theme)
-    plot = getattr(figures, order.kind)(order.frames[order.kind], **options)
+    frame = order.frames[order.kind]
+    plot = getattr(figures, figure_of(order.kind, frame))(frame, **options)
     return plot if theme is None else plot + theme
+
+
+def figure_of(kind: str, frame: pd.DataFrame) -> str:
+    """The name of the function that draws a kind of figure: maps of all heads have their own."""
+    from vene_widgets.figures.map_layout import has_head_columns
+
+    return "head_map" if kind == "sweep_map" and has_head_columns(frame) else kind
 
 
 def _theme(order: FigureOrder) -> p9.theme | None:

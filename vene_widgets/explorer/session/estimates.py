@@ -112,8 +112,10 @@ def estimate(request: wire.EstimateMap, full: MapBuilder) -> wire.Estimate:
         RequestError: a map for which there is no gradient.
     """
     aim = [token for token in (request.target, request.other) if token is not None]
-    found = run_passes(full.plans, aim, request.metric, 1, several=len(full.plans) > 1)
-    values = found.estimates.flatten().numpy()
+    several = len(full.plans) > 1
+    found = run_passes(full.plans, aim, request.metric, 1, several=several).estimates
+    # `(layers, heads, positions)` of several heads; a map has the cells of one head after another.
+    values = (found.transpose(0, 1) if several else found).flatten().numpy()
     exact = np.array([_change(cell, request, full) for cell in full.cells])
     may = np.array([cell.idle is None for cell in full.cells])
     frame = pd.DataFrame({"exact": exact, "estimate": values, "effect_possible": may})

@@ -194,7 +194,9 @@ class FigureFeature(Feature):
         if kind == "sweep_map":
             swept = session.feature(MapFeature)
             table = swept.table()
-            if METRICS[metric].of_pair and swept.target is not None:  # t as on the screen
+            # As on the screen: t of a pair, and the one token of a map of all heads.
+            has_one = METRICS[metric].of_pair or table["head"].nunique() > 1
+            if has_one and swept.target is not None:
                 table = target_first(table, swept.target)
             frames["sweep_map"] = table
             options = {"metric": metric, "setup": swept.setup}

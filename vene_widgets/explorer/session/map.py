@@ -1,4 +1,4 @@
-"""The map: a sweep of one slot over every layer (or every head of one) and position."""
+"""The map: a sweep of one slot over two of layer, head and position."""
 
 from __future__ import annotations
 
@@ -128,6 +128,8 @@ class MapFeature(Feature):
             plans = plan_map(session.model, session.experiment, request)
             done = plans[0].request
             self.request = request.replace(source=done.source, fixed=done.fixed)
+            if done.positions is not None and plans[0].positions[-1] == len(plans[0].base) - 1:
+                self.request = self.request.replace(positions=-1)  # of every later prompt too
             self._asked = session.experiment
             revision = session.revision
             session.submit("sweep", lambda: self._fill_anew(plans, revision))
@@ -166,6 +168,8 @@ class MapFeature(Feature):
         request = self.request
         if has_new_prompts:  # hand-made pairs were positions of the old prompts
             request = request.replace(source_positions=None)
+            if isinstance(request.positions, int) and request.positions >= len(plan.base):
+                request = request.replace(positions=-1)
         if request.source not in plan.sources:
             request = request.replace(source=next(iter(plan.sources), None))
         self.request = request
@@ -247,6 +251,14 @@ class MapFeature(Feature):
 
 
 def _requested(request: wire.SetSweep) -> SweepRequest:
-    """The sweep that a request stands for; a map of all heads is of one layer."""
-    fields = request.model_dump(exclude={"id", "kind", "layer"})
-    return SweepRequest(**fields, layers=(request.layer or 0,) if request.head == ALL else None)
+    """The sweep that a request stands for; a map of all heads is of one layer or position."""
+    fields = request.model_dump(exclude={"id", "kind", "layer", "position"})
+    if request.head != ALL:
+        return SweepRequest(**fields)
+    if request.layer is not None:
+        return SweepRequest(**fields, layers=(request.layer,))
+    position, partners = request.position, request.source_positions
+    at = -1 if position is None else position
+    if partners is not None and -len(partners) <= at < len(partners):
+        fields["source_positions"] = partners[at]
+    return SweepRequest(**fields, positions=at)

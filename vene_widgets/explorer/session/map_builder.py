@@ -88,7 +88,8 @@ class MapBuilder:
     """A map that is being filled: rows go in, the wire's `Map` comes out at any time.
 
     Args:
-        prepared: the sweep whose layers will be its rows, or one sweep of one layer per head.
+        prepared: the sweep whose layers will be its rows, or one sweep per head: of one layer, or
+            at one position.
         revision: of the experiment.
         typed: tokens that the user typed, with the ids of their requests.
         plain: from `base_without_held`.
@@ -244,11 +245,13 @@ class MapBuilder:
         """The fields of its message that tell this map from others."""
         plan, request = self.plan, self.plan.request
         by_head = request.head == ALL
+        of_layer = by_head and request.layers is not None
         return {
             "revision": self._revision,
             "component": plan.component,
             "head": request.head if by_head else plan.head,
-            "layer": plan.layers[0] if by_head else None,
+            "layer": plan.layers[0] if of_layer else None,
+            "position": plan.positions[0] if by_head and not of_layer else None,
             "source": request.source,
             "intervention": plan.intervention,
         }

@@ -233,7 +233,8 @@ class Target(Wire):
 class Map(Wire):
     """The sweep: cells arrive row by row, `done` of `total`. Numbers are previews (batched).
 
-    Rows are layers; if `head` is "all", they are the heads of `layer`, the only one of `layers`.
+    Rows are layers, columns positions. If `head` is "all", either rows are the heads of `layer`,
+    the only one of `layers`, or `layer` is None and columns are heads, all at `position`.
     `source` is None if there is no source prompt, and the intervention then reads none. `operator`
     is the intervention in words. `prompts` are those that a `mean` is over. `target` is the token
     to show first. `slow` is why every cell takes a full forward pass, None if cells resume from
@@ -246,6 +247,7 @@ class Map(Wire):
     component: str
     head: int | Literal["all"] | None
     layer: int | None
+    position: int | None
     intervention: str
     operator: str
     prompts: list[str]
@@ -650,6 +652,7 @@ class Placebo(Wire):
     component: str
     head: int | Literal["all"] | None
     layer: int | None
+    position: int | None
     source: str | None
     intervention: str
     targets: list[int]
@@ -684,6 +687,7 @@ class Estimates(Wire):
     component: str
     head: int | Literal["all"] | None
     layer: int | None
+    position: int | None
     source: str | None
     intervention: str
     found: list[Estimate]

@@ -30,8 +30,9 @@ class SetExperiment(Wire):
 class SetSweep(Wire):
     """Sweep this component (and head) with this operator, copying from this source.
 
-    With `head` "all" the map's rows are the heads of one `layer`. `source_positions` pairs tokens
-    by hand: one source position per base token. None is the suggested pairing
+    With `head` "all" the map is of all heads of one `layer`, at every token; without one, of all
+    layers at one `position` of the base, by default the last. `source_positions` pairs tokens by
+    hand: one source position per base token. None is the suggested pairing
     (`engine.positions.align`), which new prompts restore.
     """
 
@@ -40,6 +41,7 @@ class SetSweep(Wire):
     component: str
     head: int | Literal["all"] | None = None
     layer: int | None = None
+    position: int | None = None
     source: str | None = None
     intervention: str = "vanilla"
     source_positions: list[int] | None = None

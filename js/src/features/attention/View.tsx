@@ -164,10 +164,10 @@ function Grid({ app, of, at, go }: GridProps) {
     const from = under(event);
     const action = actionOf("attention", event);
     if (!from || !action) return;
-    const to = move(event.key, { row: from[0], position: from[1] }, [...all].reverse(), all);
+    const to = move(event.key, { row: from[0], column: from[1] }, [...all].reverse(), all);
     if (action === "toggle") toggle(...from);
-    else if (to?.row != null && to.position !== null) {
-      const key = has(to.row, to.position) ? to.position : to.row;
+    else if (to?.row != null && to.column !== null) {
+      const key = has(to.row, to.column) ? to.column : to.row;
       go([to.row, key]);
       grid.current
         ?.querySelector<HTMLElement>(`[data-query="${to.row}"][data-key="${key}"]`)

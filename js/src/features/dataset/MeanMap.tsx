@@ -32,7 +32,7 @@ export function MeanMap({ app, set }: { app: App; set: DataSet }) {
   const rows = set.layers;
   const size = tileSize(width.value, columns.length, rows.length, columns);
   const chosen = data.chosen.value;
-  const stop = focus.value ?? chosen ?? { row: rows.at(-1) ?? 0, position: places.at(-1) ?? 0 };
+  const stop = focus.value ?? chosen ?? { row: rows.at(-1) ?? 0, column: places.at(-1) ?? 0 };
   const isOwn = data.own.value !== null;
   const low = data.tileLow.value;
 
@@ -88,21 +88,21 @@ export function MeanMap({ app, set }: { app: App; set: DataSet }) {
               <span class="vene-map-layer" role="rowheader" aria-label={`layer ${row}`}>
                 <span class="vene-map-head">{row}</span>
               </span>
-              {columns.map((label, position) => {
-                const tile = data.at({ row, position });
-                const isChosen = chosen?.row === row && chosen.position === position;
-                const isStop = stop.row === row && stop.position === position;
+              {columns.map((label, column) => {
+                const tile = data.at({ row, column });
+                const isChosen = chosen?.row === row && chosen.column === column;
+                const isStop = stop.row === row && stop.column === column;
                 const value = tile?.possible ? data.shownIn(tile) : null;
                 const says = tile && isOwn && value !== null ? inWords(metric, value) : tile?.words;
                 return (
                   // biome-ignore lint/a11y/useSemanticElements: see above
                   <div
-                    key={position}
+                    key={column}
                     class={classes(tile, value, isChosen, isOwn)}
                     role="gridcell"
                     tabIndex={isStop ? 0 : -1}
                     data-layer={row}
-                    data-position={position}
+                    data-position={column}
                     aria-selected={isChosen}
                     aria-label={`layer ${row}, ${label}, ${says ?? "not computed yet"}`}
                     style={value === null ? undefined : tileColours(value, limit, metric.scale)}
@@ -191,7 +191,7 @@ function Readout({ app, metric }: { app: App; metric: MetricInfo }) {
     <div class="vene-readout">
       <p class="vene-readout-value">
         <span class="vene-readout-place">
-          layer {spot.row} · <span class="vene-token">{data.columns.value[spot.position]}</span>
+          layer {spot.row} · <span class="vene-token">{data.columns.value[spot.column]}</span>
         </span>
         {value !== null && (
           <span class="vene-readout-number vene-number" title={full(value)}>

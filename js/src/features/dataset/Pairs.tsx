@@ -69,7 +69,7 @@ export function Pairs({ app, set }: { app: App; set: DataSet }) {
           const here = buttons.indexOf(event.target as HTMLButtonElement);
           // As in a column of the map, which is numbered from below.
           const order = buttons.map((_, n) => buttons.length - 1 - n);
-          const to = move(event.key, { row: here, position: 0 }, order, [0]);
+          const to = move(event.key, { row: here, column: 0 }, order, [0]);
           buttons[to?.row ?? here]?.focus();
           consume(event);
         }}

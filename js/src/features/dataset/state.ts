@@ -3,7 +3,7 @@ import { batch, computed, signal } from "@preact/signals";
 import type { App } from "../../app/app";
 import { createExperiment } from "../../app/experiment";
 import { isSame, type Plain } from "../../domain/experiments";
-import type { Tile } from "../../domain/geometry";
+import { keyOfTile, type Tile } from "../../domain/geometry";
 import { limitOf } from "../../domain/metrics";
 import type { DataPair, DataProgress, DataSet, DataTile, MetricInfo } from "../../kernel/wire";
 import { createNotices } from "../notices/state";
@@ -45,20 +45,24 @@ export function createDataSet(app: App) {
     const mine = isByHead.value ? all : all.filter((tile) => tile.head === shown);
     return new Map(
       mine.map((tile) => [
-        key({ row: tile.layer, position: isByHead.value ? heads.indexOf(tile.head) : tile.place }),
+        keyOfTile({
+          row: tile.layer,
+          column: isByHead.value ? heads.indexOf(tile.head) : tile.place,
+        }),
         tile,
       ]),
     );
   });
-  const at = (spot: Tile | null): DataTile | null => (spot && tiles.value.get(key(spot))) ?? null;
+  const at = (spot: Tile | null): DataTile | null =>
+    (spot && tiles.value.get(keyOfTile(spot))) ?? null;
 
   const first = computed<Tile | null>(() => {
     const sizeOf = (tile: DataTile) => (tile.possible ? Math.abs(tile.mean ?? 0) : -1);
     const most = Math.max(0, ...[...tiles.value.values()].map(sizeOf));
     for (const [name, tile] of tiles.value)
       if (sizeOf(tile) >= NEAR * most && tile.possible) {
-        const [row = 0, position = 0] = name.split(" ").map(Number);
-        return { row, position };
+        const [row = 0, column = 0] = name.split(" ").map(Number);
+        return { row, column };
       }
     return null;
   });
@@ -147,8 +151,4 @@ export function createDataSet(app: App) {
       });
     },
   };
-}
-
-function key({ row, position }: Tile): string {
-  return `${row} ${position}`;
 }

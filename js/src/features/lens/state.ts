@@ -81,14 +81,15 @@ export function createLens(app: App) {
       wanted.value = one;
     },
     /** What is read at a tile; null where nothing is, or a lecture covers it. */
-    at({ row, position }: Tile): Reading | null {
+    at({ row, column: position }: Tile): Reading | null {
       const one = of.value;
       const run = runOf(one);
       const { tokens, targets: followed, layers } = grid.value ?? {};
       const isCovered = lecture.isOn.value && (lecture.isCovered.value || !lecture.isMapOpen.value);
       if (!one || !run || !tokens || !layers || isCovered) return null;
       const layer = layers.indexOf(row);
-      const place = one === "source" ? sweep.place({ row, position }).source_position : position;
+      const place =
+        one === "source" ? sweep.place({ row, column: position }).source_position : position;
       const index = layer * run.length + place;
       const base = runOf("base");
       const [mine, its] = [run.best[index], base?.best[layer * base.length + position]];

@@ -1,12 +1,13 @@
-// Layer (or head of one layer) × token, one tile = one intervention. A WAI-ARIA grid: one tab stop, arrows move.
+// Two of layer, head and token, one tile = one intervention. A WAI-ARIA grid: one tab stop, arrows move.
 
 import { useSignal } from "@preact/signals";
+import type { ComponentChildren } from "preact";
 import { useLayoutEffect, useRef } from "preact/hooks";
 import type { App } from "../../app/app";
 import { createExperiment } from "../../app/experiment";
 import { actionOf, consume } from "../../app/keys";
-import { groupsOf, positionsOf } from "../../domain/experiments";
-import { move, type Spot, type Tile, tileSize } from "../../domain/geometry";
+import { groupsOf } from "../../domain/experiments";
+import { keyOfTile, move, type Spot, type Tile, tileSize } from "../../domain/geometry";
 import { heldWords, isHeld } from "../../domain/held";
 import { limitOf, plainReading, readingOf, spell } from "../../domain/metrics";
 import { tokensOf } from "../../domain/sources";
@@ -22,8 +23,8 @@ import { createSpecification } from "../specification/state";
 import { gestureOf, useDrag } from "./drag";
 import { createGestures } from "./gestures";
 import { Legend } from "./Legend";
-import { isOn } from "./pins";
-import { heldByPlace, key, slotsByPlace } from "./placed";
+import { isOn, type Pins } from "./pins";
+import { heldByPlace, slotsByPlace } from "./placed";
 import { asTile, find, spotUnder, tileUnder } from "./spots";
 import { createMap } from "./state";
 import { createSweep, createWholeMap } from "./sweep";
@@ -56,11 +57,13 @@ export function MapGrid({ app, scene, metric: chosenMetric, width }: Props) {
   const aim = lens.aim.value;
   const targets = lens.targets.value;
   const [target, other] = [targets[aim.target], targets[aim.other]];
-  const { rows, positions: all } = lens.axes.value;
-  const axis = lens.axis.value;
+  const { rows, columns: all } = lens.axes.value;
+  const { rows: axis, columns: across } = lens.axis.value;
   const folded = lens.folded.value;
-  const positions = all.slice(folded.length);
-  const labels = positions.map((position) => scene.base[position]?.label ?? "?");
+  const columns = all.slice(folded.length);
+  const labels = columns.map((column) =>
+    across === "head" ? `H${column}` : (scene.base[column]?.label ?? "?"),
+  );
   const isLecture = lecture.isOn.value;
   const foldName = isLecture
     ? folded
@@ -68,7 +71,7 @@ export function MapGrid({ app, scene, metric: chosenMetric, width }: Props) {
         .join("")
         .trim()
     : `${folded.length} in common`;
-  const size = tileSize(width, positions.length, rows.length, labels, folded.length > 0);
+  const size = tileSize(width, columns.length, rows.length, labels, folded.length > 0);
   /** On a wall, words are read across. */
   const isTurned = size.turned && !isLecture;
   /** The target may be what is asked for. */
@@ -77,7 +80,7 @@ export function MapGrid({ app, scene, metric: chosenMetric, width }: Props) {
     isHidden || read || targets.length === 0 ? null : plainReading(metric, run, aim, targets);
   // The scale is the whole map's, also while a lecture covers part of it.
   const values = read
-    ? rows.flatMap((row) => all.map((position) => reading.at({ row, position })?.probability ?? 0))
+    ? rows.flatMap((row) => all.map((column) => reading.at({ row, column })?.probability ?? 0))
     : (app.use(createWholeMap).value?.cells ?? []).map(
         (cell) => readingOf(metric, cell, aim, targets) ?? 0,
       );
@@ -93,15 +96,15 @@ export function MapGrid({ app, scene, metric: chosenMetric, width }: Props) {
   const groups = experiment ? groupsOf(experiment) : [];
   const slots = slotsByPlace(experiment, app);
   const held = heldByPlace(experiment, app);
-  const stop = reachable(focus.value, rows, positions, app);
-  const isStop = (spot: Spot) => stop.row === spot.row && stop.position === spot.position;
+  const stop = reachable(focus.value, rows, columns, app);
+  const isStop = (spot: Spot) => stop.row === spot.row && stop.column === spot.column;
   const sourceTokens = tokensOf(scene.sources, sweep.choice.value.source);
   const specification = app.use(createSpecification);
   const agreedAt = (tile: Tile) => {
     const found = isHidden ? null : specification.at(sweep.place(tile));
     return found && `${found.agreed} of ${found.count}`;
   };
-  const stroke = new Set(lens.strokeTiles.value.map(key));
+  const stroke = new Set(lens.strokeTiles.value.map(keyOfTile));
   const { pins } = lens;
   const copies = map?.intervention === "vanilla";
   const hasIdle =
@@ -135,7 +138,7 @@ export function MapGrid({ app, scene, metric: chosenMetric, width }: Props) {
     const action = actionOf("map", event);
     if (!spot || !action) return;
     const at = asTile(spot);
-    const next = move(event.key, spot, rows, positions);
+    const next = move(event.key, spot, rows, columns);
     const isPainting = lens.brush.stroke.peek() !== null;
     if (next) {
       const reached = asTile(next);
@@ -163,13 +166,13 @@ export function MapGrid({ app, scene, metric: chosenMetric, width }: Props) {
         ref={grid}
         class={`vene-map${map ? "" : " vene-map-empty"}`}
         role="grid"
-        aria-label={`Map${isHidden ? "" : ` of ${title}`}${map ? ` (${[map.operator, heldWords(map)].filter(Boolean).join(", ")})` : ""}: ${axis}s${map?.layer == null ? "" : ` of layer ${map.layer}`} from bottom to top, base tokens from left to right`}
+        aria-label={`Map${isHidden ? "" : ` of ${title}`}${map ? ` (${[map.operator, heldWords(map)].filter(Boolean).join(", ")})` : ""}: ${axis}s${map?.layer == null ? "" : ` of layer ${map.layer}`} from bottom to top, ${across === "head" ? `heads at ${scene.base[map?.position ?? 0]?.label}` : "base tokens"} from left to right`}
         aria-busy={reading.isOld.value || map === null || map.done < map.total || sweep.isOld.value}
         data-old={(read ? reading.isOld.value : sweep.isOld.value) || undefined}
         data-control={control ?? undefined}
         data-folded={folded.length > 0 || undefined}
         style={{
-          "--vene-columns": positions.length,
+          "--vene-columns": columns.length,
           "--vene-rows": rows.length,
           "--vene-tile-min": `${size.minWidth}px`,
           "--vene-tile-height": `${size.height}px`,
@@ -220,12 +223,12 @@ export function MapGrid({ app, scene, metric: chosenMetric, width }: Props) {
             <span class="vene-map-layer" role="rowheader">
               <PlainButton
                 class="vene-map-head"
-                tabIndex={isStop({ row, position: null }) ? 0 : -1}
+                tabIndex={isStop({ row, column: null }) ? 0 : -1}
                 data-layer={row}
-                aria-pressed={pins.has({ row, position: null })}
+                aria-pressed={pins.has({ row, column: null })}
                 aria-label={`Pin ${axis} ${row}`}
                 title={`${axis} ${row}; click: pin this row`}
-                onClick={() => pins.toggle({ row, position: null })}
+                onClick={() => pins.toggle({ row, column: null })}
               >
                 {row}
               </PlainButton>
@@ -239,23 +242,24 @@ export function MapGrid({ app, scene, metric: chosenMetric, width }: Props) {
                 aria-label={`${axis} ${row}, ${foldWords(folded)}`}
               />
             )}
-            {positions.map((position, column) => {
-              const tile = { row, position };
+            {columns.map((column, n) => {
+              const tile = { row, column };
               const cell = read ? undefined : lens.cellAt(tile);
               const best = reading.at(tile);
               const own = read
                 ? (best?.probability ?? null)
                 : readingOf(metric, cell, aim, targets);
               const instead = read ? undefined : placebo.valueAt(tile);
-              const chosen = slots.get(key(tile)) ?? [];
+              const chosen = slots.get(keyOfTile(tile)) ?? [];
               const first = experiment?.slots[chosen[0] ?? -1];
               return (
                 <TileView
-                  key={position}
+                  key={column}
                   axis={axis}
+                  across={across}
                   row={row}
-                  position={position}
-                  label={labels[column] ?? ""}
+                  column={column}
+                  label={labels[n] ?? ""}
                   cell={cell}
                   isIdle={!read && lens.isIdle(tile)}
                   value={instead === undefined || own === null ? own : finite(instead)}
@@ -269,8 +273,8 @@ export function MapGrid({ app, scene, metric: chosenMetric, width }: Props) {
                   isStop={isStop(tile)}
                   isChosen={chosen.length > 0}
                   isSkipped={chosen.length > 0 && chosen.every((i) => experiment?.slots[i]?.skip)}
-                  held={held.get(key(tile)) ?? null}
-                  isPainted={stroke.has(key(tile))}
+                  held={held.get(keyOfTile(tile)) ?? null}
+                  isPainted={stroke.has(keyOfTile(tile))}
                   isCovered={!lecture.isMapOpen.value || (read !== null && isHidden)}
                   pins={pinsAt(tile, pins.has)}
                   mark={first?.group ?? null}
@@ -318,28 +322,36 @@ export function MapGrid({ app, scene, metric: chosenMetric, width }: Props) {
               </PlainButton>
             </span>
           )}
-          {positions.map((position, column) => {
-            const from = sourceTokens?.[map?.source_positions[column + folded.length] ?? position];
-            const differs = copies && from !== undefined && from.id !== scene.base[position]?.id;
+          {columns.map((column, n) => {
+            if (across === "head") {
+              return (
+                <ColumnHead
+                  key={column}
+                  column={column}
+                  name={`head ${column}`}
+                  isStop={isStop({ row: null, column })}
+                  pins={pins}
+                >
+                  <span class="vene-map-label">{labels[n]}</span>
+                </ColumnHead>
+              );
+            }
+            const from = sourceTokens?.[map?.source_positions[n + folded.length] ?? column];
+            const differs = copies && from !== undefined && from.id !== scene.base[column]?.id;
             const arrow = differs ? ` ⟵ ${from.label}` : "";
             return (
-              // biome-ignore lint/a11y/useSemanticElements: see above
-              // biome-ignore lint/a11y/useFocusableInteractive: see above
-              <span class="vene-map-token" role="columnheader" key={position}>
-                <PlainButton
-                  class="vene-map-head"
-                  tabIndex={isStop({ row: null, position }) ? 0 : -1}
-                  data-position={position}
-                  aria-pressed={pins.has({ row: null, position })}
-                  aria-label={`Pin column ${labels[column]}${isLecture ? "" : ` ${position}`}${arrow}`}
-                  title={`position ${position}: ${labels[column]}${arrow}; click: pin this column`}
-                  onClick={() => pins.toggle({ row: null, position })}
-                >
-                  <span class="vene-map-label">{labels[column]}</span>{" "}
-                  <span class="vene-map-position">{position}</span>{" "}
-                  {differs && !isTurned && <span class="vene-map-from">⟵ {from.label}</span>}
-                </PlainButton>
-              </span>
+              <ColumnHead
+                key={column}
+                column={column}
+                name={`position ${column}: ${labels[n]}${arrow}`}
+                spoken={`column ${labels[n]}${isLecture ? "" : ` ${column}`}${arrow}`}
+                isStop={isStop({ row: null, column })}
+                pins={pins}
+              >
+                <span class="vene-map-label">{labels[n]}</span>{" "}
+                <span class="vene-map-position">{column}</span>{" "}
+                {differs && !isTurned && <span class="vene-map-from">⟵ {from.label}</span>}
+              </ColumnHead>
             );
           })}
         </div>
@@ -373,29 +385,58 @@ function foldWords(folded: number[]): string {
   return `the first ${folded.length} tokens, which both prompts share: no effect possible`;
 }
 
+interface HeadProps {
+  column: number;
+  /** In its tooltip, and spoken unless something else is. */
+  name: string;
+  spoken?: string;
+  isStop: boolean;
+  pins: Pins;
+  children: ComponentChildren;
+}
+
+/** What a column is, below it; a click pins it. */
+function ColumnHead({ column, name, spoken = name, isStop, pins, children }: HeadProps) {
+  const spot = { row: null, column };
+  return (
+    // biome-ignore lint/a11y/useSemanticElements: see the grid
+    // biome-ignore lint/a11y/useFocusableInteractive: its button is focusable
+    <span class="vene-map-token" role="columnheader">
+      <PlainButton
+        class="vene-map-head"
+        tabIndex={isStop ? 0 : -1}
+        data-position={column}
+        aria-pressed={pins.has(spot)}
+        aria-label={`Pin ${spoken}`}
+        title={`${name}; click: pin this column`}
+        onClick={() => pins.toggle(spot)}
+      >
+        {children}
+      </PlainButton>
+    </span>
+  );
+}
+
 function finite(value: number | null | undefined): number | null {
   return value != null && Number.isFinite(value) ? value : null;
 }
 
 /** What Tab reaches: the focused, else the experiment's first tile, else the top right one. */
-function reachable(focus: Spot | null, rows: number[], positions: number[], app: App): Spot {
-  const fits = (spot: Spot) => isOn({ rows, positions }, spot);
+function reachable(focus: Spot | null, rows: number[], columns: number[], app: App): Spot {
+  const fits = (spot: Spot) => isOn({ rows, columns }, spot);
   if (focus && fits(focus)) return focus;
   const slots = app.use(createExperiment).now.value?.slots ?? [];
   const slot = slots.find((one) => !isHeld(one)) ?? slots[0];
-  const first = slot && {
-    row: app.use(createSweep).rowOf(slot),
-    position: positionsOf(slot)[0] ?? 0,
-  };
+  const [first] = slot ? app.use(createSweep).tilesOf(slot) : [];
   if (first && fits(first)) return first;
-  return { row: rows.at(-1) ?? 0, position: positions.at(-1) ?? 0 };
+  return { row: rows.at(-1) ?? 0, column: columns.at(-1) ?? 0 };
 }
 
-function pinsAt({ row, position }: Tile, has: (spot: Spot) => boolean): string {
+function pinsAt({ row, column }: Tile, has: (spot: Spot) => boolean): string {
   const found = [
-    has({ row, position: null }) && "row",
-    has({ row: null, position }) && "column",
-    has({ row, position }) && "cell",
+    has({ row, column: null }) && "row",
+    has({ row: null, column }) && "column",
+    has({ row, column }) && "cell",
   ];
   return found.filter(Boolean).join(" ");
 }

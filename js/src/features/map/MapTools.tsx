@@ -42,16 +42,23 @@ export function MapTools({ app }: { app: App }) {
           options={componentOptions(scene.model.components)}
           {...to((component) => {
             const count = scene.model.heads[component];
-            const head = sweep.head === "all" ? "all" : Math.min(sweep.head ?? 0, (count ?? 1) - 1);
-            const whole = count === undefined && { head: null, layer: null };
+            // All heads first: which one to look at is what a map of them shows.
+            const { head: now } = sweep;
+            const head = typeof now === "number" ? Math.min(now, (count ?? 1) - 1) : "all";
+            const whole = count === undefined && { head: null, layer: null, position: null };
             return { ...sweep, component, head, ...whole };
           })}
         />
         {heads !== undefined && (
           <Select
             name="Heads of the map"
-            value={sweep.head === "all" ? `layer ${sweep.layer}` : String(sweep.head ?? 0)}
+            value={headsOf(sweep, scene.base.length - 1)}
             options={[
+              ...scene.base.map(({ index, label }) => ({
+                value: `position ${index}`,
+                text: `heads at ${index} ${label}`,
+                group: "All heads of all layers, at one token",
+              })),
               ...counted(heads, (n) => ({
                 value: String(n),
                 text: `head ${n}`,
@@ -64,10 +71,11 @@ export function MapTools({ app }: { app: App }) {
               })),
             ]}
             {...to((value) => {
-              const [head, layer] = value.split("layer ");
-              return layer
-                ? { ...sweep, head: "all", layer: Number(layer) }
-                : { ...sweep, head: Number(head), layer: null };
+              const [of = "", n] = value.split(" ");
+              const all = { head: "all" as const, layer: null, position: null, [of]: Number(n) };
+              return n === undefined
+                ? { ...sweep, head: Number(of), layer: null, position: null }
+                : { ...sweep, ...all };
             })}
           />
         )}
@@ -118,6 +126,12 @@ export function MapTools({ app }: { app: App }) {
       )}
     </span>
   );
+}
+
+/** A choice of the menu of heads: `2` of every layer, `layer 3`, `position 4`. */
+function headsOf({ head, layer, position }: SweepChoice, last: number): string {
+  if (head !== "all") return String(head ?? 0);
+  return layer === null ? `position ${position ?? last}` : `layer ${layer}`;
 }
 
 const ESTIMATE = "estimate";

@@ -4,6 +4,7 @@ import type { App } from "../../app/app";
 import { full } from "../../domain/format";
 import type { Spot, Tile } from "../../domain/geometry";
 import { changeText, limitOf, readingOf, spell, valueText } from "../../domain/metrics";
+import type { AxisNames } from "../../domain/preview";
 import type { Cell, MetricInfo, Scene, Map as Sweep } from "../../kernel/wire";
 import { IconButton } from "../../ui/controls";
 import { CrossIcon } from "../../ui/icons";
@@ -21,22 +22,19 @@ export function PinStrip({ app }: { app: App }) {
   ];
   if (!scene || !map || !metric) return null;
   const pins = lens.pins.list.value.filter((pin) => isOn(lens.axes.value, pin));
-  const axis = lens.axis.value;
+  const nameOf = (pin: Spot) => nameOfSpot(pin, scene, lens.axis.value);
   if (pins.length === 0) return null;
   return (
     <ul class="vene-pins" aria-label="Pinned">
       {pins.map((pin) => (
-        <li class="vene-pin" key={`${pin.row} ${pin.position}`}>
-          <span class="vene-pin-name">{nameOf(pin, scene, axis)}</span>
-          {pin.row !== null && pin.position !== null ? (
+        <li class="vene-pin" key={`${pin.row} ${pin.column}`}>
+          <span class="vene-pin-name">{nameOf(pin)}</span>
+          {pin.row !== null && pin.column !== null ? (
             <PinnedTile app={app} pin={pin as never} metric={metric} map={map} />
           ) : (
-            <PinnedLine app={app} pin={pin} metric={metric} map={map} scene={scene} />
+            <PinnedLine app={app} pin={pin} metric={metric} map={map} nameOf={nameOf} />
           )}
-          <IconButton
-            name={`Unpin ${nameOf(pin, scene, axis)}`}
-            onPress={() => lens.pins.toggle(pin)}
-          >
+          <IconButton name={`Unpin ${nameOf(pin)}`} onPress={() => lens.pins.toggle(pin)}>
             <CrossIcon />
           </IconButton>
         </li>
@@ -71,25 +69,30 @@ function PinnedTile({ app, pin, metric, map }: PinProps<Tile>) {
   );
 }
 
-function PinnedLine({ app, pin, metric, map, scene }: PinProps<Spot> & { scene: Scene }) {
+type LineProps = PinProps<Spot> & { nameOf: (spot: Spot) => string };
+
+function PinnedLine({ app, pin, metric, map, nameOf }: LineProps) {
   const lens = app.use(createMap);
   const aim = lens.aim.value;
-  const { rows, positions } = lens.axes.value;
-  const axis = lens.axis.value;
+  const { rows, columns } = lens.axes.value;
   const tiles =
     pin.row === null
-      ? rows.map((row) => ({ row, position: pin.position ?? 0 }))
-      : positions.map((position) => ({ row: pin.row ?? 0, position }));
+      ? rows.map((row) => ({ row, column: pin.column ?? 0 }))
+      : columns.map((column) => ({ row: pin.row ?? 0, column }));
   const values = tiles.map((tile) => readingOf(metric, lens.cellAt(tile), aim, map.targets));
   const all = map.cells.map((cell) => readingOf(metric, cell, aim, map.targets) ?? 0);
   const hover = lens.hover.value;
-  const at = tiles.findIndex((tile) => tile.row === hover?.row && tile.position === hover.position);
+  const at = tiles.findIndex((tile) => tile.row === hover?.row && tile.column === hover.column);
   const known = values
     .flatMap((value, i) => (value === null ? [] : [{ value, i }]))
     .sort((a, b) => a.value - b.value);
   const [least, most] = [known[0], known.at(-1)];
   const name = (i: number) =>
-    pin.row === null ? `${axis} ${rows[i]}` : labelOf(positions[i] ?? 0, scene);
+    nameOf(
+      pin.row === null
+        ? { row: rows[i] ?? 0, column: null }
+        : { row: null, column: columns[i] ?? 0 },
+    );
   const target = map.targets[aim.target]?.label;
   const other = map.targets[aim.other]?.label;
   const range =
@@ -103,7 +106,7 @@ function PinnedLine({ app, pin, metric, map, scene }: PinProps<Spot> & { scene: 
         limit={limitOf(metric, all)}
         scale={metric.scale}
         at={at}
-        words={`${spell(metric.title, target, other)} along ${nameOf(pin, scene, axis)}: ${range}`}
+        words={`${spell(metric.title, target, other)} along ${nameOf(pin)}: ${range}`}
       />
       <span class="vene-number vene-dim" title={range}>
         {least && most
@@ -114,12 +117,10 @@ function PinnedLine({ app, pin, metric, map, scene }: PinProps<Spot> & { scene: 
   );
 }
 
-function nameOf({ row, position }: Spot, scene: Scene, axis: string): string {
-  const line = row === null ? "" : `${axis} ${row}`;
-  const column = position === null ? "" : labelOf(position, scene);
-  return [line, column].filter(Boolean).join(" · ");
-}
-
-function labelOf(position: number, scene: Scene): string {
-  return `${position} ${scene.base[position]?.label ?? "?"}`;
+function nameOfSpot({ row, column }: Spot, scene: Scene, axis: AxisNames): string {
+  const token = `${column} ${scene.base[column ?? 0]?.label ?? "?"}`;
+  const name = axis.columns === "head" ? `head ${column}` : token;
+  return [row !== null && `${axis.rows} ${row}`, column !== null && name]
+    .filter(Boolean)
+    .join(" · ");
 }

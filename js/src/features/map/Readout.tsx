@@ -51,9 +51,9 @@ export function Readout({ app }: { app: App }) {
       </div>
     );
   }
-  const { position } = tile;
   const cell = lens.cellAt(tile);
   const place = app.use(createSweep).place(tile);
+  const { position } = place;
   const base = scene.base[position];
   const from = tokensOf(scene.sources, place.source)?.[place.source_position];
   const found = app.use(createSpecification).at(place);
@@ -75,7 +75,7 @@ export function Readout({ app }: { app: App }) {
     <div class="vene-readout">
       <p class="vene-readout-value">
         <span class="vene-readout-place">
-          layer {place.layer} · {lens.axis.value === "head" && `head ${place.head} · `}
+          layer {place.layer} · {lens.map.value?.head === "all" && `head ${place.head} · `}
           {position} <span class="vene-token">{base?.label}</span>
           <span class="vene-dim"> id {base?.id}</span>
           {from && (

@@ -3,11 +3,13 @@ import { Component } from "preact";
 import { tileColours } from "../../domain/colour";
 import type { Tile } from "../../domain/geometry";
 import { tileText, valueText } from "../../domain/metrics";
+import type { AxisNames } from "../../domain/preview";
 import type { Cell, MetricInfo } from "../../kernel/wire";
 
 export interface TileProps extends Tile {
-  /** What rows are. */
-  axis: "layer" | "head";
+  /** What rows and columns are. */
+  axis: AxisNames["rows"];
+  across: AxisNames["columns"];
   label: string;
   cell: Cell | undefined;
   isIdle: boolean;
@@ -62,7 +64,9 @@ export class TileView extends Component<TileProps> {
 const AGREE = "Base and source are identical up to here, so patching has no effect.";
 
 function drawTile(props: TileProps) {
-  const { axis, row, position, label, cell, isIdle, value, metric, limit } = props;
+  const { axis, across, row, column, label, cell, isIdle, value, metric, limit } = props;
+  const where = across === "head" ? `head ${column}` : `position ${column} ${label}`;
+  const head = axis === "head" ? row : across === "head" ? column : undefined;
   const reason = cell?.sentence ?? AGREE;
   // Its logits were NaN or infinite: there is nothing to read of it, whatever the metric.
   const isBroken = cell?.top.length === 0 && !isIdle && !props.isCovered;
@@ -105,12 +109,12 @@ function drawTile(props: TileProps) {
       role="gridcell"
       tabIndex={props.isStop ? 0 : -1}
       data-layer={row}
-      data-head={axis === "head" ? row : undefined}
-      data-position={position}
+      data-head={head}
+      data-position={column}
       data-colour={props.colour < 0 ? undefined : props.colour}
       data-pins={props.pins || undefined}
       aria-selected={props.isChosen}
-      aria-label={`${axis} ${row}, position ${position} ${label}, ${reading}${estimate}${within}${agreed}${chosen}${held}${group}${pinned}`}
+      aria-label={`${axis} ${row}, ${where}, ${reading}${estimate}${within}${agreed}${chosen}${held}${group}${pinned}`}
       title={props.words ?? props.note ?? (isIdle || isBroken ? reason : undefined)}
       style={value === null || isIdle ? undefined : tileColours(value, limit, metric.scale)}
     >

@@ -1,8 +1,8 @@
 // Which slots of the experiment stand at which tile.
 import type { App } from "../../app/app";
 import { createExperiment } from "../../app/experiment";
-import { isAt, type Plain, positionsOf } from "../../domain/experiments";
-import type { Tile } from "../../domain/geometry";
+import { isAt, type Plain, type Slot } from "../../domain/experiments";
+import { keyOfTile } from "../../domain/geometry";
 import { isHeld } from "../../domain/held";
 import { targetOf as runOf } from "../../domain/operators";
 import { createMap } from "./state";
@@ -11,14 +11,15 @@ import { createSweep } from "./sweep";
 /** Indices of the held slots at each tile, in words; of any component, as they act in all of them. */
 export function heldByPlace(experiment: Plain | null, app: App): Map<string, string> {
   const map = app.use(createMap).map.value;
+  const { tilesOf } = app.use(createSweep);
+  /** Whether a slot is on this map, beside what its rows and columns say. */
+  const isHere = (slot: Slot) =>
+    map?.head !== "all" || (slot.head !== null && (map.layer === null || slot.layer === map.layer));
   const found = new Map<string, string>();
   experiment?.slots.forEach((slot, index) => {
-    if (!isHeld(slot)) return;
-    const isAll = map?.head === "all";
-    if (isAll && (slot.layer !== map.layer || slot.head === null)) return;
-    const row = isAll ? (slot.head ?? 0) : slot.layer;
-    for (const position of positionsOf(slot)) {
-      const [at, before] = [key({ row, position }), found.get(key({ row, position }))];
+    if (!isHeld(slot) || !isHere(slot)) return;
+    for (const tile of tilesOf(slot)) {
+      const [at, before] = [keyOfTile(tile), found.get(keyOfTile(tile))];
       found.set(at, before ? `${before} and ${index}` : `slot ${index}`);
     }
   });
@@ -27,21 +28,16 @@ export function heldByPlace(experiment: Plain | null, app: App): Map<string, str
 
 /** Indices of the slots that act at each tile of the sweep, without those that act in all tiles. */
 export function slotsByPlace(experiment: Plain | null, app: App): Map<string, number[]> {
-  const { place, rowOf } = app.use(createSweep);
+  const { place, tilesOf } = app.use(createSweep);
   const found = new Map<string, number[]>();
   experiment?.slots.forEach((slot, index) => {
     if (isHeld(slot) || runOf(experiment, slot, app.use(createExperiment).kinds.value) !== null)
       return;
-    for (const position of positionsOf(slot)) {
-      const tile = { row: rowOf(slot), position };
+    for (const tile of tilesOf(slot)) {
       if (!isAt(slot, place(tile))) continue;
-      const at = key(tile);
+      const at = keyOfTile(tile);
       found.set(at, [...(found.get(at) ?? []), index]);
     }
   });
   return found;
-}
-
-export function key({ row, position }: Tile): string {
-  return `${row} ${position}`;
 }

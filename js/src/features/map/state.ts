@@ -4,11 +4,11 @@ import type { App } from "../../app/app";
 import { createExperiment } from "../../app/experiment";
 import { passOf } from "../../domain/estimate";
 import { positionsOf } from "../../domain/experiments";
-import type { Spot, Tile } from "../../domain/geometry";
+import { keyOfTile, type Spot, type Tile } from "../../domain/geometry";
 import { ghostOf } from "../../domain/ghost";
 import type { Aim, MetricName } from "../../domain/metrics";
 import { createBrush, painted } from "../../domain/paint";
-import { rowOf } from "../../domain/preview";
+import { axesOf, tileOf } from "../../domain/preview";
 import type { Cell, MetricInfo, Target } from "../../kernel/wire";
 import { createAnswer } from "../answer/state";
 import { createLecture } from "../lecture/state";
@@ -57,30 +57,32 @@ export function createMap(app: App) {
     const target = at(list, chosen.target.value) ?? at(list, map.value?.target ?? null) ?? 0;
     return { target, other: at(list, chosen.other.value) ?? likeliest(list, target) };
   });
+  /** What the rows and columns are. */
+  const axis = computed(() => axesOf(map.value));
   const cells = computed(
     () =>
       new Map(
         (map.value?.cells ?? []).map(
-          (cell) => [key({ ...cell, row: rowOf(cell, map.value?.head ?? null) }), cell] as const,
+          (cell) => [keyOfTile(tileOf(cell, axis.value)), cell] as const,
         ),
       ),
   );
   const cellAt = (tile: Tile | null): Cell | undefined =>
-    tile ? cells.value.get(key(tile)) : undefined;
-  const axis = computed(() => (map.value?.head === "all" ? "head" : "layer"));
+    tile ? cells.value.get(keyOfTile(tile)) : undefined;
   /** The map's axes, or those that it will have. */
   const axes = computed<Axes>(() => {
     const model = scene.value?.model;
-    const heads = model?.heads[map.value?.component ?? ""] ?? 0;
-    return {
-      rows: axis.value === "head" ? range(heads) : (map.value?.layers ?? range(model?.layers ?? 0)),
-      positions: map.value?.positions ?? (scene.value?.base ?? []).map((token) => token.index),
+    const numbers = {
+      head: range(model?.heads[map.value?.component ?? ""] ?? 0),
+      layer: map.value?.layers ?? range(model?.layers ?? 0),
+      position: map.value?.positions ?? (scene.value?.base ?? []).map((token) => token.index),
     };
+    return { rows: numbers[axis.value.rows], columns: numbers[axis.value.columns] };
   });
   /** Whether the operator can have no effect at a tile; decided by the prompts until its cell is there. */
   function isIdle(tile: Tile): boolean {
     const cell = cellAt(tile);
-    return cell ? cell.idle !== null : isShared(tile.position);
+    return cell ? cell.idle !== null : isShared(map.value?.position ?? tile.column);
   }
   /** Whether a position copies from itself, and both prompts are equal up to there. */
   function isShared(position: number): boolean {
@@ -91,10 +93,11 @@ export function createMap(app: App) {
   const isUnfolded = signal(false);
   /** Positions at the beginning where copying has no effect and no slot acts. */
   const foldable = computed(() => {
-    const { rows, positions } = axes.value;
+    const { rows, columns: positions } = axes.value;
+    if (axis.value.columns !== "position") return [];
     // In a model that is not causal, patching a shared token can have an effect: then its cells are not idle.
     const isFoldable = (position: number) =>
-      isShared(position) && rows.every((row) => isIdle({ row, position }));
+      isShared(position) && rows.every((row) => isIdle({ row, column: position }));
     // Equal prompts have no column that is worth showing alone.
     const count = positions.findIndex((position) => !isFoldable(position));
     const shared = positions.slice(0, Math.max(0, count));
@@ -105,9 +108,9 @@ export function createMap(app: App) {
   });
   const brush = createBrush();
   const strokeTiles = computed(() => {
-    const { rows, positions } = axes.value;
+    const { rows, columns } = axes.value;
     const stroke = !kernel.offline && brush.stroke.value; // a saved page holds no groups
-    return stroke ? painted(stroke, rows, positions, isIdle) : [];
+    return stroke ? painted(stroke, rows, columns, isIdle) : [];
   });
   const ghost = computed(() => ghostOf(cellAt(hover.value), map.value));
 
@@ -175,7 +178,10 @@ export function createMap(app: App) {
         target: step.target ?? null,
         other: null,
       };
-      const ownPins = (step.pins ?? []).map(({ layer, position }) => ({ row: layer, position }));
+      const ownPins = (step.pins ?? []).map(({ layer, position }) => ({
+        row: layer,
+        column: position,
+      }));
       const view = views.get(at) ?? { ...own, pins: ownPins };
       name.value = view.metric;
       chosen.target.value = view.target;
@@ -199,7 +205,6 @@ export function createMap(app: App) {
     pass,
     pins,
     axes,
-    /** What the rows are. */
     axis,
     /** Positions that show as one column. */
     folded: computed(() => (isUnfolded.value ? [] : foldable.value)),
@@ -252,8 +257,4 @@ function likeliest(targets: Target[], not: number): number {
 
 function range(count: number): number[] {
   return Array.from({ length: count }, (_, i) => i);
-}
-
-function key({ row, position }: Tile): string {
-  return `${row} ${position}`;
 }

@@ -8,19 +8,23 @@ import {
   isAt,
   type Place,
   positionsOf,
+  type Slot,
   sourcePositionsOf,
 } from "../../domain/experiments";
 import type { Tile } from "../../domain/geometry";
 import { isHeld, isMapOf } from "../../domain/held";
 import { kindOf, targetOf } from "../../domain/operators";
-import { keyOfMap, rowOf } from "../../domain/preview";
+import { axesOf, keyOfMap, tileOf } from "../../domain/preview";
 import { namesOf, tokensOf } from "../../domain/sources";
 import type { Map as Sweep } from "../../kernel/wire";
 import { createNotices } from "../notices/state";
 import { createPairing } from "../prompts/pairing";
 import { createStory } from "../story/state";
 
-export type SweepChoice = Pick<Sweep, "component" | "head" | "layer" | "source" | "intervention">;
+export type SweepChoice = Pick<
+  Sweep,
+  "component" | "head" | "layer" | "position" | "source" | "intervention"
+>;
 
 /** The map of the prompts and held slots on the screen; a story's own until the kernel's is complete. */
 export function createWholeMap(app: App) {
@@ -54,11 +58,12 @@ export function createSweep(app: App) {
       component = "block_output",
       head = null,
       layer = null,
+      position = null,
       intervention = sources.length > 0 ? "vanilla" : "zero",
       source: wish,
     } = chosen ?? {};
     const source = sources.find((name) => name === wish) ?? sources[0] ?? null;
-    return { component, head, layer, intervention, source };
+    return { component, head, layer, position, intervention, source };
   }
   /** Of the map on the screen; `choice` may be ahead of it. */
   const shown = computed(() => allowed(map.value ?? swept.value));
@@ -86,13 +91,16 @@ export function createSweep(app: App) {
   }
 
   /** What a tile stands for. */
-  function place({ row, position }: Tile): Place {
-    const { component, head, layer, source, intervention } = shown.value;
+  function place({ row, column }: Tile): Place {
+    const { component, source, intervention } = shown.value;
     const now = experiment.now.value;
-    const at = head === "all" ? { layer: layer ?? 0, head: row } : { layer: row, head };
+    const axes = axesOf(shown.value);
+    const at = { ...shown.value, [axes.rows]: row, [axes.columns]: column };
+    const [layer, position] = [at.layer ?? 0, at.position ?? 0];
+    const head = at.head === "all" ? 0 : at.head;
     const read = map.value?.source_positions[map.value.positions.indexOf(position)];
     return {
-      ...{ component, ...at, position, intervention },
+      ...{ component, layer, head, position, intervention },
       source: intervention === "vanilla" ? source : null,
       source_position: intervention === "vanilla" || read === undefined ? partner(position) : read,
       prompts:
@@ -106,8 +114,13 @@ export function createSweep(app: App) {
     choice,
     partner,
     place,
-    /** The row of a slot, or of a cell. */
-    rowOf: (of: { layer: number; head?: number | null }) => rowOf(of, shown.value.head),
+    /** The tiles of a slot's positions, whatever else it is. */
+    tilesOf: (slot: Slot): Tile[] => {
+      const [axes, { position: only }] = [axesOf(shown.value), shown.value];
+      return positionsOf(slot)
+        .filter((position) => only === null || position === only)
+        .map((position) => tileOf({ ...slot, position }, axes));
+    },
     /** Whether the map on the screen is of an older state of the model. */
     isOld: computed(
       () =>
@@ -118,15 +131,15 @@ export function createSweep(app: App) {
     slotsAt,
     /** What a slot reads at a tile where the map reads another token, in words; else null. */
     otherPair(tile: Tile): string | null {
-      const { source, source_position: mapped } = place(tile);
+      const { position, source, source_position: mapped } = place(tile);
       const slots = experiment.now.value?.slots ?? [];
       const index = slotsAt(tile).find((i) => slots[i] && !isHeld(slots[i])) ?? -1;
       const slot = slots[index];
       const tokens = tokensOf(app.use(createStory).scene.value?.sources ?? [], source);
       if (!slot || !tokens || !kindOf(experiment.kinds.value, slot.intervention)?.needs_source)
         return null;
-      const read = sourcePositionsOf(slot)[positionsOf(slot).indexOf(tile.position)] ?? mapped;
-      const name = (position: number) => `${position} ${tokens[position]?.label}`;
+      const read = sourcePositionsOf(slot)[positionsOf(slot).indexOf(position)] ?? mapped;
+      const name = (at: number) => `${at} ${tokens[at]?.label}`;
       return read === mapped
         ? null
         : `Slot ${index} reads ${name(read)} here, the map ${name(mapped)}.`;

@@ -3,9 +3,9 @@ import { computed, signal } from "@preact/signals";
 import type { App } from "../../app/app";
 import { createExperiment } from "../../app/experiment";
 import { type Control, measure } from "../../domain/controls";
-import type { Tile } from "../../domain/geometry";
+import { keyOfTile, type Tile } from "../../domain/geometry";
 import { changeText } from "../../domain/metrics";
-import { isOfMap, rowOf } from "../../domain/preview";
+import { axesOf, isOfMap, tileOf } from "../../domain/preview";
 import type { MetricInfo, Placebo } from "../../kernel/wire";
 import { createEstimate } from "../estimate/state";
 import { createMap } from "../map/state";
@@ -58,12 +58,12 @@ export function createPlacebo(app: App) {
     () =>
       new Map(
         (whole.value?.cells ?? []).map((cell, n) => [
-          `${rowOf(cell, whole.value?.head ?? null)} ${cell.position}`,
+          keyOfTile(tileOf(cell, axesOf(whole.value))),
           n,
         ]),
       ),
   );
-  const indexOf = ({ row, position }: Tile) => indices.value.get(`${row} ${position}`) ?? -1;
+  const indexOf = (tile: Tile) => indices.value.get(keyOfTile(tile)) ?? -1;
 
   const hasResult = computed(
     () => found.value !== null && !found.value.note && !isRunning.value && measured.value !== null,

@@ -13,6 +13,7 @@ import { Button, Panel } from "../../ui/controls";
 import { PlusIcon } from "../../ui/icons";
 import { createVoice } from "../../ui/voice";
 import { createAnswer } from "../answer/state";
+import { createMap } from "../map/state";
 import { createSweep } from "../map/sweep";
 import { createStory } from "../story/state";
 import { Details } from "./Details";
@@ -105,8 +106,8 @@ function Tools({ app, experiment }: { app: App; experiment: Plain }) {
   const skipped = slots.filter((slot) => slot.skip).length;
   const held = slots.filter(isHeld).length;
   const { commit, refusal } = app.use(createExperiment);
-  const length = app.use(createStory).scene.value?.base.length ?? 1;
-  const place = app.use(createSweep).place({ row: 0, position: length - 1 });
+  const column = app.use(createMap).axes.value.columns.at(-1) ?? 0;
+  const place = app.use(createSweep).place({ row: 0, column });
   const added = addSlot(experiment, place);
   const grouped = group(experiment);
   return (
