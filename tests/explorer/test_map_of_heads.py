@@ -46,6 +46,17 @@ def test_each_cell_is_that_of_a_sweep_over_heads(
         assert value == pytest.approx(expected[cell["layer"], cell["head"]], abs=1e-6)
 
 
+def test_a_component_with_heads_opens_with_all_of_them(tiny_gpt2: vw.LanguageModel) -> None:
+    explorer = vw.explore(BASE, SOURCE, tiny_gpt2, component=COMPONENT).wait(30)
+    try:
+        sent = explorer.map
+        assert (sent["head"], sent["layer"], sent["position"]) == ("all", None, 4)
+        assert ask(explorer, kind="sweep", component=COMPONENT, head=1)["ok"]
+        assert (explorer.map["head"], explorer.map["position"]) == (1, None)
+    finally:
+        explorer.close()
+
+
 def test_the_last_token_stays_the_last_and_another_stays_where_it_is(make: Make) -> None:
     explorer = make()
     longer = "In Europe, the capital of Spain is"

@@ -24,8 +24,8 @@ def plan_map(
     The experiment's held slots are the fixed ones of the sweeps, whatever the request says.
 
     Without a source there is nothing to copy and nothing to take a mean of: such maps zero each
-    cell. A mean is over base and sources. A map of all heads is of one layer, or else of all layers
-    at one position, by default the last.
+    cell. A mean is over base and sources. A component with heads is swept over all of them unless
+    the request names one: in one layer, or else in all layers at one position, by default the last.
 
     Args:
         model: the model to run.
@@ -42,6 +42,9 @@ def plan_map(
     is_held = any(slot.hold for slot in experiment.slots)
     fixed = held_slots(plan_experiment(model, experiment)) if is_held else ()
     request = request.replace(fixed=fixed)
+    sites, component = model.sites, request.component
+    if request.head is None and component in sites.components and sites.head_count(component):
+        request = request.replace(head=ALL)
     if request.head == ALL and request.layers is None and request.positions is None:
         request = request.replace(positions=-1)
     if not sources:

@@ -70,6 +70,11 @@ export function words(name: string): string {
   return name.replaceAll("_", " ");
 }
 
+/** A layer and a head in few characters: `L3`, `L3 H2`. */
+export function blockWords({ layer, head }: { layer: number; head: number | null }): string {
+  return head === null ? `L${layer}` : `L${layer} H${head}`;
+}
+
 /** A site within a sentence: `after block 0`, `at the MLP output of layer 3`. */
 export function site(layer: number, component: string, head: number | null): string {
   if (component === "block_input") return `before block ${layer}`;

@@ -127,7 +127,7 @@ class MapFeature(Feature):
         with session.lock:
             plans = plan_map(session.model, session.experiment, request)
             done = plans[0].request
-            self.request = request.replace(source=done.source, fixed=done.fixed)
+            self.request = request.replace(source=done.source, fixed=done.fixed, head=done.head)
             if done.positions is not None and plans[0].positions[-1] == len(plans[0].base) - 1:
                 self.request = self.request.replace(positions=-1)  # of every later prompt too
             self._asked = session.experiment

@@ -5,7 +5,7 @@ import type { App } from "../../app/app";
 import { createExperiment } from "../../app/experiment";
 import { actionOf, consume } from "../../app/keys";
 import { positionsOf, toPlain } from "../../domain/experiments";
-import { inPercent } from "../../domain/format";
+import { blockWords, inPercent } from "../../domain/format";
 import { OLD, titleOf } from "../../domain/sides";
 import type { PastEntry, Scene } from "../../kernel/wire";
 import { Button, Panel, PlainButton } from "../../ui/controls";
@@ -186,7 +186,7 @@ function placeOf(entry: PastEntry, scene: Scene | null): string {
   const [position = 0] = positionsOf(first);
   const isHere = scene !== null && scene.experiment.base === base;
   const token = (isHere && scene.base[position]?.label) || `#${position}`;
-  return `L${first.layer} ${token}${more.length > 0 ? ` +${more.length}` : ""}`;
+  return `${blockWords(first)} ${token}${more.length > 0 ? ` +${more.length}` : ""}`;
 }
 
 /** Scrolls the strip, and nothing around it, until a chip is in sight. */

@@ -108,7 +108,8 @@ export function MapGrid({ app, scene, metric: chosenMetric, width }: Props) {
   const { pins } = lens;
   const copies = map?.intervention === "vanilla";
   const hasIdle =
-    (copies && map.first_difference > 0) || (map?.cells ?? []).some((cell) => cell.idle !== null);
+    (copies && across === "position" && map.first_difference > 0) ||
+    (map?.cells ?? []).some((cell) => cell.idle !== null);
   const isSame =
     copies && targets.length > 0 && targets.every((one) => Math.abs(one.base - one.source) < AGREE);
 

@@ -11,7 +11,7 @@ import {
   setSkip,
   sourcePositionsOf,
 } from "../../domain/experiments";
-import { componentWords, three } from "../../domain/format";
+import { blockWords, componentWords, three } from "../../domain/format";
 import { setHold } from "../../domain/held";
 import { kindOf, targetOf } from "../../domain/operators";
 import { isOrdered, moveSlot } from "../../domain/order";
@@ -146,7 +146,6 @@ function Summary({ app, scene, experiment, slot }: Props) {
   const from = reads && experiment.sources.length > 1 ? `from ${slot.source}` : "";
   const site = [
     slot.component === "block_output" ? "" : componentWords(slot.component),
-    slot.head === null ? "" : `head ${slot.head}`,
     from,
     target === null ? "" : `in ${target}`,
     slot.subspace === null ? "" : "subspace",
@@ -161,10 +160,7 @@ function Summary({ app, scene, experiment, slot }: Props) {
       `${tokens[list[0] ?? -1]?.label ?? list[0]}${list.length > 1 ? ` +${list.length - 1}` : ""}`;
     return (
       <>
-        <b class="vene-slot-layer">
-          L{slot.layer}
-          {slot.head !== null && ` H${slot.head}`}
-        </b>
+        <b class="vene-slot-layer">{blockWords(slot)}</b>
         <span class="vene-slot-tokens vene-token">
           {few(positionsOf(slot))} → {few(sourcePositionsOf(slot))}
         </span>
@@ -172,7 +168,7 @@ function Summary({ app, scene, experiment, slot }: Props) {
           {[
             slot.head === null ? "all heads" : "",
             `${isPatch ? "copied" : operator} weight`,
-            ...site.slice(2),
+            ...site.slice(1),
           ]
             .filter(Boolean)
             .join(" · ")}
@@ -183,7 +179,7 @@ function Summary({ app, scene, experiment, slot }: Props) {
   const extra = [operator.replaceAll("_", " "), ...site].filter(Boolean).join(" · ");
   return (
     <>
-      <b class="vene-slot-layer">L{slot.layer}</b>
+      <b class="vene-slot-layer">{blockWords(slot)}</b>
       <span class="vene-slot-tokens vene-token">
         {first ? (tokens[first[0]]?.label ?? first[0]) : "?"}
         {reads && first && <span class="vene-dim"> ⟵ {partners[first[1]]?.label ?? first[1]}</span>}
