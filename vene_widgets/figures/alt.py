@@ -73,14 +73,16 @@ def _sweep_text(data: pd.DataFrame, metric: Metric) -> str:
     """The cells with a sweep's smallest and largest values, and where each target is the answer."""
     row, positions = rows_of(data), data["position"].nunique()
     of_heads = has_head_columns(data)
-    column = "head" if of_heads else "position"
+    column = ["head", "position"] if of_heads else ["position"]
     places_named = f"{positions} token positions"
     if of_heads:
-        places_named = f"{data['head'].nunique()} heads at {position_text(data.iloc[0])}"
-        data = data[data["position"] == data["position"].iloc[0]]
+        where = position_text(data.iloc[0]) if positions == 1 else places_named
+        places_named = f"{data['head'].nunique()} heads at {where}"
 
     def column_text(cell: pd.Series[Any]) -> str:
-        return f"head {cell['head']}" if of_heads else position_text(cell)
+        if not of_heads:
+            return position_text(cell)
+        return f"head {cell['head']}" + ("" if positions == 1 else f", {position_text(cell)}")
 
     def rows_text(part: pd.DataFrame) -> str:
         """The rows of some cells: `layers 0 to 2`, `heads 0 and 1`."""
@@ -114,7 +116,7 @@ def _sweep_text(data: pd.DataFrame, metric: Metric) -> str:
             f"{column_text(part.iloc[0])} in {rows_text(part)}" for _, part in won.groupby(column)
         ]
         rest = len(places) - _MOST_POSITIONS
-        more = f" and {rest} more {column}s" if rest > 0 else ""
+        more = f" and {rest} more {column[0]}s" if rest > 0 else ""
         sentences.append(
             f"{name} is the most likely token in {len(won)} of {len(ran)} cells"
             + (f": {'; '.join(places[:_MOST_POSITIONS])}{more}." if places else ".")
