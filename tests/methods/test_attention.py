@@ -47,6 +47,9 @@ def test_a_prompt_gives_the_pattern_of_every_head(tiny_llama: vw.LanguageModel):
     some = vw.attention(tiny_llama, SPAIN, layer=[-1, 0], head=2)
     assert some.layers == (2, 0) and some.heads == (2,)
     assert torch.equal(some.weights, found.weights[[2, 0]][:, [2]])
+    assert torch.equal(some[0], found.weights[0, [2]])
+    with pytest.raises(vw.RequestError, match=r"layer 1 was not read.*\[2, 0\]"):
+        some[1]
 
 
 def test_an_experiment_gives_every_run_and_the_difference(tiny_gpt2: vw.LanguageModel):

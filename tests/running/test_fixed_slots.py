@@ -144,6 +144,7 @@ def test_a_window_changes_its_layers_together(
 def test_noise_over_several_seeds_is_a_mean_of_distributions(tiny_gpt2: vw.LanguageModel) -> None:
     seeds = (1, 5, 8)
     found = vw.sweep(tiny_gpt2, BASE, fixed=[NOISE], seeds=seeds, targets=[" Madrid", " Rome"])
+    assert repr(found).endswith(f"1 fixed slot, mean over {len(seeds)} seeds>")
     alone = [
         vw.sweep(tiny_gpt2, BASE, fixed=[NOISE.replace(seed=seed)], targets=[" Madrid", " Rome"])
         for seed in seeds

@@ -65,6 +65,18 @@ class AttentionPattern(PickledWithoutWeights):
         """
         return self.runs.get(INTERVENED, self.runs[BASE])
 
+    def __getitem__(self, layer: int) -> Tensor:
+        """`weights` of one layer that was read, `(heads, queries, keys)`.
+
+        Raises:
+            RequestError: it was not read.
+        """
+        if layer not in self.layers:
+            raise RequestError(
+                f"layer {shown(layer)} was not read. Layers of this pattern: {list(self.layers)}."
+            )
+        return self.weights[self.layers.index(layer)]
+
     @property
     def difference(self) -> Tensor:
         """Intervened − base, `(layers, heads, queries, keys)`.

@@ -236,7 +236,9 @@ def _prompts(plan: SweepPlan) -> str:
     if plan.request.window > 1:
         text += f", windows of {plan.request.window} layers"
     held = len(plan.fixed.live) if plan.fixed else 0
-    return f"{text}, {held} fixed slot{'' if held == 1 else 's'}" if held else text
+    if held:
+        text += f", {held} fixed slot{'' if held == 1 else 's'}"
+    return f"{text}, mean over {len(plan.seeds)} seeds" if len(plan.seeds) > 1 else text
 
 
 def plan_frame(
