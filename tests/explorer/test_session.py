@@ -96,7 +96,7 @@ def test_grouped_and_ungrouped_are_separate_runs_and_bit_equal(make: Make) -> No
         (setting(slot(colour="red")), "colour"),
         (setting(base=""), "base '' is empty"),
         ({"kind": "sweep", "component": "nowhere"}, "nowhere"),
-        (
+        ({"kind": "sweep", "component": "head_query_output", "head": 9}, "0 to 2, not 9"),
             {"kind": "sweep", "component": "head_query_output", "head": 9},
             "needs a head: 0 to 2, not 9",
         ),
