@@ -59,6 +59,8 @@ describe("the preview of a tile with held slots", () => {
     expect([cell.idle, cell.kl]).toEqual([null, null]); // those are of the held slots' run
     const shown = fromCell(cell, HELD.map, HELD.alone.answer);
     const exact = fromAnswer(HELD.after[of].answer);
+    expect(shown.sentence).toBe(exact.sentence);
+    expect(shown.sentence).toContain("“Madrid”"); // the plain base's answer, as beside it
     const ps = new Map(exact.tokens.map((row) => [row.id, row.probabilities]));
     let count = 0;
     for (const row of shown.tokens)
