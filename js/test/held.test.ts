@@ -108,6 +108,30 @@ describe("a map", () => {
     expect(keyOfRun(alone)).toBe(keyOfRun(setHold(alone, [0], false)));
   });
 
+  it("shows a revealed tile in a lecture, and covers it anew with other held slots", async () => {
+    const { experiment, answer } = HELD.after["3 4"];
+    const now = { scene: sceneOf(experiment, 6, 2, null), answer: { ...answer, revision: 2 } };
+    const screen = mount({ ...now, map: HELD.map });
+    const number = () => tile(screen.el, 3, 4).querySelector(".vene-tile-number");
+    const root = screen.el.querySelector(".vene-root") as Element;
+    press(root, "f");
+    await drawn();
+    expect(number()).toBeNull();
+    press(root, " ");
+    await drawn();
+    expect(number()).not.toBeNull();
+    expect(screen.el.querySelectorAll(".vene-tile-number")).toHaveLength(1);
+    press(root, "m");
+    await drawn();
+    expect(screen.el.querySelectorAll(".vene-tile-number").length).toBeGreaterThan(6);
+    // The whole map was of these held slots; with others it is another one.
+    screen.model.write({ map: { ...HELD.map, held: [] } });
+    screen.model.write({ scene: sceneOf({ ...experiment, slots: [] }, 6, 3, null) });
+    await drawn();
+    expect(screen.el.querySelectorAll(".vene-tile-number")).toHaveLength(0);
+    screen.close();
+  });
+
   it("is not shown with another experiment's held slots, and comes back when they are refused", async () => {
     const view = start();
     const map = view.map.value;
