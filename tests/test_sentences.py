@@ -13,6 +13,7 @@ from vene_widgets.sentences import (
     ProbabilityChange,
     SlotAction,
     all_idle,
+    beside_held,
     describe,
     describe_patch,
     joined,
@@ -309,3 +310,8 @@ def test_held_slots_are_named_and_no_answer_is_called_new() -> None:
         "“Rome” 0.1 % → 95 %."
     )
     assert sentence("Patching", MOVED, held=2).startswith("With 2 slots held, patching turns")
+
+
+def test_held_slots_and_the_one_beside_them() -> None:
+    assert beside_held("Patching “Spain”", 1) == "A held slot and patching “Spain”"
+    assert beside_held("Zeroing “is”", 3) == "3 held slots and zeroing “is”"

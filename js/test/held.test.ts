@@ -59,6 +59,8 @@ describe("the preview of a tile with held slots", () => {
     expect([cell.idle, cell.kl]).toEqual([null, null]); // those are of the held slots' run
     const shown = fromCell(cell, HELD.map, HELD.alone.answer);
     const exact = fromAnswer(HELD.after[of].answer);
+    expect(shown.sentence).toBe(exact.sentence);
+    expect(shown.sentence).toContain("“Madrid”"); // the plain base's answer, as beside it
     const ps = new Map(exact.tokens.map((row) => [row.id, row.probabilities]));
     let count = 0;
     for (const row of shown.tokens)
@@ -104,6 +106,30 @@ describe("a map", () => {
     expect(isMapOf(HELD.map, changeSlot(alone, 0, { position: 4 }))).toBe(false);
     expect([heldWords(HELD.map), heldWords(spainAndItaly().map)]).toEqual(["with 1 slot held", ""]);
     expect(keyOfRun(alone)).toBe(keyOfRun(setHold(alone, [0], false)));
+  });
+
+  it("shows a revealed tile in a lecture, and covers it anew with other held slots", async () => {
+    const { experiment, answer } = HELD.after["3 4"];
+    const now = { scene: sceneOf(experiment, 6, 2, null), answer: { ...answer, revision: 2 } };
+    const screen = mount({ ...now, map: HELD.map });
+    const number = () => tile(screen.el, 3, 4).querySelector(".vene-tile-number");
+    const root = screen.el.querySelector(".vene-root") as Element;
+    press(root, "f");
+    await drawn();
+    expect(number()).toBeNull();
+    press(root, " ");
+    await drawn();
+    expect(number()).not.toBeNull();
+    expect(screen.el.querySelectorAll(".vene-tile-number")).toHaveLength(1);
+    press(root, "m");
+    await drawn();
+    expect(screen.el.querySelectorAll(".vene-tile-number").length).toBeGreaterThan(6);
+    // The whole map was of these held slots; with others it is another one.
+    screen.model.write({ map: { ...HELD.map, held: [] } });
+    screen.model.write({ scene: sceneOf({ ...experiment, slots: [] }, 6, 3, null) });
+    await drawn();
+    expect(screen.el.querySelectorAll(".vene-tile-number")).toHaveLength(0);
+    screen.close();
   });
 
   it("is not shown with another experiment's held slots, and comes back when they are refused", async () => {

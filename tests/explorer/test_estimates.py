@@ -87,3 +87,17 @@ def test_what_has_no_estimate_says_so(make: Make) -> None:
     explorer.feature(MapFeature)._full = None
     reply = ask(explorer, kind="estimate", metric="probability", target=explorer.map["target"])
     assert not reply["ok"] and "an estimate needs a full map" in reply["error"]
+
+
+def test_a_map_is_full_for_the_kernel_once_the_browser_has_all_of_it(make: Make) -> None:
+    """Or the browser's request for an estimate, at once, would be refused for good."""
+    explorer = make()
+    feature, seen = explorer.feature(MapFeature), list[bool]()
+
+    def look(change: dict[str, Any]) -> None:
+        if change["new"]["done"] == change["new"]["total"]:
+            seen.append(feature._full is feature.shown)
+
+    explorer.observe(look, "map")
+    ask(explorer, kind="sweep", component="mlp_output")
+    assert seen == [True]

@@ -57,6 +57,18 @@ def test_every_tile_has_the_held_slot(make: Make, held: vw.Slot) -> None:
     assert explorer.map["cells"][-1]["sentence"].startswith("With 1 slot held, patching")
 
 
+def test_an_answers_sentence_is_the_maps_before_it_is_exact(make: Make) -> None:
+    """Both compare with the plain base, as the numbers beside them do."""
+    explorer = make(slots=OUT)
+    cells = {(cell["layer"], cell["position"]): n for n, cell in enumerate(explorer.map["cells"])}
+    for place in ((0, 3), (0, 4), (1, 4)):
+        assert ask(explorer, **setting(slot(1, 3, **HELD), slot(*place)))["ok"]
+        said = explorer.map["sentences"][cells[place]]
+        assert said.startswith("A held slot and patching ")
+        assert explorer.answer["sentence"] == said
+    assert not make().map["sentences"]
+
+
 def test_maps_of_all_heads_of_means_and_of_one_prompt_hold_it_too(make: Make) -> None:
     explorer, fixed = make(slots=OUT), [OUT.replace(hold=False)]
     heads = {"component": "head_value_output", "head": "all", "layer": 1}

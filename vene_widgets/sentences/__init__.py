@@ -5,6 +5,7 @@ Templates are filled with the numbers of a run; objects of the engine hold no se
 
 from vene_widgets.sentences.actions import (
     SlotAction,
+    beside_held,
     describe,
     describe_patch,
     operator,
@@ -31,6 +32,7 @@ __all__ = [
     "SlotAction",
     "TileNumbers",
     "all_idle",
+    "beside_held",
     "data_facts",
     "data_tile",
     "describe",

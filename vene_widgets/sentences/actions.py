@@ -198,3 +198,9 @@ def several(live: int, skipped: int) -> str:
     if skipped:
         return f"{live} slot{'' if live == 1 else 's'} ({skipped} more skipped)"
     return f"{live} slots together"
+
+
+def beside_held(action: str, held: int) -> str:
+    """Held slots and the one that is tried beside them: `A held slot and patching “Spain” …`."""
+    slots = "A held slot" if held == 1 else f"{held} held slots"
+    return f"{slots} and {action[0].lower()}{action[1:]}"

@@ -122,13 +122,15 @@ export function cellOf(experiment: Plain, map: Sweep | null): Cell | null {
   const [position, ...more] = positionsOf(slot);
   if (more.length > 0) return null;
   const [from] = sourcePositionsOf(slot);
-  const found = map.cells.find(
+  const n = map.cells.findIndex(
     (cell) => cell.layer === slot.layer && cell.head === slot.head && cell.position === position,
   );
+  const found = map.cells[n];
   const reads = !["zero", "noise"].includes(slot.intervention);
   if (!found || (reads && found.source_position !== from)) return null;
+  if (map.held.length === 0) return found;
   // A tile is compared with the run of the held slots alone, an answer with the plain base.
-  return map.held.length > 0 ? { ...found, idle: null, kl: null } : found;
+  return { ...found, idle: null, kl: null, sentence: map.sentences[n] ?? found.sentence };
 }
 
 /** Whether a slot does what the map does in each tile: its operator, in full, on its component. */

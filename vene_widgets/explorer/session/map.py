@@ -222,17 +222,19 @@ class MapFeature(Feature):
                 continue
             builder.add_row(row)
             now = time.monotonic()
-            if builder.done < builder.total and now < due:
+            if builder.done == builder.total or now < due:
                 yield
                 continue
             self.shown = builder
             self.write("map", builder.map().model_dump())
-            share = builder.done / builder.total
-            session.set_status(progress=None if share == 1 else share)
+            session.set_status(progress=builder.done / builder.total)
             # Serialising a large map is slow: spend at most a fifth of the time on it.
             due = time.monotonic() + max(0.1, 4 * (time.monotonic() - now))
             yield
-        self._full = builder
+        # Full for the kernel before the browser has it, and asks for something that needs all of it.
+        self.shown = self._full = builder
+        self.write("map", builder.map().model_dump())
+        session.set_status(progress=None)
         for listener in self.on_full:
             listener()
 

@@ -119,10 +119,11 @@ class MapBuilder:
         self.log_base = log_probabilities(base)
         self.log_source = log_probabilities(source_logits)
         self._p_base, self._p_source = self.log_base.exp(), self.log_source.exp()
-        self._p_plain = self._p_base
+        self._p_plain, self._plain_answer = self._p_base, int(base.argmax())
         runs = [base, source_logits]
         if plain is not None:
             runs.append(plain)
+            self._plain_answer = int(plain.argmax())
             self._p_plain = log_probabilities(checked_distribution(plain, "base logits")).exp()
         self.answers = list(dict.fromkeys([int(base.argmax()), int(source_logits.argmax())]))
         known = (self._p_base, self._p_source, self._p_plain)
@@ -137,6 +138,7 @@ class MapBuilder:
         self._typed = dict(typed)
         self._targets = list(dict.fromkeys([*self.followed, *self.answers, *likely, *self._typed]))
         self._cells: list[wire.Cell] = []
+        self._sentences: list[str] = []  # of each cell against the plain base; with held slots only
         self._statistics: list[CellStatistics] = []  # per row, at `followed`
         need = first.base_logits.numel() * first.base_logits.element_size() * self.total
         self._may_hold, self._may_keep = need <= HOLD_BYTES, need <= KEEP_BYTES
@@ -287,6 +289,7 @@ class MapBuilder:
             total=self.total,
             slow=self._slow,
             held=[wire_slot(slot) for slot in request.fixed],
+            sentences=list(self._sentences),
             code="\n".join(sweep_lines(request)) if self.held else None,
         )
 
@@ -312,6 +315,7 @@ class MapBuilder:
             )
             if not math.isfinite(top_probability[n][0]):
                 sentence = sentences.no_distribution()
+                self._sentences += [sentence] * bool(self.held)
                 found.append(
                     cell(
                         top=[],
@@ -343,6 +347,11 @@ class MapBuilder:
                     sentence=self._sentence(plan, layer, n, idle, probability[n], candidates[0]),
                 )
             )
+            if self.held:
+                action = sentences.beside_held(self._action(plan, layer, n), self.held)
+                plain = self._plain_answer, self._p_plain
+                change = self._change(*plain, probability[n], candidates[0])
+                self._sentences.append(sentences.sentence(action, change, plural=True))
         return found
 
     def _sentence(
@@ -355,18 +364,24 @@ class MapBuilder:
         best: wire.Candidate,
     ) -> str:
         """A cell in words; `after` are its probabilities at `_targets`."""
-        text, copies = plan.model.token_text, plan.intervention == "vanilla"
-        position, partner = plan.positions[column], plan.source_positions[column]
-        token = plan.base[position].text
+        position = plan.positions[column]
         if idle == "same" and position < plan.first_difference:
             return sentences.nothing_can_change(plan.base[plan.first_difference - 1].text)
         if idle == "same":
-            return sentences.nothing_came_in(token)
+            return sentences.nothing_came_in(plan.base[position].text)
         if idle == "causal":
             return sentences.out_of_reach(layer)
-        action = sentences.describe(
+        action = self._action(plan, layer, column)
+        change = self._change(self.answers[0], self._p_base, after, best)
+        return sentences.sentence(action, change, held=self.held)
+
+    def _action(self, plan: SweepPlan, layer: int, column: int) -> str:
+        """What a cell does, in words."""
+        copies = plan.intervention == "vanilla"
+        position, partner = plan.positions[column], plan.source_positions[column]
+        return sentences.describe(
             sentences.SlotAction(
-                token,
+                plan.base[position].text,
                 plan.component,
                 layer,
                 plan.head,
@@ -377,18 +392,22 @@ class MapBuilder:
                 is_last=position == len(plan.base) - 1,
             )
         )
-        base, source = self.answers[0], self.answers[-1]
-        change = sentences.ProbabilityChange(
+
+    def _change(
+        self, base: int, p_base: Tensor, after: Sequence[float], best: wire.Candidate
+    ) -> sentences.ProbabilityChange:
+        """A cell against a run with the answer `base`; `after` are probabilities at `_targets`."""
+        text, source = self.plan.model.token_text, self.answers[-1]
+        return sentences.ProbabilityChange(
             base_token=text(base),
-            base_before=self._p_base[base].item(),
+            base_before=p_base[base].item(),
             base_after=after[self._targets.index(base)],
             source_token=text(source),
-            source_before=self._p_base[source].item(),
+            source_before=p_base[source].item(),
             source_after=after[self._targets.index(source)],
             best_token=text(best.token_id),
             best_after=best.probability,
         )
-        return sentences.sentence(action, change, held=self.held)
 
     def _averaged(self, plan: SweepPlan, column: int) -> tuple[str, ...]:
         """The tokens that a cell's mean is over, if its prompts are not as long as the base."""

@@ -27,10 +27,12 @@ def answer_sentence(model: LanguageModel, result: ExactRuns, plan: Plan) -> str:
     live = plan.live
     skipped = len(slots) - len(live)
     plural = len(live) > 1
-    if len(slots) > 1:
+    tried = [planned for planned in live if not planned.slot.hold] if plural else live
+    if len(tried) != 1 or skipped:
         action = sentences.several(len(live), skipped)
     else:
-        action = sentences.describe(_slot_action(model, live[0], plan))
+        action = sentences.describe(_slot_action(model, tried[0], plan))
+        action = sentences.beside_held(action, len(live) - 1) if plural else action
     reports = [report for report in result.final.record if not report.planned.slot.skip]
     if all(report.idle for report in reports):
         reached = any(report.fired for report in reports)

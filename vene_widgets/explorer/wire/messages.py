@@ -239,7 +239,8 @@ class Map(Wire):
     is the intervention in words. `prompts` are those that a `mean` is over. `target` is the token
     to show first. `slow` is why every cell takes a full forward pass, None if cells resume from
     their layer. `held` are the slots that every cell has besides its own, their positions as
-    integers, and `code` is the call that gives such a map; None without them.
+    integers, `sentences` each cell's result in words against the base without them, as its answer
+    has it, and `code` is the call that gives such a map; empty and None without them.
     """
 
     revision: int
@@ -262,6 +263,7 @@ class Map(Wire):
     total: int
     slow: str | None
     held: list[WireSlot]
+    sentences: list[str]
     code: str | None
 
 

@@ -4,7 +4,7 @@ import type { App } from "../../app/app";
 import { createExperiment } from "../../app/experiment";
 import { keyOf, type Plain } from "../../domain/experiments";
 import { cellOf, keyOfMap } from "../../domain/preview";
-import type { Map as Sweep } from "../../kernel/wire";
+import type { Cell, Map as Sweep } from "../../kernel/wire";
 import { createWholeMap } from "../map/sweep";
 import { createStory } from "../story/state";
 
@@ -46,7 +46,7 @@ export function createLecture(app: App) {
   const isCovered = computed(() => isOn.value && !revealed.value.has(key.value));
   const mapKey = computed(() => {
     const [now, swept] = [experiment.value, map.value];
-    return now && swept ? promptsOf(now) + keyOfMap(swept) : "";
+    return now && swept ? promptsOf(now) + keyOfMap(swept) + JSON.stringify(swept.held) : "";
   });
   const isMapOpen = computed(() => !isOn.value || maps.value.has(mapKey.value));
   /** The map with the tiles that may be seen: those whose own answers were revealed. */
@@ -57,10 +57,10 @@ export function createLecture(app: App) {
     const seen = [...revealed.value.values()].filter(
       (plain) => promptsOf(plain) === promptsOf(now),
     );
-    const cells = new Set(seen.map((plain) => cellOf(plain, whole)));
+    const cells = new Set(seen.map((plain) => placeOf(cellOf(plain, whole))));
     // Another step may have shown this tile already, and this one ask about it anew.
-    if (isCovered.value) cells.delete(cellOf(now, whole));
-    return { ...whole, cells: whole.cells.filter((cell) => cells.has(cell)) };
+    if (isCovered.value) cells.delete(placeOf(cellOf(now, whole)));
+    return { ...whole, cells: whole.cells.filter((cell) => cells.has(placeOf(cell))) };
   });
   const choice = computed(() => choices.value.get(story.at.value) ?? null);
 
@@ -113,6 +113,11 @@ export function createLecture(app: App) {
       return true;
     },
   };
+}
+
+/** Which tile it is: beside held slots its cell is a copy. */
+function placeOf(cell: Cell | null): string | null {
+  return cell && JSON.stringify([cell.layer, cell.head, cell.position]);
 }
 
 function promptsOf({ base, sources }: Plain): string {
