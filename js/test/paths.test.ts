@@ -224,6 +224,24 @@ function circuitOf(heads: [number, number][]): CircuitGrid {
   return { ...{ revision: 2, note: null, experiment, source: "italy", targets: IDS }, heads, runs };
 }
 
+describe("a map of small effects", () => {
+  it("has a third decimal", async () => {
+    const senders = pathsOf(experiment).senders.map((one) => ({
+      ...one,
+      effect: (one.head === null ? one.layer : -1) / 100,
+    }));
+    senders[1] = { layer: 0, head: 0, effect: 0.0004, frozen: null };
+    await open(pathsOf(experiment, { senders }));
+    expect([label(5, 4), label(3, 1), label(0, 0), label(0, 4)]).toEqual([
+      "MLP 5, +.050",
+      "head 3.1, −.010",
+      "head 0.0, ≈0",
+      "MLP 0, 0",
+    ]);
+    expect(text(".vene-paths .vene-legend")).toContain("base −7, source +13");
+  });
+});
+
 describe("marked heads", () => {
   it("are run alone, and without them", async () => {
     await open();
@@ -257,7 +275,7 @@ describe("marked heads", () => {
       ["no heads", "+2", "0"],
     ]);
     expect(text(".vene-circuit")).toContain(
-      "Faithfulness 0.8 from no heads to all, 0.75 of the metric with all.",
+      "Faithfulness 0.8 from no heads to all, 0.75 × the metric with all.",
     );
     expect(text(".vene-circuit")).toContain("that of italy, at every token.");
     expect(asked()).toEqual([]); // the paths are the same

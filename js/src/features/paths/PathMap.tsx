@@ -48,7 +48,7 @@ export function PathMap({ app, layers, point }: Props) {
       ? (state.receiver.value?.part ?? "")
       : value === undefined
         ? ""
-        : shortSigned(value);
+        : inTile(value, state.limit.value);
     const says = isReceiver ? "receives" : text || "no path";
     return (
       // biome-ignore lint/a11y/useSemanticElements: as the map
@@ -141,4 +141,12 @@ export function PathMap({ app, layers, point }: Props) {
       </div>
     </div>
   );
+}
+
+/** Where all effects are small, with three decimals: `+.004`. */
+function inTile(value: number, limit: number): string {
+  const isSmall = limit < 0.1 && Math.abs(value) >= 5e-4;
+  return isSmall
+    ? value.toFixed(3).replace(/^(-?)0/, (_, minus) => (minus ? "−" : "+"))
+    : shortSigned(value);
 }

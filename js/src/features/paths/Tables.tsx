@@ -113,7 +113,7 @@ export function Circuit({ app }: { app: App }) {
           </table>
           <p class="vene-note">
             Faithfulness {number(only.faithfulness_normalised)} from no heads to all,{" "}
-            {number(only.faithfulness)} of the metric with all. In place of a head’s output stands
+            {number(only.faithfulness)} × the metric with all. In place of a head’s output stands
             that of {found.source}, at every token.
           </p>
         </div>

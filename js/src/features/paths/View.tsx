@@ -1,6 +1,7 @@
 // Paths: a map of what each head and MLP adds to the answer or to a receiver, and what is behind it.
 import { useSignal } from "@preact/signals";
 import type { App } from "../../app/app";
+import { signed } from "../../domain/format";
 import { endWords, pathSentence, type Sender, senderFirst } from "../../domain/paths";
 import { Button, Panel, Select } from "../../ui/controls";
 import { ScaleBar } from "../map/Legend";
@@ -20,7 +21,7 @@ export function PathsPanel({ app }: { app: App }) {
   const state = app.use(createPaths);
   const scene = app.use(createStory).scene.value;
   const at = useSignal<Sender | null>(null);
-  const [to, head] = [state.receiver.value, state.chosen.value];
+  const [grid, to, head] = [state.shown.value, state.receiver.value, state.chosen.value];
   const { offline } = app.kernel;
   const hint = state.isOld.value
     ? "measuring the paths…"
@@ -67,7 +68,7 @@ export function PathsPanel({ app }: { app: App }) {
         </>
       }
     >
-      {state.shown.value && (
+      {grid && (
         <>
           <p role="status">{says(app, at.value)}</p>
           <div class="vene-paths">
@@ -83,6 +84,9 @@ export function PathsPanel({ app }: { app: App }) {
                 {state.metric.value && (
                   <ScaleBar metric={state.metric.value} limit={state.limit.value} />
                 )}
+                <span class="vene-legend-item">
+                  base {signed(grid.base_metric)}, source {signed(grid.source_metric)}
+                </span>
                 {to && (
                   <span class="vene-legend-item">
                     <i class="vene-swatch vene-tile-idle" /> no path

@@ -1,5 +1,5 @@
 // Paths: what every head and MLP does to the answer or to one receiver, and which heads are marked.
-import { batch, computed, signal } from "@preact/signals";
+import { computed, signal } from "@preact/signals";
 import type { App } from "../../app/app";
 import { createExperiment } from "../../app/experiment";
 import { reading } from "../../app/reading";
@@ -145,7 +145,7 @@ export function createPaths(app: App) {
     },
     /** Shows what reaches a head or an MLP; null: the logits. */
     receive(to: Sender | null): void {
-      if (kernel.offline || (to && to.layer < 0)) return;
+      if (to && to.layer < 0) return;
       read.again();
       chosen.value = to;
     },
@@ -159,17 +159,15 @@ export function createPaths(app: App) {
     /** Marks a head as one of the circuit, or takes the mark off; null: off all. */
     mark(sender: Sender | null): void {
       const { layer, head } = sender ?? { layer: 0, head: 0 };
-      if (kernel.offline || head === null || layer < 0) return;
+      if (head === null) return;
       const others = sender
         ? marks.value.filter(([row, column]) => row !== layer || column !== head)
         : [];
       const isNew = sender && others.length === marks.value.length;
-      batch(() => {
-        readCircuit.again();
-        marks.value = isNew
-          ? [...others, [layer, head] as [number, number]].sort(([a, b], [c, d]) => a - c || b - d)
-          : others;
-      });
+      readCircuit.again();
+      marks.value = isNew
+        ? [...others, [layer, head] as [number, number]].sort(([a, b], [c, d]) => a - c || b - d)
+        : others;
     },
   };
 }
