@@ -102,7 +102,7 @@ def test_every_trait_and_kind_of_job_has_one_owner(make: Callable[[], vw.Explore
     # The most urgent first: a click before a comparison, a text, the map, and idle work.
     urgent = ["answer", "contrast", "generation", "sweep", "follow", "story"]
     idle = ["history", "verify", "pairs", "specification", "estimate", "placebo"]
-    assert kinds == [*urgent, *idle, "lens", "attention"]
+    assert kinds == [*urgent, *idle, "lens", "attention", "circuit", "paths"]
     with pytest.raises(AssertionError):
         make().feature(MapFeature).write("answer", {})
 

@@ -39,7 +39,7 @@ def test_a_page_holds_what_the_screen_shows(saved: tuple[vw.Explorer, str]) -> N
     explorer, text = saved
     state = state_of(text)
     of_others = {"data_set", "specification", "placebo", "estimates", "generation"}  # empty here
-    of_others |= {"lens", "attention"}
+    of_others |= {"lens", "attention", "circuit", "paths"}
     assert set(state) == {"scene", "map", "answer", "past", "picture", "steps"} | of_others
     assert not any(state[name] for name in of_others)
     assert state["answer"] == json.loads(json.dumps(explorer.answer))

@@ -43,6 +43,8 @@ export type Traits = Omit<
   | "generation"
   | "lens"
   | "attention"
+  | "paths"
+  | "circuit"
 > & {
   steps: object;
   step: number | null;
@@ -57,6 +59,8 @@ export type Traits = Omit<
   generation: object;
   lens: object;
   attention: object;
+  paths: object;
+  circuit: object;
 };
 
 export const SPAIN = "The capital of Spain is";
@@ -108,6 +112,8 @@ export function spainAndItaly(layers = OPENED.scene.model.layers): Traits {
     generation: {},
     lens: {},
     attention: {},
+    paths: {},
+    circuit: {},
     steps: {},
     step: null,
     status: copy(OPENED.status),

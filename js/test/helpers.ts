@@ -13,7 +13,12 @@ import { createNotices } from "../src/features/notices/state";
 import { createPairing } from "../src/features/prompts/pairing";
 import widget from "../src/index";
 import { connect } from "../src/kernel/kernel";
-import type { OrderedExperiment as Experiment, Scene, Map as Sweep } from "../src/kernel/wire";
+import type {
+  OrderedExperiment as Experiment,
+  PathGrid,
+  Scene,
+  Map as Sweep,
+} from "../src/kernel/wire";
 
 export function start(traits: Partial<Traits> | Record<string, unknown> = {}) {
   const model = new FakeModel({ ...spainAndItaly(), ...traits });
@@ -60,6 +65,35 @@ export function patternsOf(experiment: Experiment, runs = ["base", "italy", "int
   return {
     ...{ revision: 2, note: null, experiment, layer: 0, heads: 2 },
     runs: runs.map((name) => ({ name, length: 5, weights: numbers })),
+  };
+}
+
+/**
+ * Paths of six layers of four heads to the logits: head h of layer n adds (n − h) / 10, with norms
+ * held half of that; the MLP of layer n adds n, the embedding nothing. The source changes 20.
+ */
+export function pathsOf(experiment: Experiment, more: Partial<PathGrid> = {}): PathGrid {
+  const layers = Array.from({ length: 6 }, (_, n) => n);
+  const sender = (layer: number, head: number | null, effect: number) => ({
+    ...{ layer, head, effect, frozen: effect / 2 },
+  });
+  const { targets } = spainAndItaly().map;
+  const named = ["␣Rome", "␣Madrid"].map((label) => {
+    const token_id = targets.find((one) => one.label === label)?.token_id;
+    if (token_id === undefined) throw new Error(`the map has no ${label}`);
+    return { token_id, label };
+  });
+  return {
+    ...{ revision: 2, note: null, experiment, source: "italy", targets: named, receiver: null },
+    ...{ base_metric: -7, source_metric: 13, frozen_note: null },
+    senders: [
+      sender(-1, null, 0),
+      ...layers.flatMap((n) => [
+        ...[0, 1, 2, 3].map((head) => sender(n, head, (n - head) / 10)),
+        sender(n, null, n),
+      ]),
+    ],
+    ...more,
   };
 }
 

@@ -2,7 +2,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { afterEach, describe, expect, it } from "vitest";
 import { aDataSet, aStory, sceneOf, spainAndItaly } from "../dev/fixtures";
 import { nameOf, type Row, type Scope, shownKeys, TABLE } from "../src/app/keys";
-import { click, drawn, mount, openTab, patternsOf, press, tile } from "./helpers";
+import { click, drawn, mount, openTab, pathsOf, patternsOf, press, tile } from "./helpers";
 
 let screen: ReturnType<typeof mount>;
 afterEach(() => {
@@ -55,6 +55,7 @@ const PLACES: Record<Scope, () => HTMLElement> = {
   map: () => tile(screen.el, 2, 3),
   pairs: () => tile(screen.el, 2, 3),
   attention: () => $('.vene-weights [tabindex="0"]'),
+  paths: () => $('.vene-paths .vene-tile[tabindex="0"]'),
   tokens: () => $('[data-prompt="italy"] button.vene-chip'),
   slots: () => $(".vene-slot-handle"),
   history: () => $(".vene-past"),
@@ -66,6 +67,7 @@ const PLACES: Record<Scope, () => HTMLElement> = {
 const BEFORE: Record<string, () => void> = {
   "everywhere.clear": () => press(root(), "?"),
   "map.drop": () => press(tile(screen.el, 2, 3), "ArrowUp", { shiftKey: true }),
+  "paths.back": () => click(PLACES.paths()),
   "tokens.put": () => click(PLACES.tokens()),
   "compare.close": () => press(root(), "c"),
 };
@@ -85,8 +87,9 @@ describe("the table of keys", () => {
       await full(scope === "lecture", {
         ...(scope === "pairs" && { data_set: aDataSet() }),
         attention: patternsOf(spainAndItaly().scene.experiment),
+        paths: pathsOf(spainAndItaly().scene.experiment),
       });
-      if (scope === "attention") await openTab(screen.el, "attention");
+      if (scope === "attention" || scope === "paths") await openTab(screen.el, scope);
       BEFORE[`${scope}.${action}`]?.();
       await drawn();
       const heard: string[] = [];

@@ -509,7 +509,7 @@ def test_bad_input_is_one_sentence_before_any_run(
     def run(*_: Any) -> None:
         raise AssertionError("a model ran")
 
-    monkeypatch.setattr("vene_widgets.methods.paths.record_residual", run)
+    monkeypatch.setattr("vene_widgets.methods.path_request.record_residual", run)
     with pytest.raises(vw.RequestError, match=said):
         vw.paths(tiny_gpt2, **{"base": BASE, "source": SOURCE, **given})
 
@@ -677,6 +677,7 @@ def test_the_first_row_of_a_batch_is_the_base(tiny_gpt2: vw.LanguageModel):
     from vene_widgets.engine.path_passes import Writer, received, recomputed
     from vene_widgets.engine.residual import record_residual
     from vene_widgets.engine.running import record_states
+    from vene_widgets.engine.turns import finish
 
     model, writer = tiny_gpt2, Writer(0, 1)
     site = model.sites.site(1, "head_value_output", 0)
@@ -690,7 +691,7 @@ def test_the_first_row_of_a_batch_is_the_base(tiny_gpt2: vw.LanguageModel):
         [free] = recomputed(model, base, source, [writer], [4], [site], metric)[1]
         changes = torch.zeros(1, base.length, model.sites.d_model, device=model.device)
         changes[:, 3, 0] = 1.0
-        [held_between] = received(model, base, [site], changes)
+        [held_between] = finish(received(model, base, [site], changes))
     for found, moved in ((free, 4), (held_between, 3)):
         assert torch.allclose(found[0], plain, atol=1e-5)
         rows = (found[1] - found[0]).abs().amax(-1) > 1e-5

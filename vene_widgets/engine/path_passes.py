@@ -6,7 +6,7 @@ one batch round alike.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -78,8 +78,8 @@ def effects_on_logits(
 
 def received(
     model: LanguageModel, run: ResidualRun, sites: Sequence[Site], changes: Tensor
-) -> tuple[Tensor, ...]:
-    """What sites of one block get if its input is changed, and all between is held.
+) -> Generator[None, None, tuple[Tensor, ...]]:
+    """What sites of one block get if its input is changed, and all between is held; in steps.
 
     The other blocks do not run. Attention's output is the plain run's, so that of a change only
     the direct part reaches the MLP.
@@ -112,13 +112,14 @@ def received(
             last_position_logits(model, ids.expand(len(part), -1))
         first = 1 if found else 0
         found.append([states[site][first:].clone() for site in sites])
+        yield
     return tuple(torch.cat(parts) for parts in zip(*found, strict=True))
 
 
 def effects_of(
     model: LanguageModel, run: ResidualRun, new: Mapping[Site, Tensor], measure: Measure
-) -> Tensor:
-    """Effects of new values at some sites, with everything after them computed anew.
+) -> Generator[None, None, Tensor]:
+    """Effects of new values at some sites, with everything after them computed anew; in steps.
 
     Args:
         model: the model to run.
@@ -143,6 +144,7 @@ def effects_of(
         with replay_blocks(model, skipped), intervene(model, edits):
             values = measure(last_position_logits(model, ids.expand(len(here), -1)))
         found.append(values[1:] - values[0])
+        yield
     return torch.cat(found)
 
 

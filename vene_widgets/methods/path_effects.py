@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -79,8 +79,13 @@ def edges_to_logits(runs: PathRuns, *, held: bool) -> tuple[list[Edge], float, s
     return found, bias, reason
 
 
-def edges_between(runs: PathRuns, groups: Sequence[tuple[Receiver, ...]]) -> list[Edge]:
-    """The effect of every sender by way of each group of receivers, all else between held."""
+def edges_between(
+    runs: PathRuns, groups: Sequence[tuple[Receiver, ...]]
+) -> Generator[None, None, list[Edge]]:
+    """The effect of every sender by way of each group of receivers, all else between held.
+
+    In steps, between which the model may be left.
+    """
     model, base = runs.model, runs.base
     size = len(runs.senders) * base.length * model.sites.d_model * 4
     if size > MOST_BYTES:
@@ -91,16 +96,18 @@ def edges_between(runs: PathRuns, groups: Sequence[tuple[Receiver, ...]]) -> lis
     patched = patched_heads(runs, slice(None))
     every = range(base.length)
     changes = torch.stack([change_of(runs, writer, patched, every) for writer in runs.senders])
+    yield
     found: list[Edge] = []
     for group in groups:
         reach = {r: [can_reach(model, writer, r) for writer in runs.senders] for r in group}
         new: dict[Receiver, Tensor] = {}
         for layer in sorted({receiver.site.layer for receiver in group}):
             here = [receiver for receiver in group if receiver.site.layer == layer]
-            got = received(model, base, [receiver.site for receiver in here], changes)
+            sites = [receiver.site for receiver in here]
+            got = yield from received(model, base, sites, changes)
             new.update(zip(here, got, strict=True))
-        sites = {r.site: _where_reached(values, reach[r]) for r, values in new.items()}
-        effects = effects_of(model, base, sites, runs.metric)
+        changed = {r.site: _where_reached(values, reach[r]) for r, values in new.items()}
+        effects = yield from effects_of(model, base, changed, runs.metric)
         for n, writer in enumerate(runs.senders):
             if not any(reach[receiver][n] for receiver in group):
                 continue
@@ -109,8 +116,10 @@ def edges_between(runs: PathRuns, groups: Sequence[tuple[Receiver, ...]]) -> lis
     return found
 
 
-def edges_with_free_mlps(runs: PathRuns, groups: Sequence[tuple[Receiver, ...]]) -> list[Edge]:
-    """Path patching of Wang et al. 2022: other heads are held, and MLPs compute anew.
+def edges_with_free_mlps(
+    runs: PathRuns, groups: Sequence[tuple[Receiver, ...]]
+) -> Generator[None, None, list[Edge]]:
+    """Path patching of Wang et al. 2022: other heads are held, and MLPs compute anew; in steps.
 
     Args:
         runs: the plain runs.
@@ -136,7 +145,7 @@ def edges_with_free_mlps(runs: PathRuns, groups: Sequence[tuple[Receiver, ...]])
     for group in groups:
         reach = {r: [can_reach(model, writer, r) for writer in runs.senders] for r in group}
         sites = {r.site: _where_reached(values[r], reach[r]) for r in group}
-        by_way = effects_of(model, runs.base, sites, runs.metric)
+        by_way = yield from effects_of(model, runs.base, sites, runs.metric)
         for n, writer in enumerate(runs.senders):
             if any(reach[receiver][n] for receiver in group):
                 effect = float(by_way[n]) if runs.is_changed(writer) else 0.0

@@ -6,7 +6,7 @@ GPT-2 small"; Goldowsky-Dill et al. 2023, "Localizing Model Behavior with Path P
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
@@ -14,35 +14,12 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 
 from vene_widgets.engine.own_model import own_model
-from vene_widgets.engine.path_passes import require_rows
-from vene_widgets.engine.positions import resolve_positions
-from vene_widgets.engine.residual import record_residual
-from vene_widgets.errors import RequestError, choose
-from vene_widgets.methods.answer_metric import (
-    LINEAR,
-    METRICS,
-    AnswerMetric,
-    answer_metric,
-    require_finite,
-    resolve_targets,
-)
-from vene_widgets.methods.path_effects import (
-    Edge,
-    edges_between,
-    edges_to_logits,
-    edges_with_free_mlps,
-)
-from vene_widgets.methods.path_ends import (
-    KINDS,
-    LOGITS,
-    Receiver,
-    can_reach,
-    name_of,
-    read_receivers,
-    read_senders,
-)
-from vene_widgets.methods.path_runs import PathRuns
-from vene_widgets.models.language_model import require_language_model
+from vene_widgets.engine.turns import finish, in_turns
+from vene_widgets.errors import RequestError
+from vene_widgets.methods.answer_metric import AnswerMetric
+from vene_widgets.methods.path_effects import Edge
+from vene_widgets.methods.path_ends import LOGITS, name_of, receiver_name
+from vene_widgets.methods.path_request import PathNumbers, PathRequest, read_request
 from vene_widgets.models.unwrapping import PickledWithoutWeights
 from vene_widgets.tables.columns import COLUMNS, FRAMES
 
@@ -53,12 +30,6 @@ if TYPE_CHECKING:
     from vene_widgets.experiments.fields import Where
     from vene_widgets.methods.path_ends import Writer
     from vene_widgets.models import LanguageModel, Token
-
-NORMS = ("exact", "frozen")
-"""Whether norms between sender and logits are computed anew, or their scales held."""
-
-MLPS = ("frozen", "recomputed")
-"""Whether MLPs between sender and receiver are held, or computed anew."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -237,105 +208,53 @@ def paths(
             before its receiver, an option that has no meaning with the others, a model whose
             residual stream is no sum, or numbers that are not finite.
     """
-    require_language_model(model)
-    for value, choices, name in (
-        (norms, NORMS, "norms"),
-        (mlps, MLPS, "mlps"),
-        (metric, METRICS, "metric"),
-    ):
-        choose(value, choices, name)
-    tokens, other = tuple(model.tokens(base)), tuple(model.tokens(source))
-    if len(tokens) != len(other):
-        raise RequestError(
-            f"base has {len(tokens)} tokens and source {len(other)}: paths need equally many, "
-            "because position i of the source is patched into position i of the base."
-        )
-    writers, ends = read_senders(model, senders), read_receivers(model, receivers)
-    groups = [ends] if together and ends else [(receiver,) for receiver in ends]
-    writers = _require_paths(model, writers, groups, senders)
-    if norms == "frozen" and (ends or mlps == "recomputed" or metric not in LINEAR):
-        raise RequestError(
-            "norms='frozen' is for receivers='logits', mlps='frozen' and metric "
-            "'logit_difference' or 'logit', where effects add up. Use norms='exact'."
-        )
-    places = resolve_positions(
-        "all" if positions is None else positions, tokens, "positions", "base", distinct=True
-    )
-    if targets is not None:
-        resolve_targets(model, targets, 2 if metric == "logit_difference" else 1, metric)
-    model.accept_hooks()
-    with model.lock, torch.no_grad(), own_model(model):
-        plain = [record_residual(model, [token.id for token in each]) for each in (tokens, other)]
-        measure = answer_metric(model, metric, targets, plain[0].logits, plain[1].logits)
-        levels = measure(torch.stack([run.logits for run in plain]))
-        require_finite(levels, "metric of the plain runs")
-        require_rows(model)
-        runs = PathRuns(model, plain[0], plain[1], writers, places, measure)
-        bias, blocker = float("nan"), None
-        if mlps == "recomputed":
-            edges = edges_with_free_mlps(runs, groups)
-        elif groups:
-            edges = edges_between(runs, groups)
-        else:
-            edges, bias, blocker = edges_to_logits(runs, held=metric in LINEAR)
-    require_finite(torch.tensor([edge.effect for edge in edges]), "effects")
-    if norms == "frozen" and blocker is not None:
-        raise RequestError(f"norms='frozen' cannot be computed: {blocker}. Use norms='exact'.")
-    return Paths(
-        model=model,
-        base=base,
-        source=source,
-        tokens=tokens,
-        positions=places,
-        metric=measure,
-        base_metric=float(levels[0]),
-        source_metric=float(levels[1]),
+    request = read_request(
+        model,
+        base,
+        source,
+        senders=senders,
+        receivers=receivers,
+        together=together,
+        positions=positions,
+        targets=targets,
         norms=norms,
         mlps=mlps,
-        edges=tuple(edges),
-        bias=bias,
-        frozen_blocker=blocker,
+        metric=metric,
     )
+    model.accept_hooks()
+    with model.lock, torch.no_grad(), own_model(model):
+        return _result(request, finish(request.steps()))
 
 
-def _require_paths(
-    model: LanguageModel,
-    writers: tuple[Writer, ...],
-    groups: Sequence[tuple[Receiver, ...]],
-    asked: object,
-) -> tuple[Writer, ...]:
-    """The senders that are before a receiver; all of those that were named must be.
+def path_steps(
+    model: LanguageModel, base: str, source: str, **options: Any
+) -> Generator[None, None, Paths]:
+    """`paths` in steps, between which the model is free.
 
     Raises:
-        RequestError: a sender that was named comes after a receiver, or none comes before.
+        RequestError: as in `paths`, or the model changed between two steps.
     """
-    if not groups:
-        return writers
-    named = not (isinstance(asked, str) and asked in KINDS)
-    for group in groups:
-        for writer in writers if named else ():
-            if not any(can_reach(model, writer, receiver) for receiver in group):
-                raise RequestError(
-                    f"sender {name_of(writer)!r} is not before receiver "
-                    f"{receiver_name(group)!r}: a path leads from a block to a later one, or from "
-                    "a head to the MLP that reads its output."
-                )
-    kept = tuple(
-        writer
-        for writer in writers
-        if any(can_reach(model, writer, r) for group in groups for r in group)
+    request = read_request(model, base, source, **options)
+    model.accept_hooks()
+    return _result(request, (yield from in_turns(model, request.steps())))
+
+
+def _result(request: PathRequest, found: PathNumbers) -> Paths:
+    return Paths(
+        model=request.model,
+        base=request.base,
+        source=request.source,
+        tokens=request.tokens,
+        positions=request.positions,
+        metric=found.metric,
+        base_metric=found.levels[0],
+        source_metric=found.levels[1],
+        norms=request.norms,
+        mlps=request.mlps,
+        edges=found.edges,
+        bias=found.bias,
+        frozen_blocker=found.blocker,
     )
-    if not kept:
-        raise RequestError(
-            f"no sender is before {', '.join(receiver_name(group) for group in groups)}: name a "
-            "receiver of a later layer, or 'embedding' as a sender."
-        )
-    return kept
-
-
-def receiver_name(receivers: tuple[Receiver, ...]) -> str:
-    """Receivers as frames show them."""
-    return " + ".join(receiver.name for receiver in receivers) or LOGITS
 
 
 def _kind(writer: Writer) -> str:

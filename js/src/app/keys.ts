@@ -56,6 +56,12 @@ export const TABLE = {
     move: row(MOVES, "move around the weights", ["Arrows", "Home", "End", "Page keys"]),
     toggle: row("Enter Space", "put a slot on the weight, or take it off"),
   },
+  paths: {
+    move: row(MOVES, "move around the heads and MLPs", ["Arrows", "Home", "End", "Page keys"]),
+    receive: row("Enter", "show what reaches the head or MLP"),
+    mark: row("Space", "mark the head, or take the mark off"),
+    back: row("Escape", "back to the paths to the logits"),
+  },
   tokens: {
     left: row("ArrowLeft", "previous token; Enter picks a source token up or drops it"),
     right: row("ArrowRight", "next token"),

@@ -9,6 +9,8 @@ import { createFigure } from "../features/figure/state";
 import { FigurePanel } from "../features/figure/View";
 import { createGeneration } from "../features/generation/state";
 import { GenerationPanel } from "../features/generation/View";
+import { createPaths } from "../features/paths/state";
+import { PathsPanel } from "../features/paths/View";
 import { ReceiptsPanel } from "../features/receipts/View";
 import { createSpecification } from "../features/specification/state";
 import { SpecificationPanel } from "../features/specification/View";
@@ -36,6 +38,12 @@ export const TABS: readonly Tab[] = [
     title: "Attention",
     View: AttentionPanel,
     isKept: (app) => app.use(createAttention).patterns.value.length > 0,
+  },
+  {
+    name: "paths",
+    title: "Paths",
+    View: PathsPanel,
+    isKept: (app) => app.use(createPaths).shown.value !== null,
   },
   {
     name: "specification",

@@ -106,8 +106,12 @@ export function nothingLive(
     slots === 0
       ? `Click a tile to ${hasSource ? "patch" : "zero"} it`
       : `Unskip ${slots === 1 ? "it" : "one"} to see its effect`;
-  const token = label.replace(/^[␣↵⇥]+|[␣↵⇥]+$/g, "") || label;
-  return `${why}. The model predicts “${token}” (${inPercent(probability)}). ${then}.`;
+  return `${why}. The model predicts “${bare(label)}” (${inPercent(probability)}). ${then}.`;
+}
+
+/** A token's label without the spaces around it, as a sentence writes it. */
+export function bare(label: string): string {
+  return label.replace(/^[␣↵⇥]+|[␣↵⇥]+$/g, "") || label;
 }
 
 /** Rising numbers, with a dash for each three or more in a row: `1, 4–6`. */

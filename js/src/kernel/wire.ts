@@ -23,6 +23,8 @@ export interface Protocol {
     | StopGenerating
     | ReadLens
     | ReadAttention
+    | ReadPaths
+    | ReadCircuit
     | Share
     | Cancel;
   reply: Reply;
@@ -42,6 +44,8 @@ export interface Protocol {
   generation: GeneratedTexts;
   lens: LensGrid;
   attention: AttentionGrid;
+  paths: PathGrid;
+  circuit: CircuitGrid;
 }
 /**
  * Replace the experiment and run it.
@@ -283,6 +287,48 @@ export interface ReadAttention {
   id: string;
   kind?: "attention";
   layer: number;
+}
+/**
+ * Measure the paths from every head, MLP and the embedding; written to `paths`.
+ *
+ * They lead from the run of this source to the logits, or to one receiver. `targets` are the
+ * target and the contrast token, by id; none for those that the two prompts suggest.
+ */
+export interface ReadPaths {
+  id: string;
+  kind?: "paths";
+  source?: string | null;
+  /**
+   * @maxItems 2
+   */
+  targets?: [] | [number] | [number, number];
+  receiver?: PathEnd | null;
+}
+/**
+ * What receives paths: the query, key or value of a head, or the MLP of a layer.
+ *
+ * For `k` and `v`, `head` counts key-value heads.
+ */
+export interface PathEnd {
+  layer: number;
+  head?: number | null;
+  part: "q" | "k" | "v" | "mlp";
+}
+/**
+ * Run the base with only these heads, and with all but these; written to `circuit`.
+ *
+ * Heads are layer and head; the others take their output from this source.
+ */
+export interface ReadCircuit {
+  id: string;
+  kind?: "circuit";
+  source?: string | null;
+  /**
+   * @minItems 2
+   * @maxItems 2
+   */
+  targets: [number, number];
+  heads: [number, number][];
 }
 /**
  * Write a share token of the current state; the reply carries it as `text`.
@@ -1039,4 +1085,59 @@ export interface AttentionRun {
   name: string;
   length: number;
   weights: number[];
+}
+/**
+ * The paths from every sender to one receiver, None for the logits.
+ *
+ * `revision`, `note`, `experiment` as in `LensGrid`; slots have no part in it. The metric is the
+ * logit difference of `targets`; `base_metric` and `source_metric` are those of the plain runs.
+ * `frozen_note` says why there are no effects with norms held.
+ */
+export interface PathGrid {
+  revision: number;
+  note: string | null;
+  experiment: OrderedExperiment | null;
+  source: string;
+  targets: LensToken[];
+  receiver: PathEnd | null;
+  base_metric: number;
+  source_metric: number;
+  senders: PathSender[];
+  frozen_note: string | null;
+}
+/**
+ * What one head, MLP (no head) or the embedding (layer −1) does by its path.
+ *
+ * `effect` is in units of the metric, `frozen` the same with norms held, where there is one.
+ */
+export interface PathSender {
+  layer: number;
+  head: number | null;
+  effect: number;
+  frozen: number | null;
+}
+/**
+ * What some heads do alone, and what the others do without them.
+ *
+ * `revision`, `note`, `experiment` as in `LensGrid`; slots have no part in it. The metric is the
+ * logit difference of `targets`, by id. The heads that a run does not keep have the output of
+ * `source`.
+ */
+export interface CircuitGrid {
+  revision: number;
+  note: string | null;
+  experiment: OrderedExperiment | null;
+  source: string;
+  targets: number[];
+  heads: [number, number][];
+  runs: CircuitRun[];
+}
+/**
+ * A run that keeps some heads: its metric, and both kinds of faithfulness (`vw.circuit`).
+ */
+export interface CircuitRun {
+  heads_kept: string;
+  value: number;
+  faithfulness: number | null;
+  faithfulness_normalised: number | null;
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from vene_widgets.explorer.session.answer import AnswerFeature
 from vene_widgets.explorer.session.attention import AttentionFeature
+from vene_widgets.explorer.session.circuit import CircuitFeature
 from vene_widgets.explorer.session.compare import CompareFeature
 from vene_widgets.explorer.session.data_set import DataSetFeature
 from vene_widgets.explorer.session.estimates import EstimatesFeature
@@ -15,6 +16,7 @@ from vene_widgets.explorer.session.history import HistoryFeature
 from vene_widgets.explorer.session.lens import LensFeature
 from vene_widgets.explorer.session.map import MapFeature
 from vene_widgets.explorer.session.model_changes import ModelChangesFeature
+from vene_widgets.explorer.session.paths import PathsFeature
 from vene_widgets.explorer.session.placebo import PlaceboFeature
 from vene_widgets.explorer.session.prompts import PromptsFeature
 from vene_widgets.explorer.session.share import ShareFeature
@@ -39,6 +41,8 @@ FEATURES: tuple[type[Feature], ...] = (
     PlaceboFeature,
     LensFeature,
     AttentionFeature,
+    CircuitFeature,
+    PathsFeature,
 )
 """In the order of the urgency of their jobs, in which their hooks are called too.
 

@@ -12,7 +12,12 @@ from vene_widgets.explorer.wire.error_text import error_text
 
 if TYPE_CHECKING:
     from vene_widgets.engine.planning import Plan
-    from vene_widgets.explorer.wire.messages import AttentionGrid, LensGrid
+    from vene_widgets.explorer.wire.messages import (
+        AttentionGrid,
+        CircuitGrid,
+        LensGrid,
+        PathGrid,
+    )
 
 STOPPED = "The reading was stopped: choose it again."
 
@@ -33,7 +38,7 @@ class ReadingFeature(Feature):
     name: ClassVar[str]
     """Of the trait, and of the kind of job."""
 
-    empty: ClassVar[LensGrid | AttentionGrid]
+    empty: ClassVar[LensGrid | AttentionGrid | PathGrid | CircuitGrid]
     """Before anything has been read."""
 
     def __init__(self, session: Host, start: Start) -> None:

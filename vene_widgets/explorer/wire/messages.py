@@ -26,8 +26,11 @@ from vene_widgets.explorer.wire.requests import Generate as Generate
 from vene_widgets.explorer.wire.requests import NameEntry as NameEntry
 from vene_widgets.explorer.wire.requests import OpenPair as OpenPair
 from vene_widgets.explorer.wire.requests import PastExperiment as PastExperiment
+from vene_widgets.explorer.wire.requests import PathEnd as PathEnd
 from vene_widgets.explorer.wire.requests import ReadAttention as ReadAttention
+from vene_widgets.explorer.wire.requests import ReadCircuit as ReadCircuit
 from vene_widgets.explorer.wire.requests import ReadLens as ReadLens
+from vene_widgets.explorer.wire.requests import ReadPaths as ReadPaths
 from vene_widgets.explorer.wire.requests import Request as Request
 from vene_widgets.explorer.wire.requests import RunHistory as RunHistory
 from vene_widgets.explorer.wire.requests import RunPlacebo as RunPlacebo
@@ -795,6 +798,64 @@ class AttentionGrid(Wire):
     runs: list[AttentionRun]
 
 
+class PathSender(Wire):
+    """What one head, MLP (no head) or the embedding (layer −1) does by its path.
+
+    `effect` is in units of the metric, `frozen` the same with norms held, where there is one.
+    """
+
+    layer: int
+    head: int | None
+    effect: float
+    frozen: Finite
+
+
+class PathGrid(Wire):
+    """The paths from every sender to one receiver, None for the logits.
+
+    `revision`, `note`, `experiment` as in `LensGrid`; slots have no part in it. The metric is the
+    logit difference of `targets`; `base_metric` and `source_metric` are those of the plain runs.
+    `frozen_note` says why there are no effects with norms held.
+    """
+
+    revision: int
+    note: str | None
+    experiment: WireExperiment | None
+    source: str
+    targets: list[LensToken]
+    receiver: PathEnd | None
+    base_metric: float
+    source_metric: float
+    senders: list[PathSender]
+    frozen_note: str | None
+
+
+class CircuitRun(Wire):
+    """A run that keeps some heads: its metric, and both kinds of faithfulness (`vw.circuit`)."""
+
+    heads_kept: str
+    value: float
+    faithfulness: Finite
+    faithfulness_normalised: Finite
+
+
+class CircuitGrid(Wire):
+    """What some heads do alone, and what the others do without them.
+
+    `revision`, `note`, `experiment` as in `LensGrid`; slots have no part in it. The metric is the
+    logit difference of `targets`, by id. The heads that a run does not keep have the output of
+    `source`.
+    """
+
+    revision: int
+    note: str | None
+    experiment: WireExperiment | None
+    source: str
+    targets: list[int]
+    heads: list[tuple[int, int]]
+    runs: list[CircuitRun]
+
+
 class Protocol(Wire):
     """All messages in one model, so that one schema contains them all."""
 
@@ -816,6 +877,8 @@ class Protocol(Wire):
     generation: GeneratedTexts
     lens: LensGrid
     attention: AttentionGrid
+    paths: PathGrid
+    circuit: CircuitGrid
 
 
 if __name__ == "__main__":

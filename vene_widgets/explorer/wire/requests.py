@@ -225,6 +225,44 @@ class ReadAttention(Wire):
     layer: int
 
 
+class PathEnd(Wire):
+    """What receives paths: the query, key or value of a head, or the MLP of a layer.
+
+    For `k` and `v`, `head` counts key-value heads.
+    """
+
+    layer: int
+    head: int | None = None
+    part: Literal["q", "k", "v", "mlp"]
+
+
+class ReadPaths(Wire):
+    """Measure the paths from every head, MLP and the embedding; written to `paths`.
+
+    They lead from the run of this source to the logits, or to one receiver. `targets` are the
+    target and the contrast token, by id; none for those that the two prompts suggest.
+    """
+
+    id: str
+    kind: Literal["paths"] = "paths"
+    source: str | None = None
+    targets: Annotated[list[int], Field(default_factory=list, max_length=2)]
+    receiver: PathEnd | None = None
+
+
+class ReadCircuit(Wire):
+    """Run the base with only these heads, and with all but these; written to `circuit`.
+
+    Heads are layer and head; the others take their output from this source.
+    """
+
+    id: str
+    kind: Literal["circuit"] = "circuit"
+    source: str | None = None
+    targets: Annotated[list[int], Field(min_length=2, max_length=2)]
+    heads: list[tuple[int, int]]
+
+
 class Share(Wire):
     """Write a share token of the current state; the reply carries it as `text`."""
 
@@ -258,6 +296,8 @@ Request = Annotated[
     | StopGenerating
     | ReadLens
     | ReadAttention
+    | ReadPaths
+    | ReadCircuit
     | Share
     | Cancel,
     Field(discriminator="kind"),

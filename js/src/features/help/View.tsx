@@ -10,6 +10,7 @@ const NAMES: Record<Scope, string> = {
   everywhere: "Everywhere",
   map: "On the map",
   attention: "On attention patterns",
+  paths: "On paths",
   pairs: "On a data set",
   tokens: "On a prompt’s tokens",
   slots: "On the slots",
