@@ -342,7 +342,7 @@ def test_the_bundle_carries_the_notices_of_what_it_contains(name: str) -> None:
 
 def test_the_widget_is_plain_code_that_a_reviewer_can_read() -> None:
     text = built("explorer.js")
-    assert len(text.encode()) <= 215_000
+    assert len(text.encode()) <= 220_000
     # Its sentences stand in it as they are, and it makes no code at run time.
     assert "Click a tile" in text
     for part in ("atob(", "DecompressionStream", "import(", "eval(", "new Function"):

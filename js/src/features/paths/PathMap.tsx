@@ -25,20 +25,20 @@ export function PathMap({ app, layers, point }: Props) {
   // The MLP is the last column, the embedding a row of its own.
   const columns = Array.from({ length: count + 1 }, (_, n) => n);
   const rows = Array.from({ length: layers + 1 }, (_, n) => n - 1);
-  const stop = focus.value ?? { row: layers - 1, position: 0 };
+  const stop = focus.value ?? { row: layers - 1, column: 0 };
   const height = layers > 32 ? 14 : layers > 14 ? 18 : 24;
   const width = count > 24 ? 14 : count > 16 ? 20 : count > 9 ? 38 : 52;
-  const senderOf = ({ row, position }: Tile): Sender => ({
+  const senderOf = ({ row, column }: Tile): Sender => ({
     layer: row,
-    head: row < 0 || position === count ? null : position,
+    head: row < 0 || column === count ? null : column,
   });
   const under = (event: Event) => {
     const tile = tileUnder(event);
     return tile && senderOf(tile);
   };
 
-  function cell(row: number, position: number) {
-    const sender = senderOf({ row, position });
+  function cell(row: number, column: number) {
+    const sender = senderOf({ row, column });
     const value = state.at(sender);
     const isReceiver = state.isReceiver(sender);
     const isMarked = state.isMarked(sender);
@@ -53,12 +53,12 @@ export function PathMap({ app, layers, point }: Props) {
     return (
       // biome-ignore lint/a11y/useSemanticElements: as the map
       <div
-        key={position}
+        key={column}
         role="gridcell"
         class={`vene-tile${look}`}
-        tabIndex={stop.row === row && stop.position === position ? 0 : -1}
+        tabIndex={stop.row === row && stop.column === column ? 0 : -1}
         data-layer={row}
-        data-position={position}
+        data-position={column}
         aria-selected={isReceiver}
         aria-label={`${name}, ${says}${isMarked ? ", marked" : ""}`}
         title={value === undefined ? undefined : `${name}: ${full(value)}`}
@@ -103,7 +103,7 @@ export function PathMap({ app, layers, point }: Props) {
           const to = move(event.key, tile, rows, columns);
           find(grid.current, {
             row: to?.row ?? -1,
-            position: to?.row === -1 ? 0 : (to?.position ?? 0),
+            column: to?.row === -1 ? 0 : (to?.column ?? 0),
           })?.focus();
         } else if (action === "mark") state.mark(senderOf(tile));
         else state.receive(action === "back" ? null : senderOf(tile));
@@ -122,7 +122,7 @@ export function PathMap({ app, layers, point }: Props) {
             <span class="vene-map-layer" role="rowheader" aria-label={`layer ${row}`}>
               {row}
             </span>
-            {columns.map((position) => cell(row, position))}
+            {columns.map((column) => cell(row, column))}
           </div>
         ))}
       <div class="vene-map-row vene-path-heads" aria-hidden="true">
