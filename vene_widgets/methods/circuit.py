@@ -19,7 +19,7 @@ from vene_widgets.engine.own_model import own_model
 from vene_widgets.engine.path_passes import require_rows, with_heads_ablated
 from vene_widgets.errors import RequestError, choose, shown
 from vene_widgets.experiments.fields import as_prompt, as_prompts
-from vene_widgets.experiments.pairs import Pair, read_pairs
+from vene_widgets.experiments.pairs import Pair, lone_tokens, read_pairs
 from vene_widgets.methods.answer_metric import (
     METRICS,
     answer_metric,
@@ -171,12 +171,14 @@ def circuit(
     needed = 2 if metric == "logit_difference" else 1
     if targets is not None:
         resolve_targets(model, targets, needed, metric)
+    named: list[tuple[str | int, ...]] = []
     for number, pair in enumerate(pairs):
-        if targets is None and pair.targets:
-            try:
-                resolve_targets(model, pair.targets[:2], needed, metric)
-            except RequestError as error:
-                raise RequestError(f"pairs, row {number}: {error}") from None
+        try:
+            named.append(() if targets is not None else lone_tokens(pair.targets[:2])[::-1])
+            if named[-1]:
+                resolve_targets(model, named[-1], needed, metric)
+        except RequestError as error:
+            raise RequestError(f"pairs, row {number}: {error}") from None
         _require_source(pair, number, ablation, bool(prompts), targets is not None)
     ids = [_ids(model, pair.base) for pair in pairs]
     sources = [None if p.source is None else _ids(model, p.source) for p in pairs]
@@ -204,11 +206,11 @@ def circuit(
                 total = one if total is None else total + one
             assert total is not None  # noqa: S101  # `_require_source` has seen one
             known = total / len(several)
-        for pair, prompt, other in zip(pairs, ids, sources, strict=True):
+        for own, prompt, other in zip(named, ids, sources, strict=True):
             if ablation == "source" and other is not None:
                 known = attended(other)
             logits, plain = with_heads_ablated(model, prompt, other, chosen, known)
-            answers = targets if targets is not None else pair.targets[:2][::-1]
+            answers = targets if targets is not None else own
             measure = answer_metric(model, metric, answers or _answers(*plain), *plain)
             numbers = measure(logits)
             require_finite(numbers, "metric")
