@@ -55,7 +55,7 @@ if TYPE_CHECKING:
     from vene_widgets.models import LanguageModel, Token
 
 NORMS = ("exact", "frozen")
-"""Whether norms between sender and logits are computed anew, or their scales held."""
+"""Whether norms that a change goes through are computed anew, or their scales held."""
 
 MLPS = ("frozen", "recomputed")
 """Whether MLPs between sender and receiver are held, or computed anew."""
@@ -100,7 +100,8 @@ class Paths(PickledWithoutWeights):
 
         Columns: `sender_name`, `sender` (`head`, `mlp` or `embedding`), `sender_layer`,
         `sender_head`, `receiver` (`logits`, `9.9 q`, `mlp10`, …), `effect` (metric with the path
-        patched − metric of the base), `effect_frozen` (the same with norms held), `share` (of what
+        patched − metric of the base), `effect_frozen` (the same with norms held; NaN where that
+        was not computed), `share` (of what
         the two plain runs differ by), `contribution` (the sender's own part of the base's metric).
         """
         import pandas as pd
@@ -168,6 +169,8 @@ class Paths(PickledWithoutWeights):
         if receiver_name(self.edges[0].receivers) == LOGITS:
             norms = "final norm's scale held" if self.norms == "frozen" else "final norm recomputed"
             held = f"{held}, {norms}"
+        elif self.norms == "frozen":
+            held = f"{held}, scale of the receiver's norm too"
         count = len(self.positions)
         where = (
             "all tokens"
@@ -224,9 +227,10 @@ def paths(
             one counts: the residual stream does not move between positions.
         targets: the target and the contrast token, by text or id; None for the token that the
             source raises most, and the base's answer.
-        norms: which numbers count for `share`, `strongest` and `plot`: `"exact"` computes the final
-            norm anew; `"frozen"` holds the scales of norms, and whatever follows the head, at the
-            base's, so that effects add up. For the logits the frame has both.
+        norms: which numbers count for `share`, `strongest` and `plot`: `"exact"` computes the norm
+            before the receiver anew; `"frozen"` holds its scale at the base's. To the logits,
+            whatever follows the head is held too, so that effects add up, and the frame has both
+            in either case; to other receivers `"frozen"` takes twice as long and gives both.
         mlps: `"frozen"` holds MLPs too, so that a path is one edge of the residual stream
             (Goldowsky-Dill et al.); `"recomputed"` lets them compute anew, so that a path may lead
             through MLPs (Wang et al.).
@@ -253,11 +257,7 @@ def paths(
     writers, ends = read_senders(model, senders), read_receivers(model, receivers)
     groups = [ends] if together and ends else [(receiver,) for receiver in ends]
     writers = _require_paths(model, writers, groups, senders)
-    if norms == "frozen" and (ends or mlps == "recomputed" or metric not in LINEAR):
-        raise RequestError(
-            "norms='frozen' is for receivers='logits', mlps='frozen' and metric "
-            "'logit_difference' or 'logit', where effects add up. Use norms='exact'."
-        )
+    _require_norms(norms, mlps, metric, to_logits=not ends)
     places = resolve_positions(
         "all" if positions is None else positions, tokens, "positions", "base", distinct=True
     )
@@ -275,12 +275,14 @@ def paths(
         if mlps == "recomputed":
             edges = edges_with_free_mlps(runs, groups)
         elif groups:
-            edges = edges_between(runs, groups)
+            edges, blocker = edges_between(runs, groups, held=norms == "frozen")
         else:
             edges, bias, blocker = edges_to_logits(runs, held=metric in LINEAR)
-    require_finite(torch.tensor([edge.effect for edge in edges]), "effects")
     if norms == "frozen" and blocker is not None:
         raise RequestError(f"norms='frozen' cannot be computed: {blocker}. Use norms='exact'.")
+    require_finite(torch.tensor([edge.effect for edge in edges]), "effects")
+    if norms == "frozen":
+        require_finite(torch.tensor([edge.frozen for edge in edges]), "effects with norms held")
     return Paths(
         model=model,
         base=base,
@@ -296,6 +298,26 @@ def paths(
         bias=bias,
         frozen_blocker=blocker,
     )
+
+
+def _require_norms(norms: str, mlps: str, metric: str, *, to_logits: bool) -> None:
+    """Check that norms can be held with the other options.
+
+    Raises:
+        RequestError: they cannot.
+    """
+    if norms == "exact":
+        return
+    if mlps == "recomputed":
+        raise RequestError(
+            "norms='frozen' is for mlps='frozen': what MLPs compute anew goes through norms of "
+            "their own. Use norms='exact'."
+        )
+    if to_logits and metric not in LINEAR:
+        raise RequestError(
+            "norms='frozen' to the logits is for metric 'logit_difference' or 'logit', where "
+            f"effects add up, not {metric!r}. Use norms='exact'."
+        )
 
 
 def _require_paths(
