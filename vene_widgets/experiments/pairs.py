@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeAlias, cast
 
@@ -66,10 +67,8 @@ def read_pairs(pairs: object, places: Sequence[str] = ()) -> tuple[Pair, ...]:
     found: list[Pair] = []
     texts: dict[str, str] = {}
     for number, row in enumerate(rows):
-        try:
+        with named_row(number):
             found.append(_pair(row, places, texts))
-        except RequestError as error:
-            raise RequestError(f"pairs, row {number}: {error_text(error)}") from None
     return tuple(found)
 
 
@@ -138,20 +137,17 @@ def _pair(row: Mapping[str, Any], places: Sequence[str], texts: dict[str, str]) 
     )
 
 
-def lone_tokens(targets: Sequence[Target]) -> tuple[str | int, ...]:
-    """Targets where no set can be followed.
+@contextmanager
+def named_row(number: int) -> Generator[None]:
+    """Put the row of a data set before an error.
 
     Raises:
-        RequestError: one of them is a set.
+        RequestError: the error.
     """
-    found = tuple(target for target in targets if not isinstance(target, tuple))
-    if len(found) < len(targets):
-        several = next(target for target in targets if isinstance(target, tuple))
-        raise RequestError(
-            f"targets must be one token each here, got the set {shown(several)}: sets are followed "
-            "by sweep, sweep_pairs and specification_curve."
-        )
-    return found
+    try:
+        yield
+    except RequestError as error:
+        raise type(error)(f"pairs, row {number}: {error_text(error)}") from None
 
 
 def _prompt(value: object, name: str, texts: dict[str, str]) -> str:

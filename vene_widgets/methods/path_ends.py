@@ -56,6 +56,11 @@ def name_of(writer: Writer) -> str:
     return f"mlp{writer.layer}" if writer.head is None else f"{writer.layer}.{writer.head}"
 
 
+def receiver_name(receivers: tuple[Receiver, ...]) -> str:
+    """Receivers as frames show them."""
+    return " + ".join(receiver.name for receiver in receivers) or LOGITS
+
+
 def read_senders(model: LanguageModel, senders: object) -> tuple[Writer, ...]:
     """The senders that a caller asked for, in network order.
 

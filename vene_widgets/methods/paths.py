@@ -6,10 +6,10 @@ GPT-2 small"; Goldowsky-Dill et al. 2023, "Localizing Model Behavior with Path P
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import torch
 
@@ -18,37 +18,36 @@ from vene_widgets.engine.path_passes import require_rows
 from vene_widgets.engine.positions import resolve_positions
 from vene_widgets.engine.residual import record_residual
 from vene_widgets.errors import RequestError, choose
+from vene_widgets.experiments.pair_arguments import lone_tokens, pairs_of
+from vene_widgets.experiments.pairs import Pair, named_row
 from vene_widgets.methods.answer_metric import (
     LINEAR,
     METRICS,
-    AnswerMetric,
     answer_metric,
     require_finite,
     resolve_targets,
 )
 from vene_widgets.methods.path_effects import (
-    Edge,
     edges_between,
     edges_to_logits,
     edges_with_free_mlps,
 )
 from vene_widgets.methods.path_ends import (
     KINDS,
-    LOGITS,
     Receiver,
     can_reach,
     name_of,
     read_receivers,
     read_senders,
+    receiver_name,
 )
+from vene_widgets.methods.path_means import PathMeans
+from vene_widgets.methods.path_results import Paths
 from vene_widgets.methods.path_runs import PathRuns
 from vene_widgets.models.language_model import require_language_model
-from vene_widgets.models.unwrapping import PickledWithoutWeights
-from vene_widgets.tables.columns import COLUMNS, FRAMES
 
 if TYPE_CHECKING:
     import pandas as pd
-    from plotnine import ggplot
 
     from vene_widgets.experiments.fields import Where
     from vene_widgets.methods.path_ends import Writer
@@ -60,138 +59,10 @@ NORMS = ("exact", "frozen")
 MLPS = ("frozen", "recomputed")
 """Whether MLPs between sender and receiver are held, or computed anew."""
 
-
-@dataclass(frozen=True, eq=False)
-class Paths(PickledWithoutWeights):
-    """Direct effects of senders on receivers, or on the logits.
-
-    Attributes:
-        model: the model that ran.
-        base, source: the prompts.
-        tokens: the base prompt's tokens.
-        positions: at which senders got the source's values.
-        metric: what was measured.
-        base_metric, source_metric: of the plain runs.
-        norms, mlps: as in `paths`.
-        edges: one per sender and receiver, in network order.
-        bias: what biases alone contribute to `base_metric` with norms held; NaN where that is not
-            computed. With `senders="all"`, it and the frame's `contribution` add up to
-            `base_metric`.
-        frozen_blocker: why numbers with norms held are missing; None if they are there.
-    """
-
-    model: LanguageModel = field(repr=False)
-    base: str
-    source: str
-    tokens: tuple[Token, ...]
-    positions: tuple[int, ...]
-    metric: AnswerMetric
-    base_metric: float
-    source_metric: float
-    norms: str
-    mlps: str
-    edges: tuple[Edge, ...] = field(repr=False)
-    bias: float
-    frozen_blocker: str | None
-
-    @cached_property
-    def frame(self) -> pd.DataFrame:
-        """One row per sender and receiver, in network order (`tables.columns`).
-
-        Columns: `sender_name`, `sender` (`head`, `mlp` or `embedding`), `sender_layer`,
-        `sender_head`, `receiver` (`logits`, `9.9 q`, `mlp10`, …), `effect` (metric with the path
-        patched − metric of the base), `effect_frozen` (the same with norms held; NaN where that
-        was not computed), `share` (of what
-        the two plain runs differ by), `contribution` (the sender's own part of the base's metric).
-        """
-        import pandas as pd
-
-        whole = self.source_metric - self.base_metric
-        rows: list[tuple[Any, ...]] = []
-        for edge in self.edges:
-            writer = edge.sender
-            chosen = edge.frozen if self.norms == "frozen" else edge.effect
-            rows.append(
-                (
-                    name_of(writer),
-                    _kind(writer),
-                    None if writer.layer < 0 else writer.layer,
-                    writer.head,
-                    receiver_name(edge.receivers),
-                    edge.effect,
-                    edge.frozen,
-                    chosen / whole if whole else float("nan"),
-                    edge.contribution,
-                )
-            )
-        frame = pd.DataFrame(rows, columns=list(FRAMES["path_frame"]))
-        return frame.astype({name: COLUMNS[name].dtype for name in frame.columns})
-
-    @property
-    def ranked_by(self) -> str:
-        """The column by which paths are compared: `effect` or `effect_frozen`."""
-        return "effect_frozen" if self.norms == "frozen" else "effect"
-
-    def strongest(self, n: int = 10) -> pd.DataFrame:
-        """The n paths with the largest effects, of either sign; columns as in `frame`.
-
-        Raises:
-            RequestError: `n` is no number of paths.
-        """
-        if type(n) is not int or n < 1:
-            raise RequestError(f"n must be a number of paths, 1 or more, got {n!r}.")
-        column: Any = self.frame[self.ranked_by]
-        order: Any = column.abs().sort_values(ascending=False, kind="stable").index[:n]
-        return self.frame.reindex(order).reset_index(drop=True)
-
-    def plot(
-        self, title: str | None = None, *, strongest: int | None = None, style: str = "light"
-    ) -> ggplot:
-        """A layer × head map of effects, or the strongest paths as bars, drawn by plotnine.
-
-        Args:
-            title: above the figure.
-            strongest: how many paths to draw as bars; None for the map.
-            style: `light` or `dark`.
-        """
-        from vene_widgets import figures
-
-        setup = self.setup
-        if strongest is not None:
-            data = self.strongest(strongest)
-            return figures.path_bars(data, self.ranked_by, title=title, setup=setup, style=style)
-        return figures.path_map(self.frame, self.ranked_by, title=title, setup=setup, style=style)
-
-    @property
-    def setup(self) -> str:
-        """What was done, in one line: prompts, positions, what was held, what was measured."""
-        held = "other heads held, MLPs recomputed" if self.mlps == "recomputed" else "all else held"
-        if receiver_name(self.edges[0].receivers) == LOGITS:
-            norms = "final norm's scale held" if self.norms == "frozen" else "final norm recomputed"
-            held = f"{held}, {norms}"
-        elif self.norms == "frozen":
-            held = f"{held}, scale of the receiver's norm too"
-        count = len(self.positions)
-        where = (
-            "all tokens"
-            if count == len(self.tokens)
-            else (f"token{'s' if count > 1 else ''} {', '.join(map(str, self.positions))}")
-        )
-        return (
-            f"base “{self.base}” · source “{self.source}” · senders patched at {where}, {held} · "
-            f"effect on {self.metric.words(self.model)} · base {_signed(self.base_metric)}, "
-            f"source {_signed(self.source_metric)} · {self.model.name}"
-        )
-
-    def __repr__(self) -> str:
-        best = self.strongest(1).iloc[0]
-        return (
-            f"<Paths {self.base!r} <- {self.source!r}: {len(self.edges)} paths, "
-            f"{self.metric.name} {self.base_metric:.3g} -> {self.source_metric:.3g}; strongest "
-            f"{best.sender_name} -> {best.receiver} {best[self.ranked_by]:+.3g}>"
-        )
+Targets = Sequence[str | int] | str | int
 
 
+@overload
 def paths(
     model: LanguageModel,
     base: str,
@@ -201,11 +72,44 @@ def paths(
     receivers: str | Sequence[Any] = "logits",
     together: bool = False,
     positions: Where | None = None,
-    targets: Sequence[str | int] | str | int | None = None,
+    targets: Targets | None = None,
     norms: Literal["exact", "frozen"] = "exact",
     mlps: Literal["frozen", "recomputed"] = "frozen",
     metric: str = "logit_difference",
-) -> Paths:
+) -> Paths: ...
+
+
+@overload
+def paths(
+    model: LanguageModel,
+    base: Sequence[str] | pd.DataFrame | Iterable[Any],
+    source: Sequence[str] | None = None,
+    *,
+    senders: Literal["heads", "mlps", "all"] | str | Sequence[Any] = "heads",
+    receivers: str | Sequence[Any] = "logits",
+    together: bool = False,
+    positions: Where | None = None,
+    targets: Targets | None = None,
+    norms: Literal["exact", "frozen"] = "exact",
+    mlps: Literal["frozen", "recomputed"] = "frozen",
+    metric: str = "logit_difference",
+) -> Paths | PathMeans: ...
+
+
+def paths(
+    model: LanguageModel,
+    base: str | Sequence[str] | pd.DataFrame | Iterable[Any],
+    source: str | Sequence[str] | None = None,
+    *,
+    senders: Literal["heads", "mlps", "all"] | str | Sequence[Any] = "heads",
+    receivers: str | Sequence[Any] = "logits",
+    together: bool = False,
+    positions: Where | None = None,
+    targets: Targets | None = None,
+    norms: Literal["exact", "frozen"] = "exact",
+    mlps: Literal["frozen", "recomputed"] = "frozen",
+    metric: str = "logit_difference",
+) -> Paths | PathMeans:
     """Patch single paths: what a sender writes reaches the receiver directly, and nothing else.
 
     The sender's output is taken from the source run; every other head and MLP between it and the
@@ -215,7 +119,8 @@ def paths(
     Args:
         model: from `load` or `wrap`; it is left exactly as it was.
         base, source: prompts of equally many tokens; position i of one stands for position i of the
-            other.
+            other. Or equally many of each, or `base` alone, a table of pairs with `base`, `source`
+            and `targets` as for `sweep_pairs`: effects are then means over the pairs.
         senders: `"heads"`, `"mlps"`, `"all"` (both, and the embedding), or names: `"9.9"` or
             `(9, 9)` for a head, `"mlp5"`, `"embedding"`.
         receivers: `"logits"`, or a list of `("9.9", "q")`, with `"q"`, `"k"` or `"v"` for what the
@@ -225,8 +130,8 @@ def paths(
             of one run for each.
         positions: of the senders, written as in `Slot`; None for all. For the logits only the last
             one counts: the residual stream does not move between positions.
-        targets: the target and the contrast token, by text or id; None for the token that the
-            source raises most, and the base's answer.
+        targets: the target and the contrast token, by text or id, of all pairs; None for those of
+            the table, or the token that the source raises most, and the base's answer.
         norms: which numbers count for `share`, `strongest` and `plot`: `"exact"` computes the norm
             before the receiver anew; `"frozen"` holds its scale at the base's. To the logits,
             whatever follows the head is held too, so that effects add up, and the frame has both
@@ -235,6 +140,9 @@ def paths(
             (Goldowsky-Dill et al.); `"recomputed"` lets them compute anew, so that a path may lead
             through MLPs (Wang et al.).
         metric: `"logit_difference"`, `"logit"`, `"probability"` or `"log_probability"`.
+
+    Returns:
+        `Paths` of one pair; of several, `PathMeans`, whose frame also has `n` and `standard_error`.
 
     Raises:
         RequestError: prompts of unequal length, an unknown sender or receiver, a sender that is not
@@ -248,36 +156,108 @@ def paths(
         (metric, METRICS, "metric"),
     ):
         choose(value, choices, name)
-    tokens, other = tuple(model.tokens(base)), tuple(model.tokens(source))
-    if len(tokens) != len(other):
-        raise RequestError(
-            f"base has {len(tokens)} tokens and source {len(other)}: paths need equally many, "
-            "because position i of the source is patched into position i of the base."
-        )
+    pairs = pairs_of(base, source)
     writers, ends = read_senders(model, senders), read_receivers(model, receivers)
     groups = [ends] if together and ends else [(receiver,) for receiver in ends]
     writers = _require_paths(model, writers, groups, senders)
     _require_norms(norms, mlps, metric, to_logits=not ends)
-    places = resolve_positions(
-        "all" if positions is None else positions, tokens, "positions", "base", distinct=True
-    )
-    if targets is not None:
-        resolve_targets(model, targets, 2 if metric == "logit_difference" else 1, metric)
+    asked = [
+        _asked(model, pair, positions, targets, metric, number if len(pairs) > 1 else None)
+        for number, pair in enumerate(pairs)
+    ]
     model.accept_hooks()
+    found: list[Paths] = []
     with model.lock, torch.no_grad(), own_model(model):
-        plain = [record_residual(model, [token.id for token in each]) for each in (tokens, other)]
-        measure = answer_metric(model, metric, targets, plain[0].logits, plain[1].logits)
-        levels = measure(torch.stack([run.logits for run in plain]))
-        require_finite(levels, "metric of the plain runs")
-        require_rows(model)
-        runs = PathRuns(model, plain[0], plain[1], writers, places, measure)
-        bias, blocker = float("nan"), None
-        if mlps == "recomputed":
-            edges = edges_with_free_mlps(runs, groups)
-        elif groups:
-            edges, blocker = edges_between(runs, groups, held=norms == "frozen")
-        else:
-            edges, bias, blocker = edges_to_logits(runs, held=metric in LINEAR)
+        for one in asked:
+            with nullcontext() if one.row is None else named_row(one.row):
+                found.append(_paths_of(model, one, writers, groups, norms, mlps, metric))
+    if len(found) == 1:
+        return found[0]
+    return PathMeans(model=model, pairs=tuple(found), norms=norms, mlps=mlps)
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """One pair of prompts, checked.
+
+    Attributes:
+        base, source: the prompts.
+        tokens, others: of the base and of the source, equally many.
+        positions: at which senders are patched.
+        targets: the target and its contrast; None for the plain runs' answers.
+        row: of the pair; None of a single one.
+    """
+
+    base: str
+    source: str
+    tokens: tuple[Token, ...]
+    others: tuple[Token, ...]
+    positions: tuple[int, ...]
+    targets: Targets | None
+    row: int | None
+
+
+def _asked(
+    model: LanguageModel,
+    pair: Pair,
+    positions: Where | None,
+    targets: Targets | None,
+    metric: str,
+    row: int | None,
+) -> _Asked:
+    """Check one pair of prompts.
+
+    Raises:
+        RequestError: see `paths`.
+    """
+    with nullcontext() if row is None else named_row(row):
+        if pair.source is None:
+            raise RequestError("source is missing: paths need the run of a source prompt.")
+        tokens, others = tuple(model.tokens(pair.base)), tuple(model.tokens(pair.source))
+        if len(tokens) != len(others):
+            raise RequestError(
+                f"base has {len(tokens)} tokens and source {len(others)}: paths need equally many, "
+                "because position i of the source is patched into position i of the base."
+            )
+        places = resolve_positions(
+            "all" if positions is None else positions, tokens, "positions", "base", distinct=True
+        )
+        own = targets if targets is not None else lone_tokens(pair.targets[:2]) or None
+        if own is not None:
+            resolve_targets(model, own, 2 if metric == "logit_difference" else 1, metric)
+        return _Asked(pair.base, pair.source, tokens, others, places, own, row)
+
+
+def _paths_of(
+    model: LanguageModel,
+    asked: _Asked,
+    writers: tuple[Writer, ...],
+    groups: Sequence[tuple[Receiver, ...]],
+    norms: str,
+    mlps: str,
+    metric: str,
+) -> Paths:
+    """The paths of one pair. Inside `own_model`.
+
+    Raises:
+        RequestError: a residual stream that is no sum, or numbers that are not finite.
+    """
+    plain = [
+        record_residual(model, [token.id for token in each])
+        for each in (asked.tokens, asked.others)
+    ]
+    measure = answer_metric(model, metric, asked.targets, plain[0].logits, plain[1].logits)
+    levels = measure(torch.stack([run.logits for run in plain]))
+    require_finite(levels, "metric of the plain runs")
+    require_rows(model)
+    runs = PathRuns(model, plain[0], plain[1], writers, asked.positions, measure)
+    bias, blocker = float("nan"), None
+    if mlps == "recomputed":
+        edges = edges_with_free_mlps(runs, groups)
+    elif groups:
+        edges, blocker = edges_between(runs, groups, held=norms == "frozen")
+    else:
+        edges, bias, blocker = edges_to_logits(runs, held=metric in LINEAR)
     if norms == "frozen" and blocker is not None:
         raise RequestError(f"norms='frozen' cannot be computed: {blocker}. Use norms='exact'.")
     require_finite(torch.tensor([edge.effect for edge in edges]), "effects")
@@ -285,10 +265,10 @@ def paths(
         require_finite(torch.tensor([edge.frozen for edge in edges]), "effects with norms held")
     return Paths(
         model=model,
-        base=base,
-        source=source,
-        tokens=tokens,
-        positions=places,
+        base=asked.base,
+        source=asked.source,
+        tokens=asked.tokens,
+        positions=asked.positions,
         metric=measure,
         base_metric=float(levels[0]),
         source_metric=float(levels[1]),
@@ -353,18 +333,3 @@ def _require_paths(
             "receiver of a later layer, or 'embedding' as a sender."
         )
     return kept
-
-
-def receiver_name(receivers: tuple[Receiver, ...]) -> str:
-    """Receivers as frames show them."""
-    return " + ".join(receiver.name for receiver in receivers) or LOGITS
-
-
-def _kind(writer: Writer) -> str:
-    if writer.layer < 0:
-        return "embedding"
-    return "mlp" if writer.head is None else "head"
-
-
-def _signed(value: float) -> str:
-    return f"{value:.3g}".replace("-", "−")

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from typing import TYPE_CHECKING
 
-from vene_widgets.errors import RequestError, error_text
+from vene_widgets.errors import RequestError
 from vene_widgets.experiments.operators import OPERATORS
-from vene_widgets.experiments.pairs import Pair, Target
+from vene_widgets.experiments.pairs import Pair, Target, named_row
 from vene_widgets.experiments.token_text import visible
 from vene_widgets.sweeps.pairs.chunks import PairChunk, PairRow
 from vene_widgets.sweeps.pairs.pair_targets import (
@@ -212,7 +211,7 @@ def plan_pairs(
     lengths: set[int] = set()
     prompts: list[tuple[tuple[Token, ...], tuple[Token, ...]]] = []
     for number, pair in enumerate(pairs):
-        with _named(number):
+        with named_row(number):
             if pair.source is None and reads:
                 raise RequestError(
                     f"source is missing: intervention {request.intervention!r} reads the run of a "
@@ -231,7 +230,7 @@ def plan_pairs(
     rows: list[PairRow] = []
     plan: SweepPlan | None = None
     for number, (pair, (base, source)) in enumerate(zip(pairs, prompts, strict=True)):
-        with _named(number):
+        with named_row(number):
             here, there = resolve_places(pair, base, source, places)
             own = tuple(targets) if targets is not None else pair.targets
             if plan is None or request.prompts:
@@ -263,19 +262,6 @@ def plan_pairs(
         rows=tuple(rows),
         names=names or {},
     )
-
-
-@contextmanager
-def _named(number: int) -> Generator[None]:
-    """Put the row of the data set before an error.
-
-    Raises:
-        RequestError: the error.
-    """
-    try:
-        yield
-    except RequestError as error:
-        raise RequestError(f"pairs, row {number}: {error_text(error)}") from None
 
 
 def _require_as_many_targets(rows: Sequence[PairRow]) -> None:
