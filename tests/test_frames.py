@@ -92,6 +92,8 @@ def test_every_frame_has_the_columns_and_dtypes_of_the_table():
     check = found.against(vw.sweep(model, *prompts, layers=[1]))
     made |= {"attribution_frame": found.frame, "attribution_check_frame": check.frame}
     made["path_frame"] = vw.paths(model, *prompts, senders="all").frame
+    several = vw.paths(model, prompts, prompts[::-1], senders="all")
+    made["path_means_frame"] = several.frame
     made["circuit_frame"] = vw.circuit(model, *prompts, heads=["3.2"]).frame
     swept = vw.sweep(model, *prompts, layers=[1])
     made["placebo_frame"] = vw.placebo(swept, controls=["random_source"], draws=1).frame
@@ -114,7 +116,11 @@ def test_every_column_is_used_and_every_docstring_names_its_columns():
         "attribution_check_frame": attribution_check_frame,
         "attention_frame": attention_frame,
     }
-    elsewhere |= {"path_frame": vw.Paths.frame, "circuit_frame": vw.Circuit.frame}
+    elsewhere |= {
+        "path_frame": vw.Paths.frame,
+        "path_means_frame": vw.PathMeans.frame,
+        "circuit_frame": vw.Circuit.frame,
+    }
     for name, columns in frames.FRAMES.items():
         function: Callable[..., pd.DataFrame] = elsewhere.get(name) or getattr(frames, name)
         assert [c for c in columns if f"`{c}`" not in (function.__doc__ or "")] == [], name

@@ -38,7 +38,9 @@ if TYPE_CHECKING:
     from vene_widgets.methods.generate import generate
     from vene_widgets.methods.generation import Generation
     from vene_widgets.methods.lens import Lens, lens
-    from vene_widgets.methods.paths import Paths, paths
+    from vene_widgets.methods.path_means import PathMeans
+    from vene_widgets.methods.path_results import Paths
+    from vene_widgets.methods.paths import paths
     from vene_widgets.methods.placebo import placebo
     from vene_widgets.methods.placebo_results import Placebo
     from vene_widgets.models import LanguageModel, available, load, wrap
@@ -89,7 +91,8 @@ _HOMES = {
     "circuit": "methods.circuit",
     "Circuit": "methods.circuit",
     "paths": "methods.paths",
-    "Paths": "methods.paths",
+    "Paths": "methods.path_results",
+    "PathMeans": "methods.path_means",
     "placebo": "methods.placebo",
     "Placebo": "methods.placebo_results",
     **dict.fromkeys(("classics", "Classics", "Classic", "ClassicResult"), "replications"),
@@ -129,6 +132,7 @@ __all__ = [
     "LanguageModel",
     "Lens",
     "PairSweep",
+    "PathMeans",
     "Paths",
     "Placebo",
     "RequestError",

@@ -1,4 +1,4 @@
-"""HeldNorm: a layer norm or RMS norm whose scale is held at what it is for one vector.
+"""HeldNorm: a layer norm or RMS norm whose scale is held at what it is for some vectors.
 
 A norm divides by a number that depends on its whole input. Where that number is held, the norm is
 linear, so that the parts of its input have parts of its output (direct logit attribution, Elhage et
@@ -38,11 +38,11 @@ class HeldNorm:
     Args:
         model: the model.
         path: of the norm.
-        at: the vector whose scale is held, `(d_model,)`.
+        at: the vectors whose scales are held, `(..., d_model)`, one scale each.
 
     Attributes:
-        output: the norm of `at`, float32.
-        offset: the norm of zero: its bias, float32.
+        output: the norm of `at`, `(..., d_model)`, float32.
+        offset: the norm of zero: its bias, float32, as `output`.
 
     Raises:
         RequestError: there is no such module, or it is no norm of a kind that is known.
@@ -55,7 +55,7 @@ class HeldNorm:
         except AttributeError:
             raise RequestError(f"{model.name} has no norm {path!r}") from None
         at = at.float()
-        self._size = at.square().mean().sqrt().clamp_min(1e-12)
+        self._size = at.square().mean(-1, keepdim=True).sqrt().clamp_min(1e-12)
         self.offset = self._call(torch.zeros_like(at))
         self.output = self._call(at)
         # A layer norm takes the mean away, so that a constant added to all numbers is not seen.
@@ -64,17 +64,21 @@ class HeldNorm:
         self._is_centred = bool(change < 0.01 * (self.output - self.offset).square().sum())
         epsilons: tuple[Any, ...] = tuple(getattr(self._norm, name, None) for name in _EPSILONS)
         given = next((value for value in epsilons if isinstance(value, float)), None)
-        self._epsilon = self._measured_epsilon(at) if given is None else given
+        first = at.reshape(-1, at.shape[-1])[0]
+        self._epsilon = self._measured_epsilon(first) if given is None else given
         self._held = self._scale(at)
-        other = at.roll(1) + 0.5 * at.flip(0)
+        other = at.roll(1, -1) + 0.5 * at.flip(-1)
         left = self(at + other)
         right = self(at) + self(other)
-        limit = max(LINEAR, 8 * torch.finfo(model.dtype).eps) * right.abs().max()
-        if not bool((left - right).abs().max() <= limit):
+        limit = max(LINEAR, 8 * torch.finfo(model.dtype).eps) * right.abs().amax(-1)
+        if not bool(((left - right).abs().amax(-1) <= limit).all()):
             raise RequestError(f"{path!r} of {model.name} is no layer norm or RMS norm")
 
     def __call__(self, parts: Tensor) -> Tensor:
-        """Parts of the norm's input `(..., d_model)` -> the parts of its output, float32."""
+        """Parts of the norm's input `(..., d_model)` -> the parts of its output, float32.
+
+        Of several vectors, the last dimensions are those of `at`.
+        """
         parts = parts.float()
         # Brought to the size of the whole: a norm rounds best what it was trained on.
         factor = parts.square().mean(-1, keepdim=True).sqrt() / self._size
@@ -87,7 +91,8 @@ class HeldNorm:
         self._epsilon = 0.0
         variance = float(self._scale(at).square())
         small = _SMALL / max(variance, _SMALL)
-        one, other = (self._call(v) - self.offset for v in (at, small**0.5 * at))
+        one, other, none = map(self._call, (at, small**0.5 * at, 0 * at))
+        one, other = one - none, other - none
         ratio = float(other.square().sum() / one.square().sum().clamp_min(1e-30))
         return max(0.0, small * variance * (1 - ratio) / max(ratio - small, 1e-12))
 

@@ -21,6 +21,7 @@ from vene_widgets.errors import RequestError
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from vene_widgets.engine.held_inputs import HeldInput
     from vene_widgets.models import LanguageModel
     from vene_widgets.models.sites import Site
 
@@ -77,7 +78,11 @@ def effects_on_logits(
 
 
 def received(
-    model: LanguageModel, run: ResidualRun, sites: Sequence[Site], changes: Tensor
+    model: LanguageModel,
+    run: ResidualRun,
+    sites: Sequence[Site],
+    changes: Tensor,
+    held: Sequence[HeldInput] = (),
 ) -> Generator[None, None, tuple[Tensor, ...]]:
     """What sites of one block get if its input is changed, and all between is held; in steps.
 
@@ -89,20 +94,24 @@ def received(
         run: the plain run.
         sites: of one block: queries, keys or values of a head, or its MLP's output.
         changes: of its input, `(rows, positions, d_model)`, float32.
+        held: inputs of its sublayers whose norms are held; other norms are computed anew.
 
     Returns:
         Per site `(1 + rows, positions, width)`; the first row is the unchanged base's.
     """
     layer, ids = sites[0].layer, token_batch(model, run.ids)
     others = {n: None for n in range(model.sites.layers) if n != layer}
-    held = run.outputs["attention"][layer]
+    attended = run.outputs["attention"][layer]
     found: list[list[Tensor]] = []
     for rows in chunks(model, len(changes), run.length, sum(site.width for site in sites)):
         part = torch.cat([torch.zeros_like(changes[:1]), changes[rows.start : rows.stop]])
         inputs = (run.inputs[layer].float() + part).to(model.dtype)
         edits = [
             rows_edit(model.sites.site(layer, "block_input"), inputs),
-            rows_edit(model.sites.site(layer, "attention_output"), held.expand(len(part), -1, -1)),
+            rows_edit(
+                model.sites.site(layer, "attention_output"), attended.expand(len(part), -1, -1)
+            ),
+            *(one.edit(part) for one in held),
         ]
         with (
             replay_blocks(model, others),

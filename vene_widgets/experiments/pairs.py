@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
 from vene_widgets.errors import RequestError, choose, error_text, shown
 from vene_widgets.experiments import limits
 from vene_widgets.experiments.fields import as_int, as_prompt, as_token_text
+
+Target: TypeAlias = "str | int | tuple[str | int, ...]"
+"""A token to follow, by text or id, or a set of tokens whose probabilities are added."""
 
 RESERVED = ("base", "source", "targets", "target", "contrast")
 """Columns with a meaning of their own: they cannot name a position."""
@@ -27,7 +31,7 @@ class Pair:
     Attributes:
         base: the prompt whose run is changed.
         source: the prompt whose run is copied from; None if the intervention reads none.
-        targets: tokens to follow, by text or id: the first is the one that patching should bring
+        targets: what to follow, tokens or sets of tokens: the first is what patching should bring
             out, the second its contrast. Empty if the model's own answers are to be followed.
         places: name -> where it is in the base, as a text or an index.
         source_places: the same in the source, of those names that say so.
@@ -35,7 +39,7 @@ class Pair:
 
     base: str
     source: str | None
-    targets: tuple[str | int, ...]
+    targets: tuple[Target, ...]
     places: Mapping[str, str | int]
     source_places: Mapping[str, str | int]
 
@@ -45,8 +49,8 @@ def read_pairs(pairs: object, places: Sequence[str] = ()) -> tuple[Pair, ...]:
 
     Args:
         pairs: a DataFrame or a list of dicts with `base`, `source` and, if the tokens to follow
-            are known, `targets` (one token or several) or `target` and `contrast`. Or a list of
-            `(base, source)`.
+            are known, `targets` (one or several) or `target` and `contrast`. Where a token is
+            expected, a list of tokens is a set. Or a list of `(base, source)`.
         places: further columns that name positions. A column `source_<name>` beside one says where
             it is in the source.
 
@@ -63,10 +67,8 @@ def read_pairs(pairs: object, places: Sequence[str] = ()) -> tuple[Pair, ...]:
     found: list[Pair] = []
     texts: dict[str, str] = {}
     for number, row in enumerate(rows):
-        try:
+        with named_row(number):
             found.append(_pair(row, places, texts))
-        except RequestError as error:
-            raise RequestError(f"pairs, row {number}: {error_text(error)}") from None
     return tuple(found)
 
 
@@ -121,11 +123,10 @@ def _pair(row: Mapping[str, Any], places: Sequence[str], texts: dict[str, str]) 
     both = {**row} if "targets" in row and ("target" in row or "contrast" in row) else {}
     if both:
         raise RequestError("give either targets, or target and contrast, not both.")
-    given = row.get("targets") if "targets" in row else (row.get("target"), row.get("contrast"))
     return Pair(
         base=_prompt(row["base"], "base", texts),
         source=None if _is_missing(source) else _prompt(source, "source", texts),
-        targets=_targets(given),
+        targets=_targets(row),
         places={name: _place(row.get(name), name) for name in places} or NOWHERE,
         source_places={
             name: _place(row[SOURCE_PREFIX + name], SOURCE_PREFIX + name)
@@ -136,6 +137,19 @@ def _pair(row: Mapping[str, Any], places: Sequence[str], texts: dict[str, str]) 
     )
 
 
+@contextmanager
+def named_row(number: int) -> Generator[None]:
+    """Put the row of a data set before an error.
+
+    Raises:
+        RequestError: the error.
+    """
+    try:
+        yield
+    except RequestError as error:
+        raise type(error)(f"pairs, row {number}: {error_text(error)}") from None
+
+
 def _prompt(value: object, name: str, texts: dict[str, str]) -> str:
     try:
         prompt = as_prompt(value)
@@ -144,16 +158,50 @@ def _prompt(value: object, name: str, texts: dict[str, str]) -> str:
     return texts.setdefault(prompt, prompt)
 
 
-def _targets(given: Any) -> tuple[str | int, ...]:
-    """The tokens to follow, without missing ones."""
+def _targets(row: Mapping[str, Any]) -> tuple[Target, ...]:
+    """What to follow, without missing values.
+
+    Raises:
+        RequestError: neither tokens nor lists of tokens, an empty list, or too many.
+    """
+    if "targets" not in row:
+        named = ((name, row.get(name)) for name in ("target", "contrast"))
+        return tuple(_target(value, name) for name, value in named if not _is_missing(value))
+    given = _listed(row["targets"])
     if _is_missing(given):
         return ()
-    shape = getattr(given, "shape", ())
-    several = given.tolist() if isinstance(shape, tuple) and shape else given
-    if isinstance(several, str) or not isinstance(several, Iterable):
-        several = (several,)
-    listed = limits.bounded(cast("Iterable[Any]", several), limits.TARGETS, "targets")
-    return tuple(_token(value) for value in listed if not _is_missing(value))
+    if isinstance(given, Mapping):
+        raise RequestError(
+            f"targets must be tokens or lists of tokens, got {shown(cast('object', given))}: sets "
+            "have names only if they are the same for all pairs (targets= of sweep_pairs)."
+        )
+    if isinstance(given, str) or not isinstance(given, Iterable):
+        given = (given,)
+    several = limits.bounded(cast("Iterable[Any]", given), limits.TARGETS, "targets")
+    return tuple(
+        _target(value, f"targets[{n}]") for n, value in enumerate(several) if not _is_missing(value)
+    )
+
+
+def _target(value: Any, name: str) -> Target:
+    """A token, or a set of tokens.
+
+    Raises:
+        RequestError: neither, an empty set, or too many tokens.
+    """
+    value = _listed(value)
+    if isinstance(value, (str, bytes, Mapping)) or not isinstance(value, Iterable):
+        return _token(value)
+    tokens = limits.bounded(cast("Iterable[Any]", value), limits.TARGETS, f"tokens of {name}")
+    if not tokens:
+        raise RequestError(f"{name} must name at least one token, got an empty list.")
+    return tuple(_token(token) for token in tokens)
+
+
+def _listed(value: Any) -> Any:
+    """An array or tensor as a list; anything else as it is."""
+    shape = getattr(value, "shape", ())
+    return value.tolist() if isinstance(shape, tuple) and shape else value
 
 
 def _token(value: Any) -> str | int:

@@ -24,6 +24,7 @@ def signed_bars(
     axis: str,
     *,
     texts: Sequence[str] | None = None,
+    errors: Sequence[float] | None = None,
     title: str | None = None,
     setup: str | None = None,
     style: str = "light",
@@ -34,21 +35,25 @@ def signed_bars(
         names, values: of the bars, equally many.
         axis: title of the axis.
         texts: what stands at the ends; None for the values with three significant digits.
+        errors: half lengths of error bars, equally many; None for none.
         title: above the figure.
         setup: what was run, in a line below the title.
         style: `light` or `dark`.
     """
     palette, count = palette_of(style), len(names)
     said = [f"{v:+.3g}".replace("-", "−") for v in values] if texts is None else list(texts)
+    spread = [0.0] * count if errors is None else errors
     data = pd.DataFrame(
         {
             "row": range(count, 0, -1),
             "value": values,
+            "low": [v - e for v, e in zip(values, spread, strict=True)],
+            "high": [v + e for v, e in zip(values, spread, strict=True)],
             "text": [escape(theme.drawable(one)) or "" for one in said],
             "colour": [palette.up if value >= 0 else palette.down for value in values],
         }
     )
-    low, high = min(0.0, *values, 0.0), max(0.0, *values, 0.0)
+    low, high = min(0.0, *data["low"], 0.0), max(0.0, *data["high"], 0.0)
     width = WIDTH
     above = heading(title, setup, None, width)
     # Room for the numbers beside the bars, in units of the axis.
@@ -75,17 +80,22 @@ def signed_bars(
             size=0.4,
         ),
         *(
+            [p9.geom_errorbarh(p9.aes(xmin="low", xmax="high"), height=0.3, color=palette.ink)]
+            if errors is not None
+            else []
+        ),
+        *(
             p9.geom_text(
-                p9.aes(label="text"),
+                p9.aes(end, label="text"),
                 data[mask],
                 ha=side,
                 nudge_x=move,
                 size=SMALL,
                 color=palette.ink,
             )
-            for mask, side, move in (
-                (data["value"] >= 0, "left", gap),
-                (data["value"] < 0, "right", -gap),
+            for mask, end, side, move in (
+                (data["value"] >= 0, "high", "left", gap),
+                (data["value"] < 0, "low", "right", -gap),
             )
             if mask.any()
         ),

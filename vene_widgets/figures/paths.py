@@ -46,7 +46,7 @@ def path_map(
     have no tile. The embedding stands below the map.
 
     Args:
-        frame: from `Paths.frame`.
+        frame: from `Paths.frame` or `PathMeans.frame`.
         column: `effect` or `effect_frozen`.
         title: above the figure.
         setup: what was run, in a line below the title.
@@ -81,9 +81,7 @@ def path_map(
         layer=tiles["sender_layer"].astype(int),
         number=[_text(value) for value in tiles["value"]],
         sign=[-1 if value < -FAINT * top else 0 for value in tiles["value"]],
-        note=[
-            f"{n}: {exact(v)}" for n, v in zip(tiles["sender_name"], tiles["value"], strict=True)
-        ],
+        note=_notes(tiles),
     )
     across = min(3, len(receivers))
     columns = count + (1.5 if heads and has_mlps else float(has_mlps))
@@ -153,10 +151,10 @@ def path_bars(
     setup: str | None = None,
     style: str = "light",
 ) -> p9.ggplot:
-    """Paths as bars with their numbers, in the order of the frame.
+    """Paths as bars with their numbers, in the order of the frame; means with standard errors.
 
     Args:
-        frame: from `Paths.strongest`.
+        frame: from `Paths.strongest` or `PathMeans.strongest`.
         column, title, setup, style: as in `path_map`.
 
     Raises:
@@ -168,9 +166,20 @@ def path_bars(
         f"{sender} → {receiver}" if several else str(sender)
         for sender, receiver in zip(data["sender_name"], data["receiver"], strict=True)
     ]
-    axis = f"{EFFECTS[column]} → {data['receiver'].iloc[0]}" if not several else EFFECTS[column]
+    axis = EFFECTS[column]
+    if "standard_error" in data:
+        axis = f"mean {axis} ± standard error"
+    if not several:
+        axis = f"{axis} → {data['receiver'].iloc[0]}"
+    values = [float(v) for v in data["value"]]
+    errors = [float(e) for e in data["standard_error"]] if "standard_error" in data else None
+    texts = None
+    if errors is not None:
+        texts = [
+            f"{v:+.3g} ± {e:.2g}".replace("-", "−") for v, e in zip(values, errors, strict=True)
+        ]
     return signed_bars(
-        names, [float(v) for v in data["value"]], axis, title=title, setup=setup, style=style
+        names, values, axis, texts=texts, errors=errors, title=title, setup=setup, style=style
     )
 
 
@@ -189,6 +198,15 @@ def _checked(frame: pd.DataFrame, column: str) -> pd.DataFrame:
     if data.empty:
         raise RequestError(f"the figure of paths needs a number in {column!r}, and there is none.")
     return data.assign(value=data[column].astype(float))
+
+
+def _notes(tiles: pd.DataFrame) -> list[str]:
+    """What is said when a tile is pointed at: the sender and its effect, with all digits."""
+    numbers = [exact(value) for value in tiles["value"]]
+    if "standard_error" in tiles:
+        errors = map(exact, tiles["standard_error"])
+        numbers = [f"{number} ± {error}" for number, error in zip(numbers, errors, strict=True)]
+    return [f"{n}: {number}" for n, number in zip(tiles["sender_name"], numbers, strict=True)]
 
 
 def _fill(top: float, name: str, colours: Sequence[str], bar: float) -> Any:

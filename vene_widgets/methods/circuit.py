@@ -18,8 +18,9 @@ from vene_widgets.engine.forward import last_position_logits, record_prompt, tok
 from vene_widgets.engine.own_model import own_model
 from vene_widgets.engine.path_passes import require_rows, with_heads_ablated
 from vene_widgets.errors import RequestError, choose, shown
-from vene_widgets.experiments.fields import as_prompt, as_prompts
-from vene_widgets.experiments.pairs import Pair, read_pairs
+from vene_widgets.experiments.fields import as_prompts
+from vene_widgets.experiments.pair_arguments import lone_tokens, pairs_of
+from vene_widgets.experiments.pairs import Pair, named_row
 from vene_widgets.methods.answer_metric import (
     METRICS,
     answer_metric,
@@ -167,16 +168,16 @@ def circuit(
     choose(ablation, ABLATIONS, "ablation")
     choose(metric, METRICS, "metric")
     chosen = read_heads(model, heads)
-    pairs = _pairs(base, source)
+    pairs = pairs_of(base, source)
     needed = 2 if metric == "logit_difference" else 1
     if targets is not None:
         resolve_targets(model, targets, needed, metric)
+    named: list[tuple[str | int, ...]] = []
     for number, pair in enumerate(pairs):
-        if targets is None and pair.targets:
-            try:
-                resolve_targets(model, pair.targets[:2], needed, metric)
-            except RequestError as error:
-                raise RequestError(f"pairs, row {number}: {error}") from None
+        with named_row(number):
+            named.append(() if targets is not None else lone_tokens(pair.targets[:2])[::-1])
+            if named[-1]:
+                resolve_targets(model, named[-1], needed, metric)
         _require_source(pair, number, ablation, bool(prompts), targets is not None)
     ids = [_ids(model, pair.base) for pair in pairs]
     sources = [None if p.source is None else _ids(model, p.source) for p in pairs]
@@ -204,11 +205,11 @@ def circuit(
                 total = one if total is None else total + one
             assert total is not None  # noqa: S101  # `_require_source` has seen one
             known = total / len(several)
-        for pair, prompt, other in zip(pairs, ids, sources, strict=True):
+        for own, prompt, other in zip(named, ids, sources, strict=True):
             if ablation == "source" and other is not None:
                 known = attended(other)
             logits, plain = with_heads_ablated(model, prompt, other, chosen, known)
-            answers = targets if targets is not None else pair.targets[:2][::-1]
+            answers = targets if targets is not None else own
             measure = answer_metric(model, metric, answers or _answers(*plain), *plain)
             numbers = measure(logits)
             require_finite(numbers, "metric")
@@ -220,27 +221,6 @@ def circuit(
         ablation=ablation,
         metric=metric,
         values=tuple(values),
-    )
-
-
-def _pairs(base: object, source: object) -> tuple[Pair, ...]:
-    """The pairs of prompts that a caller gave in one of the forms.
-
-    Raises:
-        RequestError: no prompts, or unequal numbers of them.
-    """
-    if source is None and not isinstance(base, str):
-        return read_pairs(base)
-    bases = as_prompts(base)
-    sources = (None,) * len(bases) if source is None else as_prompts(source)
-    if len(bases) != len(sources) or not bases:
-        raise RequestError(
-            f"base has {len(bases)} prompts and source {len(sources)}: expected equally many, at "
-            "least one."
-        )
-    return tuple(
-        Pair(as_prompt(one), None if other is None else as_prompt(other), (), {}, {})
-        for one, other in zip(bases, sources, strict=True)
     )
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
 
+from vene_widgets.engine.held_inputs import held_inputs
 from vene_widgets.engine.path_passes import (
     Writer,
     effects_of,
@@ -23,6 +24,8 @@ from vene_widgets.methods.path_runs import PathRuns, change_of, patched_heads
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from vene_widgets.models.sites import Site
 
 MOST_BYTES = 2**31
 """Changes of the residual stream that are kept at once, in bytes."""
@@ -80,11 +83,23 @@ def edges_to_logits(runs: PathRuns, *, held: bool) -> tuple[list[Edge], float, s
 
 
 def edges_between(
-    runs: PathRuns, groups: Sequence[tuple[Receiver, ...]]
-) -> Generator[None, None, list[Edge]]:
+    runs: PathRuns, groups: Sequence[tuple[Receiver, ...]], *, held: bool
+) -> Generator[None, None, tuple[list[Edge], str | None]]:
     """The effect of every sender by way of each group of receivers, all else between held.
 
     In steps, between which the model may be left.
+
+    Args:
+        runs: the plain runs.
+        groups: of receivers.
+        held: whether to compute effects with the receivers' norms held too.
+
+    Returns:
+        The edges, and the reason why numbers with norms held are missing; None if they are there,
+        or were not to be computed.
+
+    Raises:
+        RequestError: too many senders for memory.
     """
     model, base = runs.model, runs.base
     size = len(runs.senders) * base.length * model.sites.d_model * 4
@@ -98,22 +113,45 @@ def edges_between(
     changes = torch.stack([change_of(runs, writer, patched, every) for writer in runs.senders])
     yield
     found: list[Edge] = []
+    reason: str | None = None
     for group in groups:
         reach = {r: [can_reach(model, writer, r) for writer in runs.senders] for r in group}
-        new: dict[Receiver, Tensor] = {}
-        for layer in sorted({receiver.site.layer for receiver in group}):
-            here = [receiver for receiver in group if receiver.site.layer == layer]
-            sites = [receiver.site for receiver in here]
-            got = yield from received(model, base, sites, changes)
-            new.update(zip(here, got, strict=True))
-        changed = {r.site: _where_reached(values, reach[r]) for r, values in new.items()}
-        effects = yield from effects_of(model, base, changed, runs.metric)
+        effects = yield from _by_way_of(runs, reach, changes, held=False)
+        frozen = torch.full_like(effects, math.nan)
+        if held and reason is None:
+            try:
+                frozen = yield from _by_way_of(runs, reach, changes, held=True)
+            except RequestError as error:
+                reason = str(error)
         for n, writer in enumerate(runs.senders):
-            if not any(reach[receiver][n] for receiver in group):
-                continue
-            effect = float(effects[n]) if bool(changes[n].any()) else 0.0
-            found.append(Edge(writer, group, effect))
-    return found
+            if any(reach[receiver][n] for receiver in group):
+                found.append(Edge(writer, group, float(effects[n]), float(frozen[n])))
+    return found, reason
+
+
+def _by_way_of(
+    runs: PathRuns, reach: Mapping[Receiver, Sequence[bool]], changes: Tensor, *, held: bool
+) -> Generator[None, None, Tensor]:
+    """Effects of the senders by way of some receivers, `(senders,)`; in steps.
+
+    Args:
+        runs: the plain runs.
+        reach: of each receiver, which senders come before it.
+        changes: what senders change in the residual stream, `(senders, positions, d_model)`.
+        held: whether the receivers' norms are held.
+    """
+    model, base = runs.model, runs.base
+    sites: dict[Site, Tensor] = {}
+    for layer in sorted({receiver.site.layer for receiver in reach}):
+        here = [receiver for receiver in reach if receiver.site.layer == layer]
+        inputs = {"mlp_input" if one.part == "mlp" else "attention_input" for one in here}
+        norms = held_inputs(model, base, layer, sorted(inputs)) if held else ()
+        got = yield from received(model, base, [receiver.site for receiver in here], changes, norms)
+        for receiver, values in zip(here, got, strict=True):
+            sites[receiver.site] = _where_reached(values, reach[receiver])
+    effects = yield from effects_of(model, base, sites, runs.metric)
+    effects[~changes.flatten(1).cpu().any(-1)] = 0.0
+    return effects
 
 
 def edges_with_free_mlps(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -12,16 +13,16 @@ from vene_widgets.engine.path_passes import require_rows
 from vene_widgets.engine.positions import resolve_positions
 from vene_widgets.engine.residual import record_residual
 from vene_widgets.errors import RequestError, choose
+from vene_widgets.experiments.pair_arguments import lone_tokens
+from vene_widgets.experiments.pairs import Pair, named_row
 from vene_widgets.methods.answer_metric import (
     LINEAR,
     METRICS,
-    AnswerMetric,
     answer_metric,
     require_finite,
     resolve_targets,
 )
 from vene_widgets.methods.path_effects import (
-    Edge,
     edges_between,
     edges_to_logits,
     edges_with_free_mlps,
@@ -35,6 +36,7 @@ from vene_widgets.methods.path_ends import (
     read_senders,
     receiver_name,
 )
+from vene_widgets.methods.path_results import Paths
 from vene_widgets.methods.path_runs import PathRuns
 from vene_widgets.models.language_model import require_language_model
 
@@ -43,32 +45,18 @@ if TYPE_CHECKING:
     from vene_widgets.models import LanguageModel, Token
 
 NORMS = ("exact", "frozen")
-"""Whether norms between sender and logits are computed anew, or their scales held."""
+"""Whether norms that a change goes through are computed anew, or their scales held."""
 
 MLPS = ("frozen", "recomputed")
 """Whether MLPs between sender and receiver are held, or computed anew."""
 
 
-@dataclass(frozen=True, eq=False)
-class PathNumbers:
-    """What the runs of a request gave.
-
-    Attributes:
-        metric: what was measured.
-        levels: of the plain runs of base and source.
-        edges, bias, blocker: as in `Paths`.
-    """
-
-    metric: AnswerMetric
-    levels: tuple[float, float]
-    edges: tuple[Edge, ...]
-    bias: float
-    blocker: str | None
+Targets = Sequence[str | int] | str | int
 
 
 @dataclass(frozen=True, eq=False)
 class PathRequest:
-    """Paths that can be computed; arguments of `paths`, names resolved.
+    """Paths of one pair that can be computed; arguments of `paths`, names resolved.
 
     Attributes:
         model: the model.
@@ -77,7 +65,9 @@ class PathRequest:
         senders: in network order.
         groups: of receivers that are patched in one run; none stand for the logits.
         positions: at which senders are patched.
-        targets, norms, mlps, metric: as given.
+        targets: the target and its contrast; None for the plain runs' answers.
+        norms, mlps, metric: as given.
+        row: of the pair in a table; None of a single one.
     """
 
     model: LanguageModel = field(repr=False)
@@ -88,12 +78,13 @@ class PathRequest:
     senders: tuple[Writer, ...]
     groups: tuple[tuple[Receiver, ...], ...]
     positions: tuple[int, ...]
-    targets: Sequence[str | int] | str | int | None
+    targets: Targets | None
     norms: str
     mlps: str
     metric: str
+    row: int | None = None
 
-    def steps(self) -> Generator[None, None, PathNumbers]:
+    def steps(self) -> Generator[None, None, Paths]:
         """The runs, in steps. Take each inside `own_model`.
 
         Raises:
@@ -113,36 +104,47 @@ class PathRequest:
         if self.mlps == "recomputed":
             edges = yield from edges_with_free_mlps(runs, self.groups)
         elif self.groups:
-            edges = yield from edges_between(runs, self.groups)
+            between = edges_between(runs, self.groups, held=self.norms == "frozen")
+            edges, blocker = yield from between
         else:
             edges, bias, blocker = edges_to_logits(runs, held=self.metric in LINEAR)
-        require_finite(torch.tensor([edge.effect for edge in edges]), "effects")
         if self.norms == "frozen" and blocker is not None:
             raise RequestError(f"norms='frozen' cannot be computed: {blocker}. Use norms='exact'.")
-        return PathNumbers(
+        require_finite(torch.tensor([edge.effect for edge in edges]), "effects")
+        if self.norms == "frozen":
+            frozen = torch.tensor([edge.frozen for edge in edges])
+            require_finite(frozen, "effects with norms held")
+        return Paths(
+            model=model,
+            base=self.base,
+            source=self.source,
+            tokens=self.tokens,
+            positions=self.positions,
             metric=measure,
-            levels=(float(levels[0]), float(levels[1])),
+            base_metric=float(levels[0]),
+            source_metric=float(levels[1]),
+            norms=self.norms,
+            mlps=self.mlps,
             edges=tuple(edges),
             bias=bias,
-            blocker=blocker,
+            frozen_blocker=blocker,
         )
 
 
-def read_request(
+def read_requests(
     model: LanguageModel,
-    base: str,
-    source: str,
+    pairs: Sequence[Pair],
     *,
     senders: object = "heads",
     receivers: object = "logits",
     together: bool = False,
     positions: Any = None,
-    targets: Sequence[str | int] | str | int | None = None,
+    targets: Targets | None = None,
     norms: str = "exact",
     mlps: str = "frozen",
     metric: str = "logit_difference",
-) -> PathRequest:
-    """Check the arguments of `paths`; nothing runs.
+) -> list[PathRequest]:
+    """Check the arguments of `paths`, one request per pair; nothing runs.
 
     Raises:
         RequestError: as in `paths`.
@@ -154,39 +156,76 @@ def read_request(
         (metric, METRICS, "metric"),
     ):
         choose(value, choices, name)
+    writers, ends = read_senders(model, senders), read_receivers(model, receivers)
+    groups = [ends] if together and ends else [(receiver,) for receiver in ends]
+    writers = _require_paths(model, writers, groups, senders)
+    _require_norms(norms, mlps, metric, to_logits=not ends)
+    found: list[PathRequest] = []
+    for number, pair in enumerate(pairs):
+        row = number if len(pairs) > 1 else None
+        with nullcontext() if row is None else named_row(row):
+            if pair.source is None:
+                raise RequestError("source is missing: paths need the run of a source prompt.")
+            tokens, other = _tokens(model, pair.base, pair.source)
+            wanted = "all" if positions is None else positions
+            places = resolve_positions(wanted, tokens, "positions", "base", distinct=True)
+            own = targets if targets is not None else lone_tokens(pair.targets[:2]) or None
+            if own is not None:
+                resolve_targets(model, own, 2 if metric == "logit_difference" else 1, metric)
+        request = PathRequest(
+            model=model,
+            base=pair.base,
+            source=pair.source,
+            tokens=tokens,
+            other=other,
+            senders=writers,
+            groups=tuple(groups),
+            positions=places,
+            targets=own,
+            norms=norms,
+            mlps=mlps,
+            metric=metric,
+            row=row,
+        )
+        found.append(request)
+    return found
+
+
+def _tokens(
+    model: LanguageModel, base: str, source: str
+) -> tuple[tuple[Token, ...], tuple[Token, ...]]:
+    """The tokens of two prompts.
+
+    Raises:
+        RequestError: they are not equally many.
+    """
     tokens, other = tuple(model.tokens(base)), tuple(model.tokens(source))
     if len(tokens) != len(other):
         raise RequestError(
             f"base has {len(tokens)} tokens and source {len(other)}: paths need equally many, "
             "because position i of the source is patched into position i of the base."
         )
-    writers, ends = read_senders(model, senders), read_receivers(model, receivers)
-    groups = [ends] if together and ends else [(receiver,) for receiver in ends]
-    writers = _require_paths(model, writers, groups, senders)
-    if norms == "frozen" and (ends or mlps == "recomputed" or metric not in LINEAR):
+    return tokens, other
+
+
+def _require_norms(norms: str, mlps: str, metric: str, *, to_logits: bool) -> None:
+    """Check that norms can be held with the other options.
+
+    Raises:
+        RequestError: they cannot.
+    """
+    if norms == "exact":
+        return
+    if mlps == "recomputed":
         raise RequestError(
-            "norms='frozen' is for receivers='logits', mlps='frozen' and metric "
-            "'logit_difference' or 'logit', where effects add up. Use norms='exact'."
+            "norms='frozen' is for mlps='frozen': what MLPs compute anew goes through norms of "
+            "their own. Use norms='exact'."
         )
-    places = resolve_positions(
-        "all" if positions is None else positions, tokens, "positions", "base", distinct=True
-    )
-    if targets is not None:
-        resolve_targets(model, targets, 2 if metric == "logit_difference" else 1, metric)
-    return PathRequest(
-        model=model,
-        base=base,
-        source=source,
-        tokens=tokens,
-        other=other,
-        senders=writers,
-        groups=tuple(groups),
-        positions=places,
-        targets=targets,
-        norms=norms,
-        mlps=mlps,
-        metric=metric,
-    )
+    if to_logits and metric not in LINEAR:
+        raise RequestError(
+            "norms='frozen' to the logits is for metric 'logit_difference' or 'logit', where "
+            f"effects add up, not {metric!r}. Use norms='exact'."
+        )
 
 
 def _require_paths(

@@ -6,160 +6,28 @@ GPT-2 small"; Goldowsky-Dill et al. 2023, "Localizing Model Behavior with Path P
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Generator, Iterable, Sequence
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import torch
 
 from vene_widgets.engine.own_model import own_model
 from vene_widgets.engine.turns import finish, in_turns
-from vene_widgets.errors import RequestError
-from vene_widgets.methods.answer_metric import AnswerMetric
-from vene_widgets.methods.path_effects import Edge
-from vene_widgets.methods.path_ends import LOGITS, name_of, receiver_name
-from vene_widgets.methods.path_request import PathNumbers, PathRequest, read_request
-from vene_widgets.models.unwrapping import PickledWithoutWeights
-from vene_widgets.tables.columns import COLUMNS, FRAMES
+from vene_widgets.experiments.pair_arguments import pairs_of
+from vene_widgets.experiments.pairs import named_row
+from vene_widgets.methods.path_means import PathMeans
+from vene_widgets.methods.path_request import Targets, read_requests
+from vene_widgets.methods.path_results import Paths
 
 if TYPE_CHECKING:
     import pandas as pd
-    from plotnine import ggplot
 
     from vene_widgets.experiments.fields import Where
-    from vene_widgets.methods.path_ends import Writer
-    from vene_widgets.models import LanguageModel, Token
+    from vene_widgets.models import LanguageModel
 
 
-@dataclass(frozen=True, eq=False)
-class Paths(PickledWithoutWeights):
-    """Direct effects of senders on receivers, or on the logits.
-
-    Attributes:
-        model: the model that ran.
-        base, source: the prompts.
-        tokens: the base prompt's tokens.
-        positions: at which senders got the source's values.
-        metric: what was measured.
-        base_metric, source_metric: of the plain runs.
-        norms, mlps: as in `paths`.
-        edges: one per sender and receiver, in network order.
-        bias: what biases alone contribute to `base_metric` with norms held; NaN where that is not
-            computed. With `senders="all"`, it and the frame's `contribution` add up to
-            `base_metric`.
-        frozen_blocker: why numbers with norms held are missing; None if they are there.
-    """
-
-    model: LanguageModel = field(repr=False)
-    base: str
-    source: str
-    tokens: tuple[Token, ...]
-    positions: tuple[int, ...]
-    metric: AnswerMetric
-    base_metric: float
-    source_metric: float
-    norms: str
-    mlps: str
-    edges: tuple[Edge, ...] = field(repr=False)
-    bias: float
-    frozen_blocker: str | None
-
-    @cached_property
-    def frame(self) -> pd.DataFrame:
-        """One row per sender and receiver, in network order (`tables.columns`).
-
-        Columns: `sender_name`, `sender` (`head`, `mlp` or `embedding`), `sender_layer`,
-        `sender_head`, `receiver` (`logits`, `9.9 q`, `mlp10`, …), `effect` (metric with the path
-        patched − metric of the base), `effect_frozen` (the same with norms held), `share` (of what
-        the two plain runs differ by), `contribution` (the sender's own part of the base's metric).
-        """
-        import pandas as pd
-
-        whole = self.source_metric - self.base_metric
-        rows: list[tuple[Any, ...]] = []
-        for edge in self.edges:
-            writer = edge.sender
-            chosen = edge.frozen if self.norms == "frozen" else edge.effect
-            rows.append(
-                (
-                    name_of(writer),
-                    _kind(writer),
-                    None if writer.layer < 0 else writer.layer,
-                    writer.head,
-                    receiver_name(edge.receivers),
-                    edge.effect,
-                    edge.frozen,
-                    chosen / whole if whole else float("nan"),
-                    edge.contribution,
-                )
-            )
-        frame = pd.DataFrame(rows, columns=list(FRAMES["path_frame"]))
-        return frame.astype({name: COLUMNS[name].dtype for name in frame.columns})
-
-    @property
-    def ranked_by(self) -> str:
-        """The column by which paths are compared: `effect` or `effect_frozen`."""
-        return "effect_frozen" if self.norms == "frozen" else "effect"
-
-    def strongest(self, n: int = 10) -> pd.DataFrame:
-        """The n paths with the largest effects, of either sign; columns as in `frame`.
-
-        Raises:
-            RequestError: `n` is no number of paths.
-        """
-        if type(n) is not int or n < 1:
-            raise RequestError(f"n must be a number of paths, 1 or more, got {n!r}.")
-        column: Any = self.frame[self.ranked_by]
-        order: Any = column.abs().sort_values(ascending=False, kind="stable").index[:n]
-        return self.frame.reindex(order).reset_index(drop=True)
-
-    def plot(
-        self, title: str | None = None, *, strongest: int | None = None, style: str = "light"
-    ) -> ggplot:
-        """A layer × head map of effects, or the strongest paths as bars, drawn by plotnine.
-
-        Args:
-            title: above the figure.
-            strongest: how many paths to draw as bars; None for the map.
-            style: `light` or `dark`.
-        """
-        from vene_widgets import figures
-
-        setup = self.setup
-        if strongest is not None:
-            data = self.strongest(strongest)
-            return figures.path_bars(data, self.ranked_by, title=title, setup=setup, style=style)
-        return figures.path_map(self.frame, self.ranked_by, title=title, setup=setup, style=style)
-
-    @property
-    def setup(self) -> str:
-        """What was done, in one line: prompts, positions, what was held, what was measured."""
-        held = "other heads held, MLPs recomputed" if self.mlps == "recomputed" else "all else held"
-        if receiver_name(self.edges[0].receivers) == LOGITS:
-            norms = "final norm's scale held" if self.norms == "frozen" else "final norm recomputed"
-            held = f"{held}, {norms}"
-        count = len(self.positions)
-        where = (
-            "all tokens"
-            if count == len(self.tokens)
-            else (f"token{'s' if count > 1 else ''} {', '.join(map(str, self.positions))}")
-        )
-        return (
-            f"base “{self.base}” · source “{self.source}” · senders patched at {where}, {held} · "
-            f"effect on {self.metric.words(self.model)} · base {_signed(self.base_metric)}, "
-            f"source {_signed(self.source_metric)} · {self.model.name}"
-        )
-
-    def __repr__(self) -> str:
-        best = self.strongest(1).iloc[0]
-        return (
-            f"<Paths {self.base!r} <- {self.source!r}: {len(self.edges)} paths, "
-            f"{self.metric.name} {self.base_metric:.3g} -> {self.source_metric:.3g}; strongest "
-            f"{best.sender_name} -> {best.receiver} {best[self.ranked_by]:+.3g}>"
-        )
-
-
+@overload
 def paths(
     model: LanguageModel,
     base: str,
@@ -169,11 +37,44 @@ def paths(
     receivers: str | Sequence[Any] = "logits",
     together: bool = False,
     positions: Where | None = None,
-    targets: Sequence[str | int] | str | int | None = None,
+    targets: Targets | None = None,
     norms: Literal["exact", "frozen"] = "exact",
     mlps: Literal["frozen", "recomputed"] = "frozen",
     metric: str = "logit_difference",
-) -> Paths:
+) -> Paths: ...
+
+
+@overload
+def paths(
+    model: LanguageModel,
+    base: Sequence[str] | pd.DataFrame | Iterable[Any],
+    source: Sequence[str] | None = None,
+    *,
+    senders: Literal["heads", "mlps", "all"] | str | Sequence[Any] = "heads",
+    receivers: str | Sequence[Any] = "logits",
+    together: bool = False,
+    positions: Where | None = None,
+    targets: Targets | None = None,
+    norms: Literal["exact", "frozen"] = "exact",
+    mlps: Literal["frozen", "recomputed"] = "frozen",
+    metric: str = "logit_difference",
+) -> Paths | PathMeans: ...
+
+
+def paths(
+    model: LanguageModel,
+    base: str | Sequence[str] | pd.DataFrame | Iterable[Any],
+    source: str | Sequence[str] | None = None,
+    *,
+    senders: Literal["heads", "mlps", "all"] | str | Sequence[Any] = "heads",
+    receivers: str | Sequence[Any] = "logits",
+    together: bool = False,
+    positions: Where | None = None,
+    targets: Targets | None = None,
+    norms: Literal["exact", "frozen"] = "exact",
+    mlps: Literal["frozen", "recomputed"] = "frozen",
+    metric: str = "logit_difference",
+) -> Paths | PathMeans:
     """Patch single paths: what a sender writes reaches the receiver directly, and nothing else.
 
     The sender's output is taken from the source run; every other head and MLP between it and the
@@ -183,7 +84,8 @@ def paths(
     Args:
         model: from `load` or `wrap`; it is left exactly as it was.
         base, source: prompts of equally many tokens; position i of one stands for position i of the
-            other.
+            other. Or equally many of each, or `base` alone, a table of pairs with `base`, `source`
+            and `targets` as for `sweep_pairs`: effects are then means over the pairs.
         senders: `"heads"`, `"mlps"`, `"all"` (both, and the embedding), or names: `"9.9"` or
             `(9, 9)` for a head, `"mlp5"`, `"embedding"`.
         receivers: `"logits"`, or a list of `("9.9", "q")`, with `"q"`, `"k"` or `"v"` for what the
@@ -193,25 +95,28 @@ def paths(
             of one run for each.
         positions: of the senders, written as in `Slot`; None for all. For the logits only the last
             one counts: the residual stream does not move between positions.
-        targets: the target and the contrast token, by text or id; None for the token that the
-            source raises most, and the base's answer.
-        norms: which numbers count for `share`, `strongest` and `plot`: `"exact"` computes the final
-            norm anew; `"frozen"` holds the scales of norms, and whatever follows the head, at the
-            base's, so that effects add up. For the logits the frame has both.
+        targets: the target and the contrast token, by text or id, of all pairs; None for those of
+            the table, or the token that the source raises most, and the base's answer.
+        norms: which numbers count for `share`, `strongest` and `plot`: `"exact"` computes the norm
+            before the receiver anew; `"frozen"` holds its scale at the base's. To the logits,
+            whatever follows the head is held too, so that effects add up, and the frame has both
+            in either case; to other receivers `"frozen"` takes twice as long and gives both.
         mlps: `"frozen"` holds MLPs too, so that a path is one edge of the residual stream
             (Goldowsky-Dill et al.); `"recomputed"` lets them compute anew, so that a path may lead
             through MLPs (Wang et al.).
         metric: `"logit_difference"`, `"logit"`, `"probability"` or `"log_probability"`.
+
+    Returns:
+        `Paths` of one pair; of several, `PathMeans`, whose frame also has `n` and `standard_error`.
 
     Raises:
         RequestError: prompts of unequal length, an unknown sender or receiver, a sender that is not
             before its receiver, an option that has no meaning with the others, a model whose
             residual stream is no sum, or numbers that are not finite.
     """
-    request = read_request(
+    requests = read_requests(
         model,
-        base,
-        source,
+        pairs_of(base, source),
         senders=senders,
         receivers=receivers,
         together=together,
@@ -222,8 +127,14 @@ def paths(
         metric=metric,
     )
     model.accept_hooks()
+    found: list[Paths] = []
     with model.lock, torch.no_grad(), own_model(model):
-        return _result(request, finish(request.steps()))
+        for one in requests:
+            with nullcontext() if one.row is None else named_row(one.row):
+                found.append(finish(one.steps()))
+    if len(found) == 1:
+        return found[0]
+    return PathMeans(model=model, pairs=tuple(found), norms=norms, mlps=mlps)
 
 
 def path_steps(
@@ -234,34 +145,6 @@ def path_steps(
     Raises:
         RequestError: as in `paths`, or the model changed between two steps.
     """
-    request = read_request(model, base, source, **options)
+    (request,) = read_requests(model, pairs_of(base, source), **options)
     model.accept_hooks()
-    return _result(request, (yield from in_turns(model, request.steps())))
-
-
-def _result(request: PathRequest, found: PathNumbers) -> Paths:
-    return Paths(
-        model=request.model,
-        base=request.base,
-        source=request.source,
-        tokens=request.tokens,
-        positions=request.positions,
-        metric=found.metric,
-        base_metric=found.levels[0],
-        source_metric=found.levels[1],
-        norms=request.norms,
-        mlps=request.mlps,
-        edges=found.edges,
-        bias=found.bias,
-        frozen_blocker=found.blocker,
-    )
-
-
-def _kind(writer: Writer) -> str:
-    if writer.layer < 0:
-        return "embedding"
-    return "mlp" if writer.head is None else "head"
-
-
-def _signed(value: float) -> str:
-    return f"{value:.3g}".replace("-", "−")
+    return (yield from in_turns(model, request.steps()))

@@ -40,7 +40,7 @@ def follow(
         copies = OPERATORS[plan.intervention].needs_source
         return follow_tokens((other, target)), target if copies else int(base_logits.argmax())
     if isinstance(targets, Mapping):
-        followed = _followed_sets(plan.model, cast("Mapping[object, Any]", targets))
+        followed = followed_sets(plan.model, cast("Mapping[object, Any]", targets))
     else:
         ids = plan.model.resolve_tokens(targets, "target")
         if not ids:
@@ -49,7 +49,7 @@ def follow(
     return followed, followed.keys[0]
 
 
-def _followed_sets(model: LanguageModel, targets: Mapping[object, Any]) -> Followed:
+def followed_sets(model: LanguageModel, targets: Mapping[object, Any]) -> Followed:
     """Sets of tokens by name.
 
     Raises:

@@ -15,6 +15,7 @@ from vene_widgets.experiments.experiment import Experiment
 from vene_widgets.experiments.pairs import Pair
 from vene_widgets.experiments.slot import Slot
 from vene_widgets.experiments.token_text import visible
+from vene_widgets.sweeps.pairs.pair_targets import resolved_targets
 from vene_widgets.sweeps.pairs.places import resolve_places
 from vene_widgets.tables.statistics import default_targets, probabilities
 
@@ -76,10 +77,15 @@ class Case:
         self._differing = [n for n in range(len(source)) if _differs(n, source, base)]
         self._prompts = prompts or (self._base, self._source)
         plain = [self._run(Experiment(base=prompt)) for prompt in (self._base, self._source)]
-        ids = [model.resolve_token(token, "target") for token in pair.targets[:2]]
-        if len(ids) < 2:
-            ids = [*default_targets(*(probabilities(one.logits[-1]) for one in plain))]
-        self._target, self._contrast = ids
+        named = pair.targets[:2]
+        if len(named) < 2:
+            named = default_targets(*(probabilities(one.logits[-1]) for one in plain))
+        targets = resolved_targets(
+            named, lambda token: model.resolve_token(token, "target"), model.token_text
+        )
+        self._target, self._contrast = (
+            [*one] if isinstance(one, tuple) else [one] for one in targets
+        )
         best, other = (int(one.logits[-1].argmax()) for one in plain)
         self.same_answer = visible(model.token_text(best)) if best == other else None
         self._plain = {
@@ -190,7 +196,9 @@ class Case:
     def _metrics(self, ran: Run) -> dict[str, float]:
         """What the answer is measured by."""
         log_p: Tensor = ran.logits[-1].detach().cpu().to(torch.float64).log_softmax(-1)
-        target, contrast = float(log_p[self._target]), float(log_p[self._contrast])
+        target, contrast = (
+            float(log_p[several].logsumexp(-1)) for several in (self._target, self._contrast)
+        )
         return {
             "logit_difference": target - contrast,
             "probability": math.exp(target),

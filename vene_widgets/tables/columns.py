@@ -160,6 +160,9 @@ COLUMNS: dict[str, Column] = {
     "effect_frozen": Column(
         "float64", "the metric's", "the same with the scales of norms held; NaN: not computed"
     ),
+    "standard_error": Column(
+        "float64", "the metric's", "of the mean effect: standard deviation over the pairs / √n"
+    ),
     "share": Column(
         "float64",
         "0 = base, 1 = source",
@@ -223,6 +226,8 @@ FRAMES: dict[str, tuple[str, ...]] = {
         "best_probability entropy",
         "path_frame": "sender_name sender sender_layer sender_head receiver effect effect_frozen "
         "share contribution",
+        "path_means_frame": "sender_name sender sender_layer sender_head receiver effect "
+        "effect_frozen share contribution n standard_error",
         "circuit_frame": "heads_kept value faithfulness faithfulness_normalised",
     }.items()
 }

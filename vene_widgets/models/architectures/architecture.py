@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NamedTuple
@@ -56,6 +57,12 @@ class Component:
     norm: str = ""
     before_attention: bool = False
     reaches_later_positions: bool = False
+
+    @property
+    def norm_before(self) -> str:
+        """Path below the block of the norm through which it is read; empty if there is none."""
+        found = re.match(r"after (\w+)", self.norm)
+        return found[1] if found else ""
 
 
 BLOCK_INPUT = Component(

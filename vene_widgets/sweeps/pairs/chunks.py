@@ -11,6 +11,7 @@ import numpy as np
 from vene_widgets.errors import RequestError
 from vene_widgets.models import Token
 from vene_widgets.sweeps.pairs.maps import pair_maps
+from vene_widgets.sweeps.pairs.pair_targets import TargetIds
 from vene_widgets.sweeps.planning import SweepPlan, first_difference
 
 if TYPE_CHECKING:
@@ -25,7 +26,8 @@ class PairRow:
     Attributes:
         pair: its row in the data set, from 0.
         base, source: token ids.
-        targets: ids of the tokens to follow; empty for the model's own answers.
+        targets: ids of the tokens to follow, with a tuple of ids for a set; empty for the model's
+            own answers.
         positions, source_positions: of every place, from 0.
         mean_positions: as in `SweepPlan`.
         noise_seed: of a control, as in `SweepPlan`.
@@ -34,7 +36,7 @@ class PairRow:
     pair: int
     base: tuple[int, ...]
     source: tuple[int, ...]
-    targets: tuple[int, ...]
+    targets: tuple[TargetIds, ...]
     positions: tuple[int, ...]
     source_positions: tuple[int, ...]
     mean_positions: tuple[tuple[int, ...], ...] = ()
@@ -75,7 +77,7 @@ class PairAnswers:
 
     Attributes:
         pairs: rows in the data set, `(pairs,)`.
-        targets: ids of the tokens followed, `(pairs, tokens)`.
+        targets: ids of the tokens followed, of sets -1, -2, …, `(pairs, tokens)`.
         base_log_p, source_log_p: ln P of them in the plain runs, `(pairs, tokens)`.
         base_best, source_best: ids of the likeliest tokens of the plain runs, `(pairs,)`.
         log_p: ln P of the tokens in every cell, `(pairs, heads, layers, places, tokens)`; NaN where

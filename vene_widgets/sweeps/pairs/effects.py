@@ -54,14 +54,6 @@ PAIR_METRICS: dict[str, PairMetric] = {
 }
 """Metrics of a data set by name."""
 
-ROLES = ("target", "contrast")
-"""What the tokens followed are called: the first is the target, the second its contrast."""
-
-
-def role(token: int) -> str:
-    """What the n-th token followed is called."""
-    return ROLES[token] if token < len(ROLES) else f"target {token + 1}"
-
 
 @dataclass(frozen=True, eq=False)
 class Effects:

@@ -10,12 +10,12 @@ import torch
 
 from vene_widgets.errors import RequestError
 from vene_widgets.sweeps.cells import run_cells
+from vene_widgets.sweeps.pairs.pair_targets import TargetIds, pair_targets
 from vene_widgets.sweeps.planning import SweepPlan
 from vene_widgets.sweeps.preparing import PlainPairs, prepare_sweeps
 from vene_widgets.tables.statistics import (
     checked_distribution,
     default_targets,
-    log_p_of,
     probabilities,
 )
 
@@ -35,7 +35,7 @@ class PairMaps:
 
     Attributes:
         plans: what was run, one per pair.
-        targets: ids of the tokens that are followed, `(pairs, tokens)`.
+        targets: ids of the tokens that are followed, of sets -1, -2, …, `(pairs, tokens)`.
         base_log_p, source_log_p: ln P of them in the plain runs, `(pairs, tokens)`.
         log_p: ln P of them in every cell, `(pairs, layers, positions, tokens)`.
         base_best, source_best: ids of the likeliest tokens of the plain runs, `(pairs,)`.
@@ -57,7 +57,7 @@ class PairMaps:
 
 def pair_maps(
     plans: Sequence[SweepPlan],
-    targets: Sequence[Sequence[int]] | None = None,
+    targets: Sequence[Sequence[TargetIds]] | None = None,
     *,
     keep_logits: bool = False,
 ) -> PairMaps:
@@ -69,8 +69,8 @@ def pair_maps(
     Args:
         plans: one per pair: one model, component and operator, equally many tokens of the base,
             layers and positions.
-        targets: ids of the tokens to follow, equally many per pair; None for two each, as in
-            `tables.statistics.default_targets`.
+        targets: ids of the tokens to follow, equally many per pair, with a tuple of ids for a set;
+            None for two each, as in `tables.statistics.default_targets`.
         keep_logits: whether to keep every cell's logits.
 
     Raises:
@@ -81,7 +81,7 @@ def pair_maps(
     if not plans:
         raise RequestError("plans must hold at least one sweep, got none.")
     shapes = {(len(plan.layers), len(plan.positions)) for plan in plans}
-    given = [[0]] * len(plans) if targets is None else targets
+    given: Sequence[Sequence[TargetIds]] = [[0]] * len(plans) if targets is None else targets
     counts = {len(ids) for ids in given}
     if len(shapes) > 1 or len(given) != len(plans) or len(counts) > 1 or 0 in counts:
         raise RequestError(
@@ -94,14 +94,13 @@ def pair_maps(
     _require_distributions(runs)
     if targets is None:
         given = _default_targets(runs)
-    ids = torch.tensor([list(own) for own in given], dtype=torch.long, device="cpu")
-    wanted = ids.to(runs.base_logits.device)
-    base, source = (log_p_of(logits, wanted) for logits in (runs.base_logits, runs.source_logits))
+    wanted = pair_targets(given, runs.base_logits.device)
+    base, source = (wanted.log_p(logits) for logits in (runs.base_logits, runs.source_logits))
     cells = [cell for one in prepared for cell in one.live_cells()]
     found, kept = [base], [runs.base_logits]
     for chunk, logits in run_cells(cells, at_once=True, cpu_bytes=CPU_BYTES):
         pairs = torch.tensor([cell.sweep.pair for cell in chunk], device=logits.device)
-        found.append(log_p_of(logits, wanted.index_select(0, pairs)))
+        found.append(wanted.log_p(logits, pairs))
         if keep_logits:
             kept.append(logits)
     # A cell that cannot change anything has its base's answer.
@@ -113,7 +112,7 @@ def pair_maps(
     shape = (len(plans), layers, positions, -1)
     return PairMaps(
         plans=plans,
-        targets=ids,
+        targets=wanted.keys,
         base_log_p=base.cpu(),
         source_log_p=source.cpu(),
         log_p=torch.cat(found).cpu()[rows].view(shape),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from vene_widgets.experiments.token_text import visible
-from vene_widgets.sweeps.pairs.effects import role
+from vene_widgets.sweeps.pairs.pair_targets import role
 from vene_widgets.tables.frames import table
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def pair_frame(plan: PairPlan, answers: PairAnswers) -> pd.DataFrame:
         wide = values.reshape([shape[axis] if axis in axes else 1 for axis in range(5)])
         return np.broadcast_to(wide, shape).flatten()
 
-    text = plan.model.token_text
+    text, target_text = plan.model.token_text, plan.target_text
     positions = np.array([row.positions for row in rows])
     here = np.array([[row.base[n] for n in row.positions] for row in rows])
     targets, log_p = answers.targets, answers.log_p
@@ -74,8 +74,10 @@ def pair_frame(plan: PairPlan, answers: PairAnswers) -> pd.DataFrame:
         source_position=spread(np.array([row.source_positions for row in rows]), 0, 3),
         role=spread(np.array([role(n) for n in range(tokens)], dtype=object), 4),
         target_id=spread(targets, 0, 4),
-        target=spread(_by_id(text, targets), 0, 4),
-        target_label=spread(_by_id(lambda token: visible(text(token)), targets), 0, 4),
+        target=spread(_by_id(target_text, targets), 0, 4),
+        target_label=spread(
+            _by_id(lambda key: target_text(key) if key < 0 else visible(text(key)), targets), 0, 4
+        ),
         probability=np.exp(log_p).flatten(),
         base_probability=spread(base_p, 0, 4),
         source_probability=spread(np.exp(source_log_p), 0, 4),

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vene_widgets.sweeps.pairs.chunks import PairAnswers, PairChunk
-from vene_widgets.sweeps.pairs.effects import role
+from vene_widgets.sweeps.pairs.pair_targets import role
 
 if TYPE_CHECKING:
     from vene_widgets.sweeps.pairs.planning import PairPlan

@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from typing import TYPE_CHECKING
 
-from vene_widgets.errors import RequestError, error_text, shown
+from vene_widgets.errors import RequestError
 from vene_widgets.experiments.operators import OPERATORS
-from vene_widgets.experiments.pairs import Pair
+from vene_widgets.experiments.pairs import Pair, Target, named_row
 from vene_widgets.experiments.token_text import visible
 from vene_widgets.sweeps.pairs.chunks import PairChunk, PairRow
+from vene_widgets.sweeps.pairs.pair_targets import (
+    TargetIds,
+    resolved_targets,
+    role,
+    set_key,
+    token_count,
+)
 from vene_widgets.sweeps.pairs.places import NAMES, resolve_places
 from vene_widgets.sweeps.planning import SweepPlan, first_difference, plan_sweep
 
 if TYPE_CHECKING:
     from vene_widgets.experiments.sweep_request import SweepRequest
     from vene_widgets.models import LanguageModel, Token
-
-MAX_TARGETS = 16
-"""Most tokens that are followed of each pair."""
 
 OWN_TARGETS = 2
 """Tokens that are followed of each pair if none are named (`tables.statistics.default_targets`)."""
@@ -53,6 +56,7 @@ class PairPlan:
         labels: what a figure calls each of them: the token that all bases have there, or the name.
         mean_tokens: as in `SweepPlan`.
         rows: the pairs as integers.
+        names: of sets that are followed in every pair, by what stands for their ids.
     """
 
     model: LanguageModel = field(repr=False)
@@ -64,6 +68,13 @@ class PairPlan:
     labels: tuple[str, ...]
     mean_tokens: tuple[tuple[int, ...], ...]
     rows: tuple[PairRow, ...] = field(repr=False)
+    names: Mapping[int, str] = field(default_factory=dict["int", "str"])
+
+    def target_text(self, key: int) -> str:
+        """The text of a token that is followed, or the name of a set."""
+        if key < 0:
+            return self.names.get(key) or role(set_key(key))
+        return self.model.token_text(key)
 
     @property
     def target_count(self) -> int:
@@ -142,7 +153,8 @@ class PairPlan:
         plain = (length + len(row.source)) * sites.layers
         head = (cells + 2) * width * sites.vocabulary
         operations = 2 * ((token_blocks + plain) * block + head)
-        states = 5 * sites.layers * length * width * len(self.heads) + cells * sites.vocabulary
+        read = sites.vocabulary + 4 * token_count(row.targets)
+        states = 5 * sites.layers * length * width * len(self.heads) + cells * read
         limit = CPU_OPERATIONS if is_cpu else GPU_OPERATIONS
         memory = (CPU_BYTES if is_cpu else GPU_BYTES) // (states * self.model.dtype.itemsize)
         return max(1, min(int(limit // operations), memory))
@@ -154,7 +166,8 @@ def plan_pairs(
     request: SweepRequest,
     heads: tuple[int | None, ...],
     places: Sequence[str | int] | None,
-    targets: Sequence[str | int] | None,
+    targets: Sequence[Target] | None,
+    names: Mapping[int, str] | None = None,
 ) -> PairPlan:
     """Check a data set against a model, before anything runs.
 
@@ -165,7 +178,8 @@ def plan_pairs(
         heads: the heads to sweep.
         places: the columns of the map; None for every position if all bases have one length, else
             for `UNEQUAL`.
-        targets: tokens to follow in every pair; None for each pair's own.
+        targets: what to follow in every pair; None for each pair's own.
+        names: as in `PairPlan`.
 
     Raises:
         RequestError: a pair is invalid for the model; the message names its row and the reason.
@@ -183,6 +197,10 @@ def plan_pairs(
     def token_id(token: str | int) -> int:
         return model.resolve_token(token, "target")
 
+    @cache
+    def target_ids(own: tuple[Target, ...]) -> tuple[TargetIds, ...]:
+        return resolved_targets(own, token_id, model.token_text)
+
     known: dict[tuple[int, ...], tuple[int, ...]] = {}
 
     def shared(numbers: tuple[int, ...]) -> tuple[int, ...]:
@@ -193,7 +211,7 @@ def plan_pairs(
     lengths: set[int] = set()
     prompts: list[tuple[tuple[Token, ...], tuple[Token, ...]]] = []
     for number, pair in enumerate(pairs):
-        with _named(number):
+        with named_row(number):
             if pair.source is None and reads:
                 raise RequestError(
                     f"source is missing: intervention {request.intervention!r} reads the run of a "
@@ -212,9 +230,9 @@ def plan_pairs(
     rows: list[PairRow] = []
     plan: SweepPlan | None = None
     for number, (pair, (base, source)) in enumerate(zip(pairs, prompts, strict=True)):
-        with _named(number):
+        with named_row(number):
             here, there = resolve_places(pair, base, source, places)
-            own = targets if targets is not None else pair.targets
+            own = tuple(targets) if targets is not None else pair.targets
             if plan is None or request.prompts:
                 own_request = request.replace(head=heads[0], positions=here)
                 plan = plan_sweep(model, pair.base, pair.source or pair.base, own_request)
@@ -224,7 +242,7 @@ def plan_pairs(
                     pair=number,
                     base=ids(pair.base),
                     source=ids(pair.base if pair.source is None else pair.source),
-                    targets=shared(_distinct(tuple(token_id(token) for token in own), model)),
+                    targets=target_ids(own),
                     positions=shared(here),
                     source_positions=shared(there),
                     mean_positions=plan.mean_positions,
@@ -242,37 +260,8 @@ def plan_pairs(
         labels=_labels(places, rows, [base for base, _ in prompts]),
         mean_tokens=plan.mean_tokens,
         rows=tuple(rows),
+        names=names or {},
     )
-
-
-@contextmanager
-def _named(number: int) -> Generator[None]:
-    """Put the row of the data set before an error.
-
-    Raises:
-        RequestError: the error.
-    """
-    try:
-        yield
-    except RequestError as error:
-        raise RequestError(f"pairs, row {number}: {error_text(error)}") from None
-
-
-def _distinct(targets: tuple[int, ...], model: LanguageModel) -> tuple[int, ...]:
-    """Check the tokens to follow of one pair.
-
-    Raises:
-        RequestError: too many, or one twice.
-    """
-    if len(targets) > MAX_TARGETS:
-        raise RequestError(f"targets must be at most {MAX_TARGETS} tokens, got {len(targets)}.")
-    if len(set(targets)) < len(targets):
-        again = next(t for n, t in enumerate(targets) if t in targets[:n])
-        raise RequestError(
-            f"targets name the token {shown(model.token_text(again))} twice: a target and its "
-            "contrast must differ."
-        )
-    return targets
 
 
 def _require_as_many_targets(rows: Sequence[PairRow]) -> None:

@@ -68,7 +68,7 @@ class PairSweep:
     @cached_property
     def kept(self) -> np.ndarray:
         """Whether each pair counts, `(pairs,)`, bool."""
-        return kept_pairs(self._answers, self.keep, self.plan.reads_source)
+        return kept_pairs(self._answers, self.keep, self.plan)
 
     @property
     def left_out(self) -> int:
@@ -288,14 +288,14 @@ class PairSweep:
         )
 
 
-def kept_pairs(answers: PairAnswers, keep: str, reads_source: bool) -> np.ndarray:
+def kept_pairs(answers: PairAnswers, keep: str, plan: PairPlan) -> np.ndarray:
     """Whether each pair counts.
 
     Args:
         answers: of all pairs.
         keep: one of `KEEP`.
-        reads_source: whether the intervention copies from a source. If not, the target is the
-            base's own answer; else it is the source's, and the contrast the base's.
+        plan: what was run. If the intervention reads no source, the target is the base's own
+            answer; else it is the source's, and the contrast the base's.
 
     Raises:
         RequestError: `keep` needs a contrast, and pairs have one target.
@@ -305,13 +305,23 @@ def kept_pairs(answers: PairAnswers, keep: str, reads_source: bool) -> np.ndarra
         return np.ones(len(answers.pairs), dtype=bool)
     if answers.targets.shape[1] < 2:
         raise contrast_missing(f"keep={keep!r}")
-    target, contrast = answers.targets[:, 0], answers.targets[:, 1]
     base, source = (run[:, 0] - run[:, 1] for run in (answers.base_log_p, answers.source_log_p))
-    if not reads_source:
-        return base > 0 if keep == "preferred" else answers.base_best == target
+    if not plan.reads_source:
+        return base > 0 if keep == "preferred" else _is_in(answers.base_best, answers, 0, plan)
     if keep == "preferred":
         return (base < 0) & (source > 0)
-    return (answers.base_best == contrast) & (answers.source_best == target)
+    return _is_in(answers.base_best, answers, 1, plan) & _is_in(
+        answers.source_best, answers, 0, plan
+    )
+
+
+def _is_in(tokens: np.ndarray, answers: PairAnswers, target: int, plan: PairPlan) -> np.ndarray:
+    """Whether a token of each pair is its n-th target, or in that set."""
+    found = tokens == answers.targets[:, target]
+    for n in np.flatnonzero(answers.targets[:, target] < 0):
+        own = plan.rows[int(answers.pairs[n])].targets[target]
+        found[n] = isinstance(own, tuple) and int(tokens[n]) in own
+    return found
 
 
 def default_metric(answers: PairAnswers, reads_source: bool) -> str:

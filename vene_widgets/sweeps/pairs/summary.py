@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vene_widgets.sweeps.pairs.effects import Effects, effects, role
+from vene_widgets.sweeps.pairs.effects import Effects, effects
+from vene_widgets.sweeps.pairs.pair_targets import role
 from vene_widgets.tables.frames import table
 from vene_widgets.tables.pair_statistics import (
     CellEstimates,

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from vene_widgets.errors import RequestError, choose, validated
 from vene_widgets.experiments.fields import as_int
 from vene_widgets.experiments.pairs import RESERVED, read_pairs, rows_of
 from vene_widgets.experiments.sweep_request import SweepRequest
 from vene_widgets.models.language_model import require_language_model
+from vene_widgets.sweeps.following import Targets, followed_sets
 from vene_widgets.sweeps.pairs.controls import checked_controls, control_rows
 from vene_widgets.sweeps.pairs.effects import PAIR_METRICS, contrast_missing
 from vene_widgets.sweeps.pairs.folder import SweepFolder
@@ -40,7 +41,7 @@ def sweep_pairs(
     positions: Sequence[str | int] | str | int | None = None,
     intervention: str = "vanilla",
     prompts: Sequence[str] | str = (),
-    targets: Sequence[str | int] | str | int | None = None,
+    targets: Targets = None,
     metric: str | None = None,
     keep: str = "all",
     controls: Sequence[str] | str | None = None,
@@ -62,7 +63,8 @@ def sweep_pairs(
         pairs: a DataFrame or a list of dicts, one row per pair: `base` and `source`, the tokens to
             follow as `targets` (or `target` and `contrast`), and columns that name positions. The
             first target is the one that patching should bring out, as a rule the source's answer;
-            the second is its contrast, the base's. Without targets, each pair follows the token
+            the second is its contrast, the base's. A list of tokens in the place of a token is a
+            set, whose probabilities are added. Without targets, each pair follows the token
             that its source raises most and its base's answer. `vene_widgets.tasks` makes such
             tables.
         component: the tensor that is swapped, as in `Slot`.
@@ -74,7 +76,8 @@ def sweep_pairs(
             which the last token counts; `source_subject` beside it says where it is in the source.
             None for every position if all bases have one length, else `["changed", "last"]`.
         intervention, prompts: the operator at every cell, as in `sweep`.
-        targets: tokens to follow in every pair instead of its own.
+        targets: tokens to follow in every pair instead of its own, or sets of tokens by name,
+            `{"right": [" Rome", …], "wrong": [" Madrid", …]}`, the target first.
         metric: what is averaged: `"recovery"`, `"logit_difference"`, `"probability"`, `"delta"`,
             `"log_ratio"`. None for recovery, or delta if pairs have one target or no source.
         keep: which pairs count: `"all"`, `"preferred"` (each plain run prefers its own answer to
@@ -120,7 +123,7 @@ def prepare_pairs(
     positions: Sequence[str | int] | str | int | None = None,
     intervention: str = "vanilla",
     prompts: Sequence[str] | str = (),
-    targets: Sequence[str | int] | str | int | None = None,
+    targets: Targets = None,
     metric: str | None = None,
     keep: str = "all",
     controls: Sequence[str] | str | None = None,
@@ -187,7 +190,7 @@ def planned(
     positions: Sequence[str | int] | str | int | None,
     intervention: str,
     prompts: Sequence[str] | str,
-    targets: Sequence[str | int] | str | int | None,
+    targets: Targets,
 ) -> tuple[PairPlan, pd.DataFrame]:
     """Check the arguments of `sweep_pairs` against the model; the pairs also as a table."""
     heads = tuple(heads_of(model, component, head))
@@ -208,8 +211,13 @@ def planned(
         if isinstance(place, str) and place in table.columns and place not in RESERVED
     ]
     read = read_pairs(table, columns)
-    followed = None if targets is None else model.resolve_tokens(targets, "target")
-    return plan_pairs(model, read, request, heads, places, followed), table
+    if isinstance(targets, Mapping):
+        sets = followed_sets(model, cast("Mapping[object, Any]", targets))
+        plan = plan_pairs(model, read, request, heads, places, sets.members, sets.names)
+    else:
+        followed = None if targets is None else model.resolve_tokens(targets, "target")
+        plan = plan_pairs(model, read, request, heads, places, followed)
+    return plan, table
 
 
 def _place(place: object) -> str | int:
