@@ -43,7 +43,10 @@ describe("the map beside its estimates", () => {
     expect(text(".vene-legend-control")).toBe("Estimating by gradients…");
     screen.model.write({ estimates: estimates() });
     await drawn();
-    expect(text(".vene-legend-control")).toBe("exact | estimate: r = 0.688, 1 false negative");
+    expect(text(".vene-legend-control")).toBe("exact | estimate: r = 0.688");
+    expect(text(".vene-legend-missed")).toContain("1 false negative");
+    expect(screen.el.querySelector(".vene-legend .vene-tile-missed")).not.toBeNull(); // their frame
+    expect(text(".vene-readout")).toContain("Left half: the exact value.");
     // The base's 0.08 % and the change.
     expect(label(1, 3)).toContain("P(␣Rome) 94 %, estimated 20 %, missed by the estimate");
     expect(label(2, 3)).toContain("P(␣Rome) 93 %, estimated 20 %");
@@ -98,6 +101,19 @@ describe("the map beside its estimates", () => {
     screen.model.write({ estimates: estimates() }); // of the map before
     await drawn();
     expect(label(2, 3)).not.toContain("estimated");
+  });
+
+  it("gives no covered tile away in a lecture", async () => {
+    screen = mount();
+    await choose("Map or control", "estimate");
+    screen.model.write({ estimates: estimates() });
+    await drawn();
+    press(screen.el.querySelector(".vene-root") as Element, "f");
+    await drawn();
+    expect(label(1, 3)).toContain("covered");
+    expect(label(1, 3)).not.toContain("estimate");
+    expect(at(1, 3).classList).not.toContain("vene-tile-missed");
+    expect(at(1, 3).querySelector(".vene-tile-estimate")).toBeNull();
   });
 
   it("gives way to the controls", async () => {

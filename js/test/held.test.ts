@@ -172,7 +172,7 @@ describe("on the screen", () => {
     expect(here.getAttribute("aria-selected")).toBe("false");
     expect(screen.el.querySelectorAll(".vene-tile .vene-held-mark")).toHaveLength(1);
     expect($(".vene-legend")?.textContent).toContain("with 1 slot held");
-    expect($(".vene-legend")?.textContent).toContain(" with 1 slot held: 0.013, source 94");
+    expect($(".vene-legend")?.textContent).toContain("held alone 0.013, source 94");
     expect($("[role=grid]")?.getAttribute("aria-label")).toContain("(patch, with 1 slot held)");
     const button = $("[aria-label='Hold slot 0 in the map']");
     expect(button?.getAttribute("aria-pressed")).toBe("true");

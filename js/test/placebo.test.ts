@@ -71,11 +71,12 @@ describe("the controls of a map", () => {
     screen.model.write({ status });
     await drawn();
     expect(label(1, 3)).toContain("random source: P(␣Rome) 6 %");
-    expect(text(".vene-legend-control")).toMatch(/^Random source/);
+    expect(text(".vene-legend-control")).toBe("Random source: largest change of 2 draws");
+    expect(text(".vene-readout")).toBe("Any other words in place of the source’s.");
     screen.model.write({ placebo: WHOLE });
     await pressed("s");
     expect(label(1, 3)).toContain("shuffled weights: P(␣Rome) 1 %");
-    expect(text(".vene-legend-control")).toMatch(/^Shuffled weights/);
+    expect(text(".vene-legend-control")).toBe("Shuffled weights: largest change of 1 draw");
     await pressed("s");
     expect(label(1, 3)).toContain(", P(␣Rome) 94 %");
     expect(label(1, 3)).not.toContain("within the range");
@@ -87,6 +88,18 @@ describe("the controls of a map", () => {
     expect(text(".vene-readout-sentence")).toContain(
       "random source +2\u00a0points to +5\u00a0points in 2 draws",
     );
+  });
+
+  it("give no covered tile away in a lecture", async () => {
+    screen = mount();
+    screen.model.write({ placebo: WHOLE });
+    await drawn();
+    await pressed("f");
+    expect(label(3, 3)).toContain("covered");
+    expect(label(3, 3)).not.toContain("within the range");
+    expect(at(3, 3).classList).not.toContain("vene-data-explained");
+    await pressed("m"); // the whole map, on demand
+    expect(label(3, 3)).toContain("within the range");
   });
 
   it("are in a menu too, and go with the map", async () => {

@@ -14,6 +14,13 @@ SPAIN, ITALY = "The capital of Spain is", "The capital of Italy is"
 FRANCE = "The capital of France is"
 
 
+INSIDE = """one => {
+    const [ends, least] = [one, one.closest(".vene-root")]
+        .map((box) => box.getBoundingClientRect().bottom);
+    if (ends > least) throw new Error(`the details end ${ends - least} px below the explorer`);
+}"""
+
+
 def steered(model: vw.LanguageModel, strength: float, source_layer: int | None) -> vw.Run:
     slot = vw.Slot(
         layer=1, position=3, intervention="addition", strength=strength,
@@ -78,5 +85,9 @@ def test_a_slot_is_made_to_steer_and_its_numbers_are_those_of_run(lab: Any) -> N
     assert prompts.input_value() == "Hi"
     assert "mean of 2 − mean of 1" in page.locator(".vene-slot-words").inner_text()
     lab.shot("steering-refused")
+    # The cell's output ends with the explorer, so that the details must.
+    for width in (600, 950, 1400):
+        lab.widen(width)
+        page.locator(".vene-slot-details").evaluate(INSIDE)
     shows(steered(model, -12, 0))
     assert lab.problems == []

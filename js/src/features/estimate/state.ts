@@ -86,10 +86,10 @@ export function createEstimate(app: App) {
       if (!wanted.value) return NO_GRADIENT;
       const got = found.value;
       if (!got) return refused.value ?? "Estimating by gradients…";
-      const count = got.missed.length;
-      const missed = `${count || "no"} false negative${count === 1 ? "" : "s"}`;
-      const r = got.correlation === null ? "" : `r = ${three(got.correlation)}, `;
-      return got.note ?? `exact | estimate: ${r}${missed}`;
+      const r = got.correlation === null ? "" : `: r = ${three(got.correlation)}`;
+      return got.note ?? `exact | estimate${r}`;
     }),
+    /** How many effects it misses; null without an estimate. */
+    missed: computed(() => (found.value?.note === null ? found.value.missed.length : null)),
   };
 }

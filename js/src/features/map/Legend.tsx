@@ -24,6 +24,10 @@ interface Props {
   isOld: boolean;
   /** What is shown in place of the map, or why it is not. */
   control: string | null;
+  /** What that is for. */
+  about: string | null | undefined;
+  /** How many effects an estimate beside the map misses; null without one. */
+  missed: number | null;
   /** Part of the controls that has run; null if none are running. */
   share: number | null;
   /** Whether tiles that controls explain are marked. */
@@ -50,6 +54,8 @@ export function Legend({
   isNamed,
   isOld,
   control,
+  about,
+  missed,
   share,
   hasWithin,
   held,
@@ -73,9 +79,18 @@ export function Legend({
       />
       {share !== null && <progress class="vene-progress" value={share} aria-label="Controls run" />}
       {control && (
-        <strong class="vene-legend-item vene-legend-control" title={control}>
+        <strong class="vene-legend-item vene-legend-control" title={`${control}. ${about ?? ""}`}>
           {control}
         </strong>
+      )}
+      {missed !== null && (
+        <span
+          class="vene-legend-item vene-legend-missed"
+          title="Effects of at least a quarter of the largest one, of which the estimate has less than half"
+        >
+          {missed > 0 && <i class="vene-swatch vene-tile-missed" />}
+          {`${missed || "no"} false negative${missed === 1 ? "" : "s"}`}
+        </span>
       )}
       {hasWithin && (
         <span
@@ -90,17 +105,20 @@ export function Legend({
           {isSame ? "Both prompts give the same prediction here." : note}
         </span>
       )}
-      {(plainRuns || held) && (
+      {held && (
         <span
           class="vene-legend-item"
-          title={
-            held
-              ? "Every tile has the held slots in place, and is compared with the run of these alone"
-              : "In the plain runs of both prompts"
-          }
+          title="Every tile has the held slots in place, and is compared with the run of these alone"
         >
-          {held && <i class="vene-held-mark" />}
-          {held ? ` ${held}${plainRuns ? ":" : ""}` : "base"}
+          <i class="vene-held-mark" /> {held}
+        </span>
+      )}
+      {plainRuns && (
+        <span
+          class="vene-legend-item"
+          title={`In the plain run${held ? " with the held slots alone, and in that of the source" : "s of both prompts"}`}
+        >
+          {held ? "held alone" : "base"}
           {plainRuns}
         </span>
       )}

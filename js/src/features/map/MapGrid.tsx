@@ -373,6 +373,8 @@ export function MapGrid({ app, scene, metric: chosenMetric, width }: Props) {
         isNamed={isLecture}
         isOld={!read && sweep.isOld.value}
         control={read ? null : (estimate.says.value ?? placebo.says.value)}
+        about={placebo.about.value}
+        missed={read ? null : estimate.missed.value}
         share={placebo.isRunning.value ? (placebo.found.value?.share ?? 0) : null}
         hasWithin={placebo.hasResult.value && control === null && !estimate.isOn.value && !read}
         held={heldWords(map)}

@@ -18,6 +18,9 @@ import { createSweep } from "./sweep";
 
 const GROUPS = "Drag: a group. Shift: add to the group. Alt: a new group. ";
 
+const HALVES =
+  "Left half: the exact value. Right half: what gradients predict. Framed: an effect that they miss.";
+
 export function Readout({ app }: { app: App }) {
   const lens = app.use(createMap);
   const tile = lens.hover.value;
@@ -43,7 +46,8 @@ export function Readout({ app }: { app: App }) {
     return (
       <div class="vene-readout vene-hint">
         <p>
-          {(app.use(createPlacebo).shown.value && app.use(createPlacebo).says.value) ??
+          {app.use(createPlacebo).about.value ??
+            (app.use(createEstimate).found.value && HALVES) ??
             (isTouch()
               ? `Tap a tile: this slot ${alone}. Tap a header: pin.`
               : `Hover to read. Click: this slot ${alone}. ${app.kernel.offline ? "" : GROUPS}P or a header: pin.`)}
@@ -75,16 +79,20 @@ export function Readout({ app }: { app: App }) {
     <div class="vene-readout">
       <p class="vene-readout-value">
         <span class="vene-readout-place">
-          layer {place.layer} · {lens.map.value?.head === "all" && `head ${place.head} · `}
-          {position} <span class="vene-token">{base?.label}</span>
-          <span class="vene-dim"> id {base?.id}</span>
-          {from && (
-            <>
-              {" "}
-              ⟵ {place.source_position} <span class="vene-token">{from.label}</span>
-              <span class="vene-dim"> id {from.id}</span>
-            </>
-          )}
+          <span>
+            layer {place.layer} · {lens.map.value?.head === "all" && `head ${place.head} · `}
+            {position} <span class="vene-token">{base?.label}</span>
+            {from && (
+              <>
+                {" "}
+                ⟵ {place.source_position} <span class="vene-token">{from.label}</span>
+              </>
+            )}
+          </span>
+          <span class="vene-dim">
+            id {base?.id}
+            {from && ` ⟵ ${from.id}`}
+          </span>
         </span>
         {best && (
           <span class="vene-readout-reading vene-number" title={full(best.probability)}>

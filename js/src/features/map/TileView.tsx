@@ -96,7 +96,7 @@ function drawTile(props: TileProps) {
     isIdle && "vene-tile-idle",
     props.differs && "vene-tile-differs",
     value === null && "vene-tile-open",
-    props.isMissed && "vene-tile-missed",
+    hasEstimate && props.isMissed && "vene-tile-missed",
     within && "vene-data-explained",
     props.isChosen && "vene-tile-chosen",
     props.isSkipped && "vene-tile-skipped",

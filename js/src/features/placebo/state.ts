@@ -14,13 +14,15 @@ import { createNotices } from "../notices/state";
 
 /** What each control is, under its map. */
 const SAYS: Record<string, string> = {
-  random_source: "Random source: any other words in place of the source’s.",
-  shuffled_weights: "Shuffled weights: what a map looks like when the model knows nothing.",
-  matched_noise: "Matched noise: changes as large in random directions.",
+  random_source: "Any other words in place of the source’s.",
+  shuffled_weights: "What a map looks like when the model knows nothing.",
+  matched_noise: "Changes as large in random directions.",
 };
 
 /** A control as menus and labels say it. */
 export const named = (control: string) => control.replace("_", " ");
+
+const drawsOf = (count = 0) => (count === 1 ? "1 draw" : `${count} draws`);
 
 export function createPlacebo(app: App) {
   const { kernel } = app;
@@ -128,14 +130,17 @@ export function createPlacebo(app: App) {
     says: computed(() => {
       if (!shown.value) return found.value?.note ?? null;
       if (!measured.value) return "The controls have not run with this token: choose them again.";
-      return `${SAYS[shown.value]} Each tile has the largest change of ${control.value?.draws} draws.`;
+      const [first, ...more] = named(shown.value);
+      return `${first?.toUpperCase()}${more.join("")}: largest change of ${drawsOf(control.value?.draws)}`;
     }),
+    /** What the control is for. */
+    about: computed(() => (shown.value ? SAYS[shown.value] : null)),
     /** The changes of each control at a tile. */
     inWords(tile: Tile, metric: MetricInfo): string {
       const n = indexOf(tile);
       const ranges = (measured.value ?? []).flatMap(({ name, draws, least, most }) => {
         const ends = [least[n], most[n]].map((end) => changeText(metric, end ?? Number.NaN));
-        return draws ? `${named(name)} ${ends.join(" to ")} in ${draws} draws` : [];
+        return draws ? `${named(name)} ${ends.join(" to ")} in ${drawsOf(draws)}` : [];
       });
       return ranges.length ? `Change in the controls: ${ranges.join("; ")}.` : "";
     },

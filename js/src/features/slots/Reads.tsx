@@ -79,7 +79,7 @@ export function Reads({ app, experiment, slot, index, layers }: Props) {
               name={`Positions in the prompts ${of}`}
               value={writePlaces(slot.source_position)}
               refusal={offline}
-              placeholder="as in the base"
+              placeholder="as base"
               title="Where in each prompt the state is read, one number per base position: 3 is the fourth token, -1 the last; empty: the same positions as in the base"
               onChoose={(text) => commit(change({ source_position: readPlaces(text) }))}
             />
