@@ -157,6 +157,8 @@ def test_nothing_is_measured_that_nobody_asks_for(
     explorer = make()
     ask(explorer, **setting(slot(0, 3)))
     ask(explorer, **setting(source="The capital of France is"))
+    for kind in ("paths", "circuit"):
+        assert explorer.worker.wait(kind, 60)
     assert not calls and not ablated
     assert not explorer.paths.get("senders") and not explorer.circuit.get("runs")
     read(explorer)
