@@ -115,7 +115,7 @@ class PathRequest:
         elif self.groups:
             edges = yield from edges_between(runs, self.groups)
         else:
-            edges, bias, blocker = edges_to_logits(runs, held=self.metric in LINEAR)
+            edges, bias, blocker = yield from edges_to_logits(runs, held=self.metric in LINEAR)
         require_finite(torch.tensor([edge.effect for edge in edges]), "effects")
         if self.norms == "frozen" and blocker is not None:
             raise RequestError(f"norms='frozen' cannot be computed: {blocker}. Use norms='exact'.")
