@@ -190,6 +190,22 @@ describe("the paths", () => {
     expect($(".vene-paths")).toBeNull();
   });
 
+  it("are not asked for, nor a circuit, once another tab is open", async () => {
+    await open();
+    click(tile(3, 2), { shiftKey: true });
+    await drawn();
+    expect(asked("circuit")).toHaveLength(1);
+    await openTab(screen.el, "data");
+    const traits = traitsOf([], { sources: [["france", "The capital of France is"]] });
+    const scene = { ...traits.scene, revision: 5 };
+    const map = { ...traits.map, revision: 5 };
+    await write({ scene, map, answer: { ...traits.answer, revision: 5 } });
+    expect(screen.model.sent).toHaveLength(1);
+    await openTab(screen.el, "paths");
+    expect(asked()).toMatchObject([{ source: "france" }]);
+    expect(asked("circuit")).toMatchObject([{}, { source: "france", heads: [[3, 2]] }]);
+  });
+
   it("come from the source of the first slot that has one", async () => {
     const sources: [string, string][] = [
       ["italy", "The capital of Italy is"],
@@ -238,6 +254,8 @@ describe("a map of small effects", () => {
       "head 0.0, ≈0",
       "MLP 0, 0",
     ]);
+    // By size, whatever the sign.
+    expect(rows(0)[4]).toEqual(["embedding", "−0.01", "−0.05\u00a0%"]);
     expect(text(".vene-paths .vene-legend")).toContain("base −7, source +13");
   });
 });

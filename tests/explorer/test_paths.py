@@ -157,6 +157,8 @@ def test_nothing_is_measured_that_nobody_asks_for(
     explorer = make()
     ask(explorer, **setting(slot(0, 3)))
     ask(explorer, **setting(source="The capital of France is"))
+    for kind in ("paths", "circuit"):
+        assert explorer.worker.wait(kind, 60)
     assert not calls and not ablated
     assert not explorer.paths.get("senders") and not explorer.circuit.get("runs")
     read(explorer)
@@ -200,11 +202,12 @@ def test_it_can_be_cancelled(make: Make, monkeypatch: pytest.MonkeyPatch) -> Non
     assert explorer.paths == {**before, "note": STOPPED}
 
 
-def test_the_model_is_free_between_two_batches(
-    tiny_gpt2: vw.LanguageModel, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("receivers", "least"), [("logits", 4), ([("2.1", "q")], 2 * 9)])
+def test_the_model_is_free_between_two_steps(
+    tiny_gpt2: vw.LanguageModel, monkeypatch: pytest.MonkeyPatch, receivers: Any, least: int
 ) -> None:
     """A receiver has as many batches as memory asks for; the numbers are the same."""
-    options: Any = {"senders": "all", "receivers": [("2.1", "q")]}
+    options: Any = {"senders": "all", "receivers": receivers}
     whole = vw.paths(tiny_gpt2, BASE, SOURCE, **options)
     monkeypatch.setattr("vene_widgets.engine.residual.CPU_BYTES", 1)
     monkeypatch.setattr("vene_widgets.engine.residual.GPU_BYTES", 1)
@@ -219,7 +222,7 @@ def test_the_model_is_free_between_two_batches(
         assert tiny_gpt2.lock.acquire(blocking=False)
         tiny_gpt2.lock.release()
         assert torch.is_grad_enabled()
-    assert count > 2 * len(whole.edges)
+    assert count >= least
     assert found.frame["effect"].tolist() == pytest.approx(whole.frame["effect"].tolist(), abs=1e-5)
 
 

@@ -50,8 +50,10 @@ class Edge:
     contribution: float = math.nan
 
 
-def edges_to_logits(runs: PathRuns, *, held: bool) -> tuple[list[Edge], float, str | None]:
-    """The direct effect of every sender on the logits, all else held.
+def edges_to_logits(
+    runs: PathRuns, *, held: bool
+) -> Generator[None, None, tuple[list[Edge], float, str | None]]:
+    """The direct effect of every sender on the logits, all else held; in steps.
 
     Args:
         runs: the plain runs.
@@ -63,9 +65,11 @@ def edges_to_logits(runs: PathRuns, *, held: bool) -> tuple[list[Edge], float, s
     """
     last = runs.base.length - 1
     patched = patched_heads(runs, slice(last, last + 1))
+    yield
     changes = torch.stack([change_of(runs, writer, patched, (last,))[0] for writer in runs.senders])
     effects = effects_on_logits(runs.model, runs.base, changes, runs.metric)
     effects[~changes.cpu().any(-1)] = 0.0
+    yield
     missing = [math.nan] * len(runs.senders)
     frozen, contributions, bias, reason = missing, missing, math.nan, None
     try:

@@ -68,6 +68,8 @@ class PathRequest:
         targets: the target and its contrast; None for the plain runs' answers.
         norms, mlps, metric: as given.
         row: of the pair in a table; None of a single one.
+        both: whether receivers other than the logits have effects with norms held as well, where
+            these can be computed.
     """
 
     model: LanguageModel = field(repr=False)
@@ -83,6 +85,7 @@ class PathRequest:
     mlps: str
     metric: str
     row: int | None = None
+    both: bool = False
 
     def steps(self) -> Generator[None, None, Paths]:
         """The runs, in steps. Take each inside `own_model`.
@@ -104,10 +107,10 @@ class PathRequest:
         if self.mlps == "recomputed":
             edges = yield from edges_with_free_mlps(runs, self.groups)
         elif self.groups:
-            between = edges_between(runs, self.groups, held=self.norms == "frozen")
+            between = edges_between(runs, self.groups, held=self.norms == "frozen" or self.both)
             edges, blocker = yield from between
         else:
-            edges, bias, blocker = edges_to_logits(runs, held=self.metric in LINEAR)
+            edges, bias, blocker = yield from edges_to_logits(runs, held=self.metric in LINEAR)
         if self.norms == "frozen" and blocker is not None:
             raise RequestError(f"norms='frozen' cannot be computed: {blocker}. Use norms='exact'.")
         require_finite(torch.tensor([edge.effect for edge in edges]), "effects")
@@ -143,6 +146,7 @@ def read_requests(
     norms: str = "exact",
     mlps: str = "frozen",
     metric: str = "logit_difference",
+    both: bool = False,
 ) -> list[PathRequest]:
     """Check the arguments of `paths`, one request per pair; nothing runs.
 
@@ -186,6 +190,7 @@ def read_requests(
             mlps=mlps,
             metric=metric,
             row=row,
+            both=both,
         )
         found.append(request)
     return found

@@ -142,6 +142,10 @@ def path_steps(
 ) -> Generator[None, None, Paths]:
     """`paths` in steps, between which the model is free.
 
+    Args:
+        model, base, source: of one pair.
+        options: of `read_requests`.
+
     Raises:
         RequestError: as in `paths`, or the model changed between two steps.
     """

@@ -58,6 +58,7 @@ class PathsFeature(ReadingFeature):
                     senders="all",
                     receivers=_receivers(request.receiver),
                     targets=request.targets or None,
+                    both=True,
                 ),
                 lambda found, plan, revision: _message(found, plan, revision, source, request),
             )

@@ -128,7 +128,7 @@ export function PathMap({ app, layers, point }: Props) {
       <div class="vene-map-row vene-path-heads" aria-hidden="true">
         <span class="vene-map-layer">layer</span>
         {columns.map((n) => (
-          <span key={n}>{n < count ? n : "MLP"}</span>
+          <span key={n}>{n === count ? "MLP" : width > 14 || n % 2 === 0 ? n : ""}</span>
         ))}
       </div>
       {/* biome-ignore lint/a11y/useSemanticElements: as the map */}

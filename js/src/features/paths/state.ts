@@ -89,11 +89,7 @@ export function createPaths(app: App) {
   );
 
   /** Why there are no numbers with norms held; null where there are. */
-  const whyNotHeld = computed(() =>
-    receiver.value
-      ? "Norms can be held on the way to the logits only"
-      : (shown.value?.frozen_note ?? null),
-  );
+  const whyNotHeld = computed(() => shown.value?.frozen_note ?? null);
   const isHeld = computed(() => wantsHeld.value && whyNotHeld.value === null);
   const order = computed(() =>
     (shown.value?.senders ?? [])
