@@ -113,7 +113,7 @@ describe("the paths", () => {
     tile(5, 0).dispatchEvent(new Event("pointerover", { bubbles: true }));
     await drawn();
     expect(said()).toBe("Head 5.0 is not before the query of head 2.3: no path leads there.");
-    expect(($('[aria-label="Norms on the way"]') as HTMLSelectElement).disabled).toBe(true);
+    expect(($('[aria-label="Norms on the way"]') as HTMLSelectElement).disabled).toBe(false);
     await choose("What of the head receives", "v");
     expect(asked().at(-1)).toMatchObject({ receiver: { layer: 2, head: 3, part: "v" } });
     click(button("← the logits"));

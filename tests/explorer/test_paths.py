@@ -75,6 +75,7 @@ def test_it_shows_the_paths_to_a_receiver(
 ) -> None:
     grid = read(make(), targets=[7, 4], receiver=end)
     options: Any = {"senders": "all", "targets": [7, 4], "receivers": [receiver]}
+    options["norms"] = "frozen"  # gives both numbers
     assert_same(grid, vw.paths(tiny_gpt2, BASE, SOURCE, **options))
     assert grid["receiver"] == end
 
@@ -87,7 +88,7 @@ def test_keys_count_key_value_heads(make: Make, tiny_tokenizer: Any, device: tor
     end = {"layer": 1, "head": counts["head_key_output"], "part": "k"}
     assert "key-value head" in read(explorer, receiver=end)["note"]
     grid = read(explorer, receiver={**end, "head": 1})
-    options: Any = {"senders": "all", "receivers": [("1.1", "k")]}
+    options: Any = {"senders": "all", "receivers": [("1.1", "k")], "norms": "frozen"}
     assert_same(grid, vw.paths(model, BASE, SOURCE, **options))
 
 
