@@ -67,7 +67,7 @@ def test_a_page_does_not_say_in_which_folder_the_model_is(tmp_path: Path) -> Non
 
 
 def test_a_page_of_six_layers_and_five_tokens_is_small(saved: tuple[vw.Explorer, str]) -> None:
-    assert len(saved[1].encode()) < 440_000
+    assert len(saved[1].encode()) < 450_000
 
 
 def test_nothing_comes_from_anywhere_else(saved: tuple[vw.Explorer, str]) -> None:

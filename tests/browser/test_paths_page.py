@@ -28,6 +28,7 @@ print(json.dumps({
     "logits": effects(),
     "held": effects("effect_frozen"),
     "q": effects(receivers=[("4.1", "q")]),
+    "q held": effects("effect_frozen", receivers=[("4.1", "q")], norms="frozen"),
     "v": effects(receivers=[("4.1", "v")]),
     "mlp": effects(receivers=["mlp2"]),
     "circuit": circuit.frame[["value", "faithfulness_normalised"]].values.tolist(),
@@ -83,6 +84,11 @@ def test_paths_are_read_followed_and_a_circuit_is_run(lab: Any) -> None:
 
     tile(lab, 4, 1).click()
     page.get_by_text("to the query of head 4.1").wait_for()
+    assert shown(lab) == python["q held"] != python["q"]
+    page.get_by_label("Norms on the way").select_option("exact")
+    page.wait_for_function(
+        "/norms computed anew/.test(document.querySelector('.vene-panel-paths').innerText)"
+    )
     assert shown(lab) == python["q"]
     page.get_by_label("What of the head receives").select_option("v")
     page.get_by_text("to the value of head 4.1").wait_for()
@@ -93,5 +99,5 @@ def test_paths_are_read_followed_and_a_circuit_is_run(lab: Any) -> None:
     assert shown(lab) == python["mlp"]
     lab.shot("paths_mlp")
     page.get_by_role("button", name="← the logits").click()
-    assert shown(lab) == python["held"]
+    assert shown(lab) == python["logits"]
     assert lab.problems == []
