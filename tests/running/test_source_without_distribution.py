@@ -20,7 +20,7 @@ SAID = r"298 of 298 values are NaN or infinite, so there is no distribution"
 def broken(request: pytest.FixtureRequest) -> vw.LanguageModel:
     """A model of which one token's embedding is NaN, and its output head is not."""
     model = own_copy("tiny_gpt2", request)
-    head = model.model.lm_head
+    head: Any = model.model.lm_head
     head.weight = torch.nn.Parameter(head.weight.detach().clone())
     with torch.no_grad():
         model.model.transformer.wte.weight[model.token_id(" Italy")] = torch.nan
