@@ -13,6 +13,10 @@ import pytest
 
 # Before torch is imported: waiting threads sleep and leave the core to a browser or a kernel.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# Sums are of as many parts as there are threads, so a number's last bits depend on how many run.
+# Left to themselves, OpenMP and MKL take fewer where the machine is busy. Child processes inherit.
+os.environ.setdefault("OMP_DYNAMIC", "FALSE")
+os.environ.setdefault("MKL_DYNAMIC", "FALSE")
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

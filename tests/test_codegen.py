@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -124,9 +125,12 @@ def test_a_script_runs_in_a_fresh_python(
     more = 'import json\nprint("\\n" + json.dumps(logits[-1].tolist()))\n'
     file = tmp_path / "script.py"
     file.write_text(text + more, encoding="utf-8")
+    # As many threads as here: the last bits depend on it.
+    threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), str(torch.get_num_threads()))
     process = subprocess.run(
-        [sys.executable, str(file)], capture_output=True, text=True, check=True
-    )
+        [sys.executable, str(file)],
+        capture_output=True, text=True, check=True, env=os.environ | threads,
+    )  # fmt: skip
     got = torch.tensor(json.loads(process.stdout.strip().split("\n")[-1]))
     assert (got - vw.run(capitals, experiment).logits[-1].cpu()).abs().max() <= WITHIN[face]
     assert "Rome" in process.stdout

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
 from typing import Any
 
 import js_fixtures
 import pytest
+import torch
 from explorer_testing import SilentPainter
 
 import vene_widgets as vw
@@ -16,10 +18,19 @@ from vene_widgets.explorer.wire import messages as wire
 RENEW = "VENE_RENEW_FIXTURES"
 
 
+THREADS = 2
+"""Of torch when the files were written: the last bits of a number depend on it."""
+
+
 @pytest.fixture
-def generated(silent_painter: SilentPainter) -> dict[str, Any]:
+def generated(silent_painter: SilentPainter) -> Iterator[dict[str, Any]]:
     """The sessions recorded now, on the CPU, as the files say."""
-    return js_fixtures.generate(vw.load(device="cpu"))
+    before = torch.get_num_threads()
+    torch.set_num_threads(THREADS)
+    try:
+        yield js_fixtures.generate(vw.load(device="cpu"))
+    finally:
+        torch.set_num_threads(before)
 
 
 def assert_same(found: Any, expected: Any, where: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -191,3 +192,26 @@ def test_specifications_are_of_the_slot_that_is_moved(make: Make) -> None:
     assert ask(explorer, kind="specification", templates=[])["ok"]
     explorer.wait(60)
     assert explorer.specification["site"] == "␣Spain after block 0"
+
+
+def test_a_held_slot_that_no_pass_comes_by_is_said(
+    tiny_gpt2: vw.LanguageModel, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = vw.wrap(copy.deepcopy(tiny_gpt2.model), tiny_gpt2.tokenizer)
+    mlp = own.model.transformer.h[1].mlp
+    monkeypatch.setattr(mlp, "forward", lambda x: mlp.c_proj(mlp.c_fc(x)))
+    own.accept_hooks()
+    explorer = make(model=own)
+    before = explorer.map
+    assert explorer.status["error"] is None and before["held"] == []
+    silent = slot(1, 2, component="mlp_activation", intervention="zero")
+    assert ask(explorer, **setting({**silent, "hold": True}))["ok"]
+    assert explorer.status["error"] == (
+        "The map could not be filled: fixed[0] never acted: a pass of the model does not come by "
+        "mlp_activation of layer 1. Choose another component."
+    )
+    # No map stands there as if it had the slot; the answer's receipt says that nothing happened.
+    assert explorer.map == before
+    assert [receipt["fired"] for receipt in explorer.answer["receipts"]] == [False]
+    ask(explorer, **setting(silent))
+    assert explorer.status["error"] is None and explorer.map["done"] == explorer.map["total"]

@@ -38,7 +38,6 @@ from vene_widgets.tables.statistics import (
     cell_statistics,
     checked_distribution,
     concatenated,
-    log_probabilities,
 )
 
 if TYPE_CHECKING:
@@ -297,7 +296,7 @@ def run_plans(
     else:
         followed, target = follow(first.plan, targets, base_logits, source_logits)
     log_base = checked_distribution(base_logits, "base logits").log_softmax(-1)
-    log_source = log_probabilities(source_logits)
+    log_source = checked_distribution(source_logits, "source logits").log_softmax(-1)
 
     def measured(logits: Tensor) -> CellStatistics:
         return cell_statistics(logits, log_base, followed.ids, log_source=log_source)
