@@ -42,6 +42,8 @@ CUT = """root => {
     const held = legend.querySelector(".vene-held-mark").parentElement;
     if (box(held).bottom > box(legend).bottom || box(held).right > box(root).right)
         whole.push("held");
+    const [zero, end] = [...root.querySelectorAll(".vene-axis-head span")].map(box);
+    if (end.top > zero.top + zero.height / 2) whole.push("axis");
     const cross = box(root.querySelector(".vene-drawer-close"));
     return [...whole, ...[...root.querySelectorAll(".vene-tab")]
         .filter((tab) => box(tab).right > cross.left && box(tab).top < cross.bottom)
@@ -163,12 +165,12 @@ def test_a_saved_page_keeps_what_is_held(
         page.goto(explorer.to_html(tmp_path / "held.html").as_uri())
         page.locator(".vene-legend", has_text="with 1 slot held").wait_for()
         assert page.get_by_label("Hold slot 0 in the map").is_disabled()
+        assert page.locator(".vene-root").evaluate(CUT) == []
         page.locator('[role=gridcell][data-layer="3"][data-position="4"]').click()
         cell = next(c for c in explorer.map["cells"] if (c["layer"], c["position"]) == (3, 4))
         said = explorer.map["sentences"][explorer.map["cells"].index(cell)]
         page.locator(".vene-sentence", has_text=said[:40]).wait_for()
-        cut = page.locator(".vene-root").evaluate(CUT)
-        assert cut == []
+        assert page.locator(".vene-root").evaluate(CUT) == []
         assert page.locator(".vene-slot").count() == 2
         assert page.locator("[data-panel=difference]", has_text="KL").count() == 0
         run = vw.run(

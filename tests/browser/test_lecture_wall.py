@@ -290,3 +290,49 @@ def test_a_covered_tile_keeps_its_sign_in_the_middle_when_it_is_pinned(
     )
     assert sign == ['"?"', "static", False]
     assert corner == ['""', "absolute", True]
+
+
+def test_tabs_and_readings_that_were_open_give_nothing_away(lab: Any) -> None:
+    lab.open([f"import vene_widgets as vw\nexplorer = vw.explore({SPAIN!r}, {ITALY!r})\nexplorer"])
+    lab.run_cell(0)
+    page, root = lab.page, lab.page.locator(".vene-root")
+    lab.page.locator('[role=gridcell][data-layer="1"][data-position="3"]').click()
+    page.locator(".vene-sentence", has_text="into “Rome”").wait_for()
+
+    def check(*revealing: str) -> None:
+        """What the desk shows is nowhere on the covered wall."""
+        assert [word for word in revealing if word not in root.inner_html()] == []
+        root.focus()
+        page.keyboard.press("f")
+        page.locator(".vene-curtain").wait_for()
+        found = root.inner_text() + page.locator(".vene-map").inner_html()
+        assert [word for word in ("Rome", *revealing) if word in found] == []
+        page.evaluate("document.exitFullscreen()")
+        page.wait_for_function("document.fullscreenElement === null")
+        root.focus()
+        page.keyboard.press("Escape")
+        page.locator(".vene-slots").wait_for()
+
+    page.get_by_role("tab", name="Generate").click()
+    page.get_by_role("button", name="Generate", exact=True).click()
+    page.locator(".vene-tab-panel", has_text="First difference at new token").wait_for()
+    check("First difference at new token")
+    page.get_by_role("tab", name="Attention").click()
+    page.locator("[data-panel=attention]", has_text="patched").wait_for()
+    check("patched")
+    page.get_by_label("Metric").select_option("lens patched")
+    page.locator(".vene-tile-word").first.wait_for()
+    check("vene-tile-word", "lens")
+    page.get_by_label("Metric").select_option("recovery")
+    page.get_by_label("Map or control").select_option("estimate")
+    page.locator(".vene-legend-missed", has_text="4 false negatives").wait_for()
+    check("vene-tile-missed", "vene-tile-estimate", "false negative")
+    page.keyboard.press("s")
+    page.get_by_label("Controls run").wait_for()
+    page.get_by_label("Controls run").wait_for(state="detached", timeout=60_000)
+    page.locator(".vene-map [aria-label*='random source: Recovery']").first.wait_for()
+    check("random source: Recovery")
+    page.keyboard.press("s")
+    page.keyboard.press("s")
+    page.locator(".vene-tile.vene-data-explained").first.wait_for()
+    check("within the range of the controls", "vene-tile vene-data-explained")

@@ -12,7 +12,7 @@ import vene_widgets as vw
 pytestmark = pytest.mark.browser
 
 # Parts of a tile's place that end in dots; those without room are not in its line at all.
-CUT = """place => [...place.children]
+CUT = """place => [place, ...place.children]
     .filter((one) => one.getBoundingClientRect().top < place.getBoundingClientRect().bottom
         && one.scrollWidth > one.clientWidth)
     .map((one) => one.textContent)"""

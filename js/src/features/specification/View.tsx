@@ -87,7 +87,7 @@ function Curve({ found }: { found: Specification }) {
           Same sign in {found.agreed} of {found.count}
         </strong>{" "}
         · {found.site} · “{found.base}” ← “{found.source}”
-        <span class="vene-dim"> · effect in % of what the plain runs differ by</span>
+        <span class="vene-dim"> · effect in % of the plain runs’ difference</span>
         {found.note && <span class="vene-data-note"> {found.note}</span>}
         {found.left_out.map((reason) => (
           <span class="vene-dim" key={reason}>
