@@ -482,8 +482,8 @@ export interface SlotInfo {
 /**
  * The sweep: cells arrive row by row, `done` of `total`. Numbers are previews (batched).
  *
- * Rows are layers, columns positions. If `head` is "all", either rows are the heads of `layer`, the
- * only one of `layers`, or `layer` is None and columns are heads, all at `position`.
+ * Rows are layers, columns positions. If `head` is "all", either rows are the heads of `layer`,
+ * the only one of `layers`, or `layer` is None and columns are heads, all at `position`.
  * `source` is None if there is no source prompt, and the intervention then reads none. `operator`
  * is the intervention in words. `prompts` are those that a `mean` is over. `target` is the token
  * to show first. `slow` is why every cell takes a full forward pass, None if cells resume from
