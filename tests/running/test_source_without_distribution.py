@@ -58,3 +58,13 @@ def test_it_is_refused(name: str, broken: vw.LanguageModel) -> None:
 def test_the_base_alone_is_swept(broken: vw.LanguageModel) -> None:
     """What reads no source needs none."""
     assert vw.sweep(broken, BASE, intervention="zero").frame["probability"].notna().all()
+
+
+def test_of_a_data_set_the_pair_is_named(broken: vw.LanguageModel) -> None:
+    """By its row, however many heads each pair has."""
+    rows = [(BASE, "The capital of France is"), (SOURCE, BASE), (BASE, SOURCE)]
+    words = f"^pairs 0 to 2: base logits of pair 1: {SAID}"
+    with pytest.raises(vw.RequestError, match=words):
+        vw.sweep_pairs(broken, rows, "z", head="all", controls=())
+    with pytest.raises(vw.RequestError, match=f"^pair 2: source logits: {SAID}"):
+        vw.sweep_pairs(broken, [rows[0], rows[0], rows[2]], pairs_per_chunk=1, controls=())

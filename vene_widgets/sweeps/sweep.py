@@ -38,6 +38,7 @@ from vene_widgets.tables.statistics import (
     cell_statistics,
     checked_distribution,
     concatenated,
+    log_probabilities,
 )
 
 if TYPE_CHECKING:
@@ -289,14 +290,17 @@ def run_plans(
     cells = means.cells if means else [cell for one in flat for cell in one.live_cells()]
     total = sum(one.plan.cell_count for one in flat)
     plain = torch.stack([means.logits()[0] if means else first.base_logits, first.source_logits])
-    base_logits, source_logits = plain.cpu()
+    base_logits, source_logits = plain = plain.cpu()
+    # The largest is NaN if one is: in one read, only NaN, +inf or nothing but -inf fail.
+    if not plain.amax(-1).isfinite().all():
+        for name, logits in (("base", base_logits), ("source", source_logits)):
+            checked_distribution(logits, f"{name} logits")
     if control_of is not None:
         source_logits = control_of.source_logits
         followed, target = control_of.followed, control_of.target
     else:
         followed, target = follow(first.plan, targets, base_logits, source_logits)
-    log_base = checked_distribution(base_logits, "base logits").log_softmax(-1)
-    log_source = checked_distribution(source_logits, "source logits").log_softmax(-1)
+    log_base, log_source = log_probabilities(base_logits), log_probabilities(source_logits)
 
     def measured(logits: Tensor) -> CellStatistics:
         return cell_statistics(logits, log_base, followed.ids, log_source=log_source)

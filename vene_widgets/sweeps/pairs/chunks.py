@@ -125,7 +125,8 @@ def run_chunk(model: LanguageModel, chunk: PairChunk) -> PairAnswers:
     heads, rows = len(chunk.heads), chunk.rows
     given = [row.targets for row in rows for _ in chunk.heads] if rows[0].targets else None
     try:
-        found = pair_maps(plans, given)
+        names = [f"pair {row.pair}" for row in rows for _ in chunk.heads]
+        found = pair_maps(plans, given, names=names)
     except RequestError as error:
         first, last = rows[0].pair, rows[-1].pair
         which = f"pair {first}" if first == last else f"pairs {first} to {last}"

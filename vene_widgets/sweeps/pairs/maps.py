@@ -60,6 +60,7 @@ def pair_maps(
     targets: Sequence[Sequence[TargetIds]] | None = None,
     *,
     keep_logits: bool = False,
+    names: Sequence[str] | None = None,
 ) -> PairMaps:
     """Run the sweeps of many pairs as one batch, and follow a few tokens of each.
 
@@ -72,6 +73,7 @@ def pair_maps(
         targets: ids of the tokens to follow, equally many per pair, with a tuple of ids for a set;
             None for two each, as in `tables.statistics.default_targets`.
         keep_logits: whether to keep every cell's logits.
+        names: of the plans' pairs, for messages; None for their numbers.
 
     Raises:
         RequestError: plans that do not belong together, other than one list of targets each, or a
@@ -91,7 +93,7 @@ def pair_maps(
         )
     prepared = prepare_sweeps(plans)
     runs, (layers, positions) = prepared[0].runs, shapes.pop()
-    _require_distributions(runs)
+    _require_distributions(runs, names or [f"number {n} of them" for n in range(len(plans))])
     if targets is None:
         given = _default_targets(runs)
     wanted = pair_targets(given, runs.base_logits.device)
@@ -123,8 +125,8 @@ def pair_maps(
     )
 
 
-def _require_distributions(runs: PlainPairs) -> None:
-    """Check the plain runs' logits in one read.
+def _require_distributions(runs: PlainPairs, names: Sequence[str]) -> None:
+    """Check the plain runs' logits in one read; `names` are of the pairs.
 
     Raises:
         RequestError: NaN or infinite ones; the message names the first pair and its run.
@@ -134,7 +136,8 @@ def _require_distributions(runs: PlainPairs) -> None:
         bad = ~logits.amax(-1).isfinite()
         if bool(bad.any()):
             first = int(bad.int().argmax())
-            checked_distribution(logits[first], f"{name} logits of number {first} of them")
+            which = f" of {names[first]}" if len({*names}) > 1 else ""
+            checked_distribution(logits[first], f"{name} logits{which}")
 
 
 def _default_targets(runs: PlainPairs) -> list[tuple[int, int]]:
