@@ -58,12 +58,14 @@ describe("the strip", () => {
       sceneAt(2, slot(0, 3, { skip: true }), slot(2, 4)),
       sceneAt(3, slot(0, 3, { skip: true })),
       sceneOf({ ...elsewhere, slots: [slot(4, 3)] }, 6, 4, null),
+      // A held slot is in every experiment that it is held for.
+      sceneAt(5, slot(0, 3, { hold: true }), slot(3, 4)),
     ];
     let past: Past | null = null;
     for (const scene of scenes) past = addPast(past, scene, makeAnswer(scene));
     screen = mount({ scene: scenes[0], answer: makeAnswer(scenes[0] as Scene), past });
     expect(chips().map((c) => c.querySelector(".vene-past-name")?.textContent)).toEqual([
-      ...["L0 ␣Spain +1", "L2 ␣is", "base", "L4 #3"],
+      ...["L0 ␣Spain +1", "L2 ␣is", "base", "L4 #3", "L3 ␣is +1"],
     ]);
   });
 

@@ -6,6 +6,7 @@ import { createExperiment } from "../../app/experiment";
 import { actionOf, consume } from "../../app/keys";
 import { positionsOf, toPlain } from "../../domain/experiments";
 import { blockWords, inPercent } from "../../domain/format";
+import { isHeld } from "../../domain/held";
 import { OLD, titleOf } from "../../domain/sides";
 import type { PastEntry, Scene } from "../../kernel/wire";
 import { Button, Panel, PlainButton } from "../../ui/controls";
@@ -178,10 +179,14 @@ function isChip(element: Element | null | undefined): element is HTMLElement {
   return element?.classList.contains("vene-past") ?? false;
 }
 
-/** Where an experiment acts, in few characters: its first live slot, and how many more there are. */
+/**
+ * Where an experiment acts, in few characters: its first live slot, and how many more there are. Held
+ * ones, which many experiments share, come last.
+ */
 function placeOf(entry: PastEntry, scene: Scene | null): string {
   const { base, slots } = toPlain(entry.experiment);
-  const [first, ...more] = slots.filter((slot) => !slot.skip);
+  const live = slots.filter((slot) => !slot.skip);
+  const [first, ...more] = [...live.filter(({ hold }) => !hold), ...live.filter(isHeld)];
   if (!first) return "base";
   const [position = 0] = positionsOf(first);
   const isHere = scene !== null && scene.experiment.base === base;
