@@ -227,7 +227,7 @@ class MapFeature(Feature):
             # Serialising a large map is slow: spend at most a fifth of the time on it.
             due = time.monotonic() + max(0.1, 4 * (time.monotonic() - now))
             yield
-        # Full for the kernel before the browser has it, and asks for something that needs all of it.
+        # Full for the kernel before the browser has it, and asks for what needs all of it.
         self.shown = self._full = builder
         self.write("map", builder.map().model_dump())
         session.set_status(progress=None)
