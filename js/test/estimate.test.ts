@@ -43,7 +43,7 @@ describe("the map beside its estimates", () => {
     expect(text(".vene-legend-control")).toBe("Estimating by gradients…");
     screen.model.write({ estimates: estimates() });
     await drawn();
-    expect(text(".vene-legend-control")).toBe("exact | estimate: r = 0.688");
+    expect(text(".vene-legend-control")).toBe("r = 0.688");
     expect(text(".vene-legend-missed")).toContain("1 false negative");
     expect(screen.el.querySelector(".vene-legend .vene-tile-missed")).not.toBeNull(); // their frame
     expect(text(".vene-readout")).toContain("Left half: the exact value.");

@@ -16,6 +16,11 @@ CUT = """place => [place, ...place.children]
     .filter((one) => one.getBoundingClientRect().top < place.getBoundingClientRect().bottom
         && one.scrollWidth > one.clientWidth)
     .map((one) => one.textContent)"""
+# How far below the legend's one line a part of it begins.
+LINES = """one => {
+    const [part, line] = [one, one.closest(".vene-legend")].map((of) => of.getBoundingClientRect());
+    return Math.max(0, part.bottom - line.bottom);
+}"""
 RIGHT = """one => {
     const text = document.createRange();
     text.selectNodeContents(one);
@@ -129,6 +134,8 @@ def test_each_tile_shows_its_estimate_beside_the_exact_value(lab: Any) -> None:
     lab.shot("estimate")
     lab.widen(950)
     page.locator(TILE.format(2, 4)).hover()
+    missed = page.locator(".vene-legend-missed")
+    assert missed.evaluate(LINES) == 0
     sentence = page.locator(".vene-readout-sentence", has_text="Estimated by gradients")
     sentence.wait_for()
     assert sentence.evaluate("one => one.scrollHeight <= one.clientHeight")

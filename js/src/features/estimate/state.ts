@@ -86,8 +86,8 @@ export function createEstimate(app: App) {
       if (!wanted.value) return NO_GRADIENT;
       const got = found.value;
       if (!got) return refused.value ?? "Estimating by gradients…";
-      const r = got.correlation === null ? "" : `: r = ${three(got.correlation)}`;
-      return got.note ?? `exact | estimate${r}`;
+      const r = got.correlation === null ? "exact | estimate" : `r = ${three(got.correlation)}`;
+      return got.note ?? r;
     }),
     /** How many effects it misses; null without an estimate. */
     missed: computed(() => (found.value?.note === null ? found.value.missed.length : null)),
