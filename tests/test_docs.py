@@ -53,8 +53,10 @@ WITH_CODE = [page for page in PAGES if "```python" in page.read_text(encoding="u
 
 
 @pytest.fixture
-def names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
-    """Namespace at the start of a page; closes every explorer that the page opens."""
+def names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, restored_registry: None
+) -> Iterator[dict[str, Any]]:
+    """Namespace at the start of a page; closes every explorer, forgets every operator of it."""
     monkeypatch.chdir(tmp_path)  # for files that a block writes
     explorers: list[vw.Explorer] = []
     init = vw.Explorer.__init__
