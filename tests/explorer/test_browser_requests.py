@@ -39,7 +39,7 @@ def test_an_unknown_kind_is_refused_by_name_however_long_it_is(
     with pytest.raises(ValidationError) as caught:
         REQUESTS.validate_python({"id": "1", **fields})
     error = error_text(caught.value)
-    assert error.startswith(text) and len(error) < 330
+    assert error.startswith(text) and len(error) < 360
     assert "tag" not in error
 
 

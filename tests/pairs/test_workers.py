@@ -288,7 +288,7 @@ def test_an_error_in_a_worker_is_its_own(
     broken = vw.wrap(own, tiny_llama.tokenizer)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        with pytest.raises(RequestError, match=r"pairs \d+ to \d+: .* logits of number"):
+        with pytest.raises(RequestError, match=r"pairs 4 to 5: source logits of pair 4: "):
             swept(broken, client=processes, folder=tmp_path, controls=())
 
 
