@@ -6,6 +6,7 @@ import copy
 import logging
 import multiprocessing
 import os
+import re
 import signal
 import threading
 import warnings
@@ -288,8 +289,13 @@ def test_an_error_in_a_worker_is_its_own(
     broken = vw.wrap(own, tiny_llama.tokenizer)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        with pytest.raises(RequestError, match=r"pairs 4 to 5: source logits of pair 4: "):
+        said = r"pairs (\d+) to (\d+): (base|source) logits of pair (\d+): "
+        with pytest.raises(RequestError, match=said) as caught:
             swept(broken, client=processes, folder=tmp_path, controls=())
+    found = re.match(said, str(caught.value))
+    assert found is not None
+    first, last, run, pair = int(found[1]), int(found[2]), found[3], int(found[4])
+    assert first <= pair <= last and " Paris" in word_pairs()[pair][run]
 
 
 def test_a_model_without_distributions_is_said_here(
