@@ -134,7 +134,7 @@ describe("a map of all heads of all layers", () => {
     expect(columns.map((head) => head.textContent)).toEqual(
       Array.from({ length: model.heads[component] as number }, (_, n) => `H${n}`),
     );
-    expect(columns[1]?.getAttribute("aria-label")).toBe("Pin head 1");
+    expect(columns[1]?.getAttribute("aria-label")).toBe("Pin H1, head 1");
     expect($$(".vene-map-head[data-layer]")).toHaveLength(model.layers);
     expect($(".vene-map-fold")).toBeNull();
     expect($("[role=grid]")?.getAttribute("aria-label")).toContain(

@@ -330,6 +330,7 @@ export function MapGrid({ app, scene, metric: chosenMetric, width }: Props) {
                   key={column}
                   column={column}
                   name={`head ${column}`}
+                  spoken={`${labels[n]}, head ${column}`}
                   isStop={isStop({ row: null, column })}
                   pins={pins}
                 >
