@@ -220,7 +220,7 @@ describe("the paths", () => {
     expect(asked()).toMatchObject([{ source: "france" }]);
   });
 
-  it("that cannot be had say why", async () => {
+  it("say why, where they cannot be measured", async () => {
     await open({});
     await refuse(screen.model, "base has 5 tokens and source 6: paths need equally many.");
     await drawn();

@@ -12,6 +12,8 @@ from explorer_testing import BASE, SOURCE, Make, ask, setting
 
 import vene_widgets as vw
 from vene_widgets.explorer.export.preview_png import draw_screen
+from vene_widgets.explorer.session.figure import FigureFeature
+from vene_widgets.explorer.session.map import MapFeature
 
 COMPONENT = "head_attention_value_output"
 KEYS = ["layer", "head", "position", "target_id"]
@@ -126,11 +128,25 @@ def test_its_figure_archive_and_picture(capitals: vw.LanguageModel, tmp_path: Pa
         own = explorer.map_frame.sort_values(KEYS)["probability"]
         other = space["sweep"].frame.sort_values(KEYS)["probability"]
         np.testing.assert_allclose(own, other, atol=1e-5)
+        # The token of the screen, in the figure and in the code's.
+        wanted = explorer.model.token_text(explorer.map["target"])
+        for one in (figure, space["figure"]):
+            assert set(one.data["target"]) == {wanted} == {" Rome"}
         alt = vw.figures.alt_text(explorer.map_frame, "sweep_map", metric="delta")
         assert "6 and 4 heads" not in alt and "4 heads at ␣Spain (3)" in alt
         best = explorer.map_frame.query("target == ' Rome'").nlargest(1, "delta").iloc[0]
         assert f"at head {best['head']}, layer {best['layer']}" in alt
         png = draw_screen(explorer.map, explorer.scene, explorer.answer, "")
         assert png.startswith(b"\x89PNG")
+    finally:
+        explorer.close()
+
+
+def test_a_page_without_a_map_has_no_figure_of_it(capitals: vw.LanguageModel) -> None:
+    explorer = vw.explore(BASE, SOURCE, capitals).wait(60)
+    try:
+        assert ask(explorer, kind="figure", figure="sweep_map")["ok"]
+        explorer.feature(MapFeature).model_changed()  # the map is dropped
+        assert explorer.feature(FigureFeature).draw_for_page() is None
     finally:
         explorer.close()

@@ -84,9 +84,9 @@ def build_zip(snapshot: Snapshot, files: Mapping[str, bytes]) -> bytes:
     return file.getvalue()
 
 
-def _pair(snapshot: Snapshot) -> list[int] | None:
-    """Ids of the tokens that the map compares, in its order; None if it compares none."""
-    if not METRICS[snapshot.order.options["metric"]].of_pair:
+def _targets(snapshot: Snapshot, drawn: str) -> list[int] | None:
+    """Ids of the map's tokens, the one that is drawn or compared first; None if any order does."""
+    if drawn != "head_map" and not METRICS[snapshot.order.options["metric"]].of_pair:
         return None
     return [*map(int, snapshot.order.frames["sweep_map"]["target_id"].unique())]
 
@@ -99,5 +99,5 @@ def code(snapshot: Snapshot) -> str:
     metric = snapshot.order.options["metric"]
     drawn = figure_of("sweep_map", snapshot.frames["sweep_map"])
     figure = f"figure = vw.figures.{drawn}(sweep.frame, metric={metric!r})"
-    lines = [*sweep_lines(snapshot.sweep, _pair(snapshot)), figure]
+    lines = [*sweep_lines(snapshot.sweep, _targets(snapshot, drawn)), figure]
     return "\n".join([text, *lines, ""])

@@ -14,6 +14,7 @@ from vene_widgets.explorer.exact_runs import ExactRuns
 from vene_widgets.explorer.export.file_name import file_name
 from vene_widgets.explorer.export.snapshot import Snapshot
 from vene_widgets.explorer.painter import shared as shared_painter
+from vene_widgets.explorer.painter.drawing import figure_of
 from vene_widgets.explorer.painter.orders import Drawing, DrawnFiles, FigureOrder, Picture
 from vene_widgets.explorer.session.answer import AnswerFeature
 from vene_widgets.explorer.session.feature import Changes, Feature, Host, Start, message_trait
@@ -195,8 +196,9 @@ class FigureFeature(Feature):
             swept = session.feature(MapFeature)
             table = swept.table()
             # As on the screen: t of a pair, and the one token of a map of all heads.
-            has_one = METRICS[metric].of_pair or table["head"].nunique() > 1
-            if has_one and swept.target is not None:
+            if swept.target is not None and (
+                METRICS[metric].of_pair or figure_of(kind, table) == "head_map"
+            ):
                 table = target_first(table, swept.target)
             frames["sweep_map"] = table
             options = {"metric": metric, "setup": swept.setup}
