@@ -6,13 +6,13 @@ import { connect, type RequestFailed } from "../src/kernel/kernel";
 
 const SHARE = { kind: "share" } as const;
 
-/** The signal of JupyterLab's kernel: slots are called with the sender and its status. */
-class StatusChanged {
-  readonly slots = new Set<(sender: unknown, status: string) => void>();
-  connect = (slot: (sender: unknown, status: string) => void) => void this.slots.add(slot);
-  disconnect = (slot: (sender: unknown, status: string) => void) => void this.slots.delete(slot);
-  emit(status: string): void {
-    for (const slot of this.slots) slot(null, status);
+/** A signal of JupyterLab's kernel: slots are called with the sender and what it says. */
+class LuminoSignal {
+  readonly slots = new Set<(sender: unknown, said?: string) => void>();
+  connect = (slot: (sender: unknown, said?: string) => void) => void this.slots.add(slot);
+  disconnect = (slot: (sender: unknown, said?: string) => void) => void this.slots.delete(slot);
+  emit(said?: string): void {
+    for (const slot of this.slots) slot(null, said);
   }
 }
 
@@ -49,7 +49,7 @@ describe("a kernel is gone", () => {
   it.each(["restarting", "autorestarting", "terminating", "dead"])(
     "when JupyterLab says %s; requests that wait fail",
     async (status) => {
-      const statusChanged = new StatusChanged();
+      const statusChanged = new LuminoSignal();
       const { kernel } = open({ widget_manager: { kernel: { statusChanged } } });
       const asked = follow(kernel.request(SHARE));
       for (const harmless of ["busy", "idle", "unknown"]) statusChanged.emit(harmless);
@@ -62,6 +62,17 @@ describe("a kernel is gone", () => {
       expect(statusChanged.slots.size).toBe(0);
     },
   );
+
+  it("when JupyterLab disposes of it with its session, and calls it dead to nobody", async () => {
+    const disposed = new LuminoSignal();
+    const { kernel } = open({ widget_manager: { kernel: { disposed } } });
+    const asked = follow(kernel.request(SHARE));
+    disposed.emit();
+    await settle();
+    expect([kernel.isGone.value, asked.end]).toEqual([true, "gone"]);
+    kernel.dispose();
+    expect(disposed.slots.size).toBe(0);
+  });
 
   it("when the widget’s comm is said to be lost, until the kernel replies", async () => {
     const { model, kernel } = open();

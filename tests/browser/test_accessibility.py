@@ -207,7 +207,7 @@ def test_every_state(lab: Any, theme: str) -> None:
     screen.keys("Escape")
 
     lab.shut_down_kernels()
-    screen.root.locator(".vene-alert", has_text="Run the notebook again").wait_for(timeout=15_000)
+    screen.root.locator(".vene-alert", has_text="Run the notebook again").wait_for()
     screen.check("kernel gone")
 
 

@@ -74,7 +74,12 @@ interface Waiting {
 
 /** What JupyterLab's widget manager has besides. */
 interface Host {
-  kernel?: { statusChanged?: Record<"connect" | "disconnect", (slot: OnStatus) => void> } | null;
+  kernel?: { statusChanged?: LuminoSignal<OnStatus>; disposed?: LuminoSignal<() => void> } | null;
+}
+
+interface LuminoSignal<Slot> {
+  connect?(slot: Slot): void;
+  disconnect?(slot: Slot): void;
 }
 
 /** What the model of a saved page has besides. */
@@ -168,13 +173,19 @@ export function connect(model: AnyModel): Kernel {
     post({ id: nextId(), kind: "tokens", text: " " });
   });
 
-  // No event of the widget follows a shutdown; JupyterLab's kernel object has one.
-  const { statusChanged } = (model.widget_manager as Host | undefined)?.kernel ?? {};
+  // No event of the widget follows a shutdown; JupyterLab's kernel object has two. It polls the
+  // kernels and the notebooks' sessions apart: whichever it misses first, the kernel is called dead,
+  // or is disposed of with its session and never called so.
+  const { statusChanged, disposed } = (model.widget_manager as Host | undefined)?.kernel ?? {};
   const onStatus = (_: unknown, status: string) => {
     if (/restarting|terminating|dead/.test(status)) lose();
   };
   statusChanged?.connect?.(onStatus);
-  undo.push(() => statusChanged?.disconnect?.(onStatus));
+  disposed?.connect?.(lose);
+  undo.push(() => {
+    statusChanged?.disconnect?.(onStatus);
+    disposed?.disconnect?.(lose);
+  });
 
   undo.push(
     effect(() => {
