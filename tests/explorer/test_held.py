@@ -205,13 +205,14 @@ def test_a_held_slot_that_no_pass_comes_by_is_said(
     before = explorer.map
     assert explorer.status["error"] is None and before["held"] == []
     silent = slot(1, 2, component="mlp_activation", intervention="zero")
-    assert ask(explorer, **setting({**silent, "hold": True}))["ok"]
+    moving = slot(0, 1)
+    assert ask(explorer, **setting(moving, {**silent, "hold": True}))["ok"]
     assert explorer.status["error"] == (
-        "The map could not be filled: fixed[0] never acted: a pass of the model does not come by "
+        "The map could not be filled: slots[1] never acted: a pass of the model does not come by "
         "mlp_activation of layer 1. Choose another component."
     )
     # No map stands there as if it had the slot; the answer's receipt says that nothing happened.
     assert explorer.map == before
-    assert [receipt["fired"] for receipt in explorer.answer["receipts"]] == [False]
+    assert [receipt["fired"] for receipt in explorer.answer["receipts"]] == [True, False]
     ask(explorer, **setting(silent))
     assert explorer.status["error"] is None and explorer.map["done"] == explorer.map["total"]

@@ -10,7 +10,7 @@ from vene_widgets.engine.own_model import model_changed
 from vene_widgets.errors import RequestError
 from vene_widgets.experiments.fields import ALL
 from vene_widgets.experiments.sweep_request import SweepRequest
-from vene_widgets.explorer.held import held_slots
+from vene_widgets.explorer.held import by_slot, held_slots
 from vene_widgets.explorer.map_plan import plan_map
 from vene_widgets.explorer.session.feature import (
     ATTEMPTS,
@@ -131,8 +131,8 @@ class MapFeature(Feature):
             if done.positions is not None and plans[0].positions[-1] == len(plans[0].base) - 1:
                 self.request = self.request.replace(positions=-1)  # of every later prompt too
             self._asked = session.experiment
-            revision = session.revision
-            session.submit("sweep", lambda: self._fill_anew(plans, revision))
+            experiment, revision = session.experiment, session.revision
+            session.submit("sweep", lambda: self._fill_anew(plans, experiment, revision))
             for listener in self.on_begin:
                 listener()
 
@@ -191,7 +191,9 @@ class MapFeature(Feature):
     def _drop(self) -> None:
         self.shown = self._full = None
 
-    def _fill_anew(self, plans: Sequence[SweepPlan], revision: int) -> Generator[None, None, None]:
+    def _fill_anew(
+        self, plans: Sequence[SweepPlan], experiment: Experiment, revision: int
+    ) -> Generator[None, None, None]:
         """Job: fill the map; begin again if the model changes meanwhile."""
         model = self.session.model
         for attempt in range(ATTEMPTS):
@@ -200,6 +202,8 @@ class MapFeature(Feature):
                 yield from self._fill(plans, revision)
             except Exception as error:
                 changed = model_changed(model, state, error)
+                if changed is None and isinstance(error, RequestError):
+                    raise by_slot(error, experiment) from None
                 if changed is None:
                     raise
                 if attempt == ATTEMPTS - 1:
