@@ -30,16 +30,16 @@ describe("a map of all heads of a layer", () => {
     const groups = [...menu.querySelectorAll("optgroup")].map((group) =>
       [...group.querySelectorAll("option")].map((option) => option.text),
     );
-    expect(groups[0]?.slice(-2)).toEqual(["heads at 3 ␣Spain", "heads at 4 ␣is"]);
+    expect(groups[0]?.slice(-2)).toEqual(["at 3 ␣Spain", "at 4 ␣is"]);
     expect(groups[1]?.slice(0, 2)).toEqual(["head 0", "head 1"]);
-    expect(groups[2]?.slice(0, 2)).toEqual(["heads of L0", "heads of L1"]);
+    expect(groups[2]?.slice(0, 2)).toEqual(["in L0", "in L1"]);
     const { heads, layers } = spainAndItaly().scene.model;
     const { base } = spainAndItaly().scene;
     expect(groups.map((group) => group.length)).toEqual([base.length, heads[component], layers]);
-    expect(menu.selectedOptions[0]?.text).toBe("heads at 4 ␣is");
+    expect(menu.selectedOptions[0]?.text).toBe("at 4 ␣is");
     await choose("Heads of the map", "layer 2");
     expect(screen.model.sent.at(-1)).toMatchObject({ component, head: "all", layer: 2 });
-    expect(menu.selectedOptions[0]?.text).toBe("heads of L2");
+    expect(menu.selectedOptions[0]?.text).toBe("in L2");
     await choose("Heads of the map", "1");
     expect(screen.model.sent.at(-1)).toMatchObject({ component, head: 1, layer: null });
     await choose("Component of the map", "head_query_output");

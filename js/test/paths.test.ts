@@ -67,12 +67,12 @@ describe("the paths", () => {
       "embedding, 0",
     ]);
     expect(rows(0).slice(0, 6)).toEqual([
-      ["MLP 5", "+5", "25\u00a0%"],
-      ["MLP 4", "+4", "20\u00a0%"],
-      ["MLP 3", "+3", "15\u00a0%"],
-      ["MLP 2", "+2", "10\u00a0%"],
-      ["MLP 1", "+1", "5\u00a0%"],
-      ["head 5.0", "+0.5", "2.5\u00a0%"],
+      ["MLP 5", "+5.00", "25\u00a0%"],
+      ["MLP 4", "+4.00", "20\u00a0%"],
+      ["MLP 3", "+3.00", "15\u00a0%"],
+      ["MLP 2", "+2.00", "10\u00a0%"],
+      ["MLP 1", "+1.00", "5\u00a0%"],
+      ["head 5.0", "+0.50", "2.5\u00a0%"],
     ]);
     expect(said()).toBe(
       "MLP 5 adds +5 to the logit difference “Rome” − “Madrid” directly: 25\u00a0% of what the source changes.",
@@ -255,7 +255,7 @@ describe("a map of small effects", () => {
       "MLP 0, 0",
     ]);
     // By size, whatever the sign.
-    expect(rows(0)[4]).toEqual(["embedding", "−0.01", "−0.05\u00a0%"]);
+    expect(rows(0)[4]).toEqual(["embedding", "−0.0100", "−0.05\u00a0%"]);
     expect(text(".vene-paths .vene-legend")).toContain("base −7, source +13");
   });
 });
@@ -287,10 +287,10 @@ describe("marked heads", () => {
       ]),
     });
     expect(rows(1)).toEqual([
-      ["all heads", "−8", "1"],
-      ["only these", "−6", "0.8"],
-      ["all but these", "+1", "0.1"],
-      ["no heads", "+2", "0"],
+      ["all heads", "−8.00", "1"],
+      ["only these", "−6.00", "0.8"],
+      ["all but these", "+1.00", "0.1"],
+      ["no heads", "+2.00", "0"],
     ]);
     expect(text(".vene-circuit")).toContain(
       "Faithfulness 0.8 from no heads to all, 0.75 × the metric with all.",

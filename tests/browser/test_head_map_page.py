@@ -49,3 +49,37 @@ def test_all_heads_are_one_choice_and_a_tile_is_the_exact_run(lab: Any) -> None:
     page.get_by_label("Heads of the map").select_option("position 3")
     page.locator('.vene-map[aria-label*="heads at ␣Spain"][aria-busy=false]').wait_for()
     assert page.locator(".vene-tile-chosen").count() == 0
+
+
+WIDTHS = """() => [...document.querySelectorAll(
+    '.vene-map-tools :is([aria-label="Metric"], .vene-target)')].map(
+        (menu) => menu.getBoundingClientRect().width)"""
+# How far a menu ends beyond the panel, or over the next menu of its line, in pixels.
+OVERLAPS = """() => {
+    const boxes = [...document.querySelectorAll(".vene-map-tools select")].map(
+        (menu) => menu.getBoundingClientRect());
+    const end = document.querySelector(".vene-panel-map").getBoundingClientRect().right;
+    return boxes.map((box, n) => {
+        const next = boxes[n + 1];
+        return box.right - (next && next.top < box.bottom ? next.left : end);
+    }).filter((over) => over > 0.5);
+}"""
+
+
+def test_six_menus_can_be_read_beside_the_result(lab: Any) -> None:
+    lab.open([OPEN.replace("source)", "source, component='head_attention_value_output')")])
+    lab.run_cell(0)
+    page = lab.page
+    page.locator(".vene-map[aria-busy=false]").wait_for()
+    page.get_by_label("Metric", exact=True).select_option("recovery")
+    # With forced colours, menus are wider: what has no room stands in a second line.
+    for colours in ("none", "active"):
+        page.emulate_media(forced_colors=colours)
+        lab.widen(1400)
+        whole = page.evaluate(WIDTHS)
+        lab.widen(950)
+        lab.shot(f"six-menus-{colours}")
+        # A small part of a pixel less, and the last letters of a menu are an ellipsis.
+        assert page.evaluate(WIDTHS) == whole and len(whole) == 3
+        assert page.evaluate(OVERLAPS) == []
+    page.emulate_media(forced_colors="none")

@@ -45,6 +45,13 @@ export function signed(value: number): string {
   return size < 0.001 ? `≈${NO_BREAK}0` : sign(value) + three(size);
 }
 
+/** A signed number of a column: with the decimals that give its largest one three digits. */
+export function signedLike(value: number, largest: number): string {
+  const places = 2 - Math.floor(Math.log10(Math.abs(largest)));
+  const text = Math.abs(value).toFixed(Math.min(Math.max(places, 0), 6));
+  return Number(text) === 0 ? signed(value) : sign(value) + text;
+}
+
 /** Every digit that a double holds, for titles and copying. */
 export function full(value: number | null): string {
   return String(value);

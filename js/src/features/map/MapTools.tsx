@@ -56,7 +56,7 @@ export function MapTools({ app }: { app: App }) {
             options={[
               ...scene.base.map(({ index, label }) => ({
                 value: `position ${index}`,
-                text: `heads at ${index} ${label}`,
+                text: `at ${index} ${label}`,
                 group: "All heads of all layers, at one token",
               })),
               ...counted(heads, (n) => ({
@@ -66,7 +66,7 @@ export function MapTools({ app }: { app: App }) {
               })),
               ...counted(scene.model.layers, (n) => ({
                 value: `layer ${n}`,
-                text: `heads of L${n}`,
+                text: `in L${n}`,
                 group: "All heads of one layer",
               })),
             ]}

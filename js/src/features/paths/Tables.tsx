@@ -1,6 +1,6 @@
 // The strongest paths in order, and what the marked heads carry alone.
 import type { App } from "../../app/app";
-import { full, signed, three } from "../../domain/format";
+import { full, signedLike, three } from "../../domain/format";
 import { keyOfSender, metricWords, type Sender, senderWords, shareText } from "../../domain/paths";
 import { ColumnHead } from "../../ui/ColumnHead";
 import { Button } from "../../ui/controls";
@@ -14,7 +14,7 @@ const LEAST = 0.01;
 export function Strongest({ app }: { app: App }) {
   const { order, shown, isOld } = app.use(createPaths);
   const grid = shown.value;
-  const least = LEAST * Math.abs(order.value[0]?.value ?? 0);
+  const strongest = order.value[0]?.value ?? 0;
   return (
     grid && (
       <table class={`vene-table${isOld.value ? " vene-old" : ""}`}>
@@ -22,7 +22,7 @@ export function Strongest({ app }: { app: App }) {
         <tbody>
           {order.value
             .slice(0, MOST)
-            .filter(({ value }) => Math.abs(value) > least)
+            .filter(({ value }) => Math.abs(value) > LEAST * Math.abs(strongest))
             .map(({ sender, value }) => (
               <tr key={keyOfSender(sender)}>
                 <th scope="row">
@@ -34,7 +34,7 @@ export function Strongest({ app }: { app: App }) {
                   {senderWords(sender)}
                 </th>
                 <td class="vene-run" title={full(value)}>
-                  {signed(value)}
+                  {signedLike(value, strongest)}
                 </td>
                 <td class="vene-run">{shareText(value, grid)}</td>
               </tr>
@@ -80,6 +80,7 @@ export function Circuit({ app }: { app: App }) {
   const [grid, found] = [shown.value, circuit.value];
   if (!grid || (app.kernel.offline && !found)) return null;
   const [, only] = found?.runs ?? [];
+  const largest = Math.max(...(found?.runs ?? []).map(({ value }) => Math.abs(value)));
   return (
     <section class="vene-circuit" aria-label="Only these heads">
       {marked.value.length ? (
@@ -102,7 +103,7 @@ export function Circuit({ app }: { app: App }) {
                 <tr key={heads_kept}>
                   <th scope="row">{heads_kept}</th>
                   <td class="vene-run" title={full(value)}>
-                    {signed(value)}
+                    {signedLike(value, largest)}
                   </td>
                   <td class="vene-run" title={full(part)}>
                     {number(part)}
