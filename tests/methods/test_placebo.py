@@ -16,9 +16,11 @@ from torch import Tensor
 
 import vene_widgets as vw
 from vene_widgets.methods.placebo import PLACEBOS, control_plan_steps, control_plans
+from vene_widgets.sweeps.changes import window_changes
 from vene_widgets.sweeps.pairs import controls as of_pairs
 from vene_widgets.sweeps.pairs.controls import shuffled_twin
 from vene_widgets.sweeps.planning import plan_sweep
+from vene_widgets.sweeps.preparing import prepare_sweep
 from vene_widgets.sweeps.sweep import Cancelled
 from vene_widgets.tables.placebo import placebo_frame
 
@@ -226,6 +228,62 @@ def test_an_ablation_has_noise_instead_of_a_random_source(tiny_gpt2: vw.Language
     assert list(vw.placebo(swept, draws=1).controls) == ["matched_noise", "shuffled_weights"]
     with pytest.raises(vw.RequestError, match="'zero' does not read"):
         vw.placebo(swept, controls="random_source")
+
+
+def test_noise_takes_the_place_of_a_source_in_every_layer_of_a_window(
+    tiny_gpt2: vw.LanguageModel,
+) -> None:
+    # All layers of the last position: the real sweep is the source run.
+    swept = vw.sweep(tiny_gpt2, SPAIN, ITALY, positions=[-1], window=10)
+    (control,) = vw.placebo(swept, controls="matched_noise", draws=1).controls["matched_noise"]
+    source = swept.source_logits
+    assert torch.allclose(swept.logits, source.expand_as(swept.logits), atol=2e-5)
+    assert (control.logits - source).abs().amax(-1).min() > 0.01
+
+
+@pytest.mark.parametrize("intervention", ["vanilla", "addition"])
+@pytest.mark.parametrize("head", [None, 1])
+def test_noise_of_a_window_has_the_norm_of_each_change(
+    tiny_gpt2: vw.LanguageModel, intervention: str, head: int | None
+) -> None:
+    component = "block_output" if head is None else "head_attention_value_output"
+    blocks: Any = tiny_gpt2.model.transformer.h
+    states: dict[tuple[int, str], Tensor] = {}
+    for layer, block in enumerate(blocks):
+        for name, prompt in (("base", SPAIN), ("source", ITALY)):
+            module = block if head is None else block.attn.c_proj
+            seen: list[Tensor] = []
+
+            def keep(_module: Any, inputs: Any, output: Any, to: list[Tensor] = seen) -> None:
+                to.append((output if head is None else inputs[0])[0].detach())
+
+            handle = module.register_forward_hook(keep)
+            plain_by_hand(tiny_gpt2, ids_of(tiny_gpt2.tokens(prompt)))
+            handle.remove()
+            heads = 1 if head is None else tiny_gpt2.sites.heads
+            states[layer, name] = seen[0].view(len(seen[0]), heads, -1)[:, head or 0]
+    swept = vw.sweep(
+        tiny_gpt2, SPAIN, ITALY, component, head=head, window=3, intervention=intervention
+    )
+    (plan,) = control_plans([swept.plan], "matched_noise", 7)
+    cells = prepare_sweep(plan).live_cells()
+    later = window_changes(cells)
+    assert {change.site.layer for change in later} == {*range(1, len(blocks))}
+    for change in later:
+        base, source = (
+            states[change.site.layer, name][change.positions] for name in ("base", "source")
+        )
+        now = base + torch.randn_like(base)
+        new = change.change(now, torch.arange(len(now), device=now.device))
+        # Copying overwrites what noise in earlier layers did; adding adds to it.
+        start, wanted = (base, source - base) if intervention == "vanilla" else (now, source)
+        assert torch.allclose((new - start).norm(dim=-1), wanted.norm(dim=-1), rtol=1e-4, atol=1e-5)
+        differ = wanted.norm(dim=-1) > 1e-3
+        apart = torch.cosine_similarity(new - start, wanted, -1)[differ].abs()
+        assert apart.mean() < 0.8
+    # Some of the cells get what they get among all.
+    which = torch.tensor([2, 0], device=now.device)
+    assert torch.allclose(change.change(now[which], which), new[which], atol=1e-6)
 
 
 def test_steps_leave_the_model_free_and_give_the_same_twin(tiny_gpt2: vw.LanguageModel) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from vene_widgets.engine.resume import LaterChange
+from vene_widgets.experiments.operators import OPERATORS
 from vene_widgets.interventions import Options, make
 from vene_widgets.interventions.base import ON_CPU
 from vene_widgets.models.sites import Site
@@ -60,41 +61,62 @@ def window_changes(cells: Sequence[SweepCell]) -> list[LaterChange]:
                 site=site,
                 cells=numbers,
                 positions=[cell.position for cell in changed],
-                change=partial(_change_rows, changed, _source_at(site, changed)),
+                change=partial(
+                    _change_rows,
+                    changed,
+                    site.layer,
+                    _plain_states(site, changed, of_source=True),
+                    _plain_states(site, changed, of_source=False),
+                ),
             )
         )
     return found
 
 
-def _source_at(site: Site, cells: Sequence[SweepCell]) -> Tensor:
-    """What cells read at a site, `(cells, width)`; of a head, its part."""
+def _plain_states(site: Site, cells: Sequence[SweepCell], *, of_source: bool) -> Tensor:
+    """The states of plain runs at the cells' positions of a site, `(cells, width)`."""
     runs = cells[0].sweep.runs
+    states = runs.source_states if of_source else runs.base_states
     index = flat_index(
-        runs.source_states,
+        states,
         [runs.rows[site.layer]] * len(cells),
         [cell.sweep.pair for cell in cells],
-        [cell.source_position for cell in cells],
+        [cell.source_position if of_source else cell.position for cell in cells],
     )
-    vectors = vectors_at(runs.source_states, index)
+    vectors = vectors_at(states, index)
     if site.head is None:
         return vectors
     return vectors.view(len(cells), -1, site.width)[:, site.head]
 
 
 def _change_rows(
-    cells: Sequence[SweepCell], source: Tensor, vectors: Tensor, which: Tensor
+    cells: Sequence[SweepCell],
+    layer: int,
+    source: Tensor,
+    base: Tensor,
+    vectors: Tensor,
+    which: Tensor,
 ) -> Tensor:
-    """The operator on the vectors of some of the cells."""
+    """The operator on the vectors of some of the cells, in a layer after their first."""
     plan = cells[0].sweep.plan
-    module = make(plan.intervention, Options(vectors.shape[-1])).to(plan.model.device)
-    return module(vectors[:, None], source.index_select(0, which)[:, None])[:, 0]
+    new = new_vectors(plan, vectors, source.index_select(0, which))
+    if plan.noise_seed is None:
+        return new
+    # An operator that overwrites undoes the noise of earlier layers, so its change is the base's:
+    # else noise of several layers would add up to more than what it stands for.
+    overwrites = OPERATORS[plan.intervention].overwrites
+    start = base.index_select(0, which) if overwrites else vectors
+    changed = [cells[int(number)] for number in which]
+    return start + _noise_like(new - start, changed, [layer] * len(changed))
 
 
 def _operate(cells: Sequence[SweepCell], base: Tensor, source: Tensor) -> Tensor:
     """The operator on each cell's vectors, `(cells, width)`."""
     plan = cells[0].sweep.plan
     new = new_vectors(plan, base, source)
-    return new if plan.noise_seed is None else base + _noise_like(new - base, cells)
+    if plan.noise_seed is None:
+        return new
+    return base + _noise_like(new - base, cells, [cell.layer for cell in cells])
 
 
 def new_vectors(plan: SweepPlan, base: Tensor, source: Tensor) -> Tensor:
@@ -113,19 +135,24 @@ def new_vectors(plan: SweepPlan, base: Tensor, source: Tensor) -> Tensor:
         return module(base[:, None], source[:, None])[:, 0]
 
 
-def _noise_like(changes: Tensor, cells: Sequence[SweepCell]) -> Tensor:
+def _noise_like(changes: Tensor, cells: Sequence[SweepCell], layers: Sequence[int]) -> Tensor:
     """Vectors of the norms of some changes, `(cells, width)`, in random directions.
 
     Directions are drawn per cell, so that they do not depend on which cells run together.
+
+    Args:
+        changes: one per cell.
+        cells: whose.
+        layers: which of its layers each cell's change is in.
     """
     directions = torch.stack(
         [
             torch.randn(
                 changes.shape[-1],
-                generator=torch.Generator("cpu").manual_seed(_seed_of(cell)),
+                generator=torch.Generator("cpu").manual_seed(_seed_of(cell, layer)),
                 **ON_CPU,
             )
-            for cell in cells
+            for cell, layer in zip(cells, layers, strict=True)
         ]
     ).to(changes.device)
     sizes = changes.float().square().sum(-1, keepdim=True).sqrt()
@@ -133,9 +160,9 @@ def _noise_like(changes: Tensor, cells: Sequence[SweepCell]) -> Tensor:
     return (directions * sizes).to(changes.dtype)
 
 
-def _seed_of(cell: SweepCell) -> int:
-    """A seed of a cell's own, from its plan's."""
+def _seed_of(cell: SweepCell, layer: int) -> int:
+    """A seed of a cell's own in one of its layers, from its plan's."""
     plan = cell.sweep.plan
     assert plan.noise_seed is not None  # noqa: S101  # only such plans draw
-    place = (plan.noise_seed, 0 if plan.head is None else plan.head + 1, cell.layer, cell.position)
+    place = (plan.noise_seed, 0 if plan.head is None else plan.head + 1, layer, cell.position)
     return int(np.random.SeedSequence(place).generate_state(1, np.uint64)[0] >> 1)
