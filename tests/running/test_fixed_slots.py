@@ -208,7 +208,11 @@ def test_a_fixed_slot_that_no_pass_comes_by_is_named(
         vw.sweep(other, BASE, SOURCE, fixed=fixed)
 
 
-def test_a_users_operator_takes_all_of_its_positions_at_once(tiny_gpt2: vw.LanguageModel) -> None:
+@pytest.mark.parametrize("form", ["class", "function"])
+@pytest.mark.parametrize("layer", [1, -1])
+def test_a_users_operator_takes_all_of_its_positions_at_once(
+    tiny_gpt2: vw.LanguageModel, form: str, layer: int
+) -> None:
     from vene_widgets.interventions import INTERVENTIONS, Intervention
 
     class Rolled(Intervention):
@@ -219,13 +223,20 @@ def test_a_users_operator_takes_all_of_its_positions_at_once(tiny_gpt2: vw.Langu
         def forward(self, base: Any, source: Any, mask: Any = None) -> Any:
             return base.roll(1, -2)
 
-    vw.register("rolled", Rolled)
+    if form == "class":
+        vw.register("rolled", Rolled)
+    else:
+        vw.register("rolled", lambda base, _: base.roll(1, -2), needs_source=False)
     try:
-        fixed = [vw.Slot(layer=1, position=[1, 2, 4], intervention="rolled")]
-        found = vw.sweep(tiny_gpt2, BASE, SOURCE, fixed=fixed)
-        for layer, position in ((0, 3), (1, 3), (2, 4)):
-            wanted = cell_run(tiny_gpt2, fixed, {}, [layer], position)
-            assert torch.allclose(found.logits[layer, position], wanted, atol=CLOSE, rtol=0)
+        fixed = [vw.Slot(layer=layer, position=[1, 3, 4], intervention="rolled")]
+        several: list[dict[str, Any]] = [{}, {"component": "mlp_output"}]
+        for moving in several:
+            found = vw.sweep(tiny_gpt2, BASE, SOURCE, fixed=fixed, **moving)
+            for row in found.plan.layers:
+                for position in found.plan.positions:
+                    wanted = cell_run(tiny_gpt2, fixed, moving, [row], position)
+                    cell = found.logits[row, position]
+                    assert torch.allclose(cell, wanted, atol=CLOSE, rtol=0), (row, position)
     finally:
         del INTERVENTIONS["rolled"]
 

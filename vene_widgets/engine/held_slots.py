@@ -19,14 +19,13 @@ from vene_widgets.engine.resume import LaterChange
 from vene_widgets.engine.running import SlotEdits
 from vene_widgets.engine.weights import planned_weights
 from vene_widgets.errors import RequestError
+from vene_widgets.experiments.operators import BUILT_IN
 from vene_widgets.interventions import Intervention, blend
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from vene_widgets.models import LanguageModel
-
-_PACKAGE = __name__.partition(".")[0]
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,12 +86,11 @@ class HeldSlots:
     def may_resume(self) -> bool:
         """Whether a pass that is resumed can have them.
 
-        Not with an operator of another package, which may read several positions at once, nor with
-        a change of attention's weights, which are no row of a block.
+        Not with a user's operator, which may read several positions at once, nor with a change of
+        attention's weights, which are no row of a block.
         """
         return all(
-            type(slot.module).__module__.partition(".")[0] == _PACKAGE
-            and slot.planned.site.place[1] != "weights"
+            acts_by_position(slot.planned) and slot.planned.site.place[1] != "weights"
             for slot in self.slots
         )
 
@@ -143,6 +141,11 @@ class HeldSlots:
             positions=torch.tensor([*positions] * len(rows), device=self.device),
             change=change,
         )
+
+
+def acts_by_position(slot: PlannedSlot) -> bool:
+    """Whether a slot changes each position by what stands there alone: a user's need not."""
+    return slot.slot.intervention in BUILT_IN
 
 
 def hold(model: LanguageModel, plan: Plan) -> HeldSlots:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from vene_widgets.engine.held_slots import acts_by_position
+
 if TYPE_CHECKING:
     from vene_widgets.models.behaviour import Behaviour
     from vene_widgets.sweeps.planning import SweepPlan
@@ -31,6 +33,7 @@ def can_affect_output(plan: SweepPlan, behaviour: Behaviour, layer: int, column:
         # What other code does with the last block's output, a few probes cannot tell.
         and behaviour.resume_blocker is None
         and not plan.component_facts.reaches_later_positions
+        and all(acts_by_position(slot) for slot in (plan.fixed.live if plan.fixed else ()))
     )
     return not ends_here or plan.positions[column] == len(plan.base) - 1
 
