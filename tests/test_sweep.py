@@ -295,6 +295,8 @@ def test_positions_are_written_as_in_a_slot(tiny: LanguageModel, written: Any, p
         ({"layers": []}, r"0 layers.*at least one layer"),
         ({"positions": []}, r"0 positions.*at least one layer and one position"),
         ({"intervention": "vanila"}, r"intervention 'vanila' is not known. Did you mean 'vanilla'"),
+        ({"layers": [0, 1, -3]}, r"layers \[0, 1, -3\] name a layer twice: expected distinct"),
+        ({"sources": "third"}, "sources must be a dict of names and prompts, got 'third'"),
     ],
 )
 def test_plan_errors(tiny_gpt2: LanguageModel, arguments: dict[str, Any], message: str):
@@ -414,6 +416,15 @@ def test_a_lone_target_is_one_token(tiny: LanguageModel):
     """A text is no list of letters."""
     for lone in (" Spain", tiny.token_id(" Spain")):
         assert sweep(tiny, SPAIN, ITALY, targets=lone).targets == (tiny.token_id(" Spain"),)
+
+
+def test_a_target_named_twice_is_followed_once(tiny: LanguageModel):
+    rome, madrid = tiny.token_id(" Rome"), tiny.token_id(" Madrid")
+    twice = sweep(tiny, SPAIN, ITALY, targets=[" Rome", rome, " Madrid", " Rome"])
+    assert twice.targets == (rome, madrid)
+    check_same_frame(
+        twice.frame, sweep(tiny, SPAIN, ITALY, targets=[rome, madrid]).frame, tiny.device
+    )
 
 
 @pytest.mark.parametrize("target", [1.5, True, None])

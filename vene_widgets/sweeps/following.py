@@ -42,7 +42,8 @@ def follow(
     if isinstance(targets, Mapping):
         followed = followed_sets(plan.model, cast("Mapping[object, Any]", targets))
     else:
-        ids = plan.model.resolve_tokens(targets, "target")
+        # Followed once: sums over the rows of a table count each token once.
+        ids = tuple(dict.fromkeys(plan.model.resolve_tokens(targets, "target")))
         if not ids:
             raise RequestError("targets must name at least one token, got none.")
         followed = follow_tokens(ids)

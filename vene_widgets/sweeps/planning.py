@@ -216,16 +216,21 @@ def plan_sweep(
             f"prompts are for intervention 'mean'; {request.intervention!r} reads none"
         )
     base_tokens, source_tokens = tuple(model.tokens(base)), tuple(model.tokens(source))
-    layers = range(model.sites.layers) if request.layers is None else request.layers
+    wanted = range(model.sites.layers) if request.layers is None else request.layers
+    layers = (wanted,) if isinstance(wanted, int) else wanted
     sites = [
         model.sites.site(layer, request.component, None if request.head == ALL else request.head)
-        for layer in ((layers,) if isinstance(layers, int) else layers)
+        for layer in layers
     ]
+    if len({site.layer for site in sites}) != len(sites):
+        raise RequestError(
+            f"sweep layers {shown(list(layers))} name a layer twice: expected distinct layers from "
+            f"0 to {model.sites.layers - 1}."
+        )
     for site in sites:
         kind.size(Options(site.width))  # refuses operators that need more than a width
-    wanted = request.positions
     positions = resolve_positions(
-        tuple(range(len(base_tokens))) if wanted is None else wanted,
+        tuple(range(len(base_tokens))) if request.positions is None else request.positions,
         base_tokens,
         "sweep positions",
         "base",

@@ -8,6 +8,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from numbers import Integral
+from types import NoneType
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypedDict, overload
 
 import torch
@@ -221,6 +222,11 @@ def plan_heads(
         )
     heads = heads_of(model, fields["component"], head)
     requests = [validated(SweepRequest, **fields, head=one) for one in heads]
+    if not isinstance(sources, (Mapping, NoneType)):  # pyright: ignore[reportUnnecessaryIsInstance]  # user input
+        raise RequestError(
+            f"sources must be a dict of names and prompts, got {shown(sources)}: for instance "
+            'sources={"other": "The capital of France is"}.'
+        )
     named = dict(sources or {})
     fixed = plan_fixed(model, base, source, requests[0].fixed, named)
     return [plan_sweep(model, base, source, one, named, fixed=fixed) for one in requests]
