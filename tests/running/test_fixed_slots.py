@@ -169,6 +169,19 @@ def test_noise_over_several_seeds_is_a_mean_of_distributions(tiny_gpt2: vw.Langu
     assert torch.allclose(heads.sweeps[1].logits.softmax(-1), wanted, atol=1e-6)
 
 
+def test_means_over_seeds_are_as_exact_as_the_model(tiny_gpt2: vw.LanguageModel) -> None:
+    double = vw.wrap(copy.deepcopy(tiny_gpt2.model).double(), tiny_gpt2.tokenizer)
+    seeds = (1, 5)
+    found = vw.sweep(double, BASE, fixed=[NOISE], seeds=seeds, targets=[" Madrid", " Rome"])
+    alone = [
+        vw.sweep(double, BASE, fixed=[NOISE.replace(seed=seed)]).logits.softmax(-1)
+        for seed in seeds
+    ]
+    mean = torch.stack(alone).mean(0)[..., double.token_id(" Madrid")].flatten()
+    own = found.frame["probability"][::2]
+    assert own.tolist() == pytest.approx(mean.tolist(), rel=1e-12)
+
+
 def test_heads_have_the_fixed_slots_too(tiny_gpt2: vw.LanguageModel) -> None:
     moving: dict[str, Any] = {"component": "head_attention_value_output"}
     found = vw.sweep(

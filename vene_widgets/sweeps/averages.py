@@ -115,5 +115,10 @@ class MeanDistributions:
         self._sum.index_add_(0, index, logits.to(self._sum.dtype).softmax(-1))
 
     def logits(self) -> Tensor:
-        """Ln of the mean probabilities, `(1 + cells, vocabulary)`, float32, the base's first."""
-        return (self._sum / len(self._prepared[0])).log().float()
+        """Ln of the mean probabilities, `(1 + cells, vocabulary)`, the base's first.
+
+        In float64 if the model is, else in float32.
+        """
+        own = self._prepared[0][0].base_logits.dtype
+        dtype = torch.promote_types(own, torch.float32)
+        return (self._sum / len(self._prepared[0])).log().to(dtype)
