@@ -473,7 +473,7 @@ def test_what_attention_cannot_read_is_one_sentence(
         ({"head": []}, r"head \[\] is invalid"),
         ({"head": "1"}, "head: expected an int or a list of ints"),
         ({"layer": True}, "layer: True is a bool"),
-        ({"what": 3}, "experiment must be an Experiment"),
+        ({"what": [SPAIN]}, "what must be a str or a vw.Experiment, got a list"),
         ({"what": ""}, "is empty"),
         (
             {"what": vw.Experiment(base=SPAIN, sources={"difference": ITALY})},
