@@ -22,7 +22,7 @@ Change = Callable[[Tensor], Tensor]
 
 
 def edited_logits(
-    model: vw.LanguageModel, prompt: str, change: Change, patch: pytest.MonkeyPatch
+    model: vw.LanguageModel, ids: Tensor, change: Change, patch: pytest.MonkeyPatch
 ) -> Tensor:
     """Logits of an eager model whose weights `(heads, queries, keys)` of one layer change."""
     architecture, root = model.sites.architecture, model.tree.root
@@ -55,7 +55,9 @@ def edited_logits(
                 return output.transpose(1, 2).contiguous(), weights
 
             patched.setattr(code, "eager_attention_forward", by_function)
-        return plain_logits(model, prompt)
+        net: Any = root
+        with torch.no_grad():
+            return net(input_ids=ids).logits[0]
 
 
 def weights_by_hand(model: vw.LanguageModel, prompt: str) -> Tensor:
@@ -106,7 +108,7 @@ def test_slots_are_what_attention_by_hand_gives(
     for change, fields in slots.items():
         slot = vw.Slot(layer=LAYER, component="attention_weight", **fields)
         experiment = vw.Experiment(base=BASE, sources=ITALY, slots=[slot])
-        own = edited_logits(eager, BASE, change, monkeypatch)
+        own = edited_logits(eager, token_ids(eager, BASE), change, monkeypatch)
         run = vw.run(model, experiment)
         assert distance(run.logits, own) <= TOLERANCE, fields
         cached = vw.run(model, experiment, cache=cache)
@@ -140,3 +142,36 @@ def test_a_family_without_patterns_says_so(name: str, models: Models):
         with pytest.raises(vw.RequestError, match="'attention_weight' cannot be reached") as error:
             call()
         assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", [name for name in REACHED if name.endswith("-window")])
+def test_edges_of_a_text_in_a_sliding_window(
+    name: str, models: Models, monkeypatch: pytest.MonkeyPatch
+):
+    """A cache of a window has the last keys only, so that a key's column is not its position."""
+    window: dict[str, Any] = {"window_size" if name.startswith("gpt_neo") else "sliding_window": 4}
+    if "layer_types" in CONFIGS[name][1]:
+        window["layer_types"] = ["sliding_attention"] * 3
+    eager, model = models(name, "eager", **window), models(name, **window)
+    base, keys, on = "The capital of Spain is of Spain", [3, 6], [5, 7, 8, 9]
+    fields: dict[str, Any] = {"layer": LAYER, "component": "pattern", "source_position": keys}
+    zero = vw.Slot(**fields, position=-1, intervention="zero")
+
+    def cut(weights: Tensor) -> Tensor:
+        for query in (place for place in on if place < weights.shape[1]):
+            weights[:, query, keys] = 0
+        return weights
+
+    for use_cache in (True, False):
+        made = vw.generate(
+            model, vw.Experiment(base=base, slots=[zero]), 5, on, use_cache=use_cache
+        )
+        text = torch.cat([token_ids(eager, base)[0], torch.tensor(made.tokens).to(model.device)])
+        own = edited_logits(eager, text[None], cut, monkeypatch)[6:-1]
+        assert distance(made.logits, own) <= TOLERANCE
+    if name.startswith("gpt_neo"):  # its cache holds all keys
+        return
+    written = vw.Slot(**fields, position=-1, intervention="mean", prompts=base)
+    with pytest.raises(vw.RequestError, match="position 8 would get a weight of key 3") as error:
+        vw.generate(model, vw.Experiment(base=base, slots=[written]), 5, [8])
+    assert "pass use_cache=False" in str(error.value) and "\n" not in str(error.value)

@@ -91,13 +91,13 @@ def test_the_weights_are_the_models_own(kind: str, name: str, device: torch.devi
         plain = model(**base, use_cache=False).logits
     built = face.IntervenableModel([slot("h", face.CollectIntervention)], model)
     (_, collected), output = built(base)
-    assert (collected[0] - expected).abs().max() <= 1e-6
+    assert (collected[0] - expected).abs().max() <= TOLERANCE
     assert torch.equal(output.logits, plain)
     heads, query = [1, 0], 7
     some = face.IntervenableModel([slot("h.pos", face.CollectIntervention)], model)
     (_, rows), _ = some(base, None, {"base": [[[heads] * 2, [[query]] * 2]]})
     assert rows[0].shape == (2, 2, 1, 9)
-    assert (rows[0][:, :, 0] - expected[:, heads, query]).abs().max() <= 1e-6
+    assert (rows[0][:, :, 0] - expected[:, heads, query]).abs().max() <= TOLERANCE
 
 
 @pytest.mark.parametrize(

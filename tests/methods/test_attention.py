@@ -6,6 +6,7 @@ import copy
 import pickle
 from typing import Any
 
+import families
 import pytest
 import torch
 from by_hand import ITALY, SPAIN, distance, plain_logits, token_ids
@@ -334,6 +335,34 @@ def test_edges_without_a_meaning_in_a_text(
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize("name", ["gpt2", "gpt_neo", "mistral-window"])
+def test_hooks_that_read_the_weights_of_eager_attention(
+    name: str, tiny_gpt2: vw.LanguageModel, device: torch.device
+):
+    """They are given those that act; where the model's attention returns none, none."""
+    for attention in ("eager",) if name == "gpt_neo" else ("eager", "sdpa"):
+        tokenizer: Any = tiny_gpt2.tokenizer
+        net = families.build(name, len(tokenizer), attention).to(device)
+        model = wrap(net, tokenizer, name)
+        architecture = model.sites.architecture
+        module = net.get_submodule(f"{architecture.blocks}.{LAYER}.{architecture.attention}")
+        seen: list[Any] = []
+
+        def note(_module: Any, _args: Any, output: Any, seen: list[Any] = seen) -> None:
+            seen.append(output[1])
+
+        module.register_forward_hook(note)
+        pattern = vw.attention(model, SPAIN, layer=LAYER)[LAYER]
+        cut = edges(position=-1, source_position=3, intervention="zero")
+        run(model, cut)
+        if attention == "sdpa":
+            assert not [weights for weights in seen if weights is not None]
+            continue
+        assert (seen[0][0].cpu() - pattern).abs().max() <= 1e-6
+        pattern[:, -1, 3] = 0
+        assert (seen[-1][0].cpu() - pattern).abs().max() <= 1e-6
+
+
 def test_stand_ins_nest(tiny_gpt2: vw.LanguageModel):
     """Keys and values are noted while a weight changes, in either order."""
     from contextlib import ExitStack
@@ -444,7 +473,7 @@ def test_what_attention_cannot_read_is_one_sentence(
         ({"head": []}, r"head \[\] is invalid"),
         ({"head": "1"}, "head: expected an int or a list of ints"),
         ({"layer": True}, "layer: True is a bool"),
-        ({"what": 3}, "experiment must be an Experiment"),
+        ({"what": [SPAIN]}, "what must be a str or a vw.Experiment, got a list"),
         ({"what": ""}, "is empty"),
         (
             {"what": vw.Experiment(base=SPAIN, sources={"difference": ITALY})},

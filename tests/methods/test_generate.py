@@ -276,6 +276,22 @@ def test_other_ways_of_decoding_in_a_config_are_off(gpt2: vw.LanguageModel) -> N
     assert own.to_dict() == {**before, "eos_token_id": own.eos_token_id, "pad_token_id": None}
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("assistant_early_exit", 1), ("force_words_ids", [[5]]), ("constraints", [[5]])],
+)
+@pytest.mark.parametrize("use_cache", [True, False])
+def test_assisted_and_constrained_decoding_in_a_config_is_off(
+    name: str, value: Any, use_cache: bool, gpt2: vw.LanguageModel
+) -> None:
+    plain = vw.generate(gpt2, patch(SWAP), MORE, use_cache=use_cache)
+    root: Any = gpt2.model
+    setattr(root.generation_config, name, value)
+    found = vw.generate(gpt2, patch(SWAP), MORE, use_cache=use_cache)
+    assert found.tokens == plain.tokens
+    assert getattr(root.generation_config, name) == value
+
+
 # ---- the result ---------------------------------------------------------------------------------
 
 

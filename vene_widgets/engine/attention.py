@@ -39,7 +39,11 @@ Attention = Callable[["Tensor", "Tensor", "Tensor", "Tensor | None"], "Tensor"]
 
 
 class StandIn(Protocol):
-    """What takes the place of attention; it is given the model's own, and may call it."""
+    """What takes the place of attention; it is given the model's own, and may call it.
+
+    It returns what attention returns, or that and the weights `(batch, queries, heads, keys)`, for
+    hooks that read them.
+    """
 
     def __call__(
         self,
@@ -49,7 +53,7 @@ class StandIn(Protocol):
         key: Tensor,
         value: Tensor,
         mask: Tensor | None,
-    ) -> Tensor: ...
+    ) -> Tensor | tuple[Tensor, Tensor]: ...
 
 
 @contextmanager
@@ -69,7 +73,7 @@ def stand_in_for_attention(
         for layer in range(model.sites.layers) if layers is None else layers:
             module = module_at(model.block(layer), architecture.attention)
             if method := architecture.attention_method:
-                own = partial(_call_method, getattr(module, method))
+                own = getattr(module, method)
                 _set(stack, module, method, partial(_method, function, layer, own))
             else:
                 config: Any = module.config
@@ -104,7 +108,7 @@ def hooked_weights(
 
     def stand_in(
         layer: int, own: Attention, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None
-    ) -> Tensor:
+    ) -> tuple[Tensor, Tensor]:
         keys = value.shape[-2]
         unit = torch.eye(keys, dtype=value.dtype, device=value.device)
         weights = own(query, key, unit.expand(*value.shape[:2], keys, keys), mask)
@@ -116,12 +120,12 @@ def hooked_weights(
             changed = function(new)
             new = new if changed is None else changed
         if new.requires_grad:
-            return _attend(new, values)
+            return _attend(new, values), new
         # Rows with the same weights have the model's own numbers, bit for bit.
         is_changed = (new != weights).any(-1, keepdim=True)
         if not is_changed.any():
-            return attended
-        return torch.where(is_changed, _attend(new, values), attended)
+            return attended, new
+        return torch.where(is_changed, _attend(new, values), attended), new
 
     with ExitStack() as stack:
         for layer, function in functions.items():
@@ -211,31 +215,52 @@ def _interface(
     value: Tensor,
     attention_mask: Tensor | None,
     **options: Any,
-) -> tuple[Tensor, None]:
+) -> tuple[Tensor, Tensor | None]:
     """The form in which transformers calls an attention function."""
+    weights: list[Tensor | None] = []
 
     def attention(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
-        found: Tensor = own(module, query, key, value, mask, **options)[0]
+        found, *rest = own(module, query, key, value, mask, **options)
+        weights[:] = rest
         return found
 
-    return function(layer, attention, query, key, value, attention_mask), None
+    found = function(layer, attention, query, key, value, attention_mask)
+    return _with_weights(found, weights)
 
 
 def _method(
     function: StandIn,
     layer: int,
-    own: Attention,
+    own: Callable[..., Any],
     query: Tensor,
     key: Tensor,
     value: Tensor,
     attention_mask: Tensor | None = None,
-) -> tuple[Tensor, None]:
+) -> tuple[Tensor, Tensor | None]:
     """The form in which a module calls its own method; heads come before rows."""
-    return function(layer, own, query, key, value, attention_mask).transpose(1, 2), None
+    weights: list[Tensor | None] = []
+
+    def attention(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
+        found, *rest = own(query, key, value, mask)
+        weights[:] = rest
+        return found.transpose(1, 2)
+
+    found, its = _with_weights(
+        function(layer, attention, query, key, value, attention_mask), weights
+    )
+    return found.transpose(1, 2), its
 
 
-def _call_method(
-    method: Callable[..., Any], query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None
-) -> Tensor:
-    attended: Tensor = method(query, key, value, mask)[0]
-    return attended.transpose(1, 2)
+def _with_weights(
+    found: Tensor | tuple[Tensor, Tensor], own: list[Tensor | None]
+) -> tuple[Tensor, Tensor | None]:
+    """What attention returns, with weights `(batch, heads, queries, keys)` where the model's has.
+
+    Args:
+        found: from a `StandIn`.
+        own: the weights that the model's own attention returned, if it did.
+    """
+    attended, weights = found if isinstance(found, tuple) else (found, None)
+    if weights is None or not own or own[0] is None:
+        return attended, None
+    return attended, weights.transpose(1, 2)

@@ -13,16 +13,19 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import nn
 
 from vene_widgets.engine.forward import generate_inputs, last_logits, token_batch
 from vene_widgets.engine.hooks import Edit, Place, apply_edit, rewrite_passes
 from vene_widgets.errors import RequestError, is_out_of_memory
+from vene_widgets.models.weight_site import WeightSite
 from vene_widgets.tables.statistics import checked_distribution
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from vene_widgets.models import LanguageModel
+    from vene_widgets.models.sites import Site
 
 
 @dataclass(frozen=True)
@@ -113,9 +116,15 @@ def intervene_while_generating(
             acting = [one for one in here if one.positions_in(start, start + tensor.shape[1])]
             if not acting:
                 return None
-            new = tensor.to(device, copy=True)
+            site, end = here[0].edit.site, start + tensor.shape[1]
+            dropped = _dropped_keys(site, tensor, end)
+            new = nn.functional.pad(tensor, (dropped, 0)) if dropped else tensor
+            new = new.to(device, copy=True)
             for one in acting:
                 one.apply(new, start, tensor.shape[0] // batch)
+            if dropped:
+                _require_no_weight(site, new[..., :dropped], end)
+                new = new[..., dropped:]
             return new.to(tensor.device)
 
         return write
@@ -126,6 +135,38 @@ def intervene_while_generating(
     functions = {place: writer(here) for place, here in places.items()}
     with rewrite_passes(model, functions, before=count, after=after_pass):
         yield
+
+
+def _dropped_keys(site: Site, tensor: Tensor, end: int) -> int:
+    """How many keys before the first of a pass's attention weights its cache no longer holds.
+
+    A cache of a sliding window has the last keys only, so that a key's column is not its position.
+
+    Args:
+        site: where the tensor is from.
+        tensor: of one pass.
+        end: the position after its last token.
+    """
+    return max(0, end - tensor.shape[-1]) if isinstance(site, WeightSite) else 0
+
+
+def _require_no_weight(site: Site, weights: Tensor, end: int) -> None:
+    """Check that no edit gave weight to keys that are no longer in the cache.
+
+    Args:
+        site: where the weights are from.
+        weights: of these keys, `(batch, queries, heads, keys)`.
+        end: the position after the last query.
+
+    Raises:
+        RequestError: one did.
+    """
+    if weights.any():
+        key = int(weights.flatten(0, -2).any(0).int().argmax())
+        raise RequestError(
+            f"{site}: the query at position {end - 1} would get a weight of key {key}, which the "
+            "cache of a sliding window no longer holds: pass use_cache=False, or name later keys."
+        )
 
 
 @dataclass(frozen=True, eq=False)

@@ -184,6 +184,8 @@ def attention_steps(
     Raises:
         RequestError: as in `attention`, or the model changed between two steps.
     """
+    if not isinstance(what, (str, Experiment)):  # pyright: ignore[reportUnnecessaryIsInstance]  # user input
+        raise RequestError(f"what must be a str or a vw.Experiment, got a {type(what).__name__}.")
     experiment = Experiment(base=what) if isinstance(what, str) else what
     plan = plan_experiment(model, experiment)
     layers = _chosen(layer, model.sites.layers, "layer")
