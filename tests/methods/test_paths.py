@@ -364,6 +364,7 @@ def test_the_frame_is_tidy(tiny_gpt2: vw.LanguageModel):
         ({"targets": [" Rome", " Rome"]}, "two different tokens"),
         ({"targets": [" nonsense word"]}, "expected exactly one"),
         ({"positions": 9}, "positions 9 is out of range"),
+        ({"positions": []}, "positions must name at least one, got none"),
     ],
 )
 def test_bad_input_is_one_sentence_before_any_run(

@@ -173,6 +173,8 @@ def read_requests(
             tokens, other = _tokens(model, pair.base, pair.source)
             wanted = "all" if positions is None else positions
             places = resolve_positions(wanted, tokens, "positions", "base", distinct=True)
+            if not places:
+                raise RequestError("positions must name at least one, got none.")
             own = targets if targets is not None else lone_tokens(pair.targets[:2]) or None
             if own is not None:
                 resolve_targets(model, own, 2 if metric == "logit_difference" else 1, metric)
