@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from by_hand import evaluation, own_copy, plain_logits, token_ids
@@ -329,6 +330,7 @@ def test_the_frame_is_tidy(tiny_gpt2: vw.LanguageModel):
     whole = found.source_metric - found.base_metric
     assert frame["share"].tolist() == pytest.approx((frame["effect"] / whole).tolist())
     best = found.strongest(3)
+    assert found.strongest(np.int64(3)).equals(best)  # pyright: ignore[reportArgumentType]
     assert best["effect"].abs().tolist() == sorted(frame["effect"].abs(), reverse=True)[:3]
     assert "strongest" in repr(found)
 
