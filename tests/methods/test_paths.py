@@ -414,6 +414,35 @@ def test_logits_that_are_not_finite_are_refused(request: pytest.FixtureRequest):
         vw.paths(model, BASE, SOURCE)
 
 
+def test_a_masked_token_changes_nothing_of_the_others(request: pytest.FixtureRequest):
+    """Infinite logits that are equal do not differ: the model treats rows alike."""
+    plain, masked = (own_copy("tiny_gpt2", request) for _ in range(2))
+
+    def mask(_module: Any, _args: Any, output: Any) -> Any:
+        output.logits[..., -1] = -torch.inf
+        return output
+
+    masked.model.register_forward_hook(mask)
+    targets = (" Rome", " Madrid")
+    several: tuple[dict[str, Any], ...] = ({}, {"receivers": ["mlp1"]}, {"mlps": "recomputed"})
+    for options in several:
+        one, other = (
+            vw.paths(each, BASE, SOURCE, senders="all", targets=targets, **options).frame
+            for each in (plain, masked)
+        )
+        assert other["effect"].tolist() == pytest.approx(one["effect"].tolist(), abs=1e-6)
+    one, other = (
+        vw.circuit(each, BASE, SOURCE, heads=["0.1"], targets=targets).frame["value"]
+        for each in (plain, masked)
+    )
+    assert other.tolist() == pytest.approx(one.tolist(), abs=1e-5)
+    estimated = vw.attribute(masked, BASE, SOURCE, targets=targets)
+    assert estimated.against(vw.sweep(masked, BASE, SOURCE, targets=targets)).cells > 1
+    last = masked.sites.vocabulary - 1
+    with pytest.raises(vw.RequestError, match="has the logit -inf in the base run"):
+        vw.attribute(masked, BASE, SOURCE, targets=[last, " Rome"])
+
+
 @contextmanager
 def unchanged(model: vw.LanguageModel) -> Iterator[None]:
     root = model.model
