@@ -414,6 +414,23 @@ def test_logits_that_are_not_finite_are_refused(request: pytest.FixtureRequest):
         vw.paths(model, BASE, SOURCE)
 
 
+def test_a_model_without_norms_has_paths(request: pytest.FixtureRequest):
+    """Its blocks read the states of the blocks before them as they are."""
+    model = own_copy("tiny_gpt2", request)
+    for block in model.model.transformer.h:
+        block.ln_1 = block.ln_2 = torch.nn.Identity()
+    hand = Hand(model)
+    plain = hand.run({})
+    for kind, component, layer, head in RECEIVERS:
+        receiver = f"mlp{layer}" if head is None else (f"{layer}.{head}", kind)
+        found = vw.paths(model, BASE, SOURCE, senders="all", receivers=[receiver])
+        frame, tokens = found.frame.set_index("sender_name"), found.metric.tokens
+        for sender in ("embedding", "0.0", "mlp0"):
+            own = difference(hand.to(sender, layer, component, head), tokens)
+            own -= difference(plain, tokens)
+            assert close(frame.loc[sender, "effect"], own, model), (kind, sender)
+
+
 def test_a_masked_token_changes_nothing_of_the_others(request: pytest.FixtureRequest):
     """Infinite logits that are equal do not differ: the model treats rows alike."""
     plain, masked = (own_copy("tiny_gpt2", request) for _ in range(2))
