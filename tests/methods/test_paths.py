@@ -414,6 +414,19 @@ def test_logits_that_are_not_finite_are_refused(request: pytest.FixtureRequest):
         vw.paths(model, BASE, SOURCE)
 
 
+def test_heads_may_be_the_rows_of_an_array(tiny_gpt2: vw.LanguageModel):
+    rows: Any = np.array([[0, 1], [2, 0]])
+    bad: Any = np.zeros((2, 3))
+    several: tuple[Any, ...] = (rows, torch.from_numpy(rows))
+    for heads in several:
+        found = vw.paths(tiny_gpt2, BASE, SOURCE, senders=heads)
+        assert found.frame["sender_name"].tolist() == ["0.1", "2.0"]
+    one = vw.circuit(tiny_gpt2, BASE, SOURCE, heads=rows[0])
+    assert one.heads == ("0.1",)
+    with pytest.raises(vw.RequestError, match=r"sender .* is not known"):
+        vw.paths(tiny_gpt2, BASE, SOURCE, senders=bad)
+
+
 def test_a_model_without_norms_has_paths(request: pytest.FixtureRequest):
     """Its blocks read the states of the blocks before them as they are."""
     model = own_copy("tiny_gpt2", request)
