@@ -102,3 +102,20 @@ def test_a_model_without_patterns_has_no_line_for_attention(
 
     monkeypatch.setattr(weight_site, "attention_blocker", lambda *_: "a reason")
     assert "attention" not in lines(capitals, EXPERIMENTS["a prompt"][0])
+
+
+@pytest.mark.parametrize(
+    ("component", "head", "heads"),
+    [
+        ("head_value_output", 1, ["1.2", "1.3"]),
+        ("head_query_output", 1, ["1.1"]),
+        ("attention_weight", 3, ["1.3"]),
+    ],
+)
+def test_a_circuit_has_the_heads_that_read_a_shared_key_or_value(
+    tiny_llama: vw.LanguageModel, component: str, head: int, heads: list[str]
+) -> None:
+    assert (tiny_llama.sites.heads, tiny_llama.sites.key_value_heads) == (4, 2)
+    slot = vw.Slot(layer=1, component=component, head=head, position=-1, intervention="zero")
+    found = lines(tiny_llama, vw.Experiment(base=SPAIN, sources=ITALY, slots=[slot]))
+    assert f"heads={heads}".replace("'", '"') in found["a circuit of these heads"]

@@ -175,3 +175,41 @@ def test_bytes_that_make_no_character_stay_bytes(metaspace: LanguageModel) -> No
     two = [Piece("", b"\xe8\xa5"), Piece("", b"\xbf\xe7"), Piece("", b"\x8f\xad!")]
     assert texts_in_prompt(two) == ["西(1/2)", "西(2/2)班(1/2)", "班(2/2)!"]
     assert [t.text for t in metaspace.tokens("The é")][-2:] == ["é(1/2)", "é(2/2)"]
+
+
+@pytest.mark.parametrize(
+    ("targets", "words"),
+    [
+        (
+            {" Rome": [" Milan"], " Madrid": [" Paris"]},
+            r"must be one token each here, got the sets",
+        ),
+        ({" Rome", " Madrid"}, r"have no order: write a list"),
+    ],
+)
+def test_targets_without_an_order_are_refused(
+    capitals: vw.LanguageModel, targets: Any, words: str
+) -> None:
+    """Names of sets would be read as tokens, and which of a set's tokens is the first is chance."""
+    pair = "The capital of Spain is", "The capital of Italy is"
+    calls: list[Any] = [
+        lambda: vw.attribute(capitals, *pair, targets=targets),
+        lambda: vw.paths(capitals, *pair, targets=targets),
+        lambda: vw.circuit(capitals, *pair, heads=["3.2"], targets=targets),
+        lambda: vw.lens(capitals, pair[0], targets=targets),
+        lambda: capitals.resolve_tokens(targets),
+    ]
+    if not isinstance(targets, dict):
+        calls.append(lambda: vw.sweep(capitals, *pair, targets=targets))
+    for call in calls:
+        with pytest.raises(vw.RequestError, match=words) as caught:
+            call()
+        assert "\n" not in str(caught.value)
+
+
+def test_a_named_set_may_be_one_of_python(capitals: vw.LanguageModel) -> None:
+    pair = "The capital of Spain is", "The capital of Italy is"
+    sets: Any = {"right": {" Rome", " Paris"}, "wrong": frozenset({" Madrid"})}
+    found = vw.sweep(capitals, *pair, targets=sets)
+    listed = vw.sweep(capitals, *pair, targets={"right": [" Paris", " Rome"], "wrong": " Madrid"})
+    assert found.frame.equals(listed.frame)

@@ -89,6 +89,17 @@ def test_what_has_no_estimate_says_so(make: Make) -> None:
     assert not reply["ok"] and "an estimate needs a full map" in reply["error"]
 
 
+def test_a_map_that_holds_slots_has_no_estimate(make: Make) -> None:
+    """Its cells begin from the run of the held slots, and the gradients would be of another."""
+    held = vw.Slot(layer=0, component="mlp_output", position=3, intervention="zero", hold=True)
+    explorer = make(slots=[held])
+    ask(explorer, kind="sweep", component="block_output")
+    assert len(explorer.map["held"]) == 1
+    found = estimated(explorer, metric="probability", target=explorer.map["target"])
+    assert found["values"] == [] and found["correlation"] is None
+    assert found["note"].startswith("No estimate: the map holds 1 slot, and gradients are of")
+
+
 def test_a_map_is_full_for_the_kernel_once_the_browser_has_all_of_it(make: Make) -> None:
     """Or the browser's request for an estimate, at once, would be refused for good."""
     explorer = make()

@@ -20,6 +20,8 @@ from vene_widgets.tables.attribution import correlations
 from vene_widgets.tables.number_text import NO_BREAK
 
 HEADS: dict[str, Any] = {"component": "head_value_output", "head": "all"}
+FIXED: dict[str, Any] = {"fixed": [vw.Slot(layer=5, position=2, intervention="zero")]}
+"""A slot that does not change the base's answer."""
 
 
 @pytest.mark.parametrize("options", [{}, HEADS, {"layers": [4, 1], "positions": [-1, 3]}])
@@ -95,6 +97,8 @@ def test_false_negatives_are_large_effects_with_small_or_opposite_estimates(
         ({"intervention": "addition"}, r"its intervention is 'addition'"),
         ({"source": "The capital of France is"}, r"its source prompt is 'The capital of France"),
         (HEADS, r"its head is \[0, 1, 2, 3\], that of the attribution \[None\]"),
+        ({"window": 3}, r"its window is 3, that of the attribution 1"),
+        (FIXED, r"its number of fixed slots is 1, that of the attribution 0"),
         ({"targets": [" Paris"]}, r"did not follow ' Rome', .* targets=\[' Rome', ' Madrid'\]"),
     ],
 )
@@ -107,6 +111,13 @@ def test_a_sweep_of_another_request_is_refused(
     with pytest.raises(vw.RequestError, match=message) as caught:
         found.against(other)
     assert "\n" not in str(caught.value)
+
+
+def test_a_sweep_with_matched_noise_is_refused(capitals: vw.LanguageModel):
+    swept = vw.sweep(capitals, SPAIN, ITALY)
+    control = vw.placebo(swept, controls="matched_noise", draws=1).controls["matched_noise"][0]
+    with pytest.raises(vw.RequestError, match="its seed of matched noise is 0"):
+        vw.attribute(capitals, SPAIN, ITALY).against(control)
 
 
 def test_other_refusals(capitals: vw.LanguageModel):

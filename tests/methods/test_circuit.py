@@ -154,6 +154,10 @@ def test_without_targets_the_bases_answer_is_followed(tiny_gpt2: vw.LanguageMode
         ({"base": [BASE, BASE]}, "base has 2 prompts and source 1"),
         ({"base": 3, "source": None}, "pairs must be a DataFrame"),
         ({"targets": [" Rome"]}, "two tokens"),
+        (
+            {"ablation": "source", "prompts": [BASE]},
+            "prompts are for ablation 'mean'; 'source' reads none",
+        ),
     ],
 )
 def test_bad_input_is_one_sentence_before_any_run(

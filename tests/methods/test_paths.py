@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from by_hand import evaluation, own_copy, plain_logits, token_ids
@@ -329,6 +330,7 @@ def test_the_frame_is_tidy(tiny_gpt2: vw.LanguageModel):
     whole = found.source_metric - found.base_metric
     assert frame["share"].tolist() == pytest.approx((frame["effect"] / whole).tolist())
     best = found.strongest(3)
+    assert found.strongest(np.int64(3)).equals(best)  # pyright: ignore[reportArgumentType]
     assert best["effect"].abs().tolist() == sorted(frame["effect"].abs(), reverse=True)[:3]
     assert "strongest" in repr(found)
 
@@ -364,6 +366,7 @@ def test_the_frame_is_tidy(tiny_gpt2: vw.LanguageModel):
         ({"targets": [" Rome", " Rome"]}, "two different tokens"),
         ({"targets": [" nonsense word"]}, "expected exactly one"),
         ({"positions": 9}, "positions 9 is out of range"),
+        ({"positions": []}, "positions must name at least one, got none"),
     ],
 )
 def test_bad_input_is_one_sentence_before_any_run(
@@ -409,6 +412,65 @@ def test_logits_that_are_not_finite_are_refused(request: pytest.FixtureRequest):
         model.model.transformer.ln_f.weight[0] = float("nan")
     with pytest.raises(vw.RequestError, match="NaN or infinite"):
         vw.paths(model, BASE, SOURCE)
+
+
+def test_heads_may_be_the_rows_of_an_array(tiny_gpt2: vw.LanguageModel):
+    rows: Any = np.array([[0, 1], [2, 0]])
+    bad: Any = np.zeros((2, 3))
+    several: tuple[Any, ...] = (rows, torch.from_numpy(rows))
+    for heads in several:
+        found = vw.paths(tiny_gpt2, BASE, SOURCE, senders=heads)
+        assert found.frame["sender_name"].tolist() == ["0.1", "2.0"]
+    one = vw.circuit(tiny_gpt2, BASE, SOURCE, heads=rows[0])
+    assert one.heads == ("0.1",)
+    with pytest.raises(vw.RequestError, match=r"sender .* is not known"):
+        vw.paths(tiny_gpt2, BASE, SOURCE, senders=bad)
+
+
+def test_a_model_without_norms_has_paths(request: pytest.FixtureRequest):
+    """Its blocks read the states of the blocks before them as they are."""
+    model = own_copy("tiny_gpt2", request)
+    for block in model.model.transformer.h:
+        block.ln_1 = block.ln_2 = torch.nn.Identity()
+    hand = Hand(model)
+    plain = hand.run({})
+    for kind, component, layer, head in RECEIVERS:
+        receiver = f"mlp{layer}" if head is None else (f"{layer}.{head}", kind)
+        found = vw.paths(model, BASE, SOURCE, senders="all", receivers=[receiver])
+        frame, tokens = found.frame.set_index("sender_name"), found.metric.tokens
+        for sender in ("embedding", "0.0", "mlp0"):
+            own = difference(hand.to(sender, layer, component, head), tokens)
+            own -= difference(plain, tokens)
+            assert close(frame.loc[sender, "effect"], own, model), (kind, sender)
+
+
+def test_a_masked_token_changes_nothing_of_the_others(request: pytest.FixtureRequest):
+    """Infinite logits that are equal do not differ: the model treats rows alike."""
+    plain, masked = (own_copy("tiny_gpt2", request) for _ in range(2))
+
+    def mask(_module: Any, _args: Any, output: Any) -> Any:
+        output.logits[..., -1] = -torch.inf
+        return output
+
+    masked.model.register_forward_hook(mask)
+    targets = (" Rome", " Madrid")
+    several: tuple[dict[str, Any], ...] = ({}, {"receivers": ["mlp1"]}, {"mlps": "recomputed"})
+    for options in several:
+        one, other = (
+            vw.paths(each, BASE, SOURCE, senders="all", targets=targets, **options).frame
+            for each in (plain, masked)
+        )
+        assert other["effect"].tolist() == pytest.approx(one["effect"].tolist(), abs=1e-6)
+    one, other = (
+        vw.circuit(each, BASE, SOURCE, heads=["0.1"], targets=targets).frame["value"]
+        for each in (plain, masked)
+    )
+    assert other.tolist() == pytest.approx(one.tolist(), abs=1e-5)
+    estimated = vw.attribute(masked, BASE, SOURCE, targets=targets)
+    assert estimated.against(vw.sweep(masked, BASE, SOURCE, targets=targets)).cells > 1
+    last = masked.sites.vocabulary - 1
+    with pytest.raises(vw.RequestError, match="has the logit -inf in the base run"):
+        vw.attribute(masked, BASE, SOURCE, targets=[last, " Rome"])
 
 
 @contextmanager

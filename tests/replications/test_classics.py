@@ -127,6 +127,8 @@ def test_another_model_has_no_expected_figures(capitals: vw.LanguageModel) -> No
         (lambda: vw.classics()[0].run(form="gpt2"), "form of indirect_objects 'gpt2' is not known"),
         (lambda: vw.classics()[0].code("gpt2"), "Valid: 'built_in', 'smollm2', 'published'"),
         (lambda: vw.classics().check("gpt2"), "form 'gpt2' is not known"),
+        (lambda: vw.classics(cast("Any", 3)), "expected a list of names of classics, got 3"),
+        (lambda: vw.classics().check(cast("Any", 3)), "expected a list of names of forms, got 3"),
         (
             lambda: vw.classics()[0].run(form="published"),
             "needs openai-community/gpt2; pass ",

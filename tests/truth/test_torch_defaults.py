@@ -42,7 +42,17 @@ def everything(model: vw.LanguageModel) -> dict[str, Tensor]:
     )
     swept = vw.sweep(model, *PAIRS[1])
     noisy = vw.sweep(model, SPAIN, ITALY, "mlp_output", intervention="noise")
+    pair: Any = {"base": SPAIN, "source": ITALY, "targets": (" Rome", " Madrid")}
+    ends: Any = {"senders": "all", "receivers": ["mlp1", ("2.0", "k")]}
+    estimated = vw.attribute(model, **pair, steps=2)
     return {
+        "estimates": estimated.estimates,
+        "paths": numbers_in(vw.paths(model, **pair, senders="all").frame),
+        "paths between": numbers_in(vw.paths(model, **pair, **ends, norms="frozen").frame),
+        "paths through MLPs": numbers_in(vw.paths(model, **pair, **ends, mlps="recomputed").frame),
+        "circuit": numbers_in(vw.circuit(model, **pair, heads=["0.1"]).frame),
+        "attention": numbers_in(vw.attention(model, SPAIN).frame),
+        "lens": numbers_in(vw.lens(model, experiment).frame),
         "run": left.logits,
         "cached": right.logits,
         "compare": floats(comparison.max_abs, comparison.kl),

@@ -118,7 +118,16 @@ def _equally_long(plan: Plan, source: str) -> bool:
 
 
 def _heads(model: LanguageModel, plan: Plan, layer: int) -> list[int]:
-    """The heads of the experiment's slots in a layer, else all of it."""
-    own = {slot.site.head for slot in plan.live if slot.site.layer == layer}
-    chosen = sorted(head for head in own if head is not None)
-    return chosen or list(range(model.sites.heads))
+    """The heads of the experiment's slots in a layer, else all of it.
+
+    A head of keys or values stands for all heads that read it.
+    """
+    sites, own = model.sites, set[int]()
+    for slot in plan.live:
+        head = slot.site.head
+        if slot.site.layer != layer or head is None:
+            continue
+        is_shared = slot.slot.component in ("head_key_output", "head_value_output")
+        readers = sites.heads // sites.key_value_heads if is_shared else 1
+        own.update(range(head * readers, (head + 1) * readers))
+    return sorted(own) or list(range(sites.heads))

@@ -94,10 +94,16 @@ def tolerance(model: LanguageModel) -> float:
 
 
 def distance(one: Tensor, other: Tensor, scale: Tensor) -> float:
-    """Largest difference of logits as a fraction of the range of some; NaN where both are NaN."""
-    low, high = scale.float().min(), scale.float().max()
-    difference = (one.float() - other.float()).abs().max()
-    return float(difference / (high - low).clamp_min(torch.finfo(torch.float32).tiny))
+    """Largest difference of logits as a fraction of the finite range of some; NaN where one is NaN.
+
+    Equal infinities do not differ: a model may mask tokens that are never to be said.
+    """
+    one, other, scale = one.float(), other.float(), scale.float()
+    finite = scale[scale.isfinite()]
+    if not finite.numel():
+        return float("nan")
+    size = (finite.max() - finite.min()).clamp_min(torch.finfo(torch.float32).tiny)
+    return float((one - other).abs().masked_fill(one == other, 0).max() / size)
 
 
 def _measure(model: LanguageModel) -> Behaviour:

@@ -149,6 +149,8 @@ def effects_of(
             layer: run.inputs[layer + 1].expand(len(here), -1, -1)
             for layer in range(first if may_skip else 0)
         }
+        if skipped:  # the next block may take a view of it, where no norm copies it before
+            skipped[first - 1] = skipped[first - 1].contiguous()
         edits = [rows_edit(site, values[here]) for site, values in new.items()]
         with replay_blocks(model, skipped), intervene(model, edits):
             values = measure(last_position_logits(model, ids.expand(len(here), -1)))

@@ -190,7 +190,7 @@ def place_edit(site: Site, row: int, positions: Sequence[int], values: Tensor) -
 def head_masks(model: LanguageModel, heads: Sequence[int | None]) -> Tensor:
     """Which coordinates of all heads' vectors belong to a row's head, `(rows, d_heads)`."""
     width = model.sites.d_head
-    found = torch.zeros(len(heads), model.sites.heads * width, dtype=torch.bool)
+    found = torch.zeros(len(heads), model.sites.heads * width, dtype=torch.bool, device="cpu")
     for row, head in enumerate(heads):
         if head is not None:
             found[row, head * width : (head + 1) * width] = True

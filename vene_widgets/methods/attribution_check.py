@@ -167,7 +167,8 @@ def _require_same(estimated: Estimated, sweeps: tuple[Sweep, ...]) -> None:
 
 _NAMES = (
     *("component", "intervention", "base prompt", "source prompt", "layers", "positions"),
-    *("source positions", "prompts of the mean"),
+    *("source positions", "prompts of the mean", "window", "number of fixed slots"),
+    "seed of matched noise",
 )
 
 
@@ -182,6 +183,9 @@ def _request(plan: SweepPlan) -> tuple[object, ...]:
         plan.positions,
         plan.mean_positions or plan.source_positions,
         plan.request.prompts,
+        plan.request.window,
+        len(plan.request.fixed),
+        plan.noise_seed,
     )
 
 

@@ -57,6 +57,7 @@ class _Readout:
         checked_distribution(source, "source logits")
         followed, self.target = follow(self._plan, self._targets, base, source)
         others = [token for token in followed.ids if token != self.target]
+        self._require_finite(self.target, base)
         if not ANSWER_METRICS[self._metric].needs_contrast:
             return
         if not others:
@@ -66,7 +67,21 @@ class _Readout:
                 f"{shown(text)}: name a second one, as in targets=[' Rome', ' Madrid'], or use "
                 "'log_probability'."
             )
+        self._require_finite(others[0], base)
         self.contrast = others[0]
+
+    def _require_finite(self, token: int, base: Tensor) -> None:
+        """Check that a token may be said.
+
+        Raises:
+            RequestError: the model masks it.
+        """
+        if not bool(base[token].isfinite()):
+            text = self._plan.model.token_text(token)
+            raise RequestError(
+                f"target {shown(text)} has the logit {float(base[token]):g} in the base run, so "
+                f"metric {self._metric!r} has no gradient: name another token."
+            )
 
     def __call__(self, logits: Tensor) -> tuple[Tensor, float]:
         """The number to differentiate, and the factor of its gradient (`engine.gradients`)."""

@@ -168,6 +168,9 @@ def circuit(
     choose(ablation, ABLATIONS, "ablation")
     choose(metric, METRICS, "metric")
     chosen = read_heads(model, heads)
+    others = as_prompts(prompts)
+    if others and ablation != "mean":
+        raise RequestError(f"prompts are for ablation 'mean'; {ablation!r} reads none.")
     pairs = pairs_of(base, source)
     needed = 2 if metric == "logit_difference" else 1
     if targets is not None:
@@ -178,10 +181,10 @@ def circuit(
             named.append(() if targets is not None else lone_tokens(pair.targets[:2])[::-1])
             if named[-1]:
                 resolve_targets(model, named[-1], needed, metric)
-        _require_source(pair, number, ablation, bool(prompts), targets is not None)
+        _require_source(pair, number, ablation, bool(others), targets is not None)
     ids = [_ids(model, pair.base) for pair in pairs]
     sources = [None if p.source is None else _ids(model, p.source) for p in pairs]
-    means = [_ids(model, prompt) for prompt in as_prompts(prompts)]
+    means = [_ids(model, prompt) for prompt in others]
     _require_lengths(ids, sources, means, ablation)
     model.accept_hooks()
     values: list[tuple[float, ...]] = []

@@ -167,7 +167,7 @@ def _part(given: object) -> str | None:
 
 def _writer(sites: Sites, given: object) -> Writer | None:
     """A sender by name or by layer and head; None if it is neither."""
-    if given == "embedding":
+    if isinstance(given, str) and given == "embedding":
         return Writer(-1)
     if isinstance(given, str) and (match := _MLP.fullmatch(given)):
         return Writer(_index(int(match[1]), sites.layers, "layer", given))
@@ -183,6 +183,8 @@ def _head_place(given: object) -> tuple[int, int] | None:
     if isinstance(given, str):
         match = _HEAD.fullmatch(given)
         return None if match is None else (int(match[1]), int(match[2]))
+    if getattr(given, "shape", None) == (2,):  # an array or a tensor
+        given = tuple(cast("Iterable[object]", given))
     if not isinstance(given, (tuple, list)) or len(cast("Sequence[object]", given)) != 2:
         return None
     try:

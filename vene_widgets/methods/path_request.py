@@ -41,6 +41,8 @@ from vene_widgets.methods.path_runs import PathRuns
 from vene_widgets.models.language_model import require_language_model
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from vene_widgets.methods.path_ends import Writer
     from vene_widgets.models import LanguageModel, Token
 
@@ -113,9 +115,9 @@ class PathRequest:
             edges, bias, blocker = yield from edges_to_logits(runs, held=self.metric in LINEAR)
         if self.norms == "frozen" and blocker is not None:
             raise RequestError(f"norms='frozen' cannot be computed: {blocker}. Use norms='exact'.")
-        require_finite(torch.tensor([edge.effect for edge in edges]), "effects")
+        require_finite(_numbers([edge.effect for edge in edges]), "effects")
         if self.norms == "frozen":
-            frozen = torch.tensor([edge.frozen for edge in edges])
+            frozen = _numbers([edge.frozen for edge in edges])
             require_finite(frozen, "effects with norms held")
         return Paths(
             model=model,
@@ -173,6 +175,8 @@ def read_requests(
             tokens, other = _tokens(model, pair.base, pair.source)
             wanted = "all" if positions is None else positions
             places = resolve_positions(wanted, tokens, "positions", "base", distinct=True)
+            if not places:
+                raise RequestError("positions must name at least one, got none.")
             own = targets if targets is not None else lone_tokens(pair.targets[:2]) or None
             if own is not None:
                 resolve_targets(model, own, 2 if metric == "logit_difference" else 1, metric)
@@ -194,6 +198,11 @@ def read_requests(
         )
         found.append(request)
     return found
+
+
+def _numbers(values: Sequence[float]) -> Tensor:
+    """Numbers as a tensor, whatever torch's default device and dtype are."""
+    return torch.tensor(values, dtype=torch.float64, device="cpu")
 
 
 def _tokens(

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from vene_widgets.errors import RequestError
+from vene_widgets.errors import RequestError, shown
+from vene_widgets.experiments.fields import as_int
 from vene_widgets.methods.path_ends import LOGITS, name_of, receiver_name
 from vene_widgets.models.unwrapping import PickledWithoutWeights
 from vene_widgets.tables.columns import COLUMNS, FRAMES
@@ -44,10 +45,9 @@ class PathTable(PickledWithoutWeights):
         Raises:
             RequestError: `n` is no number of paths.
         """
-        if type(n) is not int or n < 1:
-            raise RequestError(f"n must be a number of paths, 1 or more, got {n!r}.")
+        count = _count(n)
         column: Any = self.frame[self.ranked_by]
-        order: Any = column.abs().sort_values(ascending=False, kind="stable").index[:n]
+        order: Any = column.abs().sort_values(ascending=False, kind="stable").index[:count]
         return self.frame.reindex(order).reset_index(drop=True)
 
     def plot(
@@ -173,6 +173,21 @@ class Paths(PathTable):
             f"{self.metric.name} {self.base_metric:.3g} -> {self.source_metric:.3g}; strongest "
             f"{best.sender_name} -> {best.receiver} {best[self.ranked_by]:+.3g}>"
         )
+
+
+def _count(n: object) -> int:
+    """A number of paths as a plain int.
+
+    Raises:
+        RequestError: no int from 1 on.
+    """
+    try:
+        found = as_int(n)
+    except RequestError:
+        found = 0
+    if found < 1:
+        raise RequestError(f"n must be a number of paths, 1 or more, got {shown(n)}.")
+    return found
 
 
 def _kind(writer: Writer) -> str:

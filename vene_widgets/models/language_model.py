@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, cast
@@ -267,8 +267,19 @@ class LanguageModel:
             name: the noun for error messages.
 
         Raises:
-            RequestError: a token that is none, or too many.
+            RequestError: a token that is none, too many, or something without an order.
         """
+        if isinstance(tokens, Mapping):
+            raise RequestError(
+                f"{name}s must be one token each here, got the sets "
+                f"{shown(cast('object', tokens))}: sets are "
+                "followed by sweep, sweep_pairs and specification_curve."
+            )
+        if isinstance(tokens, (set, frozenset)):
+            raise RequestError(
+                f"{name}s {shown(tokens)} have no order: write a list, so that it is known which "
+                "is the first."
+            )
         is_one = isinstance(tokens, str) or getattr(tokens, "shape", None) == ()
         if is_one or not isinstance(tokens, Iterable):
             return (self.resolve_token(tokens, name),)  # pyright: ignore[reportArgumentType]

@@ -296,8 +296,8 @@ CLASSICS = (
             "https://arxiv.org/abs/2311.17030",
         ),
         see="A patch along one direction turns the answer, a patch of the whole state does not. "
-        "Of the direction's two parts, one does not reach the answer, and along the other the "
-        "prompts do not differ.",
+        "Of the direction's two parts, neither turns it alone: along one the answer has no "
+        "gradient, and along the other the prompts do not differ.",
         forms=(
             Form(
                 "built_in",

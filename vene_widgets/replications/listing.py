@@ -7,11 +7,15 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, overload
 
 from vene_widgets.errors import RequestError, choose, error_text
+from vene_widgets.experiments.limits import bounded
 from vene_widgets.replications.catalogue import CLASSICS
 from vene_widgets.replications.classic import Classic, Expected, Form, value_text
 
 if TYPE_CHECKING:
     import pandas as pd
+
+MOST_NAMES = 1_000
+"""Names of classics or forms in one call."""
 
 
 def classics(names: str | Iterable[str] | None = None) -> Classics:
@@ -35,7 +39,7 @@ def classics(names: str | Iterable[str] | None = None) -> Classics:
     known = {classic.name: classic for classic in CLASSICS}
     if names is None:
         return Classics(CLASSICS)
-    wanted = [names] if isinstance(names, str) else list(names)
+    wanted = [names] if isinstance(names, str) else bounded(names, MOST_NAMES, "names of classics")
     return Classics(tuple(known[choose(name, known, "classic")] for name in wanted))
 
 
@@ -97,7 +101,8 @@ class Classics(Sequence[Classic]):
         """
         import pandas as pd
 
-        wanted = FORMS if forms is None else [forms] if isinstance(forms, str) else list(forms)
+        given = FORMS if forms is None else [forms] if isinstance(forms, str) else forms
+        wanted = bounded(given, MOST_NAMES, "names of forms")
         for name in wanted:
             choose(name, FORMS, "form")
         rows = [

@@ -34,18 +34,17 @@ def probe_and_patch(
         .double()
         .cpu()
     )  # (templates, words, layers, d_model)
-    labels = torch.eye(len(words), dtype=torch.float64).repeat(len(templates) - 1, 1)
+    exact = {"dtype": torch.float64, "device": "cpu"}
+    labels = torch.eye(len(words), **exact).repeat(len(templates) - 1, 1)
     read = []
     for layer in range(states.shape[2]):
         known, new = states[:-1, :, layer].flatten(0, 1), states[-1, :, layer]
         centre = known.mean(0)
         square = (known - centre).T @ (known - centre)
-        ridge = square + 1e-2 * square.diagonal().mean() * torch.eye(
-            len(square), dtype=torch.float64
-        )
+        ridge = square + 1e-2 * square.diagonal().mean() * torch.eye(len(square), **exact)
         weights = torch.linalg.solve(ridge, (known - centre).T @ labels)
         found = ((new - centre) @ weights).argmax(1)
-        read.append((found == torch.arange(len(words))).double().mean().item())
+        read.append((found == torch.arange(len(words), device="cpu")).double().mean().item())
     base, source = (templates[-1].format(word) for word in words[:2])
     swept = vw.sweep(model, base, source)
     moved = swept.frame.query("position == @position and target_id == @swept.target")["recovery"]

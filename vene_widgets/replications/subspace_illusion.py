@@ -23,7 +23,7 @@ def subspace_illusion(
         model, base, source, component, layers=layer, positions=position, targets=[right, wrong]
     )
     change, gradient = linear.changes.flatten(), linear.gradients.flatten()
-    # Disconnected: the prompts differ along it, but it does not move the answer.
+    # Disconnected: the prompts differ along it, but the answer has no gradient along it.
     # Dormant: it moves the answer, but the prompts do not differ along it.
     disconnected = change - (change @ gradient) / (gradient @ gradient) * gradient
     dormant = gradient - (gradient @ change) / (change @ change) * change

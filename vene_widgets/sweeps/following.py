@@ -60,8 +60,11 @@ def followed_sets(model: LanguageModel, targets: Mapping[object, Any]) -> Follow
     for name, tokens in targets.items():
         if not isinstance(name, str) or not name:
             raise RequestError(f"targets: the name of a set must be a text, got {shown(name)}.")
+        # Probabilities are added, so that the order of a set's tokens does not matter.
+        has_no_order = isinstance(tokens, (set, frozenset))
+        given: Any = sorted(cast("set[Any]", tokens), key=str) if has_no_order else tokens
         try:
-            ids = tuple(dict.fromkeys(model.resolve_tokens(tokens, "target")))
+            ids = tuple(dict.fromkeys(model.resolve_tokens(given, "target")))
         except RequestError as error:
             raise RequestError(f"targets[{shown(name)}]: {error}") from None
         if not ids:

@@ -111,6 +111,11 @@ def estimate(request: wire.EstimateMap, full: MapBuilder) -> wire.Estimate:
     Raises:
         RequestError: a map for which there is no gradient.
     """
+    if full.held:
+        raise RequestError(
+            f"the map holds {full.held} slot{'s' if full.held > 1 else ''}, and gradients are of "
+            "the base without held slots: release them."
+        )
     aim = [token for token in (request.target, request.other) if token is not None]
     several = len(full.plans) > 1
     found = run_passes(full.plans, aim, request.metric, 1, several=several).estimates
