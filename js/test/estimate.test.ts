@@ -60,6 +60,18 @@ describe("the map beside its estimates", () => {
     expect(asked()).toHaveLength(1);
   });
 
+  it("says below the map, in full, why there is none", async () => {
+    screen = mount();
+    await choose("Map or control", "estimate");
+    const note = "No estimate: the map holds 1 slot: release it.";
+    screen.model.write({
+      estimates: estimates({ values: [], missed: [], correlation: null, note }),
+    });
+    await drawn();
+    expect(text(".vene-legend-control")).toBe(note);
+    expect(text(".vene-readout")).toBe(note);
+  });
+
   it("is in the metric’s units: a change as it is, recovery as a share", async () => {
     screen = mount();
     await choose("Map or control", "estimate");
@@ -93,7 +105,7 @@ describe("the map beside its estimates", () => {
     const id = screen.model.sent[0]?.id ?? "";
     await screen.model.reply({ id, ok: false, error: "an estimate needs a full map." });
     await drawn();
-    expect(text(".vene-legend-control")).toBe("an estimate needs a full map.");
+    expect(text(".vene-legend-control")).toBe("No estimate: an estimate needs a full map.");
     // Another map is another question.
     screen.model.write({ map: { ...map, component: "mlp_output" } });
     await drawn();

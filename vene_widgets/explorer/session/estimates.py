@@ -114,7 +114,7 @@ def estimate(request: wire.EstimateMap, full: MapBuilder) -> wire.Estimate:
     if full.held:
         raise RequestError(
             f"the map holds {full.held} slot{'s' if full.held > 1 else ''}, and gradients are of "
-            "the base without held slots: release them."
+            f"the base without held slots: release {'them' if full.held > 1 else 'it'}."
         )
     aim = [token for token in (request.target, request.other) if token is not None]
     several = len(full.plans) > 1

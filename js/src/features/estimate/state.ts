@@ -51,7 +51,7 @@ export function createEstimate(app: App) {
     asked = [map, key];
     refused.value = null;
     kernel.request({ kind: "estimate", ...now }).catch((error: Error) => {
-      refused.value = error.message;
+      refused.value = `No estimate: ${error.message}`;
     });
     return undefined;
   });

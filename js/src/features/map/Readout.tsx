@@ -27,6 +27,7 @@ export function Readout({ app }: { app: App }) {
   const scene = app.use(createStory).scene.value;
   const metric = lens.metric.value;
   const held = heldWords(lens.map.value);
+  const estimated = app.use(createEstimate).found.value;
   const alone = held ? "and the held ones" : "alone";
   const painted = lens.strokeTiles.value.length;
   if (painted > 0) {
@@ -47,7 +48,7 @@ export function Readout({ app }: { app: App }) {
       <div class="vene-readout vene-hint">
         <p>
           {app.use(createPlacebo).about.value ??
-            (app.use(createEstimate).found.value && HALVES) ??
+            (estimated && (estimated.note ?? HALVES)) ??
             (isTouch()
               ? `Tap a tile: this slot ${alone}. Tap a header: pin.`
               : `Hover to read. Click: this slot ${alone}. ${app.kernel.offline ? "" : GROUPS}P or a header: pin.`)}
