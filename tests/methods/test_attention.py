@@ -335,6 +335,27 @@ def test_edges_without_a_meaning_in_a_text(
     assert "\n" not in str(error.value)
 
 
+def test_a_slot_that_no_pass_comes_by_is_one_sentence(tiny_gpt2: vw.LanguageModel):
+    """A pattern and a lens have no receipts that would say so."""
+
+    class Mine(modeling_gpt2.GPT2Attention):
+        def forward(self, hidden_states: Any, *args: Any, **options: Any) -> Any:
+            return self.c_proj(self.c_attn(hidden_states).chunk(3, -1)[2]), None
+
+    net: Any = copy.deepcopy(tiny_gpt2.model)
+    net.transformer.h[LAYER].attn.__class__ = Mine
+    model = wrap(net, tiny_gpt2.tokenizer, "mine")
+    cut = edges(position=-1, source_position=3, intervention="zero")
+    reached = [edges(layer=2), vw.Slot(layer=0, position=3, intervention="collect")]
+    for read in (lambda e: vw.attention(model, e, layer=2), lambda e: vw.lens(model, e)):
+        with pytest.raises(
+            vw.RequestError, match=r"slots\[2\] never acted: a run of mine"
+        ) as error:
+            read(experiment(*reached, cut))
+        assert "\n" not in str(error.value)
+        read(experiment(*reached, cut.model_copy(update={"skip": True})))
+
+
 @pytest.mark.parametrize("name", ["gpt2", "gpt_neo", "mistral-window"])
 def test_hooks_that_read_the_weights_of_eager_attention(
     name: str, tiny_gpt2: vw.LanguageModel, device: torch.device

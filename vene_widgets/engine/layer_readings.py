@@ -18,6 +18,7 @@ from vene_widgets.engine.hooks import Edit
 from vene_widgets.engine.own_model import own_model, require_unchanged
 from vene_widgets.engine.planning import Plan
 from vene_widgets.engine.running import run_plan
+from vene_widgets.engine.slot_reports import require_fired
 from vene_widgets.errors import RequestError
 from vene_widgets.models.resume_blocker import foreign_code, may_leave_out_positions
 from vene_widgets.tables.statistics import (
@@ -65,7 +66,7 @@ def reading_steps(
 
     Raises:
         RequestError: logits that are NaN or infinite, or that depend on more than the last block's
-            output.
+            output, or a slot that no pass comes by.
         ModelChanged: the model changed meanwhile.
     """
     with model.lock, torch.no_grad(), own_model(model):
@@ -172,6 +173,7 @@ def _run(
     if plan.slots:
         weights = {slot.weights_key: modules[slot.weights_key] for slot in plan.slots}
         made = run_plan(model, plan, weights=weights, logits_to_keep=keep, state=began)
+        require_fired(made.record, model.name)
         return _Run(model, name, ids, made.states, made.logits, replayed)
     with torch.no_grad(), own_model(model):
         require_unchanged(model, began, model.tree.state)

@@ -5,7 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from vene_widgets.errors import RequestError
+
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from vene_widgets.engine.hooks import EditStats
     from vene_widgets.engine.planning import PlannedSlot
 
@@ -59,6 +63,25 @@ class SlotReport:
             "size": stats.size if stats else 0.0,
             "others_equal": stats.others_equal if stats else True,
         }
+
+
+def require_fired(reports: Iterable[SlotReport], name: str) -> None:
+    """Check that every live slot on the base acted, where a result has no receipts.
+
+    Args:
+        reports: `Run.record`.
+        name: of the model, for the message.
+
+    Raises:
+        RequestError: a slot's hook did not fire.
+    """
+    for report in reports:
+        planned = report.planned
+        if not (report.fired or planned.slot.skip or planned.target is not None):
+            raise RequestError(
+                f"slots[{planned.index}] never acted: a run of {name} does not come by "
+                f"{planned.site}. Choose another component."
+            )
 
 
 def planned_row(planned: PlannedSlot) -> dict[str, object]:

@@ -13,6 +13,7 @@ from vene_widgets.engine.forward import record_prompt
 from vene_widgets.engine.own_model import own_model, require_unchanged
 from vene_widgets.engine.planning import Plan, plan_experiment
 from vene_widgets.engine.running import record_plan
+from vene_widgets.engine.slot_reports import require_fired
 from vene_widgets.errors import RequestError, choose, shown
 from vene_widgets.experiments import limits
 from vene_widgets.experiments.experiment import Experiment
@@ -227,7 +228,8 @@ def attention_steps(
         runs[name] = known[ids]
     if not is_prompt:
         with model.lock:
-            _, recorded = record_plan(model, plan, sites, logits_to_keep=1, state=state)
+            run, recorded = record_plan(model, plan, sites, logits_to_keep=1, state=state)
+        require_fired(run.record, model.name)
         runs[INTERVENED] = _stacked(model, recorded, sites, heads)
         runs[DIFFERENCE] = runs[INTERVENED] - runs[BASE]
         tokens[DIFFERENCE] = plan.base
