@@ -111,6 +111,22 @@ def test_agreement(value: Any, tolerance: float, measured: Any, agrees: bool) ->
     assert Expected(value, tolerance).agrees(measured) is agrees
 
 
+@pytest.mark.parametrize(
+    ("name", "is_own"),
+    [("openai-community/gpt2", True), ("gpt2", True), ("someone/gpt2", False), ("gpt2-xl", False)],
+)
+def test_a_model_of_another_owner_has_no_expected_figures(
+    capitals: vw.LanguageModel, name: str, is_own: bool
+) -> None:
+    copy = wrap(capitals.model, capitals.tokenizer, name)
+    copy.recipe = f'load("{name}")'
+    copy.path = None
+    one = vw.classics()["copy_suppression"]
+    form = replace(one.forms[-1], arguments=one.forms[0].arguments)
+    result = replace(one, forms=(form,)).run(copy)
+    assert result.is_own_model is is_own and (result.agrees is None) is not is_own
+
+
 def test_another_model_has_no_expected_figures(capitals: vw.LanguageModel) -> None:
     own = wrap(capitals.model, capitals.tokenizer, "mine")
     result = vw.classics()["causal_tracing"].run(own, form="built_in")

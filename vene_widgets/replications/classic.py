@@ -233,8 +233,9 @@ class Classic:
 
 
 def _same(one: str, other: str) -> bool:
-    """Whether two names are of one model; the hub has some under a short name too."""
-    return one.rpartition("/")[2] == other.rpartition("/")[2]
+    """Whether two names are of one model; the hub has some under a name without owner too."""
+    has_owners = "/" in one and "/" in other
+    return one == other or (not has_owners and one.rpartition("/")[2] == other.rpartition("/")[2])
 
 
 def _is_of(model: LanguageModel, form: Form) -> bool:
