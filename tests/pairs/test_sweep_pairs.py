@@ -13,7 +13,9 @@ from pairs_testing import capital_pairs, swap_of, unequal_pairs, word_pairs
 
 import vene_widgets as vw
 from vene_widgets.errors import RequestError
+from vene_widgets.explorer.wire.data_set_views import own_values
 from vene_widgets.sweeps.pairs import chunks, maps
+from vene_widgets.sweeps.pairs.effects import effects
 from vene_widgets.sweeps.sweep import Cancelled
 
 CLOSE = 1e-5
@@ -68,6 +70,26 @@ def test_recovery_is_relative_to_both_plain_runs(capitals: vw.LanguageModel) -> 
     assert first[(first["layer"] == 5) & (first["place"] == "4")]["recovery"].item() == (
         pytest.approx(1, abs=1e-5)
     )
+
+
+def test_a_pair_whose_plain_runs_do_not_differ_has_no_recovery(
+    tiny_gpt2: vw.LanguageModel,
+) -> None:
+    base, source = "The capital of Spain is", "The capital of Italy is"
+    pairs = [{"base": base, "source": base}, {"base": base, "source": source}]
+    found = sweep_pairs(
+        tiny_gpt2, pairs, intervention="addition", targets=[" Rome", " Madrid"], controls=()
+    )
+    wanted = vw.sweep(
+        tiny_gpt2, base, base, intervention="addition", targets=[" Rome", " Madrid"]
+    ).frame
+    assert wanted["recovery"].isna().all() and wanted["log_ratio"].abs().max() > 1e-3
+    recovery = found.frame.groupby("pair")["recovery"]
+    assert recovery.count().tolist() == [0, len(wanted)]
+    values = found.values(0, "3")
+    assert np.isnan(values[0]) and np.isfinite(values[1])
+    own = own_values(effects(found.answers, "recovery"))
+    assert np.isnan(own[0]).all() and np.isfinite(own[1]).all()
 
 
 @pytest.mark.parametrize("family", ["tiny_gpt2", "tiny_llama"])

@@ -12,7 +12,7 @@ import numpy as np
 from vene_widgets import sentences
 from vene_widgets.explorer.wire import messages as wire
 from vene_widgets.sweeps.pairs.controls import CONTROLS
-from vene_widgets.sweeps.pairs.effects import PAIR_METRICS, Effects, effects
+from vene_widgets.sweeps.pairs.effects import PAIR_METRICS, Effects, effects, own_scales
 from vene_widgets.tables import number_text
 from vene_widgets.tables.metrics import Scale
 
@@ -168,8 +168,7 @@ def own_values(moved: Effects) -> np.ndarray:
     """Each pair's own value in every cell, `(pairs, cells)`; a recovery is a ratio of its own."""
     if moved.scales is None:
         return moved.values
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return (moved.values - moved.reference) / moved.scales[:, None]
+    return (moved.values - moved.reference) / own_scales(moved.scales)[:, None]
 
 
 def drawn_pairs(values: np.ndarray) -> tuple[list[int], int, int]:

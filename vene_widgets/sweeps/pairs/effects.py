@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from vene_widgets.errors import RequestError, choose
+from vene_widgets.tables.frames import LEAST
 
 if TYPE_CHECKING:
     from vene_widgets.sweeps.pairs.chunks import PairAnswers
@@ -107,6 +108,11 @@ def effects(answers: PairAnswers, metric: str, token: int = 0) -> Effects:
     cell, base, source = (run[..., token] for run in runs)
     zero = np.zeros_like(base)
     return Effects(cell - base, zero, None, zero[:, 0], (source - base)[:, 0])
+
+
+def own_scales(scales: np.ndarray) -> np.ndarray:
+    """What the changes of single pairs are divided by: NaN where the plain runs do not differ."""
+    return np.where(np.abs(scales) < LEAST, np.nan, scales)
 
 
 def contrast_missing(what: str) -> RequestError:

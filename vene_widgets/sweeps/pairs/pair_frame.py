@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from vene_widgets.experiments.token_text import visible
+from vene_widgets.sweeps.pairs.effects import own_scales
 from vene_widgets.sweeps.pairs.pair_targets import role
 from vene_widgets.tables.frames import table
 
@@ -56,8 +57,8 @@ def pair_frame(plan: PairPlan, answers: PairAnswers) -> pd.DataFrame:
     )
     if tokens == 1:
         difference = np.full(shape, np.nan)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        size = (source_difference - base_difference)[:, None, None, None]
+    with np.errstate(invalid="ignore"):
+        size = own_scales(source_difference - base_difference)[:, None, None, None]
         recovery = (difference - base_difference[:, None, None, None]) / size
     base_p = np.exp(base_log_p)
     return table(

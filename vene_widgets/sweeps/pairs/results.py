@@ -15,7 +15,7 @@ from vene_widgets.experiments.experiment import Experiment
 from vene_widgets.experiments.fields import as_int
 from vene_widgets.experiments.slot import Slot
 from vene_widgets.sweeps.pairs.controls import CONTROLS
-from vene_widgets.sweeps.pairs.effects import PAIR_METRICS, contrast_missing, effects
+from vene_widgets.sweeps.pairs.effects import PAIR_METRICS, contrast_missing, effects, own_scales
 from vene_widgets.sweeps.pairs.pair_frame import pair_frame
 from vene_widgets.sweeps.pairs.summary import summarize
 
@@ -175,8 +175,7 @@ class PairSweep:
         found = effects(self.answers, self.metric)
         values = found.values[:, self._cell(layer, place, head)]
         if found.scales is not None:
-            with np.errstate(divide="ignore", invalid="ignore"):
-                values = (values - found.reference[:, 0]) / found.scales
+            values = (values - found.reference[:, 0]) / own_scales(found.scales)
         return pd.Series(values, index=self.answers.pairs, name=self.metric).sort_values(
             ascending=False
         )
