@@ -62,11 +62,7 @@ def window_changes(cells: Sequence[SweepCell]) -> list[LaterChange]:
                 cells=numbers,
                 positions=[cell.position for cell in changed],
                 change=partial(
-                    _change_rows,
-                    changed,
-                    site.layer,
-                    _plain_states(site, changed, of_source=True),
-                    _plain_states(site, changed, of_source=False),
+                    _change_rows, changed, site, _plain_states(site, changed, of_source=True)
                 ),
             )
         )
@@ -90,24 +86,19 @@ def _plain_states(site: Site, cells: Sequence[SweepCell], *, of_source: bool) ->
 
 
 def _change_rows(
-    cells: Sequence[SweepCell],
-    layer: int,
-    source: Tensor,
-    base: Tensor,
-    vectors: Tensor,
-    which: Tensor,
+    cells: Sequence[SweepCell], site: Site, source: Tensor, vectors: Tensor, which: Tensor
 ) -> Tensor:
     """The operator on the vectors of some of the cells, in a layer after their first."""
     plan = cells[0].sweep.plan
     new = new_vectors(plan, vectors, source.index_select(0, which))
     if plan.noise_seed is None:
         return new
+    changed = [cells[int(number)] for number in which.cpu()]
     # An operator that overwrites undoes the noise of earlier layers, so its change is the base's:
     # else noise of several layers would add up to more than what it stands for.
     overwrites = OPERATORS[plan.intervention].overwrites
-    start = base.index_select(0, which) if overwrites else vectors
-    changed = [cells[int(number)] for number in which]
-    return start + _noise_like(new - start, changed, [layer] * len(changed))
+    start = _plain_states(site, changed, of_source=False) if overwrites else vectors
+    return start + _noise_like(new - start, changed, [site.layer] * len(changed))
 
 
 def _operate(cells: Sequence[SweepCell], base: Tensor, source: Tensor) -> Tensor:
